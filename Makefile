@@ -1,0 +1,41 @@
+# make demo   environment, then the demo; the last line is the path of its page
+# make test   environment, then all tests
+# make lint   ruff and mypy
+# make bench  the tables behind every claim about speed or accuracy (slow)
+
+PYTHON ?= python3
+VENV ?= .venv
+TORCH ?= torch==2.13.0
+export VESALIUS_DATA ?= $(abspath ../shared/data)
+
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test lint bench clean
+
+demo: $(READY)
+	$(BIN)/vesalius demo --out demo
+
+test: $(READY)
+	$(BIN)/python -m pytest -n auto
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(READY)
+	$(PIP) --constraint $(VENV)/constraints.txt '.[peers]'
+	for file in benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
+
+# torch comes first and alone: a bare "torch" among other requirements would pull in another build
+$(READY): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) $(TORCH)
+	echo '$(TORCH)' > $(VENV)/constraints.txt
+	$(PIP) --constraint $(VENV)/constraints.txt --editable '.[test]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo

@@ -1,0 +1,226 @@
+"""The one result: an output's change, shared out among players.
+
+    total - base = sum(values) + gap
+
+Axes: B batch (absent for a single sample), P players, K coalitions.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from vesalius.core import store
+from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.core.late import view
+from vesalius.core.players import Players
+
+REDUCTIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "shapley": lambda size: 1 / size,
+    "banzhaf": lambda size: 0.5 ** (size - 1),
+}
+"""Share of a coalition's dividend that each of its members gets, by the coalition's size."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Allocation:
+    """Values of players, or of coalitions of players, with what is needed to judge them.
+
+    Attributes:
+        players: who was paid.
+        values: [*B *players.shape] in the output's unit when every player has one value, else [*B K], one per row of ``coalitions``.
+        base: [*B] the output with all players absent.
+        total: [*B] the output with all players present.
+        coalitions: [K P] members of each coalition, or ``None`` for one value per player. The empty coalition is never listed.
+        stderr: standard errors in the shape of ``values``, or ``None`` where nothing was estimated.
+        stderr_note: why the standard error is not to be trusted, empty where it is.
+        evaluations: [*B] how many times the model was run for this sample (a forward and backward pass counts once).
+        converged: [*B] whether an adaptive method reached its tolerance; ``None`` for methods without one.
+        provenance: method and options, target, baseline, model digest, versions.
+    """
+
+    players: Players
+    values: Float[Tensor, "..."]
+    base: Float[Tensor, "*B"]
+    total: Float[Tensor, "*B"]
+    coalitions: Bool[Tensor, "K P"] | None = None
+    stderr: Float[Tensor, "..."] | None = None
+    stderr_note: str = ""
+    evaluations: Int[Tensor, "*B"] = field(default_factory=lambda: torch.tensor(0))
+    converged: Bool[Tensor, "*B"] | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        expected = (*self.base.shape, *self._shape)
+        if tuple(self.values.shape) != expected:
+            raise InvalidInput(f"values have shape {tuple(self.values.shape)}; these players and this batch need {expected}")
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        return self.players.shape if self.coalitions is None else (len(self.coalitions),)
+
+    @property
+    def flat(self) -> Float[Tensor, "*B K"]:
+        """Values with all players (or coalitions) along one last axis."""
+        return self.values.reshape(*self.base.shape, -1)
+
+    @property
+    def gap(self) -> Float[Tensor, "*B"]:
+        """What the values fail to add up to: total - base - sum(values); 0 for a complete method."""
+        return (self.total - self.base - self.flat.sum(-1)).to(self.total.dtype)
+
+    @property
+    def relative_gap(self) -> Float[Tensor, "*B"]:
+        """|gap| / |total - base|; ``inf`` where a gap stands against no change at all."""
+        change = (self.total - self.base).abs()
+        return torch.where(self.gap == 0, torch.zeros_like(change), self.gap.abs() / change)
+
+    @property
+    def order(self) -> int:
+        """1 for an attribution, k if coalitions of up to k players have values of their own."""
+        return 1 if self.coalitions is None else int(self.coalitions.sum(1).max())
+
+    @property
+    def map(self) -> Float[Tensor, "*B *event"]:
+        """Each player's value shown at every element it owns, bystanders 0 (first explained tensor, order 1)."""
+        self._order_one("a map")
+        return self.players.scatter(self.flat)
+
+    def __len__(self) -> int:
+        return self.base.shape[0] if self.base.ndim else 1
+
+    def __getitem__(self, sample: int) -> Allocation:
+        """The allocation of one sample of a batch."""
+        if not self.base.ndim:
+            raise InvalidInput("this allocation is of a single sample already; it cannot be indexed")
+        if not -len(self) <= sample < len(self):
+            raise IndexError(f"sample {sample} of a batch of {len(self)}")
+        return replace(
+            self,
+            values=self.values[sample],
+            base=self.base[sample],
+            total=self.total[sample],
+            stderr=None if self.stderr is None else self.stderr[sample],
+            converged=None if self.converged is None else self.converged[sample],
+            evaluations=self.evaluations[sample] if self.evaluations.ndim else self.evaluations,
+        )
+
+    def reduce(self, index: str = "shapley") -> Allocation:
+        """One value per player, from coalitions: each dividend is shared among its members.
+
+        Args:
+            index: ``"shapley"`` (equal shares) or ``"banzhaf"`` (1 / 2**(size - 1) each, which does not add up).
+
+        Returns:
+            An allocation of order 1; itself if it is one already.
+
+        Reference: Deng2024, equation 9; Harsanyi1959.
+        """
+        if index not in REDUCTIONS:
+            raise UnknownName("index", index, REDUCTIONS)
+        if self.coalitions is None:
+            return self
+        member = self.coalitions.to(self.values)
+        share = member * REDUCTIONS[index](member.sum(1, keepdim=True))
+        values = (self.values @ share).reshape(*self.base.shape, *self.players.shape)
+        return replace(self, values=values, coalitions=None, stderr=None, stderr_note="", provenance={**self.provenance, "index": index})
+
+    def top(self, k: int = 5) -> list[tuple[tuple[str, ...], float]]:
+        """The k largest values of one sample by size, each with the names of its players."""
+        self._one_sample("top")
+        flat = self.flat
+        ranked = flat.abs().nan_to_num(0).argsort(descending=True)[: max(k, 0)].tolist()
+        return [(self._members(i), float(flat[i])) for i in ranked]
+
+    def _members(self, position: int) -> tuple[str, ...]:
+        if self.coalitions is None:
+            return (self.players.name(position),)
+        return tuple(self.players.name(int(p)) for p in self.coalitions[position].nonzero().flatten())
+
+    def group(self, players: Players) -> Allocation:
+        """Sum an attribution over a coarser division of the same tensors.
+
+        Standard errors are dropped: those of members are not independent.
+
+        Raises:
+            InvalidInput: if a player would be cut in two or left out.
+        """
+        self._order_one("grouping")
+        owner = self.players.within(players).to(self.values.device)
+        values = self.flat.new_zeros(*self.base.shape, players.n).index_add(-1, owner, self.flat)
+        return replace(self, players=players, values=values.reshape(*self.base.shape, *players.shape), stderr=None, stderr_note="")
+
+    def to_numpy(self) -> np.ndarray[Any, Any]:
+        """The values as a NumPy array, in their shape."""
+        return np.asarray(self.values.detach().cpu().numpy())
+
+    def _order_one(self, what: str) -> None:
+        if self.coalitions is not None:
+            raise InvalidInput(f"{what} needs one value per player; this allocation has order {self.order}, call .reduce('shapley') first")
+
+    def _one_sample(self, what: str) -> None:
+        if self.base.ndim:
+            raise InvalidInput(f".{what}() is of one sample; this allocation holds {len(self)}: take allocation[i].{what}()")
+
+    # ---- showing ------------------------------------------------------------------------------------------------------------------
+
+    @property
+    def method(self) -> str:
+        """Name of the method, as registered."""
+        return str(self.provenance.get("method", "allocation"))
+
+    def __repr__(self) -> str:
+        who = f"{self.players.n} {self.players.kind}" if self.coalitions is None else f"{len(self.coalitions)} coalitions"
+        batch = f", batch of {len(self)}" if self.base.ndim else ""
+        lines = [f"{self.method}: {who}{batch}, {int(self.evaluations.sum())} evaluations"]
+        if self.base.ndim:
+            lines.append(f"largest gap {float(self.gap.abs().max()):.2g} of {float((self.total - self.base).abs().max()):.4g}")
+        else:
+            lines.append(f"{float(self.base):.4g} -> {float(self.total):.4g}, gap {float(self.gap):.2g}")
+            lines += [f"  {value:+.4g}  {' & '.join(names)}" for names, value in self.top(5)]
+        if self.converged is not None and not bool(self.converged.all()):
+            lines.append(f"NOT CONVERGED: {int((~self.converged).sum())} of {len(self)} samples; allow more steps or a larger tolerance")
+        if self.stderr_note:
+            lines.append(f"standard error: {self.stderr_note}")
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return str(view("html")(self))
+
+    def plot(self, *, ax: Any = None) -> Any:
+        """Draw one sample: a heat map for images, bars for the rest. Returns the matplotlib figure."""
+        self._one_sample("plot")
+        return view("plot")(self, ax=ax)
+
+    # ---- keeping ------------------------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> Path:
+        """Write to one file (safetensors with a JSON header), atomically."""
+        named = {"values": self.values, "base": self.base, "total": self.total, "evaluations": self.evaluations}
+        optional = {"coalitions": self.coalitions, "stderr": self.stderr, "converged": self.converged, "parts": self.players.parts}
+        index = {f"index.{i}": part for i, part in enumerate(self.players.index)}
+        kept = {name: tensor for name, tensor in (named | optional | index).items() if tensor is not None}
+        players = {"shape": self.players.shape, "kind": self.players.kind, "labels": self.players.labels, "layer": self.players.layer}
+        provenance = json.loads(json.dumps(dict(self.provenance), default=str))
+        return store.write(path, "allocation", kept, {"players": players, "provenance": provenance, "stderr_note": self.stderr_note})
+
+    @classmethod
+    def load(cls, path: str | Path) -> Allocation:
+        """Read a file written by :meth:`save`.
+
+        Raises:
+            FileNotFoundError, ForeignFile: see :func:`vesalius.core.store.read`.
+        """
+        tensors, facts = store.read(path, "allocation")
+        who = facts["players"]
+        index = tuple(tensors.pop(f"index.{i}") for i in range(sum(name.startswith("index.") for name in tensors)))
+        players = Players(index, tuple(who["shape"]), who["kind"], tuple(who["labels"]), tensors.pop("parts", None), who["layer"])
+        return cls(players=players, provenance=facts["provenance"], stderr_note=facts["stderr_note"], **tensors)

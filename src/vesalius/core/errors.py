@@ -1,0 +1,59 @@
+"""Every error a user can meet, each saying what was expected, what came, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class VesaliusError(Exception):
+    """Base of all errors raised on purpose; catch it to catch them all."""
+
+
+class InvalidInput(VesaliusError, ValueError):
+    """A value has the wrong shape, range or content (NaN, empty, a target out of range)."""
+
+
+class WrongType(VesaliusError, TypeError):
+    """A value has the wrong type or dtype."""
+
+
+class UnknownName(VesaliusError, ValueError):
+    """A name that does not exist here, with the nearest ones that do."""
+
+    def __init__(self, what: str, name: object, known: Iterable[str]) -> None:
+        known = list(known)
+        lowered = {candidate.lower(): candidate for candidate in known}
+        near = [lowered[match] for match in get_close_matches(str(name).lower(), lowered, n=5, cutoff=0.4)]
+        near += [candidate for candidate in known if str(name) in candidate and candidate not in near][: 5 - len(near)]
+        offer = f"did you mean {', '.join(map(repr, near))}?" if near else f"known: {', '.join(map(repr, known[:12])) or 'none'}"
+        super().__init__(f"there is no {what} {name!r}; {offer}")
+
+
+class NotTraceable(VesaliusError, TypeError):
+    """The question needs the graph of the model, and the model did not export."""
+
+    def __init__(self, need: str, reason: str, hint: str) -> None:
+        super().__init__(f"{need} needs the graph of the model, but it could not be traced: {reason}. {hint}")
+
+
+class TooManyPlayers(InvalidInput):
+    """An exact computation was asked for more players than can be enumerated."""
+
+    def __init__(self, players: int, most: int, *, hint: str) -> None:
+        super().__init__(f"{players} players, but at most {most} can be enumerated; {hint}")
+
+
+class BudgetTooSmall(InvalidInput):
+    """Fewer evaluations were allowed than an estimator needs to say anything."""
+
+    def __init__(self, budget: int, least: int, *, estimator: str) -> None:
+        super().__init__(f"a budget of {budget} evaluations is too small for {estimator!r}: it needs at least {least}")
+
+
+class MemoryExhausted(VesaliusError, MemoryError):
+    """Even one coalition at a time does not fit into memory."""
+
+
+class ForeignFile(VesaliusError, ValueError):
+    """A file is corrupted, of another kind, or written by a newer version."""

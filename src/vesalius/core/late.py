@@ -1,0 +1,23 @@
+"""The one place where a lower layer names a higher one.
+
+A noun can draw itself (``allocation.plot()``), but drawing lives in the views, which import the nouns, and importing vesalius must not
+import matplotlib. So the nouns look their views up by name, here, when they are asked to draw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+VIEWS = {
+    "plot": "vesalius.views.charts:plot_allocation",
+    "html": "vesalius.views.notebook:allocation_html",
+}
+
+
+def view(name: str) -> Callable[..., Any]:
+    """The drawing function registered under a name."""
+    module, function = VIEWS[name].split(":")
+    drawing: Callable[..., Any] = getattr(import_module(module), function)
+    return drawing

@@ -1,0 +1,267 @@
+"""Who is paid: n named, disjoint parts of whatever is explained.
+
+Players know two things: which player owns each element of the explained tensors (-1: a bystander, present in every coalition), and how a
+coalition turns a *present* and an *absent* version of those tensors into one. They know nothing of models.
+
+Axes: N coalitions, P players, K components, event: one sample's shape, without the batch axis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Protocol
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from vesalius.core.errors import InvalidInput, WrongType
+
+BYSTANDER = -1
+
+
+class HasLayers(Protocol):
+    """What :meth:`Players.units` and :meth:`Players.links` ask of a network."""
+
+    def unit_index(self, layer: str) -> Int[Tensor, "*event"]: ...
+    def link_shape(self, layer: str) -> tuple[int, ...]: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Players:
+    """n named disjoint parts of one or several tensors.
+
+    Build one with a constructor below rather than by hand.
+
+    Attributes:
+        index: one integer tensor per explained tensor, broadcastable (from the right) to its event; the owner of each element.
+        shape: shape in which values are reported, with ``prod(shape) == n``: the event for features, the grid for patches, ``(n,)`` else.
+        kind: ``features``, ``patches``, ``segments``, ``tokens``, ``channels``, ``units``, ``links`` or ``components``.
+        labels: one name per player; generated from ``kind`` and position when empty.
+        parts: for ``components``, the K tensors whose sum over a coalition is what the model sees.
+        layer: for ``units`` and ``links``, the layer they belong to.
+    """
+
+    index: tuple[Int[Tensor, "..."], ...]
+    shape: tuple[int, ...]
+    kind: str
+    labels: tuple[str, ...] = ()
+    parts: Float[Tensor, "K *event"] | None = None
+    layer: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.n < 1:
+            raise InvalidInput("there are no players: the explained tensor has no elements")
+        if self.labels and len(self.labels) != self.n:
+            raise InvalidInput(f"{len(self.labels)} names were given for {self.n} players")
+
+    @property
+    def n(self) -> int:
+        """Number of players."""
+        return prod(self.shape)
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __repr__(self) -> str:
+        return f"Players({self.kind}, n={self.n}, shape={tuple(self.shape)})"
+
+    def name(self, player: int) -> str:
+        """Readable name of one player, such as ``petal width`` or ``patch 2,3``."""
+        if self.labels:
+            return self.labels[player]
+        place = ",".join(str(int(i)) for i in torch.unravel_index(torch.tensor(player), self.shape))
+        return f"{self.kind.removesuffix('s').removesuffix('e') if self.kind == 'patches' else self.kind.removesuffix('s')} {place}"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Readable names of all players."""
+        return tuple(self.name(player) for player in range(self.n))
+
+    # ---- constructors -------------------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def features(cls, *samples: Tensor, names: Sequence[str] = ()) -> Players:
+        """Every element a player.
+
+        Args:
+            samples: one sample [*event] per explained tensor, without the batch axis.
+            names: one name per element, in order.
+        """
+        index, start = [], 0
+        for sample in samples:
+            index.append(torch.arange(start, start + sample.numel()).reshape(sample.shape))
+            start += sample.numel()
+        shape = tuple(samples[0].shape) if len(samples) == 1 and samples[0].ndim else (start,)
+        return cls(tuple(index), shape, "features", tuple(names))
+
+    @classmethod
+    def patches(cls, sample: Tensor, size: int | tuple[int, int]) -> Players:
+        """Rectangles of the last two axes, over all channels; the last row and column may be smaller.
+
+        Args:
+            sample: one image [*channels height width].
+            size: height and width of a patch, in pixels.
+        """
+        high, wide = (size, size) if isinstance(size, int) else size
+        if sample.ndim < 2 or high < 1 or wide < 1:
+            raise InvalidInput(f"patches need an image [..., height, width] and a positive size, not {tuple(sample.shape)} and {size}")
+        height, width = sample.shape[-2:]
+        columns = -(-width // wide)
+        index = (torch.arange(height) // high)[:, None] * columns + torch.arange(width) // wide
+        return cls((index,), (-(-height // high), columns), "patches")
+
+    @classmethod
+    def segments(cls, labels: Int[Tensor, "..."], names: Sequence[str] = ()) -> Players:
+        """The parts of a label map, such as super-pixels or groups of columns.
+
+        Args:
+            labels: integers broadcastable to the event; equal labels form one player, negative ones are bystanders.
+            names: one name per distinct label, in increasing order of the labels.
+        """
+        if labels.is_floating_point() or labels.is_complex():
+            raise WrongType(f"labels are integers, one per element, not {labels.dtype}")
+        kept = torch.unique(labels[labels >= 0])
+        index = torch.where(labels >= 0, torch.searchsorted(kept, labels.contiguous()), BYSTANDER)
+        return cls((index.cpu(),), (len(kept),), "segments", tuple(names))
+
+    @classmethod
+    def tokens(cls, sample: Tensor, names: Sequence[str] = ()) -> Players:
+        """Positions of a sequence: the first axis of the event, whether token ids [T] or embeddings [T, E]."""
+        return cls._along(sample, 0, "tokens", names)
+
+    @classmethod
+    def channels(cls, sample: Tensor, *, axis: int = 0, names: Sequence[str] = ()) -> Players:
+        """Slices along one axis of the event, by default the first ([channels, height, width])."""
+        return cls._along(sample, axis, "channels", names)
+
+    @classmethod
+    def _along(cls, sample: Tensor, axis: int, kind: str, names: Sequence[str]) -> Players:
+        if not -sample.ndim <= axis < sample.ndim:
+            raise InvalidInput(f"axis {axis} does not exist in a sample of shape {tuple(sample.shape)}")
+        count = sample.shape[axis]
+        index = torch.arange(count).reshape([count if i == axis % sample.ndim else 1 for i in range(sample.ndim)])
+        return cls((index,), (count,), kind, tuple(names))
+
+    @classmethod
+    def units(cls, network: HasLayers, layer: str) -> Players:
+        """The units of a layer's output: neurons, or channels of a convolution."""
+        index = network.unit_index(layer)
+        return cls((index,), (int(index.max()) + 1,), "units", layer=layer)
+
+    @classmethod
+    def links(cls, network: HasLayers, layer: str) -> Players:
+        """The weights of a layer, one player each; values come in the weight's shape."""
+        shape = network.link_shape(layer)
+        return cls((torch.arange(prod(shape)).reshape(shape),), tuple(shape), "links", layer=layer)
+
+    @classmethod
+    def components(cls, parts: Sequence[Tensor] | Float[Tensor, "K *event"], names: Sequence[str] = ()) -> Players:
+        """Terms of a sum: a coalition stands for the sum of its members on top of the absent value."""
+        stacked = torch.stack(list(parts))
+        return cls((), (len(stacked),), "components", tuple(names), parts=stacked)
+
+    # ---- coalitions ---------------------------------------------------------------------------------------------------------------
+
+    def expand(self, masks: Bool[Tensor, "N P"], site: int = 0) -> Bool[Tensor, "N ..."]:
+        """Presence of every element of one explained tensor, for each coalition."""
+        padded = torch.cat([masks, masks.new_ones(len(masks), 1)], 1)
+        return padded[:, self.index[site].to(masks.device)]
+
+    def compose(
+        self, masks: Bool[Tensor, "N P"], present: Sequence[Tensor], absent: Sequence[Tensor]
+    ) -> tuple[Float[Tensor, "N *event"], ...]:
+        """What the model sees under each coalition.
+
+        Args:
+            masks: who is present.
+            present: the explained tensors, each [*event].
+            absent: what stands in for absent elements, each [*event] or [N *event].
+
+        Returns:
+            One tensor [N *event] per explained tensor.
+        """
+        if self.parts is not None:
+            terms = self.parts.to(absent[0])
+            return (absent[0] + torch.tensordot(masks.to(terms), terms, 1),)
+        return tuple(
+            torch.where(_align(self.expand(masks.to(here.device), site), here.ndim + 1), here, gone)
+            for site, (here, gone) in enumerate(zip(present, absent, strict=True))
+        )
+
+    def check(self, present: Sequence[Tensor]) -> None:
+        """Refuse players that do not fit the explained tensors ([*event] each)."""
+        if self.parts is not None:
+            if len(present) != 1 or tuple(present[0].shape) != tuple(self.parts.shape[1:]):
+                raise InvalidInput(f"components have shape {tuple(self.parts.shape[1:])}, the explained tensor {_shapes(present)}")
+            return
+        if len(self.index) != len(present):
+            raise InvalidInput(f"these players divide {len(self.index)} tensors, but {len(present)} are explained: {_shapes(present)}")
+        for index, here in zip(self.index, present, strict=True):
+            fits = index.ndim <= here.ndim and all(a in (1, b) for a, b in zip(reversed(index.shape), reversed(here.shape), strict=False))
+            if not fits:
+                raise InvalidInput(f"these {self.kind} divide a tensor of shape {tuple(index.shape)}, not {tuple(here.shape)}")
+
+    def gather(self, values: Sequence[Float[Tensor, "batch *event"]]) -> Float[Tensor, "batch P"]:
+        """Sum a map over the elements of each player; bystanders are left out."""
+        total = values[0].new_zeros(len(values[0]), self.n + 1)
+        for index, value in zip(self.index, values, strict=True):
+            owner = index.to(value.device).expand(value.shape[1:]).reshape(-1)
+            total.index_add_(1, torch.where(owner < 0, self.n, owner), value.reshape(len(value), -1))
+        return total[:, : self.n]
+
+    def scatter(self, values: Float[Tensor, "*batch P"], site: int = 0) -> Float[Tensor, "*batch ..."]:
+        """Show each player's value at every element it owns; bystanders show 0."""
+        padded = torch.cat([values, values.new_zeros(*values.shape[:-1], 1)], -1)
+        return padded[..., self.index[site].to(values.device)]
+
+    def within(self, coarser: Players) -> Int[Tensor, " P"]:
+        """For each player here, the player of a coarser division that contains it.
+
+        Raises:
+            InvalidInput: if a player is cut in two, or left out.
+        """
+        owner = torch.full((self.n,), -2)
+        for mine, theirs in zip(self.index, coarser.index, strict=True):
+            shape = torch.broadcast_shapes(mine.shape, theirs.shape)  # type: ignore[no-untyped-call]
+            fine, coarse = mine.expand(shape), theirs.expand(shape)
+            kept = fine >= 0
+            order = torch.unique(torch.stack([fine[kept], coarse[kept]]), dim=1)
+            if (order[0].bincount(minlength=self.n) > 1).any():
+                raise InvalidInput(f"these {self.kind} do not fit into the {coarser.kind}: some player would be cut in two")
+            owner[order[0]] = order[1]
+        if (owner < 0).any():
+            raise InvalidInput(f"{int((owner < 0).sum())} of {self.n} {self.kind} belong to none of the {coarser.kind}")
+        return owner
+
+
+def default_players(samples: Sequence[Tensor], most: int = 64) -> Players:
+    """Players a user would expect for a sample: columns of a table, patches of an image, positions of a sequence.
+
+    Args:
+        samples: one sample [*event] per explained tensor.
+        most: patches are made large enough that at most this many cover an image.
+    """
+    sample = samples[0]
+    if len(samples) == 1 and sample.numel() > most:
+        if sample.ndim >= 2 and min(sample.shape[-2:]) > 1 and sample.ndim >= 3:
+            height, width = sample.shape[-2:]
+            size = next(s for s in range(1, max(height, width) + 1) if -(-height // s) * -(-width // s) <= most)
+            return Players.patches(sample, size)
+        return Players.tokens(sample)
+    return Players.features(*samples)
+
+
+def all_coalitions(players: int) -> Bool[Tensor, "S P"]:
+    """Whether player i is in coalition S, for all 2**n coalitions in index order (bit i of the index)."""
+    return (torch.arange(1 << players)[:, None] >> torch.arange(players) & 1).bool()
+
+
+def _align(mask: Tensor, ndim: int) -> Tensor:
+    return mask.reshape(mask.shape[0], *[1] * (ndim - mask.ndim), *mask.shape[1:])
+
+
+def _shapes(tensors: Sequence[Tensor]) -> str:
+    return " and ".join(str(tuple(tensor.shape)) for tensor in tensors)

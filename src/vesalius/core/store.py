@@ -1,0 +1,90 @@
+"""Files that hold our results: safetensors with a JSON header, written whole or not at all, and unable to run code when read.
+
+One file is one thing: tensors by name, and in the safetensors metadata a kind (``allocation``, ``network``), a format version and the
+rest as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from vesalius.core.errors import ForeignFile
+
+FORMAT = 1
+
+
+def write(path: str | Path, kind: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Path:
+    """Write a file atomically: under a temporary name first, then renamed.
+
+    Args:
+        path: where; missing folders are made.
+        kind: what the file is; :func:`read` asks for the same.
+        tensors: any dtype; shared memory is copied.
+        facts: everything else, as JSON.
+    """
+    path = Path(path)
+    header = {"vesalius": json.dumps({"kind": kind, "format": FORMAT, "facts": facts}, allow_nan=True)}
+    whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    with _draft(path) as draft:
+        save_file(whole, draft, metadata=header)
+    return path
+
+
+def read(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a file back.
+
+    Returns:
+        The tensors (on the CPU) and the facts.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ForeignFile: corrupted, not ours, of another kind, or from a newer version.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            header = json.loads((file.metadata() or {}).get("vesalius", "null"))
+            _check(path, header, kind)
+            return {name: file.get_tensor(name) for name in file.keys()}, header["facts"]  # noqa: SIM118 - not a dict
+    except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ForeignFile(f"{path} is corrupted or not a vesalius file ({error}); write it again with .save()") from error
+
+
+def _check(path: Path, header: Any, kind: str) -> None:
+    if not isinstance(header, dict) or not {"kind", "format", "facts"} <= header.keys():
+        raise ForeignFile(f"{path} holds tensors, but was not written by vesalius; expected a file of kind {kind!r}")
+    if header["kind"] != kind:
+        raise ForeignFile(f"{path} holds a {header['kind']!r}, not a {kind!r}")
+    if header["format"] > FORMAT:
+        raise ForeignFile(f"{path} is of format {header['format']}, newer than this version reads ({FORMAT}); upgrade vesalius")
+
+
+def write_text(path: str | Path, text: str) -> Path:
+    """Write a text file atomically (UTF-8)."""
+    path = Path(path)
+    with _draft(path) as draft:
+        draft.write_text(text, encoding="utf-8")
+    return path
+
+
+@contextmanager
+def _draft(path: Path) -> Iterator[Path]:
+    """A temporary name beside the target, renamed to it on success and removed on failure."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
+    try:
+        yield draft
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)

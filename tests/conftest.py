@@ -1,0 +1,23 @@
+"""Shapes and types of every call are checked while tests run; property tests have no deadline, since machines are shared."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import settings
+from jaxtyping import install_import_hook
+
+settings.register_profile("house", deadline=None, derandomize=True)
+settings.load_profile("house")
+torch.set_num_threads(1)
+hook = install_import_hook("vesalius", "beartype.beartype")
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Where real data and pretrained networks are; tests that need them fail without, rather than pass in silence."""
+    place = os.environ.get("VESALIUS_DATA")
+    if not place or not Path(place).is_dir():
+        pytest.fail("set VESALIUS_DATA to the folder with data and pretrained networks")
+    return Path(place)
