@@ -1,0 +1,79 @@
+"""Traces on disk. A trace depends on the model's code and shapes, not on its weights: only the graph is kept, and bound to live weights.
+
+The key covers the source files of the model's classes and every plain attribute; code elsewhere is not seen, which is why a cached graph
+is always checked against the model on the example before it is used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vesalius.core import store
+from vesalius.core.errors import ForeignFile
+from vesalius.core.version import VERSION
+from vesalius.trace.anatomy import Anatomy
+from vesalius.trace.calling import Call
+from vesalius.trace.graphfile import decode, encode
+
+
+def load(folder: Path, call: Call, example: Sequence[Tensor]) -> Anatomy | None:
+    """A kept graph over the model's own tensors, or ``None``."""
+    path = folder / f"{key(call, example)}.safetensors"
+    try:
+        tensors, facts = store.read(path, "graph")
+    except (FileNotFoundError, ForeignFile):
+        return None
+    live = {name: _tensor(call.model, name) for name in facts["live"]}
+    if any(tensor is None for tensor in live.values()):
+        return None
+    device = example[0].device
+    constants = {name: tensor.to(device) for name, tensor in tensors.items()}
+    return decode(facts["graph"], {**constants, **{name: tensor for name, tensor in live.items() if tensor is not None}})
+
+
+def save(folder: Path, call: Call, example: Sequence[Tensor], anatomy: Anatomy) -> Path:
+    """Keep a graph; tensors that are not the model's own (lifted constants) are stored with it."""
+    live = [name for name in anatomy.tensors if _tensor(call.model, name) is not None]
+    constants = {name: tensor for name, tensor in anatomy.tensors.items() if name not in live}
+    return store.write(folder / f"{key(call, example)}.safetensors", "graph", constants, {"live": live, "graph": encode(anatomy)})
+
+
+def key(call: Call, example: Sequence[Tensor]) -> str:
+    """Digest of everything the graph depends on."""
+    parts: list[str] = [VERSION, torch.__version__, repr(call.args), repr(sorted(call.kwargs.items())), repr(call.output)]
+    parts += [f"{tuple(tensor.shape[1:])} {tensor.dtype} {tensor.device}" for tensor in example]
+    for name, module in call.model.named_modules():
+        parts += [name, type(module).__qualname__, repr(sorted(_plain(module).items()))]
+    parts += [f"{name} {tuple(t.shape)} {t.dtype}" for name, t in call.model.state_dict(keep_vars=True).items()]
+    parts += sorted({_source(type(module)) for module in call.model.modules()})
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def _plain(module: nn.Module) -> dict[str, Any]:
+    """Attributes of a module that its code may branch on."""
+    simple = (bool, int, float, str, tuple, list, type(None))
+    return {k: v for k, v in vars(module).items() if isinstance(v, simple) and k != "training" and "object at 0x" not in repr(v)}
+
+
+def _source(cls: type) -> str:
+    """Digest of the file a class was written in; its name where there is no file."""
+    try:
+        return hashlib.sha256(Path(inspect.getfile(cls)).read_bytes()).hexdigest()
+    except (TypeError, OSError):
+        return cls.__qualname__
+
+
+def _tensor(model: nn.Module, name: str) -> Tensor | None:
+    owner, _, leaf = name.rpartition(".")
+    try:
+        found = getattr(model.get_submodule(owner), leaf, None)
+    except AttributeError:
+        return None
+    return found.detach() if isinstance(found, Tensor) else None

@@ -1,0 +1,163 @@
+"""How a model is called: which arguments are tensors, which output is meant, and in eval mode without leaving a trace."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from vesalius.core.errors import InvalidInput, UnknownName, WrongType
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """A model with the shape of its call fixed by an example.
+
+    Attributes:
+        model: a module, or any callable in a module's clothes.
+        args: positional arguments; tensors are replaced by their place among the inputs.
+        kwargs: keyword arguments, likewise.
+        names: names of the tensor inputs, in order.
+        output: which part of the result is meant: a key, an attribute or a position.
+    """
+
+    model: nn.Module
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    names: tuple[str, ...]
+    output: str | int | None = None
+
+    def run(self, tensors: Sequence[Tensor]) -> Tensor:
+        """Call the model with other tensors in the same places, and pick the output."""
+        args = [tensors[arg.place] if isinstance(arg, Place) else arg for arg in self.args]
+        kwargs = {name: tensors[arg.place] if isinstance(arg, Place) else arg for name, arg in self.kwargs.items()}
+        return pick(self.model(*args, **kwargs), self.output)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Stands for the i-th tensor input in a call."""
+
+    place: int
+
+
+class Wrapped(nn.Module):
+    """A plain callable as a module, so that there is one way to call."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self.function(*args, **kwargs)
+
+
+def fix_call(
+    model: Callable[..., Any], example: Sequence[Any], kwargs: Mapping[str, Any], output: str | int | None
+) -> tuple[Call, tuple[Tensor, ...]]:
+    """The call an example shows, and its tensors.
+
+    Raises:
+        WrongType: the model is not callable.
+        InvalidInput: no tensor among the arguments, empty or differently long batches.
+    """
+    if not callable(model):
+        raise WrongType(f"expected a torch.nn.Module or a callable, not {type(model).__name__}")
+    named = _parameter_names(model, len(example))
+    tensors: list[Tensor] = []
+    names: list[str] = []
+
+    def place(name: str, argument: Any) -> Any:
+        if not isinstance(argument, Tensor):
+            return argument
+        tensors.append(argument.detach())
+        names.append(name)
+        return Place(len(tensors) - 1)
+
+    args = tuple(place(name, argument) for name, argument in zip(named, example, strict=True))
+    keyword = {name: place(name, argument) for name, argument in kwargs.items()}
+    _check_batches(names, tensors)
+    module = model if isinstance(model, nn.Module) else Wrapped(model)
+    return Call(module, args, keyword, tuple(names), output), tuple(tensors)
+
+
+def _parameter_names(model: Callable[..., Any], count: int) -> list[str]:
+    """Names of positional parameters, as the model's author wrote them."""
+    function = model.forward if isinstance(model, nn.Module) else model
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        parameters = []
+    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)][:count]
+    return names + [f"input_{i}" for i in range(len(names), count)]
+
+
+def _check_batches(names: Sequence[str], tensors: Sequence[Tensor]) -> None:
+    if not tensors:
+        raise InvalidInput("an example input is needed: vesalius.trace(model, x), with x a batch of at least one sample")
+    for name, tensor in zip(names, tensors, strict=True):
+        if tensor.ndim == 0 or len(tensor) == 0:
+            raise InvalidInput(f"input {name!r} has shape {tuple(tensor.shape)}; expected [batch, ...] with at least one sample")
+    if len({len(tensor) for tensor in tensors}) > 1:
+        found = ", ".join(f"{name} {len(tensor)}" for name, tensor in zip(names, tensors, strict=True))
+        raise InvalidInput(f"all inputs need the same batch size in their first axis; found {found}")
+
+
+def pick(result: Any, output: str | int | None) -> Tensor:
+    """The tensor meant by ``output`` in whatever a model returned.
+
+    Raises:
+        UnknownName: no such key, attribute or position.
+        InvalidInput: several tensors and no choice.
+        WrongType: the choice is not a tensor.
+    """
+    if isinstance(result, Tensor) and output is None:
+        return result
+    parts = _parts(result)
+    if output is None:
+        tensors = {name: part for name, part in parts.items() if isinstance(part, Tensor)}
+        if len(tensors) == 1:
+            return next(iter(tensors.values()))
+        if not tensors:
+            raise WrongType(f"the model returned {type(result).__name__}, in which there is no tensor to explain")
+        raise InvalidInput(f"the model returned several tensors; choose one with output=, out of {', '.join(map(repr, tensors))}")
+    if str(output) not in parts:
+        raise UnknownName("output", output, parts)
+    chosen = parts[str(output)]
+    if not isinstance(chosen, Tensor):
+        raise WrongType(f"output {output!r} is a {type(chosen).__name__}, not a tensor")
+    return chosen
+
+
+def _parts(result: Any) -> dict[str, Any]:
+    if isinstance(result, Mapping):
+        return {str(name): part for name, part in result.items()}
+    if is_dataclass(result) and not isinstance(result, type):
+        return {field.name: getattr(result, field.name) for field in fields(result)}
+    if isinstance(result, tuple) and hasattr(result, "_fields"):
+        return result._asdict()
+    if isinstance(result, (tuple, list)):
+        return {str(place): part for place, part in enumerate(result)}
+    return {"0": result}
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Eval semantics inside, every module's training flag as it was outside.
+
+    Flags are set directly: a user's own ``train()`` or ``eval()`` may do more than that.
+    """
+    flags = [(module, module.training) for module in model.modules()]
+    try:
+        for module, training in flags:
+            if training:
+                module.training = False
+        yield
+    finally:
+        for module, training in flags:
+            if module.training != training:
+                module.training = training

@@ -1,0 +1,270 @@
+"""From a model to its graph: torch.export, cleaned and named; the model is left as it was."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import io
+import logging
+import traceback
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind, OutputKind
+from torch.fx import Graph, Node
+
+from vesalius.trace.anatomy import Anatomy, Value, downstream
+from vesalius.trace.calling import Call, evaluating
+from vesalius.trace.functional import functional, is_check
+from vesalius.trace.opset import family, readable, settle
+
+NOISY = ("torch.fx.experimental.symbolic_shapes", "torch.export", "torch.fx.experimental.proxy_tensor", "torch._dynamo")
+
+
+@dataclass(frozen=True)
+class NoGraph(Exception):
+    """Why a model has no graph: a sentence, and the user's line where it happened."""
+
+    reason: str
+
+
+class _Whole(nn.Module):
+    """The model with its call fixed: flat tensors in, one tensor out."""
+
+    def __init__(self, call: Call) -> None:
+        super().__init__()
+        self.model = call.model
+        self._call = (call,)  # in a tuple, so that the model is registered once
+
+    def forward(self, *tensors: Tensor) -> Tensor:
+        return self._call[0].run(tensors)
+
+
+def build(call: Call, example: Sequence[Tensor]) -> Anatomy:
+    """Export a call and clean its graph.
+
+    Args:
+        call: the model and how it is called.
+        example: one batch of inputs, flat.
+
+    Raises:
+        NoGraph: the model does not export, or only for one batch size.
+    """
+    return clean(export(call, example), call.names, call.model)
+
+
+def export(call: Call, example: Sequence[Tensor]) -> ExportedProgram:
+    """torch.export with a dynamic batch, in eval semantics."""
+    doubled = tuple(torch.cat([tensor, tensor]) if len(tensor) == 1 else tensor for tensor in example)
+    batch = ({0: torch.export.Dim.AUTO},) * len(doubled)
+    try:
+        with evaluating(call.model), _quiet(), torch.no_grad():
+            return torch.export.export(_Whole(call), doubled, dynamic_shapes={"tensors": batch}, strict=False)
+    except Exception as error:
+        raise NoGraph(_explain(error)) from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep torch.export from printing graphs and warnings that a user can do nothing about."""
+    loggers = [logging.getLogger(name) for name in NOISY]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _explain(error: Exception) -> str:
+    """The first line of an export error, and the user's own line that caused it."""
+    first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    frame = _user_frame(error)
+    if frame is None:
+        return f"{type(error).__name__}: {first}"
+    return f"{frame.filename}:{frame.lineno}, in {frame.name}: {(frame.line or '').strip()!r} ({type(error).__name__}: {first})"
+
+
+def _user_frame(error: BaseException) -> traceback.FrameSummary | None:
+    """The innermost line of the traceback that is neither torch's nor ours."""
+    own = (str(Path(torch.__file__).parent), str(Path(__file__).parent), "<")
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(own)]
+    inner = [frame for frame in frames if f"{Path(frame.filename).parent}" != str(Path(inspect.__file__).parent)]
+    return inner[-1] if inner else None
+
+
+def clean(program: ExportedProgram, names: Sequence[str], model: nn.Module | None) -> Anatomy:
+    """Parameters as attributes, in-place ops as pure ones, checks dropped, values named.
+
+    Args:
+        program: an exported program with tensor inputs and at least one tensor output (the first is taken).
+        names: names of the user's inputs, in order.
+        model: where live parameters are taken from; the program's own copies otherwise.
+    """
+    with _quiet():
+        program = functional(program)
+    return _Cleaner(program, list(names), model).run()
+
+
+class _Cleaner:
+    """One pass over an exported graph."""
+
+    def __init__(self, program: ExportedProgram, names: list[str], model: nn.Module | None) -> None:
+        self.program, self.inputs, self.model = program, names, model
+        self.graph = Graph()
+        self.copies: dict[Node, Node] = {}
+        self.tensors: dict[str, Tensor] = {}
+        self.nodes: dict[str, Node] = {}
+        self.batch: Any = None
+
+    def run(self) -> Anatomy:
+        kinds = {spec.arg.name: spec for spec in self.program.graph_signature.input_specs}
+        users = iter(self.inputs)
+        for node in self.program.graph.nodes:
+            if node.op == "placeholder":
+                self._placeholder(node, kinds[node.name], users)
+            elif node.op == "call_function":
+                self._call(node)
+            elif node.op == "get_attr":
+                raise NoGraph(f"the graph holds a nested graph ({node.target}), which is not supported: {_line(node)}")
+        output = self._output()
+        self.graph.output(output)
+        self.graph.eliminate_dead_code()
+        self._settle_families()
+        alive = set(self.graph.nodes)
+        kept = {name: node for name, node in self.nodes.items() if node in alive}
+        return Anatomy(self.graph, self._used(), kept, tuple(self.inputs), output.meta["value"].name)
+
+    def _placeholder(self, node: Node, spec: Any, users: Iterator[str]) -> None:
+        if spec.kind == InputKind.USER_INPUT:
+            copy = self.graph.placeholder(node.name)
+            name = next(users)
+            self.batch = self.batch if self.batch is not None else _symbol(node)
+            self._register(copy, node, name, "input")
+        else:
+            target = spec.target.removeprefix("model.")
+            self.tensors[target] = self._live(target, spec)
+            copy = self.graph.get_attr(target)
+        self.copies[node] = copy
+
+    def _live(self, target: str, spec: Any) -> Tensor:
+        """The model's own tensor, sharing memory, without gradient."""
+        stored = self.program.state_dict.get(spec.target)
+        tensor = stored if stored is not None else self.program.constants[spec.target]
+        if self.model is not None and spec.kind in (InputKind.PARAMETER, InputKind.BUFFER):
+            owner, _, leaf = target.rpartition(".")
+            tensor = getattr(self.model.get_submodule(owner), leaf)
+        return tensor.detach()
+
+    def _call(self, node: Node) -> None:
+        if is_check(node):
+            return
+        if "higher_order" in str(getattr(node.target, "__module__", "")) or not callable(node.target):
+            raise NoGraph(f"op {node.target} is not supported: {_line(node)}")
+        copy = self.graph.node_copy(node, lambda old: self.copies[old])
+        self.copies[node] = copy
+        copy.meta = {}
+        value = node.meta.get("val")
+        if isinstance(value, torch.SymInt):
+            copy.meta["batch_size"] = self.batch is not None and value.node.expr == self.batch
+        elif isinstance(value, (Tensor, tuple, list)):
+            self._register(copy, node, self._name(node), readable(node.target))
+
+    def _register(self, copy: Node, node: Node, name: str, op: str) -> None:
+        value = node.meta.get("val")
+        tensor = value if isinstance(value, Tensor) else None
+        sizes = [] if tensor is None else list(tensor.shape)
+        axes = [axis for axis, side in enumerate(sizes) if isinstance(side, torch.SymInt)]
+        exact = len(axes) == 1 and self.batch is not None and sizes[axes[0]].node.expr == self.batch
+        copy.meta["value"] = Value(
+            name=name,
+            op=op,
+            family="input" if op == "input" else family(node.target),  # type: ignore[arg-type]
+            shape=tuple(None if axis in axes else int(side) for axis, side in enumerate(sizes)),
+            dtype="tuple" if tensor is None else str(tensor.dtype).removeprefix("torch."),
+            batch_axis=axes[0] if exact else None,
+            module=_module(node),
+            line=_line(node),
+        )
+        self.nodes[name] = copy
+
+    def _name(self, node: Node) -> str:
+        """Module path plus op, numbered where that is not unique; parts of a tuple by their place."""
+        source = node.args[0] if node.args else None
+        if readable(node.target) == "getitem" and isinstance(source, Node) and source in self.copies:  # type: ignore[arg-type]
+            stem = f"{self.copies[source].meta['value'].name}.{node.args[1]}"
+        else:
+            stem = "/".join(filter(None, [_module(node), readable(node.target)]))  # type: ignore[arg-type]
+        name, count = stem, 0
+        while name in self.nodes or name in self.inputs:
+            count += 1
+            name = f"{stem}_{count}"
+        return name
+
+    def _output(self) -> Node:
+        wanted = [spec.arg.name for spec in self.program.graph_signature.output_specs if spec.kind == OutputKind.USER_OUTPUT]
+        found = next((old for old in self.copies if old.name == wanted[0]), None)
+        if found is None or "value" not in self.copies[found].meta:
+            raise NoGraph("the output does not depend on the inputs")
+        if self.batch is None or self.copies[found].meta["value"].batch_axis != 0:
+            raise NoGraph(self._fixed_batch())
+        return self.copies[found]
+
+    def _fixed_batch(self) -> str:
+        """Where the batch size became a constant."""
+        nodes = [node for node in self.copies.values() if "value" in node.meta and node.op == "call_function"]
+        lost = next((n for n in nodes if n.meta["value"].batch_axis is None and n.meta["value"].family not in ("zero", "unknown")), None)
+        where = f", first at {lost.meta['value'].line}" if lost is not None else ""
+        return f"the output's first axis does not follow the batch size{where}"
+
+    def _settle_families(self) -> None:
+        """Families in the light of which arguments depend on the inputs."""
+        varying = downstream(node for node in self.graph.nodes if node.op == "placeholder")
+        for node in self.graph.nodes:
+            value: Value | None = node.meta.get("value")
+            if value is not None and node.op == "call_function":
+                tensors = [source in varying for source in _arguments(node) if "batch_size" not in source.meta]
+                node.meta["value"] = replace(value, family=settle(value.family, value.op, tensors))
+
+    def _used(self) -> dict[str, Tensor]:
+        used = {node.target for node in self.graph.nodes if node.op == "get_attr"}
+        return {name: tensor for name, tensor in self.tensors.items() if name in used}
+
+
+def _arguments(node: Node) -> list[Node]:
+    """Node arguments with repetition (``x * x`` has two), those in lists included."""
+    flat = [item for arg in node.args for item in (arg if isinstance(arg, (tuple, list)) else [arg])]
+    return [item for item in flat if isinstance(item, Node)]
+
+
+def _symbol(node: Node) -> Any:
+    side = node.meta["val"].shape[0] if node.meta["val"].ndim else None
+    return side.node.expr if isinstance(side, torch.SymInt) else None
+
+
+def _module(node: Node) -> str:
+    stack: Mapping[str, Any] = node.meta.get("nn_module_stack") or {}
+    path = str(list(stack.values())[-1][0]) if stack else ""
+    return path.removeprefix("model").removeprefix(".") if path == "model" or path.startswith("model.") else path
+
+
+def _line(node: Node) -> str:
+    """Source line of a node: the innermost one outside torch, as ``file.py:12``."""
+    torch_home = str(Path(torch.__file__).parent)
+    places = [line.strip() for line in (node.meta.get("stack_trace") or "").splitlines() if line.strip().startswith("File ")]
+    outside = [place for place in places if str(Path(__file__).parent) not in place]
+    own = [place for place in outside if torch_home not in place] or outside
+    if not own:
+        return ""
+    parts = own[-1].split(", ")
+    return f"{Path(parts[0].removeprefix('File ').strip(chr(34))).name}:{parts[1].removeprefix('line ')}"

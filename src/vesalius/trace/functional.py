@@ -1,0 +1,74 @@
+"""In-place ops of an exported graph as ordinary nodes.
+
+Export leaves ``relu_`` and ``add_`` as they are. Where nothing else sees the memory they write to, they are renamed to ``relu`` and
+``add`` here, which costs nothing; a graph that writes through a view is left to torch's own functionalisation.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch.export import ExportedProgram
+from torch.fx import Graph, Node
+
+from vesalius.trace.opset import is_inplace, is_view, packet
+
+
+def functional(program: ExportedProgram) -> ExportedProgram:
+    """The same program without in-place ops (its graph is changed when that is enough)."""
+    if any(_writes_shared_memory(node) for node in program.graph.nodes if _is_inplace_node(node)):
+        return program.run_decompositions({})
+    for node in list(program.graph.nodes):
+        if _is_inplace_node(node):
+            _make_pure(program.graph, node)
+    return program
+
+
+def _is_inplace_node(node: Node) -> bool:
+    return node.op == "call_function" and is_inplace(node.target)  # type: ignore[arg-type]
+
+
+def _writes_shared_memory(node: Node) -> bool:
+    """Whether a node writes to memory that another live node, or the caller, may read afterwards, or has no pure twin."""
+    written = cast(Node, node.args[0])
+    if _pure(node) is None:
+        return True
+    if written.op != "call_function" or (is_view(written.target) and not _is_inplace_node(written)):  # type: ignore[arg-type]
+        return True
+    return any(user.op == "call_function" and is_view(user.target) and _is_used_after(user, node) for user in written.users)  # type: ignore[arg-type]
+
+
+def _is_used_after(view: Node, write: Node) -> bool:
+    """Whether a view, or a view of it, is read after (or by) a write."""
+    if view > write:
+        return False
+    return any(
+        user >= write or (user.op == "call_function" and is_view(user.target) and _is_used_after(user, write))  # type: ignore[arg-type]
+        for user in view.users
+    )
+
+
+def _make_pure(graph: Graph, node: Node) -> None:
+    """Replace ``y = op_(x)`` by ``y = op(x)``, and later uses of x by y."""
+    written = cast(Node, node.args[0])
+    pure = cast(torch._ops.OpOverload, _pure(node))
+    for user in list(written.users):
+        if user > node:
+            user.replace_input_with(written, node)
+    node.target = pure
+
+
+def _pure(node: Node) -> torch._ops.OpOverload | None:
+    """The op that computes what an in-place one writes, if it exists and keeps the dtype."""
+    overload = cast(torch._ops.OpOverload, node.target)
+    op = getattr(torch.ops.aten, packet(overload).rstrip("_"), None)
+    tensors = [arg.meta["val"] for arg in node.args if isinstance(arg, Node) and isinstance(arg.meta.get("val"), torch.Tensor)]
+    keeps = all(torch.can_cast(other.dtype, tensors[0].dtype) for other in tensors)
+    return getattr(op, overload._overloadname or "default", None) if keeps else None
+
+
+def is_check(node: Node) -> bool:
+    """Whether a node only asserts something about sizes or metadata."""
+    name = packet(node.target) if node.op == "call_function" else ""  # type: ignore[arg-type]
+    return name.startswith(("_assert", "sym_constrain", "_check"))

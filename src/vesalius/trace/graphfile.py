@@ -1,0 +1,125 @@
+"""A graph as data: written as JSON, read back op by op from a fixed list of namespaces, so that no file can run code."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx import Graph, Node
+
+from vesalius.core.errors import ForeignFile
+from vesalius.trace.anatomy import Anatomy, Value
+
+SCALAR_OPS: Mapping[str, Any] = {
+    **{
+        f"operator.{name}": getattr(operator, name) for name in "add sub mul floordiv truediv mod neg getitem pow eq ne lt le gt ge".split()
+    },
+    **{f"math.{name}": getattr(math, name) for name in ("ceil", "floor", "trunc")},
+    **{f"torch.{name}": getattr(torch, name) for name in ("sym_max", "sym_min", "sym_int", "sym_float", "sym_not", "sym_ite")},
+}
+NAMES = {function: name for name, function in SCALAR_OPS.items()}
+
+
+def encode(anatomy: Anatomy) -> dict[str, Any]:
+    """The graph as JSON-able data, without its tensors."""
+    rows = [_row(node) for node in anatomy.graph.nodes if node.op != "output"]
+    return {"nodes": rows, "inputs": list(anatomy.inputs), "output": anatomy.output}
+
+
+def decode(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Anatomy:
+    """The graph again, over given tensors.
+
+    Raises:
+        ForeignFile: an op this version of torch does not have, or that is not an op of torch at all.
+    """
+    graph = Graph()
+    known: dict[str, Node] = {}
+    nodes: dict[str, Node] = {}
+    for row in facts["nodes"]:
+        node = known[row["id"]] = _node(graph, row, known)
+        if row["value"] is not None:
+            value = Value(**{**row["value"], "shape": tuple(row["value"]["shape"])})
+            node.meta["value"] = value
+            nodes[value.name] = node
+        if row["batch_size"]:
+            node.meta["batch_size"] = True
+    graph.output(nodes[facts["output"]])
+    return Anatomy(graph, dict(tensors), nodes, tuple(facts["inputs"]), facts["output"])
+
+
+def _row(node: Node) -> dict[str, Any]:
+    value = node.meta.get("value")
+    return {
+        "id": node.name,
+        "op": node.op,
+        "target": _target_name(node) if node.op == "call_function" else str(node.target),
+        "args": _pack(node.args),
+        "kwargs": _pack(node.kwargs),
+        "value": asdict(value) if value is not None else None,
+        "batch_size": bool(node.meta.get("batch_size")),
+    }
+
+
+def _node(graph: Graph, row: Mapping[str, Any], known: Mapping[str, Node]) -> Node:
+    if row["op"] == "placeholder":
+        return graph.placeholder(row["target"])
+    if row["op"] == "get_attr":
+        return graph.get_attr(row["target"])
+    return graph.call_function(_target(row["target"]), _unpack(row["args"], known), _unpack(row["kwargs"], known))
+
+
+def _target_name(node: Node) -> str:
+    if isinstance(node.target, torch._ops.OpOverload):
+        return str(node.target)
+    if node.target not in NAMES:
+        raise ForeignFile(f"op {node.target} cannot be saved")
+    return NAMES[node.target]  # type: ignore[index]
+
+
+def _target(name: str) -> Any:
+    if name in SCALAR_OPS:
+        return SCALAR_OPS[name]
+    parts = name.split(".")
+    op = getattr(torch.ops.aten, parts[1], None) if len(parts) == 3 and parts[0] == "aten" else None
+    overload = getattr(op, parts[2], None)
+    if not isinstance(overload, torch._ops.OpOverload):
+        raise ForeignFile(f"the file asks for the op {name!r}, which torch {torch.__version__} does not have")
+    return overload
+
+
+def _pack(value: Any) -> Any:
+    if isinstance(value, Node):
+        return {"node": value.name}
+    if isinstance(value, (tuple, list)):
+        return [_pack(item) for item in value]
+    if isinstance(value, dict):
+        return {"dict": {key: _pack(item) for key, item in value.items()}}
+    for kind in (torch.dtype, torch.device, torch.layout, torch.memory_format):
+        if isinstance(value, kind):
+            return {kind.__name__: str(value).removeprefix("torch.")}
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise ForeignFile(f"an argument of type {type(value).__name__} cannot be saved")
+
+
+def _unpack(value: Any, known: Mapping[str, Node]) -> Any:
+    if isinstance(value, list):
+        return tuple(_unpack(item, known) for item in value)
+    if not isinstance(value, dict):
+        return value
+    (kind, content), *_ = value.items()
+    if kind == "node":
+        return known[content]
+    if kind == "dict":
+        return {key: _unpack(item, known) for key, item in content.items()}
+    if kind == "device":
+        return torch.device(content)
+    found = getattr(torch, content, None)
+    if not isinstance(found, (torch.dtype, torch.layout, torch.memory_format)):
+        raise ForeignFile(f"the file asks for {kind} {content!r}, which torch {torch.__version__} does not have")
+    return found

@@ -1,0 +1,142 @@
+"""Layers read off the graph: which parameter links which units, and along which axes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from torch.fx import Node
+
+from vesalius.trace.anatomy import Anatomy, Value
+from vesalius.trace.opset import packet
+
+WEIGHT_ARGUMENT = {"addmm": 2, "embedding": 0, "matmul": 1, "mm": 1}
+"""Position of the weight where it is not the second argument."""
+
+AXES = {
+    "linear": (0, 1, -1),
+    "addmm": (1, 0, -1),
+    "matmul": (1, 0, -1),
+    "mm": (1, 0, -1),
+    "conv1d": (0, 1, 1),
+    "conv2d": (0, 1, 1),
+    "conv3d": (0, 1, 1),
+    "conv_transpose1d": (1, 0, 1),
+    "conv_transpose2d": (1, 0, 1),
+    "conv_transpose3d": (1, 0, 1),
+    "embedding": (1, 0, -1),
+}
+"""Per op: the weight's axis of output units and of input units, and the output value's axis of units."""
+
+BIAS_ARGUMENT = {"addmm": 0, "embedding": None, "matmul": None, "mm": None}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A parametrised linear map in the graph.
+
+    Attributes:
+        name: module path, or the value's name where a module has several or none.
+        op: ``linear``, ``conv2d``, ``embedding``, ...
+        value: name of its output value.
+        source: name of its input value, empty for a parameter.
+        weight: name of the weight.
+        out_axis: the weight's axis that runs over the layer's units.
+        in_axis: the weight's axis that runs over the units it reads (within a group, if grouped).
+        shape: shape of the weight.
+        unit_axis: axis of the output value that runs over units, counted with the batch.
+        units: number of units.
+        bias: name of the bias, empty if there is none.
+        groups: groups of a convolution, else 1.
+    """
+
+    name: str
+    op: str
+    value: str
+    source: str
+    weight: str
+    out_axis: int
+    in_axis: int
+    shape: tuple[int, ...]
+    unit_axis: int
+    units: int
+    bias: str = ""
+    groups: int = 1
+
+
+def find_layers(anatomy: Anatomy) -> dict[str, Layer]:
+    """All layers, in order of computation."""
+    found = [layer for node in anatomy.nodes.values() if (layer := _layer(anatomy, node)) is not None]
+    owners = Counter(_owner(layer) for layer in found)
+    modules = Counter(anatomy.value(layer.value).module for layer in found)
+    named = [_named(layer, _name(layer, anatomy.value(layer.value), owners, modules)) for layer in found]
+    return {layer.name: layer for layer in named}
+
+
+def _owner(layer: Layer) -> str:
+    """Path of the module that owns the weight, if the weight is its only one."""
+    path, _, leaf = layer.weight.rpartition(".")
+    return path if leaf == "weight" else ""
+
+
+def _name(layer: Layer, value: Value, owners: Counter[str], modules: Counter[str]) -> str:
+    """The weight's module, else the module that computes, else the value: the first that belongs to this layer alone."""
+    if _owner(layer) and owners[_owner(layer)] == 1:
+        return _owner(layer)
+    return value.module if value.module and modules[value.module] == 1 and value.module not in owners else value.name
+
+
+def _named(layer: Layer, name: str) -> Layer:
+    return Layer(**{**vars(layer), "name": name})
+
+
+def _layer(anatomy: Anatomy, node: Node) -> Layer | None:
+    op = packet(node.target) if node.op == "call_function" else ""  # type: ignore[arg-type]
+    if op not in AXES:
+        return None
+    position = WEIGHT_ARGUMENT.get(op, 1)
+    weight, swapped = _parameter(node.args[position])
+    if weight is None:
+        return None
+    out_axis, in_axis, unit_axis = AXES[op]
+    value: Value = node.meta["value"]
+    groups = _groups(node, op)
+    if swapped:
+        out_axis, in_axis = in_axis, out_axis
+    source = node.args[1] if op in ("addmm", "embedding") else node.args[0]
+    bias_at = BIAS_ARGUMENT.get(op, 2)
+    bias = _parameter(node.args[bias_at])[0] if bias_at is not None and len(node.args) > bias_at else None
+    axis = unit_axis % len(value.shape)
+    return Layer(
+        name=value.name,
+        op=op,
+        value=value.name,
+        source=source.meta["value"].name if isinstance(source, Node) and "value" in source.meta else "",
+        weight=weight,
+        out_axis=out_axis,
+        in_axis=in_axis,
+        shape=tuple(anatomy.tensors[weight].shape),
+        unit_axis=axis,
+        units=int(value.shape[axis] or 0),
+        bias=bias or "",
+        groups=groups,
+    )
+
+
+def _parameter(argument: object) -> tuple[str | None, bool]:
+    """Name of the matrix parameter behind an argument, and whether it was transposed on the way (as in tied weights)."""
+    swapped = False
+    while isinstance(argument, Node):
+        if argument.op == "get_attr":
+            return str(argument.target), swapped
+        if argument.op != "call_function" or packet(argument.target) not in ("t", "transpose", "numpy_T", "mT", "detach", "alias"):  # type: ignore[arg-type]
+            break
+        swapped ^= packet(argument.target) not in ("detach", "alias")  # type: ignore[arg-type]
+        argument = argument.args[0]
+    return None, False
+
+
+def _groups(node: Node, op: str) -> int:
+    place = {"conv1d": 6, "conv2d": 6, "conv3d": 6, "conv_transpose1d": 6, "conv_transpose2d": 6, "conv_transpose3d": 6}.get(op)
+    groups = node.args[place] if place is not None and len(node.args) > place else 1
+    return groups if isinstance(groups, int) else 1

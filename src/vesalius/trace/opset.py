@@ -1,0 +1,118 @@
+"""Which family every op of the graph belongs to, and so which kind of rule it will need.
+
+*zero*: no relevance passes (comparisons, integer results, constants made from sizes); *linear* in its traced input; *bilinear* in two
+traced inputs; *elementwise* non-linear; *select*: passes some elements on, chosen by value; *normalise*: mixes an axis non-linearly;
+*reshape*: moves elements; *composite*: kept whole because that is how users and libraries write it, to be opened by a rule engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+FAMILIES: dict[str, frozenset[str]] = {
+    "zero": frozenset(
+        "arange zeros ones full zeros_like ones_like full_like empty new_zeros new_ones new_full eye scalar_tensor argmax argmin sign eq ne"
+        " lt le gt ge logical_not logical_and logical_or bitwise_not bitwise_and bitwise_or floor ceil round isnan isinf any all"
+        " floor_divide sym_size tril_indices triu_indices one_hot bucketize searchsorted".split()
+    ),
+    "linear": frozenset(
+        "linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d addmm add sub rsub neg mean sum cumsum"
+        " avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d _adaptive_avg_pool2d"
+        " upsample_nearest1d upsample_nearest2d upsample_bilinear2d embedding batch_norm _native_batch_norm_legit_no_training dropout"
+        " dropout_ feature_dropout alpha_dropout lerp trace diagonal diag tril triu lift_fresh_copy detach _to_copy to type_as"
+        " convolution native_dropout".split()
+    ),
+    "bilinear": frozenset("mul matmul mm bmm baddbmm dot mv einsum div outer".split()),
+    "elementwise": frozenset(
+        "relu gelu silu sigmoid tanh exp log log1p expm1 sqrt rsqrt reciprocal pow square abs softplus elu selu celu leaky_relu prelu"
+        " hardtanh hardswish hardsigmoid relu6 mish erf sin cos tan logsigmoid clamp clamp_min clamp_max hardshrink softshrink tanhshrink"
+        " log_sigmoid log2 log10 nan_to_num remainder fmod rrelu threshold atan".split()
+    ),
+    "select": frozenset(
+        "max_pool1d max_pool2d max_pool3d max_pool2d_with_indices adaptive_max_pool1d adaptive_max_pool2d max min amax amin maximum minimum"
+        " where topk sort median masked_fill kthvalue aminmax".split()
+    ),
+    "normalise": frozenset(
+        "softmax _softmax log_softmax _log_softmax layer_norm native_layer_norm group_norm native_group_norm instance_norm rms_norm"
+        " logsumexp norm linalg_vector_norm var std var_mean std_mean cosine_similarity".split()
+    ),
+    "reshape": frozenset(
+        "view reshape flatten unflatten unsqueeze squeeze transpose permute t expand expand_as contiguous clone slice select"
+        " index gather index_select cat concat stack split split_with_sizes chunk unbind pad constant_pad_nd reflection_pad2d"
+        " replication_pad2d roll flip repeat repeat_interleave narrow movedim swapaxes getitem alias pixel_shuffle"
+        " pixel_unshuffle unfold view_as reshape_as mT broadcast_to slice_scatter select_scatter copy take_along_dim tile"
+        " _unsafe_view _reshape_alias numpy_T im2col index_put masked_select scatter fill masked_scatter".split()
+    ),
+    "composite": frozenset("scaled_dot_product_attention lstm gru rnn_tanh rnn_relu multi_head_attention_forward bilinear".split()),
+}
+
+PARAMETRISED = frozenset("linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d addmm embedding".split())
+"""Linear ops with a weight; bilinear where the weight depends on the inputs too."""
+
+VIEWS = frozenset(
+    "view reshape flatten unflatten unsqueeze squeeze transpose permute t expand expand_as contiguous slice select split split_with_sizes"
+    " chunk unbind narrow movedim swapaxes getitem alias detach view_as mT broadcast_to diagonal unfold numpy_T to type_as dropout"
+    " _reshape_alias".split()
+)
+"""Ops whose result may share memory with their input."""
+
+READABLE = {
+    "_native_batch_norm_legit_no_training": "batch_norm",
+    "native_layer_norm": "layer_norm",
+    "native_group_norm": "group_norm",
+    "scaled_dot_product_attention": "attention",
+    "_softmax": "softmax",
+    "_log_softmax": "log_softmax",
+    "_to_copy": "to",
+    "_unsafe_view": "view",
+    "max_pool2d_with_indices": "max_pool2d",
+}
+
+
+def packet(target: Callable[..., Any]) -> str:
+    """Name of an op without namespace and overload: ``conv2d`` for ``torch.ops.aten.conv2d.default``."""
+    if isinstance(target, torch._ops.OpOverload):
+        return str(target._schema.name).split("::")[1]
+    return str(getattr(target, "__name__", target))
+
+
+def readable(target: Callable[..., Any]) -> str:
+    """Name of an op as a user knows it, in-place marks dropped."""
+    name = packet(target)
+    return READABLE.get(name, name.rstrip("_"))
+
+
+def family(target: Callable[..., Any]) -> str:
+    """Family of an op, or ``unknown``."""
+    name = packet(target).rstrip("_") or packet(target)
+    return next((kind for kind, names in FAMILIES.items() if name in names), "unknown")
+
+
+def settle(kind: str, op: str, varying: Sequence[bool]) -> str:
+    """Family of an op in its place: a product with a constant is linear, what no input reaches is ``zero``.
+
+    Args:
+        kind: family of the op in general.
+        op: its readable name.
+        varying: per tensor argument, whether it depends on the inputs.
+    """
+    if not any(varying):
+        return "zero"
+    if kind == "bilinear" and sum(varying) == 1:
+        return "elementwise" if op == "div" and not varying[0] else "linear"
+    if kind == "linear" and op in PARAMETRISED and any(varying[1:]):
+        return "bilinear"
+    return kind
+
+
+def is_view(target: Callable[..., Any]) -> bool:
+    """Whether the result may share memory with the first argument."""
+    return packet(target) in VIEWS
+
+
+def is_inplace(target: Callable[..., Any]) -> bool:
+    """Whether the op writes into its first argument."""
+    return isinstance(target, torch._ops.OpOverload) and packet(target).endswith("_") and target._schema.is_mutable

@@ -1,0 +1,107 @@
+"""``vesalius.trace``: from any model to a :class:`Network`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.export import ExportedProgram
+
+from vesalius.core.errors import InvalidInput
+from vesalius.trace import cache as caching
+from vesalius.trace.anatomy import Anatomy, Value
+from vesalius.trace.calling import evaluating, fix_call
+from vesalius.trace.exporting import NoGraph, build, clean
+from vesalius.trace.network import Network
+
+TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 5e-2, torch.bfloat16: 1e-1}
+"""Largest relative difference between model and graph that is put down to rounding."""
+
+
+def trace(
+    model: Callable[..., Any],
+    *example: Any,
+    kwargs: Mapping[str, Any] | None = None,
+    output: str | int | None = None,
+    cache: str | Path | None = None,
+) -> Network:
+    """Open a model.
+
+    The model is exported in eval semantics with a dynamic batch, and its graph is checked against it on the example. A plain callable, or
+    a model that does not export, becomes an *opaque* network: methods that only evaluate or differentiate it work, and a question about
+    its inside raises ``NotTraceable`` with the line that stood in the way. The model itself is never changed.
+
+    Args:
+        model: a ``torch.nn.Module``, or any callable from tensors to a tensor.
+        example: positional arguments of one call; tensors are [batch, ...], and one sample is enough.
+        kwargs: keyword arguments of that call.
+        output: which part of the result is meant, where it is not a single tensor: ``"logits"``, a position.
+        cache: a folder in which traces are kept; a later trace of the same code and shapes takes next to no time.
+
+    Returns:
+        A network that shares the model's parameters in memory, without their gradients.
+
+    Raises:
+        WrongType: not a callable, or no tensor comes out.
+        InvalidInput: no example, an empty or unequal batch, several outputs and no choice.
+        UnknownName: ``output`` does not exist.
+    """
+    call, tensors = fix_call(model, example, kwargs or {}, output)
+    with torch.no_grad(), evaluating(call.model):
+        expected = call.run(tensors)
+    _check_output(expected, len(tensors[0]))
+    name = type(model).__name__ if isinstance(model, torch.nn.Module) else getattr(model, "__name__", type(model).__name__)
+    inputs = tuple(_input(name_, tensor) for name_, tensor in zip(call.names, tensors, strict=True))
+    if not isinstance(model, torch.nn.Module):
+        return Network(name, inputs, None, "it is a plain callable, not a torch.nn.Module", call)
+    if cache is not None and (kept := caching.load(Path(cache), call, tensors)) is not None and _agrees(kept, tensors, expected):
+        return Network(name, inputs, kept, "", call)
+    try:
+        anatomy = build(call, tensors)
+    except NoGraph as error:
+        return Network(name, inputs, None, error.reason, call)
+    if not _agrees(anatomy, tensors, expected):
+        return Network(name, inputs, None, "the exported graph computes something else than the model on the example", call)
+    if cache is not None:
+        caching.save(Path(cache), call, tensors, anatomy)
+    return Network(name, inputs, anatomy, "", call)
+
+
+def from_exported(program: ExportedProgram, name: str = "exported") -> Network:
+    """Open a program that was exported elsewhere (``torch.export.save``), with a dynamic first axis.
+
+    Raises:
+        InvalidInput: its graph cannot be used, with the reason.
+    """
+    users = [spec.arg.name for spec in program.graph_signature.input_specs if spec.kind.name == "USER_INPUT"]
+    try:
+        anatomy = clean(program, users, None)
+    except NoGraph as error:
+        raise InvalidInput(f"this exported program cannot be opened: {error.reason}. Export it with a dynamic batch size") from error
+    return Network(name, tuple(anatomy.value(user) for user in users), anatomy)
+
+
+def _input(name: str, tensor: Tensor) -> Value:
+    return Value(name, "input", "input", (None, *tensor.shape[1:]), str(tensor.dtype).removeprefix("torch."), 0)
+
+
+def _check_output(result: Tensor, batch: int) -> None:
+    if result.ndim == 0 or len(result) != batch:
+        raise InvalidInput(f"the output has shape {tuple(result.shape)} for a batch of {batch}; expected one row per sample")
+    if not (result.is_floating_point() or result.is_complex()):
+        raise InvalidInput(f"the output is {result.dtype}; expected real numbers such as logits")
+
+
+def _agrees(anatomy: Anatomy, tensors: Sequence[Tensor], expected: Tensor) -> bool:
+    """Whether a graph computes what the model computes, on the example."""
+    with torch.no_grad():
+        found = anatomy.program(anatomy.inputs, [anatomy.output])(*tensors)[0]
+    if found.shape != expected.shape or found.dtype != expected.dtype:
+        return False
+    scale = expected.abs().max().clamp_min(1e-12)
+    return bool(
+        torch.equal(found.isnan(), expected.isnan()) and ((found - expected).nan_to_num(0).abs().max() <= TOLERANCE[found.dtype] * scale)
+    )
