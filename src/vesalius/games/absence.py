@@ -1,0 +1,200 @@
+"""What stands in for an absent player.
+
+An absence answers one question: for samples [B *event], which replacements [B M *event]? M > 1 means that the game averages over them.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vesalius.core.errors import InvalidInput, WrongType
+from vesalius.trace.question import Question
+
+
+class Absence(ABC):
+    """Stand-ins for absent players."""
+
+    @abstractmethod
+    def fill(self, question: Question) -> tuple[Float[Tensor, "B M *event"], ...]:
+        """Replacements for every explained tensor of every sample.
+
+        Raises:
+            InvalidInput, WrongType: the stand-in does not fit the explained tensors.
+        """
+
+    @abstractmethod
+    def describe(self) -> str:
+        """A few words for provenance and page."""
+
+
+@final
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Constant(Absence):
+    """One fixed value, such as zero, a token id, or a tensor.
+
+    Attributes:
+        value: a number; a tensor broadcastable to [*event] or [B *event]; or one of these per explained tensor. Where an inner value is
+            explained, a tensor of the network's *input* is taken there by running the network.
+    """
+
+    value: float | Tensor | Sequence[float | Tensor] = 0.0
+
+    def fill(self, question: Question) -> tuple[Float[Tensor, "B M *event"], ...]:
+        several = isinstance(self.value, (tuple, list))
+        values: Sequence[float | Tensor] = self.value if several else [self.value] * len(question.at)  # type: ignore[assignment,list-item]
+        if len(values) != len(question.at):
+            raise InvalidInput(f"{len(values)} baselines for {len(question.at)} explained tensors ({', '.join(question.at)})")
+        return tuple(
+            _fit(value, here, name, question)[:, None] for value, here, name in zip(values, question.present, question.at, strict=True)
+        )
+
+    def describe(self) -> str:
+        return f"constant {self.value:g}" if isinstance(self.value, (int, float)) else "given tensor"
+
+
+@final
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Mean(Absence):
+    """The mean of a data set.
+
+    Attributes:
+        data: inputs of the network [rows *event] (or one tensor per input); taken to an inner value where one is explained.
+    """
+
+    data: Tensor | Sequence[Tensor]
+
+    def fill(self, question: Question) -> tuple[Float[Tensor, "B M *event"], ...]:
+        found = _background(self.data, question)
+        return tuple(data.to(here.dtype).mean(0).expand_as(here)[:, None] for data, here in zip(found, question.present, strict=True))
+
+    def describe(self) -> str:
+        return f"mean of {_rows(self.data)} samples"
+
+
+@final
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Marginal(Absence):
+    """The rows of a background, averaged over: E[f(x_S, X_absent)] with absent parts drawn together from one row.
+
+    Attributes:
+        background: inputs of the network [M *event] (or one tensor per input).
+    """
+
+    background: Tensor | Sequence[Tensor]
+
+    def fill(self, question: Question) -> tuple[Float[Tensor, "B M *event"], ...]:
+        found = _background(self.background, question)
+        return tuple(data.expand(question.batch, *data.shape) for data in found)
+
+    def describe(self) -> str:
+        return f"average over {_rows(self.background)} background samples"
+
+
+@final
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Blur(Absence):
+    """The image itself, blurred by a Gaussian.
+
+    Attributes:
+        sigma: standard deviation in pixels, > 0; the border is reflected.
+    """
+
+    sigma: float = 4.0
+
+    def fill(self, question: Question) -> tuple[Float[Tensor, "B M *event"], ...]:
+        if not (self.sigma > 0 and math.isfinite(self.sigma)):
+            raise InvalidInput(f"a blur needs a positive sigma in pixels, not {self.sigma}")
+        return tuple(_blurred(here, self.sigma)[:, None] for here in question.present)
+
+    def describe(self) -> str:
+        return f"blurred by {self.sigma:g} pixels"
+
+
+Baseline = Absence | float | Tensor | Sequence[float | Tensor] | None
+
+
+def as_absence(baseline: Baseline) -> Absence:
+    """A baseline in any form: an absence, a number, a tensor, or nothing (zero)."""
+    if isinstance(baseline, Absence):
+        return baseline
+    if baseline is None:
+        return Constant()
+    if isinstance(baseline, (int, float, Tensor, tuple, list)):
+        return Constant(value=baseline)
+    raise WrongType(f"a baseline is a number, a tensor or an absence (Constant, Mean, Blur, Marginal), not {type(baseline).__name__}")
+
+
+def _fit(value: float | Tensor, here: Float[Tensor, "B *event"], name: str, question: Question) -> Tensor:
+    """A constant in the shape and dtype of an explained tensor."""
+    if not isinstance(value, Tensor):
+        if not math.isfinite(value):
+            raise InvalidInput(f"the baseline is {value}; it must be finite")
+        return torch.full_like(here, value)
+    if value.is_floating_point() and not bool(value.isfinite().all()):
+        raise InvalidInput("the baseline holds NaN or infinity")
+    if _broadcasts(value, here):
+        if value.dtype != here.dtype:
+            raise WrongType(
+                f"the baseline of {name!r} is {value.dtype}, the explained tensor {here.dtype}; convert it with .to({here.dtype})"
+            )
+        return value.to(here.device).expand_as(here)
+    given = tuple(question.network.inputs[0].shape[1:])
+    if name not in {v.name for v in question.network.inputs} and tuple(value.shape) in (given, (1, *given), (question.batch, *given)):
+        whole = value.to(here.device).expand(question.batch, *given)
+        others = question.inputs[1:]
+        return question.network.read((whole, *others), name)[name].movedim(question.network.values[name].batch_axis or 0, 0)
+    raise InvalidInput(
+        f"a baseline of shape {list(value.shape)} does not fit {name!r}, of which one sample has shape {list(here.shape[1:])}"
+    )
+
+
+def _broadcasts(value: Tensor, here: Tensor) -> bool:
+    return value.ndim <= here.ndim and all(a in (1, b) for a, b in zip(reversed(value.shape), reversed(here.shape), strict=False))
+
+
+def _background(data: Tensor | Sequence[Tensor], question: Question) -> list[Tensor]:
+    """Data at the explained tensors, batch first."""
+    network = question.network
+    inputs = network.bind(data)
+    for tensor in inputs:
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise InvalidInput("the background holds NaN or infinity")
+    named = dict(zip((value.name for value in network.inputs), inputs, strict=True))
+    if set(question.at) <= set(named):
+        return [named[name] for name in question.at]
+    with torch.no_grad():
+        found = network.read(inputs, question.at)
+    return [found[name].movedim(network.values[name].batch_axis or 0, 0) for name in question.at]
+
+
+def _rows(data: Tensor | Sequence[Tensor]) -> int:
+    return len(data) if isinstance(data, Tensor) else len(data[0])
+
+
+def _blurred(image: Float[Tensor, "B *channels H W"], sigma: float) -> Float[Tensor, "B *channels H W"]:
+    """Separable Gaussian blur of the last two axes."""
+    if image.ndim < 3 or not image.is_floating_point():
+        raise InvalidInput(f"only images [..., height, width] can be blurred, not {image.dtype} {list(image.shape[1:])}")
+    flat = image.reshape(-1, 1, *image.shape[-2:])
+    for axis in (-2, -1):
+        flat = _blurred_along(flat, axis, sigma)
+    return flat.reshape(image.shape)
+
+
+def _blurred_along(image: Float[Tensor, "N 1 H W"], axis: int, sigma: float) -> Float[Tensor, "N 1 H W"]:
+    side = image.shape[axis]
+    offset = torch.arange(side, device=image.device)
+    distance = offset[:, None] - offset
+    # reflecting at both borders: a source at -1-i or 2*side-1-i stands for i
+    mirrored = [distance, offset[:, None] + offset + 1, offset[:, None] + offset + 1 - 2 * side]
+    kernel = sum(torch.exp(-(part.to(image.dtype) ** 2) / (2 * sigma**2)) for part in mirrored)
+    kernel = kernel / kernel.sum(1, keepdim=True)
+    return (image.movedim(axis, -1) @ kernel.T).movedim(-1, axis)

@@ -1,0 +1,114 @@
+"""The one way to ask *what if some players are absent*.
+
+A game is a function of coalitions. It runs the model in batches that fit into memory, remembers every coalition it was asked for, and
+counts what it cost.
+
+Axes: N coalitions, P players.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from vesalius.core.errors import InvalidInput, MemoryExhausted
+from vesalius.core.players import Players
+
+Value = Callable[[Bool[Tensor, "N P"]], Float[Tensor, " N"]]
+
+
+class Game:
+    """v(S) for any coalition S.
+
+    Args:
+        value: the characteristic function: presence [N P] to values [N], in any unit.
+        players: who plays.
+        batch: coalitions evaluated at once; halved, for good, whenever memory runs out.
+        keep: remember values, so that a coalition is evaluated once.
+    """
+
+    def __init__(self, value: Value, players: Players, *, batch: int = 1024, keep: bool = True) -> None:
+        if batch < 1:
+            raise InvalidInput(f"a batch of {batch} coalitions; it must be at least 1")
+        self.players = players
+        self.batch = batch
+        self.evaluations = 0
+        self._value = value
+        self._known: dict[bytes, float] | None = {} if keep else None
+
+    @classmethod
+    def of(cls, value: Value, players: int | Players, *, batch: int = 1024) -> Game:
+        """A game on any callable, for instance ``Game.of(lambda masks: masks.double().prod(1), 5)``."""
+        if isinstance(players, int):
+            players = Players((torch.arange(players),), (players,), "features")
+        return cls(value, players, batch=batch)
+
+    def __call__(self, masks: Bool[Tensor, "N P"]) -> Float[Tensor, " N"]:
+        """Values of coalitions, as float64 on the CPU.
+
+        Args:
+            masks: True where a player is present.
+
+        Raises:
+            InvalidInput: wrong number of players, or a value that is NaN or infinite.
+            MemoryExhausted: not even one coalition fits into memory.
+        """
+        if masks.ndim != 2 or masks.shape[1] != self.players.n or masks.dtype != torch.bool:
+            raise InvalidInput(f"coalitions are bool [N, {self.players.n}], not {masks.dtype} {tuple(masks.shape)}")
+        masks = masks.cpu()
+        if self._known is None:
+            return self._run(masks)
+        keys = [row.tobytes() for row in masks.numpy()]
+        fresh = {key: row for row, key in enumerate(keys) if key not in self._known}
+        if fresh:
+            values = self._run(masks[list(fresh.values())]).tolist()
+            self._known.update(zip(fresh, values, strict=True))
+        return torch.tensor([self._known[key] for key in keys], dtype=torch.float64)
+
+    def _run(self, masks: Bool[Tensor, "N P"]) -> Float[Tensor, " N"]:
+        values: list[Tensor] = []
+        done = 0
+        while done < len(masks):
+            part = masks[done : done + self.batch]
+            try:
+                values.append(self._checked(part))
+            except (RuntimeError, MemoryError) as error:
+                self._shrink(error, len(part))
+                continue
+            done += len(part)
+            self.evaluations += len(part)
+        return torch.cat(values) if values else torch.empty(0, dtype=torch.float64)
+
+    def _checked(self, masks: Bool[Tensor, "N P"]) -> Float[Tensor, " N"]:
+        values = self._value(masks).detach().to("cpu", torch.float64)
+        if values.shape != (len(masks),):
+            raise InvalidInput(
+                f"the game's function returned shape {tuple(values.shape)} for {len(masks)} coalitions; expected one value each"
+            )
+        if not values.isfinite().all():
+            bad = int((~values.isfinite()).nonzero()[0])
+            raise InvalidInput(f"the output is {float(values[bad])} for a coalition of {int(masks[bad].sum())} of {self.players.n} players")
+        return values
+
+    def _shrink(self, error: RuntimeError | MemoryError, tried: int) -> None:
+        """Halve the batch after memory ran out; let any other error through."""
+        if not is_out_of_memory(error):
+            raise error
+        if tried == 1:
+            raise MemoryExhausted(
+                "one coalition alone does not fit into memory; use a smaller input, a smaller background or another device"
+            ) from error
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        self.batch = max(1, tried // 2)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that memory ran out, on any device."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) and not isinstance(error, MemoryExhausted):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
