@@ -1,0 +1,9 @@
+"""The anatomy of a trained neural network: what it rests on, in numbers that add up."""
+
+from vesalius.core.allocation import Allocation
+from vesalius.core.players import Players
+from vesalius.core.version import VERSION as __version__
+from vesalius.games.game import Game
+from vesalius.trace import Network, trace
+
+__all__ = ["Allocation", "Game", "Network", "Players", "__version__", "trace"]

@@ -1,0 +1,141 @@
+"""What a method is, and the registry of all of them."""
+
+from __future__ import annotations
+
+import platform
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from vesalius.core.allocation import Allocation
+from vesalius.core.errors import InvalidInput, UnknownName, WrongType
+from vesalius.core.players import Players
+from vesalius.core.version import VERSION
+from vesalius.games.absence import Absence, Baseline, as_absence
+from vesalius.trace.network import Inputs, Network
+from vesalius.trace.question import Question, Target, ask
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method(ABC):
+    """An attribution method: options as fields, one function.
+
+    A method declares what it claims, from these words: ``complete`` (values add up to total - base), ``dummy`` (a player without effect
+    gets 0), ``symmetric`` (players of equal effect get equal values), ``linear`` (in the model), ``sensitive`` (depends on gradients).
+    The contract tests hold it to them.
+    """
+
+    name: ClassVar[str]
+    claims: ClassVar[frozenset[str]]
+
+    @abstractmethod
+    def allocate(self, question: Question, absence: Absence) -> Allocation:
+        """Share out the target of every sample; always batched."""
+
+
+METHODS: dict[str, type[Method]] = {}
+"""Methods by name; a new one is added with :func:`register`."""
+
+
+def register(method: type[Method]) -> type[Method]:
+    """Class decorator: make a method available by its name."""
+    if method.name in METHODS:
+        raise InvalidInput(f"there is a method {method.name!r} already")
+    METHODS[method.name] = method
+    return method
+
+
+def attribute(
+    network: Network,
+    x: Inputs,
+    method: str | Method = "integrated_gradients",
+    *,
+    target: Target = None,
+    baseline: Baseline = None,
+    at: str | tuple[str, ...] | None = None,
+) -> Allocation:
+    """Share an output's change from a baseline out among the parts of an input.
+
+    Args:
+        network: from :func:`vesalius.trace`.
+        x: a batch of inputs [B *event] (several inputs as a tuple or dict), or one sample without the batch axis.
+        method: a registered name, or an instance with options: ``ShapleyValue(budget=2000)``.
+        target: ``None``: the predicted class of each sample; a class; a tensor of classes [B]; a tuple of ints for larger outputs;
+            ``("layer2", 5)``: a unit of an inner value.
+        baseline: zero by default; a number, a tensor, or an absence (``Mean(data=x)``, ``Blur()``, ...).
+        at: a value or module to explain instead of the input.
+
+    Returns:
+        An allocation over the batch, or over the one sample. ``allocation.gap`` says what does not add up.
+
+    Raises:
+        UnknownName, InvalidInput, WrongType, NotTraceable: each with what to do; see :func:`vesalius.trace.question.ask`.
+    """
+    if not isinstance(network, Network):
+        raise WrongType(f"expected a Network, not {type(network).__name__}; make one with vesalius.trace(model, x)")
+    chosen = resolve(method)
+    absence = as_absence(baseline)
+    question = ask(network, x, target=target, at=at)
+    allocation = chosen.allocate(question, absence)
+    facts = provenance(chosen, question, absence)
+    whole = replace(allocation, provenance={**facts, **allocation.provenance})
+    return whole[0] if question.single else whole
+
+
+def resolve(method: str | Method) -> Method:
+    """An instance for a name; an instance as it is.
+
+    Raises:
+        UnknownName: no such method.
+    """
+    if isinstance(method, Method):
+        return method
+    if not isinstance(method, str):
+        raise WrongType(f"a method is a name or an instance of Method, not {method!r}")
+    if method not in METHODS:
+        raise UnknownName("method", method, METHODS)
+    return METHODS[method]()
+
+
+def provenance(method: Method, question: Question, absence: Absence) -> Mapping[str, Any]:
+    """What is needed to make the same numbers again."""
+    return {
+        "method": method.name,
+        "options": {field.name: _plain(getattr(method, field.name)) for field in fields(method)},
+        "model": question.network.name,
+        "digest": question.network.digest(),
+        "target": question.target,
+        "at": list(question.at),
+        "baseline": absence.describe(),
+        "versions": {"vesalius": VERSION, "torch": torch.__version__, "python": platform.python_version()},
+    }
+
+
+def _plain(option: Any) -> Any:
+    """An option as JSON; anything larger by its description."""
+    if isinstance(option, (Players, Tensor)):
+        return repr(option) if isinstance(option, Players) else f"tensor {list(option.shape)}"
+    return option if option is None or isinstance(option, (bool, int, float, str)) else repr(option)
+
+
+def ends(question: Question, absent: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+    """The target at the baseline and at the samples: [B] each."""
+    rows = torch.arange(question.batch, device=question.present[0].device)
+    with torch.no_grad():
+        return question.score(absent, rows), question.score(question.present, rows)
+
+
+def one_baseline(absence: Absence, question: Question, method: str) -> tuple[Tensor, ...]:
+    """The single stand-in that a path or gradient method compares with: [B *event] per explained tensor.
+
+    Raises:
+        InvalidInput: the absence averages over several.
+    """
+    fills = absence.fill(question)
+    if fills[0].shape[1] != 1:
+        raise InvalidInput(f"{method} compares with one baseline, and {absence.describe()} gives {fills[0].shape[1]}; use Mean or Constant")
+    return tuple(fill[:, 0] for fill in fills)
