@@ -6,12 +6,20 @@ from pathlib import Path
 import pytest
 import torch
 from hypothesis import settings
-from jaxtyping import install_import_hook
+from jaxtyping import config, install_import_hook
+
+from tests import typechecking
 
 settings.register_profile("house", deadline=None, derandomize=True)
 settings.load_profile("house")
 torch.set_num_threads(1)
-hook = install_import_hook("vesalius", "beartype.beartype")
+hook = install_import_hook("vesalius", f"{typechecking.__name__}.checked")
+
+
+@pytest.fixture
+def as_a_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the checks that only tests have, so that a wrong type meets the library's own error."""
+    monkeypatch.setattr(config, "jaxtyping_disable", True)
 
 
 @pytest.fixture(scope="session")

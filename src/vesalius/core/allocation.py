@@ -158,7 +158,7 @@ class Allocation:
         values = self.flat.new_zeros(*self.base.shape, players.n).index_add(-1, owner, self.flat)
         return replace(self, players=players, values=values.reshape(*self.base.shape, *players.shape), stderr=None, stderr_note="")
 
-    def to_numpy(self) -> np.ndarray[Any, Any]:
+    def to_numpy(self) -> np.ndarray[Any, np.dtype[Any]]:
         """The values as a NumPy array, in their shape."""
         return np.asarray(self.values.detach().cpu().numpy())
 

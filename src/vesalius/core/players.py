@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from vesalius.core.errors import InvalidInput, WrongType
@@ -22,6 +22,7 @@ from vesalius.core.errors import InvalidInput, WrongType
 BYSTANDER = -1
 
 
+@runtime_checkable
 class HasLayers(Protocol):
     """What :meth:`Players.units` and :meth:`Players.links` ask of a network."""
 
@@ -114,7 +115,7 @@ class Players:
         return cls((index,), (-(-height // high), columns), "patches")
 
     @classmethod
-    def segments(cls, labels: Int[Tensor, "..."], names: Sequence[str] = ()) -> Players:
+    def segments(cls, labels: Tensor, names: Sequence[str] = ()) -> Players:
         """The parts of a label map, such as super-pixels or groups of columns.
 
         Args:
@@ -172,7 +173,7 @@ class Players:
 
     def compose(
         self, masks: Bool[Tensor, "N P"], present: Sequence[Tensor], absent: Sequence[Tensor]
-    ) -> tuple[Float[Tensor, "N *event"], ...]:
+    ) -> tuple[Shaped[Tensor, "N *event"], ...]:
         """What the model sees under each coalition.
 
         Args:
@@ -245,8 +246,10 @@ def default_players(samples: Sequence[Tensor], most: int = 64) -> Players:
         most: patches are made large enough that at most this many cover an image.
     """
     sample = samples[0]
+    if len(samples) == 1 and not sample.is_floating_point() and sample.ndim:
+        return Players.tokens(sample)
     if len(samples) == 1 and sample.numel() > most:
-        if sample.ndim >= 2 and min(sample.shape[-2:]) > 1 and sample.ndim >= 3:
+        if sample.ndim >= 3 and min(sample.shape[-2:]) > 1:
             height, width = sample.shape[-2:]
             size = next(s for s in range(1, max(height, width) + 1) if -(-height // s) * -(-width // s) <= most)
             return Players.patches(sample, size)

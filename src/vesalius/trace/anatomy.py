@@ -5,6 +5,7 @@ Axes: B batch.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -46,6 +47,11 @@ class Value:
         return tuple(side for axis, side in enumerate(self.shape) if axis != self.batch_axis)
 
     @property
+    def is_tensor(self) -> bool:
+        """Whether it is a tensor, not a tuple whose parts are values of their own."""
+        return self.dtype != "tuple"
+
+    @property
     def is_floating(self) -> bool:
         """Whether gradients can reach it."""
         return "float" in self.dtype
@@ -70,6 +76,12 @@ class Anatomy:
     inputs: tuple[str, ...]
     output: str
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Anatomy:
+        """A copy whose names mean its own nodes."""
+        graph = copy.deepcopy(self.graph, memo)
+        nodes = {node.meta["value"].name: node for node in graph.nodes if "value" in node.meta and node.meta["value"].is_tensor}
+        return Anatomy(graph, copy.deepcopy(dict(self.tensors), memo), nodes, self.inputs, self.output)
+
     def value(self, name: str) -> Value:
         """Facts about a value."""
         found: Value = self.nodes[name].meta["value"]
@@ -82,14 +94,16 @@ class Anatomy:
             UnknownName: neither.
             InvalidInput: a module that is called more than once, or returns more than one value.
         """
-        if name in self.nodes:
+        inside = [node for node in self.graph.nodes if "value" in node.meta and name and _within(node.meta["value"].module, name)]
+        if name in self.nodes and not inside:
             return name
-        inside = [node for node in self.nodes.values() if _within(node.meta["value"].module, name)]
+        if name in self.nodes:
+            raise InvalidInput(f"{name!r} is both an input and a module; for the module, name one of its values: {_names(inside)}")
         if not inside:
             modules = {v.meta["value"].module for v in self.nodes.values()} - {""}
             raise UnknownName("value or module", name, [*self.nodes, *sorted(modules)])
         members = set(inside)
-        leaving = [node.meta["value"].name for node in inside if self._leaves(node, members)]
+        leaving = [node.meta["value"].name for node in inside if node.meta["value"].is_tensor and self._leaves(node, members)]
         if len(leaving) != 1:
             raise InvalidInput(f"module {name!r} has {len(leaving)} outputs in this graph; choose one of {', '.join(map(repr, leaving))}")
         return str(leaving[0])
@@ -137,6 +151,10 @@ class Anatomy:
 
         seen: set[Node] = set()
         visit(self.nodes[output])
+        known = [*at, *context]
+        if not any(self.value(name).batch_axis is not None for name in known):
+            needed = _needed(self, [self.nodes[output]], {self.nodes[name] for name in known})
+            context |= {self.inputs[0]: None} if any(node.meta.get("batch_size") for node in needed) else {}
         return tuple(context)
 
 
@@ -157,12 +175,18 @@ def downstream(starts: Iterable[Node]) -> set[Node]:
     return reached
 
 
+def _names(nodes: Sequence[Node]) -> str:
+    return ", ".join(repr(node.meta["value"].name) for node in nodes)
+
+
 def _within(module: str, path: str) -> bool:
     return module == path or module.startswith(path + ".")
 
 
 def extract(anatomy: Anatomy, inputs: Sequence[str], outputs: Sequence[str]) -> GraphModule:
     """See :meth:`Anatomy.program`."""
+    if unknown := [name for name in outputs if name not in anatomy.nodes]:
+        raise UnknownName("value", unknown[0], anatomy.nodes)
     graph = Graph()
     copies: dict[Node, Any] = {}
     for position, name in enumerate(inputs):
@@ -213,7 +237,7 @@ def bytes_per_sample(anatomy: Anatomy) -> int:
     ends: dict[int, int] = {}
     for position, node in enumerate(anatomy.graph.nodes):
         value: Value | None = node.meta.get("value")
-        if value is not None:
+        if value is not None and value.is_tensor:
             alive += (size := _bytes(value))
             ends[last.get(node, position)] = ends.get(last.get(node, position), 0) + size
             worst = max(worst, alive)

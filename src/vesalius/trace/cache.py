@@ -35,7 +35,10 @@ def load(folder: Path, call: Call, example: Sequence[Tensor]) -> Anatomy | None:
         return None
     device = example[0].device
     constants = {name: tensor.to(device) for name, tensor in tensors.items()}
-    return decode(facts["graph"], {**constants, **{name: tensor for name, tensor in live.items() if tensor is not None}})
+    try:
+        return decode(facts["graph"], {**constants, **{name: tensor for name, tensor in live.items() if tensor is not None}})
+    except ForeignFile:
+        return None
 
 
 def save(folder: Path, call: Call, example: Sequence[Tensor], anatomy: Anatomy) -> Path:
@@ -58,8 +61,21 @@ def key(call: Call, example: Sequence[Tensor]) -> str:
 
 def _plain(module: nn.Module) -> dict[str, Any]:
     """Attributes of a module that its code may branch on."""
-    simple = (bool, int, float, str, tuple, list, type(None))
-    return {k: v for k, v in vars(module).items() if isinstance(v, simple) and k != "training" and "object at 0x" not in repr(v)}
+    found = {name: _fact(value) for name, value in vars(module).items() if name != "training" and not name.startswith("_")}
+    return {name: fact for name, fact in found.items() if "object at 0x" not in repr(fact)}
+
+
+def _fact(value: Any) -> Any:
+    """A value without what differs between processes or with the weights."""
+    if isinstance(value, Tensor):
+        return tuple(value.shape), str(value.dtype)
+    if isinstance(value, (tuple, list)):
+        return [_fact(item) for item in value]
+    if isinstance(value, dict):
+        return [(str(name), _fact(item)) for name, item in value.items()]
+    if callable(value) and hasattr(value, "__qualname__"):
+        return f"{value.__module__}.{value.__qualname__}"
+    return value
 
 
 def _source(cls: type) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from vesalius.core.errors import InvalidInput, UnknownName, WrongType
@@ -80,7 +81,8 @@ def fix_call(
 
     args = tuple(place(name, argument) for name, argument in zip(named, example, strict=True))
     keyword = {name: place(name, argument) for name, argument in kwargs.items()}
-    _check_batches(names, tensors)
+    containers = [type(a).__name__ for a in (*args, *keyword.values()) if isinstance(a, (dict, list, tuple)) and a]
+    _check_batches(names, tensors, containers)
     module = model if isinstance(model, nn.Module) else Wrapped(model)
     return Call(module, args, keyword, tuple(names), output), tuple(tensors)
 
@@ -96,7 +98,9 @@ def _parameter_names(model: Callable[..., Any], count: int) -> list[str]:
     return names + [f"input_{i}" for i in range(len(names), count)]
 
 
-def _check_batches(names: Sequence[str], tensors: Sequence[Tensor]) -> None:
+def _check_batches(names: Sequence[str], tensors: Sequence[Tensor], containers: Sequence[str]) -> None:
+    if not tensors and containers:
+        raise InvalidInput(f"arguments are tensors or plain values; a {containers[0]} is not looked into. Wrap the model")
     if not tensors:
         raise InvalidInput("an example input is needed: vesalius.trace(model, x), with x a batch of at least one sample")
     for name, tensor in zip(names, tensors, strict=True):
@@ -147,10 +151,14 @@ def _parts(result: Any) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Eval semantics inside, every module's training flag as it was outside.
+    """Eval semantics inside; outside, every flag, attribute and buffer as it was.
 
-    Flags are set directly: a user's own ``train()`` or ``eval()`` may do more than that.
+    Flags are set directly: a user's own ``train()`` or ``eval()`` may do more than that. What a forward pass keeps on its modules (a count
+    of calls, the last activation) is taken back.
     """
+    modules = [module for module in model.modules() if not isinstance(module, torch.jit.ScriptModule)]
+    kept = [(where, dict(where)) for module in modules for where in (vars(module), module._buffers)]
+    buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
     flags = [(module, module.training) for module in model.modules()]
     try:
         for module, training in flags:
@@ -161,3 +169,18 @@ def evaluating(model: nn.Module) -> Iterator[None]:
         for module, training in flags:
             if module.training != training:
                 module.training = training
+        for where, before in kept:
+            _restore(where, before)
+        with torch.no_grad():
+            for buffer, before in buffers:
+                if not torch.equal(buffer, before):
+                    buffer.copy_(before)
+
+
+def _restore(now: dict[str, Any], before: Mapping[str, Any]) -> None:
+    """Bring a namespace back, touching only what differs."""
+    for name in now.keys() - before.keys():
+        del now[name]
+    for name, value in before.items():
+        if name not in now or now[name] is not value:
+            now[name] = value

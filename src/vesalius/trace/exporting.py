@@ -125,7 +125,8 @@ class _Cleaner:
         self.copies: dict[Node, Node] = {}
         self.tensors: dict[str, Tensor] = {}
         self.nodes: dict[str, Node] = {}
-        self.batch: Any = None
+        self.modules = {_module(node) for node in program.graph.nodes}
+        self.batch: set[Any] = set()
 
     def run(self) -> Anatomy:
         kinds = {spec.arg.name: spec for spec in self.program.graph_signature.input_specs}
@@ -142,14 +143,14 @@ class _Cleaner:
         self.graph.eliminate_dead_code()
         self._settle_families()
         alive = set(self.graph.nodes)
-        kept = {name: node for name, node in self.nodes.items() if node in alive}
+        kept = {name: node for name, node in self.nodes.items() if node in alive and node.meta["value"].is_tensor}
         return Anatomy(self.graph, self._used(), kept, tuple(self.inputs), output.meta["value"].name)
 
     def _placeholder(self, node: Node, spec: Any, users: Iterator[str]) -> None:
         if spec.kind == InputKind.USER_INPUT:
             copy = self.graph.placeholder(node.name)
             name = next(users)
-            self.batch = self.batch if self.batch is not None else _symbol(node)
+            self.batch |= {_symbol(node)} - {None}
             self._register(copy, node, name, "input")
         else:
             target = spec.target.removeprefix("model.")
@@ -176,7 +177,7 @@ class _Cleaner:
         copy.meta = {}
         value = node.meta.get("val")
         if isinstance(value, torch.SymInt):
-            copy.meta["batch_size"] = self.batch is not None and value.node.expr == self.batch
+            copy.meta["batch_size"] = value.node.expr in self.batch
         elif isinstance(value, (Tensor, tuple, list)):
             self._register(copy, node, self._name(node), readable(node.target))
 
@@ -185,7 +186,7 @@ class _Cleaner:
         tensor = value if isinstance(value, Tensor) else None
         sizes = [] if tensor is None else list(tensor.shape)
         axes = [axis for axis, side in enumerate(sizes) if isinstance(side, torch.SymInt)]
-        exact = len(axes) == 1 and self.batch is not None and sizes[axes[0]].node.expr == self.batch
+        exact = len(axes) == 1 and sizes[axes[0]].node.expr in self.batch
         copy.meta["value"] = Value(
             name=name,
             op=op,
@@ -206,7 +207,7 @@ class _Cleaner:
         else:
             stem = "/".join(filter(None, [_module(node), readable(node.target)]))  # type: ignore[arg-type]
         name, count = stem, 0
-        while name in self.nodes or name in self.inputs:
+        while name in self.nodes or name in self.inputs or name in self.modules:
             count += 1
             name = f"{stem}_{count}"
         return name
@@ -216,7 +217,7 @@ class _Cleaner:
         found = next((old for old in self.copies if old.name == wanted[0]), None)
         if found is None or "value" not in self.copies[found].meta:
             raise NoGraph("the output does not depend on the inputs")
-        if self.batch is None or self.copies[found].meta["value"].batch_axis != 0:
+        if not self.batch or self.copies[found].meta["value"].batch_axis != 0:
             raise NoGraph(self._fixed_batch())
         return self.copies[found]
 

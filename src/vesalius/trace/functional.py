@@ -10,7 +10,7 @@ from typing import cast
 
 import torch
 from torch.export import ExportedProgram
-from torch.fx import Graph, Node
+from torch.fx import Node
 
 from vesalius.trace.opset import is_inplace, is_view, packet
 
@@ -18,11 +18,19 @@ from vesalius.trace.opset import is_inplace, is_view, packet
 def functional(program: ExportedProgram) -> ExportedProgram:
     """The same program without in-place ops (its graph is changed when that is enough)."""
     if any(_writes_shared_memory(node) for node in program.graph.nodes if _is_inplace_node(node)):
-        return program.run_decompositions({})
+        for node in program.graph.nodes:
+            if node.op == "call_function" and packet(node.target) == "dropout" and not node.args[2]:
+                node.target, node.args = torch.ops.aten.alias.default, node.args[:1]  # in eval it hands its input on, memory and all
+        return program.run_decompositions({torch.ops.aten.copy.default: _copied})
     for node in list(program.graph.nodes):
         if _is_inplace_node(node):
-            _make_pure(program.graph, node)
+            node.target = _pure(node)  # later uses refer to this node already: export follows the write
     return program
+
+
+def _copied(written: torch.Tensor, source: torch.Tensor, non_blocking: bool = False) -> torch.Tensor:
+    """``aten.copy`` in ops that have a derivative."""
+    return source.to(written.dtype).expand(written.shape)
 
 
 def _is_inplace_node(node: Node) -> bool:
@@ -47,16 +55,6 @@ def _is_used_after(view: Node, write: Node) -> bool:
         user >= write or (user.op == "call_function" and is_view(user.target) and _is_used_after(user, write))  # type: ignore[arg-type]
         for user in view.users
     )
-
-
-def _make_pure(graph: Graph, node: Node) -> None:
-    """Replace ``y = op_(x)`` by ``y = op(x)``, and later uses of x by y."""
-    written = cast(Node, node.args[0])
-    pure = cast(torch._ops.OpOverload, _pure(node))
-    for user in list(written.users):
-        if user > node:
-            user.replace_input_with(written, node)
-    node.target = pure
 
 
 def _pure(node: Node) -> torch._ops.OpOverload | None:

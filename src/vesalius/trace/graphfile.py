@@ -37,6 +37,13 @@ def decode(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Anatomy:
     Raises:
         ForeignFile: an op this version of torch does not have, or that is not an op of torch at all.
     """
+    try:
+        return _decode(facts, tensors)
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        raise ForeignFile(f"the graph in this file is corrupted ({type(error).__name__}: {error}); write it again") from error
+
+
+def _decode(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Anatomy:
     graph = Graph()
     known: dict[str, Node] = {}
     nodes: dict[str, Node] = {}
@@ -45,9 +52,12 @@ def decode(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Anatomy:
         if row["value"] is not None:
             value = Value(**{**row["value"], "shape": tuple(row["value"]["shape"])})
             node.meta["value"] = value
-            nodes[value.name] = node
+            if value.is_tensor:
+                nodes[value.name] = node
         if row["batch_size"]:
             node.meta["batch_size"] = True
+    if absent := [node.target for node in graph.nodes if node.op == "get_attr" and node.target not in tensors]:
+        raise ForeignFile(f"the graph in this file needs the tensor {absent[0]!r}, which the file does not hold")
     graph.output(nodes[facts["output"]])
     return Anatomy(graph, dict(tensors), nodes, tuple(facts["inputs"]), facts["output"])
 
@@ -86,7 +96,7 @@ def _target(name: str) -> Any:
         return SCALAR_OPS[name]
     parts = name.split(".")
     op = getattr(torch.ops.aten, parts[1], None) if len(parts) == 3 and parts[0] == "aten" else None
-    overload = getattr(op, parts[2], None)
+    overload = getattr(op, parts[2], None) if op is not None else None
     if not isinstance(overload, torch._ops.OpOverload):
         raise ForeignFile(f"the file asks for the op {name!r}, which torch {torch.__version__} does not have")
     return overload

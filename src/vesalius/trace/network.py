@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.fx import GraphModule
 
 from vesalius.core import store
-from vesalius.core.errors import InvalidInput, NotTraceable, UnknownName, WrongType
+from vesalius.core.errors import ForeignFile, InvalidInput, NotTraceable, UnknownName, WrongType
 from vesalius.trace.anatomy import Anatomy, Value, bytes_per_sample
 from vesalius.trace.calling import Call, evaluating
 from vesalius.trace.graphfile import decode, encode
@@ -84,7 +84,7 @@ class Network:
             return self.program([value.name for value in self.inputs], [self.anatomy.output])(*tensors)[0]
         assert self.call is not None
         with evaluating(self.call.model):
-            return self.call.run(tensors)
+            return self.call.run([tensor.clone() for tensor in tensors])  # a model may write to its inputs
 
     @property
     def opaque(self) -> bool:
@@ -100,11 +100,13 @@ class Network:
         names = [value.name for value in self.inputs]
         if isinstance(x, Tensor):
             x = (x,)
+        if not isinstance(x, (Mapping, Sequence)):
+            raise WrongType(f"expected a tensor, or a sequence or mapping of tensors, not {type(x).__name__}")
         tensors = tuple(x.get(name) for name in names) if isinstance(x, Mapping) else tuple(x)
         if isinstance(x, Mapping) and (unknown := set(x) - set(names)):
             raise UnknownName("input", sorted(unknown)[0], names)
         if len(tensors) != len(names) or any(tensor is None for tensor in tensors):
-            raise InvalidInput(f"{self.name} takes {len(names)} inputs ({', '.join(names)}); {len(tensors)} came")
+            raise InvalidInput(f"{self.name} takes {len(names)} inputs ({', '.join(names)}); {len(x)} came")
         for value, tensor in zip(self.inputs, tensors, strict=True):
             _check_input(value, tensor)
         if len({len(tensor) for tensor in tensors}) > 1:
@@ -243,7 +245,7 @@ class Network:
             NotTraceable: an opaque network has nothing to write.
         """
         anatomy = self.graph("saving")
-        return store.write(path, "network", anatomy.tensors, {"name": self.name, "graph": encode(anatomy)})
+        return store.write(path, "network", anatomy.tensors, {"name": self.name, "digest": self.digest(), "graph": encode(anatomy)})
 
     @classmethod
     def load(cls, path: str | Path, *, device: torch.device | str = "cpu") -> Network:
@@ -253,8 +255,11 @@ class Network:
             FileNotFoundError, ForeignFile: see :func:`vesalius.core.store.read`.
         """
         tensors, facts = store.read(path, "network")
-        anatomy = decode(facts["graph"], {name: tensor.to(device) for name, tensor in tensors.items()})
-        return cls(facts["name"], tuple(anatomy.value(name) for name in anatomy.inputs), anatomy)
+        anatomy = decode(facts.get("graph", {}), {name: tensor.to(device) for name, tensor in tensors.items()})
+        found = cls(facts["name"], tuple(anatomy.value(name) for name in anatomy.inputs), anatomy)
+        if found.digest() != facts["digest"]:
+            raise ForeignFile(f"{path} is corrupted: its parameters are not those that were written; write it again with .save()")
+        return found
 
 
 def _merge(args: Sequence[Tensor], kwargs: Mapping[str, Tensor], names: Sequence[str]) -> Inputs:
@@ -262,7 +267,10 @@ def _merge(args: Sequence[Tensor], kwargs: Mapping[str, Tensor], names: Sequence
         return args
     if len(args) > len(names):
         raise InvalidInput(f"expected at most {len(names)} inputs ({', '.join(names)}), {len(args) + len(kwargs)} came")
-    return {**dict(zip(names, args, strict=False)), **kwargs}
+    given = dict(zip(names, args, strict=False))
+    if twice := sorted(given.keys() & kwargs.keys()):
+        raise InvalidInput(f"input {twice[0]!r} came twice, by position and by name")
+    return {**given, **kwargs}
 
 
 def _check_input(value: Value, tensor: Any) -> None:

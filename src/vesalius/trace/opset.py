@@ -15,7 +15,7 @@ import torch
 FAMILIES: dict[str, frozenset[str]] = {
     "zero": frozenset(
         "arange zeros ones full zeros_like ones_like full_like empty new_zeros new_ones new_full eye scalar_tensor argmax argmin sign eq ne"
-        " lt le gt ge logical_not logical_and logical_or bitwise_not bitwise_and bitwise_or floor ceil round isnan isinf any all"
+        " lt le gt ge logical_not logical_and logical_or and or xor bitwise_not bitwise_and bitwise_or floor ceil round isnan isinf any all"
         " floor_divide sym_size tril_indices triu_indices one_hot bucketize searchsorted".split()
     ),
     "linear": frozenset(
@@ -82,12 +82,12 @@ def packet(target: Callable[..., Any]) -> str:
 def readable(target: Callable[..., Any]) -> str:
     """Name of an op as a user knows it, in-place marks dropped."""
     name = packet(target)
-    return READABLE.get(name, name.rstrip("_"))
+    return READABLE.get(name, name.strip("_") if name.startswith("__") else name.rstrip("_"))
 
 
 def family(target: Callable[..., Any]) -> str:
     """Family of an op, or ``unknown``."""
-    name = packet(target).rstrip("_") or packet(target)
+    name = packet(target).rstrip("_").removeprefix("__")
     return next((kind for kind, names in FAMILIES.items() if name in names), "unknown")
 
 

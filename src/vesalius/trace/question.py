@@ -5,7 +5,7 @@ Axes: B batch of samples asked about, N rows evaluated (any number per sample).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -55,6 +55,7 @@ class Question:
         target: readable name of what is explained.
         single: whether one unbatched sample was given.
         inputs: all inputs of the network, bound and batched.
+        end: name of the value that holds the target; empty on an opaque network.
         head: from the explained tensors to the output that holds the target.
         pick: from that output to the target.
     """
@@ -65,6 +66,7 @@ class Question:
     target: str
     single: bool
     inputs: tuple[Tensor, ...]
+    end: str
     head: Head
     pick: Pick
 
@@ -127,17 +129,19 @@ def ask(network: Network, x: Inputs, *, target: Target = None, at: str | Sequenc
         output = head(present, rows)
     _check_finite("the output", output)
     pick, readable = (Pick(unit=unit), f"{target[0]}[{target[1]}]") if unit and isinstance(target, tuple) else _output_pick(output, target)
-    return Question(network, names, present, readable, single, inputs, head, pick)
+    holder = end or (network.anatomy.output if network.anatomy else "")
+    return Question(network, names, present, readable, single, inputs, holder, head, pick)
 
 
 def _batched(network: Network, x: Inputs) -> tuple[Inputs, bool]:
     """Add the batch axis that a single sample lacks."""
-    first = x if isinstance(x, Tensor) else next(iter(x.values() if hasattr(x, "values") else x), None)
+    parts = x.values() if isinstance(x, Mapping) else x if isinstance(x, (tuple, list)) else [x]
+    first = next(iter(parts), None)
     if not isinstance(first, Tensor) or first.ndim != len(network.inputs[0].shape) - 1:
         return x, False
     if isinstance(x, Tensor):
         return x[None], True
-    if isinstance(x, dict):
+    if isinstance(x, Mapping):
         return {name: tensor[None] for name, tensor in x.items()}, True
     return tuple(tensor[None] for tensor in x), True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,19 @@ from vesalius.trace.network import Network
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 5e-2, torch.bfloat16: 1e-1}
 """Largest relative difference between model and graph that is put down to rounding."""
+
+DISAGREES = (
+    "on the example, the exported graph has another output or another gradient than the model (torch.no_grad or a custom"
+    " autograd.Function in its forward does that)"
+)
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """What a model does on an example: its output, and the gradient of the output's sum for each floating input."""
+
+    output: Tensor
+    slopes: tuple[Tensor, ...]
 
 
 def trace(
@@ -50,9 +64,9 @@ def trace(
         UnknownName: ``output`` does not exist.
     """
     call, tensors = fix_call(model, example, kwargs or {}, output)
-    with torch.no_grad(), evaluating(call.model):
-        expected = call.run(tensors)
-    _check_output(expected, len(tensors[0]))
+    with evaluating(call.model):
+        expected = _observe(call.run, tensors)
+    _check_output(expected.output, len(tensors[0]))
     name = type(model).__name__ if isinstance(model, torch.nn.Module) else getattr(model, "__name__", type(model).__name__)
     inputs = tuple(_input(name_, tensor) for name_, tensor in zip(call.names, tensors, strict=True))
     if not isinstance(model, torch.nn.Module):
@@ -64,7 +78,7 @@ def trace(
     except NoGraph as error:
         return Network(name, inputs, None, error.reason, call)
     if not _agrees(anatomy, tensors, expected):
-        return Network(name, inputs, None, "the exported graph computes something else than the model on the example", call)
+        return Network(name, inputs, None, DISAGREES, call)
     if cache is not None:
         caching.save(Path(cache), call, tensors, anatomy)
     return Network(name, inputs, anatomy, "", call)
@@ -95,13 +109,28 @@ def _check_output(result: Tensor, batch: int) -> None:
         raise InvalidInput(f"the output is {result.dtype}; expected real numbers such as logits")
 
 
-def _agrees(anatomy: Anatomy, tensors: Sequence[Tensor], expected: Tensor) -> bool:
-    """Whether a graph computes what the model computes, on the example."""
-    with torch.no_grad():
-        found = anatomy.program(anatomy.inputs, [anatomy.output])(*tensors)[0]
-    if found.shape != expected.shape or found.dtype != expected.dtype:
+def _observe(run: Callable[[Sequence[Tensor]], Tensor], tensors: Sequence[Tensor]) -> Behaviour:
+    """Run forward and backward on copies: a model may write to its inputs."""
+    leaves = [tensor.clone().requires_grad_(tensor.is_floating_point()) for tensor in tensors]
+    floating = [leaf for leaf in leaves if leaf.requires_grad]
+    with torch.enable_grad():
+        output = run([leaf.clone() for leaf in leaves])
+        reached = output.requires_grad and bool(floating)
+        found = torch.autograd.grad(output.sum(), floating, allow_unused=True) if reached else [None] * len(floating)
+    slopes = (torch.zeros_like(leaf) if slope is None else slope for leaf, slope in zip(floating, found, strict=True))
+    return Behaviour(output.detach(), tuple(slopes))
+
+
+def _agrees(anatomy: Anatomy, tensors: Sequence[Tensor], expected: Behaviour) -> bool:
+    """Whether a graph does what the model does, on the example."""
+    program = anatomy.program(anatomy.inputs, [anatomy.output])
+    found = _observe(lambda given: program(*given)[0], tensors)
+    pairs = zip((found.output, *found.slopes), (expected.output, *expected.slopes), strict=True)
+    return all(_close(ours, theirs) for ours, theirs in pairs)
+
+
+def _close(ours: Tensor, theirs: Tensor) -> bool:
+    if ours.shape != theirs.shape or ours.dtype != theirs.dtype or not torch.equal(ours.isnan(), theirs.isnan()):
         return False
-    scale = expected.abs().max().clamp_min(1e-12)
-    return bool(
-        torch.equal(found.isnan(), expected.isnan()) and ((found - expected).nan_to_num(0).abs().max() <= TOLERANCE[found.dtype] * scale)
-    )
+    scale = theirs.nan_to_num(0).abs().max().clamp_min(1e-12)
+    return bool((ours - theirs).nan_to_num(0).abs().max() <= TOLERANCE[ours.dtype] * scale)

@@ -1,0 +1,132 @@
+"""Players against loops written from their definition."""
+
+import hypothesis.strategies as st
+import pytest
+import torch
+from hypothesis import given
+
+from vesalius.core.errors import InvalidInput, WrongType
+from vesalius.core.players import Players, all_coalitions, default_players
+
+
+def owner_of_pixel(row, column, size, width):
+    return (row // size) * -(-width // size) + column // size
+
+
+@given(st.integers(1, 7), st.integers(1, 7), st.integers(1, 8))
+def test_patches_own_the_pixels_of_their_rectangle(height, width, size):
+    players = Players.patches(torch.zeros(2, height, width), size)
+    expected = [[owner_of_pixel(r, c, size, width) for c in range(width)] for r in range(height)]
+    assert players.index[0].tolist() == expected
+    assert players.n == max(max(row) for row in expected) + 1
+
+
+def test_composing_puts_absent_values_where_players_are_absent():
+    x, gone = torch.arange(1.0, 9.0).reshape(2, 2, 2), torch.full((2, 2, 2), -1.0)
+    players = Players.patches(x, 1)
+    masks = all_coalitions(4)
+    (seen,) = players.compose(masks, (x,), (gone,))
+    for coalition in range(16):
+        for channel in range(2):
+            for pixel in range(4):
+                row, column = divmod(pixel, 2)
+                expected = x[channel, row, column] if coalition >> pixel & 1 else gone[channel, row, column]
+                assert seen[coalition, channel, row, column] == expected
+
+
+def test_features_span_several_tensors():
+    a, b = torch.tensor([1.0, 2.0]), torch.tensor([[3.0]])
+    players = Players.features(a, b)
+    assert players.n == 3
+    masks = torch.tensor([[True, False, True], [False, True, False]])
+    first, second = players.compose(masks, (a, b), (torch.zeros(2), torch.zeros(1, 1)))
+    assert first.tolist() == [[1, 0], [0, 2]]
+    assert second.tolist() == [[[3]], [[0]]]
+
+
+def test_negative_labels_are_bystanders():
+    players = Players.segments(torch.tensor([5, -1, 5, 9]))
+    assert players.n == 2
+    (seen,) = players.compose(torch.zeros(1, 2, dtype=torch.bool), (torch.ones(4),), (torch.zeros(4),))
+    assert seen.tolist() == [[0, 1, 0, 0]]
+
+
+def test_components_add_up_on_top_of_the_absent_value():
+    parts = [torch.tensor([1.0, 0.0]), torch.tensor([0.0, 2.0]), torch.tensor([4.0, 4.0])]
+    players = Players.components(parts)
+    (seen,) = players.compose(all_coalitions(3), (torch.zeros(2),), (torch.tensor([10.0, 20.0]),))
+    expected = [[10 + sum(parts[k][e].item() for k in range(3) if s >> k & 1) + (10 if e else 0) for e in range(2)] for s in range(8)]
+    assert seen.tolist() == expected
+
+
+def test_tokens_and_channels_run_along_their_axis():
+    assert Players.tokens(torch.zeros(5, 3)).expand(torch.eye(5, dtype=torch.bool)).shape == (5, 5, 1)
+    assert Players.channels(torch.zeros(3, 4, 4)).n == 3
+    assert Players.channels(torch.zeros(3, 4, 6), axis=-1).n == 6
+
+
+@given(st.integers(1, 4), st.integers(2, 6), st.integers(1, 3))
+def test_gather_sums_what_scatter_shows(batch, side, size):
+    players = Players.patches(torch.zeros(side, side), size)
+    values = torch.randn(batch, players.n, dtype=torch.float64)
+    counts = torch.bincount(players.index[0].reshape(-1), minlength=players.n)
+    torch.testing.assert_close(players.gather([players.scatter(values)]), values * counts)
+
+
+def test_grouping_finds_the_coarser_owner():
+    x = torch.zeros(1, 4, 4)
+    owner = Players.patches(x, 1).within(Players.patches(x, 2))
+    assert owner.tolist() == [0, 0, 1, 1, 0, 0, 1, 1, 2, 2, 3, 3, 2, 2, 3, 3]
+
+
+def test_grouping_refuses_to_cut_a_player_in_two():
+    x = torch.zeros(1, 6, 6)
+    with pytest.raises(InvalidInput, match="cut in two"):
+        Players.patches(x, 2).within(Players.patches(x, 3))
+
+
+def test_grouping_refuses_to_lose_a_player():
+    with pytest.raises(InvalidInput, match="belong to none"):
+        Players.features(torch.zeros(3)).within(Players.segments(torch.tensor([0, 0, -1])))
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: Players.patches(torch.zeros(4), 2), InvalidInput, "patches need an image"),
+        (lambda: Players.patches(torch.zeros(4, 4), 0), InvalidInput, "positive size"),
+        (lambda: Players.segments(torch.zeros(4)), WrongType, "labels are integers"),
+        (lambda: Players.segments(torch.full((3,), -1)), InvalidInput, "no players"),
+        (lambda: Players.tokens(torch.tensor(1.0)), InvalidInput, "axis 0 does not exist"),
+        (lambda: Players.features(torch.zeros(3), names=["a"]), InvalidInput, "1 names were given for 3 players"),
+        (lambda: Players.features(torch.zeros(0)), InvalidInput, "no players"),
+        (lambda: Players.features(torch.zeros(3)).check((torch.zeros(4),)), InvalidInput, r"not \(4,\)"),
+        (lambda: Players.features(torch.zeros(3)).check((torch.zeros(3), torch.zeros(3))), InvalidInput, "divide 1 tensors"),
+        (lambda: Players.components([torch.zeros(3)]).check((torch.zeros(2),)), InvalidInput, "components have shape"),
+    ],
+)
+def test_bad_input_is_named(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_names_are_readable():
+    assert Players.patches(torch.zeros(1, 4, 4), 2).names == ("patch 0,0", "patch 0,1", "patch 1,0", "patch 1,1")
+    assert Players.features(torch.zeros(2), names=["petal", "sepal"]).name(1) == "sepal"
+    assert Players.tokens(torch.zeros(3, dtype=torch.long)).name(2) == "token 2"
+
+
+@pytest.mark.parametrize(
+    ("sample", "kind", "n"),
+    [
+        (torch.zeros(13), "features", 13),
+        (torch.zeros(1, 28, 28), "patches", 49),
+        (torch.zeros(3, 32, 32), "patches", 64),
+        (torch.zeros(3, 224, 224), "patches", 64),
+        (torch.zeros(128, 16), "tokens", 128),
+        (torch.zeros(12, dtype=torch.long), "tokens", 12),
+    ],
+)
+def test_default_players_are_what_a_user_expects(sample, kind, n):
+    players = default_players([sample])
+    assert (players.kind, players.n) == (kind, n)
