@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from vesalius.core.errors import InvalidInput, WrongType
@@ -23,7 +23,7 @@ class Absence(ABC):
     """Stand-ins for absent players."""
 
     @abstractmethod
-    def fill(self, question: Question) -> tuple[Float[Tensor, "B M *event"], ...]:
+    def fill(self, question: Question) -> tuple[Shaped[Tensor, "B M *event"], ...]:
         """Replacements for every explained tensor of every sample.
 
         Raises:
@@ -47,7 +47,7 @@ class Constant(Absence):
 
     value: float | Tensor | Sequence[float | Tensor] = 0.0
 
-    def fill(self, question: Question) -> tuple[Float[Tensor, "B M *event"], ...]:
+    def fill(self, question: Question) -> tuple[Shaped[Tensor, "B M *event"], ...]:
         several = isinstance(self.value, (tuple, list))
         values: Sequence[float | Tensor] = self.value if several else [self.value] * len(question.at)  # type: ignore[assignment,list-item]
         if len(values) != len(question.at):
@@ -71,7 +71,7 @@ class Mean(Absence):
 
     data: Tensor | Sequence[Tensor]
 
-    def fill(self, question: Question) -> tuple[Float[Tensor, "B M *event"], ...]:
+    def fill(self, question: Question) -> tuple[Shaped[Tensor, "B M *event"], ...]:
         found = _background(self.data, question)
         return tuple(data.to(here.dtype).mean(0).expand_as(here)[:, None] for data, here in zip(found, question.present, strict=True))
 
@@ -90,7 +90,7 @@ class Marginal(Absence):
 
     background: Tensor | Sequence[Tensor]
 
-    def fill(self, question: Question) -> tuple[Float[Tensor, "B M *event"], ...]:
+    def fill(self, question: Question) -> tuple[Shaped[Tensor, "B M *event"], ...]:
         found = _background(self.background, question)
         return tuple(data.expand(question.batch, *data.shape) for data in found)
 
@@ -109,7 +109,7 @@ class Blur(Absence):
 
     sigma: float = 4.0
 
-    def fill(self, question: Question) -> tuple[Float[Tensor, "B M *event"], ...]:
+    def fill(self, question: Question) -> tuple[Shaped[Tensor, "B M *event"], ...]:
         if not (self.sigma > 0 and math.isfinite(self.sigma)):
             raise InvalidInput(f"a blur needs a positive sigma in pixels, not {self.sigma}")
         return tuple(_blurred(here, self.sigma)[:, None] for here in question.present)
@@ -132,7 +132,7 @@ def as_absence(baseline: Baseline) -> Absence:
     raise WrongType(f"a baseline is a number, a tensor or an absence (Constant, Mean, Blur, Marginal), not {type(baseline).__name__}")
 
 
-def _fit(value: float | Tensor, here: Float[Tensor, "B *event"], name: str, question: Question) -> Tensor:
+def _fit(value: float | Tensor, here: Shaped[Tensor, "B *event"], name: str, question: Question) -> Tensor:
     """A constant in the shape and dtype of an explained tensor."""
     if not isinstance(value, Tensor):
         if not math.isfinite(value):

@@ -16,6 +16,11 @@ from torch import Tensor
 
 from vesalius.core.errors import InvalidInput, MemoryExhausted
 from vesalius.core.players import Players
+from vesalius.games.absence import Baseline, as_absence
+from vesalius.games.masked import masked_links, masked_sample, pose
+from vesalius.games.memory import is_out_of_memory, release
+from vesalius.trace.network import Inputs, Network
+from vesalius.trace.question import Target
 
 Value = Callable[[Bool[Tensor, "N P"]], Float[Tensor, " N"]]
 
@@ -46,11 +51,35 @@ class Game:
             players = Players((torch.arange(players),), (players,), "features")
         return cls(value, players, batch=batch)
 
-    def __call__(self, masks: Bool[Tensor, "N P"]) -> Float[Tensor, " N"]:
+    @classmethod
+    def on(
+        cls, network: Network, x: Inputs, players: Players, *, target: Target = None, baseline: Baseline = None, at: str | None = None
+    ) -> Game:
+        """The game of one sample on a network.
+
+        Args:
+            network: what is played on.
+            x: one sample, with or without its batch axis.
+            players: who plays; units and links bring their layer with them.
+            target: what is explained, see :func:`vesalius.trace.question.ask`.
+            baseline: what stands in for absent players; zero by default.
+            at: where the players live, if not in the input.
+
+        Raises:
+            InvalidInput: more than one sample, players that do not fit.
+        """
+        question = pose(network, x, players, target=target, at=at)
+        if players.kind == "links":
+            masked = masked_links(question, players)
+        else:
+            masked = masked_sample(question, players, as_absence(baseline).fill(question), 0)
+        return cls(masked.value, players, batch=masked.batch)
+
+    def __call__(self, masks: Tensor) -> Float[Tensor, " N"]:
         """Values of coalitions, as float64 on the CPU.
 
         Args:
-            masks: True where a player is present.
+            masks: bool [N P], True where a player is present.
 
         Raises:
             InvalidInput: wrong number of players, or a value that is NaN or infinite.
@@ -101,14 +130,5 @@ class Game:
             raise MemoryExhausted(
                 "one coalition alone does not fit into memory; use a smaller input, a smaller background or another device"
             ) from error
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        release()
         self.batch = max(1, tried // 2)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that memory ran out, on any device."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) and not isinstance(error, MemoryExhausted):
-        return True
-    text = str(error).lower()
-    return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)

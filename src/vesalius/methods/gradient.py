@@ -17,8 +17,7 @@ from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput, MemoryExhausted
 from vesalius.core.players import Players
 from vesalius.games.absence import Absence
-from vesalius.games.game import is_out_of_memory
-from vesalius.games.masked import batch_size
+from vesalius.games.memory import batch_size, is_out_of_memory, release
 from vesalius.methods.base import Method, ends, one_baseline, register
 from vesalius.methods.quadrature import Adaptive, fixed
 from vesalius.trace.question import Question
@@ -31,10 +30,10 @@ BACKWARD_COST = 3
 @final
 @dataclass(frozen=True, kw_only=True)
 class GradientXInput(Method):
-    """x_i * df/dx_i at x.
+    """(x_i - b_i) * df/dx_i at x.
 
-    Reference: Shrikumar2016. In Taylor terms it counts an effect of order k k times (Deng2024), so it adds up only where the network is
-    linear between the baseline 0 and x; the gap says how far from that it is. The baseline enters ``base`` and ``gap`` only.
+    Reference: Shrikumar2016, where the baseline b is 0. In Taylor terms it counts an effect of order k k times (Deng2024, theorem 1), so it
+    adds up only where the network is linear between b and x; the gap says how far from that it is.
     """
 
     name: ClassVar[str] = "gradient_x_input"
@@ -45,7 +44,7 @@ class GradientXInput(Method):
         absent = one_baseline(absence, question, self.name)
         base, total = ends(question, absent)
         path = Path(question, absent)
-        values = torch.cat([slope * flat(question.present, rows) for rows, _, slope in path.gradients(*path.everywhere(1.0))])
+        values = torch.cat([slope * path.direction[rows] for rows, _, slope in path.gradients(*path.everywhere(1.0))])
         return spread(question, values, base, total, evaluations=torch.full((question.batch,), 3))
 
 
@@ -145,15 +144,13 @@ class Path:
             raise error
         if tried == 1:
             raise MemoryExhausted("the gradient of one sample does not fit into memory; use a smaller input or another device") from error
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        release()
         self.batch = max(1, tried // 2)
 
 
-def flat(tensors: tuple[Tensor, ...], rows: Int[Tensor, " n"] | None = None) -> Float[Tensor, "n D"]:
+def flat(tensors: tuple[Tensor, ...]) -> Float[Tensor, "n D"]:
     """Explained tensors laid end to end, one row per sample."""
-    chosen = tensors if rows is None else tuple(tensor[rows] for tensor in tensors)
-    return torch.cat([tensor.reshape(len(tensor), -1) for tensor in chosen], 1)
+    return torch.cat([tensor.reshape(len(tensor), -1) for tensor in tensors], 1)
 
 
 def spread(

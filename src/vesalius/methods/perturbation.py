@@ -14,7 +14,7 @@ from vesalius.core.players import Players, default_players
 from vesalius.games.absence import Absence
 from vesalius.games.estimators import Estimate, shapley
 from vesalius.games.game import Game
-from vesalius.games.masked import sample_game
+from vesalius.games.masked import masked_sample
 from vesalius.methods.base import Method, register
 from vesalius.trace.question import Question
 
@@ -90,7 +90,10 @@ def _default(question: Question) -> Players:
 def _gather(question: Question, players: Players, absence: Absence, play: Callable[[Game, int], Estimate]) -> Allocation:
     """One game per sample, as one allocation."""
     fills = absence.fill(question)
-    found = [play(sample_game(question, players, fills, sample), sample) for sample in range(question.batch)]
+    found = []
+    for sample in range(question.batch):
+        masked = masked_sample(question, players, fills, sample)
+        found.append(play(Game(masked.value, players, batch=masked.batch), sample))
     here = question.present[0]
     dtype = here.dtype if here.is_floating_point() else torch.get_default_dtype()
 

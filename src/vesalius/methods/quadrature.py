@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+Numbers = np.ndarray[Any, np.dtype[Any]]
 
 START = 5
 """Nodes every line begins with, ends included."""
@@ -24,6 +26,7 @@ STORE_BYTES = 1 << 28
 """Gradients kept at once; more samples than that allows are taken in turn."""
 
 
+@runtime_checkable
 class Line(Protocol):
     """What an integrator asks of a path: see :class:`vesalius.methods.gradient.Path`."""
 
@@ -142,12 +145,12 @@ class _Nodes:
         self.along.append(along)
         self.slopes.append(slope)
 
-    def ordered(self) -> tuple[np.ndarray, np.ndarray]:
+    def ordered(self) -> tuple[Numbers, Numbers]:
         """Node times in increasing order, and where each is stored."""
         times = np.array(sorted(self.times))
         return times, np.array([self.times[time] for time in times])
 
-    def defects(self) -> tuple[np.ndarray, np.ndarray]:
+    def defects(self) -> tuple[Numbers, Numbers]:
         """Node times, and what each panel between them fails to add up to."""
         times, place = self.ordered()
         target, along = np.array(self.targets)[place], np.array(self.along)[place]

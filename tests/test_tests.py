@@ -1,0 +1,82 @@
+"""The tests can fail: with a piece of the library swapped for a wrong one, the tests named beside it must turn red.
+
+Each mutant is a text replacement in a copy of the source, run against a few tests in a process of its own.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One wrong piece: in ``file``, ``old`` becomes ``new``, and some of ``tests`` must fail."""
+
+    file: str
+    old: str
+    new: str
+    tests: str
+
+
+MUTANTS = [
+    Mutant("core/allocation.py", "self.total - self.base - self.flat", "self.total - self.flat", "tests/core/test_allocation.py"),
+    Mutant("core/allocation.py", "lambda size: 1 / size", "lambda size: 1 / size**2", "tests/core/test_allocation.py"),
+    Mutant("core/players.py", "torch.where(_align", "torch.where(~_align", "tests/core/test_players.py"),
+    Mutant("core/store.py", "os.replace(draft, path)", "path.write_bytes(draft.read_bytes()[:-1])", "tests/core/test_store.py"),
+    Mutant("games/exact.py", "present -= absent", "present += absent", "tests/games/test_exact.py"),
+    Mutant("games/game.py", "max(1, tried // 2)", "1", "tests/games/test_game.py -k halves"),
+    Mutant("games/masked.py", "torch.stack(each).mean(0)", "each[0]", "tests/games/test_game.py"),
+    Mutant("games/absence.py", "data.to(here.dtype).mean(0)", "data.to(here.dtype).amax(0)", "tests/games/test_game.py"),
+    Mutant(
+        "methods/quadrature.py",
+        "half = np.diff(times) / 2",
+        "half = np.diff(times) / 2.1",
+        "tests/methods/test_integrated_gradients.py -k inner",
+    ),
+    Mutant("methods/quadrature.py", "return mean * path.direction", "return mean", "tests/methods/test_integrated_gradients.py -k captum"),
+    Mutant("methods/perturbation.py", "values=total - rest", "values=rest - total", "tests/methods/test_perturbation.py -k occlusion"),
+    Mutant("methods/gradient.py", "slope * path.direction[rows]", "slope", "tests/methods/test_gradient_x_input.py"),
+    Mutant("trace/question.py", "self.classes[rows]", "self.classes[: len(rows)]", "tests/methods/test_contract.py -k targets"),
+    Mutant("trace/anatomy.py", "node not in reached and value", "value", "tests/trace/test_network.py"),
+    Mutant("trace/functional.py", "node.target = _pure(node)", "pass", "tests/trace/test_functional.py"),
+    Mutant("trace/calling.py", "module.training = False", "module.training = True", "tests/trace/test_zoo.py -k resnet"),
+]
+
+
+def run(source, tests):
+    """Outcome of some tests against a source tree."""
+    environment = {**os.environ, "PYTHONPATH": f"{source}{os.pathsep}{ROOT}"}
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *tests.split()]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: f"{mutant.file}:{mutant.old[:30]}")
+def test_a_wrong_piece_turns_a_test_red(mutant, tmp_path):
+    shutil.copytree(ROOT / "src", tmp_path / "src")
+    path = tmp_path / "src" / "vesalius" / mutant.file
+    text = path.read_text()
+    assert text.count(mutant.old) == 1, "this mutant no longer has a place"
+    path.write_text(text.replace(mutant.old, mutant.new))
+    done = run(tmp_path / "src", mutant.tests)
+    assert done.returncode == 1, done.stdout[-2000:] + done.stderr[-1000:]
+
+
+def test_without_a_mutation_the_same_tests_are_green(tmp_path):
+    shutil.copytree(ROOT / "src", tmp_path / "src")
+    done = run(tmp_path / "src", "tests/core/test_allocation.py tests/games/test_exact.py")
+    assert done.returncode == 0, done.stdout[-2000:]
+    where = subprocess.run(
+        [sys.executable, "-c", "import vesalius; print(vesalius.__file__)"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "src")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert str(tmp_path) in where.stdout, "the tests ran against another copy"
