@@ -1,0 +1,173 @@
+"""Decisions of a model: each input beside what several methods say about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+from jaxtyping import Float
+from markupsafe import Markup
+from torch import Tensor
+
+from vesalius.core.allocation import Allocation
+from vesalius.core.errors import InvalidInput
+from vesalius.views import style, svg
+from vesalius.views.describe import is_map, one_sample
+from vesalius.views.fragments import Gallery, Lined, Panel, Section, fill, gallery, panel, table, uneven, waterfall
+
+
+@final
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Decision:
+    """One input, what the model says about it, and why, by one or more methods.
+
+    Attributes:
+        sample: the input.
+        picture: what to show of it, grey or colour, 0 to 1; ``None`` for a table.
+        says: the model's answer, such as the name of a class.
+        true: the right answer, or ``None`` if nobody knows.
+        probability: that the model gives its answer, 0 to 1, or ``None``.
+        target: what was explained, such as ``class 4``.
+        allocations: one per method, each of this sample alone.
+        features: names of the values, in order, where the players have none of their own.
+        note: a sentence to be shown with it.
+
+    Raises:
+        InvalidInput: no allocation, one of a batch, a picture of another shape, a probability beyond 0 to 1, names that fit nothing.
+    """
+
+    sample: Float[Tensor, "*event"]
+    picture: Float[Tensor, "channels height width"] | None = None
+    says: str
+    true: str | None = None
+    probability: float | None = None
+    target: str
+    allocations: tuple[Allocation, ...]
+    features: tuple[str, ...] = ()
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.allocations:
+            raise InvalidInput("a decision needs at least one allocation to show")
+        for allocation in self.allocations:
+            one_sample(allocation, "a decision")
+        if self.picture is not None and (self.picture.ndim != 3 or self.picture.shape[0] not in (1, 3)):
+            raise InvalidInput(f"a picture is [1 or 3, height, width], not {tuple(self.picture.shape)}; give None for a table")
+        if self.probability is not None and not 0 <= self.probability <= 1:
+            raise InvalidInput(f"a probability lies between 0 and 1, not at {self.probability}")
+        if self.features and all(len(self.features) != allocation.flat.numel() for allocation in self.allocations):
+            counts = ", ".join(str(allocation.flat.numel()) for allocation in self.allocations)
+            raise InvalidInput(f"{len(self.features)} feature names, but the allocations hold {counts} values")
+
+    @property
+    def outcome(self) -> style.Verdict:
+        """Right or wrong, in words: ``true 4, says 4 (0.98)``."""
+        sure = "" if self.probability is None else f" ({self.probability:.2f})"
+        if self.true is None:
+            return style.Verdict("plain", f"says {self.says}{sure}")
+        return style.Verdict("ok" if self.true == self.says else "bad", f"true {self.true}, says {self.says}{sure}")
+
+
+@final
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Decisions:
+    """Decisions to be shown under one heading.
+
+    Attributes:
+        items: in the order they are shown.
+        unit: of the values.
+        baseline: in words, what each input was compared with.
+        heading: of the section.
+        anchor: its address on the page.
+
+    Raises:
+        InvalidInput: there is none.
+    """
+
+    items: tuple[Decision, ...]
+    unit: str = "logits"
+    baseline: str
+    heading: str = "Decisions"
+    anchor: str = "decisions"
+
+    def __post_init__(self) -> None:
+        if not self.items:
+            raise InvalidInput("there are no decisions to show; give at least one")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """A decision, ready to be shown.
+
+    Attributes:
+        picture: the input, ``None`` for a table.
+        maps: of the methods whose players divide the picture, ``None`` if none do.
+        heads: of the other methods, which are shown as bars.
+        lines: their bars.
+        steps: from base to total, by the first method; empty beside a picture.
+    """
+
+    item: Decision
+    picture: Markup | None
+    maps: Gallery | None
+    heads: tuple[Panel, ...]
+    lines: list[Lined]
+    steps: list[Lined]
+
+
+def decisions_section(decisions: Decisions) -> Section:
+    """Decisions as a section of a page."""
+    targets = sorted({item.target for item in decisions.items})
+    per_pixel = any(uneven(_placed(item)) for item in decisions.items if item.picture is not None)
+    shown = [_tabled(item) if item.picture is None else _pictured(item, decisions.unit, per_pixel) for item in decisions.items]
+    body = fill(
+        "decisions.html.j2",
+        {
+            "shown": shown,
+            "target": targets[0] if len(targets) == 1 else "",
+            "per_pixel": per_pixel,
+            "unit": decisions.unit,
+            "baseline": decisions.baseline,
+        },
+    )
+    allocations = tuple(allocation for item in decisions.items for allocation in item.allocations)
+    return Section(heading=decisions.heading, anchor=decisions.anchor, body=body, allocations=allocations)
+
+
+def _placed(item: Decision) -> list[Allocation]:
+    """The allocations that can be shown as maps."""
+    return [allocation for allocation in item.allocations if is_map(allocation)]
+
+
+def _pictured(item: Decision, unit: str, per_pixel: bool) -> Shown:
+    assert item.picture is not None
+    placed, others = _placed(item), [allocation for allocation in item.allocations if not is_map(allocation)]
+    return Shown(
+        item=item,
+        picture=svg.photo(item.picture.detach().float().cpu().numpy(), f"input: {item.outcome.text}"),
+        maps=gallery(placed, unit, per_pixel=per_pixel) if placed else None,
+        heads=tuple(panel(allocation) for allocation in others),
+        lines=table(others, names=item.features) if others else [],
+        steps=[],
+    )
+
+
+def _tabled(item: Decision) -> Shown:
+    first, names = item.allocations[0], item.features
+    return Shown(
+        item=item,
+        picture=None,
+        maps=None,
+        heads=tuple(panel(allocation) for allocation in item.allocations),
+        lines=table(item.allocations, names=names, details=_values(item.sample, first)),
+        steps=waterfall(first, names=names if len(names) == first.flat.numel() else ()),
+    )
+
+
+def _values(sample: Tensor, allocation: Allocation) -> Sequence[str]:
+    """Each feature's value, where players are features and the sample has as many."""
+    single = allocation.players.kind == "features" and allocation.coalitions is None
+    if not single or allocation.players.n != sample.numel() or not sample.is_floating_point():
+        return ()
+    return [style.number(value) for value in sample.detach().double().cpu().reshape(-1).tolist()]

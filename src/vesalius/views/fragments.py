@@ -1,0 +1,212 @@
+"""Pieces of HTML that pages and notebooks are put together from. Templates escape all they are given but our own SVG."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from vesalius.core.allocation import Allocation
+from vesalius.views import style, svg
+from vesalius.views.describe import Line, Row, image_of, lines_of, scale_of, steps_of
+
+TEMPLATES = Environment(
+    autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=PackageLoader("vesalius.views")
+)
+MOST_ROWS = 10
+"""Rows of a table before the smallest values are added up."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """One part of a page.
+
+    Attributes:
+        heading: also its entry in the navigation.
+        anchor: its address on the page; made of what an address allows, and made unique by the page.
+        body: HTML below the heading.
+        allocations: what it shows, for the last section, which says how to make it again.
+    """
+
+    heading: str
+    anchor: str
+    body: Markup
+    allocations: tuple[Allocation, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """One method on one sample.
+
+    Attributes:
+        name: readable name of the method, or of the sample where the method is said elsewhere.
+        verdict: on its gap.
+        effort: evaluations, in words; empty if nobody counted.
+        players: who was paid, in words, where that differs from the methods beside it.
+        note: what else must be known, such as why a standard error is not to be trusted.
+        picture: a map, or ``None`` if there is no image.
+    """
+
+    name: str
+    verdict: style.Verdict
+    effort: str
+    players: str = ""
+    note: str = ""
+    picture: Markup | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gallery:
+    """Maps that share one scale.
+
+    Attributes:
+        scale: its end, in words.
+        unit: of its values; may be empty.
+    """
+
+    panels: tuple[Panel, ...]
+    scale: str
+    unit: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A bar and its number."""
+
+    bar: Markup
+    text: str
+    spread: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lined:
+    """One line of a table or waterfall, ready to be shown."""
+
+    name: str
+    detail: str = ""
+    cells: tuple[Cell | None, ...]
+
+
+def fill(template: str, facts: Mapping[str, Any]) -> Markup:
+    """A template with its blanks filled in, everything escaped that is not Markup."""
+    return Markup(TEMPLATES.get_template(template).render(facts))
+
+
+def anchor_of(words: str) -> str:
+    """An address on a page, from any words."""
+    return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-") or "section"
+
+
+def panel(allocation: Allocation, *, name: str | None = None) -> Panel:
+    """One method on one sample, in words.
+
+    Args:
+        allocation: of a single sample.
+        name: shown instead of the method's; nothing is if it is empty.
+    """
+    evaluations = int(allocation.evaluations)
+    return Panel(
+        name=style.method_name(allocation.method) if name is None else name,
+        verdict=style.verdict(allocation),
+        effort=style.counted(evaluations, "evaluation") if evaluations else "",
+        note=f"standard error: {allocation.stderr_note}" if allocation.stderr_note else "",
+    )
+
+
+def uneven(allocations: Sequence[Allocation]) -> bool:
+    """Whether these divide an image into different numbers of players, so that the values of large ones would drown those of small ones."""
+    return len({allocation.players.n for allocation in allocations}) > 1
+
+
+def gallery(allocations: Sequence[Allocation], unit: str, *, names: Sequence[str | None] = (), per_pixel: bool = False) -> Gallery:
+    """Maps side by side, on one symmetric scale.
+
+    Args:
+        allocations: of a single sample each, with players that divide an image.
+        unit: of the values; may be empty.
+        names: shown instead of the methods', as in :func:`panel`.
+        per_pixel: show values per pixel, which can be compared between players of different sizes.
+    """
+    images = [image for allocation in allocations if (image := image_of(allocation, per_pixel=per_pixel)) is not None]
+    assert len(images) == len(allocations)
+    scale, panels = scale_of(images), []
+    unit = f"{unit} per pixel".strip() if per_pixel else unit
+    for allocation, image, name in zip(allocations, images, names or [None] * len(images), strict=True):
+        words = panel(allocation, name=name)
+        if per_pixel:
+            words = replace(words, players=players_of(allocation))
+        low, high = (style.number(float(value)) for value in (image.min(), image.max()))
+        text = f"{style.method_name(allocation.method)}: values from {low} to {high} {unit}".strip()
+        panels.append(replace(words, picture=svg.heat(image, scale, text)))
+    return Gallery(panels=tuple(panels), scale=f"\N{PLUS-MINUS SIGN}{style.number(scale)}", unit=unit)
+
+
+def table(
+    allocations: Sequence[Allocation], *, most: int = MOST_ROWS, names: Sequence[str] = (), details: Sequence[str] = ()
+) -> list[Lined]:
+    """Bars of several allocations side by side, on one scale.
+
+    Args:
+        allocations: of a single sample each.
+        most: lines before the smallest are added up.
+        names: of the values, instead of the players' own.
+        details: a word to every value of the first allocation, such as the feature's value.
+    """
+    lines = lines_of(allocations, most=most, names=names)
+    reach = [abs(row.value) + (row.stderr or 0.0) for line in lines for row in line.cells if row]
+    scale = scale_of([np.array(reach)])
+    return [
+        Lined(
+            name=line.name,
+            detail=_detail(line, details),
+            cells=tuple(None if row is None else _cell(row, scale) for row in line.cells),
+        )
+        for line in lines
+    ]
+
+
+def _detail(line: Line, details: Sequence[str]) -> str:
+    first = line.cells[0]
+    return details[first.position] if details and first and first.position is not None else ""
+
+
+def _cell(row: Row, scale: float) -> Cell:
+    spread = "" if row.stderr is None else f"\N{PLUS-MINUS SIGN}{style.number(row.stderr, digits=2)}"
+    text = style.signed(row.value)
+    return Cell(bar=svg.bar(row.value, scale, f"{row.name}: {text}", stderr=row.stderr), text=text, spread=spread)
+
+
+def waterfall(allocation: Allocation, *, most: int = MOST_ROWS, names: Sequence[str] = ()) -> list[Lined]:
+    """The steps from base to total, each as a line with its bar."""
+    steps = steps_of(allocation, most=most, names=names)
+    ends = [place for step in steps for place in (step.start, step.end)]
+    low, high = min(ends), max(ends)
+    if not high > low:
+        low, high = low - 1, high + 1
+    lines = []
+    for step in steps:
+        text = style.number(step.end) if step.part in ("base", "total") else style.signed(step.end - step.start)
+        lines.append(Lined(name=step.name, cells=(Cell(bar=svg.step(step, low, high, f"{step.name}: {text}"), text=text),)))
+    return lines
+
+
+def players_of(allocation: Allocation) -> str:
+    """Who was paid, in words: ``16 patches``, ``7 coalitions of 3 features``."""
+    players = f"{allocation.players.n:,} {allocation.players.kind}"
+    return players if allocation.coalitions is None else f"{len(allocation.coalitions):,} coalitions of {players}"
+
+
+def facts_of(allocation: Allocation) -> dict[str, str]:
+    """What is to be known of one sample's allocation beside its panel: where it starts, where it ends, what was shared out."""
+    facts = {
+        "base": style.number(float(allocation.base)),
+        "total": style.number(float(allocation.total)),
+        "values add up to": style.number(float(allocation.flat.sum())),
+    }
+    known = {key: str(allocation.provenance[key]) for key in ("target", "unit", "baseline") if allocation.provenance.get(key)}
+    return facts | known

@@ -1,0 +1,213 @@
+"""The page: sections one below the other in one file that needs no network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, final
+
+from vesalius.core import store
+from vesalius.core.allocation import Allocation
+from vesalius.core.errors import InvalidInput, WrongType
+from vesalius.core.version import VERSION
+from vesalius.views import style
+from vesalius.views.decisions import Decisions, decisions_section
+from vesalius.views.describe import is_map, unit_of
+from vesalius.views.fragments import Section, anchor_of, facts_of, fill, gallery, panel, players_of, table, waterfall
+
+MOST_SAMPLES = 12
+"""Samples of a batch of maps that a page shows."""
+
+MOST_COLUMNS = 4
+"""Samples of a batch of tables that a page shows."""
+
+LAST = ("How to reproduce", "reproduce")
+
+
+@final
+@dataclass(frozen=True)
+class Report:
+    """A page.
+
+    Attributes:
+        html: all of it.
+    """
+
+    html: str
+
+    def save(self, path: str | Path) -> Path:
+        """Write the page to a file, whole or not at all; returns where."""
+        return store.write_text(path, self.html)
+
+    def __repr__(self) -> str:
+        return f"Report of {len(self.html.encode()) // 1000:,} kB; .save(path) writes it to a file"
+
+    def _repr_html_(self) -> str:
+        return fill("frame.html.j2", {"html": self.html})
+
+
+def report(
+    sections: object,
+    *,
+    title: str,
+    lead: str = "",
+    facts: Mapping[str, str] = MappingProxyType({}),
+    reproduce: str = "",
+) -> Report:
+    """One page that holds everything and asks nothing of a network.
+
+    Args:
+        sections: what to show, in order, or one thing alone; types as in ``SECTIONS``, or a ``Section`` made elsewhere.
+        title: the finding, in one sentence.
+        lead: what it rests on.
+        facts: a few words each, by name, shown below the lead: the model, its accuracy, the time it took.
+        reproduce: the command that makes the page again.
+
+    Returns:
+        The page; ``.save(path)`` writes it.
+
+    Raises:
+        WrongType: a section of a type that no page can show.
+        InvalidInput: no sections.
+    """
+    several = sections if isinstance(sections, (list, tuple)) else [sections]
+    parts = _addressed([section_of(section) for section in several])
+    if not parts:
+        raise InvalidInput(f"a report needs at least one section: {_known()}")
+    shown = [allocation for part in parts for allocation in part.allocations]
+    html = fill(
+        "report.html.j2",
+        {
+            "light": style.variables(style.LIGHT),
+            "dark": style.variables(style.DARK),
+            "font": style.FONT,
+            "gradient": style.gradient(),
+            "title": title,
+            "name": _named(shown),
+            "lead": lead,
+            "facts": facts,
+            "sections": parts,
+            "last": LAST,
+            "command": reproduce,
+            "made": _made(shown),
+            "options": _options(shown),
+        },
+    )
+    return Report(str(html))
+
+
+def section_of(shown: object) -> Section:
+    """The section that shows an object.
+
+    Raises:
+        WrongType: nothing in ``SECTIONS`` does.
+    """
+    if isinstance(shown, Section):
+        return shown
+    for kind, draw in SECTIONS.items():
+        if isinstance(shown, kind):
+            return draw(shown)
+    raise WrongType(f"a report cannot show {type(shown).__name__}; it shows {_known()}")
+
+
+def allocation_section(allocation: Allocation) -> Section:
+    """A map or bars, the gap, and where the numbers come from; of a batch, the first few samples."""
+    heading, batch = style.method_name(allocation.method), bool(allocation.base.ndim)
+    placed = is_map(allocation)
+    most = min(len(allocation), MOST_SAMPLES if placed else MOST_COLUMNS)
+    samples = [allocation[i] for i in range(most)] if batch else [allocation]
+    names = [f"sample {i}" for i in range(most)] if batch else [""]
+    body = fill(
+        "allocation.html.j2",
+        {
+            "maps": gallery(samples, unit_of(allocation), names=names) if placed else None,
+            "heads": [] if placed else [panel(sample, name=name) for sample, name in zip(samples, names, strict=True)],
+            "lines": [] if placed else table(samples),
+            "steps": [] if placed or batch else waterfall(allocation),
+            "facts": {} if batch else facts_of(allocation),
+            "players": players_of(allocation),
+            "who": "player" if allocation.coalitions is None else "coalition",
+            "target": str(allocation.provenance.get("target", "")),
+            "unit": unit_of(allocation),
+            "shown": len(samples),
+            "left_out": len(allocation) - len(samples),
+            "provenance": {key: _words(value) for key, value in allocation.provenance.items()},
+        },
+    )
+    return Section(heading=heading, anchor=anchor_of(heading), body=body, allocations=(allocation,))
+
+
+SECTIONS: dict[type, Callable[[Any], Section]] = {
+    Allocation: allocation_section,
+    Decisions: decisions_section,
+}
+"""How each type is shown; whoever adds a type adds a line."""
+
+
+def _known() -> str:
+    return ", ".join(kind.__name__ for kind in SECTIONS)
+
+
+def _addressed(sections: Iterable[Section]) -> list[Section]:
+    """Each section with an address of its own; the last section of the page keeps its."""
+    taken, placed = {LAST[1]}, []
+    for section in sections:
+        stem = anchor = anchor_of(section.anchor)
+        copy = 2
+        while anchor in taken:
+            anchor, copy = f"{stem}-{copy}", copy + 1
+        taken.add(anchor)
+        placed.append(replace(section, anchor=anchor))
+    return placed
+
+
+def _named(allocations: Iterable[Allocation]) -> str:
+    """The model's name, if all sections are about one."""
+    names = {str(allocation.provenance.get("model", "")) for allocation in allocations} - {""}
+    return names.pop() if len(names) == 1 else ""
+
+
+def _made(allocations: Sequence[Allocation]) -> dict[str, str]:
+    """Versions, models and seeds that went into the page."""
+    versions: dict[str, set[str]] = {"vesalius": {VERSION}}
+    models, seeds = set(), set()
+    for allocation in allocations:
+        known = allocation.provenance
+        for package, version in _mapping(known.get("versions")).items():
+            versions.setdefault(str(package), set()).add(str(version))
+        if known.get("digest"):
+            models.add(f"{known.get('model', '')} {known['digest']}".strip())
+        seed = known.get("seed", _mapping(known.get("options")).get("seed"))
+        seeds |= set() if seed is None else {str(seed)}
+    joined = ", ".join(f"{package} {' and '.join(sorted(found))}" for package, found in versions.items())
+    facts = {"versions": joined, "model and digest": ", ".join(sorted(models)), "seed": ", ".join(sorted(seeds))}
+    return {name: words for name, words in facts.items() if words}
+
+
+def _options(allocations: Iterable[Allocation]) -> dict[str, list[str]]:
+    """The options of each method, every different set of them once."""
+    table: dict[str, list[str]] = {}
+    for allocation in allocations:
+        words = _words(allocation.provenance.get("options") or {}) or "none"
+        known = table.setdefault(style.method_name(allocation.method), [])
+        if words not in known:
+            known.append(words)
+    return table
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _words(value: object) -> str:
+    """Anything of a provenance as text: mappings as ``steps 64, seed 0``, an option that is ``None`` as ``default``."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_words(item)}" for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_words(item) for item in value)
+    if value is None:
+        return "default"
+    return value if isinstance(value, str) else json.dumps(value, default=str)

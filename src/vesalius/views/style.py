@@ -1,0 +1,191 @@
+"""Colours, fonts, numbers in words and the verdict on a gap: the one place where the look of charts and pages is decided."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from numpy import ndarray
+
+from vesalius.core.allocation import Allocation
+
+RGB = tuple[int, int, int]
+
+BLUE: RGB = (33, 102, 172)
+PAPER: RGB = (247, 247, 245)
+RED: RGB = (178, 24, 43)
+"""Ends and middle of the diverging scale: lowers, nothing, raises."""
+
+BROKEN: RGB = (255, 0, 255)
+"""Where a map holds no number; a colour that the scale cannot make."""
+
+LIGHT: Mapping[str, str] = {
+    "paper": "#fcfcfa",
+    "card": "#fff",
+    "ink": "#1c1f24",
+    "mut": "#5d6570",
+    "dim": "#9aa2ad",
+    "line": "#e3e5e8",
+    "good": "#228833",
+    "bad": "#b2182b",
+    "warn": "#a86200",
+    "ok": "#1b6e3a",
+    "raises": "#b2182b",
+    "lowers": "#2166ac",
+}
+DARK: Mapping[str, str] = {
+    "paper": "#14171b",
+    "card": "#1b1f25",
+    "ink": "#e8eaed",
+    "mut": "#a5adb8",
+    "dim": "#6d7682",
+    "line": "#2c323a",
+    "good": "#5ab76c",
+    "bad": "#f08080",
+    "warn": "#e0a34a",
+    "ok": "#7fd39a",
+    "raises": "#e26a74",
+    "lowers": "#68a4dc",
+}
+
+MINUS = "\N{MINUS SIGN}"
+FONT = 'ui-sans-serif,system-ui,"Segoe UI",Roboto,sans-serif'
+
+METHOD_NAMES: Mapping[str, str] = {
+    "allocation": "Allocation",
+    "banzhaf_value": "Banzhaf value",
+    "deep_shap": "Deep SHAP",
+    "deep_taylor": "Deep Taylor",
+    "deeplift_rescale": "DeepLIFT Rescale",
+    "deeplift_reveal_cancel": "DeepLIFT RevealCancel",
+    "expected_gradients": "Expected gradients",
+    "grad_cam": "Grad-CAM",
+    "gradient_x_input": "Gradient \N{MULTIPLICATION SIGN} input",
+    "integrated_gradients": "Integrated gradients",
+    "kernel_shap": "Kernel SHAP",
+    "lrp_alpha_beta": "LRP \N{GREEK SMALL LETTER ALPHA}\N{GREEK SMALL LETTER BETA}",
+    "lrp_epsilon": "LRP \N{GREEK SMALL LETTER EPSILON}",
+    "occlusion": "Occlusion",
+    "saliency": "Saliency",
+    "shapley_value": "Shapley value",
+    "smooth_grad": "SmoothGrad",
+}
+"""How a method is called on a page; others have the underscores taken out of their name."""
+
+TOLERANCE = 1e-2
+"""A gap of this share of total - base is nothing to worry about."""
+
+WARNING = 1e-1
+"""Above this share a method is said not to add up."""
+
+ROUNDING = 1e-6
+"""Share of the largest number in the sum below which a gap is float32 rounding, however small total - base is."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a gap means.
+
+    Attributes:
+        level: ``ok``, ``warn`` or ``bad``; also the name of its colour.
+        text: a few words.
+    """
+
+    level: str
+    text: str
+
+
+def verdict(allocation: Allocation) -> Verdict:
+    """Judge whether the values of one sample add up.
+
+    Args:
+        allocation: of a single sample.
+
+    Returns:
+        ``ok`` up to 1 % of total - base or float32 rounding, ``warn`` up to 10 % or if the method says it did not converge, else ``bad``.
+    """
+    gap, relative = abs(float(allocation.gap)), float(allocation.relative_gap)
+    if not math.isfinite(gap):
+        return Verdict("bad", "does not add up: not a number")
+    if allocation.converged is not None and not bool(allocation.converged):
+        return Verdict("warn", f"not converged, gap {number(gap)}")
+    largest = max(abs(float(allocation.base)), abs(float(allocation.total)), float(allocation.flat.abs().max()))
+    if relative <= TOLERANCE or gap <= ROUNDING * largest:
+        return Verdict("ok", f"gap {number(gap)}")
+    if relative <= WARNING:
+        return Verdict("warn", f"gap {number(gap)} ({percent(relative)})")
+    return Verdict("bad", f"does not add up: {number(gap)}")
+
+
+def method_name(name: str) -> str:
+    """Readable name of a method, from its registered one."""
+    pretty = name.replace("_", " ").strip()
+    return METHOD_NAMES.get(name) or pretty[:1].upper() + pretty[1:] or "Allocation"
+
+
+def number(value: float, *, digits: int = 3) -> str:
+    """A number in few characters: ``0``, ``3e-07``, ``0.41``, ``1.44``, ``22,316``; so many digits, or one for the very small."""
+    if math.isnan(value):
+        return "not a number"
+    sign, size = MINUS if value < 0 else "", abs(value)
+    if math.isinf(size):
+        return f"{sign}\N{INFINITY}"
+    if size == 0:
+        return "0"
+    if size < 1e-3:
+        return f"{sign}{size:.0e}"
+    if size >= 1e9:
+        return f"{sign}{size:.2e}"
+    return f"{sign}{size:,.0f}" if size >= 99.5 else f"{sign}{size:.{digits}g}"
+
+
+def signed(value: float) -> str:
+    """A number with its sign, for columns: ``+1.90``, which keeps its zeros, and ``0``."""
+    size = abs(value)
+    words = f"{size:#.3g}" if 1e-3 <= size < 99.5 else number(size)
+    return words if not size else f"{'+' if value > 0 else MINUS}{words}" if size == size else words
+
+
+def percent(share: float) -> str:
+    """A share as ``12.3 %``."""
+    return f"{number(100 * share)} %"
+
+
+def counted(count: int, thing: str) -> str:
+    """``1 evaluation``, ``22,316 evaluations``."""
+    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
+
+
+def diverging(values: Float[ndarray, "*shape"], scale: float) -> UInt8[ndarray, "*shape 3"]:
+    """Colours of values on the scale blue - paper - red.
+
+    Args:
+        values: in any unit.
+        scale: positive; the value that is drawn in full red, and its negative in full blue. What lies beyond is clipped.
+
+    Returns:
+        Red, green and blue, 0 to 255; exactly ``BLUE``, ``PAPER`` and ``RED`` at -scale, 0 and +scale, ``BROKEN`` for NaN.
+    """
+    share = np.clip(np.nan_to_num(values / scale)[..., None], -1, 1)
+    paper, end = np.array(PAPER, float), np.where(share < 0, np.array(BLUE, float), np.array(RED, float))
+    colours: ndarray = np.rint(paper + np.abs(share) * (end - paper)).astype(np.uint8)
+    colours[np.isnan(values)] = BROKEN
+    return colours
+
+
+def hexadecimal(colour: RGB) -> str:
+    """A colour as ``#2166ac``."""
+    return "#{:02x}{:02x}{:02x}".format(*colour)
+
+
+def gradient() -> str:
+    """The diverging scale as a CSS image."""
+    return f"linear-gradient(90deg,{','.join(hexadecimal(colour) for colour in (BLUE, PAPER, RED))})"
+
+
+def variables(theme: Mapping[str, str]) -> str:
+    """A theme as CSS custom properties."""
+    return "".join(f"--{name}:{value};" for name, value in theme.items())

@@ -1,0 +1,189 @@
+"""The page: whole, self-contained, escaped, in order."""
+
+import html
+import re
+from dataclasses import replace
+
+import pytest
+import torch
+
+from vesalius.core.errors import InvalidInput, WrongType
+from vesalius.core.players import Players
+from vesalius.core.version import VERSION
+from vesalius.views import report as module
+from vesalius.views.decisions import Decision, Decisions
+from vesalius.views.fragments import Section
+from vesalius.views.report import report
+
+EVIL = '"><script>alert(1)</script>'
+
+
+def decision(*allocations, size=8, **rest):
+    facts = {"says": "4", "true": "4", "probability": 0.98, "target": "class 4", **rest}
+    return Decision(sample=torch.zeros(1, size, size), picture=torch.rand(1, size, size), allocations=allocations, **facts)
+
+
+@pytest.fixture
+def page(table, pixels, batch, read):
+    shown = [Decisions(items=(decision(pixels), decision(pixels, true="5")), baseline="zero"), table, pixels, batch]
+    facts = {"model": "3 layers", "test accuracy": "98.1 %"}
+    return read(report(shown, title="It looks at strokes", lead="Two decisions.", facts=facts, reproduce="vesalius demo --seed 0").html)
+
+
+def test_the_order_is_finding_lead_facts_sections_reproduction(page):
+    places = [
+        page.text.index(words)
+        for words in ("It looks at strokes vesalius report of digits", "Two decisions. model 3 layers test accuracy 98.1 %",
+                      "Red raised the score", "How the score is shared out among 3 features", "vesalius demo --seed 0")
+    ]  # fmt: skip
+    assert places == sorted(places)
+
+
+def test_every_entry_of_the_navigation_leads_to_a_heading_and_back(page):
+    entries = [link["href"][1:] for link in page.all("a")]
+    heads = [head["id"] for head in page.all("h2")]
+    assert entries == heads == ["decisions", "shapley-value", "integrated-gradients", "integrated-gradients-2", "reproduce"]
+    assert len(page.all("h1")) == 1
+
+
+def test_nothing_is_fetched(page, pixels):
+    assert not page.all("link") and not page.all("img")
+    assert not [attributes for _, attributes in page.elements if (attributes.get("src") or "").strip()]
+    assert "http" not in report(pixels, title="x").html.replace("http-equiv", "")
+
+
+def test_every_picture_has_a_text(page):
+    pictures = page.all("svg")
+    assert pictures
+    assert all(picture.get("role") == "img" and picture.get("aria-label") for picture in pictures)
+
+
+def test_no_number_is_missing(page):
+    assert not re.search(r"\b(nan|inf|None)\b", page.text)
+
+
+def test_both_themes_print_and_narrow_screens_are_cared_for(pixels):
+    text = report(pixels, title="x").html
+    for rule in (
+        "screen and (prefers-color-scheme:dark)",
+        "@media print",
+        "@media (max-width:900px)",
+        "--paper:#14171b",
+        "--paper:#fcfcfa",
+    ):
+        assert rule in text
+
+
+def test_an_allocation_alone_is_a_section_with_its_numbers(table, read):
+    known = replace(table, provenance={**table.provenance, "target": "class 3", "unit": "logits", "baseline": "constant 0"})
+    text = read(report(known, title="x").html).text
+    assert "How the score of class 3 is shared out among 3 features" in text
+    assert "base 1 total 2.5 values add up to 1.5 target class 3 unit logits baseline constant 0" in text
+    assert "From base to total base 1 petal length +3.00" in text
+    assert "digest ab12" in text
+
+
+def test_coalitions_are_counted_and_named(table, read):
+    members = torch.tensor([[True, False, False], [True, False, True]])
+    pair = replace(table, coalitions=members, values=torch.tensor([1.0, 0.5]).double(), stderr=None)
+    text = read(report(pair, title="x").html).text
+    assert "shared out among 2 coalitions of 3 features" in text
+    assert "coalition gap 0 64 evaluations petal width +1.00 petal width & petal length +0.500" in text
+
+
+def test_a_batch_shows_its_first_samples(pixels, stack, read):
+    page = read(report(stack(pixels, 20), title="x").html)
+    assert len(page.all("figure")) == module.MOST_SAMPLES
+    assert "The first 12 samples are shown; 8 more are left out." in page.text
+
+
+def test_a_batch_of_tables_has_a_column_per_sample(table, stack, read):
+    page = read(report(stack(table, 6), title="x").html)
+    assert "petal length +3.00 \N{MINUS SIGN}3.00 +3.00 \N{MINUS SIGN}3.00 sepal" in page.text
+    assert "The first 4 samples are shown; 2 more are left out." in page.text
+
+
+def test_an_empty_batch_is_a_section_without_samples(table, pixels, stack, read):
+    page = read(report([stack(pixels, 0), stack(table, 0)], title="x").html)
+    assert not page.all("figure") and not page.all("svg")
+
+
+def test_reproduction_lists_versions_models_seeds_and_options(pixels, table, read):
+    first = replace(
+        pixels, provenance={**pixels.provenance, "versions": {"torch": "2.13.0"}, "options": {"tolerance": 0.01, "seed": 3, "steps": None}}
+    )
+    text = read(report([first, first, table], title="x", reproduce="run me").html).text
+    last = text[text.rindex("How to reproduce") :]
+    assert f"run me versions vesalius {VERSION}, torch 2.13.0 model and digest digits ab12 seed 3, 7" in last
+    assert "Integrated gradients tolerance 0.01, seed 3, steps default Shapley value seed 7" in last
+    assert last.count("tolerance") == 1
+
+
+def test_odd_provenance_is_shown_and_breaks_nothing(table, read):
+    odd = replace(
+        table, provenance={"method": "mine", "options": "fast", "versions": None, "at": ["input", 3], "seed": None, "t": torch.ones(1)}
+    )
+    text = read(report(odd, title="x").html).text
+    assert "Mine fast" in text and "at input, 3" in text
+
+
+@pytest.mark.parametrize("field", ["title", "lead", "reproduce"])
+def test_words_of_the_page_are_escaped(field, pixels, read):
+    words = {"title": "x", field: EVIL}
+    made = read(report(pixels, **words).html)
+    assert len(made.all("script")) == 1
+    assert "alert(1)" in made.text
+
+
+def test_names_inside_are_escaped(give, read):
+    shown = give(Players.features(torch.zeros(2), names=(EVIL, "b")), [1.0, 2.0], method=EVIL,
+                 provenance={"target": EVIL, "model": EVIL, "options": {EVIL: EVIL}})  # fmt: skip
+    section = Decisions(items=(decision(shown, says=EVIL),), baseline=EVIL, heading=EVIL, anchor=EVIL, unit=EVIL)
+    made = read(report([shown, section], title="x", facts={EVIL: EVIL}).html)
+    assert len(made.all("script")) == 1
+    assert made.text.count("alert(1)") > 10
+    assert all(re.fullmatch(r"[a-z0-9-]+", head["id"]) for head in made.all("h2"))
+
+
+def test_sixteen_digits_by_four_methods_stay_small():
+    draw = torch.Generator().manual_seed(0)
+    from_zero = torch.zeros(())
+
+    def method():
+        values = torch.randn(1, 28, 28, generator=draw)
+        return module.Allocation(players=Players.features(values), values=values, base=from_zero, total=values.sum())
+
+    items = tuple(decision(*(method() for _ in range(4)), size=28) for _ in range(16))
+    assert len(report(Decisions(items=items, baseline="zero"), title="x").html) < 2_000_000
+
+
+def test_saving_writes_the_page_and_returns_its_place(pixels, tmp_path):
+    made = report(pixels, title="x")
+    path = made.save(tmp_path / "new" / "report.html")
+    assert path.read_text(encoding="utf-8") == made.html
+    assert [file.name for file in path.parent.iterdir()] == ["report.html"]
+
+
+def test_a_notebook_shows_the_page_in_a_frame(pixels, read):
+    made = report(pixels, title="x")
+    frame = read(made._repr_html_()).all("iframe")[0]
+    assert frame["srcdoc"] == made.html
+    assert html.escape(made.html, quote=False).count("&lt;nav") == 1
+    assert repr(made).startswith("Report of ")
+
+
+def test_a_type_that_has_no_section_is_refused():
+    with pytest.raises(WrongType, match="cannot show dict; it shows Allocation, Decisions"):
+        report([{}], title="x")
+    with pytest.raises(InvalidInput, match="at least one section"):
+        report([], title="x")
+
+
+def test_a_new_type_needs_one_line(monkeypatch, read):
+    class Flow:
+        pass
+
+    monkeypatch.setitem(
+        module.SECTIONS, Flow, lambda shown: Section(heading="Flow", anchor="flow", body=module.fill("frame.html.j2", {"html": "f"}))
+    )
+    assert [head["id"] for head in read(report(Flow(), title="x").html).all("h2")] == ["flow", "reproduce"]

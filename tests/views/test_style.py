@@ -1,0 +1,99 @@
+"""Colours to the last bit, numbers in words, and what a gap is called."""
+
+from dataclasses import replace
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+
+from vesalius.core.players import Players
+from vesalius.views import style
+
+
+def test_the_scale_is_exact_at_its_ends_and_in_the_middle():
+    colours = style.diverging(np.array([-0.42, 0.0, 0.42]), 0.42)
+    assert colours.tolist() == [[33, 102, 172], [247, 247, 245], [178, 24, 43]]
+
+
+def test_half_way_is_half_way_and_beyond_is_clipped():
+    colours = style.diverging(np.array([-9.0, -1.0, 1.0, 9.0]), 2.0)
+    assert colours.tolist() == [[33, 102, 172], [140, 174, 208], [212, 136, 144], [178, 24, 43]]
+
+
+def test_what_is_no_number_has_a_colour_of_its_own():
+    colours = style.diverging(np.array([[np.nan, 0.0]]), 1.0)
+    assert colours.tolist() == [[[255, 0, 255], [247, 247, 245]]]
+
+
+@given(st.lists(st.floats(-10, 10), min_size=2, max_size=20))
+def test_larger_values_are_farther_from_paper_in_every_channel(values):
+    ordered = np.sort(np.abs(np.array(values)))
+    for side in (-1, 1):
+        distance = np.array(style.PAPER, int) - style.diverging(side * ordered, 10.0)
+        assert (np.diff(distance, axis=0) >= 0).all()
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (0, "0"), (3e-7, "3e-07"), (0.41, "0.41"), (1.4392, "1.44"), (-2.5, "\N{MINUS SIGN}2.5"), (98.06, "98.1"), (999.7, "1,000"),
+        (22316, "22,316"), (3e12, "3.00e+12"), (float("nan"), "not a number"), (float("-inf"), "\N{MINUS SIGN}\N{INFINITY}"),
+    ],
+)  # fmt: skip
+def test_numbers(value, words):
+    assert style.number(value) == words
+
+
+def test_signs_shares_and_counts():
+    assert [style.signed(value) for value in (1.9, -0.29, 0.0, 1e-5, 150.2)] == [
+        "+1.90", "\N{MINUS SIGN}0.290", "0", "+1e-05", "+150",
+    ]  # fmt: skip
+    assert style.signed(float("nan")) == "not a number"
+    assert style.percent(0.123) == "12.3 %"
+    assert [style.counted(count, "evaluation") for count in (1, 22316)] == ["1 evaluation", "22,316 evaluations"]
+
+
+@pytest.mark.parametrize(
+    ("gap", "level", "text"),
+    [
+        (3e-7, "ok", "gap 3e-07"),
+        (0.099, "ok", "gap 0.099"),
+        (0.5, "warn", "gap 0.5 (4.76 %)"),
+        (-0.5, "warn", "gap 0.5 (5.26 %)"),
+        (1.44, "bad", "does not add up: 1.44"),
+    ],
+)
+def test_a_gap_is_judged_by_its_share(give, gap, level, text):
+    allocation = give(Players.features(torch.zeros(2)), [4.0, 6.0], gap=gap)
+    assert style.verdict(allocation) == style.Verdict(level, text)
+
+
+def test_a_method_that_did_not_converge_says_so(give):
+    allocation = give(Players.features(torch.zeros(2)), [4.0, 6.0], gap=0.5)
+    stopped = replace(allocation, converged=torch.tensor(False))
+    assert style.verdict(stopped) == style.Verdict("warn", "not converged, gap 0.5")
+    assert style.verdict(replace(allocation, converged=torch.tensor(True))).text == "gap 0.5 (4.76 %)"
+
+
+def test_rounding_against_no_change_is_no_gap_but_a_gap_against_no_change_is(give):
+    players = Players.features(torch.zeros(2))
+    assert style.verdict(give(players, [5.0, -5.0], gap=1e-7)).level == "ok"
+    assert style.verdict(give(players, [5.0, -5.0], gap=1e-3)).level == "bad"
+
+
+def test_a_gap_that_is_no_number_is_bad(give):
+    assert style.verdict(give(Players.features(torch.zeros(2)), [float("nan"), 1.0])).level == "bad"
+
+
+def test_methods_have_names_and_unknown_ones_are_made_readable():
+    assert style.method_name("integrated_gradients") == "Integrated gradients"
+    assert style.method_name("gradient_x_input") == "Gradient \N{MULTIPLICATION SIGN} input"
+    assert style.method_name("my_own_method") == "My own method"
+    assert style.method_name("") == "Allocation"
+
+
+def test_both_themes_set_the_same_variables():
+    assert style.LIGHT.keys() == style.DARK.keys()
+    assert style.variables({"ink": "#000", "paper": "#fff"}) == "--ink:#000;--paper:#fff;"
