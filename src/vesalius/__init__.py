@@ -4,6 +4,8 @@ from vesalius.core.allocation import Allocation
 from vesalius.core.players import Players
 from vesalius.core.version import VERSION as __version__
 from vesalius.games.game import Game
+from vesalius.methods import METHODS, attribute
 from vesalius.trace import Network, trace
+from vesalius.views.report import report
 
-__all__ = ["Allocation", "Game", "Network", "Players", "__version__", "trace"]
+__all__ = ["METHODS", "Allocation", "Game", "Network", "Players", "__version__", "attribute", "report", "trace"]

@@ -42,7 +42,7 @@ class Allocation:
         coalitions: [K P] members of each coalition, or ``None`` for one value per player. The empty coalition is never listed.
         stderr: standard errors in the shape of ``values``, or ``None`` where nothing was estimated.
         stderr_note: why the standard error is not to be trusted, empty where it is.
-        evaluations: [*B] how many times the model was run for this sample (a forward and backward pass counts once).
+        evaluations: [*B] (or one for all) how often the model was run for a sample; a forward and backward pass counts once.
         converged: [*B] whether an adaptive method reached its tolerance; ``None`` for methods without one.
         provenance: method and options, target, baseline, model digest, versions.
     """
@@ -54,7 +54,7 @@ class Allocation:
     coalitions: Bool[Tensor, "K P"] | None = None
     stderr: Float[Tensor, "..."] | None = None
     stderr_note: str = ""
-    evaluations: Int[Tensor, "*B"] = field(default_factory=lambda: torch.tensor(0))
+    evaluations: Int[Tensor, "..."] = field(default_factory=lambda: torch.tensor(0))
     converged: Bool[Tensor, "*B"] | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
 

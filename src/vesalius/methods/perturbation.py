@@ -63,7 +63,7 @@ class ShapleyValue(Method):
         estimator: ``auto``, ``exact``, ``permutation``, ``kernel`` or ``surrogate``.
         seed: of the coalitions drawn; sample i uses seed + i.
 
-    Reference: Shapley1953; LundbergLee2017 for its use here.
+    Reference: Shapley1953; Lundberg2017 for its use here.
     """
 
     name: ClassVar[str] = "shapley_value"

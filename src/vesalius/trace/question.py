@@ -243,7 +243,7 @@ def _output_pick(output: Tensor, target: Target) -> tuple[Pick, str]:
     for i, side in zip(place, sizes, strict=True):
         if not -side <= int(i) < side:
             raise InvalidInput(f"target {target!r} is out of range: the output of one sample has shape {list(sizes)}")
-    return Pick(index=tuple(int(i) for i in place)), str(place[0] if len(place) == 1 else place)
+    return Pick(index=tuple(int(i) for i in place)), f"class {place[0]}" if len(place) == 1 else f"output {place}"
 
 
 def _default_pick(output: Tensor) -> tuple[Pick, str]:
@@ -253,7 +253,7 @@ def _default_pick(output: Tensor) -> tuple[Pick, str]:
         raise InvalidInput(f"the output of one sample has shape {list(output.shape[1:])}; say which number to explain: target=(i, j, ...)")
     classes = output.argmax(1)
     found = classes.unique().tolist()
-    return Pick(classes=classes), str(found[0]) if len(found) == 1 else "predicted class"
+    return Pick(classes=classes), f"class {found[0]}" if len(found) == 1 else "predicted class"
 
 
 def _class_per_sample(output: Tensor, target: Tensor) -> tuple[Pick, str]:
@@ -265,4 +265,4 @@ def _class_per_sample(output: Tensor, target: Tensor) -> tuple[Pick, str]:
     if int(classes.min()) < 0 or int(classes.max()) >= output.shape[1]:
         raise InvalidInput(f"a target class is out of range: there are {output.shape[1]} classes, found {classes.unique().tolist()}")
     found = classes.unique().tolist()
-    return Pick(classes=classes), str(found[0]) if len(found) == 1 else "class per sample"
+    return Pick(classes=classes), f"class {found[0]}" if len(found) == 1 else "class per sample"
