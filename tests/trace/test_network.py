@@ -14,6 +14,7 @@ from tests.zoo.dense import MLP
 from vesalius.core.errors import InvalidInput, UnknownName, WrongType
 from vesalius.core.players import Players
 from vesalius.trace import Network
+from vesalius.trace.graphfile import decode, encode
 
 
 def traced(name: str) -> Network:
@@ -218,3 +219,19 @@ def test_units_and_links_are_players():
     assert units.n == net.layer("conv2").units == 10
     links = Players.links(net, "fc2")
     assert links.n == net.layer("fc2").shape[0] * net.layer("fc2").shape[1] == 100
+
+
+def test_inputs_on_another_device_are_refused(mlp: Network):
+    (x,) = specimen("mlp").example(2)[0]
+    with pytest.raises(InvalidInput, match="an input is on meta, the network on cpu"):
+        mlp(x.to("meta"))
+
+
+def test_what_a_graph_makes_itself_follows_the_device_it_is_loaded_to(tmp_path):
+    path = traced("lstm").save(tmp_path / "lstm.safetensors")
+    loaded = Network.load(path, device="cpu")
+    made = [node for node in loaded.graph("looking").graph.nodes if "device" in node.kwargs]
+    assert made
+    assert {node.kwargs["device"] for node in made} == {torch.device("cpu")}
+    moved = decode(encode(loaded.graph("looking")), loaded.parameters, torch.device("meta"))
+    assert {node.kwargs["device"] for node in moved.graph.nodes if "device" in node.kwargs} == {torch.device("meta")}

@@ -246,3 +246,44 @@ def test_a_program_for_one_batch_size_is_refused():
     program = torch.export.export(nn.Linear(4, 3), (torch.ones(2, 4),))
     with pytest.raises(InvalidInput, match=r"does not follow the batch size.*Export it with a dynamic batch size"):
         from_exported(program)
+
+
+class Straight(torch.autograd.Function):
+    """Rounds, but lets the gradient through: the usual trick to train quantised networks."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.round()
+
+    @staticmethod
+    def backward(ctx, slope):
+        return slope
+
+
+class Rounded(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(3, 2)
+
+    def forward(self, x):
+        return self.fc(Straight.apply(x))
+
+
+class Blind(Rounded):
+    def forward(self, x):
+        with torch.no_grad():
+            hidden = torch.tanh(x)
+        return self.fc(hidden * x)
+
+
+@pytest.mark.parametrize("kind", [Rounded, Blind])
+def test_a_gradient_that_the_graph_would_lose_makes_the_network_opaque(kind):
+    model, x = kind(), torch.tensor([[0.2, 1.4, -0.7]])
+    network = vesalius.trace(model, x)
+    leaf = x.clone().requires_grad_()
+    model(leaf).sum().backward()
+    found = vesalius.attribute(network, x, "gradient_x_input", target=0)
+    whole = found.values + vesalius.attribute(network, x, "gradient_x_input", target=1).values
+    torch.testing.assert_close(whole, leaf.grad * x)
+    assert network.opaque
+    assert "gradient" in network.reason

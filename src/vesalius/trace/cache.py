@@ -36,7 +36,7 @@ def load(folder: Path, call: Call, example: Sequence[Tensor]) -> Anatomy | None:
     device = example[0].device
     constants = {name: tensor.to(device) for name, tensor in tensors.items()}
     try:
-        return decode(facts["graph"], {**constants, **{name: tensor for name, tensor in live.items() if tensor is not None}})
+        return decode(facts["graph"], {**constants, **{name: tensor for name, tensor in live.items() if tensor is not None}}, device)
     except ForeignFile:
         return None
 

@@ -31,24 +31,26 @@ def encode(anatomy: Anatomy) -> dict[str, Any]:
     return {"nodes": rows, "inputs": list(anatomy.inputs), "output": anatomy.output}
 
 
-def decode(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Anatomy:
-    """The graph again, over given tensors.
+def decode(facts: Mapping[str, Any], tensors: Mapping[str, Tensor], device: torch.device) -> Anatomy:
+    """The graph again, over given tensors; what it makes itself (zeros, positions) it makes on the given device.
 
     Raises:
         ForeignFile: an op this version of torch does not have, or that is not an op of torch at all.
     """
     try:
-        return _decode(facts, tensors)
+        return _decode(facts, tensors, device)
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         raise ForeignFile(f"the graph in this file is corrupted ({type(error).__name__}: {error}); write it again") from error
 
 
-def _decode(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Anatomy:
+def _decode(facts: Mapping[str, Any], tensors: Mapping[str, Tensor], device: torch.device) -> Anatomy:
     graph = Graph()
     known: dict[str, Node] = {}
     nodes: dict[str, Node] = {}
     for row in facts["nodes"]:
         node = known[row["id"]] = _node(graph, row, known)
+        if isinstance(node.kwargs.get("device"), torch.device):
+            node.update_kwarg("device", device)
         if row["value"] is not None:
             value = Value(**{**row["value"], "shape": tuple(row["value"]["shape"])})
             node.meta["value"] = value

@@ -109,6 +109,9 @@ class Network:
             raise InvalidInput(f"{self.name} takes {len(names)} inputs ({', '.join(names)}); {len(x)} came")
         for value, tensor in zip(self.inputs, tensors, strict=True):
             _check_input(value, tensor)
+        homes = {tensor.device for tensor in self.anatomy.tensors.values()} if self.anatomy is not None else set()
+        if homes and (astray := {tensor.device for tensor in tensors} - homes):
+            raise InvalidInput(f"an input is on {astray.pop()}, the network on {homes.pop()}; move the input with .to(device)")
         if len({len(tensor) for tensor in tensors}) > 1:
             raise InvalidInput(f"all inputs need the same batch size, found {[len(tensor) for tensor in tensors]}")
         return tensors
@@ -255,7 +258,7 @@ class Network:
             FileNotFoundError, ForeignFile: see :func:`vesalius.core.store.read`.
         """
         tensors, facts = store.read(path, "network")
-        anatomy = decode(facts.get("graph", {}), {name: tensor.to(device) for name, tensor in tensors.items()})
+        anatomy = decode(facts.get("graph", {}), {name: tensor.to(device) for name, tensor in tensors.items()}, torch.device(device))
         found = cls(facts["name"], tuple(anatomy.value(name) for name in anatomy.inputs), anatomy)
         if found.digest() != facts["digest"]:
             raise ForeignFile(f"{path} is corrupted: its parameters are not those that were written; write it again with .save()")
