@@ -1,0 +1,154 @@
+"""``vesalius demo``: two networks trained in seconds, some of their decisions, right and wrong, and one page about them.
+
+The demo is two runs of ``vesalius explain`` on files that it writes, so that the commands on the page make its numbers again.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shlex
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import tyro
+from torch import Tensor
+
+from vesalius.cli.explain import Explain, Explained, explained
+from vesalius.cli.progress import working
+from vesalius.cli.showing import describe, made_in, tally
+from vesalius.core import store
+from vesalius.data.datasets import Dataset
+from vesalius.data.models import Trained, trained
+from vesalius.views.report import report
+from vesalius.views.style import percent
+
+INK = 0.5
+"""Pixels at least this dark, out of 1, are ink."""
+
+WRONG, RIGHT = 2, 4
+"""Decisions shown of each network, if it has as many."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demo:
+    """Train two small networks, explain some of their decisions, and write a page. Needs no connection."""
+
+    out: Path = Path("vesalius-demo")
+    """Folder to write to. What is finished there is not computed again."""
+    cache: Path | None = None
+    """Folder in which trained networks are kept; the user's cache by default."""
+
+
+def demo(options: Demo) -> Path:
+    """Run the command; returns the page."""
+    with _one_thread():
+        digits, iris = _trained("digits_cnn", options.cache), _trained("iris_mlp", options.cache)
+        commands = [_digits(digits, options.out / "digits"), _iris(iris, options.out / "iris")]
+        first = explained(_options(commands[0]), heading="Digits", anchor="digits")
+        second = explained(_options(commands[1]), heading="Iris", anchor="iris")
+    title, lead, numbers = finding(first)
+    seconds = first.seconds + second.seconds
+    facts = {
+        "digits": f"{describe(first.job.network)}; {percent(digits.accuracy)} of {len(digits.data.test_x)} test images right",
+        "iris": f"{describe(second.job.network)}; {percent(iris.accuracy)} of {len(iris.data.test_x)} test flowers right",
+        "explained": tally((*first.decisions.items, *second.decisions.items)),
+        "baseline": "mean of the test samples",
+        "made in": made_in(seconds, (*first.done, *second.done)),
+    }
+    reproduce = "\n".join(shlex.join(["vesalius", "explain", *words]) for words in commands)
+    page = report([first.decisions, second.decisions], title=title, lead=lead, facts=facts, reproduce=reproduce)
+    accuracy = {"digits": digits.accuracy, "iris": iris.accuracy}
+    whole = {"finding": title, "lead": lead, **numbers, "accuracy": accuracy, "seconds": seconds}
+    store.write_text(options.out / "summary.json", json.dumps(whole, indent=1) + "\n")
+    return page.save(options.out / "report.html")
+
+
+def _trained(name: str, cache: Path | None) -> Trained:
+    with working(f"training {name}") as step:
+        return trained(name, cache=cache, report=step)
+
+
+def _options(words: Sequence[str]) -> Explain:
+    return tyro.cli(Explain, args=list(words))
+
+
+def _digits(found: Trained, folder: Path) -> list[str]:
+    """Files for the digits, and the command that explains them; 16 patches, so that Shapley values are exact."""
+    held = io.BytesIO()
+    np.savez(held, x=found.data.test_x.numpy(), y=found.data.test_y.numpy())
+    _write(folder / "test.npz", held.getvalue())
+    words = _command("digits_cnn", found, folder, folder / "test.npz")
+    return [*words, "--players", "patches:2", "--budget", str(1 << 16)]
+
+
+def _iris(found: Trained, folder: Path) -> list[str]:
+    """Files for iris, and the command that explains them."""
+    data = found.data
+    text = io.StringIO()
+    lines = csv.writer(text, lineterminator="\n")
+    lines.writerow([*data.feature_names, "species"])
+    for x, y in zip(data.test_x.tolist(), data.test_y.tolist(), strict=True):
+        lines.writerow([*(f"{value:.6g}" for value in x), data.class_names[y]])
+    _write(folder / "test.csv", text.getvalue().encode())
+    return [*_command("iris_mlp", found, folder, folder / "test.csv"), "--label", "species", "--names", ",".join(data.class_names)]
+
+
+def _command(name: str, found: Trained, folder: Path, data: Path) -> list[str]:
+    weights = folder / f"{name}.safetensors"
+    _write(weights, found.weights.read_bytes())
+    rows = ",".join(map(str, picked(found.model(found.data.test_x).detach(), found.data)))
+    words = [f"vesalius.data.models:{name}", str(data), "--weights", str(weights), "--rows", rows]
+    return [*words, "--baseline", "mean", "--out", str(folder)]
+
+
+def _write(path: Path, content: bytes) -> None:
+    """A file, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.draft")
+    draft.write_bytes(content)
+    shutil.move(draft, path)
+
+
+def picked(output: Tensor, data: Dataset) -> list[int]:
+    """Test samples to show: right ones of different classes, then the wrong ones of which the network is surest."""
+    sure, says = output.softmax(1).max(1)
+    wrong = (says != data.test_y).nonzero().flatten()
+    worst = wrong[sure[wrong].argsort(descending=True, stable=True)][:WRONG].tolist()
+    members = [((says == data.test_y) & (says == label)).nonzero().flatten() for label in range(len(data.class_names))]
+    right = [int(rows[0]) for rows in members if len(rows)]
+    spread = np.linspace(0, len(right) - 1, min(RIGHT, len(right))).round().astype(int)
+    return [*(right[place] for place in spread), *worst]
+
+
+def finding(found: Explained) -> tuple[str, str, dict[str, Any]]:
+    """What the digits network looks at: title, lead and numbers, from integrated gradients."""
+    first = next(one.allocation for one in found.done if one.allocation.method == "integrated_gradients")
+    size = first.values.abs()
+    ink = found.samples.x >= INK
+    share, area = float(size[ink].sum() / size.sum()), float(ink.float().mean())
+    ratio = (share / area) / ((1 - share) / (1 - area))
+    title = f"The digits network gives a pixel of ink {ratio:.1f} times the weight of a pixel of background"
+    lead = (
+        f"Ink covers {percent(area)} of these {len(first)} images and carries {percent(share)} of the relevance "
+        f"(integrated gradients, absolute values, against the mean image)."
+    )
+    return title, lead, {"ink": {"relevance": share, "area": area, "ratio": ratio}}
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Networks as small as these run several times faster on one thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,253 @@
+"""MODEL: from a factory, an exported program or a saved network to a traced network."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import pickle
+import sys
+import traceback
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from vesalius.core.errors import ForeignFile, InvalidInput, UnknownName, VesaliusError, WrongType
+from vesalius.trace import Network, from_exported, trace
+
+NESTED = ("state_dict", "model_state_dict", "model")
+"""Under which names training scripts keep the parameters in a checkpoint."""
+
+LISTED = 5
+"""Keys named in an error about weights."""
+
+FOREIGN = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]), "importlib")
+"""Places whose lines of code say nothing to a user about an error of the user's own model."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opening:
+    """How to open MODEL.
+
+    Attributes:
+        weights: a file of parameters for the module that a factory makes.
+        output: which part of the model's result is meant.
+        trust: whether a file that can run code may be read.
+        device: where to run.
+    """
+
+    weights: Path | None = None
+    output: str | None = None
+    trust: bool = False
+    device: str = "cpu"
+
+
+def open_network(spec: str, x: Tensor, opening: Opening) -> Network:
+    """The network that MODEL names.
+
+    Args:
+        spec: ``file.py:factory``, ``package.module:factory``, ``*.pt2`` or ``*.safetensors``.
+        x: a batch of samples, on the CPU; one is used as an example.
+        opening: weights and the like.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        InvalidInput, UnknownName, WrongType, ForeignFile: each with what to do.
+    """
+    _check_device(opening.device)
+    if ":" in spec and not Path(spec).exists():
+        return _trace(_module(spec, opening.weights), spec, x, opening)
+    path = Path(spec)
+    if path.suffix not in (".pt2", ".safetensors"):
+        raise InvalidInput(_unknown(spec))
+    for option, given in (("--weights", opening.weights), ("--output", opening.output)):
+        if given is not None:
+            raise InvalidInput(f"{option} goes with a factory (file.py:factory); {spec} is complete as it is")
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    if path.suffix == ".safetensors":
+        return Network.load(path, device=opening.device)
+    if opening.device != "cpu":
+        raise InvalidInput(f"{path} runs where it was exported; leave --device out, or give the model as file.py:factory")
+    return _exported(path, opening.trust)
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InvalidInput(f"--device {device!r} cannot be used here: {str(error).splitlines()[0]}") from error
+
+
+def model_dtype(network: Network, x: Tensor) -> Tensor:
+    """Samples in the floating dtype the network was traced with; whole numbers stay as they are."""
+    wanted: torch.dtype = getattr(torch, network.inputs[0].dtype)
+    return x.to(wanted) if x.is_floating_point() and wanted.is_floating_point else x
+
+
+def _unknown(spec: str) -> str:
+    if spec.endswith((".pt", ".pth", ".bin", ".ckpt")):
+        return f"{spec} holds parameters but no model; give the code as file.py:factory, and this file with --weights"
+    if spec.endswith(".py"):
+        return f"{spec} names a file but no model in it; write {spec}:FACTORY, a function without arguments that returns a torch.nn.Module"
+    return f"{spec!r} is not a model; expected file.py:factory, package.module:factory, *.pt2 or *.safetensors"
+
+
+# ---- factories ----------------------------------------------------------------------------------------------------------------------
+
+
+def _module(spec: str, weights: Path | None) -> nn.Module:
+    where, _, name = spec.rpartition(":")
+    with _importable(Path(where).parent if where.endswith(".py") else Path.cwd()):
+        source = _imported(where)
+        if not hasattr(source, name):
+            raise UnknownName(f"factory in {where}:", name, [known for known in vars(source) if not known.startswith("_")])
+        made = getattr(source, name)
+        if not isinstance(made, nn.Module):
+            made = _called(made, spec)
+    if not isinstance(made, nn.Module):
+        raise WrongType(f"{spec} gave a {type(made).__name__}; expected a torch.nn.Module")
+    if weights is not None:
+        _load_weights(made, weights)
+    return made
+
+
+def _imported(where: str) -> ModuleType:
+    """The module of a factory, run once."""
+    if not where.endswith(".py"):
+        try:
+            return importlib.import_module(where)
+        except Exception as error:
+            raise InvalidInput(f"the module {where!r} could not be imported: {_what(error)}") from error
+    path = Path(where)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    loading = importlib.util.spec_from_file_location(path.stem, path)
+    assert loading is not None and loading.loader is not None
+    module = importlib.util.module_from_spec(loading)
+    before = sys.modules.get(path.stem)
+    sys.modules[path.stem] = module  # dataclasses and the like look their module up there while it runs
+    try:
+        loading.loader.exec_module(module)
+    except Exception as error:
+        raise InvalidInput(f"{path} could not be run: {_what(error)}") from error
+    finally:
+        if before is not None:
+            sys.modules[path.stem] = before
+    return module
+
+
+def _called(factory: Any, spec: str) -> Any:
+    if not callable(factory):
+        raise WrongType(f"{spec} is a {type(factory).__name__}; expected a function without arguments that returns a torch.nn.Module")
+    try:
+        return factory()
+    except Exception as error:
+        raise InvalidInput(f"the factory {spec} failed: {_what(error)}") from error
+
+
+def _what(error: Exception) -> str:
+    """An error of the user's own code in one line, with the place it came from."""
+    text = (str(error).strip().splitlines() or [""])[0]
+    if isinstance(error, SyntaxError):
+        return f"{type(error).__name__}: {error.msg} ({error.filename}, line {error.lineno})"
+    calls = traceback.extract_tb(error.__traceback__)
+    frames = [call for call in calls if not any(part in call.filename for part in FOREIGN)]
+    place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {text}{place}" if text else f"{type(error).__name__}{place}"
+
+
+@contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    """Let a factory import what lies beside it."""
+    entry = str(folder.resolve())
+    sys.path.insert(0, entry)
+    try:
+        yield
+    finally:
+        if entry in sys.path:
+            sys.path.remove(entry)
+
+
+def _trace(model: nn.Module, spec: str, x: Tensor, opening: Opening) -> Network:
+    """Trace on one sample; what the model itself raises on it is the user's to mend."""
+    dtype = next((tensor.dtype for tensor in model.parameters() if tensor.is_floating_point()), torch.float32)
+    example = (x[:1].to(dtype) if x.is_floating_point() else x[:1]).to(opening.device)
+    try:
+        return trace(model.to(opening.device), example, output=opening.output)
+    except (VesaliusError, MemoryError):
+        raise
+    except Exception as error:
+        shape = ", ".join(map(str, ["batch", *x.shape[1:]]))
+        raise InvalidInput(f"{spec} does not take samples of shape [{shape}] and {example.dtype}: {_what(error)}; check DATA") from error
+
+
+# ---- weights ------------------------------------------------------------------------------------------------------------------------
+
+
+def _load_weights(model: nn.Module, path: Path) -> None:
+    """Put parameters into a module, all of them and no others.
+
+    Raises:
+        InvalidInput: keys or shapes differ; they are listed.
+    """
+    found, wanted = _parameters(path), model.state_dict()
+    shapes = [f"{key} {list(found[key].shape)} for {list(wanted[key].shape)}" for key in wanted if key in found]
+    wrong = [text for text in shapes if text.split(" ", 1)[1].split(" for ")[0] != text.split(" for ")[1]]
+    complaints = {
+        "missing": [key for key in wanted if key not in found],
+        "not in the model": [key for key in found if key not in wanted],
+        "of another shape": wrong,
+    }
+    if any(complaints.values()):
+        text = "; ".join(f"{len(keys)} {what}: {_some(keys)}" for what, keys in complaints.items() if keys)
+        raise InvalidInput(f"the weights in {path} do not fit the model: {text}")
+    model.load_state_dict(found)
+
+
+def _some(keys: list[str]) -> str:
+    return ", ".join(keys[:LISTED]) + (f", and {len(keys) - LISTED} more" if len(keys) > LISTED else "")
+
+
+def _parameters(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path} of weights")
+    try:
+        held: Any = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, zipfile.BadZipFile) as error:
+        raise ForeignFile(
+            f"{path} cannot be read as weights ({str(error).splitlines()[0]}); save model.state_dict() with safetensors or torch.save"
+        ) from error
+    inside = next((held[name] for name in NESTED if isinstance(held, Mapping) and isinstance(held.get(name), Mapping)), held)
+    if not isinstance(inside, Mapping) or not all(isinstance(tensor, Tensor) for tensor in inside.values()):
+        raise ForeignFile(f"{path} holds no state dict (names and tensors), but a {type(held).__name__}; save model.state_dict()")
+    return dict(inside)
+
+
+# ---- exported programs --------------------------------------------------------------------------------------------------------------
+
+
+def _exported(path: Path, trust: bool) -> Network:
+    """An exported program.
+
+    ``torch.export.load`` has no safe mode: it evaluates shape expressions as Python, and unpickles constants and example inputs.
+    """
+    if not trust:
+        raise InvalidInput(
+            f"reading {path} can run code hidden in it (torch.export.load unpickles); if you know where it is from, add --trust"
+        )
+    try:
+        program = torch.export.load(path)
+    except Exception as error:
+        raise ForeignFile(f"{path} cannot be read as an exported program ({_what(error)}); write it with torch.export.save") from error
+    return from_exported(program, path.stem)
+
+

@@ -1,0 +1,27 @@
+"""Parquet files; the one module that needs pyarrow, imported only when such a file is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow
+from pyarrow import parquet
+
+from vesalius.core.errors import ForeignFile
+
+
+def columns(path: Path) -> dict[str, list[str]]:
+    """Cells by column, in words; a missing one is empty.
+
+    Raises:
+        ForeignFile: the file is damaged.
+    """
+    try:
+        table = parquet.read_table(path)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise ForeignFile(f"{path} cannot be read as parquet ({str(error).splitlines()[0]})") from error
+    return {name: ["" if cell is None else _text(cell) for cell in table[name].to_pylist()] for name in table.column_names}
+
+
+def _text(cell: object) -> str:
+    return str(int(cell)) if isinstance(cell, bool) else str(cell)

@@ -1,0 +1,94 @@
+"""A folder of pictures: files in order of their names, in subfolders that name their class or in none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from vesalius.core.errors import ForeignFile, InvalidInput
+
+SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+GREY = frozenset({"1", "L", "LA", "I", "I;16", "F"})
+
+
+def listed(folder: Path) -> list[Path]:
+    """All pictures in a folder and its subfolders, sorted.
+
+    Raises:
+        InvalidInput: there are none.
+    """
+    found = sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and not file.name.startswith("."))
+    if not found:
+        raise InvalidInput(f"there are no pictures in {folder}; expected files ending in {', '.join(sorted(SUFFIXES))}")
+    return found
+
+
+def labels(files: Sequence[Path], folder: Path) -> list[str] | None:
+    """Name of the subfolder each file is in; ``None`` if any lies in the folder itself."""
+    found = [file.relative_to(folder).parts for file in files]
+    return None if any(len(parts) == 1 for parts in found) else [parts[0] for parts in found]
+
+
+def read(files: Sequence[Path], size: int | None) -> Float[Tensor, "rows channels height width"]:
+    """Pictures in 0..1, float32; one channel if all of them are grey, else three.
+
+    Args:
+        files: which.
+        size: height and width to resize to; ``None``: as they are, which must be the same for all.
+
+    Raises:
+        ForeignFile: a file that is no picture.
+        InvalidInput: pictures of different sizes.
+    """
+    opened = [_open(file, size) for file in files]
+    mode = "L" if all(image.mode in GREY for image in opened) else "RGB"
+    arrays = [_scaled(image, mode) for image in opened]
+    for file, array in zip(files, arrays, strict=True):
+        if array.shape != arrays[0].shape:
+            raise InvalidInput(
+                f"{file} has {_sides(array)} pixels and {files[0]} has {_sides(arrays[0])}; give --size N to resize all of them to N x N"
+            )
+    return torch.from_numpy(np.stack(arrays))
+
+
+def mean(files: Sequence[Path], size: int | None) -> Float[Tensor, "channels height width"]:
+    """Mean of all pictures, one read at a time.
+
+    Raises: as :func:`read`.
+    """
+    grey = all(_open(file, size).mode in GREY for file in files)
+    total = np.zeros((), np.float64)
+    for file in files:
+        array = _scaled(_open(file, size), "L" if grey else "RGB")
+        if total.ndim and array.shape != total.shape:
+            raise InvalidInput(f"{file} has {_sides(array)} pixels, others before it {_sides(total)}; give --size N to resize all to N x N")
+        total = total + array
+    return torch.from_numpy((total / len(files)).astype(np.float32))
+
+
+def _open(file: Path, size: int | None) -> Image.Image:
+    try:
+        with Image.open(file) as image:
+            image.load()
+            return image.resize((size, size), Image.Resampling.BILINEAR) if size else image.copy()
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+        raise ForeignFile(f"{file} cannot be read as a picture ({error}); repair it or take it out of the folder") from error
+
+
+def _scaled(image: Image.Image, mode: str) -> Float[np.ndarray, "channels height width"]:
+    """[channels, height, width] in 0..1; 16-bit grey keeps its depth."""
+    if image.mode.startswith("I"):
+        deep = np.asarray(image, dtype=np.float32) / 65535
+        return np.repeat(deep[None], 1 if mode == "L" else 3, 0)
+    pixels = np.asarray(image.convert(mode), dtype=np.float32) / 255
+    return pixels[None] if mode == "L" else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def _sides(array: Float[np.ndarray, "channels height width"]) -> str:
+    return f"{array.shape[-2]} x {array.shape[-1]}"

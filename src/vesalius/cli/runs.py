@@ -1,0 +1,161 @@
+"""Running methods over rows: in pieces that show progress, each method kept in a file so that a run can be taken up again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from vesalius.cli.progress import say, working
+from vesalius.core.allocation import Allocation
+from vesalius.core.errors import ForeignFile
+from vesalius.core.players import Players
+from vesalius.core.version import VERSION
+from vesalius.games.absence import Absence
+from vesalius.methods import Method, attribute
+from vesalius.trace import Network
+
+TOGETHER = 16
+"""Rows given to a gradient method at once; a game is played row by row."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Job:
+    """What is asked of every method.
+
+    Attributes:
+        network: what to explain.
+        x: rows [rows *event].
+        output: the network's output for them [rows classes] or [rows].
+        target: class of each row to explain, or ``None`` for a single output.
+        absence: what absent parts are replaced by.
+        baseline: the same in words.
+        at: a value to explain instead of the input.
+        features: names of the elements of a row, or empty.
+        unit: of the output.
+    """
+
+    network: Network
+    x: Tensor
+    output: Float[Tensor, "rows *classes"]
+    target: Int[Tensor, " rows"] | None
+    absence: Absence
+    baseline: str
+    at: str | None
+    features: tuple[str, ...]
+    unit: str
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Done:
+    """One method's answer for all rows.
+
+    Attributes:
+        allocation: over all rows, on the CPU.
+        file: where it is kept.
+        kept: whether it was there already.
+    """
+
+    allocation: Allocation
+    file: Path
+    kept: bool
+
+
+def run(job: Job, methods: Sequence[Method], folder: Path) -> list[Done]:
+    """Run every method, or take its answer from the folder if it is there and everything that matters is as it was."""
+    return [_one(job, method, folder / f"{method.name}.safetensors") for method in methods]
+
+
+def _one(job: Job, method: Method, file: Path) -> Done:
+    key = fingerprint(job, method)
+    kept = _read(file)
+    if kept is not None and kept.provenance.get("run") == key:
+        say(f"{method.name}: kept from {file}")
+        return Done(allocation=kept, file=file, kept=True)
+    allocation = _allocate(job, method)
+    facts = {**allocation.provenance, "baseline": job.baseline, "unit": job.unit, "run": key}
+    facts["targets"] = None if job.target is None else job.target.tolist()
+    allocation = replace(allocation, provenance=facts)
+    allocation.save(file)
+    return Done(allocation=allocation, file=file, kept=False)
+
+
+def _read(file: Path) -> Allocation | None:
+    try:
+        return Allocation.load(file)
+    except (FileNotFoundError, ForeignFile):
+        return None
+
+
+def _allocate(job: Job, method: Method) -> Allocation:
+    count = len(job.x)
+    size = 1 if "players" in options_of(method) else TOGETHER
+    parts = []
+    with working(method.name.replace("_", " ")) as step:
+        for start in range(0, count, size):
+            step(start, count)
+            rows = slice(start, start + size)
+            target = None if job.target is None else job.target[rows]
+            parts.append(attribute(job.network, job.x[rows], _seeded(method, start), target=target, baseline=job.absence, at=job.at))
+    return _labelled(joined(parts), job.features)
+
+
+def options_of(method: Method | type[Method]) -> set[str]:
+    """Names of a method's options."""
+    return {field.name for field in fields(method)}
+
+
+def _seeded(method: Method, start: int) -> Method:
+    """The method with the seed of its first row, so that results do not depend on how rows are grouped."""
+    seed = getattr(method, "seed", None)
+    return method if seed is None else replace(method, **{"seed": seed + start})
+
+
+def joined(parts: Sequence[Allocation]) -> Allocation:
+    """Allocations of several batches as one, on the CPU; players and provenance are those of the first."""
+
+    def together(name: str) -> Tensor | None:
+        tensors = [getattr(part, name) for part in parts]
+        return None if any(tensor is None for tensor in tensors) else torch.cat([tensor.detach().cpu() for tensor in tensors])
+
+    names = ("values", "base", "total", "evaluations", "stderr", "converged")
+    return replace(parts[0], **{name: together(name) for name in names})
+
+
+def _labelled(allocation: Allocation, features: Sequence[str]) -> Allocation:
+    """The columns' names as the players' names, where players are columns."""
+    players = allocation.players
+    if len(features) != players.n or players.kind not in ("features", "tokens") or players.labels:
+        return allocation
+    return replace(allocation, players=replace(players, labels=tuple(features)))
+
+
+def fingerprint(job: Job, method: Method) -> str:
+    """Digest of everything a method's answer depends on; the output on the rows stands for the model's code."""
+    facts: dict[str, Any] = {
+        "versions": [VERSION, torch.__version__],
+        "method": [method.name, {name: _described(getattr(method, name)) for name in sorted(options_of(method))}],
+        "model": job.network.digest(),
+        "names": [job.baseline, job.at, job.unit, list(job.features)],
+    }
+    absence = {field.name: _described(getattr(job.absence, field.name)) for field in fields(job.absence)}  # type: ignore[arg-type]
+    facts["tensors"] = [_described(job.x), _described(job.output), _described(job.target), type(job.absence).__name__, absence]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _described(value: object) -> Any:
+    """A value as JSON: tensors and players by a digest of what they hold."""
+    if isinstance(value, Tensor):
+        plain = value.detach().cpu().contiguous()
+        data = plain.reshape(-1).view(torch.uint8).numpy().tobytes() if plain.numel() else b""
+        return [str(plain.dtype), list(plain.shape), hashlib.sha256(data).hexdigest()]
+    if isinstance(value, Players):
+        return [value.kind, list(value.shape), [_described(index) for index in value.index]]
+    return value if value is None or isinstance(value, (bool, int, float, str)) else repr(value)

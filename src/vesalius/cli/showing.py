@@ -1,0 +1,156 @@
+"""What a run found, in words, as JSON and as sections of the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+from vesalius.cli.inputs import Samples
+from vesalius.cli.runs import Done, Job
+from vesalius.core.allocation import Allocation
+from vesalius.core.version import VERSION
+from vesalius.trace import Network
+from vesalius.views.decisions import Decision
+from vesalius.views.style import method_name, verdict
+
+SMALL = 4
+"""Pixels of a patch up to which it is shown beside single pixels."""
+
+
+def decision(job: Job, samples: Samples, done: Sequence[Done], row: int) -> Decision:
+    """One row: what the model says of it, and every method's answer."""
+    output = job.output[row].reshape(-1)
+    single = len(output) == 1
+    best = int(output.argmax())
+    names = samples.classes or tuple(map(str, range(len(output))))
+    probability = None if single else float((output if job.unit == "probability" else output.softmax(0))[best])
+    return Decision(
+        sample=samples.x[row] if samples.x.is_floating_point() else samples.x[row].float(),
+        picture=picture_of(samples.x[row]) if job.at is None else None,
+        says=f"{float(output[0]):.4g}" if single else names[best],
+        true=samples.true[row] if samples.true and not single else None,
+        probability=None if probability is None else min(max(probability, 0.0), 1.0),
+        target="the output" if job.target is None else f"class {names[int(job.target[row])]}",
+        allocations=alike([one.allocation[row] for one in done]),
+        features=samples.features if any(one.allocation[row].flat.numel() == len(samples.features) for one in done) else (),
+        note=name_of(samples, row) + (f", label {samples.true[row]}" if samples.true and single else ""),
+    )
+
+
+def alike(allocations: Sequence[Allocation]) -> tuple[Allocation, ...]:
+    """Maps of one picture, as they are shown: values of single pixels are added up over the patches that other methods divide it into.
+
+    On one scale for all, single pixels and large patches cannot both be seen. Small patches are left beside pixels.
+    """
+    patches = next((one.players for one in allocations if one.players.kind == "patches"), None)
+    if patches is None or patches.index[0].numel() <= SMALL * patches.n:
+        return tuple(allocations)
+    pixels = patches.index[0].shape
+    return tuple(one.group(patches) if _of_pixels(one, pixels) else one for one in allocations)
+
+
+def _of_pixels(allocation: Allocation, pixels: Sequence[int]) -> bool:
+    players = allocation.players
+    return players.kind == "features" and len(players.index) == 1 and tuple(players.index[0].shape[-2:]) == tuple(pixels)
+
+
+def name_of(samples: Samples, place: int) -> str:
+    """What a chosen row is called: its file, or its position in DATA."""
+    return samples.files[place] if samples.files else f"row {samples.rows[place]}"
+
+
+def summary(job: Job, samples: Samples, done: Sequence[Done], decisions: Sequence[Decision]) -> dict[str, Any]:
+    """Numbers per method and row, as JSON."""
+    rows = [_row(one, job, samples, place) for place, one in enumerate(decisions)]
+    return {
+        "vesalius": VERSION,
+        "model": {"name": job.network.name, "digest": job.network.digest()},
+        "baseline": job.baseline,
+        "unit": job.unit,
+        "methods": {
+            one.allocation.method: {
+                "file": one.file.name,
+                "kept": one.kept,
+                "rows": [{**row, **_numbers(one.allocation[place])} for place, row in enumerate(rows)],
+            }
+            for one in done
+        },
+    }
+
+
+def _row(shown: Decision, job: Job, samples: Samples, place: int) -> dict[str, Any]:
+    return {
+        "row": samples.rows[place],
+        "name": name_of(samples, place),
+        "target": None if job.target is None else int(job.target[place]),
+        "explained": shown.target,
+        "says": shown.says,
+        "true": samples.true[place] if samples.true else None,
+        "probability": shown.probability,
+    }
+
+
+def _numbers(sample: Allocation) -> dict[str, Any]:
+    return {
+        "base": float(sample.base),
+        "total": float(sample.total),
+        "sum": float(sample.flat.sum()),
+        "gap": float(sample.gap),
+        "relative_gap": float(sample.relative_gap) if bool(sample.relative_gap.isfinite()) else None,
+        "evaluations": int(sample.evaluations),
+        "converged": None if sample.converged is None else bool(sample.converged),
+    }
+
+
+def picture_of(sample: Float[Tensor, "*event"]) -> Float[Tensor, "channels height width"] | None:
+    """What to show of a picture, in 0..1: as it is, or stretched where it goes beyond; ``None`` for anything else."""
+    if sample.ndim != 3 or sample.shape[0] not in (1, 3) or not sample.is_floating_point():
+        return None
+    sample = sample.float()
+    low, high = float(sample.min()), float(sample.max())
+    return sample if low >= 0 and high <= 1 else (sample - low) / ((high - low) or 1.0)
+
+
+def describe(network: Network) -> str:
+    """``DigitsCNN, 4 layers, 9,098 parameters``."""
+    count = sum(tensor.numel() for tensor in network.parameters.values())
+    layers = "" if network.opaque else f", {len(network.layers)} layers"
+    return f"{network.name}{layers}, {count:,} parameters"
+
+
+def tally(items: Sequence[Decision]) -> str:
+    """``8 decisions, 2 of them wrong``."""
+    known = [item for item in items if item.true is not None]
+    wrong = sum(item.true != item.says for item in known)
+    words = f", {wrong} of them wrong" if wrong else ", all of them right"
+    return f"{len(items)} decision{'s' * (len(items) != 1)}" + (words if known and len(items) > 1 else "")
+
+
+def made_in(seconds: float, done: Sequence[Done]) -> str:
+    """``41 s, 22,316 evaluations``, and what was not computed anew."""
+    evaluations = sum(int(one.allocation.evaluations.sum()) for one in done)
+    kept = sum(one.kept for one in done)
+    if kept == len(done):
+        return f"an earlier run, {evaluations:,} evaluations"
+    return f"{seconds:.0f} s, {evaluations:,} evaluations" + (f", {kept} of {len(done)} methods kept from before" if kept else "")
+
+
+def adding_up(done: Sequence[Done]) -> str:
+    """Which methods' values add up to the change of the output, in sentences made from the gaps."""
+    count = len(done[0].allocation)
+    short = {method_name(one.allocation.method): sum(verdict(one.allocation[i]).level != "ok" for i in range(count)) for one in done}
+    good = [name for name, rows in short.items() if not rows]
+    bad = [f"{name} ({rows} of {count})" for name, rows in short.items() if rows]
+    sentences = []
+    if good:
+        sentences.append(f"Values that add up to the change of the output in every decision: {_listed(good)}.")
+    if bad:
+        sentences.append(f"Decisions in which they do not: {_listed(bad)}.")
+    return " ".join(sentences)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
