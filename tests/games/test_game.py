@@ -186,3 +186,27 @@ def test_questions_a_game_cannot_answer(small):
         Players.units(network, "conf")
     with pytest.raises(NotTraceable, match="plain callable"):
         Players.units(trace(lambda x: x.sum(1), torch.zeros(1, 3)), "conv")
+
+
+@pytest.mark.parametrize(
+    ("baseline", "x", "message"),
+    [
+        (Blur(sigma=0.0), torch.zeros(1, 4, 4, dtype=torch.float64), "positive sigma"),
+        (
+            Mean(data=torch.full((2, 1, 4, 4), float("nan"), dtype=torch.float64)),
+            torch.zeros(1, 4, 4, dtype=torch.float64),
+            "background holds NaN",
+        ),
+        (Marginal(background=torch.zeros(0, 1, 4, 4, dtype=torch.float64)), torch.zeros(1, 4, 4, dtype=torch.float64), "holds no samples"),
+        ((0.0, 1.0), torch.zeros(1, 4, 4, dtype=torch.float64), "2 baselines for 1 explained tensors"),
+    ],
+)
+def test_absences_that_cannot_be(small, baseline, x, message):
+    with pytest.raises(InvalidInput, match=message):
+        Game.on(small[1], x, Players.patches(x, 2), target=0, baseline=baseline)
+
+
+def test_only_images_can_be_blurred():
+    network = trace(nn.Linear(3, 1), torch.zeros(1, 3))
+    with pytest.raises(InvalidInput, match="only images"):
+        Game.on(network, torch.zeros(3), Players.features(torch.zeros(3)), baseline=Blur())

@@ -179,8 +179,8 @@ def _rows(data: Tensor | Sequence[Tensor]) -> int:
     return len(data) if isinstance(data, Tensor) else len(data[0])
 
 
-def _blurred(image: Float[Tensor, "B *channels H W"], sigma: float) -> Float[Tensor, "B *channels H W"]:
-    """Separable Gaussian blur of the last two axes."""
+def _blurred(image: Tensor, sigma: float) -> Tensor:
+    """Separable Gaussian blur of the last two axes of [B *channels H W]."""
     if image.ndim < 3 or not image.is_floating_point():
         raise InvalidInput(f"only images [..., height, width] can be blurred, not {image.dtype} {list(image.shape[1:])}")
     flat = image.reshape(-1, 1, *image.shape[-2:])
