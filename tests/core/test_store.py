@@ -19,6 +19,12 @@ def test_what_is_written_is_read(tmp_path):
     assert facts == {"n": 1, "text": "ü"}
 
 
+def test_others_may_read_what_their_umask_allows(tmp_path):
+    plain = tmp_path / "plain"
+    plain.touch()
+    assert store.write(tmp_path / "x.safetensors", "thing", {}, {}).stat().st_mode == plain.stat().st_mode
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path):
     path = store.write(tmp_path / "x.safetensors", "thing", {"a": torch.ones(1)}, {})
     with pytest.raises(TypeError):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from vesalius.core.errors import ForeignFile
@@ -35,7 +35,7 @@ def write(path: str | Path, kind: str, tensors: Mapping[str, Tensor], facts: Map
     header = {"vesalius": json.dumps({"kind": kind, "format": FORMAT, "facts": facts}, allow_nan=True)}
     whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with _draft(path) as draft:
-        save_file(whole, draft, metadata=header)
+        draft.write_bytes(save(whole, metadata=header))  # not save_file, which only its owner may read
     return path
 
 
