@@ -28,7 +28,7 @@ class Row:
     Attributes:
         name: of the player, the coalition, or ``12 others``.
         value: in the output's unit.
-        stderr: its standard error, or ``None``.
+        stderr: its standard error, or ``None`` where it is exact or unknown.
         position: where it stands in ``allocation.flat``; ``None`` for a sum of others.
     """
 
@@ -158,7 +158,7 @@ def _rows(allocation: Allocation, positions: Iterable[int], names: Sequence[str]
         Row(
             name=names[i] if names else name_of(allocation, i),
             value=float(values[i]),
-            stderr=float(errors[i]) if np.isfinite(errors[i]) else None,
+            stderr=float(errors[i]) if np.isfinite(errors[i]) and errors[i] > 0 else None,
             position=i,
         )
         for i in positions
