@@ -1,0 +1,89 @@
+"""The estimator to use when none is named, all others by name, and the one call that runs them.
+
+Axes: P players.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from vesalius.core.errors import UnknownName
+from vesalius.games.estimators.adaptive import Adaptive
+from vesalius.games.estimators.enumerate import Exact
+from vesalius.games.estimators.estimate import Asked, Estimate, Estimator, require
+from vesalius.games.estimators.kernel import Kernel
+from vesalius.games.estimators.permutation import Permutation
+from vesalius.games.estimators.surrogate import Surrogate
+
+PER_PLAYER = 100  # evaluations per player when no budget is given
+
+
+@dataclass(frozen=True, kw_only=True)
+class Auto:
+    """The most precise estimator for the number of players and the budget, as measured in benchmarks/shapley.py.
+
+    Exact where the budget reaches 2**n. Else adaptive, up to ``adaptive_per_player`` evaluations per player and ``adaptive_most`` in all;
+    then the surrogate; and above ``surrogate_pairs`` pairs, where a surrogate is slow, the regression, whose cost is linear.
+    """
+
+    adaptive_per_player: int = 12
+    adaptive_most: int = 600
+    surrogate_pairs: int = 2500
+
+    def estimate(self, game: Asked, budget: int, *, generator: torch.Generator | None = None) -> Estimate:
+        """Shapley values by the estimator that suits; ``estimator`` of the result names it.
+
+        Raises:
+            BudgetTooSmall: below 4 evaluations (2 for a single player).
+        """
+        n = game.players.n
+        require(budget, 2 if n == 1 else 4, estimator="auto")
+        return self._chosen(n, budget).estimate(game, budget, generator=generator)
+
+    def _chosen(self, players: int, budget: int) -> Estimator:
+        if Exact().affords(players, budget):
+            return Exact()
+        if budget <= min(self.adaptive_per_player * players, self.adaptive_most):
+            return Adaptive()
+        return Surrogate() if budget // 2 <= self.surrogate_pairs else Kernel()
+
+
+ESTIMATORS: dict[str, type[Estimator]] = {
+    "auto": Auto,
+    "exact": Exact,
+    "adaptive": Adaptive,
+    "surrogate": Surrogate,
+    "kernel": Kernel,
+    "permutation": Permutation,
+}
+
+
+def shapley(
+    game: Asked, *, budget: int | None = None, estimator: str | Estimator = "auto", generator: torch.Generator | None = None
+) -> Estimate:
+    """Shapley values of a game.
+
+    Args:
+        game: n players and a value for every coalition, for instance a :class:`vesalius.games.game.Game`.
+        budget: most coalitions to ask, the empty and the full one included; 100 per player by default (2**n for ``"exact"``).
+        estimator: a name from ``ESTIMATORS``, or an estimator with options of its own.
+        generator: source of all randomness.
+
+    Returns:
+        Values in the unit of the game, with standard errors.
+
+    Raises:
+        UnknownName: no such estimator.
+        BudgetTooSmall: the estimator cannot work with so few evaluations.
+        InvalidInput: the game has a value that is not finite.
+    """
+    if isinstance(estimator, str):
+        if estimator not in ESTIMATORS:
+            raise UnknownName("Shapley estimator", estimator, ESTIMATORS)
+        estimator = ESTIMATORS[estimator]()
+    n = game.players.n
+    if budget is None:
+        budget = 1 << n if isinstance(estimator, Exact) else PER_PLAYER * n
+    return estimator.estimate(game, budget, generator=generator)

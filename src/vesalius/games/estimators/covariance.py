@@ -1,0 +1,149 @@
+"""What a game is expected to look like: a Gaussian process over coalitions, and its Shapley values in closed form.
+
+Two coalitions have the covariance
+
+    k(S, T) = c0 + c1 L(S, T) + c2 E(S, T) + c3 prod_i (1 + r_i a_i(S) a_i(T)) / norm,        a_i(S) = [i in S] - centre,
+
+with L the sum and E the second elementary symmetric polynomial of a_i(S) a_i(T). The product holds interactions of all orders; its rate
+r_i says how strongly player i takes part in them. A centre near 0 describes games of dividends (what matters is who is present), a centre
+of one half games without such a side, and one near 1 games where it matters who is absent. On top comes noise: a value of its own for every
+coalition (odd covariance: for every pair of complements) other than the empty and the full one, which is counted as part of the game.
+
+Everything is linear in the game, so Shapley values of k(., T) and their prior variance are known: the product by Gauss-Legendre quadrature
+of Owen's multilinear extension (a polynomial, so the quadrature is exact), the rest by hand.
+
+Axes: A, B coalitions, P players, D parameters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import comb, log
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+LEAST = 1e-6  # a factor of the product is kept above this; a large rate makes 1 - r centre (1 - centre) negative
+
+
+@dataclass(frozen=True, eq=False)
+class Covariance:
+    """The process with given parameters.
+
+    Attributes:
+        parameters: log constant, log linear, log pairwise, log product, logit of the centre, log noise, then the log rate of every player.
+        odd: describe (v(S) - v(complement of S)) / 2 instead of v(S). Both have the same Shapley values.
+    """
+
+    parameters: Float[Tensor, " D"]
+    odd: bool
+
+    @property
+    def players(self) -> int:
+        return len(self.parameters) - 6
+
+    @property
+    def centre(self) -> Tensor:
+        return self.parameters[4].sigmoid()
+
+    @property
+    def noise(self) -> Tensor:
+        return self.parameters[5].exp()
+
+    def between(self, a: Float[Tensor, "A P"], b: Float[Tensor, "B P"]) -> Float[Tensor, "A B"]:
+        """Covariance of the values of coalitions, without noise."""
+        if not self.odd:
+            return self._plain(a, b)
+        return (self._plain(a, b) + self._plain(1 - a, 1 - b) - self._plain(1 - a, b) - self._plain(a, 1 - b)) / 4
+
+    def noise_at(self, a: Float[Tensor, "A P"]) -> Float[Tensor, " A"]:
+        """Variance of the noise: none at the empty and the full coalition."""
+        size = a.sum(1)
+        return self.noise * ((size > 0) & (size < self.players))
+
+    def _plain(self, a: Tensor, b: Tensor) -> Tensor:
+        c0, c1, c2, c3 = self.parameters[:4].exp()
+        both, one, none = (1 - self.centre) ** 2, -self.centre * (1 - self.centre), self.centre**2
+        shared = a @ b.T
+        size_a, size_b = a.sum(1)[:, None], b.sum(1)[None]
+        neither = self.players - size_a - size_b + shared
+        either = size_a + size_b - 2 * shared
+        linear = shared * both + either * one + neither * none
+        pairwise = (linear**2 - (shared * both**2 + either * one**2 + neither * none**2)) / 2
+        l11, l10, l00 = (self._factor(x).log() for x in (both, one, none))
+        product = (a * (l11 - 2 * l10 + l00)) @ b.T + (a @ (l10 - l00))[:, None] + (b @ (l10 - l00))[None] + l00.sum()
+        return c0 + c1 * linear + c2 * pairwise + c3 * (product - self._norm()).exp()
+
+    def _factor(self, x: Tensor) -> Tensor:
+        return (1 + self.parameters[6:].exp() * x).clamp_min(LEAST)
+
+    def _norm(self) -> Tensor:
+        """Log of the product's mean variance, so that c3 is a variance."""
+        return (1 + self.parameters[6:].exp() * ((1 - self.centre) ** 2 + self.centre**2) / 2).log().sum()
+
+    def shapley(self, b: Float[Tensor, "B P"]) -> Float[Tensor, "P B"]:
+        """Covariance of every player's Shapley value with the value of every coalition, noise included."""
+        smooth = (self._shapley(b) - self._shapley(1 - b)) / 2 if self.odd else self._shapley(b)
+        return smooth + self.noise * share_of_one_value(b, self.odd).T
+
+    def _shapley(self, b: Tensor) -> Tensor:
+        _, c1, c2, c3 = self.parameters[:4].exp()
+        a = b.T - self.centre
+        present = self._factor_of(a * (1 - self.centre))
+        absent = self._factor_of(-a * self.centre)
+        product = torch.zeros_like(a)
+        for q, weight in quadrature(self.players):
+            terms = (q * present + (1 - q) * absent).log()
+            product += weight * (terms.sum(0) - terms - self._norm()).exp()
+        return c1 * a + c2 * a * (a.sum(0) - a) * (0.5 - self.centre) + c3 * (present - absent) * product
+
+    def _factor_of(self, x: Tensor) -> Tensor:
+        return (1 + self.parameters[6:, None].exp() * x).clamp_min(LEAST)
+
+    def shapley_variance(self) -> Float[Tensor, " P"]:
+        """Prior variance of every player's Shapley value."""
+        _, c1, c2, c3 = self.parameters[:4].exp()
+        k11, k10, k00 = (self._factor(x) for x in ((1 - self.centre) ** 2, -self.centre * (1 - self.centre), self.centre**2))
+        product = torch.zeros_like(k11)
+        for q, weight in quadrature(self.players):
+            for p, other in quadrature(self.players):
+                terms = (q * p * k11 + (q * (1 - p) + p * (1 - q)) * k10 + (1 - q) * (1 - p) * k00).log()
+                product += weight * other * (terms.sum() - terms - self._norm()).exp()
+        smooth = c1 + c2 * (self.players - 1) * (0.5 - self.centre) ** 2 + c3 * (k11 - 2 * k10 + k00) * product
+        return smooth + self.noise * noise_variance(self.players, self.odd)
+
+
+def quadrature(players: int) -> list[tuple[float, float]]:
+    """Nodes and weights on [0, 1], exact for the multilinear extension of a game along the diagonal."""
+    nodes, weights = np.polynomial.legendre.leggauss(players // 2 + 1)
+    return list(zip(((nodes + 1) / 2).tolist(), (weights / 2).tolist(), strict=True))
+
+
+def share_of_one_value(b: Float[Tensor, "B P"], odd: bool) -> Float[Tensor, "B P"]:
+    """Shapley values of the game that is 1 at one coalition (odd: 1 there and -1 at its complement) and 0 elsewhere.
+
+    Zero for the empty and the full coalition, which carry no noise.
+    """
+    n = b.shape[1]
+    gain = torch.tensor([0.0] + [1 / (n * comb(n - 1, size - 1)) for size in range(1, n)] + [0.0], dtype=b.dtype)
+    loss = torch.tensor([0.0] + [1 / (n * comb(n - 1, size)) for size in range(1, n)] + [0.0], dtype=b.dtype)
+    size = b.sum(1).long()
+    share = b * gain[size][:, None] - (1 - b) * loss[size][:, None]
+    return 2 * share if odd else share
+
+
+def noise_variance(players: int, odd: bool) -> float:
+    """Variance of a Shapley value of pure noise of variance 1."""
+    if odd:
+        return 4 * sum(1 / comb(players - 1, size - 1) for size in range(1, players)) / players**2
+    return sum(1 / comb(players - 1, size - 1) + 1 / comb(players - 1, size) for size in range(1, players)) / players**2
+
+
+def prior(players: int, odd: bool) -> tuple[Float[Tensor, " D"], Float[Tensor, " D"]]:
+    """Centres and standard deviations of the parameters before any value is seen."""
+    pairwise = -30.0 if odd else log(4 / players**2)  # even in the game: invisible to the odd part at centre 1/2
+    start = [0.0, log(4 / players), pairwise, log(0.3), 0.0, log(1e-2 if odd else 1e-4)] + [log(4 / players)] * players
+    spread = [2.5, 2.5, 1e-6 if odd else 2.5, 2.5, 1.5, 4.0] + [2.5] * players
+    return torch.tensor(start, dtype=torch.float64), torch.tensor(spread, dtype=torch.float64)

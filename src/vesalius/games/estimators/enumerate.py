@@ -1,0 +1,58 @@
+"""Shapley values from all coalitions, where there are not too many.
+
+Axes: P players.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from vesalius.core.errors import TooManyPlayers
+from vesalius.games import exact
+from vesalius.games.estimators.estimate import Asked, Estimate, ask, efficient, require
+
+BLOCK = 1 << 16  # coalitions asked at once
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exact:
+    """All 2**n coalitions, by way of their dividends.
+
+    Args:
+        most: players above which this is refused.
+    """
+
+    most: int = 20
+
+    def affords(self, players: int, budget: int) -> bool:
+        """Whether all coalitions of so many players can be asked."""
+        return players <= self.most and budget >= 1 << players
+
+    def estimate(self, game: Asked, budget: int, *, generator: torch.Generator | None = None) -> Estimate:
+        """The Shapley values.
+
+        Args:
+            game: the game.
+            budget: at least 2**n.
+            generator: not used; there is no randomness.
+
+        Raises:
+            TooManyPlayers: above ``most`` players.
+            BudgetTooSmall: below 2**n.
+        """
+        n = game.players.n
+        if n > self.most:
+            raise TooManyPlayers(n, self.most, hint="use estimator='auto', or group players")
+        require(budget, 1 << n, estimator="exact")
+        table = torch.cat([ask(game, block) for block in exact.membership(n).split(BLOCK)])
+        base, total = float(table[0]), float(table[-1])
+        return Estimate(
+            values=efficient(exact.shapley(exact.dividends(table)), total - base),
+            stderr=torch.zeros(n, dtype=torch.float64),
+            base=base,
+            total=total,
+            evaluations=1 << n,
+            estimator="exact",
+        )

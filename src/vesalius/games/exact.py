@@ -1,0 +1,99 @@
+"""Exact values of small games: the Moebius transform and what follows from it.
+
+A game on n players is stored as a flat table of 2**n values, where bit i of an index says whether player i is present. The Moebius
+transform turns values into *dividends* (Harsanyi 1959), the effect each coalition adds beyond its parts; every index of the Shapley family
+is a weighting of that one vector, so nothing else in this package enumerates coalitions.
+
+Axes: S coalitions (2**n), P players (n), * anything carried along (outputs, samples).
+"""
+
+from __future__ import annotations
+
+from math import comb
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from vesalius.core.errors import TooManyPlayers
+
+MAX_PLAYERS = 24  # 2**24 float64 values are 128 MiB; the transform is in place
+
+
+def dividends(values: Float[Tensor, "S *out"]) -> Float[Tensor, "S *out"]:
+    """Harsanyi dividends of every coalition.
+
+    Args:
+        values: v(S) in index order, in any unit; float64 is advised, since rounding grows as 2**(|S|/2).
+
+    Returns:
+        d with v(S) = sum of d(T) over T within S, in the unit of ``values``; d[0] is v(empty).
+
+    Raises:
+        TooManyPlayers: above ``MAX_PLAYERS``.
+        ValueError: if the first axis is not a power of two.
+
+    Reference: Deng2024, theorem 1; the butterfly is Yates1937.
+    """
+    table = values.clone(memory_format=torch.contiguous_format)
+    for absent, present in _splits(table):
+        present -= absent
+    return table
+
+
+def values_of(dividend: Float[Tensor, "S *out"]) -> Float[Tensor, "S *out"]:
+    """The game with the given dividends: v(S) = sum of d(T) over T within S. The inverse of :func:`dividends`.
+
+    Raises: as :func:`dividends`.
+    """
+    table = dividend.clone(memory_format=torch.contiguous_format)
+    for absent, present in _splits(table):
+        present += absent
+    return table
+
+
+def shapley(dividend: Float[Tensor, "S *out"]) -> Float[Tensor, "P *out"]:
+    """Shapley values: every coalition's dividend, shared equally among its members.
+
+    Raises: as :func:`dividends`.
+
+    Reference: Shapley1953; equation 9 of Deng2024.
+    """
+    players = players_of(dividend)
+    share = dividend / sizes(players).clamp_min(1).to(dividend).view(-1, *[1] * (dividend.dim() - 1))
+    # One half of the table per player, as a view: a membership matrix would take n times the memory of the game.
+    return torch.stack([present.sum((0, 1)) for _, present in _splits(share)]) if players else dividend[:0]
+
+
+def membership(players: int) -> Bool[Tensor, "S P"]:
+    """Whether player i is in coalition S, for all coalitions in index order."""
+    return (torch.arange(1 << players)[:, None] >> torch.arange(players) & 1).bool()
+
+
+def sizes(players: int) -> Float[Tensor, " S"]:
+    """How many members each coalition has, in index order."""
+    count = torch.zeros(1)
+    for _ in range(players):
+        count = torch.cat([count, count + 1])
+    return count
+
+
+def coalitions_by_size(players: int) -> list[int]:
+    """How many coalitions have 0, 1, ..., n members."""
+    return [comb(players, size) for size in range(players + 1)]
+
+
+def players_of(table: Float[Tensor, "S *out"]) -> int:
+    """Number of players of a table, checked."""
+    rows = len(table)
+    if rows.bit_count() != 1:
+        raise ValueError(f"a game's table has 2**n rows, one per coalition; this one has {rows}")
+    players = rows.bit_length() - 1
+    if players > MAX_PLAYERS:
+        raise TooManyPlayers(players, MAX_PLAYERS, hint="group players, or use an estimator from games.estimators")
+    return players
+
+
+def _splits(table: Float[Tensor, "S *out"]) -> list[tuple[Tensor, ...]]:
+    """For every player, views of the table without and with that player."""
+    return [table.view(-1, 2, 1 << player, *table.shape[1:]).unbind(1) for player in range(players_of(table))]
