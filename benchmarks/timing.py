@@ -1,0 +1,47 @@
+"""Fair times on a noisy machine: contenders take turns, and medians are compared."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from statistics import median
+
+import torch
+
+PEAK = """
+import resource, sys
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+run()
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+
+
+torch.set_num_threads(1)  # a second thread spins while the machine is shared, and times the neighbours
+
+
+def interleaved(contenders: Mapping[str, Callable[[], object]], rounds: int = 5) -> dict[str, float]:
+    """Median seconds of each contender; one unmeasured round first."""
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for turn in range(rounds + 1):
+        for name, run in contenders.items():
+            start = time.perf_counter()
+            run()
+            if turn:
+                seconds[name].append(time.perf_counter() - start)
+    return {name: median(taken) for name, taken in seconds.items()}
+
+
+def peak_megabytes(preparation: str) -> float:
+    """Memory that ``run()``, defined by some code, needs beyond what was there before it, in a process of its own."""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", preparation + PEAK], capture_output=True, text=True, check=True)
+    return float(done.stdout.split()[-1])
+
+
+def table(rows: list[tuple[object, ...]], head: tuple[str, ...]) -> None:
+    """Print a Markdown table."""
+    print("| " + " | ".join(head) + " |")
+    print("|" + "---|" * len(head))
+    for row in rows:
+        print("| " + " | ".join(f"{cell:.3g}" if isinstance(cell, float) else str(cell) for cell in row) + " |")
