@@ -189,9 +189,9 @@ def test_kernel_is_the_constrained_regression(seed):
 
 @cache
 def repeated(estimator, budget):
-    """30 games of 10 players, once each: share of intervals that hold the truth, mean square error, mean square standard error, notes."""
+    """24 games of 10 players, once each: share of intervals that hold the truth, mean square error, mean square standard error, notes."""
     hits, square, claimed, notes = [], [], [], set()
-    for seed in range(30):
+    for seed in range(24):
         table = smooth_table(10, seed)
         estimate = estimator.estimate(table_game(table), budget, generator=rng(seed))
         error = estimate.values - truth(table)
@@ -208,10 +208,10 @@ CLAIMS = [(Adaptive(), 50), (Adaptive(), 100), (Surrogate(), 100), (Kernel(), 15
 
 @pytest.mark.parametrize(("estimator", "budget"), CLAIMS)
 def test_intervals_cover_the_truth_as_often_as_they_say(estimator, budget):
-    """Intervals of one game are not independent: counted as if 1 in 3 were, so 100 draws, 95 % less 3 sd is 88.5 %."""
+    """Intervals of one game are not independent: counted as if 1 in 3 were, so 80 draws, 95 % less 3 sd is 87.7 %."""
     hit, _, _, notes = repeated(estimator, budget)
     assert notes == {""}
-    assert hit >= 0.885
+    assert hit >= 0.877
 
 
 @pytest.mark.parametrize(("estimator", "budget"), CLAIMS)

@@ -173,7 +173,7 @@ class Players:
 
     def compose(
         self, masks: Bool[Tensor, "N P"], present: Sequence[Tensor], absent: Sequence[Tensor]
-    ) -> tuple[Shaped[Tensor, "N *event"], ...]:
+    ) -> tuple[Shaped[Tensor, "N ..."], ...]:
         """What the model sees under each coalition.
 
         Args:
@@ -205,7 +205,7 @@ class Players:
             if not fits:
                 raise InvalidInput(f"these {self.kind} divide a tensor of shape {tuple(index.shape)}, not {tuple(here.shape)}")
 
-    def gather(self, values: Sequence[Float[Tensor, "batch *event"]]) -> Float[Tensor, "batch P"]:
+    def gather(self, values: Sequence[Float[Tensor, "batch ..."]]) -> Float[Tensor, "batch P"]:
         """Sum a map over the elements of each player; bystanders are left out."""
         total = values[0].new_zeros(len(values[0]), self.n + 1)
         for index, value in zip(self.index, values, strict=True):

@@ -23,7 +23,7 @@ class Absence(ABC):
     """Stand-ins for absent players."""
 
     @abstractmethod
-    def fill(self, question: Question) -> tuple[Shaped[Tensor, "B M *event"], ...]:
+    def fill(self, question: Question) -> tuple[Shaped[Tensor, "B M ..."], ...]:
         """Replacements for every explained tensor of every sample.
 
         Raises:
@@ -47,7 +47,7 @@ class Constant(Absence):
 
     value: float | Tensor | Sequence[float | Tensor] = 0.0
 
-    def fill(self, question: Question) -> tuple[Shaped[Tensor, "B M *event"], ...]:
+    def fill(self, question: Question) -> tuple[Shaped[Tensor, "B M ..."], ...]:
         several = isinstance(self.value, (tuple, list))
         values: Sequence[float | Tensor] = self.value if several else [self.value] * len(question.at)  # type: ignore[assignment,list-item]
         if len(values) != len(question.at):
@@ -71,7 +71,7 @@ class Mean(Absence):
 
     data: Tensor | Sequence[Tensor]
 
-    def fill(self, question: Question) -> tuple[Shaped[Tensor, "B M *event"], ...]:
+    def fill(self, question: Question) -> tuple[Shaped[Tensor, "B M ..."], ...]:
         found = _background(self.data, question)
         return tuple(data.to(here.dtype).mean(0).expand_as(here)[:, None] for data, here in zip(found, question.present, strict=True))
 
@@ -90,7 +90,7 @@ class Marginal(Absence):
 
     background: Tensor | Sequence[Tensor]
 
-    def fill(self, question: Question) -> tuple[Shaped[Tensor, "B M *event"], ...]:
+    def fill(self, question: Question) -> tuple[Shaped[Tensor, "B M ..."], ...]:
         found = _background(self.background, question)
         return tuple(data.expand(question.batch, *data.shape) for data in found)
 
@@ -109,7 +109,7 @@ class Blur(Absence):
 
     sigma: float = 4.0
 
-    def fill(self, question: Question) -> tuple[Shaped[Tensor, "B M *event"], ...]:
+    def fill(self, question: Question) -> tuple[Shaped[Tensor, "B M ..."], ...]:
         if not (self.sigma > 0 and math.isfinite(self.sigma)):
             raise InvalidInput(f"a blur needs a positive sigma in pixels, not {self.sigma}")
         return tuple(_blurred(here, self.sigma)[:, None] for here in question.present)

@@ -43,7 +43,7 @@ def pose(network: Network, x: Inputs, players: Players, *, target: Target, at: s
     return question
 
 
-def masked_sample(question: Question, players: Players, stand_ins: Sequence[Shaped[Tensor, "B M *event"]], sample: int) -> Masked:
+def masked_sample(question: Question, players: Players, stand_ins: Sequence[Shaped[Tensor, "B M ..."]], sample: int) -> Masked:
     """Players within a sample; what stands in for absent ones comes from ``Absence.fill``.
 
     Raises:

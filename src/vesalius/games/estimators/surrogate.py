@@ -163,4 +163,3 @@ def left_out(posterior: Posterior, odd: bool) -> tuple[Float[Tensor, " M"], Floa
     half = torch.tensor([0.5, -0.5], dtype=torch.float64)
     direction = torch.linalg.solve(block, half.expand(pairs, 2))
     return (direction * torch.stack([weights[i], weights[j]], 1)).sum(1), direction @ half
-
