@@ -249,5 +249,3 @@ def _exported(path: Path, trust: bool) -> Network:
     except Exception as error:
         raise ForeignFile(f"{path} cannot be read as an exported program ({_what(error)}); write it with torch.export.save") from error
     return from_exported(program, path.stem)
-
-

@@ -163,9 +163,7 @@ class PlantedNet:
     twins: tuple[tuple[int, int], ...]
 
 
-def planted_net(
-    inputs: int, outputs: int, *, plain: int = 6, each: int = 2, generator: torch.Generator | None = None
-) -> PlantedNet:
+def planted_net(inputs: int, outputs: int, *, plain: int = 6, each: int = 2, generator: torch.Generator | None = None) -> PlantedNet:
     """A random network with planted useless units, at shuffled places.
 
     Args:

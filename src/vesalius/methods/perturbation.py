@@ -60,7 +60,7 @@ class ShapleyValue(Method):
     Attributes:
         players: who plays; by default columns of a table, patches of an image, positions of a sequence.
         budget: coalitions evaluated per sample; by default all of them up to 12 players, else 100 per player.
-        estimator: ``auto``, ``exact``, ``permutation``, ``kernel`` or ``surrogate``.
+        estimator: ``auto``, ``exact``, ``permutation``, ``kernel``, ``surrogate`` or ``adaptive``.
         seed: of the coalitions drawn; sample i uses seed + i.
 
     Reference: Shapley1953; Lundberg2017 for its use here.

@@ -17,7 +17,8 @@ from vesalius.games.estimators.kernel import Kernel
 from vesalius.games.estimators.permutation import Permutation
 from vesalius.games.estimators.surrogate import Surrogate
 
-PER_PLAYER = 100  # evaluations per player when no budget is given
+ALL_UP_TO = 12  # players up to which all coalitions are asked when no budget is given
+PER_PLAYER = 100  # evaluations per player above that
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +68,8 @@ def shapley(
 
     Args:
         game: n players and a value for every coalition, for instance a :class:`vesalius.games.game.Game`.
-        budget: most coalitions to ask, the empty and the full one included; 100 per player by default (2**n for ``"exact"``).
+        budget: most coalitions to ask, the empty and the full one included; by default all of them up to 12 players (or for ``"exact"``),
+            else 100 per player.
         estimator: a name from ``ESTIMATORS``, or an estimator with options of its own.
         generator: source of all randomness.
 
@@ -85,5 +87,5 @@ def shapley(
         estimator = ESTIMATORS[estimator]()
     n = game.players.n
     if budget is None:
-        budget = 1 << n if isinstance(estimator, Exact) else PER_PLAYER * n
+        budget = 1 << n if n <= ALL_UP_TO or isinstance(estimator, Exact) else PER_PLAYER * n
     return estimator.estimate(game, budget, generator=generator)
