@@ -287,3 +287,18 @@ def test_a_gradient_that_the_graph_would_lose_makes_the_network_opaque(kind):
     torch.testing.assert_close(whole, leaf.grad * x)
     assert network.opaque
     assert "gradient" in network.reason
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_torchs_own_transformer_layers_are_opened(frozen):
+    """In eval mode and without gradients they take a fused path that has no derivative."""
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    model = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False).eval().requires_grad_(not frozen)
+    x = torch.randn(2, 5, 8, generator=torch.Generator().manual_seed(0))
+    fast = torch.backends.mha.get_fastpath_enabled()
+    network = vesalius.trace(model, x)
+    assert torch.backends.mha.get_fastpath_enabled() == fast
+    assert not network.opaque
+    assert {"linear", "attention", "layer_norm"} <= {value.op for value in network.values.values()}
+    with torch.no_grad():
+        torch.testing.assert_close(network(x), model(x), rtol=1e-5, atol=1e-5)

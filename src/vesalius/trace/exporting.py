@@ -64,10 +64,22 @@ def export(call: Call, example: Sequence[Tensor]) -> ExportedProgram:
     doubled = tuple(torch.cat([tensor, tensor]) if len(tensor) == 1 else tensor for tensor in example)
     batch = ({0: torch.export.Dim.AUTO},) * len(doubled)
     try:
-        with evaluating(call.model), _quiet(), torch.no_grad():
+        # without gradients, a torch.no_grad() around constants inside leaves no nested graph; one around data is found by trace's own check
+        with evaluating(call.model), _quiet(), _open_attention(), torch.no_grad():
             return torch.export.export(_Whole(call), doubled, dynamic_shapes={"tensors": batch}, strict=False)
     except Exception as error:
         raise NoGraph(_explain(error)) from error
+
+
+@contextlib.contextmanager
+def _open_attention() -> Iterator[None]:
+    """Keep torch's transformer layers from collapsing into one fused op, which has no derivative."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 @contextlib.contextmanager
