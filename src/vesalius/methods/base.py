@@ -126,7 +126,7 @@ def ends(question: Question, absent: tuple[Tensor, ...]) -> tuple[Tensor, Tensor
     """The target at the baseline and at the samples: [B] each."""
     rows = torch.arange(question.batch, device=question.present[0].device)
     with torch.no_grad():
-        return question.score(absent, rows), question.score(question.present, rows)
+        return question.score(absent, rows), question.total
 
 
 def one_baseline(absence: Absence, question: Question, method: str) -> tuple[Tensor, ...]:

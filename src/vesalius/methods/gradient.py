@@ -135,7 +135,7 @@ class Path:
             found = torch.autograd.grad(target.sum(), points, allow_unused=True)
         slopes = [torch.zeros_like(point) if slope is None else slope for slope, point in zip(found, points, strict=True)]
         gradient = flat(tuple(slopes))
-        if not bool(gradient.isfinite().all()):
+        if not bool(gradient.sum().isfinite()) and not bool(gradient.isfinite().all()):
             raise InvalidInput("the gradient is NaN or infinite on the way from the baseline to the sample; try another baseline")
         return target.detach(), gradient
 
@@ -150,7 +150,8 @@ class Path:
 
 def flat(tensors: tuple[Tensor, ...]) -> Float[Tensor, "n D"]:
     """Explained tensors laid end to end, one row per sample."""
-    return torch.cat([tensor.reshape(len(tensor), -1) for tensor in tensors], 1)
+    rows = [tensor.reshape(len(tensor), -1) for tensor in tensors]
+    return rows[0] if len(rows) == 1 else torch.cat(rows, 1)
 
 
 def spread(

@@ -58,6 +58,7 @@ class Question:
         end: name of the value that holds the target; empty on an opaque network.
         head: from the explained tensors to the output that holds the target.
         pick: from that output to the target.
+        total: the target of each sample as it is, [B].
     """
 
     network: Network
@@ -69,6 +70,7 @@ class Question:
     end: str
     head: Head
     pick: Pick
+    total: Tensor
 
     @property
     def batch(self) -> int:
@@ -130,7 +132,7 @@ def ask(network: Network, x: Inputs, *, target: Target = None, at: str | Sequenc
     _check_finite("the output", output)
     pick, readable = (Pick(unit=unit), f"{target[0]}[{target[1]}]") if unit and isinstance(target, tuple) else _output_pick(output, target)
     holder = end or (network.anatomy.output if network.anatomy else "")
-    return Question(network, names, present, readable, single, inputs, holder, head, pick)
+    return Question(network, names, present, readable, single, inputs, holder, head, pick, pick(output, rows))
 
 
 def _batched(network: Network, x: Inputs) -> tuple[Inputs, bool]:
