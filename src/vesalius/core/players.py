@@ -20,6 +20,7 @@ from torch import Tensor
 from vesalius.core.errors import InvalidInput, WrongType
 
 BYSTANDER = -1
+SINGULAR = {"patches": "patch"}
 
 
 @runtime_checkable
@@ -74,7 +75,7 @@ class Players:
         if self.labels:
             return self.labels[player]
         place = ",".join(str(int(i)) for i in torch.unravel_index(torch.tensor(player), self.shape))
-        return f"{self.kind.removesuffix('s').removesuffix('e') if self.kind == 'patches' else self.kind.removesuffix('s')} {place}"
+        return f"{SINGULAR.get(self.kind, self.kind.removesuffix('s'))} {place}"
 
     @property
     def names(self) -> tuple[str, ...]:
