@@ -5,7 +5,8 @@ import torch
 
 from vesalius.core.allocation import Allocation
 from vesalius.core.errors import ForeignFile, InvalidInput, UnknownName
-from vesalius.core.players import Players, all_coalitions
+from vesalius.core.players import Players
+from vesalius.games.exact import membership
 
 
 def allocation(values, base=0.0, total=1.0, **more):
@@ -32,7 +33,7 @@ def test_values_of_another_shape_are_refused():
 
 
 def test_reducing_dividends_is_the_definition():
-    members = all_coalitions(3)[1:]
+    members = membership(3)[1:]
     dividends = torch.randn(7, dtype=torch.float64)
     whole = Allocation(
         players=Players.features(torch.zeros(3)),

@@ -6,7 +6,8 @@ import torch
 from hypothesis import given
 
 from vesalius.core.errors import InvalidInput, WrongType
-from vesalius.core.players import Players, all_coalitions, default_players
+from vesalius.core.players import Players, default_players
+from vesalius.games.exact import membership
 
 
 def owner_of_pixel(row, column, size, width):
@@ -24,7 +25,7 @@ def test_patches_own_the_pixels_of_their_rectangle(height, width, size):
 def test_composing_puts_absent_values_where_players_are_absent():
     x, gone = torch.arange(1.0, 9.0).reshape(2, 2, 2), torch.full((2, 2, 2), -1.0)
     players = Players.patches(x, 1)
-    masks = all_coalitions(4)
+    masks = membership(4)
     (seen,) = players.compose(masks, (x,), (gone,))
     for coalition in range(16):
         for channel in range(2):
@@ -54,7 +55,7 @@ def test_negative_labels_are_bystanders():
 def test_components_add_up_on_top_of_the_absent_value():
     parts = [torch.tensor([1.0, 0.0]), torch.tensor([0.0, 2.0]), torch.tensor([4.0, 4.0])]
     players = Players.components(parts)
-    (seen,) = players.compose(all_coalitions(3), (torch.zeros(2),), (torch.tensor([10.0, 20.0]),))
+    (seen,) = players.compose(membership(3), (torch.zeros(2),), (torch.tensor([10.0, 20.0]),))
     expected = [[10 + sum(parts[k][e].item() for k in range(3) if s >> k & 1) + (10 if e else 0) for e in range(2)] for s in range(8)]
     assert seen.tolist() == expected
 

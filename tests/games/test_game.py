@@ -6,8 +6,8 @@ from torch import nn
 
 from vesalius import Game, Players, trace
 from vesalius.core.errors import InvalidInput, MemoryExhausted, NotTraceable, UnknownName
-from vesalius.core.players import all_coalitions
 from vesalius.games.absence import Blur, Marginal, Mean
+from vesalius.games.exact import membership
 
 
 def counting(function):
@@ -23,7 +23,7 @@ def counting(function):
 def test_a_coalition_is_evaluated_once():
     value, calls = counting(lambda masks: masks.double().sum(1))
     game = Game.of(value, 3)
-    masks = all_coalitions(3)
+    masks = membership(3)
     assert game(torch.cat([masks, masks])).tolist() == [0, 1, 1, 2, 1, 2, 2, 3] * 2
     game(masks[:4])
     assert sum(calls) == game.evaluations == 8
@@ -36,7 +36,7 @@ def test_memory_running_out_halves_the_batch_and_loses_nothing():
         return masks.double().sum(1)
 
     game = Game.of(value, 4, batch=16)
-    assert game(all_coalitions(4)).tolist() == all_coalitions(4).sum(1).tolist()
+    assert game(membership(4)).tolist() == membership(4).sum(1).tolist()
     assert game.batch == 2
     assert game.evaluations == 16
 
@@ -46,7 +46,7 @@ def test_no_room_for_one_coalition_is_a_clear_error():
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 10 bytes")
 
     with pytest.raises(MemoryExhausted, match="one coalition alone"):
-        Game.of(value, 2)(all_coalitions(2))
+        Game.of(value, 2)(membership(2))
 
 
 def test_other_errors_pass_through():
@@ -54,7 +54,7 @@ def test_other_errors_pass_through():
         raise RuntimeError("shape mismatch")
 
     with pytest.raises(RuntimeError, match="shape mismatch"):
-        Game.of(value, 2)(all_coalitions(2))
+        Game.of(value, 2)(membership(2))
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def image():
 def by_hand(model, players, x, stand_in, target):
     """The characteristic function with a loop over coalitions and pixels."""
     values = []
-    for coalition in all_coalitions(players.n):
+    for coalition in membership(players.n):
         seen = x.clone()
         for row in range(4):
             for column in range(4):
@@ -113,12 +113,12 @@ def test_patches_with_each_absence_match_loops(small):
     x, data = image(), torch.randn(5, 1, 4, 4, dtype=torch.float64)
     players = Players.patches(x, 2)
     game = Game.on(network, x, players, target=1, baseline=0.5)
-    torch.testing.assert_close(game(all_coalitions(4)), by_hand(model, players, x, torch.full_like(x, 0.5), 1))
+    torch.testing.assert_close(game(membership(4)), by_hand(model, players, x, torch.full_like(x, 0.5), 1))
     game = Game.on(network, x, players, target=1, baseline=Mean(data=data))
-    torch.testing.assert_close(game(all_coalitions(4)), by_hand(model, players, x, data.mean(0), 1))
+    torch.testing.assert_close(game(membership(4)), by_hand(model, players, x, data.mean(0), 1))
     game = Game.on(network, x, players, target=1, baseline=Marginal(background=data))
     each = torch.stack([by_hand(model, players, x, row, 1) for row in data])
-    torch.testing.assert_close(game(all_coalitions(4)), each.mean(0))
+    torch.testing.assert_close(game(membership(4)), each.mean(0))
 
 
 def test_a_blur_is_a_reflected_gaussian(small):
@@ -147,7 +147,7 @@ def test_units_are_masked_where_they_live(small):
     model, network = small
     x = image()
     game = Game.on(network, x, Players.units(network, "conv"), target=0)
-    for coalition, value in zip(all_coalitions(3), game(all_coalitions(3)), strict=True):
+    for coalition, value in zip(membership(3), game(membership(3)), strict=True):
         hidden = model.conv(x[None]) * coalition.double()[None, :, None, None]
         assert value.item() == pytest.approx(model.fc(torch.relu(hidden).mean((2, 3)))[0, 0].item())
 
@@ -158,7 +158,7 @@ def test_links_are_masked_in_the_weight(small):
     players = Players.links(network, "fc")
     game = Game.on(network, x, players, target=1)
     hidden = torch.relu(model.conv(x[None])).mean((2, 3))
-    for coalition, value in zip(all_coalitions(6), game(all_coalitions(6)), strict=True):
+    for coalition, value in zip(membership(6), game(membership(6)), strict=True):
         weight = model.fc.weight * coalition.reshape(2, 3)
         assert value.item() == pytest.approx((hidden @ weight.T + model.fc.bias)[0, 1].item())
 
@@ -169,7 +169,7 @@ def test_components_replace_the_value_they_add_up_to(small):
     hidden = network.read(x[None], "mean")["mean"][0]
     parts = [hidden * 0.5, hidden * 0.5]
     game = Game.on(network, x, Players.components(parts), target=0, at="mean")
-    empty, half, other, full = game(all_coalitions(2)).tolist()
+    empty, half, other, full = game(membership(2)).tolist()
     assert full == pytest.approx(model(x[None])[0, 0].item())
     assert half == pytest.approx(other)
     assert empty == pytest.approx(model.fc.bias[0].item())

@@ -258,11 +258,6 @@ def default_players(samples: Sequence[Tensor], most: int = 64) -> Players:
     return Players.features(*samples)
 
 
-def all_coalitions(players: int) -> Bool[Tensor, "S P"]:
-    """Whether player i is in coalition S, for all 2**n coalitions in index order (bit i of the index)."""
-    return (torch.arange(1 << players)[:, None] >> torch.arange(players) & 1).bool()
-
-
 def _align(mask: Tensor, ndim: int) -> Tensor:
     return mask.reshape(mask.shape[0], *[1] * (ndim - mask.ndim), *mask.shape[1:])
 

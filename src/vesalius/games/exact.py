@@ -9,13 +9,11 @@ Axes: S coalitions (2**n), P players (n), * anything carried along (outputs, sam
 
 from __future__ import annotations
 
-from math import comb
-
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from vesalius.core.errors import TooManyPlayers
+from vesalius.core.errors import InvalidInput, TooManyPlayers
 
 MAX_PLAYERS = 24  # 2**24 float64 values are 128 MiB; the transform is in place
 
@@ -31,7 +29,7 @@ def dividends(values: Float[Tensor, "S *out"]) -> Float[Tensor, "S *out"]:
 
     Raises:
         TooManyPlayers: above ``MAX_PLAYERS``.
-        ValueError: if the first axis is not a power of two.
+        InvalidInput: if the first axis is not a power of two.
 
     Reference: Deng2024, theorem 1; the butterfly is Yates1937.
     """
@@ -78,16 +76,11 @@ def sizes(players: int) -> Float[Tensor, " S"]:
     return count
 
 
-def coalitions_by_size(players: int) -> list[int]:
-    """How many coalitions have 0, 1, ..., n members."""
-    return [comb(players, size) for size in range(players + 1)]
-
-
 def players_of(table: Float[Tensor, "S *out"]) -> int:
     """Number of players of a table, checked."""
     rows = len(table)
     if rows.bit_count() != 1:
-        raise ValueError(f"a game's table has 2**n rows, one per coalition; this one has {rows}")
+        raise InvalidInput(f"a game's table has 2**n rows, one per coalition; this one has {rows}")
     players = rows.bit_length() - 1
     if players > MAX_PLAYERS:
         raise TooManyPlayers(players, MAX_PLAYERS, hint="group players, or use an estimator from games.estimators")

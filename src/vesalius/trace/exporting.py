@@ -111,7 +111,7 @@ def _user_frame(error: BaseException) -> traceback.FrameSummary | None:
     """The innermost line of the traceback that is neither torch's nor ours."""
     own = (str(Path(torch.__file__).parent), str(Path(__file__).parent), "<")
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(own)]
-    inner = [frame for frame in frames if f"{Path(frame.filename).parent}" != str(Path(inspect.__file__).parent)]
+    inner = [frame for frame in frames if Path(frame.filename).parent != Path(inspect.__file__).parent]
     return inner[-1] if inner else None
 
 

@@ -18,29 +18,6 @@ from torch import Tensor
 ENUMERATE_BELOW = 4  # a stratum is listed in full when it holds at most this many times the pairs wanted from it
 
 
-def all_pairs(players: int) -> Bool[Tensor, "M P"]:
-    """One member of every pair {S, complement of S} except {empty, full}: those that hold the last player."""
-    table = torch.arange(1 << (players - 1), (1 << players) - 1)
-    return (table[:, None] >> torch.arange(players) & 1).bool()
-
-
-def permutation_pairs(players: int, pairs: int, *, generator: torch.Generator | None) -> Bool[Tensor, "M P"]:
-    """Prefixes of random permutations, each set once; with its complements this is antithetic permutation sampling.
-
-    Args:
-        pairs: how many to return; fewer come back where fewer exist.
-    """
-    rows = torch.empty(0, players, dtype=torch.bool)
-    wanted = min(pairs, 2 ** (players - 1) - 1)
-    while len(rows) < wanted:
-        rank = torch.rand(players, generator=generator).argsort().argsort()
-        sizes = torch.arange(1, players)
-        if wanted - len(rows) < players - 1:
-            sizes = sizes[torch.rand(players - 1, generator=generator).argsort()]
-        rows = distinct(torch.cat([rows, rank < sizes[:, None]]))[:wanted]
-    return rows
-
-
 def border_pairs(players: int, pairs: int, *, generator: torch.Generator | None) -> Bool[Tensor, "M P"]:
     """Every player alone (and, as complement, left out) in random order, then balanced pairs of the other sizes."""
     alone = torch.eye(players, dtype=torch.bool)[torch.randperm(players, generator=generator)]
