@@ -42,6 +42,8 @@ class Allocation:
         coalitions: [K P] members of each coalition, or ``None`` for one value per player. The empty coalition is never listed.
         stderr: standard errors in the shape of ``values``, or ``None`` where nothing was estimated.
         stderr_note: why the standard error is not to be trusted, empty where it is.
+        absorbed: [*B] what did not reach any player, by where it went: ``bias``, ``stabiliser``, ``one_sided``, ...; empty where a method
+            keeps no account.
         evaluations: [*B] (or one for all) how often the model was run for a sample; a forward and backward pass counts once.
         converged: [*B] whether an adaptive method reached its tolerance; ``None`` for methods without one.
         provenance: method and options, target, baseline, model digest, versions.
@@ -54,6 +56,7 @@ class Allocation:
     coalitions: Bool[Tensor, "K P"] | None = None
     stderr: Float[Tensor, "..."] | None = None
     stderr_note: str = ""
+    absorbed: Mapping[str, Float[Tensor, "*B"]] = field(default_factory=dict)
     evaluations: Int[Tensor, "..."] = field(default_factory=lambda: torch.tensor(0))
     converged: Bool[Tensor, "*B"] | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
@@ -75,7 +78,14 @@ class Allocation:
     @property
     def gap(self) -> Float[Tensor, "*B"]:
         """What the values fail to add up to: total - base - sum(values); 0 for a complete method."""
-        return (self.total - self.base - self.flat.sum(-1)).to(self.total.dtype)
+        change = self.total.double() - self.base.double()
+        return (change - self.flat.sum(-1, dtype=torch.float64)).to(self.total.dtype)
+
+    @property
+    def unaccounted(self) -> Float[Tensor, "*B"]:
+        """total - sum(values) - what was absorbed; rounding alone, where a method keeps an account of where relevance went."""
+        kept = sum((part.double() for part in self.absorbed.values()), self.flat.sum(-1, dtype=torch.float64))
+        return (self.total.double() - kept).to(self.total.dtype)
 
     @property
     def relative_gap(self) -> Float[Tensor, "*B"]:
@@ -110,6 +120,7 @@ class Allocation:
             total=self.total[sample],
             stderr=None if self.stderr is None else self.stderr[sample],
             converged=None if self.converged is None else self.converged[sample],
+            absorbed={where: part[sample] for where, part in self.absorbed.items()},
             evaluations=self.evaluations[sample] if self.evaluations.ndim else self.evaluations,
         )
 
@@ -186,6 +197,8 @@ class Allocation:
         else:
             lines.append(f"{float(self.base):.4g} -> {float(self.total):.4g}, gap {float(self.gap):.2g}")
             lines += [f"  {value:+.4g}  {' & '.join(names)}" for names, value in self.top(5)]
+        if self.absorbed:
+            lines.append("absorbed: " + ", ".join(f"{where} {float(part.sum()):+.4g}" for where, part in self.absorbed.items()))
         if self.converged is not None and not bool(self.converged.all()):
             lines.append(f"NOT CONVERGED: {int((~self.converged).sum())} of {len(self)} samples; allow more steps or a larger tolerance")
         if self.stderr_note:
@@ -206,6 +219,7 @@ class Allocation:
         """Write to one file (safetensors with a JSON header), atomically."""
         named = {"values": self.values, "base": self.base, "total": self.total, "evaluations": self.evaluations}
         optional = {"coalitions": self.coalitions, "stderr": self.stderr, "converged": self.converged, "parts": self.players.parts}
+        optional |= {f"absorbed.{where}": part for where, part in self.absorbed.items()}
         index = {f"index.{i}": part for i, part in enumerate(self.players.index)}
         kept = {name: tensor for name, tensor in (named | optional | index).items() if tensor is not None}
         players = {"shape": self.players.shape, "kind": self.players.kind, "labels": self.players.labels, "layer": self.players.layer}
@@ -223,4 +237,5 @@ class Allocation:
         who = facts["players"]
         index = tuple(tensors.pop(f"index.{i}") for i in range(sum(name.startswith("index.") for name in tensors)))
         players = Players(index, tuple(who["shape"]), who["kind"], tuple(who["labels"]), tensors.pop("parts", None), who["layer"])
-        return cls(players=players, provenance=facts["provenance"], stderr_note=facts["stderr_note"], **tensors)
+        lost = {name.removeprefix("absorbed."): tensors.pop(name) for name in list(tensors) if name.startswith("absorbed.")}
+        return cls(players=players, absorbed=lost, provenance=facts["provenance"], stderr_note=facts["stderr_note"], **tensors)

@@ -37,6 +37,17 @@ class NotTraceable(VesaliusError, TypeError):
         super().__init__(f"{need} needs the graph of the model, but it could not be traced: {reason}. {hint}")
 
 
+class NoRule(VesaliusError, TypeError):
+    """Ops that a propagation rule does not cover; nothing is replaced by a plain gradient in silence."""
+
+    def __init__(self, method: str, ops: Iterable[str]) -> None:
+        listed = "; ".join(ops)
+        super().__init__(
+            f"{method} has no rule for: {listed}. Explain a value after these ops with at=, or use a method that needs no rules"
+            " (integrated_gradients with rule='quadrature', expected_gradients, shapley_value, occlusion)"
+        )
+
+
 class TooManyPlayers(InvalidInput):
     """An exact computation was asked for more players than can be enumerated."""
 

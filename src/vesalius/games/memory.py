@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
 from vesalius.core.errors import MemoryExhausted
 from vesalius.trace.network import Network
+
+Found = TypeVar("Found")
 
 CPU_BYTES = 1 << 26
 """Working set of one batch on a CPU: larger ones fall out of the caches and are slower per sample (measured on ResNet-20)."""
@@ -19,6 +27,44 @@ def batch_size(network: Network, device: torch.device) -> int:
     if device.type == "cuda":
         budget = int(torch.cuda.mem_get_info(device)[0] * DEVICE_SHARE)
     return int(max(1, min(4096, budget // network.sample_bytes)))
+
+
+@dataclass(eq=False)
+class Batches:
+    """Rows taken in batches that fit into memory; halved, for good, whenever memory runs out.
+
+    Attributes:
+        size: rows at once.
+        what: what does not fit if one row does not, for the message.
+    """
+
+    size: int
+    what: str
+
+    def over(self, rows: Int[Tensor, " N"], run: Callable[[Int[Tensor, " n"]], Found]) -> Iterator[Found]:
+        """Results of a function, batch by batch, in order.
+
+        Raises:
+            MemoryExhausted: not even one row fits.
+        """
+        done = 0
+        while done < len(rows):
+            part = rows[done : done + self.size]
+            try:
+                found = run(part)
+            except (RuntimeError, MemoryError) as error:
+                self._shrink(error, len(part))
+                continue
+            done += len(part)
+            yield found
+
+    def _shrink(self, error: RuntimeError | MemoryError, tried: int) -> None:
+        if not is_out_of_memory(error):
+            raise error
+        if tried == 1:
+            raise MemoryExhausted(f"{self.what} does not fit into memory; use a smaller input or another device") from error
+        release()
+        self.size = max(1, tried // 2)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -16,6 +16,7 @@ from vesalius.core.errors import InvalidInput, UnknownName, WrongType
 from vesalius.core.players import Players
 from vesalius.core.version import VERSION
 from vesalius.games.absence import Absence, Baseline, as_absence
+from vesalius.methods.precision import in_full_precision
 from vesalius.trace.network import Inputs, Network
 from vesalius.trace.question import Question, Target, ask
 
@@ -31,6 +32,10 @@ class Method(ABC):
 
     name: ClassVar[str]
     claims: ClassVar[frozenset[str]]
+
+    def place(self, network: Network) -> str | None:
+        """Where the method looks if nobody says so; ``None``: at the inputs."""
+        return None
 
     @abstractmethod
     def allocate(self, question: Question, absence: Absence) -> Allocation:
@@ -66,7 +71,8 @@ def attribute(
         method: a registered name, or an instance with options: ``ShapleyValue(budget=2000)``.
         target: ``None``: the predicted class of each sample; a class; a tensor of classes [B]; a tuple of ints for larger outputs;
             ``("layer2", 5)``: a unit of an inner value.
-        baseline: zero by default; a number, a tensor, or an absence (``Mean(data=x)``, ``Blur()``, ...).
+        baseline: zero by default; a number, a tensor, or an absence (``Mean(data=x)``, ``Blur()``, ...). Methods that compare with one
+            point compare with each of several (``Marginal``) and take the mean. Methods without a baseline measure the gap from it alone.
         at: a value or module to explain instead of the input.
 
     Returns:
@@ -78,8 +84,9 @@ def attribute(
     if not isinstance(network, Network):
         raise WrongType(f"expected a Network, not {type(network).__name__}; make one with vesalius.trace(model, x)")
     chosen = resolve(method)
+    network, x, baseline = in_full_precision(network, x, baseline)
     absence = as_absence(baseline)
-    question = ask(network, x, target=target, at=at)
+    question = ask(network, x, target=target, at=chosen.place(network) if at is None else at)
     allocation = chosen.allocate(question, absence)
     facts = provenance(chosen, question, absence)
     whole = replace(allocation, provenance={**facts, **allocation.provenance})
@@ -122,20 +129,9 @@ def _plain(option: Any) -> Any:
     return option if option is None or isinstance(option, (bool, int, float, str)) else repr(option)
 
 
-def ends(question: Question, absent: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-    """The target at the baseline and at the samples: [B] each."""
+def ends(question: Question, fills: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+    """The target at the baselines (their mean, where there are several) and at the samples: [B] each."""
     rows = torch.arange(question.batch, device=question.present[0].device)
     with torch.no_grad():
-        return question.score(absent, rows), question.total
-
-
-def one_baseline(absence: Absence, question: Question, method: str) -> tuple[Tensor, ...]:
-    """The single stand-in that a path or gradient method compares with: [B *event] per explained tensor.
-
-    Raises:
-        InvalidInput: the absence averages over several.
-    """
-    fills = absence.fill(question)
-    if fills[0].shape[1] != 1:
-        raise InvalidInput(f"{method} compares with one baseline, and {absence.describe()} gives {fills[0].shape[1]}; use Mean or Constant")
-    return tuple(fill[:, 0] for fill in fills)
+        each = [question.score([fill[:, m] for fill in fills], rows) for m in range(fills[0].shape[1])]
+    return torch.stack(each).mean(0), question.total

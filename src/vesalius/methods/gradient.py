@@ -1,29 +1,23 @@
 """Methods that differentiate the network.
 
-Axes: B samples, N points, D elements of all explained tensors of one sample, laid end to end.
+Axes: B samples.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, final
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from vesalius.core.allocation import Allocation
-from vesalius.core.errors import InvalidInput, MemoryExhausted
-from vesalius.core.players import Players
+from vesalius.core.errors import InvalidInput
 from vesalius.games.absence import Absence
-from vesalius.games.memory import batch_size, is_out_of_memory, release
-from vesalius.methods.base import Method, ends, one_baseline, register
-from vesalius.methods.quadrature import Adaptive, fixed
+from vesalius.methods.base import Method, ends, register
+from vesalius.methods.path import Path, flat, spread
 from vesalius.trace.question import Question
-
-BACKWARD_COST = 3
-"""Memory of a forward pass with its backward pass, as a multiple of the live values of a forward pass alone (measured on ResNet-20)."""
 
 
 @register
@@ -33,7 +27,7 @@ class GradientXInput(Method):
     """(x_i - b_i) * df/dx_i at x.
 
     Reference: Shrikumar2016, where the baseline b is 0. In Taylor terms it counts an effect of order k k times (Deng2024, theorem 1), so it
-    adds up only where the network is linear between b and x; the gap says how far from that it is.
+    adds up only where the network is linear between b and x; the gap says how far from that it is. Of several baselines, the mean.
     """
 
     name: ClassVar[str] = "gradient_x_input"
@@ -41,129 +35,90 @@ class GradientXInput(Method):
 
     def allocate(self, question: Question, absence: Absence) -> Allocation:
         question.differentiable(self.name)
-        absent = one_baseline(absence, question, self.name)
-        base, total = ends(question, absent)
-        path = Path(question, absent)
+        fills = absence.fill(question)
+        base, total = ends(question, fills)
+        path = Path(question, tuple(fill.mean(1) for fill in fills))
         values = torch.cat([slope * path.direction[rows] for rows, _, slope in path.gradients(*path.everywhere(1.0))])
-        return spread(question, values, base, total, evaluations=torch.full((question.batch,), 3))
+        return spread(question, values, base, total, evaluations=torch.full((question.batch,), 2 + fills[0].shape[1]))
 
 
 @register
 @final
 @dataclass(frozen=True, kw_only=True)
-class IntegratedGradients(Method):
-    """The gradient averaged along the straight line from the baseline to x, times x - baseline.
+class GradientXInputAtBaseline(Method):
+    """(x_i - b_i) * df/dx_i at b: the first-order Taylor term.
 
-    By default the line is subdivided per sample, where the gradient changes, until the values add up.
-
-    Attributes:
-        tol: largest gap, as a share of |f(x) - f(b)|.
-        floor: gaps below this share of the largest change along the path count as closed, so that f(x) = f(b) can be reached.
-        max_steps: gradient evaluations per sample at which an adaptive run gives up, reporting ``converged=False``.
-        steps: a fixed number of Gauss-Legendre nodes instead, never ``converged`` or not.
-
-    Reference: Sundararajan2017, equation 1.
-    Differs from the paper: adaptive steps instead of 20 to 300 fixed ones, and the gap is always reported.
+    Reference: Deng2024, where it is what Gradient x Input is taken to be. Of several baselines, the mean.
     """
 
-    name: ClassVar[str] = "integrated_gradients"
-    claims: ClassVar[frozenset[str]] = frozenset({"complete", "dummy", "symmetric", "linear", "sensitive"})
-    tol: float = 1e-2
-    floor: float = 1e-3
-    max_steps: int = 512
-    steps: int | None = None
-
-    def __post_init__(self) -> None:
-        if not (self.tol > 0 and self.floor >= 0):
-            raise InvalidInput(f"tol must be positive and floor at least 0, not {self.tol} and {self.floor}")
-        if self.max_steps < 3 or (self.steps is not None and self.steps < 1):
-            raise InvalidInput(f"max_steps must be at least 3 and steps at least 1, not {self.max_steps} and {self.steps}")
+    name: ClassVar[str] = "gradient_x_input_at_baseline"
+    claims: ClassVar[frozenset[str]] = frozenset({"dummy", "linear", "sensitive"})
 
     def allocate(self, question: Question, absence: Absence) -> Allocation:
         question.differentiable(self.name)
-        absent = one_baseline(absence, question, self.name)
-        base, total = ends(question, absent)
-        path = Path(question, absent)
-        if self.steps is not None:
-            values = fixed(path, self.steps)
-            return spread(question, values, base, total, evaluations=torch.full((question.batch,), self.steps + 2))
-        found = Adaptive(path, base, total, tol=self.tol, floor=self.floor, max_steps=self.max_steps).run()
-        return spread(question, found.values, base, total, evaluations=found.evaluations + 2, converged=found.converged)
+        fills = absence.fill(question)
+        base, total = ends(question, fills)
+        values = torch.zeros(())
+        count = fills[0].shape[1]
+        for m in range(count):
+            path = Path(question, tuple(fill[:, m] for fill in fills))
+            found = torch.cat([slope * path.direction[rows] for rows, _, slope in path.gradients(*path.everywhere(0.0))])
+            values = values.to(found) + found / count
+        return spread(question, values, base, total, evaluations=torch.full((question.batch,), 1 + 2 * count))
 
 
-class Path:
-    """The straight lines from baselines to samples, and the gradient along them, in batches that fit into memory."""
+@register
+@final
+@dataclass(frozen=True, kw_only=True)
+class SmoothGrad(Method):
+    """(x_i - b_i) times the gradient averaged over noisy copies of x.
 
-    def __init__(self, question: Question, absent: tuple[Tensor, ...]) -> None:
-        self.question = question
-        self.absent = absent
-        self.samples = question.batch
-        self.width = sum(tensor[0].numel() for tensor in question.present)
-        self.dtype, self.device = question.present[0].dtype, question.present[0].device
-        self.batch = max(1, batch_size(question.network, self.device) // BACKWARD_COST)
-        self.direction = flat(question.present) - flat(absent)
+    Attributes:
+        samples: noisy copies per sample, in pairs of opposite noise.
+        level: standard deviation of the noise, as a share of the range of the sample's values.
+        deviation: the same in the input's own unit, instead of ``level``.
+        seed: of the noise; every sample gets the same.
 
-    def everywhere(self, time: float) -> tuple[Int[Tensor, " B"], Float[Tensor, " B"]]:
-        """The same point on every line."""
-        rows = torch.arange(self.samples, device=self.device)
-        return rows, torch.full((self.samples,), time, device=self.device, dtype=self.dtype)
+    Reference: Smilkov2017. Differs from the paper: times x - b, so that values are in the output's unit, and the noise comes in pairs.
+    """
 
-    def gradients(
-        self, rows: Int[Tensor, " N"], times: Float[Tensor, " N"]
-    ) -> Iterator[tuple[Int[Tensor, " n"], Float[Tensor, " n"], Float[Tensor, "n D"]]]:
-        """Target and gradient at points of the lines, batch by batch: (rows, target, gradient)."""
-        done = 0
-        while done < len(rows):
-            part = slice(done, done + self.batch)
-            try:
-                found = (rows[part], *self._gradient(rows[part], times[part]))
-            except (RuntimeError, MemoryError) as error:
-                self._shrink(error, len(rows[part]))
-                continue
-            done += len(rows[part])
-            yield found
+    name: ClassVar[str] = "smooth_grad"
+    claims: ClassVar[frozenset[str]] = frozenset({"dummy", "linear", "sensitive"})
+    samples: int = 32
+    level: float = 0.1
+    deviation: float | None = None
+    seed: int = 0
 
-    def _gradient(self, rows: Int[Tensor, " n"], times: Float[Tensor, " n"]) -> tuple[Float[Tensor, " n"], Float[Tensor, "n D"]]:
-        points = []
-        for here, gone in zip(self.question.present, self.absent, strict=True):
-            time = times.reshape(-1, *[1] * (here.ndim - 1))
-            points.append(torch.lerp(gone[rows], here[rows], time.to(here.dtype)).requires_grad_())
-        with torch.enable_grad():
-            target = self.question.score(points, rows)
-            if not target.requires_grad:
-                return target.detach(), target.new_zeros(len(rows), self.width)
-            found = torch.autograd.grad(target.sum(), points, allow_unused=True)
-        slopes = [torch.zeros_like(point) if slope is None else slope for slope, point in zip(found, points, strict=True)]
-        gradient = flat(tuple(slopes))
-        if not bool(gradient.sum().isfinite()) and not bool(gradient.isfinite().all()):
-            raise InvalidInput("the gradient is NaN or infinite on the way from the baseline to the sample; try another baseline")
-        return target.detach(), gradient
+    def __post_init__(self) -> None:
+        if self.samples < 2 or self.samples % 2 or not self.level > 0 or (self.deviation is not None and not self.deviation > 0):
+            raise InvalidInput(f"samples must be even and level and deviation positive, not {self.samples}, {self.level}, {self.deviation}")
 
-    def _shrink(self, error: RuntimeError | MemoryError, tried: int) -> None:
-        if not is_out_of_memory(error):
-            raise error
-        if tried == 1:
-            raise MemoryExhausted("the gradient of one sample does not fit into memory; use a smaller input or another device") from error
-        release()
-        self.batch = max(1, tried // 2)
+    def allocate(self, question: Question, absence: Absence) -> Allocation:
+        question.differentiable(self.name)
+        fills = absence.fill(question)
+        base, total = ends(question, fills)
+        path = Path(question, tuple(fill.mean(1) for fill in fills))
+        generator = torch.Generator().manual_seed(self.seed)
+        mean = torch.zeros_like(path.direction)
+        squares = torch.zeros_like(path.direction)
+        for _ in range(self.samples // 2):
+            noise = torch.randn(path.width, generator=generator, dtype=torch.float64).to(path.direction)
+            pair = [
+                torch.cat([slope for _, _, slope in path.gradients(*path.everywhere(1.0), noise * sign * self._size(path))])
+                for sign in (1, -1)
+            ]
+            both = (pair[0] + pair[1]) / 2
+            mean, squares = mean + both, squares + both * both
+        count = self.samples // 2
+        mean = mean / count
+        error = ((squares / count - mean * mean).clamp_min(0) / max(count - 1, 1)).sqrt()
+        evaluations = torch.full((question.batch,), self.samples + 1 + fills[0].shape[1])
+        found = spread(question, mean * path.direction, base, total, evaluations=evaluations)
+        return replace(found, stderr=(error * path.direction.abs()).reshape(found.values.shape))
 
-
-def flat(tensors: tuple[Tensor, ...]) -> Float[Tensor, "n D"]:
-    """Explained tensors laid end to end, one row per sample."""
-    rows = [tensor.reshape(len(tensor), -1) for tensor in tensors]
-    return rows[0] if len(rows) == 1 else torch.cat(rows, 1)
-
-
-def spread(
-    question: Question,
-    values: Float[Tensor, "B D"],
-    base: Float[Tensor, " B"],
-    total: Float[Tensor, " B"],
-    *,
-    evaluations: Int[Tensor, " B"],
-    converged: Bool[Tensor, " B"] | None = None,
-) -> Allocation:
-    """An allocation in which every element is a player."""
-    players = Players.features(*(tensor[0] for tensor in question.present))
-    shaped = values.reshape(question.batch, *players.shape)
-    return Allocation(players=players, values=shaped, base=base, total=total, evaluations=evaluations.cpu(), converged=converged)
+    def _size(self, path: Path) -> Float[Tensor, "B 1"]:
+        """Standard deviation of the noise of each sample."""
+        here = flat(path.question.present)
+        if self.deviation is not None:
+            return torch.full_like(here[:, :1], self.deviation)
+        return self.level * (here.amax(1, keepdim=True) - here.amin(1, keepdim=True))

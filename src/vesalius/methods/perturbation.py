@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from typing import ClassVar, final
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
 from vesalius.core.allocation import Allocation
+from vesalius.core.errors import InvalidInput
 from vesalius.core.players import Players, default_players
 from vesalius.games.absence import Absence
 from vesalius.games.estimators import Estimate, shapley
@@ -81,6 +84,121 @@ class ShapleyValue(Method):
             return shapley(game, budget=self.budget, estimator=self.estimator, generator=generator)
 
         return _gather(question, players, absence, play)
+
+
+@register
+@final
+@dataclass(frozen=True, kw_only=True)
+class OcclusionPatch(Method):
+    """What is lost when a whole window is absent, given in full to every position of the window; the mean over windows that hold a
+    position.
+
+    Attributes:
+        size: of the window, in pixels (a number, or height and width), steps or columns.
+        stride: of the window; by default half its size.
+        patches: windows of any shape instead, one per player.
+
+    Reference: Zeiler2014. Effects go to positions that took no part in them, and to each position in full (Deng2024), so the values do not
+    add up.
+    """
+
+    name: ClassVar[str] = "occlusion_patch"
+    claims: ClassVar[frozenset[str]] = frozenset({"linear"})
+    size: int | tuple[int, int] = 4
+    stride: int | tuple[int, int] | None = None
+    patches: Players | None = None
+
+    def allocate(self, question: Question, absence: Absence) -> Allocation:
+        players = positions([tensor[0] for tensor in question.present])
+        windows = self._windows(players)
+        share = windows.double() / windows.sum(0).clamp_min(1)
+
+        def play(game: Game, sample: int) -> Estimate:
+            ends = torch.tensor([[False], [True]]).expand(2, players.n)
+            values = game(torch.cat([ends, ~windows]))
+            base, total, rest = values[0], values[1], values[2:]
+            lost = (total - rest) @ share
+            return Estimate(
+                values=lost, stderr=None, base=float(base), total=float(total), evaluations=game.evaluations, estimator="occlusion"
+            )
+
+        return _gather(question, players, absence, play)
+
+    def _windows(self, players: Players) -> Bool[Tensor, "W P"]:
+        """Members of each window."""
+        if self.patches is not None:
+            owner = players.within(self.patches)
+            return owner == torch.arange(self.patches.n)[:, None]
+        sides = _per_axis(self.size, len(players.shape))
+        steps = [max(1, side // 2) for side in sides] if self.stride is None else _per_axis(self.stride, len(players.shape))
+        if min(*sides, *steps) < 1:
+            raise InvalidInput(f"size and stride must be at least 1, not {self.size} and {self.stride}")
+        along = [_starts(extent, side, step) for extent, side, step in zip(players.shape, sides, steps, strict=True)]
+        rows = []
+        for corner in product(*along):
+            window = torch.zeros(players.shape, dtype=torch.bool)
+            window[tuple(slice(start, start + side) for start, side in zip(corner, sides, strict=True))] = True
+            rows.append(window.flatten())
+        return torch.stack(rows)
+
+
+@register
+@final
+@dataclass(frozen=True, kw_only=True)
+class PredictionDifference(Method):
+    """f(x) minus its mean when one player's values are drawn from a background: ``baseline=Marginal(background=...)``.
+
+    Attributes:
+        players: who may be replaced; by default columns of a table, patches of an image, positions of a sequence.
+        evidence: number of training samples; then the output must be a probability, and values are differences of its log2 odds, each with
+            Laplace's correction for that many samples.
+
+    Reference: Robnik2008; Zintgraf2017 for images. Differs from the papers: the background is used row by row, not cell by cell, and the
+    plain difference is the default, which is in the output's unit.
+    """
+
+    name: ClassVar[str] = "prediction_difference"
+    claims: ClassVar[frozenset[str]] = frozenset({"dummy", "symmetric", "linear"})
+    players: Players | None = None
+    evidence: int | None = None
+
+    def allocate(self, question: Question, absence: Absence) -> Allocation:
+        if self.evidence is None:
+            return Occlusion(players=self.players).allocate(question, absence)
+        found = Occlusion(players=self.players).allocate(question, absence)
+        shape = (-1, *[1] * (found.values.ndim - 1))
+        total = found.total.reshape(shape)
+        classes = question.network.values[question.end].shape[-1] if not question.network.opaque else None
+        odds = [_log_odds(part, self.evidence, classes or 2) for part in (total, total - found.values, found.base, found.total)]
+        return replace(found, values=odds[0] - odds[1], base=odds[2], total=odds[3])
+
+
+def _log_odds(probability: Tensor, samples: int, classes: int) -> Tensor:
+    """log2 p / (1 - p) with Laplace's correction."""
+    if bool((probability < -1e-6).any()) or bool((probability > 1 + 1e-6).any()):
+        raise InvalidInput("evidence= needs a network whose output is a probability; end it with softmax, or leave evidence out")
+    corrected = (probability.clamp(0, 1) * samples + 1) / (samples + classes)
+    return torch.log2(corrected / (1 - corrected))
+
+
+def _per_axis(size: int | tuple[int, int], axes: int) -> list[int]:
+    return [size] * axes if isinstance(size, int) else list(size)[-axes:]
+
+
+def _starts(extent: int, side: int, step: int) -> list[int]:
+    """Where windows begin along an axis; the last reaches the end."""
+    starts = list(range(0, max(extent - side, 0) + 1, step))
+    return starts if starts[-1] + side >= extent else [*starts, starts[-1] + step]
+
+
+def positions(samples: Sequence[Tensor]) -> Players:
+    """The finest parts that are next to each other: pixels over all channels, steps of a sequence, columns."""
+    if len(samples) == 1 and samples[0].ndim >= 3:
+        return Players.patches(samples[0], 1)
+    if len(samples) == 1 and samples[0].ndim == 2:
+        return Players.tokens(samples[0])
+    flat = Players.features(*samples)
+    return Players(flat.index, (flat.n,), flat.kind)
 
 
 def _default(question: Question) -> Players:

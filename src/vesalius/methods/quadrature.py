@@ -22,13 +22,15 @@ Numbers = np.ndarray[Any, np.dtype[Any]]
 
 START = 5
 """Nodes every line begins with, ends included."""
+FLOOR = 1e-3
+"""Gaps below this share of the largest change along the path count as closed, so that f(x) = f(b) can be reached."""
 STORE_BYTES = 1 << 28
 """Gradients kept at once; more samples than that allows are taken in turn."""
 
 
 @runtime_checkable
 class Line(Protocol):
-    """What an integrator asks of a path: see :class:`vesalius.methods.gradient.Path`."""
+    """What an integrator asks of a path: see :class:`vesalius.methods.path.Path`."""
 
     samples: int
     width: int
@@ -37,7 +39,7 @@ class Line(Protocol):
     direction: Float[Tensor, "B D"]
 
     def gradients(
-        self, rows: Int[Tensor, " N"], times: Float[Tensor, " N"]
+        self, rows: Int[Tensor, " N"], times: Float[Tensor, " N"], shift: Float[Tensor, "N D"] | None = None
     ) -> Iterator[tuple[Int[Tensor, " n"], Float[Tensor, " n"], Float[Tensor, "n D"]]]: ...
 
 
@@ -67,10 +69,8 @@ def fixed(path: Line, steps: int) -> Float[Tensor, "B D"]:
 class Adaptive:
     """One adaptive run over all samples."""
 
-    def __init__(
-        self, path: Line, base: Float[Tensor, " B"], total: Float[Tensor, " B"], *, tol: float, floor: float, max_steps: int
-    ) -> None:
-        self.path, self.tol, self.floor, self.max_steps = path, tol, floor, max_steps
+    def __init__(self, path: Line, base: Float[Tensor, " B"], total: Float[Tensor, " B"], *, tol: float, max_steps: int) -> None:
+        self.path, self.tol, self.max_steps = path, tol, max_steps
         self.change = (total - base).abs().double().cpu()
 
     def run(self) -> Integral:
@@ -126,7 +126,7 @@ class Adaptive:
         return bool(max(abs(defects.sum()), np.sqrt((defects**2).sum())) <= self._allowed(line))
 
     def _allowed(self, line: _Nodes) -> float:
-        return float(max(self.tol * float(self.change[line.sample]), self.floor * line.excursion()))
+        return float(max(self.tol * float(self.change[line.sample]), FLOOR * line.excursion()))
 
 
 class _Nodes:

@@ -23,6 +23,7 @@ from vesalius.trace.anatomy import Anatomy, Value, bytes_per_sample
 from vesalius.trace.calling import Call, evaluating
 from vesalius.trace.graphfile import decode, encode
 from vesalius.trace.layers import Layer, find_layers
+from vesalius.trace.precision import cast
 
 WAY_OUT = (
     "Rewrite that line with tensor operations (torch.where), or use the methods that need no graph: integrated_gradients, occlusion, ..."
@@ -191,6 +192,15 @@ class Network:
         if key not in self._programs:
             self._programs[key] = self.graph("running a part of the network").program(*key)
         return self._programs[key]
+
+    def cast(self, dtype: torch.dtype) -> Network:
+        """The same network computing in another precision; a copy of its parameters as they are now.
+
+        Raises:
+            NotTraceable: the network is opaque.
+        """
+        anatomy = cast(self.graph(f"computing in {dtype}"), dtype)
+        return Network(self.name, tuple(anatomy.value(name) for name in anatomy.inputs), anatomy)
 
     # ---- for players --------------------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.fx import GraphModule
 
 from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.trace.network import Inputs, Network
@@ -45,6 +46,31 @@ class Pick:
 
 
 @dataclass(frozen=True, eq=False)
+class Cut:
+    """The part of a graph that a question is about.
+
+    Attributes:
+        program: from the explained tensors, then the context, to the output that holds the target.
+        axes: the batch axis of each of its inputs.
+        context: what the program reads besides, of all samples, batch first.
+    """
+
+    program: GraphModule
+    axes: tuple[int, ...]
+    context: tuple[Tensor, ...]
+
+    def arguments(self, values: Sequence[Tensor], rows: Int[Tensor, " N"]) -> list[Tensor]:
+        """Inputs of the program as it wants them, from explained tensors that are batch first."""
+        known = [*values, *(tensor.index_select(0, rows) for tensor in self.context)]
+        return [tensor.movedim(0, axis) for tensor, axis in zip(known, self.axes, strict=True)]
+
+    def head(self, values: Sequence[Tensor], rows: Int[Tensor, " N"]) -> Tensor:
+        """The output for other values of the explained tensors."""
+        output: Tensor = self.program(*self.arguments(values, rows))[0]
+        return output
+
+
+@dataclass(frozen=True, eq=False)
 class Question:
     """A scalar function of some tensors, per sample.
 
@@ -59,6 +85,8 @@ class Question:
         head: from the explained tensors to the output that holds the target.
         pick: from that output to the target.
         total: the target of each sample as it is, [B].
+        cut: the program behind ``head``; ``None`` on an opaque network.
+        asked: the target as it was given.
     """
 
     network: Network
@@ -71,6 +99,8 @@ class Question:
     head: Head
     pick: Pick
     total: Tensor
+    cut: Cut | None = None
+    asked: Target = None
 
     @property
     def batch(self) -> int:
@@ -125,14 +155,14 @@ def ask(network: Network, x: Inputs, *, target: Target = None, at: str | Sequenc
         _check_finite(value.name, tensor)
     names = _sites(network, at)
     end, unit = _inner_target(network, target)
-    present, head = _open(network, inputs, names, end)
+    present, head, cut = _open(network, inputs, names, end)
     rows = torch.arange(len(inputs[0]), device=inputs[0].device)
     with torch.no_grad():
         output = head(present, rows)
     _check_finite("the output", output)
     pick, readable = (Pick(unit=unit), f"{target[0]}[{target[1]}]") if unit and isinstance(target, tuple) else _output_pick(output, target)
     holder = end or (network.anatomy.output if network.anatomy else "")
-    return Question(network, names, present, readable, single, inputs, holder, head, pick, pick(output, rows))
+    return Question(network, names, present, readable, single, inputs, holder, head, pick, pick(output, rows), cut, target)
 
 
 def _batched(network: Network, x: Inputs) -> tuple[Inputs, bool]:
@@ -179,14 +209,14 @@ def _inner_target(network: Network, target: Target) -> tuple[str | None, tuple[i
     value = network.values[name]
     if value.batch_axis != 0 or len(value.shape) < 2:
         raise InvalidInput(f"{name!r} has shape {list(value.shape)}; a target needs [batch, units, ...]")
-    axis = _unit_axis(network, name)
+    axis = unit_axis(network, name)
     units = value.shape[axis]
     if units is None or not -units <= target[1] < units:
         raise InvalidInput(f"unit {target[1]} is out of range: {name!r} has {units} units")
     return name, (axis, target[1] % units)
 
 
-def _unit_axis(network: Network, name: str) -> int:
+def unit_axis(network: Network, name: str) -> int:
     """Axis of units of a value: that of the nearest layer above it with as many axes, else channels first for images and last otherwise."""
     anatomy = network.graph("finding units")
     by_value = {layer.value: layer for layer in network.layers.values()}
@@ -201,22 +231,19 @@ def _unit_axis(network: Network, name: str) -> int:
     return 1 if rank >= 4 else rank - 1
 
 
-def _open(network: Network, inputs: tuple[Tensor, ...], at: tuple[str, ...], end: str | None) -> tuple[tuple[Tensor, ...], Head]:
+def _open(
+    network: Network, inputs: tuple[Tensor, ...], at: tuple[str, ...], end: str | None
+) -> tuple[tuple[Tensor, ...], Head, Cut | None]:
     """The explained tensors (batch first), and the function from them to the output."""
     if network.opaque:
-        return _open_opaque(network, inputs, at)
-    cut = network.split(at, end)
-    axes = [network.values[name].batch_axis or 0 for name in (*cut.at, *cut.context)]
+        return *_open_opaque(network, inputs, at), None
+    split = network.split(at, end)
+    axes = tuple(network.values[name].batch_axis or 0 for name in (*split.at, *split.context))
     with torch.no_grad():
-        found = [tensor.movedim(axis, 0) for tensor, axis in zip(cut.front(*inputs), axes, strict=True)]
-    present, context = tuple(found[: len(at)]), found[len(at) :]
-
-    def head(values: Sequence[Tensor], rows: Int[Tensor, " N"]) -> Tensor:
-        known = [*values, *(tensor.index_select(0, rows) for tensor in context)]
-        output: Tensor = cut.head(*(tensor.movedim(0, axis) for tensor, axis in zip(known, axes, strict=True)))
-        return output
-
-    return present, head
+        found = [tensor.movedim(axis, 0) for tensor, axis in zip(split.front(*inputs), axes, strict=True)]
+    program = network.program((*split.at, *split.context), [end or network.graph("running a part of the network").output])
+    cut = Cut(program, axes, tuple(found[len(at) :]))
+    return tuple(found[: len(at)]), cut.head, cut
 
 
 def _open_opaque(network: Network, inputs: tuple[Tensor, ...], at: tuple[str, ...]) -> tuple[tuple[Tensor, ...], Head]:

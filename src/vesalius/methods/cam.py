@@ -1,0 +1,120 @@
+"""Grad-CAM: where in an inner layer the evidence lies.
+
+Axes: B samples, K channels, * positions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import ClassVar, final
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from vesalius.core.allocation import Allocation
+from vesalius.core.errors import InvalidInput
+from vesalius.core.players import Players
+from vesalius.games.absence import Absence
+from vesalius.methods.base import Method, ends, register
+from vesalius.methods.path import Path
+from vesalius.trace.network import Network
+from vesalius.trace.question import Question, unit_axis
+
+
+@register
+@final
+@dataclass(frozen=True, kw_only=True)
+class GradCAM(Method):
+    """Sum over channels of a layer's values, each channel weighted by its mean gradient; one value per position of the layer.
+
+    Explain a layer with ``at=``; by default the last one whose values have positions. With a baseline, values are counted from it.
+
+    Attributes:
+        relu: drop negative values, as in the paper; the gap then says what was dropped.
+        upsample: bilinearly to the pixels of the network's image input; every sample's values keep their sum.
+
+    Reference: Selvaraju2017, equations 1 and 2. Where global average pooling and a linear layer follow, this is Gradient x Input of the
+    layer, summed over channels. Differs from the paper: no ReLU and no upsampling unless asked for.
+    """
+
+    name: ClassVar[str] = "grad_cam"
+    claims: ClassVar[frozenset[str]] = frozenset({"linear", "sensitive"})
+    relu: bool = False
+    upsample: bool = False
+
+    def place(self, network: Network) -> str | None:
+        return last_spatial(network)
+
+    def allocate(self, question: Question, absence: Absence) -> Allocation:
+        question.differentiable(self.name)
+        fills = absence.fill(question)
+        base, total = ends(question, fills)
+        path = Path(question, tuple(fill.mean(1) for fill in fills))
+        gradient = torch.cat([slope for _, _, slope in path.gradients(*path.everywhere(1.0))])
+        if len(question.present) != 1:
+            raise InvalidInput(f"grad_cam looks at one layer, not at {len(question.present)} tensors; choose it with at=")
+        shape = question.present[0].shape
+        axis = _channels(question)
+        slopes, change = (tensor.reshape(shape).movedim(axis, 1) for tensor in (gradient, path.direction))
+        weight = slopes.flatten(2).mean(2).reshape(*slopes.shape[:2], *[1] * (slopes.ndim - 2))
+        cam = (weight * change).sum(1)
+        cam = cam.clamp(min=0) if self.relu else cam
+        players = _positions(shape[1:], axis - 1)
+        if self.upsample:
+            cam, players = _upsampled(cam, question)
+        evaluations = torch.full((question.batch,), 2 + fills[0].shape[1])
+        return Allocation(
+            players=players, values=cam.reshape(question.batch, *players.shape), base=base, total=total, evaluations=evaluations
+        )
+
+
+def last_spatial(network: Network) -> str | None:
+    """The last value with a batch axis, channels and more than one position; ``None`` where there is none, or no graph."""
+    if network.opaque:
+        return None
+    for name, value in reversed(network.values.items()):
+        axis, shape = value.batch_axis, value.shape
+        if axis is None or not value.is_floating or len(shape) < 3 or value.family not in ("linear", "elementwise", "select"):
+            continue
+        channels = unit_axis(network, name)
+        places = [side for place, side in enumerate(shape) if place not in (axis, channels)]
+        if None not in places and prod(side or 1 for side in places) > 1:
+            return name
+    return None
+
+
+def _channels(question: Question) -> int:
+    """Axis of channels, batch first."""
+    present = question.present[0]
+    if present.ndim < 3:
+        raise InvalidInput(
+            f"grad_cam needs a layer with positions, and one sample of {question.at[0]!r} has shape {list(present.shape[1:])};"
+            " choose one with at=, such as the last convolution"
+        )
+    network, name = question.network, question.at[0]
+    if network.opaque:
+        return 1
+    axis, batch = unit_axis(network, name), network.values[name].batch_axis or 0
+    return axis + 1 if axis < batch else axis
+
+
+def _positions(event: torch.Size, channels: int) -> Players:
+    """Positions of a layer over all its channels."""
+    sides = [side for axis, side in enumerate(event) if axis != channels]
+    index = torch.arange(prod(sides)).reshape(sides).unsqueeze(channels)
+    return Players((index,), tuple(sides), "patches" if len(sides) == 2 else "tokens" if len(sides) == 1 else "positions")
+
+
+def _upsampled(cam: Float[Tensor, "B *positions"], question: Question) -> tuple[Tensor, Players]:
+    image = question.inputs[0]
+    if cam.ndim != 3 or image.ndim != 4:
+        raise InvalidInput("upsample=True needs a layer with height and width in a network of images [batch, channels, height, width]")
+    large = F.interpolate(cam[:, None], size=image.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
+    old, new = cam.flatten(1).sum(1), large.flatten(1).sum(1)
+    area = cam[0].numel() / large[0].numel()
+    large = large * area
+    lost = (old - new * area) / large[0].numel()  # borders weigh a little more or less than the middle
+    return large + lost[:, None, None], Players.patches(image[0], 1)

@@ -1,0 +1,89 @@
+"""The straight lines from baselines to samples, the gradient along them, and values laid out as an allocation.
+
+Axes: B samples, N points, D elements of all explained tensors of one sample, laid end to end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from vesalius.core.allocation import Allocation
+from vesalius.core.errors import InvalidInput
+from vesalius.core.players import Players
+from vesalius.games.memory import Batches, batch_size
+from vesalius.trace.question import Question
+
+BACKWARD_COST = 3
+"""Memory of a forward pass with its backward pass, as a multiple of the live values of a forward pass alone (measured on ResNet-20)."""
+
+
+class Path:
+    """The straight lines from baselines to samples, and the gradient along them, in batches that fit into memory."""
+
+    def __init__(self, question: Question, absent: tuple[Tensor, ...]) -> None:
+        self.question = question
+        self.absent = absent
+        self.samples = question.batch
+        self.width = sum(tensor[0].numel() for tensor in question.present)
+        self.dtype, self.device = question.present[0].dtype, question.present[0].device
+        self.batches = Batches(max(1, batch_size(question.network, self.device) // BACKWARD_COST), "the gradient of one sample")
+        self.direction = flat(question.present) - flat(absent)
+
+    def everywhere(self, time: float) -> tuple[Int[Tensor, " B"], Float[Tensor, " B"]]:
+        """The same point on every line."""
+        rows = torch.arange(self.samples, device=self.device)
+        return rows, torch.full((self.samples,), time, device=self.device, dtype=self.dtype)
+
+    def gradients(
+        self, rows: Int[Tensor, " N"], times: Float[Tensor, " N"], shift: Float[Tensor, "N D"] | None = None
+    ) -> Iterator[tuple[Int[Tensor, " n"], Float[Tensor, " n"], Float[Tensor, "n D"]]]:
+        """Target and gradient at points of the lines, or beside them, batch by batch: (rows, target, gradient)."""
+
+        def some(part: Int[Tensor, " n"]) -> tuple[Tensor, Tensor, Tensor]:
+            return (rows[part], *self._gradient(rows[part], times[part], None if shift is None else shift[part]))
+
+        return self.batches.over(torch.arange(len(rows), device=self.device), some)
+
+    def _gradient(
+        self, rows: Int[Tensor, " n"], times: Float[Tensor, " n"], shift: Float[Tensor, "n D"] | None
+    ) -> tuple[Float[Tensor, " n"], Float[Tensor, "n D"]]:
+        points = []
+        shifts = [None] * len(self.absent) if shift is None else shift.split([tensor[0].numel() for tensor in self.absent], 1)
+        for here, gone, beside in zip(self.question.present, self.absent, shifts, strict=True):
+            time = times.reshape(-1, *[1] * (here.ndim - 1))
+            point = torch.lerp(gone[rows], here[rows], time.to(here.dtype))
+            points.append((point if beside is None else point + beside.reshape(point.shape)).requires_grad_())
+        with torch.enable_grad():
+            target = self.question.score(points, rows)
+            if not target.requires_grad:
+                return target.detach(), target.new_zeros(len(rows), self.width)
+            found = torch.autograd.grad(target.sum(), points, allow_unused=True)
+        slopes = [torch.zeros_like(point) if slope is None else slope for slope, point in zip(found, points, strict=True)]
+        gradient = flat(tuple(slopes))
+        if not bool(gradient.sum().isfinite()) and not bool(gradient.isfinite().all()):
+            raise InvalidInput("the gradient is NaN or infinite on the way from the baseline to the sample; try another baseline")
+        return target.detach(), gradient
+
+
+def flat(tensors: tuple[Tensor, ...]) -> Float[Tensor, "n D"]:
+    """Explained tensors laid end to end, one row per sample."""
+    rows = [tensor.reshape(len(tensor), -1) for tensor in tensors]
+    return rows[0] if len(rows) == 1 else torch.cat(rows, 1)
+
+
+def spread(
+    question: Question,
+    values: Float[Tensor, "B D"],
+    base: Float[Tensor, " B"],
+    total: Float[Tensor, " B"],
+    *,
+    evaluations: Int[Tensor, " B"],
+) -> Allocation:
+    """An allocation in which every element is a player."""
+    players = Players.features(*(tensor[0] for tensor in question.present))
+    shaped = values.reshape(question.batch, *players.shape)
+    return Allocation(players=players, values=shaped, base=base, total=total, evaluations=evaluations.cpu())

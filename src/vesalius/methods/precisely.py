@@ -1,0 +1,62 @@
+"""Comparisons that add up: in batches that fit into memory, in double precision where single precision loses too much.
+
+Axes: B samples, D elements of all explained tensors of one sample, laid end to end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from vesalius.games.memory import Batches, batch_size
+from vesalius.methods.path import BACKWARD_COST
+from vesalius.rules.compare import Compared
+from vesalius.trace.question import Question, ask
+
+ROUNDING = 5e-6
+"""Share of |f(x) - f(b)| that single precision may lose; samples that lose more are computed again in double precision."""
+
+COMPARISON_COST = 2 * BACKWARD_COST
+"""Memory of a comparison, as a multiple of the live values of a forward pass: both ends of every op are kept."""
+
+Ask = Callable[[Question, tuple[Tensor, ...]], Compared]
+
+
+def precisely(question: Question, fills: tuple[Tensor, ...], compare: Ask) -> Compared:
+    """A comparison; in double precision for samples whose effects cancel so far that single precision would not add up."""
+    found = compare(question, fills)
+    if question.present[0].dtype == torch.float64:
+        return found
+    weak = (~closed(found)).nonzero().flatten()
+    if not len(weak):
+        return found
+    exact = compare(in_double(question, weak), tuple(fill[weak].double() for fill in fills))
+    values, base, total = found.values.clone(), found.base.clone(), found.total.clone()
+    values[weak], base[weak], total[weak] = (part.to(values.dtype) for part in (exact.values, exact.base, exact.total))
+    return Compared(values, base, total)
+
+
+def closed(found: Compared) -> Bool[Tensor, " B"]:
+    """Whether values add up to single precision's rounding."""
+    change = found.total.double() - found.base.double()
+    size = torch.maximum(found.total.abs(), found.base.abs()).double()
+    return (found.values.sum(1, dtype=torch.float64) - change).abs() <= ROUNDING * (change.abs() + size / 10)
+
+
+def in_double(question: Question, rows: Int[Tensor, " n"]) -> Question:
+    """The same question about some samples, in float64."""
+    network = question.network.cast(torch.float64)
+    inputs = tuple(tensor[rows].double() if tensor.is_floating_point() else tensor[rows] for tensor in question.inputs)
+    classes = question.pick.classes
+    return ask(network, inputs, target=question.asked if classes is None else classes[rows], at=question.at)
+
+
+def gathered(question: Question, run: Callable[[Int[Tensor, " n"]], Compared]) -> Compared:
+    """All samples, in batches that fit into memory."""
+    device = question.present[0].device
+    batches = Batches(max(1, batch_size(question.network, device) // COMPARISON_COST), "the comparison of one sample")
+    parts = list(batches.over(torch.arange(question.batch, device=device), run))
+    return Compared(*(torch.cat([getattr(part, name) for part in parts]) for name in ("values", "base", "total")))

@@ -1,0 +1,33 @@
+"""Half-precision networks are explained in float32: their own rounding is larger than most effects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vesalius.games.absence import Baseline
+from vesalius.trace.network import Inputs, Network
+
+HALF = frozenset({torch.bfloat16, torch.float16})
+
+
+def in_full_precision(network: Network, x: Inputs, baseline: Baseline) -> tuple[Network, Inputs, Baseline]:
+    """Network, inputs and baseline, in float32 where they were in half precision; opaque networks as they are."""
+    dtypes = {tensor.dtype for tensor in network.parameters.values()} | {getattr(torch, value.dtype) for value in network.inputs}
+    if network.opaque or not dtypes & HALF:
+        return network, x, baseline
+    return network.cast(torch.float32), full(x), full(baseline)
+
+
+def full(given: Any) -> Any:
+    """Half-precision tensors in float32, those in containers included; everything else as it is."""
+    if isinstance(given, Tensor):
+        return given.float() if given.dtype in HALF else given
+    if isinstance(given, Mapping):
+        return {key: full(value) for key, value in given.items()}
+    if isinstance(given, Sequence) and not isinstance(given, str):
+        return type(given)(full(value) for value in given)
+    return given

@@ -1,0 +1,149 @@
+"""Samples compared with references: multipliers of a whole network, between two ends.
+
+Axes: N rows, M references of each row, D elements of all explained tensors of one row, laid end to end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor
+
+from vesalius.rules.chord import Chords, Tape
+from vesalius.rules.run import Plan, Run, Table
+from vesalius.rules.signal import Signal
+from vesalius.rules.units import Algebra
+from vesalius.trace.anatomy import Value
+from vesalius.trace.question import Cut, Question
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What was shared out among the elements of each row, and the target at both ends; the mean over references."""
+
+    values: Float[Tensor, "N D"]
+    base: Float[Tensor, " N"]
+    total: Float[Tensor, " N"]
+
+
+class Comparison:
+    """The part of a network that a question is about, ready to be run under a table of rules.
+
+    Raises:
+        NotTraceable: the network is opaque.
+        NoRule: an op has no rule in the table.
+        WrongType: an explained tensor is of integers.
+    """
+
+    def __init__(self, question: Question, table: Table) -> None:
+        question.network.graph(table.name)
+        question.differentiable(table.name)
+        assert question.cut is not None
+        self.question, self.table = question, table
+        self.cut: Cut = question.cut
+        self.plan = Plan(self.cut.program, len(question.at))
+        table.covers(self.plan)
+        values: list[Value | None] = [node.meta.get("value") for node in self.plan.traced]
+        self.one_row_will_do = not self.cut.context and all(value is None or value.batch_axis is not None for value in values)
+
+    def rescale(self, rows: Int[Tensor, " N"], fills: Sequence[Shaped[Tensor, "B M ..."]]) -> Compared:
+        """Rescale multipliers against each reference: the rows are run once, a reference once without gradients."""
+        here, there = Tape(), Tape()
+        leaves = self.leaves(rows)
+        total = self.run(leaves, rows, Chords(here, there))
+        values, base = torch.zeros(len(rows), self.width, device=total.device, dtype=total.dtype), torch.zeros_like(total)
+        count = fills[0].shape[1]
+        for m in range(count):
+            points = [fill[rows, m] for fill in fills]
+            base += self.reference(points, rows, there.rewind()).detach() / count
+            values += self._shares(total, leaves, points, keep=m + 1 < count) / count
+        return Compared(values, base, total.detach())
+
+    def by_units(self, rows: Int[Tensor, " N"], fills: Sequence[Shaped[Tensor, "B M ..."]], algebra: Algebra) -> Compared:
+        """Rules that look at a unit's players; both ends travel side by side, once per reference."""
+        count = fills[0].shape[1]
+        parts = []
+        for m in range(count):
+            leaves, points = self.leaves(rows), [fill[rows, m] for fill in fills]
+            signals = [
+                Signal(value, base=base)
+                for value, base in zip(self.cut.arguments(leaves, rows), self.cut.arguments(points, rows), strict=True)
+            ]
+            explained = signals[: len(leaves)]
+            found = Run(self.table, algebra).through(self.plan, explained, [signal.value for signal in signals[len(leaves) :]])
+            value, other = (found.value, found.base) if isinstance(found, Signal) else (found, found)
+            total, base = self.question.pick(value, rows), self.question.pick(other, rows)
+            parts.append((self._shares(total, leaves, points), base, total.detach()))
+        values, base, total = (torch.stack(column).mean(0) for column in zip(*parts, strict=True))
+        return Compared(values, base, total)
+
+    def chain(
+        self, rows: Int[Tensor, " N"], ends: tuple[Sequence[Tensor], Sequence[Tensor]], times: Float[Tensor, "N n"]
+    ) -> Iterator[tuple[Float[Tensor, "N D"], Float[Tensor, " N"]]]:
+        """Rescale along straight lines, secant by secant: each right end is the next left end.
+
+        Args:
+            rows: the sample each line belongs to.
+            ends: explained tensors at time 0 and at time 1 of each line.
+            times: where the lines are cut, in increasing order; the first is where they begin.
+
+        Yields:
+            The change of the target over a secant, shared out, and the target at its right end.
+        """
+        here, there = Tape(), Tape()
+        start = _points(ends, times[:, 0])
+        self.reference(start, rows, there)
+        for place in range(1, times.shape[1]):
+            leaves = [point.requires_grad_() for point in _points(ends, times[:, place])]
+            total = self.run(leaves, rows, Chords(here.rewind(), there.rewind()))
+            values = self._shares(total, leaves, start)
+            yield values, total.detach()
+            here, there, start = there, here, [leaf.detach() for leaf in leaves]
+
+    # ---- pieces -------------------------------------------------------------------------------------------------------------------
+
+    @property
+    def width(self) -> int:
+        """Elements of all explained tensors of one row."""
+        return sum(tensor[0].numel() for tensor in self.question.present)
+
+    def leaves(self, rows: Int[Tensor, " N"]) -> list[Tensor]:
+        """Explained tensors of some samples, to be differentiated."""
+        return [tensor[rows].detach().requires_grad_() for tensor in self.question.present]
+
+    def run(self, values: Sequence[Tensor], rows: Int[Tensor, " N"], state: Chords) -> Float[Tensor, " N"]:
+        """One pass; the target of each row."""
+        inputs = self.cut.arguments(values, rows)
+        explained = [Signal(tensor) for tensor in inputs[: len(values)]]
+        with torch.set_grad_enabled(state.there is not None):
+            found = Run(self.table, state).through(self.plan, explained, inputs[len(values) :])
+            output = found.value if isinstance(found, Signal) else found
+            return self.question.pick(output.expand(len(rows), *output.shape[1:]), rows)
+
+    def reference(self, points: Sequence[Tensor], rows: Int[Tensor, " N"], tape: Tape) -> Float[Tensor, " N"]:
+        """A pass without gradients, of one row where all are the same."""
+        alike = self.one_row_will_do and all(bool((point == point[:1]).all()) for point in points)
+        return self.run([point[:1] for point in points] if alike else points, rows, Chords(tape))
+
+    def _shares(
+        self, total: Float[Tensor, " N"], leaves: Sequence[Tensor], points: Sequence[Tensor], *, keep: bool = False
+    ) -> Float[Tensor, "N D"]:
+        """Multiplier times change, element by element."""
+        if not total.requires_grad:
+            return torch.zeros(len(total), self.width, device=total.device, dtype=total.dtype)
+        found = torch.autograd.grad(total.sum(), leaves, retain_graph=keep, allow_unused=True)
+        shares = [
+            torch.zeros_like(leaf) if slope is None else slope * (leaf.detach() - point)
+            for slope, leaf, point in zip(found, leaves, points, strict=True)
+        ]
+        return torch.cat([share.reshape(len(share), -1) for share in shares], 1)
+
+
+def _points(ends: tuple[Sequence[Tensor], Sequence[Tensor]], times: Float[Tensor, " N"]) -> list[Tensor]:
+    """Where lines are at some time."""
+    return [
+        torch.lerp(start, end, times.to(end.dtype).reshape(-1, *[1] * (end.ndim - 1))).detach() for start, end in zip(*ends, strict=True)
+    ]

@@ -1,0 +1,161 @@
+"""Deep SHAP with the Shapley value of every small component.
+
+Reference: Lundberg2017, section 4.2. A component is one non-linear function of a sum of contributions. Up to ``FEW`` of them it is
+enumerated; beyond, the Shapley value of contribution c of a unit with contributions of sum C and sum of squares V is c g1 + c**2 g2: g1 is
+the mean slope over coalitions as the central limit has them, g2 what makes the values add up. Products, quotients, softmax rows and
+normalised rows are chains of components of one or two players, for which the two-point rules are used as they are; maxima are shared by
+their own rule.
+
+Axes: * any; C coalitions; K players.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vesalius.rules.maps import Map
+from vesalius.rules.rescale import OPENINGS
+from vesalius.rules.run import Table
+from vesalius.rules.signal import Signal
+from vesalius.rules.slopes import SMALL, Elementwise, derivative
+from vesalius.rules.units import RULES, Algebra, Parts
+
+COMPONENTS = Table("deep_shap", RULES, OPENINGS)
+
+FEW = 10
+"""Players up to which a unit's coalitions are enumerated."""
+SHARES, NOISE = 8, 5
+"""Nodes of the integral over the share of players present, and of that over which they are."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Components(Algebra):
+    """Parts are the sum of squared contributions; their sum is the change itself."""
+
+    def source(self, value: Tensor, base: Tensor) -> tuple[Tensor, ...]:
+        change = value - base
+        return (change.detach() * change,)  # its derivative is c, not 2 c: the multiplier of a player, not of its square
+
+    def mapped(self, found: Map, given: Signal, change: Tensor) -> Parts:
+        assert given.base is not None
+        value, base = given.value, given.base
+
+        def spread() -> tuple[Tensor, ...]:
+            (squares,) = self.source(value, base)
+            return (found.apply(squares, found.weight * found.weight),)
+
+        few = not found.convolution and found.weight.ndim == 2 and value.shape[-1] <= FEW and change.shape[-1] == found.weight.shape[0]
+        few = few and found.weight.shape[1] == value.shape[-1]
+        return Parts(spread, players=(lambda: (value - base)[..., None, :] * found.weight) if few else None)
+
+    def scaled(self, parts: tuple[Tensor, ...], factor: Any) -> tuple[Tensor, ...]:
+        return (parts[0] * (factor * factor),)
+
+    def averaged(self, parts: tuple[Tensor, ...], share: float) -> tuple[Tensor, ...]:
+        return (parts[0] * share,)
+
+    def function(self, rule: Elementwise, signal: Signal) -> Signal:
+        assert signal.base is not None
+        with torch.no_grad():
+            base = rule.value(signal.base)
+        if signal.more.players is not None:
+            return Signal(_Enumerated.apply(rule, signal.value.detach(), signal.base, signal.more.players()), base=base)
+        return Signal(_Spread.apply(rule, signal.base, signal.value, *signal.more()), base=base)
+
+
+class _Enumerated(torch.autograd.Function):
+    """s(z) of a few contributions: the Shapley value of each, over it."""
+
+    @staticmethod
+    def forward(ctx: Any, rule: Elementwise, z: Tensor, start: Tensor, players: Tensor) -> Tensor:  # type: ignore[override]
+        ctx.rule, ctx.start, ctx.players = rule, start, players.detach()
+        return rule.value(z)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
+        rule, players = ctx.rule, ctx.players
+        member, gain, mean = (table.to(players) for table in _coalitions(players.shape[-1]))
+        points = ctx.start[..., None] + players @ member.T
+        values = rule.function(points) @ gain
+        close = players.abs() <= SMALL[players.dtype] * (1 + ctx.start.abs()[..., None])
+        slopes = values / torch.where(close, torch.ones_like(players), players)
+        if bool(close.any()):
+            slopes = torch.where(close, derivative(rule.function, points) @ mean, slopes)
+        return None, None, None, grad[..., None] * slopes
+
+
+class _Spread(torch.autograd.Function):
+    """s(z) of many contributions: multipliers g1 of their sum and g2 of their sum of squares."""
+
+    @staticmethod
+    def forward(ctx: Any, rule: Elementwise, start: Tensor, z: Tensor, squares: Tensor) -> Tensor:  # type: ignore[override]
+        output = rule.value(z)
+        ctx.rule, ctx.kept = rule, (start, z.detach(), squares.detach(), output.detach())
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
+        rule, (start, z, squares, output) = ctx.rule, ctx.kept
+        change = z - start
+        none = ~(squares > torch.finfo(z.dtype).eps * (1 + z.abs()) ** 2)
+        first = mean_slope(rule, start, change, squares)
+        second = (output - rule.value(start) - first * change) / torch.where(none, torch.ones_like(squares), squares)
+        if bool(none.any()):
+            first = torch.where(none, rule.slope(z, start), first)
+            second = torch.where(none, torch.zeros_like(second), second)
+        return None, None, grad * first, grad * second
+
+
+def mean_slope(rule: Elementwise, start: Tensor, change: Tensor, squares: Tensor) -> Tensor:
+    """E s'(start + q C + sqrt(q (1 - q) V) xi) over shares q, uniform, and xi, normal."""
+    nodes, weights = np.polynomial.legendre.leggauss(SHARES)
+    total = torch.zeros_like(change)
+    root = squares.clamp(min=0).sqrt()
+    smooth = SMOOTHED.get(rule.name, _by_nodes)
+    for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
+        deviation = (root * math.sqrt(node * (1 - node))).clamp_min(torch.finfo(change.dtype).tiny)
+        total += weight * smooth(rule, start + node * change, deviation)
+    return total
+
+
+def _by_nodes(rule: Elementwise, mean: Tensor, deviation: Tensor) -> Tensor:
+    """Mean derivative under a normal distribution, by Gauss-Hermite nodes."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(NOISE)
+    total = torch.zeros_like(mean)
+    for node, weight in zip(nodes, weights / weights.sum(), strict=True):
+        total += weight * derivative(rule.function, mean + node * deviation)
+    return total
+
+
+def _gelu(rule: Elementwise, mean: Tensor, deviation: Tensor) -> Tensor:
+    """In closed form, since E[x Phi(x)] has one; the tanh form of GELU is close enough, as what is left goes to g2."""
+    width = 1 + deviation * deviation
+    a = mean * torch.rsqrt(width)
+    return torch.special.ndtr(a) + a * torch.exp(-a * a / 2) / (math.sqrt(2 * math.pi) * width)
+
+
+SMOOTHED: Mapping[str, Callable[[Elementwise, Tensor, Tensor], Tensor]] = {
+    "relu": lambda rule, mean, deviation: torch.special.ndtr(mean / deviation),
+    "abs": lambda rule, mean, deviation: 2 * torch.special.ndtr(mean / deviation) - 1,
+    "gelu": _gelu,
+}
+"""Mean derivatives under a normal distribution, where there is a closed form."""
+
+
+@lru_cache(maxsize=FEW)
+def _coalitions(players: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Members [C K] of all coalitions; Shapley weights of their values [C K], and of derivatives at those without a player [C K]."""
+    member = (torch.arange(1 << players)[:, None] >> torch.arange(players)) & 1
+    size = member.sum(1, keepdim=True)
+    others = (size - member).tolist()
+    weight = torch.tensor([[1 / (players * math.comb(players - 1, count)) for count in row] for row in others], dtype=torch.float64)
+    return member.double(), torch.where(member == 1, weight, -weight), torch.where(member == 1, torch.zeros_like(weight), weight)

@@ -1,0 +1,60 @@
+"""Which kind of rule an op takes. A table of rules is written per kind, never per op."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+from vesalius.trace.opset import packet
+
+OPS: Mapping[str, str] = {
+    # made from sizes alone: no relevance
+    "shape": "zeros_like ones_like full_like empty_like rand_like new_zeros new_ones new_full new_empty sym_size arange zeros ones full",
+    # elements moved, summed or averaged with fixed weights >= 0
+    "move": "view reshape flatten unflatten unsqueeze squeeze transpose permute t expand expand_as contiguous clone slice select index"
+    " gather index_select cat concat stack split split_with_sizes chunk unbind pad constant_pad_nd reflection_pad1d reflection_pad2d"
+    " replication_pad1d replication_pad2d roll flip repeat repeat_interleave narrow movedim swapaxes getitem alias pixel_shuffle"
+    " pixel_unshuffle channel_shuffle unfold view_as reshape_as mT broadcast_to slice_scatter select_scatter copy take_along_dim tile"
+    " _unsafe_view _reshape_alias numpy_T im2col col2im index_put scatter diagonal diag tril triu trace lift_fresh_copy detach _to_copy to"
+    " type_as dropout feature_dropout alpha_dropout native_dropout identity mean sum cumsum avg_pool1d avg_pool2d avg_pool3d"
+    " adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d _adaptive_avg_pool2d _adaptive_avg_pool3d upsample_nearest1d"
+    " upsample_nearest2d upsample_nearest3d upsample_linear1d upsample_bilinear2d upsample_trilinear3d _upsample_nearest_exact2d",
+    "add": "add sub rsub",
+    "scale": "neg",
+    # a weight that no input reaches times a value; two values where the inputs reach both
+    "map": "linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d convolution addmm baddbmm mm bmm matmul mv dot"
+    " outer einsum",
+    "multiply": "mul",
+    "divide": "div",
+    "affine": "batch_norm _native_batch_norm_legit_no_training",
+    "elementwise": "relu gelu silu sigmoid tanh exp exp2 log log1p expm1 sqrt rsqrt reciprocal pow square abs softplus elu selu celu"
+    " leaky_relu prelu hardtanh hardswish hardsigmoid relu6 mish erf erfc sin cos tan sinh cosh asinh atan logsigmoid clamp clamp_min"
+    " clamp_max hardshrink softshrink tanhshrink log_sigmoid log_sigmoid_forward log2 log10 nan_to_num remainder fmod rrelu threshold"
+    " floor ceil round trunc frac sign softsign",
+    "pair": "maximum minimum fmax fmin atan2",
+    "softmax": "softmax _softmax _safe_softmax",
+    "log_softmax": "log_softmax _log_softmax",
+    "logsumexp": "logsumexp",
+    "norm": "layer_norm native_layer_norm group_norm native_group_norm instance_norm rms_norm _fused_rms_norm",
+    "largest": "max_pool1d max_pool2d max_pool3d max_pool2d_with_indices max_pool3d_with_indices adaptive_max_pool1d adaptive_max_pool2d"
+    " adaptive_max_pool3d max min amax amin",
+    "step": "eq ne lt le gt ge logical_not logical_and logical_or bitwise_not bitwise_and bitwise_or",
+    "choose": "where masked_fill",
+}
+
+KIND = {op: kind for kind, ops in OPS.items() for op in ops.split()}
+
+
+@cache
+def kind_of(target: Callable[..., Any]) -> str:
+    """Kind of an op; its own name if it has no kind: some are opened into simpler ops, the rest have no rule."""
+    name = name_of(target)
+    return KIND.get(name, name)
+
+
+@cache
+def name_of(target: Callable[..., Any]) -> str:
+    """Name of an op without namespace, overload and in-place mark."""
+    name = packet(target).removesuffix("_")
+    return name.strip("_") if name.startswith("__") else name

@@ -1,0 +1,120 @@
+"""The two-point rule of a maximum over a window or axes.
+
+Axes: * any; L elements that a maximum may be over, laid end to end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vesalius.rules.chord import End, TwoPoint, across
+from vesalius.rules.kinds import name_of
+from vesalius.rules.run import Call, Run
+from vesalius.rules.signal import Signal
+
+Search = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""Maxima [*, windows] and their places along L, of elements [*, L]."""
+
+aten = torch.ops.aten
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Largest(TwoPoint):
+    """The change of a maximum, shared between the winners at both ends in proportion to how much each of the two changed.
+
+    Where one element wins at both ends, ties included, it gets all.
+
+    Attributes:
+        search: finds maxima.
+        axes: how many last axes L stands for; the input is laid out so that these are the axes searched.
+    """
+
+    search: Search
+    axes: int
+
+    def value(self, *inputs: Tensor) -> Tensor:
+        return self.search(inputs[0])[0]
+
+    def share(self, grad: Tensor, here: End, there: End) -> Sequence[Tensor | None]:
+        (y1, i1), (y0, i0) = self.search(here.inputs[0]), self.search(there.inputs[0])
+        x1 = here.inputs[0].flatten(-self.axes)
+        x0 = there.inputs[0].flatten(-self.axes).expand_as(x1)
+        lead = x1.shape[:-1]
+        y1, i1, grad = (tensor.reshape(*lead, -1) for tensor in (y1, i1, grad))
+        y0, i0 = (tensor.reshape(*there.inputs[0].shape[: -self.axes], -1).expand_as(y1) for tensor in (y0, i0))
+        i0 = torch.where(x0.gather(-1, i1) == y0, i1, i0)
+        i1 = torch.where(x1.gather(-1, i0) == y1, i0, i1)
+        change = x1 - x0
+        d1, d0 = change.gather(-1, i1), change.gather(-1, i0)
+        whole = d1.abs() + d0.abs()
+        still = whole == 0
+        rate = (y1 - y0) / torch.where(still, torch.ones_like(whole), whole)
+        half = torch.full_like(rate, 0.5)
+        shares = [grad * torch.where(still, half, rate * d.sign()) for d in (d1, d0)]
+        found = torch.zeros_like(x1).scatter_add_(-1, i1, shares[0]).scatter_add_(-1, i0, shares[1])
+        return (found.reshape(here.inputs[0].shape),)
+
+
+def pooling(call: Call) -> tuple[Search, int]:
+    """How a pooling op finds its maxima, and over how many axes."""
+    name = name_of(call.target)
+    axes = int(next(letter for letter in name if letter.isdigit()))
+    if name.startswith("adaptive"):
+        size = call.args[1]
+        function = (F.adaptive_max_pool1d, F.adaptive_max_pool2d, F.adaptive_max_pool3d)[axes - 1]
+        return lambda x: function(x, size, return_indices=True), axes
+    names = ("stride", "padding", "dilation", "ceil_mode")
+    options = {
+        key: call.argument(place, key, default) for place, (key, default) in enumerate(zip(names, (None, 0, 1, False), strict=True), 2)
+    }
+    options["stride"] = options["stride"] or None
+    pool = (F.max_pool1d, F.max_pool2d, F.max_pool3d)[axes - 1]
+    return lambda x: pool(x, call.args[1], **options, return_indices=True), axes
+
+
+def over_axes(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The maximum over the last axis, and where it is."""
+    return x.max(-1, keepdim=True)
+
+
+def largest(run: Run, call: Call) -> Any:
+    """max and min in all their spellings."""
+    name = name_of(call.target)
+    signal = call.args[0]
+    if "pool" in name:
+        search, axes = pooling(call)
+        found = across(run, Largest(search, axes), signal)
+        return (found, None) if "indices" in name or (name.startswith("adaptive") and axes > 1) else found
+    if len(call.signals) == 2 or (len(call.args) > 1 and isinstance(call.args[1], Tensor)):
+        return run(aten.maximum.default if name == "max" else aten.minimum.default, *call.args)
+    if name in ("min", "amin"):
+        found = _reduced(run, run(aten.neg.default, signal), call)
+        return (
+            tuple(run(aten.neg.default, part) if isinstance(part, Signal) else part for part in found)
+            if name == "min"
+            else (run(aten.neg.default, found[0]))
+        )
+    found = _reduced(run, signal, call)
+    return found if name == "max" and len(call.args) > 1 else found[0]
+
+
+def _reduced(run: Run, signal: Signal, call: Call) -> tuple[Any, ...]:
+    """(maxima, no indices) over the axes of a reduction."""
+    dims = call.argument(1, "dim", ())
+    dims = tuple(range(signal.value.ndim)) if dims in ((), None, []) else (dims,) if isinstance(dims, int) else tuple(dims)
+    keep = bool(call.argument(2, "keepdim", False))
+    rank = signal.value.ndim
+    places = sorted(dim % rank for dim in dims)
+    moved = run(aten.permute.default, signal, [axis for axis in range(rank) if axis not in places] + places)
+    flat = run(aten.flatten.using_ints, moved, rank - len(places), rank - 1)
+    found = run(aten.squeeze.dim, across(run, Largest(over_axes, 1), flat), -1)
+    for place in places if keep else ():
+        found = run(aten.unsqueeze.default, found, place)
+    return found, None

@@ -1,0 +1,268 @@
+"""LRP rules of linear maps, in multiplier form: the relevance of a value is the value times its multiplier c.
+
+A rule gets c of the map's result z and gives c of its input x. Nothing is ever divided by a value that may vanish but the sums z+ and z-
+of one sign, so that relevance cannot blow up where branches are added. Whatever does not reach x is booked.
+
+Axes: * any.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from vesalius.core.errors import InvalidInput
+from vesalius.rules.maps import Map
+
+Book = Callable[[str, Tensor], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Visit:
+    """A map on the way back.
+
+    Attributes:
+        found: the map.
+        x: its input.
+        z: its result, bias included.
+        book: takes an account and an amount in the shape of z.
+    """
+
+    found: Map
+    x: Tensor
+    z: Tensor
+    book: Book
+
+    @property
+    def bias(self) -> Tensor:
+        """The bias, zero where there is none."""
+        return self.z.new_zeros(()) if self.found.bias is None else self.found.bias
+
+    def signed(self, with_sign: Tensor, against: Tensor) -> Tensor:
+        """with_sign applied to what is positive in x, plus against applied to what is negative."""
+        total = self.found.apply(self.x.clamp(min=0), with_sign)
+        return total if self.rising else total + self.found.apply(self.x.clamp(max=0), against)
+
+    def signed_back(self, c: Tensor, with_sign: Tensor, against: Tensor) -> Tensor:
+        """The transposed of :meth:`signed`."""
+        found = self.found.back(c, self.x, with_sign)
+        return found if self.rising else torch.where(self.x > 0, found, self.found.back(c, self.x, against))
+
+    @property
+    def rising(self) -> bool:
+        """Whether x is nowhere negative."""
+        return not bool((self.x < 0).any())
+
+
+class LayerRule(ABC):
+    """How relevance passes a linear map."""
+
+    direct = False
+    """Whether the rule gives relevance itself, not a multiplier; only for maps that stand on the explained tensor."""
+
+    @abstractmethod
+    def back(self, visit: Visit, c: Tensor) -> Tensor:
+        """Multiplier (or relevance, where ``direct``) of the input, given the multiplier of the result."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Epsilon(LayerRule):
+    """Contributions in proportion, the denominator moved away from zero.
+
+    Attributes:
+        epsilon: what |z| is increased by; 0 is Gradient x Input on networks of ReLUs.
+
+    Reference: Bach2015, equation 58.
+    """
+
+    epsilon: float = 1e-6
+
+    def __post_init__(self) -> None:
+        if not self.epsilon >= 0:
+            raise InvalidInput(f"epsilon must be at least 0, not {self.epsilon}")
+
+    def back(self, visit: Visit, c: Tensor) -> Tensor:
+        kept = c
+        if self.epsilon > 0:
+            size = visit.z.abs()
+            kept = c * (size / (size + self.epsilon))
+            visit.book("stabiliser", visit.z * (c - kept))
+        if visit.found.bias is not None:
+            visit.book("bias", visit.bias * kept)
+        return visit.found.back(kept, visit.x, visit.found.weight)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class AlphaBeta(LayerRule):
+    """Positive contributions times alpha, negative ones times -beta, each in proportion to its own sum.
+
+    Attributes:
+        alpha: weight of the positive side.
+        beta: weight of the negative side; alpha - beta = 1. (1, 0) is the z+ rule of Montavon2017.
+        stabiliser: what both sums are moved away from zero by.
+
+    Reference: Bach2015, equation 60; a bias joins the side of its sign.
+    """
+
+    alpha: float = 2.0
+    beta: float = 1.0
+    stabiliser: float = 1e-9
+
+    def __post_init__(self) -> None:
+        if not (self.alpha >= 1 and abs(self.alpha - self.beta - 1) < 1e-9):
+            raise InvalidInput(f"alpha - beta must be 1 and alpha at least 1, not {self.alpha} and {self.beta}")
+
+    def back(self, visit: Visit, c: Tensor) -> Tensor:
+        weight = visit.found.weight
+        up, down = weight.clamp(min=0), weight.clamp(max=0)
+        found = self._side(visit, c, (up, down), 1) * self.alpha
+        return found - self._side(visit, c, (down, up), -1) * self.beta if self.beta else found
+
+    def _side(self, visit: Visit, c: Tensor, weights: tuple[Tensor, Tensor], sign: int) -> Tensor:
+        """One side's multiplier, unweighted; what does not pass is booked with its weight."""
+        bias = visit.bias.clamp(min=0) if sign > 0 else visit.bias.clamp(max=0)
+        factor = self.alpha if sign > 0 else -self.beta
+        whole = visit.signed(*weights) + bias
+        relevance = visit.z * c
+        nobody = whole == 0
+        kept = torch.where(nobody, torch.zeros_like(relevance), relevance / (whole + sign * self.stabiliser))
+        left = factor * (relevance - whole * kept)
+        visit.book("one_sided", torch.where(nobody, left, torch.zeros_like(left)))
+        visit.book("stabiliser", torch.where(nobody, torch.zeros_like(left), left))
+        if visit.found.bias is not None:
+            visit.book("bias", factor * bias * kept)
+        return visit.signed_back(kept, *weights)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Gamma(LayerRule):
+    """As epsilon, with contributions of the result's own sign counted 1 + gamma times.
+
+    Attributes:
+        gamma: how much more; 0 is the epsilon rule, infinity the z+ rule.
+        stabiliser: what the sum is moved away from zero by.
+
+    Reference: Montavon2019, section 10.2.3, in the form with signs of Andeol2021.
+    """
+
+    gamma: float = 0.25
+    stabiliser: float = 1e-6
+
+    def __post_init__(self) -> None:
+        if not self.gamma >= 0:
+            raise InvalidInput(f"gamma must be at least 0, not {self.gamma}")
+
+    def back(self, visit: Visit, c: Tensor) -> Tensor:
+        weight, bias = visit.found.weight, visit.bias
+        up, down = weight + self.gamma * weight.clamp(min=0), weight + self.gamma * weight.clamp(max=0)
+        relevance = visit.z * c
+        total = torch.zeros((), device=c.device, dtype=c.dtype)
+        left = relevance
+        for weights, extra, here in (((up, down), bias.clamp(min=0), visit.z > 0), ((down, up), bias.clamp(max=0), visit.z < 0)):
+            counted = bias + self.gamma * extra
+            whole = visit.signed(*weights) + counted
+            kept = torch.where(here, relevance / away(whole, self.stabiliser), torch.zeros_like(relevance))
+            left = left - whole * kept
+            if visit.found.bias is not None:
+                visit.book("bias", counted * kept)
+            total = total + visit.signed_back(kept, *weights)
+        visit.book("stabiliser", left)
+        return total
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Box(LayerRule):
+    """For inputs within known bounds: x W - low W+ - high W-, in proportion.
+
+    Attributes:
+        low: lower bound, a number or a tensor broadcastable to x.
+        high: upper bound.
+        stabiliser: what the sum is moved away from zero by.
+
+    Reference: Montavon2017, equation 12.
+    """
+
+    direct = True
+    low: float | Tensor = 0.0
+    high: float | Tensor = 1.0
+    stabiliser: float = 1e-6
+
+    def back(self, visit: Visit, c: Tensor) -> Tensor:
+        weight = visit.found.weight
+        up, down = weight.clamp(min=0), weight.clamp(max=0)
+        low, high = (torch.as_tensor(bound, dtype=c.dtype, device=c.device).expand_as(visit.x) for bound in (self.low, self.high))
+        apply, back = visit.found.apply, visit.found.back
+        whole = apply(visit.x, weight) - apply(low, up) - apply(high, down)
+        relevance = visit.z * c
+        kept = relevance / away(whole, self.stabiliser)
+        visit.book("stabiliser", relevance - whole * kept)
+        return visit.x * back(kept, visit.x, weight) - low * back(kept, visit.x, up) - high * back(kept, visit.x, down)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Square(LayerRule):
+    """Squared weights, in proportion, whatever the input: for inputs without bounds.
+
+    Attributes:
+        flat: count every weight as 1 instead, which only projects relevance back.
+        stabiliser: what the sum is moved away from zero by.
+
+    Reference: Montavon2017, equation 8.
+    """
+
+    direct = True
+    flat: bool = False
+    stabiliser: float = 1e-6
+
+    def back(self, visit: Visit, c: Tensor) -> Tensor:
+        weight = torch.ones_like(visit.found.weight) if self.flat else visit.found.weight * visit.found.weight
+        whole = visit.found.apply(torch.ones_like(visit.x), weight)
+        relevance = visit.z * c
+        kept = relevance / away(whole, self.stabiliser)
+        visit.book("stabiliser", relevance - whole * kept)
+        return visit.found.back(kept, visit.x, weight)
+
+
+def away(whole: Tensor, distance: float) -> Tensor:
+    """A denominator moved away from zero, by its sign; 0 counts as positive."""
+    return whole + torch.where(whole >= 0, distance, -distance)
+
+
+class _Layer(torch.autograd.Function):
+    """A linear map whose backward pass is a layer rule."""
+
+    @staticmethod
+    def forward(ctx: Any, rule: LayerRule, visit: Visit, x: Tensor, raw: Tensor | None) -> Tensor:  # type: ignore[override]
+        ctx.rule, ctx.visit = rule, visit
+        return visit.z.detach()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
+        found = ctx.rule.back(ctx.visit, grad)
+        return (None, None, None, found) if ctx.rule.direct else (None, None, found, None)
+
+
+def passed(rule: LayerRule, visit: Visit, x: Tensor, raw: Tensor | None) -> Tensor:
+    """The map's result, with a rule for the way back.
+
+    Args:
+        rule: the rule.
+        visit: the map; its tensors are not part of the autograd graph.
+        x: the map's input, part of it.
+        raw: stands for the relevance of x itself, for rules that give that; ``None`` where there is no way to the explained tensor.
+    """
+    if rule.direct and raw is None:
+        raise InvalidInput(
+            f"{type(rule).__name__} is for layers that stand on the explained tensor itself, with nothing but moves of its elements between"
+        )
+    return _Layer.apply(rule, visit, x, raw)

@@ -1,0 +1,102 @@
+"""Where relevance went that reached no player, and whose it was.
+
+Axes: B samples; * any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from vesalius.core.errors import InvalidInput
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """Which sample each part of a tensor belongs to.
+
+    Attributes:
+        axis: the axis that tells samples apart.
+        rows: the sample of each position along it; ``None`` where the axis is the batch itself.
+    """
+
+    axis: int
+    rows: Int[Tensor, " positions"] | None = None
+
+    def per_sample(self, amount: Tensor, batch: int) -> Float[Tensor, " B"]:
+        """Sums of a tensor over all that belongs to each sample, in double precision."""
+        sums = amount.movedim(self.axis, 0).flatten(1).sum(1, dtype=torch.float64) if amount.ndim > 1 else amount.double()
+        if self.rows is None:
+            return sums
+        return torch.zeros(batch, dtype=torch.float64, device=sums.device).index_add(0, self.rows, sums)
+
+    def spelled(self, shape: torch.Size) -> Tensor:
+        """The sample of every element of a tensor of this shape."""
+        rows = torch.arange(shape[self.axis]) if self.rows is None else self.rows.cpu()
+        return rows.double().reshape([-1 if axis == self.axis else 1 for axis in range(len(shape))]).expand(shape).contiguous()
+
+
+def read_place(owners: Tensor) -> Place:
+    """The axis along which the owner of elements changes, and the owner at each position.
+
+    Raises:
+        InvalidInput: no single axis tells samples apart.
+    """
+    for axis in range(owners.ndim):
+        rows = owners.movedim(axis, 0).flatten(1)
+        if bool((rows == rows[:, :1]).all()):
+            return Place(axis, rows[:, 0].long())
+    raise InvalidInput("relevance cannot be accounted for per sample, since samples are mixed inside; explain one sample at a time")
+
+
+class Owner:
+    """A place, worked out when first asked for: most values are never asked."""
+
+    def __init__(self, find: Callable[[], Place]) -> None:
+        self._find = find
+        self._found: Place | None = None
+
+    def __call__(self) -> Place:
+        if self._found is None:
+            self._found = self._find()
+        return self._found
+
+
+@dataclass(eq=False)
+class Ledger:
+    """Amounts per sample, by where they went: ``bias`` (constants of all kinds), ``stabiliser``, ``one_sided`` (neurons all of whose
+    contributions have the sign that a rule leaves out), ``softmax`` (what its linear term leaves over).
+    """
+
+    batch: int
+    accounts: dict[str, Float[Tensor, " B"]] = field(default_factory=dict)
+
+    def book(self, account: str, amount: Tensor, owner: Owner) -> None:
+        """Add an amount of relevance, element by element of some value."""
+        sums = owner().per_sample(amount, self.batch)
+        self.accounts[account] = self.accounts[account] + sums if account in self.accounts else sums
+
+
+class _Absorbed(torch.autograd.Function):
+    """A value part of which is constant: that part's relevance is booked on the way back."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, constant: Tensor, ledger: Ledger, owner: Owner) -> Tensor:  # type: ignore[override]
+        ctx.kept = constant, ledger, owner
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
+        constant, ledger, owner = ctx.kept
+        ledger.book("bias", grad * constant.nan_to_num(posinf=0.0, neginf=0.0), owner)  # a mask of minus infinity gets no relevance
+        return grad, None, None, None
+
+
+def absorbing(value: Tensor, constant: Tensor, ledger: Ledger, owner: Owner) -> Tensor:
+    """A value with the account of its constant part, which is broadcastable to it."""
+    return _Absorbed.apply(value, constant, ledger, owner)

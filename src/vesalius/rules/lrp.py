@@ -1,0 +1,337 @@
+"""Layer-wise relevance propagation on any graph: the table of rules for one run.
+
+In multiplier form R = value * c: residual sums, concatenations and norms need no division. Attention, softmax and norms follow AttnLRP.
+
+Reference: Bach2015 (maps), Achtibat2024 (products, softmax, norms), Ali2022 (``gate``).
+
+Axes: B samples; * any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx import Node
+
+from vesalius.core.errors import NoRule
+from vesalius.rules.kinds import kind_of, name_of
+from vesalius.rules.layer_rules import Epsilon, LayerRule, Visit, passed
+from vesalius.rules.ledger import Ledger, Owner, Place, absorbing, read_place
+from vesalius.rules.maps import read_map
+from vesalius.rules.opened import pairwise
+from vesalius.rules.rescale import OPENINGS, PIECES, single
+from vesalius.rules.run import Call, Rule, Run, Table, constant, linear
+from vesalius.rules.signal import Signal, signals_in
+from vesalius.rules.slopes import Elementwise, transposed
+from vesalius.rules.units import MIXING, channel_scale
+
+aten = torch.ops.aten
+
+GATES = frozenset({"sigmoid", "hardsigmoid"})
+THROUGH_ORIGIN = frozenset({"relu", "leaky_relu", "abs"})
+"""Straight pieces that meet at the origin: the slope from 0 is the gradient."""
+
+
+@dataclass(eq=False)
+class Relevance:
+    """State of a run.
+
+    Attributes:
+        ledger: where relevance is booked that reaches no player.
+        rules: the rule of each map in the graph.
+        otherwise: the rule of maps inside ops that were opened.
+        gated: whether a product with a softmax or a sigmoid gives all to its other factor, not half to each.
+    """
+
+    ledger: Ledger
+    rules: Mapping[Node, LayerRule] = field(default_factory=dict)
+    otherwise: LayerRule = field(default_factory=Epsilon)
+    gated: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Mark:
+    """What a signal carries.
+
+    Attributes:
+        owner: which sample its parts belong to.
+        gate: whether it is a softmax or a sigmoid, moved or scaled at most.
+        raw: stands for the relevance of the value itself, while nothing but moves lie between it and the explained tensor.
+    """
+
+    owner: Owner
+    gate: bool = False
+    raw: Tensor | None = None
+
+
+def start(value: Tensor, axis: int) -> tuple[Signal, Tensor]:
+    """An explained tensor as a signal, and the tensor whose gradient is relevance given directly."""
+    raw = torch.zeros_like(value).requires_grad_()
+    return Signal(value, more=Mark(Owner(lambda: Place(axis)), raw=raw)), raw
+
+
+def marked(call: Call, found: Any, *, gate: bool = False, moved: bool = False) -> Any:
+    """Results with their owners; ``moved`` where elements change places."""
+    if not isinstance(found, (tuple, list)):
+        return _marked(call, found, None, gate, moved)
+    return type(found)(_marked(call, part, place, gate, moved) for place, part in enumerate(found))
+
+
+def _marked(call: Call, found: Any, part: int | None, gate: bool, moved: bool) -> Any:
+    if not isinstance(found, Signal):
+        return found
+    shape = found.value.shape
+
+    def find() -> Place:
+        value = call.node.meta.get("value") if call.node is not None else None
+        if value is not None and value.batch_axis is not None:
+            return Place(value.batch_axis)
+        for signal in [] if moved else call.signals:
+            place = signal.more.owner()
+            if signal.value.ndim == len(shape) and signal.value.shape[place.axis] == shape[place.axis]:
+                return place
+        with torch.no_grad():
+            spelled = call.on([signal.more.owner().spelled(signal.value.shape).to(signal.value) for signal in call.signals])
+        return read_place((spelled if part is None else spelled[part]).round())
+
+    return replace(found, more=Mark(Owner(find), gate))
+
+
+def move(run: Run, call: Call) -> Any:
+    """Elements moved, summed or averaged; constants among them keep their relevance."""
+    mixing = name_of(call.target) in MIXING or kind_of(call.target) == "choose"  # elements stay in their places, or are added up
+    found = marked(call, linear(run, call), gate=all(signal.more.gate for signal in call.signals), moved=not mixing)
+    if not signals_in(found):
+        return constant(run, call)
+    fixed = _constant_part(call)
+    if fixed is not None:
+        return _each(found, fixed, lambda part, still: replace(part, value=absorbing(part.value, still, run.state.ledger, part.more.owner)))
+    source = call.signals[0]
+    if len(call.signals) == 1 and source.inverse is not None:
+        found = _each(found, found, lambda part, _: replace(part, inverse=source.inverse))  # that there is one is all that matters here
+    if len(call.signals) == 1 and source.more.raw is not None and not mixing:
+        found = _each(found, call.on([source.more.raw]), lambda part, raw: replace(part, more=replace(part.more, raw=raw)))
+    return found
+
+
+def _each(found: Any, other: Any, change: Callable[[Signal, Any], Signal]) -> Any:
+    """A change of every signal of a result, together with the same part of another result."""
+    if not isinstance(found, (tuple, list)):
+        return change(found, other)
+    return type(found)(change(part, twin) if isinstance(part, Signal) else part for part, twin in zip(found, other, strict=True))
+
+
+def _constant_part(call: Call) -> Any:
+    """What a move gives for signals that are zero; ``None`` where it has no constants of its own."""
+    fixed = [item for arg in call.args for item in (arg if isinstance(arg, (tuple, list)) else [arg])]
+    padded = name_of(call.target) in ("pad", "constant_pad_nd") and bool(
+        call.argument(3 if name_of(call.target) == "pad" else 2, "value", 0)
+    )
+    filled = name_of(call.target) in ("masked_fill", "where")
+    if not (padded or filled or any(isinstance(item, Tensor) and item.is_floating_point() for item in fixed)):
+        return None
+    with torch.no_grad():
+        return call.on([torch.zeros_like(signal.value) for signal in call.signals])
+
+
+def add(run: Run, call: Call) -> Any:
+    """The multiplier goes to all terms; a constant term keeps its relevance."""
+    found = marked(call, linear(run, call))
+    if len(call.signals) == 2:
+        return found
+    with torch.no_grad():
+        fixed = call.on([torch.zeros_like(signal.value) for signal in call.signals])
+    return replace(found, value=absorbing(found.value, fixed, run.state.ledger, found.more.owner))
+
+
+def multiply(run: Run, call: Call) -> Any:
+    """By a constant: linear. By the reciprocal of a root: as a norm, frozen. Else half to each factor, or all to the one that is no
+    gate.
+    """
+    if len(call.signals) == 1:
+        return marked(call, linear(run, call), gate=call.signals[0].more.gate)
+    first, second = call.signals
+    frozen = [signal.inverse is not None for signal in (first, second)]
+    if first is not second and any(frozen):
+        return marked(call, Signal(_with_frozen(call, frozen)))
+    return _product(run, call)
+
+
+def _with_frozen(call: Call, frozen: list[bool]) -> Tensor:
+    """A product or quotient in which some factors count as constants."""
+    result: Tensor = call.on([signal.value.detach() if still else signal.value for signal, still in zip(call.signals, frozen, strict=True)])
+    return result
+
+
+def _product(run: Run, call: Call) -> Any:
+    gates = [signal.more.gate for signal in call.signals]
+    if run.state.gated and sum(gates) == 1:
+        return marked(call, Signal(_with_frozen(call, gates)))
+    return marked(call, Signal(_Halved.apply(call, *(signal.value for signal in call.signals))))
+
+
+class _Halved(torch.autograd.Function):
+    """A product of two values: half of the gradient to each."""
+
+    @staticmethod
+    def forward(ctx: Any, call: Call, *values: Tensor) -> Tensor:  # type: ignore[override]
+        ctx.call, ctx.values = call, [value.detach() for value in values]
+        return call.on(values)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
+        found = transposed(lambda *values: ctx.call.on(values), ctx.values, grad / 2)
+        return None, *found
+
+
+def divide(run: Run, call: Call) -> Any:
+    """All to the numerator: the denominator counts as a constant, as the deviation of a norm does."""
+    if not isinstance(call.args[1], Signal):
+        return marked(call, linear(run, call), gate=call.signals[0].more.gate)
+    if not isinstance(call.args[0], Signal):
+        found = elementwise(run, call)
+        return replace(found, inverse=lambda: call.args[1])
+    return marked(call, Signal(_with_frozen(call, [False, True])))
+
+
+def mapped(run: Run, call: Call) -> Any:
+    """A map with a constant weight follows its layer's rule; one of two values is a product."""
+    if name_of(call.target) == "einsum" and len(call.signals) > 2:
+        return pairwise(run, *call.args[:2])
+    if len(call.signals) == 2:
+        return _product(run, call)
+    signal = single(run, call)
+    rule = run.state.rules.get(call.node, run.state.otherwise) if call.node is not None else run.state.otherwise
+    found, _ = read_map(call)
+    with torch.no_grad():
+        z = call.on([signal.value])
+    result = marked(call, Signal(z))
+    owner, ledger = result.more.owner, run.state.ledger
+    visit = Visit(found, signal.value.detach(), z, lambda account, amount: ledger.book(account, amount.expand_as(z), owner))
+    return replace(result, value=passed(rule, visit, signal.value, signal.more.raw))
+
+
+def affine(run: Run, call: Call) -> Any:
+    """Batch norm that could not be folded into a map: a scale, whose shift keeps its relevance."""
+    found = marked(call, linear(run, call))
+    first = found[0] if isinstance(found, tuple) else found
+    shift = channel_scale(call)[1]
+    first = replace(first, value=absorbing(first.value, shift, run.state.ledger, first.more.owner))
+    return (first, *found[1:]) if isinstance(found, tuple) else first
+
+
+def elementwise(run: Run, call: Call) -> Any:
+    """R passes unchanged, c by the slope from 0; what the function gives for 0 is a bias."""
+    signal, name = single(run, call), name_of(call.target)
+    if name in THROUGH_ORIGIN:
+        return marked(call, linear(run, call))
+
+    def function(z: Tensor) -> Tensor:
+        result = call.on([z])
+        return result[0] if isinstance(result, tuple) else result
+
+    local = not any(isinstance(arg, Tensor) and arg.numel() > 1 for arg in call.args)
+    result = marked(call, Signal(function(signal.value.detach())), gate=name in GATES)
+    value = _FromZero.apply(Elementwise(function, name in PIECES, local), run.state.ledger, result.more.owner, signal.value)
+    falling = name in ("rsqrt", "reciprocal") or (name == "pow" and call.args[1] in (-0.5, -1))
+    inverse = (lambda: signal) if falling else None
+    found = replace(result, value=value, inverse=inverse)
+    return (found, None) if name == "log_sigmoid_forward" else found
+
+
+class _FromZero(torch.autograd.Function):
+    """s(z) with the slope (s(z) - s(0)) / z; s(z) / z where s has no value at 0."""
+
+    @staticmethod
+    def forward(ctx: Any, rule: Elementwise, ledger: Ledger, owner: Owner, z: Tensor) -> Tensor:  # type: ignore[override]
+        output = rule.value(z)
+        ctx.kept = rule, ledger, owner, z.detach(), output.detach()
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
+        rule, ledger, owner, z, output = ctx.kept
+        zero = torch.zeros_like(z)
+        offset = rule.value(zero)
+        offset = torch.where(offset.isfinite(), offset, zero)
+        if bool((offset != 0).any()):
+            ledger.book("bias", grad * offset, owner)
+        return None, None, None, grad * rule.slope(z, zero, output, offset)
+
+
+def taylor(account: str) -> Rule:
+    """The gradient at the value; what the linear term leaves over is booked."""
+
+    def rule(run: Run, call: Call) -> Any:
+        signal = single(run, call)
+        found = marked(call, Signal(call.on([signal.value.detach()])), gate=account == "softmax" and "log" not in name_of(call.target))
+        value = _Linearised.apply(call, (run.state.ledger, account, found.more.owner, signal.more.owner), signal.value)
+        return replace(found, value=value)
+
+    return rule
+
+
+class _Linearised(torch.autograd.Function):
+    """A function with its own gradient, and the account of y c - z c_z."""
+
+    @staticmethod
+    def forward(ctx: Any, call: Call, books: tuple[Any, ...], z: Tensor) -> Tensor:  # type: ignore[override]
+        output = call.on([z])
+        ctx.kept = call, books, z.detach(), output.detach()
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
+        call, (ledger, account, after, before), z, output = ctx.kept
+        (found,) = transposed(lambda value: call.on([value]), [z], grad)
+        found = torch.zeros_like(z) if found is None else found.nan_to_num()
+        ledger.book(account, grad * output.nan_to_num(), after)
+        ledger.book(account, -torch.where(found == 0, found, z * found), before)  # a masked logit is infinite
+        return None, None, found
+
+
+def straight(run: Run, call: Call) -> Any:
+    """The gradient as it is: of a change of sign, of the winner of a maximum."""
+    return marked(call, linear(run, call))
+
+
+def pair(run: Run, call: Call) -> Any:
+    """All to the winner; a constant that wins keeps its relevance."""
+    return marked(call, linear(run, call)) if len(call.signals) == 2 else taylor("bias")(run, call)
+
+
+def choose(run: Run, call: Call) -> Any:
+    """The branch that was taken."""
+    condition = call.args[0] if name_of(call.target) == "where" else call.args[1]
+    if isinstance(condition, Signal):
+        raise NoRule(run.table.name, [f"{name_of(call.target)} by a condition that is a number"])
+    return move(run, call)
+
+
+RULES: Mapping[str, Rule] = {
+    "move": move,
+    "add": add,
+    "scale": straight,
+    "map": mapped,
+    "multiply": multiply,
+    "divide": divide,
+    "affine": affine,
+    "elementwise": elementwise,
+    "pair": pair,
+    "softmax": taylor("softmax"),
+    "log_softmax": taylor("softmax"),
+    "logsumexp": taylor("softmax"),
+    "largest": straight,
+    "step": constant,
+    "choose": choose,
+    "argmax": constant,
+    "argmin": constant,
+    "any": constant,
+    "all": constant,
+}
+
+LRP = Table("layer-wise relevance propagation", RULES, OPENINGS)

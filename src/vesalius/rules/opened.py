@@ -1,0 +1,206 @@
+"""Ops computed by way of simpler ones, so that one table of rules for the simple ones is enough.
+
+Most functions take the run and then the op's own arguments, as torch's schema has them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from vesalius.rules.run import Call, Rule, Run
+
+aten = torch.ops.aten
+
+
+def attention(run: Run, call: Call) -> Any:
+    """softmax(q k / sqrt(d) + mask) v."""
+    query, key, value = call.args[:3]
+    mask = call.argument(3, "attn_mask")
+    scale = call.kwargs.get("scale") or 1 / math.sqrt(_shape(query)[-1])
+    if call.kwargs.get("enable_gqa"):
+        groups = _shape(query)[-3] // _shape(key)[-3]
+        key, value = (run(aten.repeat_interleave.self_int, part, groups, -3) for part in (key, value))
+    scores = run(aten.mul.Tensor, run(aten.matmul.default, query, run(aten.transpose.int, key, -2, -1)), scale)
+    if call.argument(5, "is_causal", False):
+        ahead = torch.ones(_shape(scores)[-2:], dtype=torch.bool, device=_device(query)).triu(1)
+        scores = run(aten.masked_fill.Scalar, scores, ahead, -math.inf)
+    if mask is not None:
+        boolean = isinstance(mask, torch.Tensor) and mask.dtype == torch.bool
+        scores = run(aten.masked_fill.Scalar, scores, ~mask, -math.inf) if boolean else run(aten.add.Tensor, scores, mask)
+    return run(aten.matmul.default, run(aten.softmax.int, scores, -1), value)
+
+
+def normalised(run: Run, x: Any, axes: Sequence[int], eps: float, *, centred: bool = True) -> Any:
+    """x (minus its mean) over the root of its mean square plus eps."""
+    if centred:
+        x = run(aten.sub.Tensor, x, run(aten.mean.dim, x, list(axes), True))
+    square = run(aten.mean.dim, run(aten.mul.Tensor, x, x), list(axes), True)
+    return run(aten.div.Tensor, x, run(aten.sqrt.default, run(aten.add.Scalar, square, eps)))
+
+
+def scaled(run: Run, y: Any, weight: Any, bias: Any, shape: Sequence[int]) -> Any:
+    """y * weight + bias, either of which may be missing."""
+    if weight is not None:
+        y = run(aten.mul.Tensor, y, weight.reshape(shape))
+    return y if bias is None else run(aten.add.Tensor, y, bias.reshape(shape))
+
+
+def layer_norm(run: Run, x: Any, shape: Sequence[int], weight: Any = None, bias: Any = None, eps: float = 1e-5, *rest: Any) -> Any:
+    """Over the last axes."""
+    return scaled(run, normalised(run, x, range(-len(shape), 0), eps), weight, bias, tuple(shape))
+
+
+def rms_norm(run: Run, x: Any, shape: Sequence[int], weight: Any = None, eps: float | None = None) -> Any:
+    """Over the last axes, about zero."""
+    eps = torch.finfo(_dtype(x)).eps if eps is None else eps
+    return scaled(run, normalised(run, x, range(-len(shape), 0), eps, centred=False), weight, None, tuple(shape))
+
+
+def group_norm(run: Run, x: Any, groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5, *rest: Any) -> Any:
+    """Over the channels of a group and all positions."""
+    shape = _shape(x)
+    split = run(aten.view.default, x, [shape[0], groups, shape[1] // groups, *shape[2:]])
+    whole = run(aten.view.default, normalised(run, split, range(2, len(shape) + 1), eps), list(shape))
+    return scaled(run, whole, weight, bias, (-1, *[1] * (len(shape) - 2)))
+
+
+def native_group_norm(run: Run, call: Call) -> Any:
+    """The same with the arguments of its decomposed form."""
+    x, weight, bias, _, _, _, groups, eps = call.args
+    return group_norm(run, x, groups, weight, bias, eps), None, None
+
+
+def instance_norm(run: Run, x: Any, weight: Any = None, bias: Any = None, *rest: Any) -> Any:
+    """A group per channel; running statistics are not used in eval unless they are tracked."""
+    mean, variance, by_input, _, eps, *_ = rest
+    if not by_input:
+        return run(aten.batch_norm.default, x, weight, bias, mean, variance, False, 0.0, eps, False)
+    return group_norm(run, x, _shape(x)[1], weight, bias, eps)
+
+
+def glu(run: Run, x: Any, dim: int = -1) -> Any:
+    """The first half times the sigmoid of the second."""
+    first, second = run(aten.chunk.default, x, 2, dim)
+    return run(aten.mul.Tensor, first, run(aten.sigmoid.default, second))
+
+
+def variance(run: Run, x: Any, dim: Any = None, *, correction: Any = 1, keepdim: bool = False) -> Any:
+    """Mean square about the mean, with Bessel's correction."""
+    shape = _shape(x)
+    axes = list(range(len(shape))) if dim is None else [dim] if isinstance(dim, int) else list(dim)
+    count = math.prod(shape[axis] for axis in axes)
+    centred = run(aten.sub.Tensor, x, run(aten.mean.dim, x, axes, True))
+    total = run(aten.sum.dim_IntList, run(aten.mul.Tensor, centred, centred), axes, keepdim)
+    return run(aten.div.Scalar, total, max(count - (1 if correction is None else correction), 0))
+
+
+def var_mean(run: Run, x: Any, dim: Any = None, *, correction: Any = 1, keepdim: bool = False) -> Any:
+    """Both at once."""
+    axes = list(range(len(_shape(x)))) if dim is None else [dim] if isinstance(dim, int) else list(dim)
+    return variance(run, x, axes, correction=correction, keepdim=keepdim), run(aten.mean.dim, x, axes, keepdim)
+
+
+def std(run: Run, x: Any, dim: Any = None, *, correction: Any = 1, keepdim: bool = False) -> Any:
+    """Root of the variance."""
+    return run(aten.sqrt.default, variance(run, x, dim, correction=correction, keepdim=keepdim))
+
+
+def vector_norm(run: Run, x: Any, order: float = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
+    """Sum of powers, and its root."""
+    axes = list(range(len(_shape(x)))) if dim is None else [dim] if isinstance(dim, int) else list(dim)
+    if order == 2:
+        return run(aten.sqrt.default, run(aten.sum.dim_IntList, run(aten.mul.Tensor, x, x), axes, keepdim))
+    size = run(aten.abs.default, x)
+    if order == math.inf:
+        return run(aten.amax.default, size, axes, keepdim)
+    total = run(aten.sum.dim_IntList, run(aten.pow.Tensor_Scalar, size, order), axes, keepdim)
+    return run(aten.pow.Tensor_Scalar, total, 1 / order)
+
+
+def addcmul(run: Run, x: Any, first: Any, second: Any, *, value: float = 1) -> Any:
+    """x + value * first * second."""
+    return run(aten.add.Tensor, x, run(aten.mul.Tensor, run(aten.mul.Tensor, first, second), value))
+
+
+def addcdiv(run: Run, x: Any, first: Any, second: Any, *, value: float = 1) -> Any:
+    """x + value * first / second."""
+    return run(aten.add.Tensor, x, run(aten.mul.Tensor, run(aten.div.Tensor, first, second), value))
+
+
+def lerp(run: Run, start: Any, end: Any, weight: Any) -> Any:
+    """start + weight * (end - start)."""
+    return run(aten.add.Tensor, start, run(aten.mul.Tensor, run(aten.sub.Tensor, end, start), weight))
+
+
+def bilinear(run: Run, x: Any, y: Any, weight: Any, bias: Any = None) -> Any:
+    """x W_k y for every unit k."""
+    product = run(aten.einsum.default, "...kj,...j->...k", [run(aten.einsum.default, "...i,kij->...kj", [x, weight]), y])
+    return product if bias is None else run(aten.add.Tensor, product, bias)
+
+
+def logaddexp(run: Run, x: Any, y: Any) -> Any:
+    """log(exp(x) + exp(y))."""
+    return run(aten.logsumexp.default, run(aten.stack.default, [x, y], -1), [-1])
+
+
+def pairwise(run: Run, equation: str, operands: Sequence[Any]) -> Any:
+    """An einsum of many values, two at a time."""
+    terms, _, result = equation.replace(" ", "").partition("->")
+    letters = [set(term.replace(".", "")) for term in terms.split(",")]
+    if not result:
+        every = "".join(terms.split(","))
+        result = ("..." if "." in terms else "") + "".join(sorted(letter for letter in set(every) - {"."} if every.count(letter) == 1))
+    first, second, *rest = terms.split(",")
+    wanted = set(result.replace(".", "")).union(*letters[2:])
+    joint = ("..." if "." in first + second else "") + "".join(sorted((letters[0] | letters[1]) & wanted))
+    joined = run(aten.einsum.default, f"{first},{second}->{joint}", list(operands[:2]))
+    return run(aten.einsum.default, f"{','.join([joint, *rest])}->{result}", [joined, *operands[2:]])
+
+
+def _first(function: Callable[..., Any]) -> Callable[..., Any]:
+    """For ops that also return statistics nobody reads."""
+    return lambda run, *args, **kwargs: (function(run, *args, **kwargs), None, None)
+
+
+def _shape(x: Any) -> torch.Size:
+    return x.shape if isinstance(x, torch.Tensor) else x.value.shape
+
+
+def _dtype(x: Any) -> torch.dtype:
+    return x.dtype if isinstance(x, torch.Tensor) else x.value.dtype
+
+
+def _device(x: Any) -> torch.device:
+    return x.device if isinstance(x, torch.Tensor) else x.value.device
+
+
+def _given(function: Callable[..., Any]) -> Rule:
+    """A rule from a function of the op's own arguments."""
+    return lambda run, call: function(run, *call.args, **call.kwargs)
+
+
+OPENED: Mapping[str, Rule] = {
+    "scaled_dot_product_attention": attention,
+    "layer_norm": _given(layer_norm),
+    "native_layer_norm": _given(_first(layer_norm)),
+    "rms_norm": _given(rms_norm),
+    "_fused_rms_norm": _given(lambda run, *args: (rms_norm(run, *args), None)),
+    "group_norm": _given(group_norm),
+    "native_group_norm": native_group_norm,
+    "instance_norm": _given(instance_norm),
+    "glu": _given(glu),
+    "var": _given(variance),
+    "std": _given(std),
+    "var_mean": _given(var_mean),
+    "linalg_vector_norm": _given(vector_norm),
+    "addcmul": _given(addcmul),
+    "addcdiv": _given(addcdiv),
+    "lerp": _given(lerp),
+    "bilinear": _given(bilinear),
+    "logaddexp": _given(logaddexp),
+}
+"""Ops that open into others, by name."""

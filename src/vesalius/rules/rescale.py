@@ -1,0 +1,239 @@
+"""DeepLIFT's Rescale rule on any graph: the table of two-point rules.
+
+Reference: Shrikumar2017, section 3.5.1. Differs from the paper, which has rules for elementwise functions of one input alone: products,
+quotients, softmax, normalisations, maxima, comparisons and choices have rules of their own here, each exactly complete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from vesalius.core.errors import NoRule
+from vesalius.rules.chord import End, TwoPoint, across
+from vesalius.rules.kinds import name_of
+from vesalius.rules.largest import largest
+from vesalius.rules.opened import OPENED, pairwise
+from vesalius.rules.recurrent import RECURRENT
+from vesalius.rules.run import Call, Rule, Run, Table, linear
+from vesalius.rules.signal import Signal
+from vesalius.rules.slopes import Elementwise, LogSoftmax, LogSumExp, Pair, Product, Quotient, Softmax, Square
+
+aten = torch.ops.aten
+
+PIECES = frozenset("relu relu6 abs clamp clamp_min clamp_max hardtanh threshold".split())
+"""Elementwise functions made of straight pieces of slope -1, 0 or 1."""
+COUNTING = frozenset("sum mean cumsum".split())
+"""Ops after which a truth value is a number."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Choice(TwoPoint):
+    """where(c, a, b) = b + c (a - b) with a condition c that the inputs reach: a product.
+
+    Attributes:
+        constants: a and b where they are constant, else ``None`` and taken from the inputs after c.
+    """
+
+    constants: tuple[Any, Any]
+
+    def value(self, *inputs: Tensor) -> Tensor:
+        return torch.where(inputs[0].bool(), *self._branches(inputs))
+
+    def share(self, grad: Tensor, here: End, there: End) -> Sequence[Tensor | None]:
+        (a1, b1), (a0, b0) = self._branches(here.inputs), self._branches(there.inputs)
+        c1, c0 = here.inputs[0], there.inputs[0]
+        jump = ((a1 - b1) + (a0 - b0)).nan_to_num(posinf=0.0, neginf=0.0) / 2
+        chosen = (c1 + c0) / 2
+        found = [(grad * jump).sum_to_size(c1.shape), grad * chosen, grad * (1 - chosen)]
+        varying = [place for place, fixed in enumerate((None, *self.constants)) if fixed is None]
+        return [found[place].sum_to_size(end.shape) for place, end in zip(varying, here.inputs, strict=True)]
+
+    def _branches(self, inputs: Sequence[Tensor]) -> list[Any]:
+        fresh = iter(inputs[1:])
+        like = inputs[1] if len(inputs) > 1 else inputs[0]
+        return [next(fresh) if fixed is None else torch.as_tensor(fixed, dtype=like.dtype, device=like.device) for fixed in self.constants]
+
+
+def move(run: Run, call: Call) -> Any:
+    """Elements moved, summed or averaged: linear."""
+    result, name = linear(run, call), name_of(call.target)
+    source = call.signals[0]
+    if isinstance(result, Signal):
+        if not result.value.is_floating_point():
+            if not source.boolean:
+                raise NoRule(run.table.name, [f"{name} to {result.value.dtype}"])
+            result = replace(source, boolean=False)  # a truth value counted as 0 and 1
+        if source.inverse is not None and len(call.signals) == 1 and name not in COUNTING:
+            origin = source.inverse
+            return replace(result, inverse=lambda: move(run, replaced(call, origin())))
+        return replace(result, boolean=source.boolean and name not in COUNTING and name not in ("to", "_to_copy"))
+    return result
+
+
+def replaced(call: Call, signal: Signal) -> Call:
+    """The same call on another signal."""
+    args = tuple(signal if isinstance(arg, Signal) else arg for arg in call.args)
+    return Call(call.target, args, call.kwargs, call.node)
+
+
+def add(run: Run, call: Call) -> Any:
+    """Sums and differences: linear, and numbers whatever was added."""
+    return replace(linear(run, call), boolean=False)
+
+
+def elementwise(run: Run, call: Call) -> Any:
+    """Functions of one value, element by element."""
+    signal, name = single(run, call), name_of(call.target)
+    power = call.argument(1, "exponent") if name == "pow" else None
+    if name == "square" or power == 2:
+        return across(run, Square(), signal)
+    local = not any(isinstance(arg, Tensor) and arg.numel() > 1 for arg in call.args)
+    found = across(run, Elementwise(lambda z: _first(call.on([z])), name in PIECES, local), signal)
+    if name == "rsqrt" or power == -0.5:
+        return replace(found, inverse=lambda: run(aten.sqrt.default, signal))
+    if name == "reciprocal" or power == -1:
+        return replace(found, inverse=lambda: signal)
+    return (found, None) if name == "log_sigmoid_forward" else found
+
+
+def multiply(run: Run, call: Call) -> Any:
+    """A product of two values, one of which may be a constant or a reciprocal."""
+    if len(call.signals) == 1:
+        return replace(linear(run, call), boolean=False)
+    first, second = call.signals
+    if first is second:
+        return across(run, Square(), first)
+    for value, other in ((first, second), (second, first)):
+        if other.inverse is not None:
+            return across(run, Quotient(), value, other.inverse())
+    return across(run, Product(torch.mul), first, second)
+
+
+def divide(run: Run, call: Call) -> Any:
+    """A quotient; by a constant it is linear, of a constant it is elementwise."""
+    if call.kwargs.get("rounding_mode") is not None:
+        raise NoRule(run.table.name, ["div with rounding"])
+    first, second = call.args[0], call.args[1]
+    if not isinstance(second, Signal):
+        return replace(linear(run, call), boolean=False)
+    if isinstance(first, Signal):
+        return across(run, Quotient(), first, second)
+    local = not (isinstance(first, Tensor) and first.numel() > 1)
+    found = across(run, Elementwise(lambda z: call.on([z]), local=local), second)
+    one = not isinstance(first, Tensor) and first == 1
+    return replace(found, inverse=(lambda: second) if one else None)
+
+
+def product(run: Run, call: Call) -> Any:
+    """A map whose weight is a constant, or a value too."""
+    if len(call.signals) == 1:
+        return linear(run, call)
+    if name_of(call.target) == "einsum" and len(call.signals) > 2:
+        return pairwise(run, *call.args[:2])
+    if len(call.signals) != 2:
+        raise NoRule(run.table.name, [f"{name_of(call.target)} of {len(call.signals)} values"])
+    return across(run, Product(lambda first, second: call.on([first, second])), *call.signals)
+
+
+def affine(run: Run, call: Call) -> Any:
+    """Batch norm in eval mode."""
+    return linear(run, call)
+
+
+def softmax(run: Run, call: Call) -> Any:
+    """Softmax over one axis, and its logarithm."""
+    rule = LogSoftmax if "log" in name_of(call.target) else Softmax
+    found = across(run, rule(call.args[1]), single(run, call))
+    dtype = call.argument(2, "dtype")
+    return run(aten.to.dtype, found, dtype) if isinstance(dtype, torch.dtype) and dtype != found.value.dtype else found
+
+
+def logsumexp(run: Run, call: Call) -> Any:
+    """Over one or several axes."""
+    dims = call.args[1]
+    dims = (dims,) if isinstance(dims, int) else tuple(dims)
+    return across(run, LogSumExp(dims, bool(call.argument(2, "keepdim", False))), single(run, call))
+
+
+def pair(run: Run, call: Call) -> Any:
+    """Maximum and minimum of two values, one of which may be a constant."""
+    if len(call.signals) == 1:
+        return across(run, Elementwise(lambda z: call.on([z]), True, local=False), call.signals[0])
+    return across(run, Pair(lambda first, second: call.on([first, second])), *call.signals)
+
+
+def step(run: Run, call: Call) -> Any:
+    """Comparisons and logic: functions with the values 0 and 1, which change in steps."""
+    signals, name = call.signals, name_of(call.target)
+    if name in ("logical_not", "bitwise_not"):
+        return replace(run(aten.rsub.Scalar, signals[0], 1), boolean=True)
+    if name in ("logical_and", "bitwise_and", "logical_or", "bitwise_or"):
+        return _joined(run, call, name.endswith("or"))
+    like = signals[0].value
+
+    def indicator(*ends: Tensor) -> Tensor:
+        return call.on(ends).to(like.dtype)
+
+    rule = Elementwise(indicator, local=False) if len(signals) == 1 else Pair(indicator)
+    return replace(across(run, rule, *signals), boolean=True)
+
+
+def _joined(run: Run, call: Call, either: bool) -> Any:
+    """c and d = c d; c or d = not (not c and not d)."""
+    like = call.signals[0].value.dtype
+    parts = [replace(arg, boolean=False) if isinstance(arg, Signal) else arg.to(like) for arg in call.args]
+    if not either:
+        return replace(run(aten.mul.Tensor, *parts), boolean=True)
+    neither = run(aten.mul.Tensor, *(run(aten.rsub.Scalar, part, 1) for part in parts))
+    return replace(run(aten.rsub.Scalar, neither, 1), boolean=True)
+
+
+def choose(run: Run, call: Call) -> Any:
+    """where and masked_fill."""
+    condition, first, second = call.args if name_of(call.target) == "where" else (call.args[1], call.args[2], call.args[0])
+    if not isinstance(condition, Signal):
+        return replace(linear(run, call), boolean=False)
+    branches = [branch for branch in (first, second) if isinstance(branch, Signal)]
+    constants = tuple(None if isinstance(branch, Signal) else branch for branch in (first, second))
+    return across(run, Choice(constants), condition, *branches)
+
+
+def single(run: Run, call: Call) -> Signal:
+    """The only signal of a call."""
+    if len(call.signals) != 1:
+        raise NoRule(run.table.name, [f"{name_of(call.target)} of {len(call.signals)} values"])
+    return call.signals[0]
+
+
+def _first(result: Any) -> Tensor:
+    found: Tensor = result[0] if isinstance(result, tuple) else result
+    return found
+
+
+RULES: Mapping[str, Rule] = {
+    "move": move,
+    "add": add,
+    "scale": add,
+    "map": product,
+    "multiply": multiply,
+    "divide": divide,
+    "affine": affine,
+    "elementwise": elementwise,
+    "pair": pair,
+    "softmax": softmax,
+    "log_softmax": softmax,
+    "logsumexp": logsumexp,
+    "largest": largest,
+    "step": step,
+    "choose": choose,
+}
+
+OPENINGS: Mapping[str, Rule] = {**OPENED, **RECURRENT}
+
+RESCALE = Table("deeplift_rescale", RULES, OPENINGS)

@@ -1,0 +1,46 @@
+"""What travels along the graph: a value that depends on the explained tensors, and what a rule knows about it besides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Signal:
+    """A value that the explained tensors reach. Constants travel as plain tensors.
+
+    Attributes:
+        value: the tensor, part of the autograd graph in an explaining pass.
+        boolean: whether it stands for a truth value, as 0 and 1.
+        base: the value at the other end, where both ends travel side by side.
+        inverse: makes the signal of which this is the reciprocal, where there is one.
+        more: what one table of rules keeps with it.
+    """
+
+    value: Tensor
+    boolean: bool = False
+    base: Tensor | None = None
+    inverse: Callable[[], Signal] | None = None
+    more: Any = None
+
+
+def plain(argument: Any) -> Any:
+    """An argument with its signals as tensors, truth values as such."""
+    if isinstance(argument, Signal):
+        return argument.value.bool() if argument.boolean else argument.value
+    if isinstance(argument, (tuple, list)):
+        return type(argument)(plain(item) for item in argument)
+    return argument
+
+
+def signals_in(arguments: Any) -> list[Signal]:
+    """All signals among arguments, those in lists included."""
+    if isinstance(arguments, Signal):
+        return [arguments]
+    if isinstance(arguments, (tuple, list)):
+        return [signal for item in arguments for signal in signals_in(item)]
+    return []

@@ -1,0 +1,264 @@
+"""The two-point rules of single ops.
+
+Where an op has a closed form for the mean of its derivative along the straight line between its ends, that is its rule: a secant slope
+for elementwise functions, the mean of the other factor for products, the logarithmic mean L(a, b) = (a - b) / log(a / b) for quotients and
+for softmax.
+
+Axes: * any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from vesalius.rules.chord import End, TwoPoint
+
+SMALL = {torch.float32: 1e-5, torch.float64: 1e-8}
+"""Relative difference of the ends below which a slope is the derivative half way."""
+SERIES = 1e-2
+"""Relative difference of two denominators below which their logarithmic mean is a power series."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Elementwise(TwoPoint):
+    """y = s(z) element by element: the slope of the secant.
+
+    Attributes:
+        function: s.
+        pieces: whether s is made of straight pieces of slope -1, 0 and 1, so that the quotient of differences is exact however small.
+        local: whether s is the same everywhere, so that it can be applied to some of the elements alone.
+        name: of the op.
+    """
+
+    function: Callable[[Tensor], Tensor]
+    pieces: bool = False
+    local: bool = True
+    name: str = ""
+
+    def value(self, *inputs: Tensor) -> Tensor:
+        return self.function(inputs[0])
+
+    def share(self, grad: Tensor, here: End, there: End) -> Sequence[Tensor | None]:
+        return (grad * self.slope(here.inputs[0], there.inputs[0], here.output, there.output),)
+
+    def slope(self, z1: Tensor, z0: Tensor, y1: Tensor | None = None, y0: Tensor | None = None) -> Tensor:
+        """(s(z1) - s(z0)) / (z1 - z0), the derivative where the ends meet."""
+        y1 = self.function(z1) if y1 is None else y1
+        y0 = self.function(z0) if y0 is None else y0
+        change = z1 - z0
+        apart = change != 0 if self.pieces else change.abs() > SMALL[change.dtype] * (1 + z1.abs())
+        slope = (y1 - y0) / change
+        if not bool(apart.all()):
+            close = ~apart | change.isnan()  # not a number: both ends infinite
+            middle = torch.lerp(z1, z0.expand_as(z1), 0.5).nan_to_num()
+            if self.local:
+                slope[close] = derivative(self.function, middle[close])
+            else:
+                slope = torch.where(close, derivative(self.function, middle), slope)
+        return slope
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Square(TwoPoint):
+    """y = z * z, whose slope needs no division."""
+
+    def value(self, *inputs: Tensor) -> Tensor:
+        return inputs[0] * inputs[0]
+
+    def share(self, grad: Tensor, here: End, there: End) -> Sequence[Tensor | None]:
+        return (grad * (here.inputs[0] + there.inputs[0]),)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Product(TwoPoint):
+    """A function linear in each of two inputs (mul, matmul, einsum): each gets the mean of both ends of the other."""
+
+    function: Callable[..., Tensor]
+
+    def value(self, *inputs: Tensor) -> Tensor:
+        return self.function(*inputs)
+
+    def share(self, grad: Tensor, here: End, there: End) -> Sequence[Tensor | None]:
+        means = [torch.lerp(end, other.expand_as(end), 0.5) for end, other in zip(here.inputs, there.inputs, strict=True)]
+        return transposed(self.function, means, grad)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Quotient(TwoPoint):
+    """y = a / c: the mean of the derivatives along the line where c keeps its sign, else a product with the secant of 1 / c.
+
+    Differs from ``two_point_rules.md``, which always takes the product: at a LayerNorm whose input is constant at the baseline that hands
+    out effects 1 / (2 sqrt(eps)) times too large, which cancel in the sum.
+    """
+
+    def value(self, *inputs: Tensor) -> Tensor:
+        return inputs[0] / inputs[1]
+
+    def share(self, grad: Tensor, here: End, there: End) -> Sequence[Tensor | None]:
+        (a1, c1), (a0, c0) = here.inputs, there.inputs
+        one_sign = c1 * c0 > 0
+        safe1, safe0 = torch.where(one_sign, c1, torch.ones_like(c1)), torch.where(one_sign, c0, torch.ones_like(c0))
+        first, second = log_means(safe1, safe0)
+        numerator = torch.where(one_sign, first, (1 / c1 + 1 / c0) / 2)
+        denominator = torch.where(one_sign, a0 / (safe1 * safe0) + (a1 - a0) * second, (a1 + a0) / (2 * c1 * c0))
+        return (grad * numerator).sum_to_size(a1.shape), -(grad * denominator).sum_to_size(c1.shape)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Softmax(TwoPoint):
+    """p = exp(l) with l = z - logsumexp(z): the secant slope of exp, and the logarithmic means of :class:`LogSumExp`.
+
+    A shift of all logits between the ends, which softmax does not see, leaves the multipliers as they are. Differs from
+    ``two_point_rules.md``, whose exp / sum in one common scale answers such a shift with multipliers that grow as its exponential.
+    """
+
+    dim: int
+
+    def value(self, *inputs: Tensor) -> Tensor:
+        p = torch.softmax(inputs[0], self.dim)
+        return torch.where(inputs[0].isneginf(), torch.zeros_like(p), p)  # a row of nothing but masked logits is 0, not NaN
+
+    def share(self, grad: Tensor, here: End, there: End) -> Sequence[Tensor | None]:
+        z1, z0 = here.inputs[0], there.inputs[0]
+        p1, p0, l1, l0 = here.output, there.output, logs(z1, self.dim), logs(z0, self.dim)
+        slope = log_mean(p1, p0, l1 - l0)  # type: ignore[arg-type]
+        given = grad * slope
+        return (given - weights(z1, z0, self.dim) * given.sum(self.dim, keepdim=True),)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class LogSoftmax(TwoPoint):
+    """l = z - logsumexp(z)."""
+
+    dim: int
+
+    def value(self, *inputs: Tensor) -> Tensor:
+        return torch.log_softmax(inputs[0], self.dim)
+
+    def share(self, grad: Tensor, here: End, there: End) -> Sequence[Tensor | None]:
+        return (grad - weights(here.inputs[0], there.inputs[0], self.dim) * grad.sum(self.dim, keepdim=True),)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class LogSumExp(TwoPoint):
+    """log sum exp(z): L(e1_i, e0_i) / L(S1, S0) for each z_i, with e = exp(z) and S = sum e in any common scale."""
+
+    dims: tuple[int, ...]
+    keepdim: bool
+
+    def value(self, *inputs: Tensor) -> Tensor:
+        return torch.logsumexp(inputs[0], self.dims, self.keepdim)
+
+    def share(self, grad: Tensor, here: End, there: End) -> Sequence[Tensor | None]:
+        z1, z0 = here.inputs[0], there.inputs[0]
+        if not self.keepdim:
+            for dim in sorted(dim % z1.ndim for dim in self.dims):
+                grad = grad.unsqueeze(dim)
+        return (grad * weights(z1, z0, self.dims),)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Pair(TwoPoint):
+    """A function of two inputs, element by element: the Shapley value of each, over its change.
+
+    For maximum, minimum and comparisons of two signals.
+    """
+
+    function: Callable[[Tensor, Tensor], Tensor]
+
+    def value(self, *inputs: Tensor) -> Tensor:
+        return self.function(*inputs)
+
+    def share(self, grad: Tensor, here: End, there: End) -> Sequence[Tensor | None]:
+        (a1, b1), (a0, b0) = here.inputs, there.inputs
+        both, none, first, second = here.output, there.output, self.function(a1, b0), self.function(a0, b1)
+        assert both is not None and none is not None
+        of_a, of_b = (both - second + first - none) / 2, (both - first + second - none) / 2
+        limit_a, limit_b = transposed(self.function, [torch.lerp(a1, a0.expand_as(a1), 0.5), torch.lerp(b1, b0.expand_as(b1), 0.5)], grad)
+        return over(grad * of_a, a1, a0, limit_a), over(grad * of_b, b1, b0, limit_b)
+
+
+def over(effect: Tensor, end: Tensor, other: Tensor, limit: Tensor | None) -> Tensor:
+    """An effect over the change that made it, summed to the input's shape; its limit where nothing changed."""
+    change = end - other
+    summed = effect.sum_to_size(end.shape)
+    limit = torch.zeros_like(end) if limit is None else limit
+    return torch.where(change == 0, limit, summed / torch.where(change == 0, torch.ones_like(change), change))
+
+
+def log_mean(a: Tensor, b: Tensor, difference: Tensor) -> Tensor:
+    """L(a, b) of positive numbers, given log(a / b); 0 where both are 0."""
+    close = ~(difference.abs() > 4 * SMALL[a.dtype])
+    return torch.where(close, (a + b) / 2, (a - b) / torch.where(close, torch.ones_like(difference), difference))
+
+
+def logs(z: Tensor, dim: int | Sequence[int]) -> Tensor:
+    """z - logsumexp(z), with the lowest finite number for minus infinity, so that differences are finite."""
+    return (z - torch.logsumexp(z, dim, keepdim=True)).nan_to_num(nan=0.0, neginf=torch.finfo(z.dtype).min / 4)
+
+
+def weights(z1: Tensor, z0: Tensor, dim: int | Sequence[int]) -> Tensor:
+    """What each logit's change counts in the change of the log-sum-exp; they add up to at most 1."""
+    shift = torch.maximum(z1.amax(dim, keepdim=True), z0.amax(dim, keepdim=True)).nan_to_num(neginf=0.0)
+    floor = torch.finfo(z1.dtype).min / 4
+    l1, l0 = (z1 - shift).clamp_min(floor), (z0 - shift).clamp_min(floor)
+    e1, e0 = l1.exp(), l0.exp()
+    part = log_mean(e1, e0, l1 - l0)
+    s1, s0 = e1.sum(dim, keepdim=True), e0.sum(dim, keepdim=True)
+    change = torch.logsumexp(l1, dim, keepdim=True) - torch.logsumexp(l0, dim, keepdim=True)
+    whole = log_mean(s1, s0, change)
+    return part / torch.where(whole == 0, torch.ones_like(whole), whole)
+
+
+def log_means(c1: Tensor, c0: Tensor) -> tuple[Tensor, Tensor]:
+    """Means of 1 / c and of t / c**2 along the line from c0 (t = 0) to c1 (t = 1), both of one sign."""
+    change = c1 - c0
+    ratio = change / c0
+    close = ratio.abs() < SERIES
+    safe = torch.where(close, torch.ones_like(change), change)
+    log = torch.where(ratio.abs() < 0.5, torch.log1p(ratio), torch.log(c1 / c0))
+    first = torch.where(close, _series(ratio, lambda k: 1 / (k + 1)) / c0, log / safe)
+    second = torch.where(close, _series(ratio, lambda k: (k + 1) / (k + 2)) / c0**2, (log - change / c1) / safe**2)
+    return first, second
+
+
+def _series(ratio: Tensor, coefficient: Callable[[int], float], terms: int = 9) -> Tensor:
+    """sum over k of coefficient(k) * (-ratio)**k."""
+    total = torch.full_like(ratio, coefficient(terms - 1))
+    for k in reversed(range(terms - 1)):
+        total = coefficient(k) - ratio * total
+    return total
+
+
+def derivative(function: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
+    """s'(z) element by element."""
+    with torch.enable_grad():
+        leaf = z.detach().requires_grad_()
+        result = function(leaf)
+        if not result.requires_grad:
+            return torch.zeros_like(z)
+        found = torch.autograd.grad(result.sum(), leaf, allow_unused=True)[0]
+    return torch.zeros_like(z) if found is None else found
+
+
+def transposed(function: Callable[..., Any], inputs: Sequence[Tensor], grad: Tensor) -> list[Tensor | None]:
+    """Vector-Jacobian products of a function at some inputs."""
+    with torch.enable_grad():
+        leaves = [tensor.detach().requires_grad_() for tensor in inputs]
+        output = function(*leaves)
+        if not output.requires_grad:
+            return [None] * len(leaves)
+        return list(torch.autograd.grad(output, leaves, grad, allow_unused=True))

@@ -1,0 +1,220 @@
+"""Rules that look at a unit and its players: what reaches a non-linear function through sums, maps, scales and moves.
+
+Both ends travel side by side. A *source* is the explained tensor or the result of a non-linear op; its elements are players. Between a
+source and the next non-linear function a signal carries *parts*, statistics of the players' contributions (their positive and their
+negative sum, or the sum of their squares), which an ``Algebra`` defines. Parts are made only where some function asks for them, so
+whatever lies above the last one costs nothing extra.
+
+Axes: * any.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vesalius.rules import rescale
+from vesalius.rules.kinds import KIND, name_of
+from vesalius.rules.maps import Map, read_map
+from vesalius.rules.run import Call, Rule, Run, linear
+from vesalius.rules.signal import Signal
+from vesalius.rules.slopes import Elementwise
+
+AVERAGING = frozenset(op for op, kind in KIND.items() if kind == "move" and ("avg_pool" in op or op == "mean"))
+MIXING = AVERAGING | {"sum", "cumsum"} | {op for op in KIND if op.startswith("upsample")}
+"""Moves that add elements up, so that one element has several players afterwards."""
+TAME = frozenset(
+    "relu gelu silu sigmoid tanh softplus elu selu celu leaky_relu prelu hardtanh hardswish hardsigmoid relu6 mish erf sin cos logsigmoid"
+    " abs clamp clamp_min clamp_max hardshrink softshrink tanhshrink threshold softsign atan square".split()
+)
+"""Functions that may be evaluated at points which no value takes; exp grows out of bounds there, log and sqrt are not defined."""
+
+
+class Parts:
+    """Statistics of the contributions to a signal, made when first asked for.
+
+    Attributes:
+        single: whether every element has one player at most.
+        players: makes the contributions themselves [* players], where there are few.
+    """
+
+    def __init__(
+        self, make: Callable[[], tuple[Tensor, ...]], *, single: bool = False, players: Callable[[], Tensor] | None = None
+    ) -> None:
+        self._make = make
+        self._made: tuple[Tensor, ...] | None = None
+        self.single = single
+        self.players = players
+
+    def __call__(self) -> tuple[Tensor, ...]:
+        if self._made is None:
+            self._made = self._make()
+        return self._made
+
+
+class Algebra(ABC):
+    """How parts pass what lies between a source and a non-linear function."""
+
+    @abstractmethod
+    def source(self, value: Tensor, base: Tensor) -> tuple[Tensor, ...]:
+        """Parts of a source's elements, each its own player."""
+
+    @abstractmethod
+    def mapped(self, found: Map, given: Signal, change: Tensor) -> Parts:
+        """Parts behind a linear map.
+
+        Args:
+            found: the map.
+            given: what it is applied to; its total change is what counts (RESET), whatever it is made of.
+            change: of the map's result.
+        """
+
+    @abstractmethod
+    def scaled(self, parts: tuple[Tensor, ...], factor: Any) -> tuple[Tensor, ...]:
+        """Parts of a product with a constant."""
+
+    @abstractmethod
+    def averaged(self, parts: tuple[Tensor, ...], share: float) -> tuple[Tensor, ...]:
+        """Parts behind an average over 1 / share elements, from their averages."""
+
+    @abstractmethod
+    def function(self, rule: Elementwise, signal: Signal) -> Signal:
+        """A function of one value whose players are known by their parts."""
+
+
+def parts_of(run: Run, signal: Signal) -> Parts:
+    """The parts a signal carries; those of a source where it carries none."""
+    if isinstance(signal.more, Parts):
+        return signal.more
+    assert signal.base is not None
+    value, base = signal.value, signal.base
+    parts = Parts(lambda: run.state.source(value, base), single=True)
+    object.__setattr__(signal, "more", parts)  # so that all that read this source share them
+    return parts
+
+
+def move(run: Run, call: Call) -> Any:
+    """Moves, with the same move of the parts."""
+    found, name = rescale.move(run, call), name_of(call.target)
+    given = [parts_of(run, signal) for signal in call.signals]
+    single = name not in MIXING and all(parts.single for parts in given)
+    memo: list[list[Any]] = []
+
+    def results() -> list[Any]:
+        if not memo:
+            columns = zip(*(parts() for parts in given), strict=True)
+            memo.append([_homogeneous(call, column) for column in columns])
+        return memo[0]
+
+    if isinstance(found, (tuple, list)):
+        return type(found)(
+            replace(part, more=Parts(lambda place=place: tuple(result[place] for result in results()), single=single))
+            if isinstance(part, Signal)
+            else part
+            for place, part in enumerate(found)
+        )
+    share = found.value.numel() / call.signals[0].value.numel() if name in AVERAGING else 1.0
+    return replace(found, more=Parts(lambda: run.state.averaged(tuple(results()), share), single=single))
+
+
+def _homogeneous(call: Call, column: tuple[Tensor, ...]) -> Any:
+    """A move of parts, its constants left out."""
+    moved = call.on(column)
+    constants = name_of(call.target) in ("pad", "constant_pad_nd") or any(
+        isinstance(item, Tensor) and item.is_floating_point()
+        for arg in call.args
+        for item in (arg if isinstance(arg, (tuple, list)) else [arg])
+    )
+    if not constants:
+        return moved
+    with torch.no_grad():
+        fixed = call.on([torch.zeros_like(part) for part in column])
+    return moved - fixed
+
+
+def add(run: Run, call: Call) -> Any:
+    """Sums and differences: the parts are added up, those of a subtracted value with its sign."""
+    found, name = rescale.add(run, call), name_of(call.target)
+    alpha = call.kwargs.get("alpha", 1)
+    factors = {"add": (1, alpha), "sub": (1, -alpha), "rsub": (-alpha, 1), "neg": (-1,)}[name]
+    terms = [(parts_of(run, arg), factor) for arg, factor in zip(call.args, factors, strict=False) if isinstance(arg, Signal)]
+    shape = found.value.shape
+
+    def make() -> tuple[Tensor, ...]:
+        each = [parts() if factor == 1 else run.state.scaled(parts(), factor) for parts, factor in terms]
+        return tuple(sum(column[1:], column[0]).expand(shape) for column in zip(*each, strict=True))
+
+    alone = terms[0][0]
+    players = alone.players if len(terms) == 1 and factors[0] == 1 else None
+    return replace(found, more=Parts(make, single=len(terms) == 1 and alone.single, players=players))
+
+
+def scale(run: Run, call: Call) -> Any:
+    """Products with and quotients by a constant; of two values, a source."""
+    rule = rescale.multiply if name_of(call.target) == "mul" else rescale.divide
+    found = rule(run, call)
+    if len(call.signals) > 1 or (isinstance(call.args[1], Signal) and name_of(call.target) == "div"):
+        return found
+    parts = parts_of(run, call.signals[0])
+    constant = next(arg for arg in call.args if not isinstance(arg, Signal))
+    factor = constant if name_of(call.target) == "mul" else 1 / constant
+    return replace(found, more=Parts(lambda: run.state.scaled(parts(), factor), single=parts.single))
+
+
+def affine(run: Run, call: Call) -> Any:
+    """Batch norm: a scale per channel."""
+    found = linear(run, call)
+    first = found[0] if isinstance(found, tuple) else found
+    parts, factor = parts_of(run, call.signals[0]), channel_scale(call)[0]
+    first = replace(first, more=Parts(lambda: run.state.scaled(parts(), factor), single=parts.single))
+    return (first, *found[1:]) if isinstance(found, tuple) else first
+
+
+def channel_scale(call: Call) -> tuple[Tensor, Tensor]:
+    """Scale and shift of a batch norm in eval mode, shaped to multiply its input."""
+    weight, bias, mean, variance = call.args[1:5]
+    eps = call.args[6] if name_of(call.target).startswith("_") else call.args[7]
+    factor = torch.rsqrt(variance + eps)
+    factor = factor if weight is None else factor * weight
+    shift = -mean * factor if bias is None else bias - mean * factor
+    place = (1, -1, *[1] * (call.signals[0].value.ndim - 2))
+    return factor.reshape(place), shift.reshape(place)
+
+
+def mapped(run: Run, call: Call) -> Any:
+    """A map with a constant weight; with a weight that is a signal, a source."""
+    found = rescale.product(run, call)
+    if len(call.signals) > 1:
+        return found
+    what, given = read_map(call)
+    return replace(found, more=run.state.mapped(what, given, (found.value - found.base).detach()))
+
+
+def elementwise(run: Run, call: Call) -> Any:
+    """A function of several players where it is tame; of one, or where it is not, the secant slope."""
+    name, signals = name_of(call.target), call.signals
+    power = call.argument(1, "exponent") if name == "pow" else None
+    tame = name in TAME or (isinstance(power, (int, float)) and power > 0 and power == int(power))
+    if not tame or len(signals) != 1 or parts_of(run, signals[0]).single:
+        return rescale.elementwise(run, call)
+    local = not any(isinstance(arg, Tensor) and arg.numel() > 1 for arg in call.args)
+    rule = Elementwise(lambda z: call.on([z]), name in rescale.PIECES, local, name)
+    return run.state.function(rule, signals[0])
+
+
+RULES: Mapping[str, Rule] = {
+    **rescale.RULES,
+    "move": move,
+    "add": add,
+    "scale": add,
+    "multiply": scale,
+    "divide": scale,
+    "affine": affine,
+    "map": mapped,
+    "elementwise": elementwise,
+}

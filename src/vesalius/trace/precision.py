@@ -1,0 +1,37 @@
+"""The same network in another precision."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch.fx import Graph, Node
+
+from vesalius.trace.anatomy import Anatomy, Value
+
+
+def cast(anatomy: Anatomy, dtype: torch.dtype) -> Anatomy:
+    """A graph whose floating tensors, and whose casts to floating types, are of one type."""
+    tensors = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in anatomy.tensors.items()}
+    graph = Graph()
+    copies: dict[Node, Node] = {}
+    for node in anatomy.graph.nodes:
+        if node.op == "output":
+            continue
+        copy = copies[node] = graph.node_copy(node, copies.__getitem__)
+        copy.args, copy.kwargs = _cast(copy.args, dtype), _cast(copy.kwargs, dtype)
+        value: Value | None = node.meta.get("value")
+        if value is not None and value.is_floating:
+            copy.meta = {**node.meta, "value": replace(value, dtype=str(dtype).removeprefix("torch."))}
+    graph.output(copies[anatomy.nodes[anatomy.output]])
+    nodes = {name: copies[node] for name, node in anatomy.nodes.items()}
+    return Anatomy(graph, tensors, nodes, anatomy.inputs, anatomy.output)
+
+
+def _cast(argument: Any, dtype: torch.dtype) -> Any:
+    if isinstance(argument, (tuple, list)):
+        return tuple(_cast(item, dtype) for item in argument)
+    if isinstance(argument, dict):
+        return {key: _cast(item, dtype) for key, item in argument.items()}
+    return dtype if isinstance(argument, torch.dtype) and argument.is_floating_point else argument
