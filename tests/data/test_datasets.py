@@ -58,7 +58,7 @@ def test_an_unknown_set_is_named_with_near_ones():
         load("minst")
 
 
-@pytest.mark.parametrize("name", ["banknote", "german", "cifar10_subset"])
+@pytest.mark.parametrize("name", ["banknote", "german", "cifar10_subset", "reviews"])
 def test_a_missing_set_says_where_it_was_looked_for(name, nowhere):
     with pytest.raises(MissingData, match=rf"looked for {nowhere}.*VESALIUS_DATA is not set.*could not be fetched \(no connection\)"):
         load(name, cache=nowhere)
@@ -128,6 +128,7 @@ def test_categories_become_columns_known_from_the_training_part():
     [
         ("banknote", 1030, 342, (4,), [762, 610]),
         ("german", 750, 250, (61,), [700, 300]),
+        ("reviews", 1800, 200, (400,), [1000, 1000]),
         ("adult", 32561, 16281, (108,), [37155, 11687]),
         ("cifar10_subset", 4000, 1000, (3, 32, 32), None),
         ("mnist", 60000, 10000, (1, 28, 28), None),
@@ -152,4 +153,4 @@ def test_one_hot_columns_of_adult_add_up_per_column(data_dir):
 
 
 def test_every_set_is_tested_here():
-    assert set(DATASETS) == {*BUNDLED, "banknote", "german", "adult", "cifar10_subset", "mnist", "fashion_mnist"}
+    assert set(DATASETS) == {*BUNDLED, "banknote", "german", "adult", "cifar10_subset", "mnist", "fashion_mnist", "reviews"}

@@ -1,4 +1,6 @@
-"""The two demo networks: good enough, the same every time, and kept."""
+"""The networks trained here: good enough, the same every time, and kept."""
+
+from dataclasses import replace
 
 import pytest
 import torch
@@ -48,3 +50,17 @@ def test_iris_is_standardised_inside_so_that_inputs_stay_in_centimetres(cache):
 def test_an_unknown_network_is_refused():
     with pytest.raises(UnknownName, match="digits_cnn"):
         models.trained("digit_cnn")
+
+
+@pytest.mark.parametrize(("name", "least"), [("adult_mlp", 0.845), ("reviews_cnn", 0.8)])
+def test_networks_for_rows_and_reviews_are_good(name, least, tmp_path, data_dir):
+    found = models.trained(name, cache=tmp_path)
+    assert found.accuracy >= least
+
+
+def test_rare_categories_of_adult_are_not_blown_up(data_dir):
+    factory, recipe = models.NETWORKS["adult_mlp"]
+    data = models.load("adult")
+    quick = models.fit(factory, replace(recipe, epochs=1, batch=4096), data)
+    assert float(quick.std.min()) == pytest.approx(models.LEAST_SPREAD)
+    torch.testing.assert_close(quick.std[0], data.train_x[:, 0].std())

@@ -12,12 +12,14 @@ import sys
 import traceback
 from collections.abc import Sequence
 from contextlib import redirect_stderr
+from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from vesalius.cli.demo import Demo, demo
 from vesalius.cli.explain import Explain, explain
+from vesalius.cli.gallery import Gallery, gallery
 from vesalius.cli.progress import say
 from vesalius.core.errors import VesaliusError
 from vesalius.core.version import VERSION
@@ -26,6 +28,7 @@ ABOUT = """Vesalius shows what the decisions of a PyTorch model rest on, in numb
 
 examples:
   vesalius demo
+  vesalius gallery --out gallery
   vesalius explain net.py:model flowers.csv --label species --out report
   vesalius explain net.py:model digits.npz --weights net.safetensors --rows 0:16 --baseline mean --out report
   vesalius explain torchvision.models:resnet18 photos/ --weights resnet18.pt --size 224 --methods integrated_gradients --out report
@@ -35,6 +38,7 @@ examples:
 Command = (
     Annotated[Explain, tyro.conf.subcommand("explain", prefix_name=False)]
     | Annotated[Demo, tyro.conf.subcommand("demo", prefix_name=False)]
+    | Annotated[Gallery, tyro.conf.subcommand("gallery", prefix_name=False)]
 )
 PLAIN = (tyro.conf.DisallowNone, tyro.conf.PositionalMetavarFromFieldName)
 FRAME = "\N{BOX DRAWINGS LIGHT VERTICAL}\N{BOX DRAWINGS LIGHT HORIZONTAL} "
@@ -61,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = _parse(words or ["--help"])
         if options is None:
             return 0
-        page = explain(options, shlex.join(["vesalius", *words])) if isinstance(options, Explain) else demo(options)
+        page = _run(options, words)
     except (VesaliusError, OSError) as error:
         return _failed(2, " ".join(str(error).split()))
     except KeyboardInterrupt:
@@ -73,7 +77,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parse(words: Sequence[str]) -> Explain | Demo | None:
+def _run(options: Explain | Demo | Gallery, words: Sequence[str]) -> Path:
+    if isinstance(options, Explain):
+        return explain(options, shlex.join(["vesalius", *words]))
+    return demo(options) if isinstance(options, Demo) else gallery(options)
+
+
+def _parse(words: Sequence[str]) -> Explain | Demo | Gallery | None:
     """Options from words; ``None`` when only help was asked for.
 
     Raises:
@@ -82,13 +92,13 @@ def _parse(words: Sequence[str]) -> Explain | Demo | None:
     complaint = io.StringIO()
     try:
         with redirect_stderr(complaint):
-            options: Explain | Demo = tyro.cli(Command, args=list(words), prog="vesalius", description=ABOUT, config=PLAIN)
+            options: Explain | Demo | Gallery = tyro.cli(Command, args=list(words), prog="vesalius", description=ABOUT, config=PLAIN)
             return options
     except SystemExit as stop:
         if not stop.code:
             return None
         inside = " ".join(line.strip(FRAME) for line in complaint.getvalue().splitlines() if line[:1] in FRAME)
-        about = f"vesalius {words[0]} --help" if words[0] in ("explain", "demo") else "vesalius --help"
+        about = f"vesalius {words[0]} --help" if words[0] in ("explain", "demo", "gallery") else "vesalius --help"
         raise BadWords(f"{ENOUGH.split(inside or complaint.getvalue())[0].strip()}; see {about}") from None
 
 

@@ -125,8 +125,10 @@ def joined(parts: Sequence[Allocation]) -> Allocation:
         tensors = [getattr(part, name) for part in parts]
         return None if any(tensor is None for tensor in tensors) else torch.cat([tensor.detach().cpu() for tensor in tensors])
 
-    names = ("values", "base", "total", "evaluations", "stderr", "converged")
-    return replace(parts[0], **{name: together(name) for name in names})
+    names = ("values", "base", "total", "evaluations", "stderr", "converged", "map_error")
+    accounts = dict.fromkeys(where for part in parts for where in part.absorbed)
+    absorbed = {where: torch.cat([part.absorbed.get(where, torch.zeros_like(part.total)).cpu() for part in parts]) for where in accounts}
+    return replace(parts[0], absorbed=absorbed, **{name: together(name) for name in names})
 
 
 def _labelled(allocation: Allocation, features: Sequence[str]) -> Allocation:

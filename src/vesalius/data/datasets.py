@@ -1,7 +1,7 @@
-"""Real data sets with a fixed split: four that come with scikit-learn, and six that are found or fetched.
+"""Real data sets with a fixed split: four that come with scikit-learn, and seven that are found or fetched.
 
-Everything is float32 and in the unit it was published in, except pictures, which are scaled to 0..1. A model that wants standardised
-columns standardises them itself, so that an explanation stays in the unit of the data.
+Everything is float32 and in the unit it was published in, except pictures, which are scaled to 0..1, and words, which are numbered. A
+model that wants standardised columns standardises them itself, so that an explanation stays in the unit of the data.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from torch import Tensor
 
 from vesalius.core.errors import UnknownName
 from vesalius.data.files import MissingData, Source, find
+from vesalius.data.text import LENGTH, Review, numbered, reviews, vocabulary
 
 Bytes = UInt8[np.ndarray, "..."]
 Pixels = tuple[Bytes, Bytes]
@@ -35,23 +36,25 @@ class Dataset:
 
     Attributes:
         name: as in ``DATASETS``.
-        train_x, test_x: [rows *event] float32; pictures [rows channels height width] in 0..1.
+        train_x, test_x: [rows *event] float32; pictures [rows channels height width] in 0..1; texts [rows length] int64.
         train_y, test_y: [rows] int64, positions in ``class_names``.
         feature_names: one per element of a sample, in order; for pictures empty.
         class_names: one per class.
         picture: whether a sample is a picture.
         columns: for tables with categories, the column each feature was made from; else empty.
+        words: for texts, the word of each number; else empty.
     """
 
     name: str
-    train_x: Float[Tensor, "train *event"]
+    train_x: Float[Tensor, "train *event"] | Int[Tensor, "train length"]
     train_y: Int[Tensor, " train"]
-    test_x: Float[Tensor, "test *event"]
+    test_x: Float[Tensor, "test *event"] | Int[Tensor, "test length"]
     test_y: Int[Tensor, " test"]
     feature_names: tuple[str, ...]
     class_names: tuple[str, ...]
     picture: bool = False
     columns: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         event = " x ".join(str(side) for side in self.train_x.shape[1:])
@@ -233,6 +236,25 @@ def _owners(features: Sequence[str]) -> tuple[str, ...]:
     return tuple(feature.split("=")[0] for feature in features)
 
 
+# ---- texts --------------------------------------------------------------------------------------------------------------------------
+
+
+def _reviews(cache: Path | None) -> Dataset:
+    """Movie reviews, the last words of each; the tenth of the published folds is for testing."""
+    found = reviews(cache=cache)
+    train, test = ([one for one in found if one.test == part] for part in (False, True))
+    words = vocabulary(train)
+    parts = {}
+    for part, texts in (("train", train), ("test", test)):
+        parts[f"{part}_x"] = numbered([_flat(text) for text in texts], words, LENGTH)
+        parts[f"{part}_y"] = torch.tensor([text.label for text in texts])
+    return Dataset(name="reviews", **parts, feature_names=(), class_names=("negative", "positive"), words=words)
+
+
+def _flat(text: Review) -> list[str]:
+    return [word for sentence in text.sentences for word in sentence]
+
+
 # ---- where they are -----------------------------------------------------------------------------------------------------------------
 
 DIGITS = tuple(str(digit) for digit in range(10))
@@ -320,5 +342,6 @@ DATASETS: Mapping[str, Callable[[Path | None], Dataset]] = {
     "banknote": _banknote,
     "adult": _adult,
     "german": _german,
+    "reviews": _reviews,
 }
 """Loaders by name; each takes the folder downloads are kept in."""

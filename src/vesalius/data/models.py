@@ -1,4 +1,4 @@
-"""Two small networks to look into, trained in seconds and kept in a cache."""
+"""Small networks to look into, trained in seconds and kept in a cache."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import final
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from vesalius.core import store
@@ -18,50 +16,11 @@ from vesalius.core.errors import ForeignFile, UnknownName
 from vesalius.core.version import VERSION
 from vesalius.data.datasets import Dataset, load
 from vesalius.data.files import user_cache
+from vesalius.data.networks import small
+from vesalius.data.networks.small import adult_mlp, digits_cnn, iris_mlp, reviews_cnn
 
-
-@final
-class DigitsCNN(nn.Module):
-    """Two convolutions and two linear layers for digits of 8 x 8 pixels."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(1, 16, 3, padding=1)
-        self.conv2 = nn.Conv2d(16, 16, 3, stride=2, padding=1)
-        self.fc1 = nn.Linear(16 * 4 * 4, 48)
-        self.fc2 = nn.Linear(48, 10)
-        self.dropout = nn.Dropout(0.3)
-
-    def forward(self, x: Float[Tensor, "batch 1 8 8"]) -> Float[Tensor, "batch 10"]:
-        x = torch.relu(self.conv1(x))
-        x = torch.relu(self.conv2(x))
-        x = torch.relu(self.fc1(self.dropout(x.flatten(1))))
-        return self.fc2(self.dropout(x))
-
-
-@final
-class IrisMLP(nn.Module):
-    """One hidden layer for the four lengths of iris, in centimetres; it standardises them itself."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(4))
-        self.register_buffer("std", torch.ones(4))
-        self.hidden = nn.Linear(4, 16)
-        self.out = nn.Linear(16, 3)
-
-    def forward(self, x: Float[Tensor, "batch 4"]) -> Float[Tensor, "batch 3"]:
-        return self.out(torch.relu(self.hidden((x - self.mean) / self.std)))
-
-
-def digits_cnn() -> nn.Module:
-    """A new, untrained network for the digits of scikit-learn."""
-    return DigitsCNN()
-
-
-def iris_mlp() -> nn.Module:
-    """A new, untrained network for iris."""
-    return IrisMLP()
+LEAST_SPREAD = 0.1
+"""Columns that vary less are not stretched further."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +64,8 @@ class Trained:
 NETWORKS: Mapping[str, tuple[Callable[[], nn.Module], Recipe]] = {
     "digits_cnn": (digits_cnn, Recipe(data="digits", epochs=30)),
     "iris_mlp": (iris_mlp, Recipe(data="iris", epochs=100, batch=32, rate=2e-2, seed=2)),
+    "adult_mlp": (adult_mlp, Recipe(data="adult", epochs=4, batch=256, rate=3e-3)),
+    "reviews_cnn": (reviews_cnn, Recipe(data="reviews", epochs=8, batch=32, rate=4e-3)),
 }
 """Factory and recipe of each network, by name."""
 
@@ -157,10 +118,13 @@ def accuracy(model: nn.Module, data: Dataset) -> float:
         return float((model(data.test_x).argmax(1) == data.test_y).float().mean())
 
 
-def _standardise(model: nn.Module, x: Float[Tensor, "train *event"]) -> None:
-    if isinstance(model, IrisMLP):
-        model.mean.copy_(x.mean(0))
-        model.std.copy_(x.std(0))
+def _standardise(model: nn.Module, x: Tensor) -> None:
+    """Give a network that standardises its input the mean and spread of the training part."""
+    buffers = dict(model.named_buffers())
+    if {"mean", "std"} <= buffers.keys():
+        buffers["mean"].copy_(x.mean(0))
+        # a category of three people in ten thousand would otherwise be blown up a hundred times
+        buffers["std"].copy_(x.std(0).clamp(min=LEAST_SPREAD))
 
 
 def _read(path: Path, factory: Callable[[], nn.Module]) -> nn.Module | None:
@@ -176,8 +140,9 @@ def _read(path: Path, factory: Callable[[], nn.Module]) -> nn.Module | None:
 
 
 def _key(recipe: Recipe) -> str:
-    """Digest of the recipe, the version and this file: what a kept network depends on."""
-    parts = f"{VERSION} {recipe}".encode() + Path(__file__).read_bytes()
+    """Digest of the recipe, the version, this file and that of the architectures: what a kept network depends on."""
+    files = b"".join(Path(file).read_bytes() for file in (__file__, small.__file__))
+    parts = f"{VERSION} {recipe}".encode() + files
     return hashlib.sha256(parts).hexdigest()[:12]
 
 

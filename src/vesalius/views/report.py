@@ -17,6 +17,7 @@ from vesalius.views import style
 from vesalius.views.decisions import Decisions, decisions_section
 from vesalius.views.describe import is_map, unit_of
 from vesalius.views.fragments import Section, anchor_of, facts_of, fill, gallery, panel, players_of, table, waterfall
+from vesalius.views.gallery import Exhibit, exhibit_section
 
 MOST_SAMPLES = 12
 """Samples of a batch of maps that a page shows."""
@@ -143,6 +144,7 @@ def allocation_section(allocation: Allocation) -> Section:
 SECTIONS: dict[type, Callable[[Any], Section]] = {
     Allocation: allocation_section,
     Decisions: decisions_section,
+    Exhibit: exhibit_section,
 }
 """How each type is shown; whoever adds a type adds a line."""
 

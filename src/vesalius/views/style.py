@@ -60,15 +60,17 @@ METHOD_NAMES: Mapping[str, str] = {
     "deep_shap": "Deep SHAP",
     "deep_taylor": "Deep Taylor",
     "deeplift_rescale": "DeepLIFT Rescale",
-    "deeplift_reveal_cancel": "DeepLIFT RevealCancel",
+    "deeplift_revealcancel": "DeepLIFT RevealCancel",
     "expected_gradients": "Expected gradients",
     "grad_cam": "Grad-CAM",
     "gradient_x_input": "Gradient \N{MULTIPLICATION SIGN} input",
+    "gradient_x_input_at_baseline": "Gradient \N{MULTIPLICATION SIGN} input at the baseline",
     "integrated_gradients": "Integrated gradients",
     "kernel_shap": "Kernel SHAP",
     "lrp_alpha_beta": "LRP \N{GREEK SMALL LETTER ALPHA}\N{GREEK SMALL LETTER BETA}",
     "lrp_epsilon": "LRP \N{GREEK SMALL LETTER EPSILON}",
     "occlusion": "Occlusion",
+    "occlusion_patch": "Occlusion (patch)",
     "saliency": "Saliency",
     "shapley_value": "Shapley value",
     "smooth_grad": "SmoothGrad",
@@ -80,6 +82,9 @@ TOLERANCE = 1e-2
 
 WARNING = 1e-1
 """Above this share a method is said not to add up."""
+
+ABSORBERS: Mapping[str, str] = {"bias": "biases", "stabiliser": "stabilisers", "one_sided": "one-sided neurons"}
+"""What takes relevance that reaches no player, in words; others by their own name."""
 
 ROUNDING = 1e-6
 """Share of the largest number in the sum below which a gap is float32 rounding, however small total - base is."""
@@ -105,7 +110,8 @@ def verdict(allocation: Allocation) -> Verdict:
         allocation: of a single sample.
 
     Returns:
-        ``ok`` up to 1 % of total - base or float32 rounding, ``warn`` up to 10 % or if the method says it did not converge, else ``bad``.
+        ``ok`` up to 1 % of total - base or float32 rounding; ``warn`` up to 10 %, if the method says it did not converge, or if it keeps an
+        account of all that its values lack; else ``bad``.
     """
     gap, relative = abs(float(allocation.gap)), float(allocation.relative_gap)
     if not math.isfinite(gap):
@@ -115,9 +121,23 @@ def verdict(allocation: Allocation) -> Verdict:
     largest = max(abs(float(allocation.base)), abs(float(allocation.total)), float(allocation.flat.abs().max()))
     if relative <= TOLERANCE or gap <= ROUNDING * largest:
         return Verdict("ok", f"gap {number(gap)}")
+    if accounted(allocation):
+        return Verdict("warn", _absorbed({where: float(part) for where, part in allocation.absorbed.items()}))
     if relative <= WARNING:
         return Verdict("warn", f"gap {number(gap)} ({percent(relative)})")
     return Verdict("bad", f"does not add up: {number(gap)}")
+
+
+def accounted(allocation: Allocation) -> bool:
+    """Whether the values of one sample, and what a method says was absorbed on the way, add up to the output itself."""
+    return bool(allocation.absorbed) and abs(float(allocation.unaccounted)) <= TOLERANCE * abs(float(allocation.total))
+
+
+def _absorbed(parts: Mapping[str, float]) -> str:
+    """``+0.41 absorbed by biases``; who took less than a hundredth of it is not named."""
+    whole = sum(abs(part) for part in parts.values())
+    names = [ABSORBERS.get(where, where.replace("_", " ")) for where, part in parts.items() if abs(part) >= TOLERANCE * whole]
+    return f"{signed(sum(parts.values()))} absorbed by {' and '.join(names)}"
 
 
 def method_name(name: str) -> str:
