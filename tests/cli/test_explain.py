@@ -237,7 +237,21 @@ def test_probabilities_are_seen_as_such(explain):
 
 
 def test_a_model_that_cannot_be_exported_is_explained_all_the_same(explain):
-    assert explain("models.py:branch", "x.npz", "--methods", *sorted(METHODS), "--budget", "64").code == 0
+    without_graph = sorted(name for name, method in METHODS.items() if "graph" not in method.claims)
+    assert explain("models.py:branch", "x.npz", "--methods", *without_graph, "--budget", "64").code == 0
+    refused = explain("models.py:branch", "x.npz", "--methods", "occlusion", "lrp_epsilon")
+    assert refused.code == 2 and "lrp_epsilon needs the graph" in refused.err
+
+
+def test_rows_of_the_data_are_a_background(explain):
+    assert (
+        explain("models.py:net", "x.npz", "--methods", "expected_gradients", "deep_shap", "--baseline", "rows:0:5", "--rows", "6").code == 0
+    )
+    found = [vs.Allocation.load(f"out/{name}.safetensors") for name in ("expected_gradients", "deep_shap")]
+    assert found[0].provenance["baseline"] == "5 rows of the data, averaged over"
+    assert float(found[0].base[0]) == pytest.approx(float(found[1].base[0]), rel=1e-5)
+    assert max(float(one.relative_gap.max()) for one in found) < 1e-4
+    assert explain("models.py:net", "x.npz", "--baseline", "rows:0:900").code == 2
 
 
 def test_token_ids_are_explained_at_their_embedding(explain):

@@ -21,7 +21,7 @@ from vesalius.cli.showing import adding_up, decision, describe, made_in, summary
 from vesalius.core import store
 from vesalius.core.errors import InvalidInput, UnknownName, WrongType
 from vesalius.core.players import Players
-from vesalius.games.absence import Absence, Blur, Constant
+from vesalius.games.absence import Absence, Blur, Constant, Marginal
 from vesalius.methods import METHODS, Method
 from vesalius.trace import Network
 from vesalius.trace.question import ask
@@ -29,6 +29,7 @@ from vesalius.views.decisions import Decisions
 from vesalius.views.report import report
 
 BASELINES = ("zero", "mean", "blur")
+BACKGROUND = "rows:"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +50,9 @@ class Explain:
     target: str = "predicted"
     """Class to explain: predicted, true, a number, or a name."""
     baseline: str = "zero"
-    """What absent parts are replaced by: zero, the mean of DATA, or (pictures) a blur of the row itself."""
+    """What absent parts are replaced by: zero, the mean of DATA, rows of DATA in turn (rows:0:20), or (pictures) a blur of the row
+    itself.
+    """
     players: str = "auto"
     """Who is absent or present in games: auto, features, channels, tokens or patches:N (N x N pixels)."""
     weights: Path | None = None
@@ -69,7 +72,7 @@ class Explain:
     size: int | None = None
     """Resize pictures to SIZE x SIZE pixels."""
     tol: float = 1e-2
-    """Largest gap of integrated gradients, as a share of the change of the output."""
+    """Relative error of the map of integrated and expected gradients at which they stop (of an untraced model: their gap)."""
     budget: int | None = None
     """Evaluations of the model per row for Shapley values. Up to 12 players, all coalitions are evaluated by default."""
     seed: int = 0
@@ -129,14 +132,14 @@ def explain(options: Explain, command: str) -> Path:
 def explained(options: Explain, *, heading: str, anchor: str) -> Explained:
     """Everything but the page: the methods' files and summary.json are written."""
     methods = chosen_methods(options.methods)
-    if options.baseline not in BASELINES:
-        raise UnknownName("baseline", options.baseline, BASELINES)
+    if options.baseline not in BASELINES and not options.baseline.startswith(BACKGROUND):
+        raise UnknownName("baseline", options.baseline, (*BASELINES, f"{BACKGROUND}0:20"))
     samples = load_samples(options.data, _wanted(options))
     opening = Opening(weights=options.weights, output=options.output, trust=options.trust, device=options.device)
     network = open_network(options.model, samples.x, opening)
     job = _job(options, samples, network)
-    for name in (name for name in methods if "sensitive" in METHODS[name].claims):
-        _check_differentiable(network, job.x[:1], options.at, name)
+    for name in methods:
+        _check_fit(network, job.x[:1], options.at, name)
     began = time.monotonic()
     done = run(job, [_method(name, options, job) for name in methods], options.out)
     seconds = time.monotonic() - began
@@ -167,6 +170,7 @@ def _wanted(options: Explain) -> Wanted:
         features=options.features,
         size=options.size,
         mean=options.baseline == "mean",
+        background=options.baseline.removeprefix(BACKGROUND) if options.baseline.startswith(BACKGROUND) else "",
     )
 
 
@@ -189,10 +193,15 @@ def _job(options: Explain, samples: Samples, network: Network) -> Job:
     )
 
 
-def _check_differentiable(network: Network, x: Tensor, at: str | None, method: str) -> None:
-    """Refuse whole numbers for a method that needs a gradient, before any method has run."""
+def _check_fit(network: Network, x: Tensor, at: str | None, method: str) -> None:
+    """Refuse a method that needs a graph or a gradient where there is none, before any method has run."""
+    claims = METHODS[method].claims
+    if "graph" in claims:
+        network.graph(method)
+    if "sensitive" not in claims:
+        return
     try:
-        ask(network, x, at=at).differentiable(method)
+        ask(network, x, at=at or METHODS[method]().place(network)).differentiable(method)
     except WrongType as error:
         raise WrongType(f"{error} (on the command line: --at NAME, --methods NAME)") from error
 
@@ -247,6 +256,8 @@ def _absence(options: Explain, samples: Samples, x: Tensor) -> tuple[str, Absenc
     if options.baseline == "mean":
         assert samples.mean is not None
         return f"mean of {samples.of:,} rows", Constant(value=samples.mean.to(x))
+    if samples.background is not None:
+        return f"{len(samples.background)} rows of the data, averaged over", Marginal(background=samples.background.to(x))
     return "zero", Constant()
 
 

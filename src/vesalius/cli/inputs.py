@@ -33,6 +33,7 @@ class Wanted:
         features: names of the elements of a row, likewise.
         size: pictures are resized to this many pixels squared.
         mean: whether the mean of all rows is needed.
+        background: rows to compare with, likewise; empty for none.
     """
 
     rows: str = "0:8"
@@ -42,6 +43,7 @@ class Wanted:
     features: str | None = None
     size: int | None = None
     mean: bool = False
+    background: str = ""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -58,6 +60,7 @@ class Samples:
         features: names of the elements of a row, or empty.
         files: name of the file of each chosen row, where rows are files.
         mean: mean of all rows, if it was wanted.
+        background: rows to compare with [rows *event], if they were wanted.
         ordered: whether the order of ``classes`` is known to be the model's; else they are in alphabetical order.
     """
 
@@ -70,6 +73,7 @@ class Samples:
     features: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     mean: Float[Tensor, "*event"] | None = None
+    background: Tensor | None = None
     ordered: bool = True
 
 
@@ -112,8 +116,10 @@ def load_samples(path: Path, wanted: Wanted) -> Samples:
     if labels is not None and len(labels) != len(x):
         raise InvalidInput(f"{len(labels)} labels for {len(x)} rows; expected one per row")
     features = _list(wanted.features) or whole.features
-    _check_finite(x, range(len(x)) if wanted.mean else rows, features)
-    found = Samples(x=x[list(rows)], rows=rows, of=len(x), features=features, mean=_mean(x) if wanted.mean else None)
+    others = chosen_rows(wanted.background, len(x)) if wanted.background else ()
+    _check_finite(x, range(len(x)) if wanted.mean else (*rows, *others), features)
+    mean, background = _mean(x) if wanted.mean else None, x[list(others)] if others else None
+    found = Samples(x=x[list(rows)], rows=rows, of=len(x), features=features, mean=mean, background=background)
     return _named(_labelled(found, labels, wanted), wanted)
 
 
@@ -307,6 +313,9 @@ def _pictures(folder: Path, wanted: Wanted) -> Samples:
     rows = chosen_rows(wanted.rows, len(files))
     x = pictures.read([files[row] for row in rows], wanted.size)
     mean = pictures.mean(files, wanted.size) if wanted.mean else None
-    found = Samples(x=x, rows=rows, of=len(files), files=tuple(str(files[row].relative_to(folder)) for row in rows), mean=mean)
+    others = chosen_rows(wanted.background, len(files)) if wanted.background else ()
+    background = pictures.read([files[row] for row in others], wanted.size) if others else None
+    paths = tuple(str(files[row].relative_to(folder)) for row in rows)
+    found = Samples(x=x, rows=rows, of=len(files), files=paths, mean=mean, background=background)
     labels = _label_file(wanted.labels) if wanted.labels else pictures.labels(files, folder)
     return _labelled(found, labels, wanted)
