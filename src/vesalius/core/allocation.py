@@ -46,6 +46,7 @@ class Allocation:
             keeps no account.
         evaluations: [*B] (or one for all) how often the model was run for a sample; a forward and backward pass counts once.
         converged: [*B] whether an adaptive method reached its tolerance; ``None`` for methods without one.
+        map_error: [*B] estimated relative L2 error of the values as a whole, where they approach a limit; else ``None``.
         provenance: method and options, target, baseline, model digest, versions.
     """
 
@@ -59,6 +60,7 @@ class Allocation:
     absorbed: Mapping[str, Float[Tensor, "*B"]] = field(default_factory=dict)
     evaluations: Int[Tensor, "..."] = field(default_factory=lambda: torch.tensor(0))
     converged: Bool[Tensor, "*B"] | None = None
+    map_error: Float[Tensor, "*B"] | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -120,6 +122,7 @@ class Allocation:
             total=self.total[sample],
             stderr=None if self.stderr is None else self.stderr[sample],
             converged=None if self.converged is None else self.converged[sample],
+            map_error=None if self.map_error is None else self.map_error[sample],
             absorbed={where: part[sample] for where, part in self.absorbed.items()},
             evaluations=self.evaluations[sample] if self.evaluations.ndim else self.evaluations,
         )
@@ -218,7 +221,13 @@ class Allocation:
     def save(self, path: str | Path) -> Path:
         """Write to one file (safetensors with a JSON header), atomically."""
         named = {"values": self.values, "base": self.base, "total": self.total, "evaluations": self.evaluations}
-        optional = {"coalitions": self.coalitions, "stderr": self.stderr, "converged": self.converged, "parts": self.players.parts}
+        optional = {
+            "coalitions": self.coalitions,
+            "stderr": self.stderr,
+            "converged": self.converged,
+            "map_error": self.map_error,
+            "parts": self.players.parts,
+        }
         optional |= {f"absorbed.{where}": part for where, part in self.absorbed.items()}
         index = {f"index.{i}": part for i, part in enumerate(self.players.index)}
         kept = {name: tensor for name, tensor in (named | optional | index).items() if tensor is not None}

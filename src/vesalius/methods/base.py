@@ -26,7 +26,8 @@ class Method(ABC):
     """An attribution method: options as fields, one function.
 
     A method declares what it claims, from these words: ``complete`` (values add up to total - base), ``dummy`` (a player without effect
-    gets 0), ``symmetric`` (players of equal effect get equal values), ``linear`` (in the model), ``sensitive`` (depends on gradients).
+    gets 0), ``symmetric`` (players of equal effect get equal values), ``linear`` (in the model), ``sensitive`` (depends on gradients),
+    ``accounted`` (what the values lack is in ``absorbed``), ``graph`` (needs a traced network).
     The contract tests hold it to them.
     """
 

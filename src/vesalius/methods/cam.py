@@ -41,7 +41,7 @@ class GradCAM(Method):
     """
 
     name: ClassVar[str] = "grad_cam"
-    claims: ClassVar[frozenset[str]] = frozenset({"linear", "sensitive"})
+    claims: ClassVar[frozenset[str]] = frozenset({"linear", "sensitive", "graph"})
     relu: bool = False
     upsample: bool = False
 

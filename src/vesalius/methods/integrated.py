@@ -5,6 +5,7 @@ Axes: B samples, M baselines of each, D elements of all explained tensors of one
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, final
 
@@ -24,6 +25,8 @@ from vesalius.rules.rescale import RESCALE
 from vesalius.trace.question import Question
 
 RULES = ("auto", "secants", "quadrature")
+STORE_BYTES = 1 << 28
+"""Maps of pieces kept at once; more lines than that allows are taken in turn."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,29 +84,34 @@ class AlongLines(Method):
         found = precisely(question, fills, compare)
         first = kept[question.batch]
         allocation = spread(question, found.values, found.base, found.total, evaluations=first.evaluations + 1 + fills[0].shape[1])
-        converged = None if self.steps is not None else first.converged
-        error = [] if self.steps is not None else [round(float(part), 6) for part in first.error]
-        return replace(allocation, converged=converged, provenance={"rule": "secants", "map error": error})
+        allocation = replace(allocation, provenance={"rule": "secants"})
+        return (
+            allocation if self.steps is not None else replace(allocation, converged=first.converged, map_error=first.error.to(found.base))
+        )
 
     def _chains(self, question: Question, fills: tuple[Tensor, ...]) -> secants.Found:
         """Maps of all samples, each the mean over its baselines."""
         batch, count = question.batch, fills[0].shape[1]
         device = question.present[0].device
-        rows = torch.arange(batch, device=device).repeat_interleave(count)
-        start = [fill.reshape(batch * count, *fill.shape[2:]) for fill in fills]
-        end = [tensor[rows] for tensor in question.present]
+        comparison = Comparison(question, RESCALE)
         batches = Batches(max(1, batch_size(question.network, device) // COMPARISON_COST), "the comparison of one sample")
-        lines = secants.Lines(Comparison(question, RESCALE), rows, start, end, batches)
-        if self.steps is not None:
-            values = secants.fixed(lines, self.steps).reshape(batch, count, -1).mean(1)
-            spent = torch.full((batch,), self.steps * count)
-            return secants.Found(values, spent, torch.zeros(batch), torch.ones(batch, dtype=torch.bool))
-        # errors of a sample's lines are independent, so that each may be larger than that of their mean
-        each = secants.adaptive(lines, self.tol * count**0.5, self.max_steps)
-        values, maps = each.values.reshape(batch, count, -1).mean(1), each.values.reshape(batch, count, -1)
-        size = (each.error.reshape(batch, count) * maps.norm(dim=2).cpu()).square().sum(1).sqrt() / count
-        error = size / values.norm(dim=1).cpu().clamp_min(torch.finfo(torch.float32).tiny)
-        return secants.Found(values, each.evaluations.reshape(batch, count).sum(1), error, error <= self.tol)
+        bytes_each = 2 * secants.PILOT * comparison.width * question.present[0].element_size()
+        kept = count * max(1, STORE_BYTES // (bytes_each * count))
+        parts = []
+        for pairs in torch.arange(batch * count, device=device).split(kept):
+            rows = pairs // count
+            start = [fill[rows, pairs % count] for fill in fills]
+            lines = secants.Lines(comparison, rows, start, [tensor[rows] for tensor in question.present], batches, count)
+            parts.append(self._lines(lines))
+        return _averaged(parts, batch, self.tol)
+
+    def _lines(self, lines: secants.Lines) -> secants.Found:
+        """Maps of some lines."""
+        if self.steps is None:
+            return secants.adaptive(lines, self.tol, self.max_steps)
+        number = len(lines.rows)
+        spent, done = torch.full((number,), self.steps), torch.ones(number, dtype=torch.bool)
+        return secants.Found(secants.fixed(lines, self.steps), spent, torch.zeros(number), done)
 
     def _by_quadrature(self, question: Question, fills: tuple[Tensor, ...]) -> Allocation:
         base, total = ends(question, fills)
@@ -122,6 +130,16 @@ class AlongLines(Method):
             values = values.to(found) + found / count
         allocation = spread(question, values, base, total, evaluations=spent)
         return allocation if self.steps is not None else replace(allocation, converged=converged)
+
+
+def _averaged(parts: Sequence[secants.Found], batch: int, tol: float) -> secants.Found:
+    """The mean over the lines of each sample, which come one after the other."""
+    values, spent, errors = (torch.cat([getattr(part, name) for part in parts]) for name in ("values", "evaluations", "error"))
+    maps = values.reshape(batch, -1, values.shape[1])
+    mean = maps.mean(1)
+    absolute = (errors.reshape(batch, -1) * maps.norm(dim=2).cpu()).square().sum(1).sqrt() / maps.shape[1]
+    error = absolute / mean.norm(dim=1).cpu().clamp_min(torch.finfo(torch.float32).tiny)
+    return secants.Found(mean, spent.reshape(batch, -1).sum(1), error, error <= tol)
 
 
 @register

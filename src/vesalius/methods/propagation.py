@@ -29,7 +29,7 @@ from vesalius.trace.question import Question
 class Reference(Method):
     """Base of methods that are complete to rounding on every op."""
 
-    claims: ClassVar[frozenset[str]] = frozenset({"complete", "dummy", "symmetric", "sensitive"})
+    claims: ClassVar[frozenset[str]] = frozenset({"complete", "dummy", "symmetric", "sensitive", "graph"})
 
     def allocate(self, question: Question, absence: Absence) -> Allocation:
         fills = absence.fill(question)

@@ -45,7 +45,7 @@ class LayerWise(Method):
             By default each factor gets half (Achtibat2024).
     """
 
-    claims: ClassVar[frozenset[str]] = frozenset({"dummy", "symmetric", "sensitive", "accounted"})
+    claims: ClassVar[frozenset[str]] = frozenset({"dummy", "symmetric", "sensitive", "accounted", "graph"})
     composite: str | Composite | None = None
     gated: bool = False
 
@@ -53,7 +53,7 @@ class LayerWise(Method):
         rules = self.rules() if self.composite is None else resolve(self.composite)
         fills = absence.fill(question)
         found = self._precisely(question, lambda asked: self._share(asked, rules))
-        base, total = ends(question, tuple(fill[:, :1] if fill.shape[1] == 1 else fill for fill in fills))
+        base, total = ends(question, fills)
         evaluations = torch.full((question.batch,), 2 + fills[0].shape[1])
         allocation = spread(question, found.values, base, total, evaluations=evaluations)
         return replace(allocation, absorbed=found.absorbed)

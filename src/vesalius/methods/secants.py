@@ -50,7 +50,8 @@ class Lines:
         rows: the sample each line belongs to.
         start: explained tensors at time 0, one row per line.
         end: the same at time 1.
-        batches: how many lines at once.
+        batches: how many lines are run at once.
+        together: how many lines, one after the other, have only the mean of their maps asked for.
     """
 
     comparison: Comparison
@@ -58,6 +59,7 @@ class Lines:
     start: Sequence[Tensor]
     end: Sequence[Tensor]
     batches: Batches
+    together: int = 1
 
     def chain(self, lines: Int[Tensor, " n"], times: Float[Tensor, "n m"]) -> Float[Tensor, "n D"]:
         """Maps of some lines (with repetition), each over its own piece of time, cut at given times."""
@@ -91,6 +93,7 @@ class _Line:
         coarse: maps of the pilot's pieces.
         density: at the pilot's nodes, how fine the line should be cut there.
         counts: secants in each piece.
+        tol: largest relative error.
         fine: maps of the pieces when last cut.
         spent: secants so far.
     """
@@ -98,6 +101,7 @@ class _Line:
     coarse: Float[Tensor, "P D"]
     density: Numbers
     counts: Numbers
+    tol: float
     fine: list[Tensor | None] = field(default_factory=lambda: [None] * PILOT)
     spent: int = PILOT
 
@@ -139,19 +143,19 @@ def adaptive(lines: Lines, tol: float, most: int) -> Found:
 
     Args:
         lines: what to integrate.
-        tol: relative L2 error of each map.
+        tol: relative L2 error of each map, or of the mean of those that belong together: their errors are independent.
         most: secants of a line at which it is given up.
     """
     known = _pilot(lines, tol, most)
     wanted = [(place, piece) for place, _ in enumerate(known) for piece in range(PILOT)]
     for _ in range(ROUNDS):
         _cut(lines, known, wanted)
-        wanted = [(place, piece) for place, line in enumerate(known) for piece in _refine(line, tol, most)]
+        wanted = [(place, piece) for place, line in enumerate(known) for piece in _refine(line, most)]
         if not wanted:
             break
     errors = torch.tensor([line.error() for line in known])
     values = torch.stack([line.value() for line in known])
-    return Found(values, torch.tensor([line.spent for line in known]), errors, errors <= tol)
+    return Found(values, torch.tensor([line.spent for line in known]), errors, errors <= torch.tensor([line.tol for line in known]))
 
 
 def _pilot(lines: Lines, tol: float, most: int) -> list[_Line]:
@@ -170,7 +174,18 @@ def _pilot(lines: Lines, tol: float, most: int) -> list[_Line]:
         for place in range(len(chain[0])):
             pieces[done + place] = [shares[place] for shares in chain]
         done += len(chain[0])
-    return [_started(torch.stack(maps), nodes, tol, most) for maps in pieces]
+    coarse = torch.stack([torch.stack(maps) for maps in pieces])
+    tols = tol * _leeway(coarse.sum(1), lines.together)
+    return [_started(maps, nodes, float(allowed), most) for maps, allowed in zip(coarse, tols, strict=True)]
+
+
+def _leeway(maps: Float[Tensor, "L D"], together: int) -> Float[Tensor, " L"]:
+    """How much larger a line's relative error may be than that of the mean of the maps it belongs to."""
+    if together == 1:
+        return torch.ones(len(maps))
+    groups = maps.reshape(-1, together, maps.shape[1])
+    allowed = math.sqrt(together) * groups.mean(1, keepdim=True).norm(dim=2) / groups.norm(dim=2).clamp_min(torch.finfo(maps.dtype).tiny)
+    return allowed.reshape(-1).cpu()
 
 
 def _started(coarse: Float[Tensor, "P D"], nodes: Numbers, tol: float, most: int) -> _Line:
@@ -185,7 +200,7 @@ def _started(coarse: Float[Tensor, "P D"], nodes: Numbers, tol: float, most: int
     count = int(np.clip(math.ceil(PILOT * (whole / (0.9 * tol)) ** (2 / 3)), LEAST, max(most - PILOT, LEAST)))
     density = np.sqrt(roughness) + 1e-3 * np.sqrt(roughness).mean() + 1e-12
     weight = lengths * (density[1:] + density[:-1]) / 2
-    return _Line(coarse, density, _spread(np.full(PILOT, 2), weight**4, count))
+    return _Line(coarse, density, _spread(np.full(PILOT, 2), weight**4, count), tol)
 
 
 def _spread(counts: Numbers, weight: Numbers, total: int) -> Numbers:
@@ -221,13 +236,13 @@ def _between(nodes: Numbers, line: _Line, piece: int) -> Numbers:
     return nodes[piece] + share * (nodes[piece + 1] - nodes[piece])
 
 
-def _refine(line: _Line, tol: float, most: int) -> Iterator[int]:
+def _refine(line: _Line, most: int) -> Iterator[int]:
     """Pieces to be cut again, with their new numbers of secants, if the map is not good enough yet."""
-    if line.error() <= tol or line.spent >= most:
+    if line.error() <= line.tol or line.spent >= most:
         return
     before = line.counts.copy()
     weight, counts = line.distances() ** 2, before.copy()
-    while line.error(counts) > 0.9 * tol and line.spent + counts[counts > before].sum() < most:
+    while line.error(counts) > 0.9 * line.tol and line.spent + counts[counts > before].sum() < most:
         counts[np.argmax(weight * (1 / counts**3.0 - 1 / (counts + 1) ** 3.0))] += 1
     line.counts = counts
     yield from np.flatnonzero(counts > before).tolist()

@@ -47,7 +47,7 @@ class Comparison:
         self.plan = Plan(self.cut.program, len(question.at))
         table.covers(self.plan)
         values: list[Value | None] = [node.meta.get("value") for node in self.plan.traced]
-        self.one_row_will_do = not self.cut.context and all(value is None or value.batch_axis is not None for value in values)
+        self.one_row_will_do = not self.cut.context and all(v is None or not v.is_tensor or v.batch_axis is not None for v in values)
 
     def rescale(self, rows: Int[Tensor, " N"], fills: Sequence[Shaped[Tensor, "B M ..."]]) -> Compared:
         """Rescale multipliers against each reference: the rows are run once, a reference once without gradients."""

@@ -91,7 +91,7 @@ def largest(run: Run, call: Call) -> Any:
     if "pool" in name:
         search, axes = pooling(call)
         found = across(run, Largest(search, axes), signal)
-        return (found, None) if "indices" in name or (name.startswith("adaptive") and axes > 1) else found
+        return (found, None) if "indices" in name or name.startswith("adaptive") else found
     if len(call.signals) == 2 or (len(call.args) > 1 and isinstance(call.args[1], Tensor)):
         return run(aten.maximum.default if name == "max" else aten.minimum.default, *call.args)
     if name in ("min", "amin"):

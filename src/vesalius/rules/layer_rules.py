@@ -235,7 +235,7 @@ class Square(LayerRule):
 
 def away(whole: Tensor, distance: float) -> Tensor:
     """A denominator moved away from zero, by its sign; 0 counts as positive."""
-    return whole + torch.where(whole >= 0, distance, -distance)
+    return torch.where(whole >= 0, whole + distance, whole - distance)
 
 
 class _Layer(torch.autograd.Function):

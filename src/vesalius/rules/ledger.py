@@ -42,15 +42,16 @@ class Place:
 
 
 def read_place(owners: Tensor) -> Place:
-    """The axis along which the owner of elements changes, and the owner at each position.
+    """The axis along which the owner of elements changes, and the owner at each position; NaN where an element is nobody's.
 
     Raises:
         InvalidInput: no single axis tells samples apart.
     """
     for axis in range(owners.ndim):
-        rows = owners.movedim(axis, 0).flatten(1)
-        if bool((rows == rows[:, :1]).all()):
-            return Place(axis, rows[:, 0].long())
+        rows = owners.movedim(axis, 0).reshape(owners.shape[axis], -1)
+        first = rows.nan_to_num(-1).amax(1, keepdim=True)
+        if bool(((first >= 0) & ((rows == first) | rows.isnan())).all()):
+            return Place(axis, first[:, 0].long())
     raise InvalidInput("relevance cannot be accounted for per sample, since samples are mixed inside; explain one sample at a time")
 
 

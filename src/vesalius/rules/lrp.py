@@ -90,15 +90,33 @@ def _marked(call: Call, found: Any, part: int | None, gate: bool, moved: bool) -
         value = call.node.meta.get("value") if call.node is not None else None
         if value is not None and value.batch_axis is not None:
             return Place(value.batch_axis)
-        for signal in [] if moved else call.signals:
+        for signal in [] if moved or name_of(call.target) == "einsum" else call.signals:
             place = signal.more.owner()
             if signal.value.ndim == len(shape) and signal.value.shape[place.axis] == shape[place.axis]:
                 return place
-        with torch.no_grad():
-            spelled = call.on([signal.more.owner().spelled(signal.value.shape).to(signal.value) for signal in call.signals])
-        return read_place((spelled if part is None else spelled[part]).round())
+        return read_place(_owners(call, part))
 
     return replace(found, more=Mark(Owner(find), gate))
+
+
+@torch.no_grad()
+def _owners(call: Call, part: int | None) -> Tensor:
+    """The sample that each element of a result comes from: what the op makes of the samples' numbers, counted between zeros and ones."""
+    signals, kind = call.signals, kind_of(call.target)
+    samples = [signal.more.owner().spelled(signal.value.shape).to(signal.value) for signal in signals]
+    ones, zeros = ([make(signal.value) for signal in signals] for make in (torch.ones_like, torch.zeros_like))
+    if kind in ("map", "multiply", "divide") and len(signals) == 2:
+        samples[1] = zeros[1] = ones[1]  # the first factor says whose a product is
+
+    def result(values: list[Tensor]) -> Tensor:
+        if kind == "map" and len(signals) == 1:
+            found, _ = read_map(call)
+            return found.apply(values[0], torch.ones_like(found.weight))
+        results = call.on(values)
+        return results if part is None else results[part]
+
+    nobody = result(zeros)
+    return ((result(samples) - nobody) / (result(ones) - nobody)).round()
 
 
 def move(run: Run, call: Call) -> Any:
@@ -234,9 +252,8 @@ def elementwise(run: Run, call: Call) -> Any:
         result = call.on([z])
         return result[0] if isinstance(result, tuple) else result
 
-    local = not any(isinstance(arg, Tensor) and arg.numel() > 1 for arg in call.args)
     result = marked(call, Signal(function(signal.value.detach())), gate=name in GATES)
-    value = _FromZero.apply(Elementwise(function, name in PIECES, local), run.state.ledger, result.more.owner, signal.value)
+    value = _FromZero.apply(Elementwise(function, name in PIECES), run.state.ledger, result.more.owner, signal.value)
     falling = name in ("rsqrt", "reciprocal") or (name == "pow" and call.args[1] in (-0.5, -1))
     inverse = (lambda: signal) if falling else None
     found = replace(result, value=value, inverse=inverse)

@@ -88,30 +88,33 @@ def glu(run: Run, x: Any, dim: int = -1) -> Any:
     return run(aten.mul.Tensor, first, run(aten.sigmoid.default, second))
 
 
-def variance(run: Run, x: Any, dim: Any = None, *, correction: Any = 1, keepdim: bool = False) -> Any:
+def variance(run: Run, x: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: Any = None) -> Any:
     """Mean square about the mean, with Bessel's correction."""
-    shape = _shape(x)
-    axes = list(range(len(shape))) if dim is None else [dim] if isinstance(dim, int) else list(dim)
-    count = math.prod(shape[axis] for axis in axes)
+    axes, unbiased = _axes(x, dim), dim if isinstance(dim, bool) else unbiased  # var.default has unbiased in the place of dim
+    count = math.prod(_shape(x)[axis] for axis in axes)
     centred = run(aten.sub.Tensor, x, run(aten.mean.dim, x, axes, True))
     total = run(aten.sum.dim_IntList, run(aten.mul.Tensor, centred, centred), axes, keepdim)
-    return run(aten.div.Scalar, total, max(count - (1 if correction is None else correction), 0))
+    return run(aten.div.Scalar, total, max(count - (int(unbiased) if correction is None else correction), 0))
 
 
-def var_mean(run: Run, x: Any, dim: Any = None, *, correction: Any = 1, keepdim: bool = False) -> Any:
-    """Both at once."""
-    axes = list(range(len(_shape(x)))) if dim is None else [dim] if isinstance(dim, int) else list(dim)
-    return variance(run, x, axes, correction=correction, keepdim=keepdim), run(aten.mean.dim, x, axes, keepdim)
-
-
-def std(run: Run, x: Any, dim: Any = None, *, correction: Any = 1, keepdim: bool = False) -> Any:
+def std(run: Run, x: Any, *args: Any, **kwargs: Any) -> Any:
     """Root of the variance."""
-    return run(aten.sqrt.default, variance(run, x, dim, correction=correction, keepdim=keepdim))
+    return run(aten.sqrt.default, variance(run, x, *args, **kwargs))
+
+
+def and_mean(statistic: Callable[..., Any]) -> Callable[..., Any]:
+    """A statistic, and the mean."""
+
+    def both(run: Run, x: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: Any = None) -> Any:
+        found = statistic(run, x, dim, unbiased, keepdim, correction=correction)
+        return found, run(aten.mean.dim, x, _axes(x, dim), keepdim)
+
+    return both
 
 
 def vector_norm(run: Run, x: Any, order: float = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
     """Sum of powers, and its root."""
-    axes = list(range(len(_shape(x)))) if dim is None else [dim] if isinstance(dim, int) else list(dim)
+    axes = _axes(x, dim)
     if order == 2:
         return run(aten.sqrt.default, run(aten.sum.dim_IntList, run(aten.mul.Tensor, x, x), axes, keepdim))
     size = run(aten.abs.default, x)
@@ -166,6 +169,13 @@ def _first(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda run, *args, **kwargs: (function(run, *args, **kwargs), None, None)
 
 
+def _axes(x: Any, dim: Any) -> list[int]:
+    """Axes of a reduction; all of them where none are given."""
+    if dim is None or isinstance(dim, bool) or dim == []:
+        return list(range(len(_shape(x))))
+    return [dim] if isinstance(dim, int) else list(dim)
+
+
 def _shape(x: Any) -> torch.Size:
     return x.shape if isinstance(x, torch.Tensor) else x.value.shape
 
@@ -195,7 +205,8 @@ OPENED: Mapping[str, Rule] = {
     "glu": _given(glu),
     "var": _given(variance),
     "std": _given(std),
-    "var_mean": _given(var_mean),
+    "var_mean": _given(and_mean(variance)),
+    "std_mean": _given(and_mean(std)),
     "linalg_vector_norm": _given(vector_norm),
     "addcmul": _given(addcmul),
     "addcdiv": _given(addcdiv),

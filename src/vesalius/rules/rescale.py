@@ -17,11 +17,12 @@ from vesalius.core.errors import NoRule
 from vesalius.rules.chord import End, TwoPoint, across
 from vesalius.rules.kinds import name_of
 from vesalius.rules.largest import largest
+from vesalius.rules.norms import norm
 from vesalius.rules.opened import OPENED, pairwise
 from vesalius.rules.recurrent import RECURRENT
 from vesalius.rules.run import Call, Rule, Run, Table, linear
 from vesalius.rules.signal import Signal
-from vesalius.rules.slopes import Elementwise, LogSoftmax, LogSumExp, Pair, Product, Quotient, Softmax, Square
+from vesalius.rules.slopes import MATRICES, TIMES, Elementwise, LogSoftmax, LogSumExp, Pair, Product, Quotient, Softmax, Square
 
 aten = torch.ops.aten
 
@@ -93,8 +94,7 @@ def elementwise(run: Run, call: Call) -> Any:
     power = call.argument(1, "exponent") if name == "pow" else None
     if name == "square" or power == 2:
         return across(run, Square(), signal)
-    local = not any(isinstance(arg, Tensor) and arg.numel() > 1 for arg in call.args)
-    found = across(run, Elementwise(lambda z: _first(call.on([z])), name in PIECES, local), signal)
+    found = across(run, Elementwise(lambda z: _first(call.on([z])), name in PIECES, name), signal)
     if name == "rsqrt" or power == -0.5:
         return replace(found, inverse=lambda: run(aten.sqrt.default, signal))
     if name == "reciprocal" or power == -1:
@@ -105,14 +105,23 @@ def elementwise(run: Run, call: Call) -> Any:
 def multiply(run: Run, call: Call) -> Any:
     """A product of two values, one of which may be a constant or a reciprocal."""
     if len(call.signals) == 1:
-        return replace(linear(run, call), boolean=False)
+        return replace(linear(run, call), boolean=False, inverse=_scaled(run, call))
     first, second = call.signals
     if first is second:
         return across(run, Square(), first)
     for value, other in ((first, second), (second, first)):
         if other.inverse is not None:
             return across(run, Quotient(), value, other.inverse())
-    return across(run, Product(torch.mul), first, second)
+    return across(run, TIMES, first, second)
+
+
+def _scaled(run: Run, call: Call) -> Callable[[], Signal] | None:
+    """What a constant times a reciprocal is the reciprocal of."""
+    (signal,), constant = call.signals, next(arg for arg in call.args if not isinstance(arg, Signal))
+    if signal.inverse is None or not bool(torch.as_tensor(constant != 0).all()):
+        return None
+    origin = signal.inverse
+    return lambda: run(aten.div.Tensor, origin(), constant)
 
 
 def divide(run: Run, call: Call) -> Any:
@@ -124,8 +133,7 @@ def divide(run: Run, call: Call) -> Any:
         return replace(linear(run, call), boolean=False)
     if isinstance(first, Signal):
         return across(run, Quotient(), first, second)
-    local = not (isinstance(first, Tensor) and first.numel() > 1)
-    found = across(run, Elementwise(lambda z: call.on([z]), local=local), second)
+    found = across(run, Elementwise(lambda z: call.on([z])), second)
     one = not isinstance(first, Tensor) and first == 1
     return replace(found, inverse=(lambda: second) if one else None)
 
@@ -138,7 +146,8 @@ def product(run: Run, call: Call) -> Any:
         return pairwise(run, *call.args[:2])
     if len(call.signals) != 2:
         raise NoRule(run.table.name, [f"{name_of(call.target)} of {len(call.signals)} values"])
-    return across(run, Product(lambda first, second: call.on([first, second])), *call.signals)
+    matrices = name_of(call.target) in ("matmul", "mm", "bmm") and all(signal.value.ndim > 1 for signal in call.signals)
+    return across(run, MATRICES if matrices else Product(lambda first, second: call.on([first, second])), *call.signals)
 
 
 def affine(run: Run, call: Call) -> Any:
@@ -164,7 +173,7 @@ def logsumexp(run: Run, call: Call) -> Any:
 def pair(run: Run, call: Call) -> Any:
     """Maximum and minimum of two values, one of which may be a constant."""
     if len(call.signals) == 1:
-        return across(run, Elementwise(lambda z: call.on([z]), True, local=False), call.signals[0])
+        return across(run, Elementwise(lambda z: call.on([z]), True), call.signals[0])
     return across(run, Pair(lambda first, second: call.on([first, second])), *call.signals)
 
 
@@ -173,23 +182,26 @@ def step(run: Run, call: Call) -> Any:
     signals, name = call.signals, name_of(call.target)
     if name in ("logical_not", "bitwise_not"):
         return replace(run(aten.rsub.Scalar, signals[0], 1), boolean=True)
-    if name in ("logical_and", "bitwise_and", "logical_or", "bitwise_or"):
-        return _joined(run, call, name.endswith("or"))
+    logic = name.rpartition("_")[2]
+    if logic in ("and", "or", "xor"):
+        return _joined(run, call, logic)
     like = signals[0].value
 
     def indicator(*ends: Tensor) -> Tensor:
         return call.on(ends).to(like.dtype)
 
-    rule = Elementwise(indicator, local=False) if len(signals) == 1 else Pair(indicator)
+    rule = Elementwise(indicator) if len(signals) == 1 else Pair(indicator)
     return replace(across(run, rule, *signals), boolean=True)
 
 
-def _joined(run: Run, call: Call, either: bool) -> Any:
-    """c and d = c d; c or d = not (not c and not d)."""
+def _joined(run: Run, call: Call, logic: str) -> Any:
+    """c and d = c d; c or d = not (not c and not d); c xor d = (c - d)^2."""
     like = call.signals[0].value.dtype
-    parts = [replace(arg, boolean=False) if isinstance(arg, Signal) else arg.to(like) for arg in call.args]
-    if not either:
+    parts = [replace(arg, boolean=False) if isinstance(arg, Signal) else torch.as_tensor(arg).to(like) for arg in call.args]
+    if logic == "and":
         return replace(run(aten.mul.Tensor, *parts), boolean=True)
+    if logic == "xor":
+        return replace(run(aten.square.default, run(aten.sub.Tensor, *parts)), boolean=True)
     neither = run(aten.mul.Tensor, *(run(aten.rsub.Scalar, part, 1) for part in parts))
     return replace(run(aten.rsub.Scalar, neither, 1), boolean=True)
 
@@ -229,6 +241,7 @@ RULES: Mapping[str, Rule] = {
     "softmax": softmax,
     "log_softmax": softmax,
     "logsumexp": logsumexp,
+    "norm": norm,
     "largest": largest,
     "step": step,
     "choose": choose,

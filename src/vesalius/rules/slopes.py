@@ -9,7 +9,7 @@ Axes: * any.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -32,36 +32,51 @@ class Elementwise(TwoPoint):
     Attributes:
         function: s.
         pieces: whether s is made of straight pieces of slope -1, 0 and 1, so that the quotient of differences is exact however small.
-        local: whether s is the same everywhere, so that it can be applied to some of the elements alone.
-        name: of the op.
+        name: of the op; some have a closed form in ``SECANTS``.
     """
 
     function: Callable[[Tensor], Tensor]
     pieces: bool = False
-    local: bool = True
     name: str = ""
+
+    @property
+    def closed(self) -> bool:
+        """Whether slopes are found without the function's values."""
+        return self.name in SECANTS
 
     def value(self, *inputs: Tensor) -> Tensor:
         return self.function(inputs[0])
 
     def share(self, grad: Tensor, here: End, there: End) -> Sequence[Tensor | None]:
-        return (grad * self.slope(here.inputs[0], there.inputs[0], here.output, there.output),)
+        # the slope comes first, so that the result lies in memory as the input does; other layouts make the next op slow
+        return (self.slope(here.inputs[0], there.inputs[0], here.output, there.output) * grad,)
 
     def slope(self, z1: Tensor, z0: Tensor, y1: Tensor | None = None, y0: Tensor | None = None) -> Tensor:
         """(s(z1) - s(z0)) / (z1 - z0), the derivative where the ends meet."""
+        if self.closed:
+            return SECANTS[self.name](z1, z0)
         y1 = self.function(z1) if y1 is None else y1
         y0 = self.function(z0) if y0 is None else y0
         change = z1 - z0
-        apart = change != 0 if self.pieces else change.abs() > SMALL[change.dtype] * (1 + z1.abs())
         slope = (y1 - y0) / change
-        if not bool(apart.all()):
-            close = ~apart | change.isnan()  # not a number: both ends infinite
-            middle = torch.lerp(z1, z0.expand_as(z1), 0.5).nan_to_num()
-            if self.local:
-                slope[close] = derivative(self.function, middle[close])
-            else:
-                slope = torch.where(close, derivative(self.function, middle), slope)
-        return slope
+        # a reduction tells whether any ends meet; on a CPU truth values are ten times slower than numbers
+        if self.pieces:
+            whole, close = not bool(slope.sum().isnan()), slope.isnan
+        else:
+            apart = change.abs().sub_(z1.abs().add_(1).mul_(SMALL[change.dtype]))
+            whole, close = bool(apart.amin() > 0), lambda: ~(apart > 0)  # not a number: both ends infinite
+        if whole:
+            return slope
+        return torch.where(close(), derivative(self.function, torch.lerp(z1, z0.expand_as(z1), 0.5).nan_to_num_()), slope)
+
+
+def _relu(z1: Tensor, z0: Tensor) -> Tensor:
+    """max(z1, z0) over the distance is above 1 where both are positive, below 0 where both are negative, and the slope in between."""
+    return torch.maximum(z1, z0).div_((z1 - z0).abs_()).nan_to_num_(0.0).clamp_(0, 1)
+
+
+SECANTS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {"relu": _relu}
+"""Slopes of secants in closed form."""
 
 
 @final
@@ -79,16 +94,29 @@ class Square(TwoPoint):
 @final
 @dataclass(frozen=True, eq=False)
 class Product(TwoPoint):
-    """A function linear in each of two inputs (mul, matmul, einsum): each gets the mean of both ends of the other."""
+    """A function linear in each of two inputs (mul, matmul, einsum): each gets the mean of both ends of the other.
+
+    Attributes:
+        function: the product.
+        back: from (gradient, first, second) to the gradients of both, before they are summed to shape; if ``None``, torch finds them.
+    """
 
     function: Callable[..., Tensor]
+    back: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
 
     def value(self, *inputs: Tensor) -> Tensor:
         return self.function(*inputs)
 
     def share(self, grad: Tensor, here: End, there: End) -> Sequence[Tensor | None]:
-        means = [torch.lerp(end, other.expand_as(end), 0.5) for end, other in zip(here.inputs, there.inputs, strict=True)]
-        return transposed(self.function, means, grad)
+        means = [(end + other) / 2 for end, other in zip(here.inputs, there.inputs, strict=True)]
+        if self.back is None:
+            return transposed(self.function, means, grad)
+        return [found.sum_to_size(end.shape) for found, end in zip(self.back(grad, *means), here.inputs, strict=True)]
+
+
+TIMES = Product(torch.mul, lambda grad, first, second: (grad * second, grad * first))
+MATRICES = Product(torch.matmul, lambda grad, first, second: (grad @ second.mT, first.mT @ grad))
+"""Products of matrices, or of batches of them."""
 
 
 @final
@@ -105,12 +133,8 @@ class Quotient(TwoPoint):
 
     def share(self, grad: Tensor, here: End, there: End) -> Sequence[Tensor | None]:
         (a1, c1), (a0, c0) = here.inputs, there.inputs
-        one_sign = c1 * c0 > 0
-        safe1, safe0 = torch.where(one_sign, c1, torch.ones_like(c1)), torch.where(one_sign, c0, torch.ones_like(c0))
-        first, second = log_means(safe1, safe0)
-        numerator = torch.where(one_sign, first, (1 / c1 + 1 / c0) / 2)
-        denominator = torch.where(one_sign, a0 / (safe1 * safe0) + (a1 - a0) * second, (a1 + a0) / (2 * c1 * c0))
-        return (grad * numerator).sum_to_size(a1.shape), -(grad * denominator).sum_to_size(c1.shape)
+        numerator, early, late = reciprocal_means(c1, c0)
+        return (grad * numerator).sum_to_size(a1.shape), -(grad * (a0 * early + a1 * late)).sum_to_size(c1.shape)
 
 
 @final
@@ -221,6 +245,16 @@ def weights(z1: Tensor, z0: Tensor, dim: int | Sequence[int]) -> Tensor:
     change = torch.logsumexp(l1, dim, keepdim=True) - torch.logsumexp(l0, dim, keepdim=True)
     whole = log_mean(s1, s0, change)
     return part / torch.where(whole == 0, torch.ones_like(whole), whole)
+
+
+def reciprocal_means(c1: Tensor, c0: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What a and c of a quotient a / c count: n for a, and -(a0 early + a1 late) for c."""
+    one_sign = c1 * c0 > 0
+    safe1, safe0 = torch.where(one_sign, c1, torch.ones_like(c1)), torch.where(one_sign, c0, torch.ones_like(c0))
+    first, second = log_means(safe1, safe0)
+    half = 1 / (2 * c1 * c0)
+    numerator = torch.where(one_sign, first, (1 / c1 + 1 / c0) / 2)
+    return numerator, torch.where(one_sign, 1 / (safe1 * safe0) - second, half), torch.where(one_sign, second, half)
 
 
 def log_means(c1: Tensor, c0: Tensor) -> tuple[Tensor, Tensor]:

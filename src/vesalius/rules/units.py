@@ -1,9 +1,9 @@
 """Rules that look at a unit and its players: what reaches a non-linear function through sums, maps, scales and moves.
 
 Both ends travel side by side. A *source* is the explained tensor or the result of a non-linear op; its elements are players. Between a
-source and the next non-linear function a signal carries *parts*, statistics of the players' contributions (their positive and their
-negative sum, or the sum of their squares), which an ``Algebra`` defines. Parts are made only where some function asks for them, so
-whatever lies above the last one costs nothing extra.
+source and the next non-linear function a signal carries, besides its change, the sum of a power of its players' contributions: of their
+sizes, or of their squares. Those sums are made only where some function asks for them, so whatever lies above the last one costs nothing
+extra.
 
 Axes: * any.
 """
@@ -11,9 +11,9 @@ Axes: * any.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -36,64 +36,70 @@ TAME = frozenset(
 
 
 class Parts:
-    """Statistics of the contributions to a signal, made when first asked for.
+    """The sum of a power of the contributions to a signal, made when first asked for.
 
     Attributes:
         single: whether every element has one player at most.
         players: makes the contributions themselves [* players], where there are few.
     """
 
-    def __init__(
-        self, make: Callable[[], tuple[Tensor, ...]], *, single: bool = False, players: Callable[[], Tensor] | None = None
-    ) -> None:
+    def __init__(self, make: Callable[[], Tensor], *, single: bool = False, players: Callable[[], Tensor] | None = None) -> None:
         self._make = make
-        self._made: tuple[Tensor, ...] | None = None
+        self._made: Tensor | None = None
         self.single = single
         self.players = players
 
-    def __call__(self) -> tuple[Tensor, ...]:
+    def __call__(self) -> Tensor:
         if self._made is None:
             self._made = self._make()
         return self._made
 
 
 class Algebra(ABC):
-    """How parts pass what lies between a source and a non-linear function."""
+    """Which power is summed, and what a function makes of it.
+
+    Attributes:
+        power: of the contributions.
+    """
+
+    power: ClassVar[int]
 
     @abstractmethod
-    def source(self, value: Tensor, base: Tensor) -> tuple[Tensor, ...]:
-        """Parts of a source's elements, each its own player."""
+    def source(self, value: Tensor, base: Tensor) -> Tensor:
+        """The power of a source's elements, each its own player."""
 
     @abstractmethod
-    def mapped(self, found: Map, given: Signal, change: Tensor) -> Parts:
+    def function(self, rule: Elementwise, signal: Signal) -> Signal:
+        """A function of one value of several players."""
+
+    def mapped(self, found: Map, given: Signal, result: Signal) -> Parts:
         """Parts behind a linear map.
 
         Args:
             found: the map.
             given: what it is applied to; its total change is what counts (RESET), whatever it is made of.
-            change: of the map's result.
+            result: of the map.
         """
+        del result
+        return Parts(lambda: found.apply(self.source(*ends_of(given)), self.scale(found.weight)))
 
-    @abstractmethod
-    def scaled(self, parts: tuple[Tensor, ...], factor: Any) -> tuple[Tensor, ...]:
-        """Parts of a product with a constant."""
+    def scale(self, factor: Any) -> Any:
+        """What parts are multiplied by where contributions are multiplied by a factor."""
+        return abs(factor) ** self.power
 
-    @abstractmethod
-    def averaged(self, parts: tuple[Tensor, ...], share: float) -> tuple[Tensor, ...]:
-        """Parts behind an average over 1 / share elements, from their averages."""
 
-    @abstractmethod
-    def function(self, rule: Elementwise, signal: Signal) -> Signal:
-        """A function of one value whose players are known by their parts."""
+def ends_of(signal: Signal) -> tuple[Tensor, Tensor]:
+    """Both ends of a signal, of which the other end travels along."""
+    assert signal.base is not None
+    return signal.value, signal.base
 
 
 def parts_of(run: Run, signal: Signal) -> Parts:
     """The parts a signal carries; those of a source where it carries none."""
     if isinstance(signal.more, Parts):
         return signal.more
-    assert signal.base is not None
-    value, base = signal.value, signal.base
-    parts = Parts(lambda: run.state.source(value, base), single=True)
+    ends = ends_of(signal)
+    parts = Parts(lambda: run.state.source(*ends), single=True)
     object.__setattr__(signal, "more", parts)  # so that all that read this source share them
     return parts
 
@@ -103,26 +109,24 @@ def move(run: Run, call: Call) -> Any:
     found, name = rescale.move(run, call), name_of(call.target)
     given = [parts_of(run, signal) for signal in call.signals]
     single = name not in MIXING and all(parts.single for parts in given)
-    memo: list[list[Any]] = []
+    memo: list[Any] = []
 
-    def results() -> list[Any]:
+    def result() -> Any:
         if not memo:
-            columns = zip(*(parts() for parts in given), strict=True)
-            memo.append([_homogeneous(call, column) for column in columns])
+            memo.append(_homogeneous(call, [parts() for parts in given]))
         return memo[0]
 
     if isinstance(found, (tuple, list)):
         return type(found)(
-            replace(part, more=Parts(lambda place=place: tuple(result[place] for result in results()), single=single))
-            if isinstance(part, Signal)
-            else part
+            replace(part, more=Parts(lambda place=place: result()[place], single=single)) if isinstance(part, Signal) else part
             for place, part in enumerate(found)
         )
+    # an average of n has the n-th part of each contribution
     share = found.value.numel() / call.signals[0].value.numel() if name in AVERAGING else 1.0
-    return replace(found, more=Parts(lambda: run.state.averaged(tuple(results()), share), single=single))
+    return replace(found, more=Parts(lambda: result() * share ** (run.state.power - 1), single=single))
 
 
-def _homogeneous(call: Call, column: tuple[Tensor, ...]) -> Any:
+def _homogeneous(call: Call, column: Sequence[Tensor]) -> Any:
     """A move of parts, its constants left out."""
     moved = call.on(column)
     constants = name_of(call.target) in ("pad", "constant_pad_nd") or any(
@@ -138,16 +142,16 @@ def _homogeneous(call: Call, column: tuple[Tensor, ...]) -> Any:
 
 
 def add(run: Run, call: Call) -> Any:
-    """Sums and differences: the parts are added up, those of a subtracted value with its sign."""
+    """Sums and differences: the parts are added up, those of a subtracted value too."""
     found, name = rescale.add(run, call), name_of(call.target)
     alpha = call.kwargs.get("alpha", 1)
     factors = {"add": (1, alpha), "sub": (1, -alpha), "rsub": (-alpha, 1), "neg": (-1,)}[name]
     terms = [(parts_of(run, arg), factor) for arg, factor in zip(call.args, factors, strict=False) if isinstance(arg, Signal)]
     shape = found.value.shape
 
-    def make() -> tuple[Tensor, ...]:
-        each = [parts() if factor == 1 else run.state.scaled(parts(), factor) for parts, factor in terms]
-        return tuple(sum(column[1:], column[0]).expand(shape) for column in zip(*each, strict=True))
+    def make() -> Tensor:
+        first, *rest = (parts() if abs(factor) == 1 else parts() * run.state.scale(factor) for parts, factor in terms)
+        return sum(rest, first).expand(shape)
 
     alone = terms[0][0]
     players = alone.players if len(terms) == 1 and factors[0] == 1 else None
@@ -163,7 +167,7 @@ def scale(run: Run, call: Call) -> Any:
     parts = parts_of(run, call.signals[0])
     constant = next(arg for arg in call.args if not isinstance(arg, Signal))
     factor = constant if name_of(call.target) == "mul" else 1 / constant
-    return replace(found, more=Parts(lambda: run.state.scaled(parts(), factor), single=parts.single))
+    return replace(found, more=Parts(lambda: parts() * run.state.scale(factor), single=parts.single))
 
 
 def affine(run: Run, call: Call) -> Any:
@@ -171,7 +175,7 @@ def affine(run: Run, call: Call) -> Any:
     found = linear(run, call)
     first = found[0] if isinstance(found, tuple) else found
     parts, factor = parts_of(run, call.signals[0]), channel_scale(call)[0]
-    first = replace(first, more=Parts(lambda: run.state.scaled(parts(), factor), single=parts.single))
+    first = replace(first, more=Parts(lambda: parts() * run.state.scale(factor), single=parts.single))
     return (first, *found[1:]) if isinstance(found, tuple) else first
 
 
@@ -192,7 +196,7 @@ def mapped(run: Run, call: Call) -> Any:
     if len(call.signals) > 1:
         return found
     what, given = read_map(call)
-    return replace(found, more=run.state.mapped(what, given, (found.value - found.base).detach()))
+    return replace(found, more=run.state.mapped(what, given, found))
 
 
 def elementwise(run: Run, call: Call) -> Any:
@@ -202,8 +206,7 @@ def elementwise(run: Run, call: Call) -> Any:
     tame = name in TAME or (isinstance(power, (int, float)) and power > 0 and power == int(power))
     if not tame or len(signals) != 1 or parts_of(run, signals[0]).single:
         return rescale.elementwise(run, call)
-    local = not any(isinstance(arg, Tensor) and arg.numel() > 1 for arg in call.args)
-    rule = Elementwise(lambda z: call.on([z]), name in rescale.PIECES, local, name)
+    rule = Elementwise(lambda z: call.on([z]), name in rescale.PIECES, name)
     return run.state.function(rule, signals[0])
 
 
