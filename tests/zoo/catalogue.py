@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from . import cifar, convolutional, dense, huggingface, sequence
+from . import arithmetic, attention, cifar, convolutional, dense, huggingface, recurrent, sequence, vision
 from .specimen import Inputs, Specimen, coloured, floats, grown, images, normal
 
 
@@ -31,6 +31,28 @@ SPECIMENS: tuple[Specimen, ...] = (
     Specimen("bert", grown(huggingface.bert, 16, gain=1), huggingface.masked_ids, "logits", integer_at="bert.embeddings.word_embeddings"),
     Specimen("gpt2", grown(huggingface.gpt2, 17, gain=1), huggingface.padded_ids, "logits", integer_at="transformer.wte"),
     Specimen("hf_vit", grown(huggingface.vit, 18, gain=1), images(3, 8), "logits"),
+    Specimen("pre_norm", grown(attention.PreNormEncoder, 19), floats(6, 4)),
+    Specimen("sequence_first", grown(attention.SequenceFirst, 20), floats(6, 4)),
+    Specimen("rotary", grown(attention.RotaryDecoder, 21), floats(6, 4)),
+    Specimen("causal", grown(attention.CausalGPT, 22), floats(6, 4)),
+    Specimen("einsum", grown(attention.EinsumAttention, 23), floats(6, 4)),
+    Specimen("stacked_gru", grown(recurrent.StackedGRU, 24), floats(6, 4)),
+    Specimen("bilstm", grown(recurrent.BidirectionalLSTM, 25), floats(6, 4)),
+    Specimen("rnn", grown(recurrent.ElmanRNN, 26), floats(6, 4)),
+    Specimen("group_norm", grown(vision.GroupNormNet, 27), images(3, 8)),
+    Specimen("instance_norm", grown(vision.InstanceNormNet, 28), images(3, 8)),
+    Specimen("gated_conv", grown(vision.GatedConvNet, 29), floats(6, 4)),
+    Specimen("mobilenet_v3", grown(vision.MobileNetV3, 30), images(3, 16)),
+    Specimen("upsampler", grown(vision.Upsampler, 31), images(3, 6)),
+    Specimen("conv1d", grown(vision.Conv1dNet, 32), floats(2, 16)),
+    Specimen("conv3d", grown(vision.Conv3dNet, 33), floats(1, 4, 6, 6)),
+    Specimen("where_gate", grown(arithmetic.WhereGate, 34), floats(8)),
+    Specimen("extremes", grown(arithmetic.Extremes, 35), floats(6, 4)),
+    Specimen("log_probabilities", grown(arithmetic.LogProbabilities, 36), floats(10)),
+    Specimen("mixture", grown(arithmetic.Mixture, 37), floats(6)),
+    Specimen("running_average", grown(arithmetic.RunningAverage, 38), floats(6, 4)),
+    Specimen("statistics_pooling", grown(arithmetic.StatisticsPooling, 39), floats(6, 4)),
+    Specimen("activations", grown(arithmetic.Activations, 40), floats(6)),
 )
 
 

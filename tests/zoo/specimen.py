@@ -12,8 +12,6 @@ from torch import Tensor, nn
 
 Inputs = tuple[tuple[Tensor, ...], dict[str, Tensor]]
 
-_NORMS = (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-
 
 @dataclass(frozen=True)
 class Specimen:
@@ -76,8 +74,10 @@ def settle(model: nn.Module, gain: float) -> nn.Module:
     """
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):
-            if isinstance(module, _NORMS) and name == "weight":
+            if "Norm" in type(module).__name__ and name == "weight":  # users write norms of their own
                 parameter.uniform_(0.6, 1.4)
+            elif isinstance(module, nn.PReLU):
+                parameter.uniform_(0.1, 0.4)
             elif "weight" in name:
                 parameter.mul_(gain)
             elif "bias" in name:

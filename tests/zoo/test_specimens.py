@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.zoo import SPECIMENS, Specimen, specimen
+from tests.zoo import SPECIMENS, TWINS, Specimen, Twins, specimen
 
 each = pytest.mark.parametrize("one", SPECIMENS, ids=lambda s: s.name)
+each_pair = pytest.mark.parametrize("pair", TWINS, ids=lambda p: p.name)
 
 
 @each
@@ -49,6 +50,17 @@ def test_every_parameter_reaches_the_scores(one: Specimen):
     assert dead == [name for name, _ in model.named_parameters() if name.endswith(("key.bias", "k_proj.bias"))]
 
 
+@pytest.mark.parametrize("one", [one for one in SPECIMENS if one.integer_at is None], ids=lambda s: s.name)
+def test_scores_and_gradients_are_finite_at_zero(one: Specimen):
+    """Zero is the usual baseline."""
+    args, _ = one.example(2)
+    zeros = [torch.zeros_like(tensor, requires_grad=True) for tensor in args]
+    scores = one.scores(one.build().eval()(*zeros))
+    gradients = torch.autograd.grad((scores * torch.linspace(1, 2, one.classes)).sum(), zeros)
+    assert scores.isfinite().all()
+    assert all(gradient.isfinite().all() for gradient in gradients)
+
+
 def test_the_branching_specimen_takes_either_branch():
     model = specimen("branching").build()
     x = torch.ones(2, 8)
@@ -60,3 +72,33 @@ def test_names_are_unique_and_an_unknown_one_lists_them():
     assert len({one.name for one in SPECIMENS}) == len(SPECIMENS)
     with pytest.raises(KeyError, match=r"no specimen 'resnet21'; there are .*resnet20"):
         specimen("resnet21")
+
+
+@each_pair
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_twins_give_the_same_bits(pair: Twins, dtype: torch.dtype):
+    x = pair.inputs(16, dtype, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        functional, modules = (build().to(dtype).eval()(x) for build in (pair.functional, pair.modules))
+    assert functional.shape == (16, 5)
+    assert functional.dtype == dtype
+    assert functional.std(0).median() > 0.05
+    assert torch.equal(functional, modules)
+
+
+@each_pair
+def test_twins_have_the_same_weights_in_the_same_order(pair: Twins):
+    functional, modules = (list(build().state_dict().values()) for build in (pair.functional, pair.modules))
+    assert len(functional) == len(modules)
+    assert all(torch.equal(one, other) for one, other in zip(functional, modules, strict=True))
+
+
+@each_pair
+def test_the_module_twin_calls_every_module_once_and_computes_nothing_outside(pair: Twins):
+    """Libraries that hook modules see all of it."""
+    model, calls = pair.modules().eval(), []
+    leaves = [module for module in model.modules() if not list(module.children())]
+    for leaf in leaves:
+        leaf.register_forward_hook(lambda module, inputs, result: calls.append(module))
+    model(pair.inputs(2, torch.float32, torch.Generator().manual_seed(0)))
+    assert sorted(map(id, calls)) == sorted(map(id, leaves))

@@ -8,7 +8,7 @@ Axes: B batch (absent for a single sample), P players, K coalitions.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from vesalius.core import store
-from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.core import reductions, store
+from vesalius.core.errors import InvalidInput
 from vesalius.core.late import view
 from vesalius.core.players import Players
-
-REDUCTIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
-    "shapley": lambda size: 1 / size,
-    "banzhaf": lambda size: 0.5 ** (size - 1),
-}
-"""Share of a coalition's dividend that each of its members gets, by the coalition's size."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -127,25 +121,42 @@ class Allocation:
             evaluations=self.evaluations[sample] if self.evaluations.ndim else self.evaluations,
         )
 
-    def reduce(self, index: str = "shapley") -> Allocation:
-        """One value per player, from coalitions: each dividend is shared among its members.
+    def reduce(self, index: str = "shapley", *, order: int | None = None) -> Allocation:
+        """An interaction index, from dividends: I(S) = sum of w(|S|, |T|) d(T) over the listed coalitions T that contain S.
 
         Args:
-            index: ``"shapley"`` (equal shares) or ``"banzhaf"`` (1 / 2**(size - 1) each, which does not add up).
+            index: ``"shapley"`` (each dividend in equal shares) or ``"banzhaf"`` (1 / 2**(size - 1) to each member, which does not add up),
+                for single players; ``"sii"`` (Shapley interaction index, which does not add up), ``"k_sii"`` (the same, made to add up),
+                ``"stii"`` (Shapley-Taylor) or ``"fsii"`` (Faith-Shapley: the order-k game nearest to this one), for coalitions too.
+            order: size of the largest coalitions with a value; 1 for the first two, 2 by default for the others.
 
         Returns:
-            An allocation of order 1; itself if it is one already.
+            Values of all coalitions of up to ``order`` players, by size and then in lexicographic order; of order 1, one value per player.
+            Dividends that are not listed count as 0: what they are worth is in the gap. Itself, if it is what is asked for already.
 
-        Reference: Deng2024, equation 9; Harsanyi1959.
+        Raises:
+            UnknownName: no such index.
+            InvalidInput: an order it does not have; no dividends to make it of, but one value per player or another index.
+
+        Reference: Deng2024, equation 9; Harsanyi1959; formulas and their sources in :mod:`vesalius.core.reductions`.
         """
-        if index not in REDUCTIONS:
-            raise UnknownName("index", index, REDUCTIONS)
-        if self.coalitions is None:
+        order = reductions.order_of(index, order, self.players.n)
+        made = self.provenance.get("index", reductions.DIVIDENDS)
+        if self.order == order and (self.coalitions is None or made == index):
             return self
-        member = self.coalitions.to(self.values)
-        share = member * REDUCTIONS[index](member.sum(1, keepdim=True))
-        values = (self.values @ share).reshape(*self.base.shape, *self.players.shape)
-        return replace(self, values=values, coalitions=None, stderr=None, stderr_note="", provenance={**self.provenance, "index": index})
+        if self.coalitions is None:
+            raise InvalidInput(f"{index!r} of order {order} is made of dividends; this allocation has one value per player")
+        reductions.check_made_of(str(made), index)
+        coalitions, found = reductions.reduced(self.coalitions, self.values.reshape(-1, len(self.coalitions)), index, order)
+        shape = self.players.shape if order == 1 else (len(coalitions),)
+        return replace(
+            self,
+            values=found.to(self.values.dtype).reshape(*self.base.shape, *shape),
+            coalitions=None if order == 1 else coalitions,
+            stderr=None,
+            stderr_note="",
+            provenance={**self.provenance, "index": index},
+        )
 
     def top(self, k: int = 5) -> list[tuple[tuple[str, ...], float]]:
         """The k largest values of one sample by size, each with the names of its players."""

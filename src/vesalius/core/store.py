@@ -56,7 +56,8 @@ def read(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]
         with safe_open(str(path), framework="pt") as file:
             header = json.loads((file.metadata() or {}).get("vesalius", "null"))
             _check(path, header, kind)
-            return {name: file.get_tensor(name) for name in file.keys()}, header["facts"]  # noqa: SIM118 - not a dict
+            # cloned, since tensors in a mapped file lie where they lie: on other addresses kernels take other paths, and round otherwise
+            return {name: file.get_tensor(name).clone() for name in file.keys()}, header["facts"]  # noqa: SIM118 - not a dict
     except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ForeignFile(f"{path} is corrupted or not a vesalius file ({error}); write it again with .save()") from error
 

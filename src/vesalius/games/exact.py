@@ -10,7 +10,7 @@ Axes: S coalitions (2**n), P players (n), * anything carried along (outputs, sam
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from vesalius.core.errors import InvalidInput, TooManyPlayers
@@ -33,10 +33,21 @@ def dividends(values: Float[Tensor, "S *out"]) -> Float[Tensor, "S *out"]:
 
     Reference: Deng2024, theorem 1; the butterfly is Yates1937.
     """
-    table = values.clone(memory_format=torch.contiguous_format)
-    for absent, present in _splits(table):
+    return dividends_(values.clone(memory_format=torch.contiguous_format))
+
+
+def dividends_(values: Float[Tensor, "S *out"]) -> Float[Tensor, "S *out"]:
+    """As :func:`dividends`, written over the values: no memory beyond the table.
+
+    Raises:
+        InvalidInput: if the table is not contiguous, or its first axis not a power of two.
+        TooManyPlayers: above ``MAX_PLAYERS``.
+    """
+    if not values.is_contiguous():
+        raise InvalidInput("a table that is not contiguous cannot be transformed in place; use dividends(), or .contiguous() first")
+    for absent, present in _splits(values):
         present -= absent
-    return table
+    return values
 
 
 def values_of(dividend: Float[Tensor, "S *out"]) -> Float[Tensor, "S *out"]:
@@ -65,7 +76,10 @@ def shapley(dividend: Float[Tensor, "S *out"]) -> Float[Tensor, "P *out"]:
 
 def membership(players: int) -> Bool[Tensor, "S P"]:
     """Whether player i is in coalition S, for all coalitions in index order."""
-    return (torch.arange(1 << players)[:, None] >> torch.arange(players) & 1).bool()
+    member = torch.zeros(1 << players, players, dtype=torch.bool)
+    for player, (_, present) in enumerate(_splits(member)):
+        present[..., player] = True
+    return member
 
 
 def sizes(players: int) -> Float[Tensor, " S"]:
@@ -76,7 +90,7 @@ def sizes(players: int) -> Float[Tensor, " S"]:
     return count
 
 
-def players_of(table: Float[Tensor, "S *out"]) -> int:
+def players_of(table: Shaped[Tensor, "S *out"]) -> int:
     """Number of players of a table, checked."""
     rows = len(table)
     if rows.bit_count() != 1:
@@ -87,6 +101,6 @@ def players_of(table: Float[Tensor, "S *out"]) -> int:
     return players
 
 
-def _splits(table: Float[Tensor, "S *out"]) -> list[tuple[Tensor, ...]]:
+def _splits(table: Shaped[Tensor, "S *out"]) -> list[tuple[Tensor, ...]]:
     """For every player, views of the table without and with that player."""
     return [table.view(-1, 2, 1 << player, *table.shape[1:]).unbind(1) for player in range(players_of(table))]

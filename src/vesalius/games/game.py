@@ -8,20 +8,25 @@ Axes: N coalitions, P players.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import platform
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from vesalius.core.errors import InvalidInput, MemoryExhausted
+from vesalius.core.errors import InvalidInput, MemoryExhausted, TooManyPlayers
 from vesalius.core.players import Players
-from vesalius.games.absence import Baseline, as_absence
+from vesalius.core.version import VERSION
+from vesalius.games.absence import Absence, Baseline, as_absence
+from vesalius.games.exact import MAX_PLAYERS
 from vesalius.games.masked import masked_links, masked_sample, pose
 from vesalius.games.memory import is_out_of_memory, release
 from vesalius.trace.network import Inputs, Network
-from vesalius.trace.question import Target
+from vesalius.trace.question import Question, Target
 
+BLOCK = 1 << 14  # coalitions written out at once, where all are asked
 Value = Callable[[Bool[Tensor, "N P"]], Float[Tensor, " N"]]
 
 
@@ -33,14 +38,24 @@ class Game:
         players: who plays.
         batch: coalitions evaluated at once; halved, for good, whenever memory runs out.
         keep: remember values, so that a coalition is evaluated once.
+        provenance: what is needed to make the same values again, for allocations made of this game.
     """
 
-    def __init__(self, value: Value, players: Players, *, batch: int = 1024, keep: bool = True) -> None:
+    def __init__(
+        self,
+        value: Value,
+        players: Players,
+        *,
+        batch: int = 1024,
+        keep: bool = True,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> None:
         if batch < 1:
             raise InvalidInput(f"a batch of {batch} coalitions; it must be at least 1")
         self.players = players
         self.batch = batch
         self.evaluations = 0
+        self.provenance = dict(provenance or {})
         self._value = value
         self._known: dict[bytes, float] | None = {} if keep else None
 
@@ -68,12 +83,11 @@ class Game:
         Raises:
             InvalidInput: more than one sample, players that do not fit.
         """
+        absence = as_absence(baseline)
         question = pose(network, x, players, target=target, at=at)
-        if players.kind == "links":
-            masked = masked_links(question, players)
-        else:
-            masked = masked_sample(question, players, as_absence(baseline).fill(question), 0)
-        return cls(masked.value, players, batch=masked.batch)
+        links = players.kind == "links"
+        masked = masked_links(question, players) if links else masked_sample(question, players, absence.fill(question), 0)
+        return cls(masked.value, players, batch=masked.batch, provenance=_facts(question, absence))
 
     def __call__(self, masks: Tensor) -> Float[Tensor, " N"]:
         """Values of coalitions, as float64 on the CPU.
@@ -96,6 +110,45 @@ class Game:
             values = self._run(masks[list(fresh.values())]).tolist()
             self._known.update(zip(fresh, values, strict=True))
         return torch.tensor([self._known[key] for key in keys], dtype=torch.float64)
+
+    def table(self) -> Float[Tensor, " S"]:
+        """Values of all 2**n coalitions in index order (bit i of an index: is player i present?), as float64 on the CPU.
+
+        Coalitions are written out in blocks, and are neither looked up nor remembered: a table is its own memory.
+
+        Raises:
+            TooManyPlayers: above ``exact.MAX_PLAYERS``.
+            InvalidInput, MemoryExhausted: as a call.
+        """
+        n = self.players.n
+        if n > MAX_PLAYERS:
+            raise TooManyPlayers(n, MAX_PLAYERS, hint="group players, or ask for some coalitions only")
+        values = torch.empty(1 << n, dtype=torch.float64)
+        for block in torch.arange(1 << n).split(BLOCK):
+            masks = (block[:, None] >> torch.arange(n) & 1).bool()
+            values[block] = self._run(masks)
+        return values
+
+    def to_shapiq(self) -> Any:
+        """This game as a ``shapiq.Game`` with the same values, not centred, for shapiq's estimators and indices.
+
+        Every call comes back here, so batches, memory and the count of evaluations stay this game's.
+
+        Returns:
+            An instance of a subclass of ``shapiq.Game``, with this game's player names.
+
+        Raises:
+            ModuleNotFoundError: shapiq, an optional extra, is not installed: ``pip install shapiq``.
+        """
+        import shapiq
+
+        class Vesalius(shapiq.Game):  # type: ignore[misc]
+            """A vesalius game, as seen by shapiq."""
+
+            def value_function(_, coalitions: Any) -> Any:
+                return self(torch.as_tensor(coalitions).bool()).numpy()
+
+        return Vesalius(self.players.n, normalize=False, player_names=list(self.players.names))
 
     def _run(self, masks: Bool[Tensor, "N P"]) -> Float[Tensor, " N"]:
         values: list[Tensor] = []
@@ -132,3 +185,14 @@ class Game:
             ) from error
         release()
         self.batch = max(1, tried // 2)
+
+
+def _facts(question: Question, absence: Absence) -> Mapping[str, Any]:
+    return {
+        "model": question.network.name,
+        "digest": question.network.digest(),
+        "target": question.target,
+        "at": list(question.at),
+        "baseline": absence.describe(),
+        "versions": {"vesalius": VERSION, "torch": torch.__version__, "python": platform.python_version()},
+    }

@@ -46,6 +46,7 @@ class GradCAM(Method):
     upsample: bool = False
 
     def place(self, network: Network) -> str | None:
+        network.graph(self.name)
         return last_spatial(network)
 
     def allocate(self, question: Question, absence: Absence) -> Allocation:

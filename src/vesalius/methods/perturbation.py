@@ -223,8 +223,8 @@ def _gather(question: Question, players: Players, absence: Absence, play: Callab
     return Allocation(
         players=players,
         values=stack([estimate.values for estimate in found]).reshape(shape),
-        base=stack([torch.tensor(estimate.base) for estimate in found]),
-        total=stack([torch.tensor(estimate.total) for estimate in found]),
+        base=stack([torch.tensor(estimate.base, dtype=torch.float64) for estimate in found]),
+        total=stack([torch.tensor(estimate.total, dtype=torch.float64) for estimate in found]),
         stderr=stack(errors).reshape(shape) if len(errors) == len(found) else None,
         stderr_note=next((estimate.stderr_note for estimate in found if estimate.stderr_note), ""),
         evaluations=torch.tensor([estimate.evaluations for estimate in found]),

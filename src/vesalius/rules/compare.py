@@ -13,10 +13,11 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from vesalius.rules.chord import Chords, Tape
+from vesalius.rules.kinds import kind_of
 from vesalius.rules.run import Plan, Run, Table
 from vesalius.rules.signal import Signal
 from vesalius.rules.units import Algebra
-from vesalius.trace.anatomy import Value
+from vesalius.trace.anatomy import Value, data_inputs
 from vesalius.trace.question import Cut, Question
 
 
@@ -46,8 +47,7 @@ class Comparison:
         self.cut: Cut = question.cut
         self.plan = Plan(self.cut.program, len(question.at))
         table.covers(self.plan)
-        values: list[Value | None] = [node.meta.get("value") for node in self.plan.traced]
-        self.one_row_will_do = not self.cut.context and all(v is None or not v.is_tensor or v.batch_axis is not None for v in values)
+        self.one_row_will_do = not self.cut.context and _stretches(self.plan)
 
     def rescale(self, rows: Int[Tensor, " N"], fills: Sequence[Shaped[Tensor, "B M ..."]]) -> Compared:
         """Rescale multipliers against each reference: the rows are run once, a reference once without gradients."""
@@ -147,3 +147,22 @@ def _points(ends: tuple[Sequence[Tensor], Sequence[Tensor]], times: Float[Tensor
     return [
         torch.lerp(start, end, times.to(end.dtype).reshape(-1, *[1] * (end.ndim - 1))).detach() for start, end in zip(*ends, strict=True)
     ]
+
+
+LINEAR = frozenset({"move", "add", "scale", "affine"})
+BILINEAR = frozenset({"map", "multiply", "divide"})
+"""Kinds of ops that are linear, whose ends no rule compares; the second where one factor is constant."""
+
+
+def _stretches(plan: Plan) -> bool:
+    """Whether one row of a reference can stand for all: the batch is an axis of its own on both sides of every op that is compared."""
+    traced = set(plan.traced)
+    for node in plan.traced:
+        sources = [source for source in data_inputs(node) if source in traced]
+        kind = "" if node.op == "placeholder" else kind_of(node.target)  # type: ignore[arg-type]
+        if kind in LINEAR or (kind in BILINEAR and len(sources) == 1):
+            continue
+        values: list[Value | None] = [found.meta.get("value") for found in (node, *sources)]
+        if any(value is not None and value.batch_axis is None for value in values):
+            return False
+    return True

@@ -41,12 +41,18 @@ class Composite:
 
         Raises:
             UnknownName: a layer that has no map in it.
+            InvalidInput: no layer stands on the explained tensor, though there is a rule for those that do.
         """
         maps = [node for node in plan.traced if node.op == "call_function" and kind_of(node.target) == "map"]  # type: ignore[arg-type]
         paths = {node: _path(node) for node in maps}
         if unknown := [name for name in self.layers if name not in paths.values()]:
             raise UnknownName("layer", unknown[0], paths.values())
         first, last = _first(plan), _last(plan)
+        if self.first is not None and not first:
+            raise InvalidInput(
+                f"no layer stands on the explained tensor, so that {type(self.first).__name__}, which knows its domain, has no place;"
+                " explain the value that the first layer reads with at=, or leave that rule out"
+            )
         return {node: self._rule(node, paths[node], node in first, node in last) for node in maps}
 
     def _rule(self, node: Node, path: str, first: bool, last: bool) -> LayerRule:
@@ -149,6 +155,8 @@ def _fold(graph: torch.fx.Graph, norm: Node) -> None:
     layer = norm.args[0]
     if not isinstance(layer, Node) or layer.op != "call_function" or len(layer.users) > 1 or not _takes_a_norm(layer):
         return
+    if norm.args[3] is None:  # statistics of the batch
+        return
     turned = name_of(layer.target).startswith("conv_transpose")  # type: ignore[arg-type]
     native = name_of(norm.target).startswith("_")  # type: ignore[arg-type]
     eps = norm.args[6] if native else norm.args[7]
@@ -167,7 +175,7 @@ def _takes_a_norm(layer: Node) -> bool:
     """Whether a layer's outputs are the channels of a norm behind it, and its weight is a plain constant."""
     name = name_of(layer.target)  # type: ignore[arg-type]
     value: Value | None = layer.meta.get("value")
-    if not isinstance(layer.args[1], Node) or layer.args[1].op != "get_attr":
+    if kind_of(layer.target) != "map" or not isinstance(layer.args[1], Node) or layer.args[1].op != "get_attr":  # type: ignore[arg-type]
         return False
     if name == "linear":
         return value is not None and len(value.shape) == 2

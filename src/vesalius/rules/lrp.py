@@ -25,7 +25,7 @@ from vesalius.rules.maps import read_map
 from vesalius.rules.opened import pairwise
 from vesalius.rules.rescale import OPENINGS, PIECES, single
 from vesalius.rules.run import Call, Rule, Run, Table, constant, linear
-from vesalius.rules.signal import Signal, signals_in
+from vesalius.rules.signal import Signal, plain, signals_in
 from vesalius.rules.slopes import Elementwise, transposed
 from vesalius.rules.units import MIXING, channel_scale
 
@@ -218,11 +218,18 @@ def divide(run: Run, call: Call) -> Any:
 
 def mapped(run: Run, call: Call) -> Any:
     """A map with a constant weight follows its layer's rule; one of two values is a product."""
-    if name_of(call.target) == "einsum" and len(call.signals) > 2:
+    name, bias = name_of(call.target), _bias(call)
+    if name == "einsum" and len(call.signals) > 2:
         return pairwise(run, *call.args[:2])
+    if isinstance(bias, Signal) or (bias is not None and len(call.signals) > 1):
+        return _biased(run, call, bias)
     if len(call.signals) == 2:
         return _product(run, call)
     signal = single(run, call)
+    if _has_bias_behind(name) and signal is call.args[1]:
+        if name != "linear":
+            raise NoRule(run.table.name, [f"{name} with a kernel that depends on the input"])
+        return run(aten.matmul.default, call.args[0], run(aten.transpose.int, signal, 0, 1))
     rule = run.state.rules.get(call.node, run.state.otherwise) if call.node is not None else run.state.otherwise
     found, _ = read_map(call)
     with torch.no_grad():
@@ -233,8 +240,32 @@ def mapped(run: Run, call: Call) -> Any:
     return replace(result, value=passed(rule, visit, signal.value, signal.more.raw))
 
 
+def _has_bias_behind(name: str) -> bool:
+    return name == "linear" or name.startswith("conv")
+
+
+def _bias(call: Call) -> Any:
+    """What a map adds to its product."""
+    name = name_of(call.target)
+    return call.args[0] if name in ("addmm", "baddbmm") else call.argument(2, "bias") if _has_bias_behind(name) else None
+
+
+def _biased(run: Run, call: Call, bias: Any) -> Any:
+    """A product and what is added to it as terms of their own: where both factors are values, or the bias is one."""
+    if not _has_bias_behind(name_of(call.target)):
+        terms = (run(aten.matmul.default, *call.args[1:3]), "alpha"), (bias, "beta")
+        return run(aten.add.Tensor, *(run(aten.mul.Scalar, term, call.kwargs.get(name, 1)) for term, name in terms))
+    kwargs = {key: value for key, value in call.kwargs.items() if key != "bias"}
+    bare = replace(call, args=(*call.args[:2], None, *call.args[3:]), kwargs=kwargs)
+    product = mapped(run, bare) if bare.signals else bare.plainly()
+    rank = len(plain(call.args[1]).shape)
+    return run(aten.add.Tensor, product, run(aten.view.default, bias, [-1, *[1] * (rank - 2)]))
+
+
 def affine(run: Run, call: Call) -> Any:
     """Batch norm that could not be folded into a map: a scale, whose shift keeps its relevance."""
+    if call.args[3] is None:
+        raise NoRule(run.table.name, ["batch_norm with the statistics of the batch, which mixes samples"])
     found = marked(call, linear(run, call))
     first = found[0] if isinstance(found, tuple) else found
     shift = channel_scale(call)[1]

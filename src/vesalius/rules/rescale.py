@@ -30,6 +30,12 @@ PIECES = frozenset("relu relu6 abs clamp clamp_min clamp_max hardtanh threshold"
 """Elementwise functions made of straight pieces of slope -1, 0 or 1."""
 COUNTING = frozenset("sum mean cumsum".split())
 """Ops after which a truth value is a number."""
+PLACING = frozenset(
+    "view reshape flatten unflatten unsqueeze squeeze transpose permute t expand expand_as contiguous clone slice select index gather"
+    " index_select movedim swapaxes alias repeat repeat_interleave broadcast_to view_as reshape_as mT narrow flip roll to _to_copy type_as"
+    " _unsafe_view _reshape_alias numpy_T dropout identity".split()
+)
+"""Moves that neither mix elements nor bring constants in, so that a reciprocal is still one afterwards."""
 
 
 @final
@@ -70,7 +76,7 @@ def move(run: Run, call: Call) -> Any:
             if not source.boolean:
                 raise NoRule(run.table.name, [f"{name} to {result.value.dtype}"])
             result = replace(source, boolean=False)  # a truth value counted as 0 and 1
-        if source.inverse is not None and len(call.signals) == 1 and name not in COUNTING:
+        if source.inverse is not None and name in PLACING:
             origin = source.inverse
             return replace(result, inverse=lambda: move(run, replaced(call, origin())))
         return replace(result, boolean=source.boolean and name not in COUNTING and name not in ("to", "_to_copy"))
@@ -78,9 +84,8 @@ def move(run: Run, call: Call) -> Any:
 
 
 def replaced(call: Call, signal: Signal) -> Call:
-    """The same call on another signal."""
-    args = tuple(signal if isinstance(arg, Signal) else arg for arg in call.args)
-    return Call(call.target, args, call.kwargs, call.node)
+    """The same call with another signal in the first place."""
+    return Call(call.target, (signal, *call.args[1:]), call.kwargs, call.node)
 
 
 def add(run: Run, call: Call) -> Any:

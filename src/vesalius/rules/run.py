@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -38,7 +39,7 @@ class Call:
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     node: Node | None = None
 
-    @property
+    @cached_property
     def signals(self) -> list[Signal]:
         """All signals among the arguments."""
         return signals_in([*self.args, *self.kwargs.values()])

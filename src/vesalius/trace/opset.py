@@ -32,8 +32,8 @@ FAMILIES: dict[str, frozenset[str]] = {
         " log_sigmoid log2 log10 nan_to_num remainder fmod rrelu threshold atan".split()
     ),
     "select": frozenset(
-        "max_pool1d max_pool2d max_pool3d max_pool2d_with_indices adaptive_max_pool1d adaptive_max_pool2d max min amax amin maximum minimum"
-        " where topk sort median masked_fill kthvalue aminmax".split()
+        "max_pool1d max_pool2d max_pool3d max_pool2d_with_indices adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d max min amax amin"
+        " maximum minimum where topk sort median masked_fill kthvalue aminmax".split()
     ),
     "normalise": frozenset(
         "softmax _softmax log_softmax _log_softmax layer_norm native_layer_norm group_norm native_group_norm instance_norm rms_norm"
@@ -46,7 +46,9 @@ FAMILIES: dict[str, frozenset[str]] = {
         " pixel_unshuffle unfold view_as reshape_as mT broadcast_to slice_scatter select_scatter copy take_along_dim tile"
         " _unsafe_view _reshape_alias numpy_T im2col index_put masked_select scatter fill masked_scatter".split()
     ),
-    "composite": frozenset("scaled_dot_product_attention lstm gru rnn_tanh rnn_relu multi_head_attention_forward bilinear".split()),
+    "composite": frozenset(
+        "scaled_dot_product_attention lstm gru rnn_tanh rnn_relu multi_head_attention_forward bilinear glu addcmul addcdiv logaddexp".split()
+    ),
 }
 
 PARAMETRISED = frozenset("linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d addmm embedding".split())

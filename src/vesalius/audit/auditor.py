@@ -1,0 +1,398 @@
+"""Audits: every method on every masked version of one sample, or on a sample of them."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vesalius.audit import principles
+from vesalius.audit.faithfulness import Interventions, agreement
+from vesalius.audit.maps import game_maps, maps, plays_games, ready
+from vesalius.audit.record import Audit, Record
+from vesalius.audit.sampling import LEAST, Design, drawn, everything
+from vesalius.audit.selectope import MapAudit, Selectope, additive_errors
+from vesalius.audit.setting import At, Setting, settle
+from vesalius.core.allocation import Allocation
+from vesalius.core.errors import InvalidInput, NoRule, NotTraceable, TooManyPlayers, WrongType
+from vesalius.core.players import Players
+from vesalius.core.version import VERSION
+from vesalius.games.absence import Baseline
+from vesalius.games.game import Game
+from vesalius.methods import METHODS, Method
+from vesalius.methods.base import resolve
+from vesalius.trace.network import Inputs, Network
+from vesalius.trace.question import Target
+
+Methods = str | Method | Mapping[str, Any] | Iterable[Any]
+REFUSALS = (NoRule, NotTraceable, WrongType, InvalidInput)
+"""What a method raises where it does not apply."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Auditor:
+    """How to audit; :func:`audit` and :func:`audit_map` are those of ``Auditor()``.
+
+    Attributes:
+        at: where the players live, if not in the network's input.
+        most_exact: players up to which all coalitions are enumerated, at most 16.
+        coalitions: masked samples drawn for more players.
+        evaluations: of the network that one method may take in a sampled audit; costly methods see fewer coalitions.
+        resamples: of the bootstrap.
+        seed: of the coalitions and the resamples.
+    """
+
+    at: At = None
+    most_exact: int = 14
+    coalitions: int = 512
+    evaluations: int = 200_000
+    resamples: int = 1000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.most_exact <= 16:
+            raise InvalidInput(f"most_exact is between 0 and 16, not {self.most_exact}: 2**n maps of every method are computed")
+        if self.coalitions < 4 * LEAST or self.evaluations < 1 or self.resamples < 100:
+            raise InvalidInput(
+                f"at least {4 * LEAST} coalitions, 1 evaluation and 100 resamples are needed, not {self.coalitions},"
+                f" {self.evaluations} and {self.resamples}"
+            )
+
+    def audit(
+        self,
+        network: Network,
+        x: Inputs,
+        players: Players | Allocation,
+        *,
+        target: Target = None,
+        baseline: Baseline = None,
+        methods: Methods = METHODS,
+    ) -> Audit:
+        """See :func:`audit`."""
+        chosen = named(methods)
+        setting = settle(network, x, players, target=target, baseline=baseline, at=self.at)
+        bench = _bench(self, setting)
+        records: dict[str, Record] = {}
+        errors: dict[str, Tensor] = {}
+        skipped: dict[str, str] = {}
+        for label, method in chosen.items():
+            try:
+                records[label], errors[label] = bench.record(label, method)
+            except REFUSALS as error:
+                skipped[label] = str(error)
+        found = list(records.values())
+        return Audit(
+            players=setting.players,
+            base=float(bench.base),
+            total=float(bench.total),
+            records=records,
+            skipped=skipped,
+            tiers=_tiers(records, errors),
+            agreement=agreement([record.error for record in found], [record.faithfulness for record in found]),
+            provenance=bench.facts(),
+        )
+
+    def audit_map(
+        self,
+        values: Tensor | np.ndarray[Any, np.dtype[Any]],
+        network: Network,
+        x: Inputs,
+        players: Players | Allocation,
+        *,
+        target: Target = None,
+        baseline: Baseline = None,
+    ) -> MapAudit:
+        """See :func:`audit_map`."""
+        setting = settle(network, x, players, target=target, baseline=baseline, at=self.at)
+        who = setting.players
+        if who.n > self.most_exact:
+            raise TooManyPlayers(who.n, self.most_exact, hint="judge the map on coarser players: larger patches, or segments")
+        given = _summed(values, setting)
+        game = setting.game()(everything(who.n).masks)
+        fair = Selectope.of(game)
+        short, worst = fair.violation(given)
+        size = fair.size or 1.0
+        tolerance = principles.floor(game, _rounding(setting))
+        members = tuple(who.name(i) for i in range(who.n) if worst >> i & 1) if short > tolerance * size else ()
+        left, best = additive_errors(game, given)
+        low, high = fair.box()
+        return MapAudit(
+            values=given,
+            gap=abs(fair.total - float(given.sum())) / size,
+            violation=short / size,
+            coalition=members,
+            distance=fair.distance(given) / size,
+            low=low,
+            high=high,
+            additive_error=left,
+            least_additive_error=best,
+            effects=fair.size,
+            tolerance=tolerance,
+            provenance=_facts(self, setting),
+        )
+
+
+def audit(
+    network: Network,
+    x: Inputs,
+    players: Players | Allocation,
+    *,
+    target: Target = None,
+    baseline: Baseline = None,
+    methods: Methods = METHODS,
+) -> Audit:
+    """Judge attribution methods on one sample by the three principles, a number each.
+
+    Up to 14 players every method is run on all masked versions of the sample, and what each effect was shared out to is read off; with more,
+    on a sample of them, and the numbers have intervals. ``Auditor(at=..., coalitions=..., seed=...)`` has the other options.
+
+    Args:
+        network: from :func:`vesalius.trace`.
+        x: one sample, with or without its batch axis.
+        players: who may be absent; or an allocation, for its players (and where they live).
+        target: as for :func:`vesalius.attribute`; by default the class predicted for the whole sample, for masked ones as well.
+        baseline: what stands in for absent players, and what methods count from. With several rows (``Marginal``) game and maps are the mean
+            over them.
+        methods: names, instances with options, or a mapping from labels to either.
+
+    Returns:
+        An audit: a mapping from methods to records. Methods that do not apply are in ``.skipped``, with the reason.
+
+    Raises:
+        UnknownName, InvalidInput, WrongType: each with what to do.
+
+    Reference: Deng2024; taylor.md, sections 3 and 5.4. LRP methods share out f(x), not f(x) - f(b); they are judged as all others, against
+    f(x) - f(b), so that biases show as effects missed or handed out in excess.
+    """
+    return Auditor().audit(network, x, players, target=target, baseline=baseline, methods=methods)
+
+
+def audit_map(
+    values: Tensor | np.ndarray[Any, np.dtype[Any]],
+    network: Network,
+    x: Inputs,
+    players: Players | Allocation,
+    *,
+    target: Target = None,
+    baseline: Baseline = None,
+) -> MapAudit:
+    """Judge a heat map from any tool, without its method. Such a test can reject a map; it cannot prove one.
+
+    Args:
+        values: one value per element of the explained tensor [*event], or per player.
+        network: from :func:`vesalius.trace`.
+        x: the sample the map is of.
+        players: at most 14; a map of elements is summed into them.
+        target: what the map explains.
+        baseline: what stands in for absent players.
+
+    Raises:
+        TooManyPlayers: more than 14.
+        InvalidInput: a map that fits neither the explained tensor nor the players, or holds NaN.
+
+    Reference: taylor.md, section 5.5.
+    """
+    return Auditor().audit_map(values, network, x, players, target=target, baseline=baseline)
+
+
+@dataclass(frozen=True, eq=False)
+class _Bench:
+    """What all methods of one audit are measured against."""
+
+    auditor: Auditor
+    setting: Setting
+    design: Design
+    game: Game
+    values: Float[Tensor, " N"]
+    ends: Float[Tensor, " 2"]
+    exact: bool
+    tolerance: float
+
+    @property
+    def base(self) -> Tensor:
+        return self.ends[0]
+
+    @property
+    def total(self) -> Tensor:
+        return self.ends[1]
+
+    def record(self, label: str, method: Method) -> tuple[Record, Tensor]:
+        """The record of one method, and resamples of its error."""
+        found, design, whole, spent = self._maps(method)
+        count = len(design.masks)
+        short = principles.Shortfall.of(self.values[:count], found, design.masks, float(self.base))
+        weights = design.weights
+        judge = Interventions(self.game, design.masks, self.values[:count], weights, float(self.total))
+        numbers, resampled, intervals = {}, torch.zeros(0, dtype=torch.float64), {}
+        if self.exact:
+            numbers = vars(principles.exact(self.values, found))
+        else:
+            many = design.resampled(self.auditor.resamples, self.auditor.seed)
+            drawn_each = {"mean_leak": short.leak(many), "mean_gap": short.gap(many)}
+            resampled = drawn_each["error"] = drawn_each["mean_leak"] + drawn_each["mean_gap"]
+            intervals = {name: _interval(each) for name, each in drawn_each.items()}
+        record = Record(
+            method=label,
+            values=tuple(whole.tolist()),
+            gap=abs(float(self.total - self.base - whole.sum())),
+            mean_leak=float(short.leak(weights)),
+            mean_gap=float(short.gap(weights)),
+            tolerance=self.tolerance,
+            coalitions=count,
+            evaluations=spent,
+            faithfulness=judge.judge(whole),
+            interval=intervals,
+            options=_options(ready(method, self.setting)),
+            **numbers,
+        )
+        return record, resampled
+
+    def _maps(self, method: Method) -> tuple[Tensor, Design, Tensor, int]:
+        """Maps of masked samples, of which ones, the map of the whole sample, and evaluations taken."""
+        if self.exact and plays_games(method):
+            found = game_maps(method, self.setting, self.values)
+            return found, self.design, found[-1], 0
+        if self.exact:
+            found, spent = maps(method, self.setting, self.design.masks)
+            return found, self.design, found[-1], int(spent.sum())
+        whole, cost = maps(method, self.setting, torch.ones(1, self.setting.players.n, dtype=torch.bool))
+        part = self.design.first(self.auditor.evaluations // max(int(cost[0]), 1))
+        found, spent = maps(method, self.setting, part.masks)
+        return found, part, whole[0], int(spent.sum())
+
+    def facts(self) -> dict[str, Any]:
+        """What is needed to make the same numbers again."""
+        return _facts(self.auditor, self.setting) | {"exact": self.exact, "coalitions": len(self.design.masks)}
+
+
+def _bench(auditor: Auditor, setting: Setting) -> _Bench:
+    """Evaluate the game."""
+    players = setting.players.n
+    exact = players <= auditor.most_exact
+    design = everything(players) if exact else drawn(players, auditor.coalitions, auditor.seed)
+    game = setting.game()
+    values = game(design.masks)
+    ends = game(torch.tensor([[False], [True]]).expand(2, players))
+    tolerance = principles.floor(values, _rounding(setting)) if exact else max(principles.HELD, 1e3 * _rounding(setting))
+    return _Bench(auditor, setting, design, game, values, ends, exact, tolerance)
+
+
+def _rounding(setting: Setting) -> float:
+    return float(torch.finfo(setting.question.total.dtype).eps)
+
+
+def _facts(auditor: Auditor, setting: Setting) -> dict[str, Any]:
+    question, players = setting.question, setting.players
+    return {
+        "model": question.network.name,
+        "digest": question.network.digest(),
+        "target": question.target,
+        "at": list(question.at),
+        "players": f"{players.n} {players.kind}",
+        "baseline": setting.baseline,
+        "stand_ins": setting.repeats,
+        "seed": auditor.seed,
+        "precision": str(question.total.dtype).removeprefix("torch."),
+        "versions": {"vesalius": VERSION, "torch": torch.__version__, "python": platform.python_version()},
+    }
+
+
+def _interval(resampled: Float[Tensor, " R"]) -> tuple[float, float]:
+    low, high = torch.quantile(resampled, torch.tensor([0.025, 0.975], dtype=resampled.dtype)).tolist()
+    return low, high
+
+
+def _tiers(records: Mapping[str, Record], errors: Mapping[str, Tensor]) -> tuple[tuple[str, ...], ...]:
+    """Methods by error; one that cannot be told from the best of a tier joins it."""
+    tiers: list[list[str]] = []
+    for label in sorted(records, key=lambda name: records[name].error):
+        first = tiers[-1][0] if tiers else None
+        if first is not None and _alike(records[first], records[label], errors[first], errors[label]):
+            tiers[-1].append(label)
+        else:
+            tiers.append([label])
+    return tuple(tuple(tier) for tier in tiers)
+
+
+def _alike(first: Record, second: Record, mine: Tensor, theirs: Tensor) -> bool:
+    """Whether the numbers cannot tell two methods apart."""
+    if second.error - first.error <= first.tolerance:
+        return True
+    return bool(len(mine)) and _interval(theirs - mine)[0] <= 0
+
+
+def named(methods: Methods) -> dict[str, Method]:
+    """Methods by the label they have in an audit.
+
+    Raises:
+        UnknownName: no such method.
+        WrongType: neither a name nor a method.
+        InvalidInput: no methods, or one twice.
+    """
+    if isinstance(methods, Mapping):
+        found = {str(label): _method(method) for label, method in methods.items()}
+    else:
+        each = [_method(method) for method in ([methods] if isinstance(methods, (str, Method)) else methods)]
+        several = {method.name for method in each if sum(method.name == other.name for other in each) > 1}
+        labels = [_label(method) if method.name in several else method.name for method in each]
+        if twice := [label for label in labels if labels.count(label) > 1]:
+            raise InvalidInput(f"{twice[0]!r} is asked for twice; give a mapping from labels to methods")
+        found = dict(zip(labels, each, strict=True))
+    if not found:
+        raise InvalidInput("there are no methods to audit")
+    return found
+
+
+def _method(given: Any) -> Method:
+    return given() if isinstance(given, type) and issubclass(given, Method) else resolve(given)
+
+
+def _label(method: Method) -> str:
+    """Name with the options that are not the default."""
+    changed = [f"{option.name}={getattr(method, option.name)!r}" for option in fields(method) if _is_set(method, option)]
+    return f"{method.name}({', '.join(changed)})" if changed else method.name
+
+
+def _is_set(method: Method, option: Any) -> bool:
+    value = getattr(method, option.name)
+    return option.default is MISSING or (value is not option.default and repr(value) != repr(option.default))
+
+
+def _options(method: Method) -> dict[str, Any]:
+    plain = {option.name: getattr(method, option.name) for option in fields(method)}
+    return {name: value if isinstance(value, (bool, int, float, str, type(None))) else repr(value)[:200] for name, value in plain.items()}
+
+
+def _summed(values: Tensor | np.ndarray[Any, np.dtype[Any]], setting: Setting) -> Float[Tensor, " P"]:
+    """A foreign map as one value per player.
+
+    Raises:
+        InvalidInput: neither elements nor players, or NaN.
+    """
+    who = setting.players
+    given = torch.as_tensor(values).detach().cpu().double()
+    if not bool(given.isfinite().all()):
+        raise InvalidInput("the map holds NaN or infinity")
+    events: Sequence[tuple[int, ...]] = [tuple(tensor.shape) for tensor in setting.sample]
+    one = given[0] if given.ndim and tuple(given.shape[1:]) == events[0] and len(given) == 1 else given
+    if len(events) == 1 and who.parts is None:
+        if tuple(one.shape) == events[0]:
+            return who.gather([one[None]])[0]
+        if (
+            tuple(one.shape) == events[0][1:]
+            and tuple(one.shape) == tuple(who.index[0].shape[-one.ndim :])
+            and who.index[0].ndim == one.ndim
+        ):
+            return who.gather([one[None]])[0]
+    if tuple(one.shape) in (who.shape, (who.n,)):
+        return one.reshape(-1)
+    raise InvalidInput(
+        f"a map of shape {list(given.shape)} fits neither the explained tensor {list(events[0])} nor the {who.n} {who.kind}"
+        f" {list(who.shape)}"
+    )

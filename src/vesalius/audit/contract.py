@@ -1,0 +1,6 @@
+class Contract:
+    pass
+
+
+def check_method():
+    pass

@@ -1,0 +1,285 @@
+"""What an audit found: a record for each method, and all of them together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vesalius.audit.faithfulness import Agreement, Faithfulness
+from vesalius.core import store
+from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.core.late import view
+from vesalius.core.players import Players
+
+NAN = math.nan
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One method on one sample.
+
+    Attributes:
+        method: as it is called in this audit.
+        values: the map, summed into the players, in the output's unit.
+        gap: |f(x) - f(b) - sum of the map|, in the output's unit.
+        miss: P1, share of the effects that was not handed out. NaN in a sampled audit, as all that is exact only.
+        over: P3, share handed out beyond the effects.
+        reverse: P3, share handed out with the opposite sign.
+        leak: P2, share of what was handed out that went to players outside the effect.
+        completeness_error: miss + over + reverse.
+        mean_leak: P2 over masked samples, every size of coalition weighing the same: share given to absent players.
+        mean_gap: P1 and P3 together over masked samples: mean |f(x_T) - f(b) - sum of the map| over mean |f(x_T) - f(b)|.
+        interval: 95 % bootstrap intervals of ``mean_leak``, ``mean_gap`` and ``error`` in a sampled audit; empty in an exact one.
+        tolerance: largest number that counts as held; more than 1e-8 where rounding does not allow as much.
+        coalitions: masked samples the method was run on.
+        evaluations: of the network, in all; 0 for methods that read known values.
+        options: of the method, as audited.
+        faithfulness: by intervention on the same coalitions.
+    """
+
+    method: str
+    values: tuple[float, ...]
+    gap: float
+    mean_leak: float
+    mean_gap: float
+    tolerance: float
+    coalitions: int
+    evaluations: int
+    faithfulness: Faithfulness
+    miss: float = NAN
+    over: float = NAN
+    reverse: float = NAN
+    leak: float = NAN
+    completeness_error: float = NAN
+    interval: Mapping[str, Interval] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def exact(self) -> bool:
+        """Whether all coalitions were looked at."""
+        return not math.isnan(self.completeness_error)
+
+    @property
+    def error(self) -> float:
+        """One number to rank by: completeness error plus leak, or mean gap plus mean leak where coalitions were sampled."""
+        return self.completeness_error + self.leak if self.exact else self.mean_gap + self.mean_leak
+
+    @property
+    def principles(self) -> Mapping[str, bool | None]:
+        """Whether P1, P2 and P3 are held; ``None`` where a sample cannot tell which of P1 and P3 is broken.
+
+        A sampled audit can refute a principle, not prove it: held means that no violation was found.
+        """
+        if self.exact:
+            held = self.over + self.reverse <= self.tolerance
+            return {"P1": self.miss <= self.tolerance, "P2": self.leak <= self.tolerance, "P3": held}
+        both = True if self.mean_gap <= self.tolerance else None
+        return {"P1": both, "P2": self.mean_leak <= self.tolerance, "P3": both}
+
+    @property
+    def holds(self) -> bool:
+        """Whether all three principles are held."""
+        return all(held is True for held in self.principles.values())
+
+    def sentence(self, kind: str = "players") -> str:
+        """What the numbers say, in words.
+
+        Args:
+            kind: what the players are, in the plural.
+        """
+        if self.holds:
+            if self.exact:
+                return f"hands every effect out once, to the {kind} that took part in it"
+            return f"no violation found on {self.coalitions} masked samples"
+        if self.exact:
+            parts = [
+                (self.leak, "allocates {} of what it hands out to " + kind + " that took no part"),
+                (self.miss, "leaves {} of the effects out"),
+                (self.over, "hands out {} of the effects more than there is"),
+                (self.reverse, "hands out {} of the effects with the wrong sign"),
+            ]
+        else:
+            parts = [
+                (self.mean_leak, "gives {} of its values to absent " + kind),
+                (self.mean_gap, "is off by {} of the output's change on masked samples"),
+            ]
+        return "; ".join(words.format(percent(share)) for share, words in parts if share > self.tolerance)
+
+
+def percent(share: float) -> str:
+    """A share as people write it."""
+    if not math.isfinite(share):
+        return "an unbounded share"
+    return f"{100 * share:.0f} %" if share >= 0.0995 else f"{100 * share:.2g} %"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Audit(Mapping[str, Record]):
+    """Methods judged by the three principles on one sample; ``audit["occlusion"].leak`` is a number.
+
+    Attributes:
+        players: who may be absent. All numbers are about these players and this baseline.
+        base: the output with all players absent.
+        total: the output with all players present.
+        records: by method, in the order asked for.
+        skipped: methods that do not apply here, and why.
+        tiers: methods from the smallest error up; those that the numbers cannot tell apart are in one tier.
+        agreement: whether the principles predict faithfulness here.
+        provenance: players, baseline, output, masks and seed, versions.
+    """
+
+    players: Players
+    base: float
+    total: float
+    records: Mapping[str, Record]
+    skipped: Mapping[str, str]
+    tiers: tuple[tuple[str, ...], ...]
+    agreement: Agreement
+    provenance: Mapping[str, Any]
+
+    def __getitem__(self, method: str) -> Record:
+        if method in self.skipped:
+            raise InvalidInput(f"{method!r} does not apply here: {self.skipped[method]}")
+        if method not in self.records:
+            raise UnknownName("audited method", method, self.records)
+        return self.records[method]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.records)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __contains__(self, method: object) -> bool:
+        return method in self.records
+
+    @property
+    def exact(self) -> bool:
+        """Whether all coalitions were looked at."""
+        return bool(self.provenance["exact"])
+
+    @property
+    def kind(self) -> str:
+        """What the players are, in the plural."""
+        return self.players.kind
+
+    def ranking(self) -> list[tuple[int, str]]:
+        """Rank and method, the smallest error first; methods that the numbers cannot tell apart share a rank."""
+        ranks, rank = [], 1
+        for tier in self.tiers:
+            ranks += [(rank, method) for method in tier]
+            rank += len(tier)
+        return ranks
+
+    def table(self) -> list[dict[str, Any]]:
+        """One row per method, by rank: numbers and verdicts under their names."""
+        return [self._row(rank, self.records[method]) for rank, method in self.ranking()]
+
+    def _row(self, rank: int, record: Record) -> dict[str, Any]:
+        names = ("miss", "over", "reverse", "leak", "completeness_error") if self.exact else ("mean_leak", "mean_gap")
+        row: dict[str, Any] = {"rank": rank, "method": record.method, **record.principles}
+        row |= {name: getattr(record, name) for name in (*names, "error", "gap")}
+        if not self.exact:
+            row |= {f"{name}_interval": interval for name, interval in record.interval.items()}
+        return row | asdict(record.faithfulness)
+
+    def sentences(self) -> dict[str, str]:
+        """What each method's numbers say in words, by rank."""
+        return {method: self.records[method].sentence(self.kind) for _, method in self.ranking()}
+
+    # ---- showing ------------------------------------------------------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        facts = self.provenance
+        how = "all" if self.exact else "sampled"
+        lines = [
+            f"audit of {facts['target']} of {facts['model']}: {self.players.n} {self.kind}, {facts['coalitions']} masked samples ({how}),"
+            f" baseline {facts['baseline']}",
+            f"{self.base:.4g} -> {self.total:.4g}",
+        ]
+        lines += _aligned([_cells(row) for row in self.table()])
+        lines += [f"{method}: not applicable, {reason}" for method, reason in self.skipped.items()]
+        return "\n".join(lines)
+
+    def plot(self, *, ax: Any = None) -> Any:
+        """Draw the table with a bar for each number. Returns the matplotlib figure."""
+        return view("audit_plot")(self, ax=ax)
+
+    # ---- keeping ------------------------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> Path:
+        """Write to one file (safetensors with a JSON header), atomically."""
+        tensors = {f"index.{i}": part for i, part in enumerate(self.players.index)}
+        if self.players.parts is not None:
+            tensors["parts"] = self.players.parts
+        tensors["values"] = self.values
+        who = {"shape": self.players.shape, "kind": self.players.kind, "labels": self.players.labels, "layer": self.players.layer}
+        records = [{name: value for name, value in asdict(record).items() if name != "values"} for record in self.records.values()]
+        facts = {
+            "players": who,
+            "base": self.base,
+            "total": self.total,
+            "records": records,
+            "skipped": dict(self.skipped),
+            "tiers": self.tiers,
+            "agreement": asdict(self.agreement),
+            "provenance": dict(self.provenance),
+        }
+        return store.write(path, "audit", tensors, facts)
+
+    @property
+    def values(self) -> Float[Tensor, "methods P"]:
+        """Maps of all methods, summed into the players."""
+        return torch.tensor([record.values for record in self.records.values()], dtype=torch.float64).reshape(len(self), self.players.n)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Audit:
+        """Read a file written by :meth:`save`.
+
+        Raises:
+            FileNotFoundError, ForeignFile: see :func:`vesalius.core.store.read`.
+        """
+        tensors, facts = store.read(path, "audit")
+        who = facts.pop("players")
+        index = tuple(tensors[f"index.{i}"] for i in range(sum(name.startswith("index.") for name in tensors)))
+        players = Players(index, tuple(who["shape"]), who["kind"], tuple(who["labels"]), tensors.get("parts"), who["layer"])
+        records = [_record(row, values) for row, values in zip(facts.pop("records"), tensors["values"].tolist(), strict=True)]
+        tiers = tuple(tuple(tier) for tier in facts.pop("tiers"))
+        found = Agreement(**facts.pop("agreement"))
+        return cls(players=players, records={record.method: record for record in records}, tiers=tiers, agreement=found, **facts)
+
+
+def _record(row: Mapping[str, Any], values: list[float]) -> Record:
+    known = {name.name for name in fields(Record)}
+    kept = {name: value for name, value in row.items() if name in known}
+    intervals = {name: (low, high) for name, (low, high) in kept.pop("interval").items()}
+    return Record(**kept | {"faithfulness": Faithfulness(**row["faithfulness"]), "interval": intervals, "values": tuple(values)})
+
+
+def _cells(row: Mapping[str, Any]) -> dict[str, str]:
+    """A row of the printed table."""
+    verdict = {True: "held", False: "broken", None: "?"}
+    shown = {"rank": str(row["rank"]), "method": str(row["method"])}
+    shown |= {name: verdict[row[name]] for name in ("P1", "P2", "P3")}
+    for name, value in row.items():
+        if isinstance(value, float) and name not in ("insertion", "deletion"):
+            shown[{"completeness_error": "C"}.get(name, name)] = f"{value:.2g}"
+        elif isinstance(value, tuple) and name == "error_interval":
+            shown["error, 95 %"] = f"{value[0]:.2g} to {value[1]:.2g}"
+    return shown
+
+
+def _aligned(rows: list[dict[str, str]]) -> list[str]:
+    if not rows:
+        return []
+    table = [list(rows[0]), *(list(row.values()) for row in rows)]
+    widths = [max(len(cell) for cell in column) for column in zip(*table, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]

@@ -1,0 +1,201 @@
+"""What is audited: one sample, its players, what stands in for absent ones, and the same question about masked samples.
+
+Everything is computed in float64, since the Moebius transform multiplies rounding; opaque networks keep the precision they have.
+
+Axes: N coalitions, P players, M stand-ins averaged over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Shaped
+from torch import Tensor
+
+from vesalius.core.allocation import Allocation
+from vesalius.core.errors import InvalidInput, WrongType
+from vesalius.core.players import Players
+from vesalius.games.absence import Absence, Baseline, Constant, as_absence
+from vesalius.games.game import Game
+from vesalius.games.masked import masked_sample
+from vesalius.trace.network import Inputs, Network
+from vesalius.trace.question import Question, Target, ask
+
+At = str | tuple[str, ...] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """One sample, ready to be masked.
+
+    Attributes:
+        question: about the one sample, its target fixed to a class.
+        players: who may be absent.
+        stand_ins: [M *event] per explained tensor, bystanders as the sample has them.
+        moved: whether methods may look elsewhere than where the players live (Grad-CAM at its own layer).
+        baseline: the baseline in words.
+    """
+
+    question: Question
+    players: Players
+    stand_ins: tuple[Shaped[Tensor, "M ..."], ...]
+    moved: bool
+    baseline: str
+
+    @property
+    def sample(self) -> tuple[Tensor, ...]:
+        """The explained tensors of the sample, [*event] each."""
+        return tuple(tensor[0] for tensor in self.question.present)
+
+    @property
+    def repeats(self) -> int:
+        """Number of stand-ins averaged over."""
+        return len(self.stand_ins[0])
+
+    @property
+    def inputs_explained(self) -> bool:
+        """Whether the players live in the network's inputs."""
+        names = {value.name for value in self.question.network.inputs}
+        return set(self.question.at) <= names
+
+    def game(self) -> Game:
+        """The game of the masked sample, averaged over the stand-ins."""
+        masked = masked_sample(self.question, self.players, tuple(fill[None] for fill in self.stand_ins), 0)
+        return Game(masked.value, self.players, batch=masked.batch)
+
+    def masked(self, masks: Bool[Tensor, "N P"], which: int) -> tuple[Tensor, ...]:
+        """The sample under each coalition, [N *event] per explained tensor, absent parts from one stand-in."""
+        return self.players.compose(masks, self.sample, [fill[which] for fill in self.stand_ins])
+
+    def about(self, present: Sequence[Tensor], place: str | None = None) -> Question:
+        """The same question about other values [N *event] of the explained tensors, asked where they are or at another ``place``."""
+        here = self.question
+        count = len(present[0])
+        if not self.inputs_explained:
+            return _widened(here, tuple(present), count)
+        given = dict(zip(here.at, present, strict=True))
+        names = [value.name for value in here.network.inputs]
+        inputs = tuple(given.get(name, tensor.expand(count, *tensor.shape[1:])) for name, tensor in zip(names, here.inputs, strict=True))
+        return ask(here.network, inputs, target=here.asked, at=here.at if place is None else place)
+
+    def absence(self, which: int, place: str | None = None) -> Absence:
+        """One stand-in as a baseline, as it is or taken to another ``place``."""
+        one = tuple(fill[which] for fill in self.stand_ins)
+        if place is not None:
+            one = tuple(tensor[0] for tensor in self.about([tensor[None] for tensor in one], place).present)
+        return Constant(value=one)
+
+
+def settle(network: Network, x: Inputs, players: Players | Allocation, *, target: Target, baseline: Baseline, at: At) -> Setting:
+    """Pose the question, fix its target, and take sample and stand-ins to float64.
+
+    Raises:
+        WrongType: not a network, not players.
+        InvalidInput: more than one sample, players that do not fit, links.
+    """
+    if not isinstance(network, Network):
+        raise WrongType(f"expected a Network, not {type(network).__name__}; make one with vesalius.trace(model, x)")
+    who, at = _who(network, players, at)
+    absence = as_absence(baseline)
+    given = ask(network, x, target=target, at=at)
+    if given.batch != 1:
+        raise InvalidInput(f"an audit is about one sample; {given.batch} came: take x[i]")
+    who.check(tuple(tensor[0] for tensor in given.present))
+    fills = tuple(doubled(fill[0]) if not network.opaque else fill[0] for fill in absence.fill(given))
+    question = given if network.opaque else ask(network.cast(torch.float64), doubled(given.inputs), target=target, at=at)
+    classes = question.pick.classes
+    if classes is not None:
+        question = ask(question.network, question.inputs, target=int(classes[0]), at=at)
+    nobody = torch.zeros(1, who.n, dtype=torch.bool)
+    alone = [who.compose(nobody, [t[0] for t in question.present], [fill[m] for fill in fills]) for m in range(len(fills[0]))]
+    stand_ins = tuple(torch.cat(site) for site in zip(*alone, strict=True))
+    return Setting(question, who, stand_ins, at is None, absence.describe())
+
+
+def _who(network: Network, players: Players | Allocation, at: At) -> tuple[Players, At]:
+    """The players, and where they live."""
+    if isinstance(players, Allocation):
+        places = tuple(players.provenance.get("at", ()))
+        inputs = {value.name for value in network.inputs}
+        return players.players, (places if at is None and places and not set(places) <= inputs else at)
+    if not isinstance(players, Players):
+        raise WrongType(f"players are a Players, or an Allocation that has them, not {type(players).__name__}")
+    if players.kind == "links":
+        raise InvalidInput("links have no attribution maps to audit; choose players within the input or an inner value")
+    if players.kind == "units" and players.layer and at is None:
+        return players, network.layer(players.layer).value
+    return players, at
+
+
+def doubled(given: Any) -> Any:
+    """Floating tensors in float64, those in containers included; everything else as it is."""
+    if isinstance(given, Tensor):
+        return given.double() if given.is_floating_point() else given
+    if isinstance(given, Mapping):
+        return {key: doubled(value) for key, value in given.items()}
+    if isinstance(given, (tuple, list)):
+        return type(given)(doubled(value) for value in given)
+    return given
+
+
+def _widened(question: Question, present: tuple[Tensor, ...], count: int) -> Question:
+    """A question about one sample, asked about many values of an inner tensor."""
+
+    def many(tensor: Tensor) -> Tensor:
+        return tensor.expand(count, *tensor.shape[1:])
+
+    assert question.cut is not None, "only a traced network has inner values"
+    cut = replace(question.cut, context=tuple(many(tensor) for tensor in question.cut.context))
+    inputs = tuple(many(tensor) for tensor in question.inputs)
+    wide = replace(question, present=present, inputs=inputs, cut=cut, head=cut.head, single=False)
+    rows = torch.arange(count, device=present[0].device)
+    with torch.no_grad():
+        return replace(wide, total=wide.score(present, rows))
+
+
+def masked_inside(setting: Setting, masks: Bool[Tensor, "N P"], which: int) -> Question:
+    """The masked *model* at the whole sample: whatever a method adds to absent players is masked too."""
+    present = tuple(tensor[None].expand(len(masks), *tensor.shape) for tensor in setting.sample)
+    question = setting.about(present)
+    kept = [setting.players.expand(masks.to(here.device), site) for site, here in enumerate(present)]
+    absent = [fill[which] for fill in setting.stand_ins]
+
+    def head(values: Sequence[Tensor], rows: Tensor) -> Tensor:
+        seen = []
+        for value, mask, gone in zip(values, kept, absent, strict=True):
+            here = mask[rows]
+            seen.append(torch.where(here.reshape(len(here), *[1] * (value.ndim - here.ndim), *here.shape[1:]), value, gone))
+        return question.head(seen, rows)
+
+    inside = replace(question, head=head, cut=None)
+    with torch.no_grad():
+        return replace(inside, total=inside.score(present, torch.arange(len(masks), device=present[0].device)))
+
+
+def tabled(setting: Setting, values: Float[Tensor, " S"], weights: Float[Tensor, "B K"]) -> tuple[Question, Players]:
+    """Games whose values are known already, as a question: each row is a game of K players, in the table at the places they weigh.
+
+    Args:
+        setting: for the network it was measured on.
+        values: the game of all players, in index order.
+        weights: what each player of a game adds to the index of a coalition; 0 for players without effect.
+    """
+    size = weights.shape[1]
+
+    def head(given: Sequence[Tensor], rows: Tensor) -> Tensor:
+        return values[(given[0] * weights[rows]).sum(1).long()]
+
+    ones = torch.ones_like(weights)
+    players = Players((torch.arange(size),), (size,), "features")
+    total = values[weights.sum(1).long()]
+    here = setting.question
+    question = Question(here.network, ("players",), (ones,), here.target, False, (ones,), "", head, type(here.pick)(), total)
+    return question, players
+
+
+def batches(masks: Bool[Tensor, "N P"], most: int = 2048) -> Iterator[Bool[Tensor, "n P"]]:
+    """Coalitions in parts whose masked samples are held at once."""
+    yield from masks.split(most)

@@ -1,0 +1,5 @@
+"""What inputs do together: dividends of coalitions, and the indices made of them."""
+
+from vesalius.interactions.harsanyi import enumerate_all, interactions
+
+__all__ = ["enumerate_all", "interactions"]

@@ -1,0 +1,114 @@
+"""What players do together and not in smaller groups: Harsanyi dividends of one sample, which are its Taylor interactions.
+
+Axes: S all coalitions (2**n), K coalitions listed, P players.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from vesalius.core.allocation import Allocation
+from vesalius.core.errors import InvalidInput, TooManyPlayers, WrongType
+from vesalius.core.players import Players
+from vesalius.core.reductions import DIVIDENDS
+from vesalius.games.absence import Baseline
+from vesalius.games.exact import dividends_, membership, sizes
+from vesalius.games.game import Game
+from vesalius.trace.network import Inputs, Network
+from vesalius.trace.question import Target
+
+MOST_EXACT = 20  # 2**20 evaluations, and a million coalitions to list
+HALF = frozenset({torch.bfloat16, torch.float16})
+
+
+def interactions(
+    network: Network,
+    x: Inputs,
+    players: Players,
+    *,
+    target: Target = None,
+    baseline: Baseline = None,
+    max_order: int | None = None,
+) -> Allocation:
+    """What each coalition of players adds to the output beyond its parts.
+
+    Up to 20 players the network is run on all 2**n coalitions and nothing is estimated: v(S) is the sum of the dividends of the coalitions
+    within S, for every S. A dividend of k players carries the rounding of 2**k outputs, so that of a float32 network of many players is
+    noise where it is below about 1e-7 * 2**(k/2) of the output; trace the model in float64 where that matters.
+
+    Args:
+        network: from :func:`vesalius.trace`, or any callable traced as opaque.
+        x: one sample, with or without its batch axis.
+        players: who may be absent; units and links bring their layer with them.
+        target: what is explained, see :func:`vesalius.attribute`; by default the predicted class.
+        baseline: what stands in for absent players: zero by default, a number, a tensor, or an absence (``Mean``, ``Blur``, ...).
+        max_order: list coalitions of up to so many players. Those listed keep their values: this is *not* the nearest game of that order
+            (that is ``.reduce("fsii", order=k)``), and what the others are worth is in the gap. By default all are listed.
+
+    Returns:
+        Dividends in float64, in index order (bit i of an index: is player i a member?) without the empty coalition; ``base`` is the output
+        with nobody present and ``total`` with everybody. ``.reduce("shapley")``, ``"k_sii"``, ``"fsii"``, ... make indices of it.
+
+    Raises:
+        TooManyPlayers: above 20 players.
+        InvalidInput: more than one sample, players that do not fit, a network in half precision, a NaN or infinite input or output.
+        WrongType: not a Network.
+
+    Reference: Deng2024, theorem 1; Harsanyi1959.
+    """
+    if not isinstance(network, Network):
+        raise WrongType(f"expected a Network, not {type(network).__name__}; make one with vesalius.trace(model, x)")
+    _refuse_half(network)
+    return enumerate_all(Game.on(network, x, players, target=target, baseline=baseline), max_order=max_order)
+
+
+def enumerate_all(game: Game, *, max_order: int | None = None) -> Allocation:
+    """Dividends of a game from all its coalitions, as :func:`interactions` returns them.
+
+    Args:
+        game: of at most 20 players; each coalition is evaluated once and not remembered.
+        max_order: as in :func:`interactions`.
+
+    Raises:
+        TooManyPlayers: above 20 players.
+        InvalidInput: an order below 1, a value that is NaN or infinite.
+    """
+    n = game.players.n
+    if n > MOST_EXACT:
+        raise TooManyPlayers(n, MOST_EXACT, hint="group players")
+    if max_order is not None and max_order < 1:
+        raise InvalidInput(f"max_order is {max_order}; it counts players of the largest coalitions listed, so it is at least 1")
+    before = game.evaluations
+    table = game.table()
+    base, total = table[0].clone(), table[-1].clone()
+    listed, values = _listed(dividends_(table), n, max_order)
+    return Allocation(
+        players=game.players,
+        values=values,
+        base=base,
+        total=total,
+        coalitions=listed,
+        evaluations=torch.tensor(game.evaluations - before),
+        provenance={"method": "interactions", "index": DIVIDENDS, "options": {"max_order": max_order}, **game.provenance},
+    )
+
+
+def _listed(dividend: Tensor, players: int, max_order: int | None) -> tuple[Tensor, Tensor]:
+    """Coalitions [K P] that are listed, and their dividends [K]."""
+    member = membership(players)
+    if max_order is None or max_order >= players:
+        return member[1:], dividend[1:]
+    size = sizes(players)
+    rows = (size > 0) & (size <= max_order)
+    return member[rows], dividend[rows]
+
+
+def _refuse_half(network: Network) -> None:
+    """Differences of half-precision outputs are rounding."""
+    held = {tensor.dtype for tensor in network.parameters.values()} | {getattr(torch, value.dtype) for value in network.inputs}
+    if held & HALF:
+        raise InvalidInput(
+            f"the network is in {', '.join(sorted(str(dtype) for dtype in held & HALF))}, whose rounding is larger than most interactions;"
+            " use network.cast(torch.float32) and x.float()"
+        )

@@ -1,0 +1,395 @@
+"""Truncated power series in t along b + t d, through a whole graph, in the one propagation loop.
+
+A signal's value is the coefficient of order 0 and its ``more`` holds those of orders 1 to K. Constants have order 0 alone. An op that is
+linear has each coefficient sent through its derivative, which leaves constants out; products are Cauchy's; other functions are in
+``series.py``; softmax, norms, attention and recurrent layers are opened into these. Nothing is differentiated numerically and nothing
+cancels.
+
+Ops made of pieces (relu, max, comparisons, ...) are replaced by the piece that holds just after b: at a point that sits on a kink itself,
+the one that the line enters. From the first kink on the series is that of another function, so the ops are listed in the result.
+
+Axes: N lines, K orders, * any.
+
+Reference: Griewank2008, chapter 13; taylor.md, section 5.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor
+
+from vesalius.core.errors import InvalidInput, NoRule
+from vesalius.rules import series
+from vesalius.rules.kinds import name_of
+from vesalius.rules.opened import pairwise
+from vesalius.rules.rescale import OPENINGS, single
+from vesalius.rules.run import Call, Plan, Rule, Run, Table
+from vesalius.rules.signal import Signal
+from vesalius.trace.question import Question, ask
+
+aten = torch.ops.aten
+
+STEP = 1e-6
+"""Time at which the piece of an op is chosen: after b, and before any kink that is worth a series."""
+PIECES = frozenset(
+    "relu relu6 leaky_relu prelu abs clamp clamp_min clamp_max hardtanh hardsigmoid hardshrink softshrink threshold nan_to_num".split()
+)
+"""Functions made of straight pieces that meet, or may be taken to."""
+STEPS = frozenset("floor ceil round trunc frac sign remainder fmod".split())
+"""Functions made of straight pieces that jump."""
+
+
+@dataclass(eq=False)
+class Jets:
+    """State of a pass.
+
+    Attributes:
+        order: K.
+        pieces: ops of which one piece was followed, in order of computation.
+    """
+
+    order: int
+    pieces: dict[str, None] = field(default_factory=dict)
+
+    def follow(self, call: Call) -> None:
+        """Remember that one piece of an op was followed."""
+        value = call.node.meta.get("value") if call.node is not None else None
+        self.pieces[name_of(call.target) if value is None else value.name] = None
+
+
+@dataclass(frozen=True)
+class Expanded:
+    """The target along each line.
+
+    Attributes:
+        coefficients: of orders 0 to K.
+        pieces: names of the values that are one piece of their function; where there are none, the target is analytic at t = 0.
+    """
+
+    coefficients: Float[Tensor, "N K1"]
+    pieces: tuple[str, ...]
+
+
+class Expansion:
+    """The part of a network that a question is about, ready to be expanded.
+
+    Args:
+        question: what is asked; of a network in float64, lest the higher orders be rounding.
+        order: K, at least 1.
+
+    Raises:
+        NotTraceable: the network is opaque.
+        NoRule: an op has no series.
+        WrongType: an explained tensor is of integers, or not of float64.
+    """
+
+    def __init__(self, question: Question, order: int) -> None:
+        if order < 1:
+            raise InvalidInput(f"a series needs an order of at least 1, not {order}")
+        question.network.graph(JETS.name)
+        question.differentiable(JETS.name)
+        assert question.cut is not None
+        self.question, self.cut, self.order = question, question.cut, order
+        self.plan = Plan(self.cut.program, len(question.at))
+        JETS.covers(self.plan)
+
+    def along(
+        self, starts: Sequence[Shaped[Tensor, "N ..."]], directions: Sequence[Shaped[Tensor, "N ..."]], rows: Int[Tensor, " N"]
+    ) -> Expanded:
+        """Coefficients of the target on lines start + t * direction.
+
+        Args:
+            starts: the explained tensors at t = 0, batch first.
+            directions: of the lines.
+            rows: the sample whose other tensors each line takes.
+
+        Raises:
+            InvalidInput: the target is not analytic at some start (a root or a logarithm of 0).
+        """
+        count = len(starts)
+        points, slopes = self.cut.arguments(starts, rows), self.cut.arguments(directions, rows)
+        signals = [_started(point, slope, self.order) for point, slope in zip(points[:count], slopes[:count], strict=True)]
+        state = Jets(self.order)
+        with torch.no_grad():
+            found = Run(JETS, state).through(self.plan, signals, points[count:])
+            whole = _coefficients(found) if isinstance(found, Signal) else series.constant(found, self.order + 1)
+            picked = torch.stack([self.question.pick(part.expand(len(rows), *part.shape[1:]), rows) for part in whole], 1)
+        if not bool(picked.isfinite().all()):
+            raise InvalidInput(
+                "the series at the baseline is not finite: some function is not analytic there (a root, a logarithm or a quotient"
+                " at 0); move the baseline a little"
+            )
+        return Expanded(picked, tuple(state.pieces))
+
+
+def _started(point: Tensor, direction: Tensor, order: int) -> Signal:
+    more = point.new_zeros(order, *point.shape)
+    more[0] = direction
+    return Signal(point, more=more)
+
+
+def doubled(question: Question, fills: Sequence[Tensor]) -> tuple[Question, tuple[Tensor, ...]]:
+    """The same question and stand-ins in float64, where they are not.
+
+    Raises:
+        NotTraceable: the network is opaque and not in float64.
+        WrongType: an explained tensor is of integers.
+    """
+    question.differentiable(JETS.name)
+    if all(tensor.dtype == torch.float64 for tensor in question.present):
+        return question, tuple(fills)
+    inputs = tuple(tensor.double() if tensor.is_floating_point() else tensor for tensor in question.inputs)
+    target = question.asked if question.pick.classes is None else question.pick.classes
+    exact = ask(question.network.cast(torch.float64), inputs, target=target, at=question.at)
+    return exact, tuple(fill.double() for fill in fills)
+
+
+# ---- rules ------------------------------------------------------------------------------------------------------------------------
+
+
+def linear(run: Run, call: Call) -> Any:
+    """Linear in its signals, constants aside."""
+    name = name_of(call.target)
+    if name == "detach":
+        return call.signals[0]
+    return _along(call, [signal.value for signal in call.signals])
+
+
+def piece(run: Run, call: Call) -> Any:
+    """Linear on the piece just after b."""
+    run.state.follow(call)
+    return _along(call, [_after(signal) for signal in call.signals])
+
+
+def step(run: Run, call: Call) -> Any:
+    """Constant on the piece just after b: comparisons, logic, roundings."""
+    run.state.follow(call)
+    return call.on([_after(signal) for signal in call.signals])
+
+
+def elementwise(run: Run, call: Call) -> Any:
+    """Functions of one number."""
+    name = name_of(call.target)
+    if name in PIECES:
+        return piece(run, call)
+    if name in STEPS:
+        found = piece(run, call)
+        return replace(found, value=call.on([_after(signal) for signal in call.signals]) - series.at(_moving(found), STEP))
+    if name in BENT:
+        run.state.follow(call)
+        return BENT[name](run, call)
+    u, exponent = single(run, call), call.argument(1, "exponent")
+    if name == "pow":
+        return _power(run, call, u, exponent)
+    if name not in series.FUNCTIONS:
+        raise NoRule(run.table.name, [name])
+    found = _signal(series.FUNCTIONS[name](_coefficients(u), *call.args[1:], **call.kwargs))
+    return (found, None) if name == "log_sigmoid_forward" else found
+
+
+def _power(run: Run, call: Call, u: Signal, exponent: Any) -> Any:
+    """u^r of a constant r; c^u is an exponential."""
+    if not isinstance(call.args[0], Signal):
+        base = torch.as_tensor(call.args[0], dtype=u.value.dtype)
+        return _signal(series.exp(_coefficients(run(aten.mul.Tensor, u, base.log()))))
+    if isinstance(exponent, Tensor):
+        if exponent.numel() != 1:
+            raise NoRule(run.table.name, ["pow with a tensor of exponents"])
+        exponent = exponent.item()
+    return _signal(series.power(_coefficients(u), exponent))
+
+
+def multiply(run: Run, call: Call) -> Any:
+    """Cauchy's product of two signals; linear of one."""
+    if len(call.signals) == 1:
+        return linear(run, call)
+    return _signal(series.product(*(_coefficients(signal) for signal in call.signals)))
+
+
+def divide(run: Run, call: Call) -> Any:
+    """Quotients, of and by constants too."""
+    if call.kwargs.get("rounding_mode") is not None:
+        raise NoRule(run.table.name, ["div with rounding"])
+    top, bottom = call.args[:2]
+    if not isinstance(bottom, Signal):
+        return linear(run, call)
+    below = _coefficients(bottom)
+    above = _coefficients(top) if isinstance(top, Signal) else series.constant(torch.as_tensor(top).to(below), len(below))
+    return _signal(series.quotient(above, below))
+
+
+def mapped(run: Run, call: Call) -> Any:
+    """Maps: linear in one signal, bilinear in two; what is added to a product is linear."""
+    signals, name = call.signals, name_of(call.target)
+    if name == "einsum" and len(signals) > 2:
+        return pairwise(run, *call.args[:2])
+    if len(signals) == 1 or (len(signals) == 2 and _is_added(call, signals)):
+        return linear(run, call)
+    if len(signals) > 2:
+        raise NoRule(run.table.name, [f"{name} of {len(signals)} values"])
+    a, b = (_coefficients(signal) for signal in signals)
+    total = torch.stack([torch.zeros_like(call.on([a[0], b[0]]))] * len(a))
+    for j in range(1, len(a)):
+        # the part of order j of the first factor, with all that the second has left; constants drop out of a derivative
+        total[j:] += torch.vmap(lambda other, j=j: torch.func.jvp(lambda x: call.on([x, other]), (a[0],), (a[j],))[1])(b[: len(b) - j])
+    total[1:] += torch.vmap(lambda other: torch.func.jvp(lambda y: call.on([a[0], y]), (b[0],), (other,))[1])(b[1:])
+    total[0] = call.on([a[0], b[0]])
+    return _signal(total)
+
+
+def _is_added(call: Call, signals: Sequence[Signal]) -> bool:
+    """Whether one of two signals is a bias."""
+    bias = call.args[0] if name_of(call.target) in ("addmm", "baddbmm") else call.argument(2, "bias")
+    return name_of(call.target) != "einsum" and any(bias is signal for signal in signals)
+
+
+def pair(run: Run, call: Call) -> Any:
+    """Maximum and minimum of two."""
+    if name_of(call.target) == "atan2":
+        raise NoRule(run.table.name, ["atan2"])
+    return piece(run, call)
+
+
+def softmax(run: Run, call: Call) -> Any:
+    """Exponentials over their sum, shifted by their largest at b."""
+    signal, dim = single(run, call), call.args[1]
+    shift = signal.value.amax(dim, keepdim=True)
+    powers = run(aten.exp.default, run(aten.sub.Tensor, signal, shift))
+    return run(aten.div.Tensor, powers, run(aten.sum.dim_IntList, powers, [dim], True))
+
+
+def log_softmax(run: Run, call: Call) -> Any:
+    """Minus the log-sum-exp."""
+    signal, dim = single(run, call), call.args[1]
+    return run(aten.sub.Tensor, signal, run(aten.logsumexp.default, signal, [dim], True))
+
+
+def logsumexp(run: Run, call: Call) -> Any:
+    """Over one or several axes."""
+    signal, dims = single(run, call), call.args[1]
+    dims = [dims] if isinstance(dims, int) else list(dims)
+    keep = bool(call.argument(2, "keepdim", False))
+    shift = signal.value.amax(dims, keepdim=True)
+    total = run(aten.sum.dim_IntList, run(aten.exp.default, run(aten.sub.Tensor, signal, shift)), dims, True)
+    found = run(aten.add.Tensor, run(aten.log.default, total), shift)
+    for place in () if keep else sorted((dim % signal.value.ndim for dim in dims), reverse=True):
+        found = run(aten.squeeze.dim, found, place)
+    return found
+
+
+def choose(run: Run, call: Call) -> Any:
+    """where and masked_fill by a condition that is a constant, as all comparisons are here."""
+    return linear(run, call)
+
+
+def _exponential(run: Run, call: Call) -> Any:
+    """elu, selu and celu: straight above 0, an exponential below."""
+    name, u = name_of(call.target), single(run, call)
+    alpha, scale, rate = (call.argument(place, key, 1.0) for place, key in enumerate(("alpha", "scale", "input_scale"), 1))
+    if name == "selu":
+        alpha, scale, rate = 1.6732632423543772, 1.0507009873554805, 1.0
+    elif name == "celu":
+        scale, rate = 1.0, 1 / alpha
+    whole = _coefficients(u)
+    below = alpha * series.FUNCTIONS["expm1"](rate * whole)
+    return _signal(scale * torch.where(_after(u) > 0, whole, below))
+
+
+def _hardswish(run: Run, call: Call) -> Any:
+    """u relu6(u + 3) / 6."""
+    (u,) = call.signals
+    gate = run(aten.hardtanh.default, run(aten.add.Scalar, u, 3.0), 0.0, 6.0)
+    return run(aten.div.Scalar, run(aten.mul.Tensor, u, gate), 6.0)
+
+
+def _rrelu(run: Run, call: Call) -> Any:
+    """Outside of training, a leaky ReLU of the mean slope."""
+    low, high = call.argument(1, "lower", 1 / 8), call.argument(2, "upper", 1 / 3)
+    return run(aten.leaky_relu.default, call.signals[0], (low + high) / 2)
+
+
+def _softsign(run: Run, call: Call) -> Any:
+    """u / (1 + |u|)."""
+    (u,) = call.signals
+    return run(aten.div.Tensor, u, run(aten.add.Scalar, run(aten.abs.default, u), 1.0))
+
+
+BENT: Mapping[str, Rule] = {
+    "elu": _exponential,
+    "selu": _exponential,
+    "celu": _exponential,
+    "hardswish": _hardswish,
+    "rrelu": _rrelu,
+    "softsign": _softsign,
+}
+"""Functions made of curved pieces."""
+
+# ---- pieces of the rules ----------------------------------------------------------------------------------------------------------
+
+
+def _coefficients(signal: Signal) -> series.Series:
+    """All orders."""
+    return torch.cat([signal.value[None], signal.more])
+
+
+def _signal(whole: series.Series) -> Signal:
+    return Signal(whole[0], more=whole[1:])
+
+
+def _moving(signal: Signal) -> series.Series:
+    """All orders but 0."""
+    return torch.cat([torch.zeros_like(signal.value)[None], signal.more])
+
+
+def _after(signal: Signal) -> Tensor:
+    """Just after b."""
+    return series.at(_coefficients(signal), STEP)
+
+
+def _along(call: Call, points: Sequence[Tensor]) -> Any:
+    """An op's value at b, and its derivative at some points in the direction of every order."""
+    values = call.on([signal.value for signal in call.signals])
+    several = isinstance(values, (tuple, list))
+    moving = [isinstance(value, Tensor) and value.is_floating_point() for value in (values if several else [values])]
+    if not any(moving):
+        return call.on(points)
+
+    def function(*inputs: Tensor) -> tuple[Tensor, ...]:
+        found = call.on(inputs)
+        return tuple(part for part, moves in zip(found if several else [found], moving, strict=True) if moves)
+
+    def slope(*directions: Tensor) -> tuple[Tensor, ...]:
+        found: tuple[Tensor, ...] = torch.func.jvp(function, tuple(points), directions)[1]
+        return found
+
+    slopes = iter(torch.vmap(slope)(*(signal.more for signal in call.signals)))
+    signals = [
+        Signal(value, more=next(slopes)) if moves else value for value, moves in zip(values if several else [values], moving, strict=True)
+    ]
+    return type(values)(signals) if several else signals[0]
+
+
+RULES: Mapping[str, Callable[..., Any]] = {
+    "move": linear,
+    "add": linear,
+    "scale": linear,
+    "affine": linear,
+    "map": mapped,
+    "multiply": multiply,
+    "divide": divide,
+    "elementwise": elementwise,
+    "pair": pair,
+    "softmax": softmax,
+    "log_softmax": log_softmax,
+    "logsumexp": logsumexp,
+    "largest": piece,
+    "step": step,
+    "choose": choose,
+}
+
+JETS = Table("a Taylor series", RULES, OPENINGS)
