@@ -35,6 +35,8 @@ $(READY): pyproject.toml
 	$(PIP) $(TORCH)
 	echo '$(TORCH)' > $(VENV)/constraints.txt
 	$(PIP) --constraint $(VENV)/constraints.txt --editable '.[test]'
+# a peer of the tests, alone: it asks for torchvision, of which it needs two class names (tests/peers/zennit.py)
+	$(PIP) --no-deps zennit==0.5.1
 	touch $@
 
 clean:

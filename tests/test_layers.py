@@ -25,7 +25,7 @@ LEVELS = {
     "cli": 6,
     "__init__": 7,
 }
-OPTIONAL = {"pyarrow"}
+OPTIONAL = {"pyarrow", "shapiq"}
 """Extras, which may be imported inside a function."""
 FILES = sorted(SOURCE.rglob("*.py"))
 

@@ -26,8 +26,8 @@ class Mutant:
 
 
 MUTANTS = [
-    Mutant("core/allocation.py", "self.total - self.base - self.flat", "self.total - self.flat", "tests/core/test_allocation.py"),
-    Mutant("core/allocation.py", "lambda size: 1 / size", "lambda size: 1 / size**2", "tests/core/test_allocation.py"),
+    Mutant("core/allocation.py", "self.total.double() - self.base.double()", "self.total.double()", "tests/core/test_allocation.py"),
+    Mutant("core/reductions.py", "Fraction(1, t - s + 1)", "Fraction(1, (t - s + 1) ** 2)", "tests/core/test_allocation.py"),
     Mutant("core/players.py", "torch.where(_align", "torch.where(~_align", "tests/core/test_players.py"),
     Mutant("core/store.py", "os.replace(draft, path)", "path.write_bytes(draft.read_bytes()[:-1])", "tests/core/test_store.py"),
     Mutant("games/exact.py", "present -= absent", "present += absent", "tests/games/test_exact.py"),
@@ -47,6 +47,13 @@ MUTANTS = [
     Mutant("trace/anatomy.py", "node not in reached and value", "value", "tests/trace/test_network.py"),
     Mutant("trace/functional.py", "node.target = _pure(node)", "pass", "tests/trace/test_functional.py"),
     Mutant("trace/calling.py", "module.training = False", "module.training = True", "tests/trace/test_zoo.py -k resnet"),
+    Mutant("rules/series.py", "b[: k + 1].flip(0)", "b[: k + 1]", "tests/rules/test_jets.py -k attention"),
+    Mutant("interactions/lines.py", "agrees if self.pieces else", "", "tests/interactions/test_taylor.py -k kink"),
+    Mutant("interactions/weights.py", "[(1 - scale) * start", "[0 * start", "tests/interactions/test_weights.py -k x_input-baseline1"),
+    Mutant("core/reductions.py", "comb(t - 1, k)", "comb(t, k)", "tests/core/test_reductions.py -k definition"),
+    Mutant("core/reductions.py", "absent += present", "present += absent", "tests/core/test_reductions.py -k transforming"),
+    Mutant("interactions/harsanyi.py", "(size <= max_order)", "(size < max_order)", "tests/interactions/test_harsanyi.py -k shorter"),
+    Mutant("games/game.py", ".bool()).numpy()", ".bool()).neg().numpy()", "tests/interactions/test_shapiq.py -k same_values"),
 ]
 
 

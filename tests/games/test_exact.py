@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 
 from tests.reference import shapley as slow
-from vesalius.core.errors import TooManyPlayers
+from vesalius.core.errors import InvalidInput, TooManyPlayers
 from vesalius.games import exact
 
 tables = (
@@ -61,6 +61,23 @@ def test_dividends_leave_their_input_alone():
     exact.dividends(values)
     exact.values_of(values)
     assert values.tolist() == list(range(8))
+
+
+@given(tables)
+def test_in_place_is_the_same_and_in_place(values):
+    expected = exact.dividends(values)
+    found = exact.dividends_(values)
+    assert found is values
+    assert torch.equal(values, expected)
+
+
+def test_a_table_that_is_not_contiguous_is_not_changed_in_place():
+    values = torch.arange(32.0).reshape(16, 2)
+    with pytest.raises(InvalidInput, match="not contiguous"):
+        exact.dividends_(values.T[0])
+    with pytest.raises(InvalidInput, match="not contiguous"):
+        exact.dividends_(values[:, :1])
+    assert torch.equal(values, torch.arange(32.0).reshape(16, 2))
 
 
 def test_membership_and_sizes_follow_index_order():

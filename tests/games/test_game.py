@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from vesalius import Game, Players, trace
-from vesalius.core.errors import InvalidInput, MemoryExhausted, NotTraceable, UnknownName
+from vesalius.core.errors import InvalidInput, MemoryExhausted, NotTraceable, TooManyPlayers, UnknownName
 from vesalius.games.absence import Blur, Marginal, Mean
 from vesalius.games.exact import membership
 
@@ -27,6 +27,21 @@ def test_a_coalition_is_evaluated_once():
     assert game(torch.cat([masks, masks])).tolist() == [0, 1, 1, 2, 1, 2, 2, 3] * 2
     game(masks[:4])
     assert sum(calls) == game.evaluations == 8
+
+
+def test_a_table_holds_all_coalitions_and_is_not_remembered():
+    value, calls = counting(lambda masks: masks.double() @ torch.tensor([1.0, 10, 100], dtype=torch.float64))
+    game = Game.of(value, 3, batch=3)
+    assert torch.equal(game.table(), game(membership(3)))
+    assert calls == [3, 3, 2] * 2
+    assert Game.of(lambda masks: masks.double().sum(1), 15).table().tolist() == [float(row.bit_count()) for row in range(1 << 15)]
+
+
+def test_a_table_of_too_many_players_is_refused_before_anything_is_asked():
+    value, calls = counting(lambda masks: masks.double().sum(1))
+    with pytest.raises(TooManyPlayers, match="25 players, but at most 24"):
+        Game.of(value, 25).table()
+    assert calls == []
 
 
 def test_memory_running_out_halves_the_batch_and_loses_nothing():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vesalius.audit import principles
 from vesalius.audit.faithfulness import Interventions, agreement
-from vesalius.audit.maps import game_maps, maps, plays_games, ready
+from vesalius.audit.maps import game_maps, maps, plays_games, ready, summed
 from vesalius.audit.record import Audit, Record
 from vesalius.audit.sampling import LEAST, Design, drawn, everything
 from vesalius.audit.selectope import MapAudit, Selectope, additive_errors
@@ -113,12 +113,12 @@ class Auditor:
         who = setting.players
         if who.n > self.most_exact:
             raise TooManyPlayers(who.n, self.most_exact, hint="judge the map on coarser players: larger patches, or segments")
-        given = _summed(values, setting)
+        given = summed(values, setting)
         game = setting.game()(everything(who.n).masks)
         fair = Selectope.of(game)
         short, worst = fair.violation(given)
         size = fair.size or 1.0
-        tolerance = principles.floor(game, _rounding(setting))
+        tolerance = max(principles.floor(game, _rounding(setting)), _rounded(values, setting) * float(given.abs().sum()) / size)
         members = tuple(who.name(i) for i in range(who.n) if worst >> i & 1) if short > tolerance * size else ()
         left, best = additive_errors(game, given)
         low, high = fair.box()
@@ -149,16 +149,16 @@ def audit(
 ) -> Audit:
     """Judge attribution methods on one sample by the three principles, a number each.
 
-    Up to 14 players every method is run on all masked versions of the sample, and what each effect was shared out to is read off; with more,
-    on a sample of them, and the numbers have intervals. ``Auditor(at=..., coalitions=..., seed=...)`` has the other options.
+    Up to 14 players every method is run on all masked versions of the sample, and what each effect was shared out to is read off; with
+    more, on a sample of them, and the numbers have intervals. ``Auditor(at=..., coalitions=..., seed=...)`` has the other options.
 
     Args:
         network: from :func:`vesalius.trace`.
         x: one sample, with or without its batch axis.
         players: who may be absent; or an allocation, for its players (and where they live).
         target: as for :func:`vesalius.attribute`; by default the class predicted for the whole sample, for masked ones as well.
-        baseline: what stands in for absent players, and what methods count from. With several rows (``Marginal``) game and maps are the mean
-            over them.
+        baseline: what stands in for absent players, and what methods count from. With several rows (``Marginal``) game and maps are the
+            mean over them.
         methods: names, instances with options, or a mapping from labels to either.
 
     Returns:
@@ -287,6 +287,12 @@ def _rounding(setting: Setting) -> float:
     return float(torch.finfo(setting.question.total.dtype).eps)
 
 
+def _rounded(values: Tensor | np.ndarray[Any, np.dtype[Any]], setting: Setting) -> float:
+    """Relative rounding to expect of a foreign map: that of its numbers, or of the network they were made with."""
+    dtype = torch.as_tensor(values).dtype
+    return 100 * max(setting.rounding, torch.finfo(dtype).eps if dtype.is_floating_point else 0.0)
+
+
 def _facts(auditor: Auditor, setting: Setting) -> dict[str, Any]:
     question, players = setting.question, setting.players
     return {
@@ -367,32 +373,3 @@ def _is_set(method: Method, option: Any) -> bool:
 def _options(method: Method) -> dict[str, Any]:
     plain = {option.name: getattr(method, option.name) for option in fields(method)}
     return {name: value if isinstance(value, (bool, int, float, str, type(None))) else repr(value)[:200] for name, value in plain.items()}
-
-
-def _summed(values: Tensor | np.ndarray[Any, np.dtype[Any]], setting: Setting) -> Float[Tensor, " P"]:
-    """A foreign map as one value per player.
-
-    Raises:
-        InvalidInput: neither elements nor players, or NaN.
-    """
-    who = setting.players
-    given = torch.as_tensor(values).detach().cpu().double()
-    if not bool(given.isfinite().all()):
-        raise InvalidInput("the map holds NaN or infinity")
-    events: Sequence[tuple[int, ...]] = [tuple(tensor.shape) for tensor in setting.sample]
-    one = given[0] if given.ndim and tuple(given.shape[1:]) == events[0] and len(given) == 1 else given
-    if len(events) == 1 and who.parts is None:
-        if tuple(one.shape) == events[0]:
-            return who.gather([one[None]])[0]
-        if (
-            tuple(one.shape) == events[0][1:]
-            and tuple(one.shape) == tuple(who.index[0].shape[-one.ndim :])
-            and who.index[0].ndim == one.ndim
-        ):
-            return who.gather([one[None]])[0]
-    if tuple(one.shape) in (who.shape, (who.n,)):
-        return one.reshape(-1)
-    raise InvalidInput(
-        f"a map of shape {list(given.shape)} fits neither the explained tensor {list(events[0])} nor the {who.n} {who.kind}"
-        f" {list(who.shape)}"
-    )

@@ -15,7 +15,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
+from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -166,13 +168,42 @@ def _laid_over(fine: Players, events: Sequence[tuple[int, ...]]) -> list[Int[Ten
     if len(fine.index) == len(events) and all(_broadcasts(part.shape, event) for part, event in zip(fine.index, events, strict=True)):
         return list(fine.index)
     event, sides = events[0], tuple(fine.shape)
-    spatial = event[-2:] if len(sides) == 2 and len(event) >= 3 else event[:1] if len(sides) == 1 and len(event) == 2 else ()
+    spatial = event[-2:] if len(sides) == 2 and len(event) >= 3 else event[:1] if len(sides) == 1 and len(event) <= 2 else ()
     if len(events) != 1 or not spatial or any(large % small for large, small in zip(spatial, sides, strict=True)):
         offer = "; GradCAM(upsample=True) gives pixels" if len(event) >= 3 else ""
         raise InvalidInput(f"its map has {list(sides)} positions, which do not divide an input of shape {list(event)} evenly{offer}")
     place = [torch.arange(large) * small // large for large, small in zip(spatial, sides, strict=True)]
-    return [place[0][:, None] * sides[1] + place[1]] if len(sides) == 2 else [place[0][:, None]]
+    return [place[0][:, None] * sides[1] + place[1]] if len(sides) == 2 else [place[0].reshape(-1, *[1] * (len(event) - 1))]
 
 
 def _broadcasts(shape: Sequence[int], event: Sequence[int]) -> bool:
     return len(shape) <= len(event) and all(a in (1, b) for a, b in zip(reversed(shape), reversed(event), strict=False))
+
+
+def summed(values: Tensor | np.ndarray[Any, np.dtype[Any]], setting: Setting) -> Float[Tensor, " P"]:
+    """A foreign map as one value per player.
+
+    Raises:
+        InvalidInput: neither elements nor players, or NaN.
+    """
+    who = setting.players
+    given = torch.as_tensor(values).detach().cpu().double()
+    if not bool(given.isfinite().all()):
+        raise InvalidInput("the map holds NaN or infinity")
+    events: Sequence[tuple[int, ...]] = [tuple(tensor.shape) for tensor in setting.sample]
+    one = given[0] if given.ndim and tuple(given.shape[1:]) == events[0] and len(given) == 1 else given
+    if len(events) == 1 and who.parts is None:
+        if tuple(one.shape) == events[0]:
+            return who.gather([one[None]])[0]
+        if (
+            tuple(one.shape) == events[0][1:]
+            and tuple(one.shape) == tuple(who.index[0].shape[-one.ndim :])
+            and who.index[0].ndim == one.ndim
+        ):
+            return who.gather([one[None]])[0]
+    if tuple(one.shape) in (who.shape, (who.n,)):
+        return one.reshape(-1)
+    raise InvalidInput(
+        f"a map of shape {list(given.shape)} fits neither the explained tensor {list(events[0])} nor the {who.n} {who.kind}"
+        f" {list(who.shape)}"
+    )

@@ -49,7 +49,7 @@ def exact(values: Float[Tensor, " S"], maps: Float[Tensor, "S P"]) -> Exact:
         values: the game in index order, any unit.
         maps: the method's map of each masked sample, in the same unit.
 
-    Reference: Deng2024, section 4; the numbers are taylor.md, section 5.4.
+    Reference: Deng2024; the numbers are taylor.md, section 5.4.
     """
     effects, parts = dividends(values.double()), dividends(maps.double())
     total = parts.sum(1)[1:]

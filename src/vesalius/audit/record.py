@@ -206,7 +206,7 @@ class Audit(Mapping[str, Record]):
             f"{self.base:.4g} -> {self.total:.4g}",
         ]
         lines += _aligned([_cells(row) for row in self.table()])
-        lines += [f"{method}: not applicable, {reason}" for method, reason in self.skipped.items()]
+        lines += [f"{method}: not applicable, {reason.partition(';')[0].partition('. ')[0]}" for method, reason in self.skipped.items()]
         return "\n".join(lines)
 
     def plot(self, *, ax: Any = None) -> Any:

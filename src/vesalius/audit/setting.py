@@ -37,6 +37,7 @@ class Setting:
         stand_ins: [M *event] per explained tensor, bystanders as the sample has them.
         moved: whether methods may look elsewhere than where the players live (Grad-CAM at its own layer).
         baseline: the baseline in words.
+        rounding: relative rounding of the network as it was given; foreign maps have at least that.
     """
 
     question: Question
@@ -44,6 +45,7 @@ class Setting:
     stand_ins: tuple[Shaped[Tensor, "M ..."], ...]
     moved: bool
     baseline: str
+    rounding: float
 
     @property
     def sample(self) -> tuple[Tensor, ...]:
@@ -112,7 +114,7 @@ def settle(network: Network, x: Inputs, players: Players | Allocation, *, target
     nobody = torch.zeros(1, who.n, dtype=torch.bool)
     alone = [who.compose(nobody, [t[0] for t in question.present], [fill[m] for fill in fills]) for m in range(len(fills[0]))]
     stand_ins = tuple(torch.cat(site) for site in zip(*alone, strict=True))
-    return Setting(question, who, stand_ins, at is None, absence.describe())
+    return Setting(question, who, stand_ins, at is None, absence.describe(), torch.finfo(given.total.dtype).eps)
 
 
 def _who(network: Network, players: Players | Allocation, at: At) -> tuple[Players, At]:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from vesalius.core.errors import InvalidInput, UnknownName
 
-DIVIDENDS = "dividends"
+DIVIDENDS = "dividend"
 """What an allocation's values are said to be where they are not an index of something."""
 MOST_DENSE = 24  # players for which a table of all coalitions is made: 128 MiB in float64
 BLOCK = 1 << 22  # pairs of a listed coalition and a candidate looked at together
@@ -63,7 +63,8 @@ def _stii(s: int, t: int, k: int) -> Fraction:
 def _fsii(s: int, t: int, k: int) -> Fraction:
     if t <= k:
         return Fraction(int(s == t))
-    return (-1) ** (k - s) * Fraction(s, k + s) * comb(k, s) * Fraction(comb(t - 1, k), comb(t + k - 1, k + s))
+    size = Fraction(s, k + s) * comb(k, s) * Fraction(comb(t - 1, k), comb(t + k - 1, k + s))
+    return -size if (k - s) % 2 else size
 
 
 @cache
@@ -151,7 +152,8 @@ def _by_transform(
     players = coalitions.shape[1]
     bits = 2.0 ** torch.arange(players, device=dividend.device, dtype=torch.float64)
     both = torch.stack([bits, torch.ones_like(bits)], 1)  # whole numbers, which a matrix product of doubles keeps
-    place, size = torch.cat([rows.double() @ both for rows in coalitions.split(BLOCK // 64)]).long().unbind(1)
+    blocks = coalitions.split(BLOCK // 64)  # type: ignore[no-untyped-call]
+    place, size = torch.cat([rows.double() @ both for rows in blocks]).long().unbind(1)
     found = []
     for s, members in enumerate(wanted, start=1):
         table = dividend.new_zeros(len(dividend), 1 << players).index_add_(1, place, dividend * scale[s, size])
@@ -170,7 +172,7 @@ def _by_looking(
     found = []
     for s, members in enumerate(wanted, start=1):
         weighted = dividend * scale[s, size]
-        blocks = members.split(max(1, BLOCK // max(1, len(coalitions))))
+        blocks = members.split(max(1, BLOCK // max(1, len(coalitions))))  # type: ignore[no-untyped-call]
         found.append(torch.cat([weighted @ coalitions[:, block].all(2).double() for block in blocks], 1))
     return found
 

@@ -5,6 +5,8 @@ Axes: S all coalitions (2**n), K coalitions listed, P players.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -15,10 +17,13 @@ from vesalius.core.reductions import DIVIDENDS
 from vesalius.games.absence import Baseline
 from vesalius.games.exact import dividends_, membership, sizes
 from vesalius.games.game import Game
+from vesalius.interactions.estimators import interactions_of
 from vesalius.trace.network import Inputs, Network
 from vesalius.trace.question import Target
 
 MOST_EXACT = 20  # 2**20 evaluations, and a million coalitions to list
+LARGE_ORDER = 2  # what is estimated where that many players are too many, and no order is named
+SEED = 0
 HALF = frozenset({torch.bfloat16, torch.float16})
 
 
@@ -37,21 +42,24 @@ def interactions(
     within S, for every S. A dividend of k players carries the rounding of 2**k outputs, so that of a float32 network of many players is
     noise where it is below about 1e-7 * 2**(k/2) of the output; trace the model in float64 where that matters.
 
+    With more players, interactions of order 2 (or ``max_order``) are estimated by :func:`vesalius.interactions.interactions_of`, which also
+    has the choice of estimator and budget, and dividends of all orders for games that have few.
+
     Args:
         network: from :func:`vesalius.trace`, or any callable traced as opaque.
         x: one sample, with or without its batch axis.
         players: who may be absent; units and links bring their layer with them.
         target: what is explained, see :func:`vesalius.attribute`; by default the predicted class.
         baseline: what stands in for absent players: zero by default, a number, a tensor, or an absence (``Mean``, ``Blur``, ...).
-        max_order: list coalitions of up to so many players. Those listed keep their values: this is *not* the nearest game of that order
-            (that is ``.reduce("fsii", order=k)``), and what the others are worth is in the gap. By default all are listed.
+        max_order: list coalitions of up to so many players. Dividends that are listed keep their values: this is *not* the nearest game of
+            that order (that is ``.reduce("fsii", order=k)``), and what the others are worth is in the gap. By default all are listed.
 
     Returns:
         Dividends in float64, in index order (bit i of an index: is player i a member?) without the empty coalition; ``base`` is the output
         with nobody present and ``total`` with everybody. ``.reduce("shapley")``, ``"k_sii"``, ``"fsii"``, ... make indices of it.
+        Above 20 players an index with standard errors, which ``provenance["index"]`` names; its coalitions of seed 0.
 
     Raises:
-        TooManyPlayers: above 20 players.
         InvalidInput: more than one sample, players that do not fit, a network in half precision, a NaN or infinite input or output.
         WrongType: not a Network.
 
@@ -60,7 +68,12 @@ def interactions(
     if not isinstance(network, Network):
         raise WrongType(f"expected a Network, not {type(network).__name__}; make one with vesalius.trace(model, x)")
     _refuse_half(network)
-    return enumerate_all(Game.on(network, x, players, target=target, baseline=baseline), max_order=max_order)
+    game = Game.on(network, x, players, target=target, baseline=baseline)
+    if players.n <= MOST_EXACT:
+        return enumerate_all(game, max_order=max_order)
+    order = LARGE_ORDER if max_order is None else max_order
+    found = interactions_of(game, max_order=order, generator=torch.Generator().manual_seed(SEED))
+    return replace(found, provenance={**game.provenance, **found.provenance, "options": {"max_order": order, "seed": SEED}})
 
 
 def enumerate_all(game: Game, *, max_order: int | None = None) -> Allocation:
@@ -76,7 +89,7 @@ def enumerate_all(game: Game, *, max_order: int | None = None) -> Allocation:
     """
     n = game.players.n
     if n > MOST_EXACT:
-        raise TooManyPlayers(n, MOST_EXACT, hint="group players")
+        raise TooManyPlayers(n, MOST_EXACT, hint="group players, or estimate with vesalius.interactions.interactions_of")
     if max_order is not None and max_order < 1:
         raise InvalidInput(f"max_order is {max_order}; it counts players of the largest coalitions listed, so it is at least 1")
     before = game.evaluations

@@ -11,7 +11,7 @@ that do not exist: where f is not analytic at b itself.
 
 Axes: B samples, K orders, n players, S coalitions (2**n), M terms.
 
-Reference: Deng2024, section 3.1; taylor.md, sections 1 and 5.2.
+Reference: Deng2024, where order, coefficients and effects are defined; Griewank2008 for the series.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class OrderTotals:
 
     @property
     def errors(self) -> Float[Tensor, "*B K"]:
-        """E_1 to E_K: what the orders up to K leave out of f(x) - f(b), as a share of it; they grow where the series does not represent f."""
+        """E_1 to E_K: what orders up to K leave out of f(x) - f(b), as a share of it; they grow where the series does not represent f."""
         change = (self.total - self.base)[..., None]
         return (self.totals.cumsum(-1) - change).abs() / change.abs()
 
@@ -80,8 +80,8 @@ class SubsetOrders:
 
     Attributes:
         players: who was there; bit i of a row's number says whether player i is in that coalition.
-        effects: [S K] I_k(S), the sum of I(kappa) over degrees with |kappa| = k whose players are exactly S. Where b sits on a kink, so that
-            there are no I(kappa): what the one-sided series of all lines from b make of it.
+        effects: [S K] I_k(S), the sum of I(kappa) over degrees with |kappa| = k whose players are exactly S. Where b sits on a kink, so
+            that there are no I(kappa): what the one-sided series of all lines from b make of it.
         dividends: [S] J(S), by evaluation; sum over all k of I_k(S) where the series represents f.
         convergence: of the worst of the lines to all masked inputs.
     """
@@ -188,7 +188,7 @@ def order_totals(
     """
     asked = ask(network, x, target=target, at=at)
     question, fills = doubled(asked, as_absence(baseline).fill(asked))
-    lines = Lines(question, max(order, RADIUS_ORDERS))
+    lines = Lines(question, _enough(order))
     rows = torch.arange(question.batch, device=question.present[0].device)
     parts = []
     for m in range(fills[0].shape[1]):
@@ -221,7 +221,7 @@ def subset_orders(
     """
     _at_most(players, MOST_SUBSETS, "group them (Players.patches, Players.segments), or use order_totals, which needs no players")
     asked = Asked(network, x, players, target, baseline)
-    lines, masks = Lines(asked.question, max(order, RADIUS_ORDERS)), membership(players.n).double()
+    lines, masks = Lines(asked.question, _enough(order)), membership(players.n).double()
     rows = torch.zeros(len(masks), dtype=torch.long, device=asked.question.present[0].device)
     effects, values, convergence = torch.zeros(len(masks), order, dtype=torch.float64), torch.zeros(len(masks)).double(), []
     each = baselines(asked.question, players, asked.fills)
@@ -337,3 +337,10 @@ def degrees_of(players: int, order: int) -> Int[Tensor, "M n"]:
 def _at_most(players: Players, most: int, hint: str) -> None:
     if players.n > most:
         raise TooManyPlayers(players.n, most, hint=hint)
+
+
+def _enough(order: int) -> int:
+    """Orders to compute, so that the radius can be estimated."""
+    if order < 1:
+        raise InvalidInput(f"an order of at least 1 is needed, not {order}")
+    return max(order, RADIUS_ORDERS)

@@ -11,7 +11,7 @@ polynomial of at most that degree; for others the misfit says what higher orders
 
 Axes: N scalings, n players that are scaled, M terms, P parts the method pays.
 
-Reference: Deng2024, theorems 2 to 15; taylor.md, sections 2 and 5.2.
+Reference: Deng2024.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ aten = torch.ops.aten
 
 ABSENT = 1e-9
 """Terms below this share of the largest have no weights: there is nothing to share out."""
-EXACT = 1e-8
+EXACT = 1e-6
 """Misfit up to which the map is taken to be a polynomial of the scalings."""
 HELD_OUT = 0.25
 """Scalings that the fitted map is held against, as a share of those it was fitted to."""
@@ -62,8 +62,8 @@ class Scalings:
     Attributes:
         order: degree of the polynomial in t; that of the network, where it is one.
         players: whose ways from the baseline are scaled, at most 6; by default every element of the explained tensor. Rules that treat
-            positive and negative contributions apart divide by their sums, which makes a polynomial only if each of the two groups is scaled
-            as a whole: ``Players.segments(signs)``.
+            positive and negative contributions apart divide by their sums, which makes a polynomial only if each of the two groups is
+            scaled as a whole: ``Players.segments(signs)``.
         low: the smallest scale; -1 is more accurate for methods that do not look at signs.
     """
 

@@ -138,8 +138,15 @@ def _linear(node: Node, traced: set[Node]) -> bool:
 
 def folded(program: GraphModule) -> GraphModule:
     """The same program with every batch norm that directly follows a layer, and is its only reader, folded into the layer's weight and
-    bias.
+    bias; kept with the program, since torch never forgets the source of a program that it has compiled.
     """
+    if "folded" not in program.meta:
+        program.meta["folded"] = _folded(program)
+    found: GraphModule = program.meta["folded"]
+    return found
+
+
+def _folded(program: GraphModule) -> GraphModule:
     graph = torch.fx.Graph()
     copies: dict[Node, Node] = {}
     output = graph.graph_copy(program.graph, copies)  # type: ignore[arg-type]

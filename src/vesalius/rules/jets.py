@@ -10,7 +10,7 @@ the one that the line enters. From the first kink on the series is that of anoth
 
 Axes: N lines, K orders, * any.
 
-Reference: Griewank2008, chapter 13; taylor.md, section 5.2.
+Reference: Griewank2008, chapter 13.
 """
 
 from __future__ import annotations
@@ -36,9 +36,7 @@ aten = torch.ops.aten
 
 STEP = 1e-6
 """Time at which the piece of an op is chosen: after b, and before any kink that is worth a series."""
-PIECES = frozenset(
-    "relu relu6 leaky_relu prelu abs clamp clamp_min clamp_max hardtanh hardsigmoid hardshrink softshrink threshold nan_to_num".split()
-)
+PIECES = frozenset("relu relu6 leaky_relu prelu abs clamp clamp_min clamp_max hardtanh hardshrink softshrink threshold nan_to_num".split())
 """Functions made of straight pieces that meet, or may be taken to."""
 STEPS = frozenset("floor ceil round trunc frac sign remainder fmod".split())
 """Functions made of straight pieces that jump."""
@@ -300,11 +298,15 @@ def _exponential(run: Run, call: Call) -> Any:
     return _signal(scale * torch.where(_after(u) > 0, whole, below))
 
 
+def _hardsigmoid(run: Run, call: Call) -> Any:
+    """relu6(u + 3) / 6; torch's own derivative of it has the sixth in single precision."""
+    gate = run(aten.hardtanh.default, run(aten.add.Scalar, call.signals[0], 3.0), 0.0, 6.0)
+    return run(aten.div.Scalar, gate, 6.0)
+
+
 def _hardswish(run: Run, call: Call) -> Any:
-    """u relu6(u + 3) / 6."""
-    (u,) = call.signals
-    gate = run(aten.hardtanh.default, run(aten.add.Scalar, u, 3.0), 0.0, 6.0)
-    return run(aten.div.Scalar, run(aten.mul.Tensor, u, gate), 6.0)
+    """u times the above."""
+    return run(aten.mul.Tensor, call.signals[0], _hardsigmoid(run, call))
 
 
 def _rrelu(run: Run, call: Call) -> Any:
@@ -323,11 +325,12 @@ BENT: Mapping[str, Rule] = {
     "elu": _exponential,
     "selu": _exponential,
     "celu": _exponential,
+    "hardsigmoid": _hardsigmoid,
     "hardswish": _hardswish,
     "rrelu": _rrelu,
     "softsign": _softsign,
 }
-"""Functions made of curved pieces."""
+"""Functions made of curved pieces, or whose derivative is not torch's."""
 
 # ---- pieces of the rules ----------------------------------------------------------------------------------------------------------
 

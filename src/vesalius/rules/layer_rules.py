@@ -11,6 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, final
 
 import torch
@@ -53,10 +54,10 @@ class Visit:
         found = self.found.back(c, self.x, with_sign)
         return found if self.rising else torch.where(self.x > 0, found, self.found.back(c, self.x, against))
 
-    @property
+    @cached_property
     def rising(self) -> bool:
         """Whether x is nowhere negative."""
-        return not bool((self.x < 0).any())
+        return not bool(self.x.amin() < 0)
 
 
 class LayerRule(ABC):
@@ -131,11 +132,11 @@ class AlphaBeta(LayerRule):
         factor = self.alpha if sign > 0 else -self.beta
         whole = visit.signed(*weights) + bias
         relevance = visit.z * c
-        nobody = whole == 0
-        kept = torch.where(nobody, torch.zeros_like(relevance), relevance / (whole + sign * self.stabiliser))
+        somebody = whole.sign().abs()  # as numbers: on a CPU truth values are ten times slower
+        kept = relevance / (whole + sign * (self.stabiliser + 1 - somebody)) * somebody
         left = factor * (relevance - whole * kept)
-        visit.book("one_sided", torch.where(nobody, left, torch.zeros_like(left)))
-        visit.book("stabiliser", torch.where(nobody, torch.zeros_like(left), left))
+        visit.book("one_sided", left * (1 - somebody))
+        visit.book("stabiliser", left * somebody)
         if visit.found.bias is not None:
             visit.book("bias", factor * bias * kept)
         return visit.signed_back(kept, *weights)

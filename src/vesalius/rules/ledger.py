@@ -30,7 +30,8 @@ class Place:
 
     def per_sample(self, amount: Tensor, batch: int) -> Float[Tensor, " B"]:
         """Sums of a tensor over all that belongs to each sample, in double precision."""
-        sums = amount.movedim(self.axis, 0).flatten(1).sum(1, dtype=torch.float64) if amount.ndim > 1 else amount.double()
+        others = [axis for axis in range(amount.ndim) if axis != self.axis]
+        sums = amount.sum(others, dtype=torch.float64) if others else amount.double()
         if self.rows is None:
             return sums
         return torch.zeros(batch, dtype=torch.float64, device=sums.device).index_add(0, self.rows, sums)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -84,39 +85,41 @@ def marked(call: Call, found: Any, *, gate: bool = False, moved: bool = False) -
 def _marked(call: Call, found: Any, part: int | None, gate: bool, moved: bool) -> Any:
     if not isinstance(found, Signal):
         return found
-    shape = found.value.shape
+    return replace(found, more=Mark(Owner(partial(_place, call, part, moved, found.value.shape)), gate))
 
-    def find() -> Place:
-        value = call.node.meta.get("value") if call.node is not None else None
-        if value is not None and value.batch_axis is not None:
-            return Place(value.batch_axis)
-        for signal in [] if moved or name_of(call.target) == "einsum" else call.signals:
-            place = signal.more.owner()
-            if signal.value.ndim == len(shape) and signal.value.shape[place.axis] == shape[place.axis]:
-                return place
-        return read_place(_owners(call, part))
 
-    return replace(found, more=Mark(Owner(find), gate))
+def _place(call: Call, part: int | None, moved: bool, shape: torch.Size) -> Place:
+    """How samples are told apart in a result: by the graph, else as in a factor of its shape, else by finding each element's sample."""
+    value = call.node.meta.get("value") if call.node is not None else None
+    if value is not None and value.batch_axis is not None:
+        return Place(value.batch_axis)
+    for signal in [] if moved or name_of(call.target) == "einsum" else call.signals:
+        place = signal.more.owner()
+        if signal.value.ndim == len(shape) and signal.value.shape[place.axis] == shape[place.axis]:
+            return place
+    return read_place(_owners(call, part))
 
 
 @torch.no_grad()
 def _owners(call: Call, part: int | None) -> Tensor:
     """The sample that each element of a result comes from: what the op makes of the samples' numbers, counted between zeros and ones."""
-    signals, kind = call.signals, kind_of(call.target)
+    signals = call.signals
     samples = [signal.more.owner().spelled(signal.value.shape).to(signal.value) for signal in signals]
     ones, zeros = ([make(signal.value) for signal in signals] for make in (torch.ones_like, torch.zeros_like))
-    if kind in ("map", "multiply", "divide") and len(signals) == 2:
+    if kind_of(call.target) in ("map", "multiply", "divide") and len(signals) == 2:
         samples[1] = zeros[1] = ones[1]  # the first factor says whose a product is
+    numbers, nobody, somebody = (_counted(call, part, values) for values in (samples, zeros, ones))
+    return ((numbers - nobody) / (somebody - nobody)).round()
 
-    def result(values: list[Tensor]) -> Tensor:
-        if kind == "map" and len(signals) == 1:
-            found, _ = read_map(call)
-            return found.apply(values[0], torch.ones_like(found.weight))
-        results = call.on(values)
-        return results if part is None else results[part]
 
-    nobody = result(zeros)
-    return ((result(samples) - nobody) / (result(ones) - nobody)).round()
+def _counted(call: Call, part: int | None, values: list[Tensor]) -> Tensor:
+    """An op of numbers; all weights of a map count 1."""
+    if kind_of(call.target) == "map" and len(values) == 1:
+        found, _ = read_map(call)
+        return found.apply(values[0], torch.ones_like(found.weight))
+    results = call.on(values)
+    counted: Tensor = results if part is None else results[part]
+    return counted
 
 
 def move(run: Run, call: Call) -> Any:
@@ -279,16 +282,19 @@ def elementwise(run: Run, call: Call) -> Any:
     if name in THROUGH_ORIGIN:
         return marked(call, linear(run, call))
 
-    def function(z: Tensor) -> Tensor:
-        result = call.on([z])
-        return result[0] if isinstance(result, tuple) else result
-
+    function = partial(_function, call)
     result = marked(call, Signal(function(signal.value.detach())), gate=name in GATES)
     value = _FromZero.apply(Elementwise(function, name in PIECES), run.state.ledger, result.more.owner, signal.value)
     falling = name in ("rsqrt", "reciprocal") or (name == "pow" and call.args[1] in (-0.5, -1))
     inverse = (lambda: signal) if falling else None
     found = replace(result, value=value, inverse=inverse)
     return (found, None) if name == "log_sigmoid_forward" else found
+
+
+def _function(call: Call, z: Tensor) -> Tensor:
+    result = call.on([z])
+    found: Tensor = result[0] if isinstance(result, tuple) else result
+    return found
 
 
 class _FromZero(torch.autograd.Function):

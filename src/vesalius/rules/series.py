@@ -5,7 +5,7 @@ costs O(K^2): y' = w u' says k y_k = sum over j of j u_j w_{k-j}, where w, the f
 
 Axes: K+1 orders, * any.
 
-Reference: Griewank2008, chapter 13; taylor.md, section 5.2.
+Reference: Griewank2008, chapter 13.
 """
 
 from __future__ import annotations

@@ -167,7 +167,8 @@ def scale(run: Run, call: Call) -> Any:
     parts = parts_of(run, call.signals[0])
     constant = next(arg for arg in call.args if not isinstance(arg, Signal))
     factor = constant if name_of(call.target) == "mul" else 1 / constant
-    return replace(found, more=Parts(lambda: parts() * run.state.scale(factor), single=parts.single))
+    players = _scaled(parts, factor) if found.value.shape == call.signals[0].value.shape else None
+    return replace(found, more=Parts(lambda: parts() * run.state.scale(factor), single=parts.single, players=players))
 
 
 def affine(run: Run, call: Call) -> Any:
@@ -175,8 +176,17 @@ def affine(run: Run, call: Call) -> Any:
     found = linear(run, call)
     first = found[0] if isinstance(found, tuple) else found
     parts, factor = parts_of(run, call.signals[0]), channel_scale(call)[0]
-    first = replace(first, more=Parts(lambda: parts() * run.state.scale(factor), single=parts.single))
+    more = Parts(lambda: parts() * run.state.scale(factor), single=parts.single, players=_scaled(parts, factor))
+    first = replace(first, more=more)
     return (first, *found[1:]) if isinstance(found, tuple) else first
+
+
+def _scaled(parts: Parts, factor: Any) -> Callable[[], Tensor] | None:
+    """The contributions themselves, times a factor, where they are known."""
+    players = parts.players
+    if players is None:
+        return None
+    return lambda: players() * (factor[..., None] if isinstance(factor, Tensor) and factor.ndim else factor)
 
 
 def channel_scale(call: Call) -> tuple[Tensor, Tensor]:

@@ -32,8 +32,8 @@ FAMILIES: dict[str, frozenset[str]] = {
         " log_sigmoid log2 log10 nan_to_num remainder fmod rrelu threshold atan".split()
     ),
     "select": frozenset(
-        "max_pool1d max_pool2d max_pool3d max_pool2d_with_indices adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d max min amax amin"
-        " maximum minimum where topk sort median masked_fill kthvalue aminmax".split()
+        "max_pool1d max_pool2d max_pool3d max_pool2d_with_indices adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d max min amax"
+        " amin maximum minimum where topk sort median masked_fill kthvalue aminmax".split()
     ),
     "normalise": frozenset(
         "softmax _softmax log_softmax _log_softmax layer_norm native_layer_norm group_norm native_group_norm instance_norm rms_norm"
@@ -47,7 +47,8 @@ FAMILIES: dict[str, frozenset[str]] = {
         " _unsafe_view _reshape_alias numpy_T im2col index_put masked_select scatter fill masked_scatter".split()
     ),
     "composite": frozenset(
-        "scaled_dot_product_attention lstm gru rnn_tanh rnn_relu multi_head_attention_forward bilinear glu addcmul addcdiv logaddexp".split()
+        "scaled_dot_product_attention lstm gru rnn_tanh rnn_relu multi_head_attention_forward bilinear glu addcmul addcdiv"
+        " logaddexp".split()
     ),
 }
 

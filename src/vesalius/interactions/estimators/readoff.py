@@ -3,7 +3,7 @@
 The Shapley interaction index SII_ij is the mean of v(S + i + j) - v(S + i) - v(S + j) + v(S) over the coalitions S without i and j, all
 sizes alike. It is linear in the game, so its covariance with every value of the game is known, and so is its prior variance: the product
 kernel by Gauss-Legendre quadrature along the diagonal of the multilinear extension (exact), the rest by hand. What is read off are the
-values of ``estimate.listed``: for a pair SII_ij, for a single player phi_i - sum_j SII_ij / 2.
+values of :func:`vesalius.interactions.estimators.estimate.listed`: for a pair SII_ij, for a single player phi_i - sum_j SII_ij / 2.
 
 Axes: B coalitions, P players, Q pairs of players, K players and then pairs.
 """
@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vesalius.games.estimators.covariance import LEAST, Covariance, quadrature
+from vesalius.interactions.estimators.estimate import aggregated, pairs_of
 
 BLOCK = 256  # coalitions read at once
 
@@ -33,7 +34,7 @@ def interactions(covariance: Covariance, b: Float[Tensor, "B P"]) -> Float[Tenso
 
 def _block(covariance: Covariance, b: Tensor) -> Tensor:
     pairs = _pairs(covariance, b) + covariance.noise * pair_share(b).T
-    return torch.cat([covariance.shapley(b) - summed(pairs, covariance.players) / 2, pairs])
+    return aggregated(covariance.shapley(b), pairs)
 
 
 def _pairs(covariance: Covariance, b: Tensor) -> Tensor:
@@ -90,17 +91,6 @@ def _product_variance(covariance: Covariance) -> tuple[Float[Tensor, " P"], Floa
             single += all_of_it * ratio * (1 - (others_left + others_right) / 2 + twice / 4 + same)
             pair += all_of_it * ratio[first] * ratio[second]
     return single, pair
-
-
-def pairs_of(players: int) -> Tensor:
-    """The first and the second member of every pair, in the order of ``estimate.listed``."""
-    return torch.triu_indices(players, players, 1)
-
-
-def summed(pairs: Float[Tensor, "Q *out"], players: int) -> Float[Tensor, "P *out"]:
-    """For every player, the sum over the pairs it is in."""
-    first, second = pairs_of(players)
-    return pairs.new_zeros(players, *pairs.shape[1:]).index_add(0, first, pairs).index_add(0, second, pairs)
 
 
 def pair_share(b: Float[Tensor, "B P"]) -> Float[Tensor, "B Q"]:

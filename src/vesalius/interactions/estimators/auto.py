@@ -1,0 +1,129 @@
+"""The estimator to use when none is named, all others by name, and the one call that runs them.
+
+Axes: K coalitions with a value, P players.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from vesalius.core.allocation import Allocation
+from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.core.players import Players
+from vesalius.core.version import VERSION
+from vesalius.games.estimators.estimate import Asked, require
+from vesalius.interactions.estimators.enumerate import Exact
+from vesalius.interactions.estimators.estimate import Estimate, Estimator
+from vesalius.interactions.estimators.least_squares import LeastSquares
+from vesalius.interactions.estimators.permutation import Permutation
+from vesalius.interactions.estimators.sparse import Sparse
+from vesalius.interactions.estimators.surrogate import Surrogate
+
+ALL_UP_TO = 12  # players up to which all coalitions are asked when no budget is given
+PER_PLAYER = 100  # evaluations per player above that
+
+
+@dataclass(frozen=True, kw_only=True)
+class Auto:
+    """The most precise estimator for what is asked, as measured in benchmarks/interaction_estimators.py.
+
+    Exact where the budget reaches 2**n. Else the surrogate for order 2, sparse recovery for dividends of all orders, and the regression for
+    any other order.
+    """
+
+    def least(self, players: int, max_order: int | None) -> int:
+        """Evaluations it needs."""
+        return self._chosen(players, 0, max_order).least(players, max_order)
+
+    def estimate(self, game: Asked, budget: int, *, max_order: int | None = 2, generator: torch.Generator | None = None) -> Estimate:
+        """Interactions by the estimator that suits; ``estimator`` of the result names it.
+
+        Raises: as the estimator that suits.
+        """
+        n = game.players.n
+        require(budget, self.least(n, max_order), estimator="auto")
+        return self._chosen(n, budget, max_order).estimate(game, budget, max_order=max_order, generator=generator)
+
+    def _chosen(self, players: int, budget: int, max_order: int | None) -> Estimator:
+        if max_order in (2, None) and Exact().affords(players, budget):
+            return Exact()
+        if max_order is None:
+            return Sparse()
+        return Surrogate() if max_order == 2 else LeastSquares()
+
+
+ESTIMATORS: dict[str, type[Estimator]] = {
+    "auto": Auto,
+    "exact": Exact,
+    "surrogate": Surrogate,
+    "least_squares": LeastSquares,
+    "permutation": Permutation,
+    "sparse": Sparse,
+}
+
+
+def interactions_of(
+    game: Asked,
+    *,
+    max_order: int | None = 2,
+    estimator: str | Estimator = "auto",
+    budget: int | None = None,
+    generator: torch.Generator | None = None,
+) -> Allocation:
+    """What the players of a game do together, within a budget of evaluations.
+
+    Args:
+        game: n players and a value for every coalition, for instance a :class:`vesalius.games.game.Game`.
+        max_order: most players of a coalition that has a value of its own; None for the dividends of all orders (``exact``, ``sparse``).
+        estimator: a name from ``ESTIMATORS``, or an estimator with options of its own.
+        budget: most coalitions to ask, the empty and the full one included; by default all of them up to 12 players (or for ``"exact"``),
+            else 100 per player, or twice what the estimator needs at least if that is more.
+        generator: source of all randomness.
+
+    Returns:
+        One value with its standard error for every coalition of up to ``max_order`` players: k-SII of order 2 (of a pair its Shapley
+        interaction index, of a single player its Shapley value less half of its pairs), which ``reduce("shapley")`` turns into Shapley
+        values; Faith-Shap from ``least_squares``; dividends with ``max_order=None``. They sum to total - base. ``provenance`` holds the
+        ``estimator``, the ``index`` (``k_sii``, ``fsii`` or ``dividend``) and ``explained``, the share of the variance of held-out
+        coalitions' values that the estimator's own model predicts. ``stderr_note`` says where an error is not to be trusted.
+
+    Raises:
+        UnknownName: no such estimator.
+        BudgetTooSmall: so few evaluations do not identify what is asked.
+        InvalidInput: an order that the estimator does not have, or a game with a value that is not finite.
+
+    Reference: Grabisch1999 (the interaction index), Bordt2023 (k-SII), Tsai2023 (Faith-Shap).
+    """
+    if isinstance(estimator, str):
+        if estimator not in ESTIMATORS:
+            raise UnknownName("interaction estimator", estimator, ESTIMATORS)
+        estimator = ESTIMATORS[estimator]()
+    if max_order is not None and max_order < 1:
+        raise InvalidInput(f"a largest order of {max_order}; coalitions have one player or more")
+    n = game.players.n
+    if budget is None:
+        everything = n <= ALL_UP_TO or isinstance(estimator, Exact)
+        budget = 1 << n if everything else max(PER_PLAYER * n, 2 * estimator.least(n, max_order))
+    found = estimator.estimate(game, budget, max_order=max_order, generator=generator)
+    players = game.players if isinstance(game.players, Players) else Players((torch.arange(n),), (n,), "features")
+    return Allocation(
+        players=players,
+        values=found.values,
+        base=torch.tensor(found.base, dtype=torch.float64),
+        total=torch.tensor(found.total, dtype=torch.float64),
+        coalitions=found.coalitions,
+        stderr=found.stderr,
+        stderr_note=found.stderr_note,
+        evaluations=torch.tensor(found.evaluations),
+        provenance={
+            "method": "interactions",
+            "estimator": found.estimator,
+            "index": found.index,
+            "max_order": max_order,
+            "explained": found.explained,
+            "budget": budget,
+            "versions": {"vesalius": VERSION, "torch": torch.__version__},
+        },
+    )

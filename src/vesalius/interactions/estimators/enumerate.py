@@ -1,0 +1,72 @@
+"""Interactions from all coalitions, where there are not too many.
+
+Axes: P players.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from vesalius.core.errors import TooManyPlayers
+from vesalius.games import exact
+from vesalius.games.estimators.enumerate import BLOCK
+from vesalius.games.estimators.estimate import Asked, ask, require
+from vesalius.interactions.estimators.estimate import Estimate, from_dividends, listed, only_order_two, presence
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exact:
+    """All 2**n coalitions, by way of their dividends.
+
+    Args:
+        most: players above which this is refused.
+    """
+
+    most: int = 20
+
+    def affords(self, players: int, budget: int) -> bool:
+        """Whether all coalitions of so many players can be asked."""
+        return players <= self.most and budget >= 1 << players
+
+    def least(self, players: int, max_order: int | None) -> int:
+        """Evaluations it needs."""
+        return 1 << players
+
+    def estimate(self, game: Asked, budget: int, *, max_order: int | None = 2, generator: torch.Generator | None = None) -> Estimate:
+        """The interactions.
+
+        Args:
+            game: the game.
+            budget: at least 2**n.
+            max_order: 2 for k-SII of singles and pairs, None for all 2**n - 1 dividends.
+            generator: not used; there is no randomness.
+
+        Raises:
+            TooManyPlayers: above ``most`` players.
+            BudgetTooSmall: below 2**n.
+            InvalidInput: another order.
+        """
+        n = game.players.n
+        if n > self.most:
+            raise TooManyPlayers(n, self.most, hint="use estimator='auto', or group players")
+        require(budget, self.least(n, max_order), estimator="exact")
+        if max_order is not None:
+            only_order_two(max_order, "exact")
+        members = exact.membership(n)
+        table = torch.cat([ask(game, block) for block in members.split(BLOCK)])
+        dividends = exact.dividends(table)[1:]
+        coalitions = members[1:] if max_order is None else presence(listed(n, min(2, n)), n)
+        values = dividends if max_order is None else from_dividends(members[1:], dividends)
+        return Estimate(
+            coalitions=coalitions,
+            values=values,
+            stderr=torch.zeros_like(values),
+            base=float(table[0]),
+            total=float(table[-1]),
+            evaluations=1 << n,
+            estimator="exact",
+            index="dividend" if max_order is None else "k_sii",
+            explained=1.0,
+        )

@@ -1,0 +1,122 @@
+"""What every estimator of interactions returns, and the order in which it lists them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from vesalius.core.errors import InvalidInput
+from vesalius.games.estimators.estimate import Asked
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Estimate:
+    """Values of coalitions and how well they are known.
+
+    Attributes:
+        coalitions: members of each coalition; the empty one is never listed.
+        values: in the unit of the game; they sum to ``total - base``.
+        stderr: standard error of each value.
+        base: value of the empty coalition.
+        total: value of the full coalition.
+        evaluations: distinct coalitions asked; never above the budget.
+        estimator: name of the method that was used.
+        index: what is estimated: ``k_sii`` (for pairs the Shapley interaction index; for a single player its Shapley value less half of
+            its pairs), ``fsii`` (Faith-Shap) or ``dividend`` (Harsanyi).
+        explained: 1 - mean square error / variance of the values of held-out coalitions, as the estimator's own model predicts them; 1
+            where all coalitions were asked, below 0 where the mean predicts better.
+        stderr_note: empty where ``values +- 1.96 stderr`` is meant to cover the truth 95 times in 100; otherwise says why it may not.
+    """
+
+    coalitions: Bool[Tensor, "K P"]
+    values: Float[Tensor, " K"]
+    stderr: Float[Tensor, " K"]
+    base: float
+    total: float
+    evaluations: int
+    estimator: str
+    index: str
+    explained: float
+    stderr_note: str = ""
+
+
+@runtime_checkable
+class Estimator(Protocol):
+    """A way to estimate interactions within a budget of evaluations."""
+
+    def least(self, players: int, max_order: int | None) -> int: ...
+
+    def estimate(self, game: Asked, budget: int, *, max_order: int | None = 2, generator: torch.Generator | None = None) -> Estimate: ...
+
+
+def listed(players: int, order: int) -> list[tuple[int, ...]]:
+    """All coalitions of 1 to ``order`` players, small ones first, each size in lexicographic order."""
+    return [members for size in range(1, order + 1) for members in combinations(range(players), size)]
+
+
+def presence(coalitions: Sequence[tuple[int, ...]], players: int) -> Bool[Tensor, "K P"]:
+    """Rows of members for coalitions given by their players."""
+    rows = torch.zeros(len(coalitions), players, dtype=torch.bool)
+    for row, members in zip(rows, coalitions, strict=True):
+        row[list(members)] = True
+    return rows
+
+
+def pairs_of(players: int) -> Tensor:
+    """The first and the second member of every pair, in the order of :func:`listed`."""
+    return torch.triu_indices(players, players, 1)
+
+
+def summed(pairs: Float[Tensor, "Q *out"], players: int) -> Float[Tensor, "P *out"]:
+    """For every player, the sum over the pairs it is in."""
+    first, second = pairs_of(players)
+    return pairs.new_zeros(players, *pairs.shape[1:]).index_add(0, first, pairs).index_add(0, second, pairs)
+
+
+def aggregated(shapley: Float[Tensor, "P *out"], pairs: Float[Tensor, "Q *out"]) -> Float[Tensor, "K *out"]:
+    """k-SII of order 2 from Shapley values and the Shapley interaction index of pairs; sums to what the Shapley values sum to.
+
+    Reference: Bordt2023 (n-Shapley values), for order 2.
+    """
+    return torch.cat([shapley - summed(pairs, len(shapley)) / 2, pairs])
+
+
+def from_dividends(members: Bool[Tensor, "T P"], dividends: Float[Tensor, "T *out"]) -> Float[Tensor, "K *out"]:
+    """k-SII of order 2 of the game with the given dividends and no others.
+
+    A dividend counts 1 / |T| for each of its members and 1 / (|T| - 1) for each of its pairs (Grabisch1999).
+    """
+    inside = members.to(dividends.dtype)
+    size = inside.sum(1)
+    shapley = (inside / size[:, None]).T @ dividends
+    shared = inside / (size - 1).clamp_min(1)[:, None].sqrt()
+    pairs = [(shared[:, i : i + 1] * shared[:, i + 1 :]).T @ dividends for i in range(members.shape[1])]
+    return aggregated(shapley, torch.cat(pairs))
+
+
+def only_order_two(max_order: int | None, estimator: str) -> None:
+    """Refuse another order than pairs and singles.
+
+    Raises:
+        InvalidInput: naming the estimators that can.
+    """
+    if max_order != 2:
+        raise InvalidInput(
+            f"{estimator!r} estimates interactions of order 2, not {max_order}; 'least_squares' takes any order and 'sparse' finds"
+            " dividends of all orders (max_order=None); Shapley values alone: vesalius.games.estimators.shapley"
+        )
+
+
+def share_explained(error: Float[Tensor, " B"], values: Float[Tensor, " B"]) -> float:
+    """1 - mean square error / variance; 1 where nothing varies and nothing is missed."""
+    spread = float((values - values.mean()).square().mean())
+    missed = float(error.square().mean())
+    if spread <= 1e-28 * float(values.square().mean()):
+        return 1.0 if missed <= 1e-24 * float(values.square().mean()) else 0.0
+    return 1 - missed / spread

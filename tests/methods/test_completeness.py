@@ -1,0 +1,123 @@
+"""Methods that claim to add up do, on every network of the zoo, to rounding."""
+
+from functools import cache
+
+import pytest
+import torch
+
+import vesalius as vs
+from tests.zoo import SPECIMENS, specimen
+from vesalius.games.absence import Marginal
+from vesalius.methods import (
+    DeepLIFTRescale,
+    DeepLIFTRevealCancel,
+    DeepSHAP,
+    ExpectedGradients,
+    IntegratedGradients,
+    Occlusion,
+    ShapleyValue,
+    precisely,
+)
+from vesalius.rules.compare import Comparison
+from vesalius.rules.components import COMPONENTS
+from vesalius.rules.rescale import RESCALE
+from vesalius.rules.reveal import REVEAL
+from vesalius.trace.question import ask
+
+EXPORTABLE = [found.name for found in SPECIMENS if found.exportable]
+FLOATING = [name for name in EXPORTABLE if specimen(name).integer_at is None]
+METHODS = {
+    "deeplift_rescale": DeepLIFTRescale(),
+    "deeplift_revealcancel": DeepLIFTRevealCancel(),
+    "deep_shap exact": DeepSHAP(variant="exact"),
+    "integrated_gradients": IntegratedGradients(steps=3),
+}
+
+
+@cache
+def traced(name):
+    found = specimen(name)
+    args, kwargs = found.example(2)
+    network = vs.trace(found.build().eval(), *args, kwargs=kwargs, output=found.output)
+    at = next((layer.value for layer in network.layers.values() if layer.op == "embedding"), None) if found.integer_at else None
+    return network, network.cast(torch.float64), at
+
+
+def opened(name, dtype):
+    single, double, at = traced(name)
+    args, kwargs = specimen(name).example(2, dtype)
+    network = single if dtype == torch.float32 else double
+    return network, {**dict(zip([value.name for value in network.inputs], args, strict=False)), **kwargs}, at
+
+
+@pytest.mark.parametrize("name", EXPORTABLE)
+def test_adds_up(name):
+    """All methods on one specimen: in single precision to 1e-5 of the change, in double to 1e-10 of it."""
+    for dtype, share, rounding in ((torch.float32, 1e-5, 1e-6), (torch.float64, 1e-10, 1e-12)):
+        network, x, at = opened(name, dtype)
+        for method in METHODS.values():
+            found = vs.attribute(network, x, method, target=1, at=at)
+            assert found.values.dtype == dtype
+            assert found.values.isfinite().all()
+            assert found.provenance.get("rule", "secants") == "secants"
+            largest = torch.maximum(found.total.abs(), found.base.abs())
+            assert (found.gap.abs() <= share * (found.total - found.base).abs() + rounding * largest).all(), method
+
+
+@pytest.mark.parametrize("name", EXPORTABLE)
+def test_every_op_has_a_rule(name):
+    """No specimen falls back to quadrature, under any table."""
+    network, x, at = opened(name, torch.float32)
+    question = ask(network, x, target=0, at=at)
+    for table in (RESCALE, REVEAL, COMPONENTS):
+        Comparison(question, table)
+
+
+@pytest.mark.parametrize("name", ["cnn", "encoder", "where_gate", "extremes"])
+@pytest.mark.parametrize("method", [DeepLIFTRescale(), DeepLIFTRevealCancel(), DeepSHAP(variant="exact"), ExpectedGradients(steps=2)])
+def test_adds_up_over_a_background_too(name, method):
+    network, x, _ = opened(name, torch.float64)
+    (rows,) = x.values()
+    background = Marginal(background=torch.randn(3, *rows.shape[1:], dtype=torch.float64, generator=torch.Generator().manual_seed(5)))
+    found = vs.attribute(network, x, method, target=1, baseline=background)
+    assert (found.gap.abs() <= 1e-10 * (found.total - found.base).abs()).all()
+    each = [vs.attribute(network, x, method, target=1, baseline=row) for row in background.background]
+    torch.testing.assert_close(found.values, torch.stack([one.values for one in each]).mean(0), rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(found.base, torch.stack([one.base for one in each]).mean(0), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn", "vit", "two_input"])
+def test_shapley_values_of_few_players_add_up(name):
+    network, x, _ = opened(name, torch.float64)
+    sample = [rows[0] for rows in x.values()]
+    players = vs.Players.patches(sample[0], 4) if len(sample) == 1 and sample[0].ndim == 3 else None
+    found = vs.attribute(network, x, ShapleyValue(players=players, budget=200), target=1)
+    assert (found.gap.abs() <= 1e-10 * found.flat.abs().sum(1)).all()
+    alone = vs.attribute(network, x, Occlusion(players=players), target=1)
+    assert (alone.gap.abs() > 1e-3 * alone.flat.abs().sum(1)).any()
+
+
+def test_the_rescale_variant_of_deep_shap_is_rescale():
+    network, x, _ = opened("cnn", torch.float64)
+    assert torch.equal(*(vs.attribute(network, x, method, target=1).values for method in ("deep_shap", "deeplift_rescale")))
+
+
+@pytest.mark.parametrize("baseline", [0.0, 100.0])
+def test_single_precision_that_cancels_is_computed_again_in_double(baseline, monkeypatch):
+    """A norm's effects from a far constant row are larger than what they add up to; stored in single precision they round once more."""
+    again, double = [], precisely.in_double
+    monkeypatch.setattr(precisely, "in_double", lambda question, rows: again.append(len(rows)) or double(question, rows))
+    network, x, _ = opened("norm_first", torch.float32)
+    found = vs.attribute(network, x, "deeplift_rescale", target=0, baseline=baseline)
+    size = torch.maximum(found.total.abs(), found.base.abs()) + found.flat.abs().sum(1)
+    assert (found.gap.abs() <= 1e-5 * (found.total - found.base).abs() + 5e-7 * size).all()
+    assert bool(again) == (baseline == 100)
+    exact = vs.attribute(traced("norm_first")[1], x["x"].double(), "deeplift_rescale", target=0, baseline=baseline)
+    torch.testing.assert_close(found.values.double(), exact.values, rtol=1e-5, atol=1e-5 * float(exact.values.abs().max()))
+
+
+def test_single_precision_alone_would_not_do(monkeypatch):
+    monkeypatch.setattr(precisely, "closed", lambda found: torch.ones(len(found.total), dtype=torch.bool))
+    network, x, _ = opened("norm_first", torch.float32)
+    found = vs.attribute(network, x, "deeplift_rescale", target=0, baseline=100.0)
+    assert (found.gap.abs() > 1e-5 * (found.total - found.base).abs() + 1e-6 * found.total.abs()).any()

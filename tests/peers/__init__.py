@@ -1,0 +1,1 @@
+"""Libraries that ours is compared with, where importing them takes more than ``import``."""
