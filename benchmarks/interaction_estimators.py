@@ -37,7 +37,7 @@ from vesalius.interactions.estimators.readoff import pair_share
 SEEDS = (301, 302)  # development used 201 to 204
 RUNS = {10: 4, 100: 2}  # repetitions by evaluations per player
 PEER_RUNS = 2
-PEER_SECONDS = 15.0
+PEER_SECONDS = 10.0
 LARGE_BUDGET = 10_000
 REFERENCE = 150_000  # evaluations behind the truth of the 49-patch games, in ``BATCHES`` independent parts
 BATCHES = 10

@@ -21,7 +21,8 @@ def test_every_registered_method_keeps_its_contract(as_a_user, name):
 
 def test_instances_and_classes_and_names(as_a_user):
     assert check_method(Occlusion).passed
-    assert check_method(IntegratedGradients(rule="quadrature", steps=64)).passed
+    found = check_method(IntegratedGradients(rule="quadrature"))
+    assert found.passed, found
     with pytest.raises(UnknownName, match="occlusion"):
         check_method("oclusion")
 
@@ -128,20 +129,14 @@ def test_a_broken_method_is_told_what_it_broke(as_a_user, method):
     found = check_method(method())
     failures = {check.name for check in found.failures}
     assert BROKEN[method] <= failures and not found.passed
+    assert failures == BROKEN[method] or method not in (Double, Shifted, Uncounted, Leaning)
+    assert ("RuntimeError: a stray error" in repr(found)) == (method is Crashing)
     assert "BROKEN" in repr(found)
     with pytest.raises(InvalidInput, match="wrong breaks its contract"):
         found.require()
 
 
-def test_what_is_not_broken_passes(as_a_user):
+def test_what_breaks_nothing_passes(as_a_user):
     assert check_method(Wrong()).passed
-    assert {check.name for check in check_method(Double()).failures} == {"keeps the dtype"}
-    assert {check.name for check in check_method(Shifted()).failures} == {"base and total are the output"}
-
-
-def test_a_stray_error_is_named(as_a_user):
-    assert "RuntimeError: a stray error" in repr(check_method(Crashing()))
-
-
-def test_estimators_are_methods_too(as_a_user):
-    assert check_method(ShapleyValue(estimator="permutation", budget=30)).method == "shapley_value"
+    noisy = check_method(ShapleyValue(estimator="permutation", budget=30))
+    assert "a single sample is a row of the batch" in {check.name for check in noisy.failures}, "sample i is drawn with seed + i"

@@ -22,26 +22,36 @@ QUICK = {name: name for name in METHODS} | {
 
 
 @pytest.fixture(scope="module")
-def digits():
+def case():
     found = trained("digits_cnn")
-    network = vs.trace(found.model, found.data.test_x[:2])
+    return vs.trace(found.model, found.data.test_x[:2]), found.data.test_x[0]
+
+
+@pytest.fixture(scope="module")
+def digits(case):
+    """Twelve segments; not the methods that play 4,096 games, which ``benchmarks/audit.py`` adds."""
+    games = {"shapley_value", "occlusion", "occlusion_patch", "prediction_difference", "expected_gradients"}
     with unchecked():
-        return audit(network, found.data.test_x[0], twelve_segments(), methods=QUICK)
+        return audit(*case, twelve_segments(), methods={name: QUICK[name] for name in QUICK if name not in games})
 
 
 def test_a_digit_in_twelve_segments(digits):
-    assert not digits.skipped and len(digits) == 16 and digits.provenance["coalitions"] == 4096
-    assert set(digits.tiers[0]) == set(ALL) and all(digits[name].holds for name in ALL)
-    broken = {name for name in digits if not digits[name].principles["P2"]}
-    assert broken == {"occlusion_patch", "grad_cam"}
-    for name in set(METHODS) - set(ALL):
-        assert digits[name].principles["P3"] is False, name
-    assert digits["occlusion"].miss == 0 and digits["occlusion"].values == digits["prediction_difference"].values
+    assert not digits.skipped and digits.provenance["coalitions"] == 4096
+    assert set(digits.tiers[0]) == set(ALL) & set(digits) and all(digits[name].holds for name in digits.tiers[0])
+    assert {name for name in digits if not digits[name].principles["P2"]} == {"grad_cam"}
+    assert not any(digits[name].principles["P3"] for name in set(digits) - set(ALL))
 
 
-def test_the_principles_predict_faithfulness_here(digits):
-    assert digits.agreement.methods == 16
-    assert digits.agreement.rho["infidelity"] > 0.5
+def test_a_digit_in_six_segments(case):
+    twelve = twelve_segments().index[0]
+    with unchecked():
+        found = audit(*case, vs.Players.segments(twelve // 2), methods=QUICK)
+    assert not found.skipped and len(found) == 16
+    assert set(found.tiers[0]) == set(ALL) and all(found[name].holds for name in ALL)
+    assert {name for name in found if not found[name].principles["P2"]} == {"occlusion_patch", "grad_cam"}
+    assert not any(found[name].principles["P3"] for name in set(METHODS) - set(ALL))
+    assert found["occlusion"].miss == 0 and found["occlusion"].values == found["prediction_difference"].values
+    assert found.agreement.methods == 16 and found.agreement.rho["infidelity"] > 0.5
 
 
 def test_what_grad_cam_gives_to_segments_that_took_no_part(digits):
@@ -50,11 +60,9 @@ def test_what_grad_cam_gives_to_segments_that_took_no_part(digits):
     assert f"allocates {100 * leak:.0f} % of what it hands out to segments that took no part" in digits.sentences()["grad_cam"]
 
 
-def test_positions_that_cross_segments_are_not_divided(digits):
-    found = trained("digits_cnn")
-    network, x = vs.trace(found.model, found.data.test_x[:2]), found.data.test_x[0]
+def test_positions_that_cross_segments_are_not_divided(case):
     halves = vs.Players.segments((torch.arange(8) >= 3).long())
-    small = audit(network, x, halves, methods={"coarse": GradCAM(), "pixels": GradCAM(upsample=True)})
+    small = audit(*case, halves, methods={"coarse": GradCAM(), "pixels": GradCAM(upsample=True)})
     assert "cannot be told apart" in small.skipped["coarse"] and "pixels" in small
 
 
@@ -69,7 +77,7 @@ def test_a_sentence_at_its_embedding():
     assert {name for name in found if not found[name].principles["P2"]} == {"occlusion_patch"}
     assert not any(found[name].principles["P3"] for name in set(METHODS) - set(ALL))
     words = audit(network, x, tokens)
-    assert set(words) == {"shapley_value", "occlusion", "occlusion_patch", "prediction_difference"}
+    assert set(words) == {"shapley_value", "occlusion", "occlusion_patch", "prediction_difference", "grad_cam"}
     assert "has no gradient" in words.skipped["deeplift_rescale"]
 
 

@@ -115,7 +115,7 @@ def test_twice_the_map_does_not_add_up(case):
 
 def test_a_method_that_leaks_may_pass(case):
     """The power is one-sided: the map of a rule that breaks the principles, moved to the right total, lies within the selectope here."""
-    network, x, known = case
+    network, x, _ = case
     broken = vs.attribute(network, x, "lrp_epsilon")
     moved = broken.values + broken.gap / SMALL
     assert not audit_map(moved, network, x, columns(SMALL)).rejected
@@ -129,8 +129,8 @@ def test_maps_of_elements_are_summed_into_players(case):
     image = torch.rand(3, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     network = vs.trace(lambda x: x.flatten(1).sum(1), image[None])
     patches = vs.Players.patches(image, 2)
-    for given in (image, image[None], image.sum(0), vs.attribute(network, image, "occlusion").group(patches).values):
-        found = audit_map(given, network, image, patches)
+    for map_ in (image, image[None], image.sum(0), vs.attribute(network, image, "occlusion").group(patches).values):
+        found = audit_map(map_, network, image, patches)
         torch.testing.assert_close(found.values, patches.gather([image[None]])[0])
         assert not found.rejected
 
@@ -138,7 +138,7 @@ def test_maps_of_elements_are_summed_into_players(case):
 def test_a_map_in_single_precision_is_not_blamed_for_rounding(case):
     network, x, known = case
     found = audit_map(known.values.float().numpy(), network, x, columns(SMALL))
-    assert 1e-10 < max(found.gap, found.distance) and not found.rejected
+    assert max(found.gap, found.distance) > 1e-10 and not found.rejected
 
 
 def test_maps_that_do_not_fit(as_a_user, case):

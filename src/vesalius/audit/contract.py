@@ -90,7 +90,7 @@ def check_method(method: str | Method | type[Method]) -> Contract:
         A report: ``.passed``, ``.failures``, and all checks when printed. ``.require()`` raises if something is broken.
     """
     chosen = method() if isinstance(method, type) else resolve(method)
-    case = _Case(chosen, _subject(chosen))
+    case = _tried(chosen)
     checks = []
     for name, claim, check in CHECKS:
         if claim is None or claim in chosen.claims:
@@ -111,7 +111,8 @@ class _Case:
     known: dict[tuple[int, ...], Network] = field(default_factory=dict)
 
     def network(self, *seeds: int) -> Network:
-        """The sum of networks with the given seeds, traced once."""
+        """The sum of networks with the given seeds (0 by default), traced once."""
+        seeds = seeds or (0,)
         if seeds not in self.known:
             self.known[seeds] = self.subject.network(*seeds)
         return self.known[seeds]
@@ -124,13 +125,13 @@ class _Case:
         return attribute(network, x, self.method, target=target, baseline=baseline, at=self.subject.at)
 
 
-def _subject(method: Method) -> Subject:
-    """Columns, or columns with channels for a method that refuses plain ones."""
-    plain = Subject(channels=False)
+def _tried(method: Method) -> _Case:
+    """On columns, or on columns with channels if the method refuses plain ones."""
+    plain = _Case(method, Subject(channels=False))
     try:
-        attribute(plain.network(), plain.samples(), method, target=1)
+        plain.run()
     except InvalidInput:
-        return Subject(channels=True)
+        return _Case(method, Subject(channels=True))
     except Exception:
         return plain
     return plain
@@ -223,7 +224,7 @@ def _repeats(case: _Case) -> str:
 
 
 def _leaves_alone(case: _Case) -> str:
-    network, x, baseline = case.subject.network(), case.subject.samples(), torch.full(case.subject.event, 0.5, dtype=torch.float64)
+    network, x, baseline = case.network(), case.subject.samples(), torch.full(case.subject.event, 0.5, dtype=torch.float64)
     before = {name: tensor.clone() for name, tensor in network.parameters.items()}
     copies, state, digest = (x.clone(), baseline.clone()), torch.get_rng_state(), network.digest()
     case.run(network, x, baseline=baseline)

@@ -85,8 +85,8 @@ class Subject:
         return torch.stack([x, x], -1) / 3 if self.channels else x
 
     def network(self, *seeds: int) -> Network:
-        """The sum of networks with the given seeds, 0 by default."""
-        return trace(Columns([smooth(seed) for seed in seeds or (0,)]), torch.zeros(1, *self.event, dtype=torch.float64))
+        """The sum of networks with the given seeds."""
+        return trace(Columns([smooth(seed) for seed in seeds]), torch.zeros(1, *self.event, dtype=torch.float64))
 
     def flat(self) -> Network:
         """A network whose output is constant."""
