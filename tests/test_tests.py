@@ -64,7 +64,12 @@ MUTANTS = [
         "tests/methods/test_completeness.py -k again",
     ),
     Mutant("methods/perturbation.py", "values=total - rest", "values=rest - total", "tests/methods/test_perturbation.py -k occlusion"),
-    Mutant("methods/gradient.py", "slope * path.direction[rows]", "slope", "tests/methods/test_gradient_x_input.py"),
+    Mutant(
+        "methods/gradient.py",
+        "values = torch.cat([slope * path.direction[rows]",
+        "values = torch.cat([slope",
+        "tests/methods/test_gradient_x_input.py",
+    ),
     Mutant("trace/question.py", "self.classes[rows]", "self.classes[: len(rows)]", "tests/methods/test_contract.py -k targets"),
     Mutant("trace/anatomy.py", "node not in reached and value", "value", "tests/trace/test_network.py"),
     Mutant("trace/functional.py", "node.target = _pure(node)", "pass", "tests/trace/test_functional.py"),
