@@ -1,11 +1,26 @@
 """The anatomy of a trained neural network: what it rests on, in numbers that add up."""
 
+from vesalius.audit import Audit, audit
 from vesalius.core.allocation import Allocation
 from vesalius.core.players import Players
 from vesalius.core.version import VERSION as __version__
 from vesalius.games.game import Game
+from vesalius.interactions import interactions
 from vesalius.methods import METHODS, attribute
 from vesalius.trace import Network, trace
 from vesalius.views.report import report
 
-__all__ = ["METHODS", "Allocation", "Game", "Network", "Players", "__version__", "attribute", "report", "trace"]
+__all__ = [
+    "METHODS",
+    "Allocation",
+    "Audit",
+    "Game",
+    "Network",
+    "Players",
+    "__version__",
+    "attribute",
+    "audit",
+    "interactions",
+    "report",
+    "trace",
+]

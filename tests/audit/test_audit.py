@@ -157,7 +157,7 @@ def test_a_float32_network_is_audited_in_float64():
 
 def test_images_may_be_blurred():
     with torch.random.fork_rng():
-        torch.manual_seed(0)
+        torch.manual_seed(3)
         model = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(32, 2))
     x = torch.rand(1, 4, 4, generator=seeded(0))
     found = audit(vs.trace(model, x[None]), x, vs.Players.patches(x, 2), baseline=Blur(sigma=1), methods=["deeplift_rescale", "grad_cam"])
