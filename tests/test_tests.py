@@ -93,6 +93,10 @@ MUTANTS = [
     Mutant("rules/composite.py", "else bias - mean)", "else bias + mean)", "tests/rules/test_lrp_norms.py -k part_of_it"),
     Mutant("rules/composite.py", " or len(layer.users) > 1", "", "tests/rules/test_lrp_norms.py -k two_readers"),
     Mutant("methods/cam.py", "slopes.flatten(2).mean(2)", "slopes.flatten(2).sum(2)", "tests/methods/test_grad_cam.py -k captum"),
+    Mutant("audit/principles.py", "masked_fill(membership", "masked_fill(~membership", "tests/audit/test_principles.py -k leak"),
+    Mutant("audit/selectope.py", "against.flip(0)", "against", "tests/audit/test_selectope.py -k shortfall"),
+    Mutant("audit/maps.py", "isinstance(method, SmoothGrad)", "False", "tests/audit/test_audit.py -k masked_model"),
+    Mutant("audit/maps.py", "found if agree else", "found if True else", "tests/audit/test_audit.py -k believed"),
 ]
 
 

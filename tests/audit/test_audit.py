@@ -10,7 +10,9 @@ from torch import nn
 import vesalius as vs
 from tests.audit.nets import columns, sample, seeded, tanh_net, traced, unchecked
 from vesalius.audit import Audit, Auditor, audit
+from vesalius.audit.maps import maps
 from vesalius.audit.sampling import drawn, everything
+from vesalius.audit.setting import settle
 from vesalius.core.errors import InvalidInput, UnknownName, WrongType
 from vesalius.games.absence import Blur, Mean
 from vesalius.methods import METHODS, IntegratedGradients, Method, Occlusion, PredictionDifference, ShapleyValue, SmoothGrad
@@ -99,11 +101,6 @@ def test_saved_and_loaded(network, tmp_path, exact):
     assert torch.equal(again.players.index[0], found.players.index[0]) and again.agreement == found.agreement
 
 
-def test_plot_asks_the_views(found, monkeypatch):
-    monkeypatch.setattr("vesalius.audit.record.view", lambda name: lambda audit, ax: (name, audit, ax))
-    assert found.plot(ax=3) == ("audit_plot", found, 3)
-
-
 # ---- what is asked
 
 
@@ -175,14 +172,27 @@ def test_opaque_networks_get_the_methods_that_run_on_them():
         found["deep_shap"]
 
 
-def test_the_noise_of_absent_players_is_masked(network):
-    """Else the gradient at a present player would differ with the noise of the absent, who take no part in the masked model."""
-    x = sample(SMALL)
-    found = audit(network, x, columns(SMALL), methods={"smooth": SmoothGrad(deviation=0.5, samples=8)})
-    assert found["smooth"].leak == 0
-    torch.testing.assert_close(
-        torch.tensor(found["smooth"].values).double(), vs.attribute(network, x, SmoothGrad(deviation=0.5, samples=8)).values
-    )
+class Masked(nn.Module):
+    """A model that does not see some columns: what the map of a masked sample is the map of."""
+
+    def __init__(self, model, mask):
+        super().__init__()
+        self.model = model
+        self.register_buffer("mask", mask.double())
+
+    def forward(self, x):
+        return self.model(x * self.mask)
+
+
+@pytest.mark.parametrize("method", [SmoothGrad(deviation=0.5, samples=8), *(METHODS[name]() for name in FAST if name != "occlusion_patch")])
+def test_a_map_of_a_masked_sample_is_that_of_the_masked_model(network, method):
+    """Noise included: that of absent players would show in the gradients of the present."""
+    x, masks = sample(SMALL), torch.tensor([[True, False, True, False, False], [True, True, False, True, True]])
+    setting = settle(network, x, columns(SMALL), target=1, baseline=None, at=None)
+    found, _ = maps(method, setting, masks)
+    for row, mask in zip(found, masks, strict=True):
+        expected = vs.attribute(traced(Masked(tanh_net(SMALL), mask), SMALL), x, method, target=1).values
+        torch.testing.assert_close(row, expected)
 
 
 def test_options_are_part_of_the_label_where_names_repeat(network):

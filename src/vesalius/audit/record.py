@@ -15,7 +15,6 @@ from torch import Tensor
 from vesalius.audit.faithfulness import Agreement, Faithfulness
 from vesalius.core import store
 from vesalius.core.errors import InvalidInput, UnknownName
-from vesalius.core.late import view
 from vesalius.core.players import Players
 
 NAN = math.nan
@@ -208,10 +207,6 @@ class Audit(Mapping[str, Record]):
         lines += _aligned([_cells(row) for row in self.table()])
         lines += [f"{method}: not applicable, {reason.partition(';')[0].partition('. ')[0]}" for method, reason in self.skipped.items()]
         return "\n".join(lines)
-
-    def plot(self, *, ax: Any = None) -> Any:
-        """Draw the table with a bar for each number. Returns the matplotlib figure."""
-        return view("audit_plot")(self, ax=ax)
 
     # ---- keeping ------------------------------------------------------------------------------------------------------------------
 
