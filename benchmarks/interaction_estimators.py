@@ -1,7 +1,8 @@
 """Interaction estimators against those of shapiq: error of the pairs' Shapley interaction index at equal budget, coverage, sparse recovery.
 
-    VESALIUS_DATA=... python benchmarks/interaction_estimators.py                 all tables (about ten minutes on one quiet core)
-    python benchmarks/interaction_estimators.py --only small --seeds 401          a part, on other instances
+    export OMP_NUM_THREADS=1 VESALIUS_DATA=...
+    python benchmarks/interaction_estimators.py                           all tables
+    python benchmarks/interaction_estimators.py --only small --seeds 401  a part, on other instances
 
 A cell keeps the peer with the smallest mean square error, so a ratio below 1 beats every one of them; shapiq's kADDSHAP estimates Shapley
 values alone and is not among them. Up to 16 players the truth is exact; for 49 patches it is sampled and carries its own standard error.
@@ -74,7 +75,7 @@ def peers() -> dict[str, tuple[type, dict[str, object]]]:
     }
 
 
-def theirs(game: PairGame, budget: int, runs: int) -> dict[str, list[float]]:
+def theirs(game: PairGame, budget: int, runs: int, *, loud: bool = False) -> dict[str, list[float]]:
     """Mean square errors of every peer that gives finite values at this budget; nothing is substituted for one that raises."""
     cell = {}
     for name, (kind, options) in peers().items():
@@ -92,6 +93,8 @@ def theirs(game: PairGame, budget: int, runs: int) -> dict[str, list[float]]:
             squares.append(float(np.square(values - game.truth.numpy()).mean()))
         if squares and np.isfinite(squares).all():
             cell[name] = squares
+        if loud:
+            print(f"  {name}: {cell.get(name, 'no values')}, {time.perf_counter() - start:.0f} s", flush=True)
     return cell
 
 
@@ -137,9 +140,7 @@ def large_table(seeds: list[int]) -> None:
     print("|---|---|---|---|---|---|---|---|---|---|---|")
     for game in large_games(seeds[0]):
         print(f"\ntruth of {game.name}: mean square standard error {game.truth_variance:.2g}", flush=True)
-        others = theirs(game, LARGE_BUDGET, 1)
-        for name, squares in sorted(others.items(), key=lambda item: item[1]):
-            print(f"  {name}: {squares[0]:.3g}", flush=True)
+        others = theirs(game, LARGE_BUDGET, 1, loud=True)
         for budget in (LARGE_BUDGET // 5, LARGE_BUDGET):
             row(game, seeds[0], str(budget), ours(game, budget, 1), others)
 
