@@ -231,3 +231,10 @@ def test_few_samples_fit_when_memory_is_short(monkeypatch, rule, owner, name, ro
     assert max(tried) > 2
     assert tried[-1] <= 2
     torch.testing.assert_close(found.values, expected.values)
+
+
+def test_a_gradient_that_is_the_same_everywhere_is_not_written_to():
+    """The gradient of a plain sum is one number expanded to the input's shape."""
+    network, x = vs.trace(lambda x: x.sum(1), torch.zeros(1, 3)), torch.tensor([[1.0, -2.0, 3.0]])
+    found = vs.attribute(network, x, IntegratedGradients(rule="quadrature", steps=8))
+    torch.testing.assert_close(found.values, x)

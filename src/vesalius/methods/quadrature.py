@@ -61,7 +61,7 @@ def fixed(path: Line, steps: int) -> Float[Tensor, "B D"]:
     mean = path.direction.new_zeros(path.samples, path.width)
     done = 0
     for owners, _, slopes in path.gradients(rows, times):
-        mean.index_add_(0, owners, slopes.mul_(weight[done : done + len(owners), None]))
+        mean.index_add_(0, owners, slopes * weight[done : done + len(owners), None])
         done += len(owners)
     return mean * path.direction
 
