@@ -166,6 +166,7 @@ def test_batches_and_single_precision():
         torch.testing.assert_close(found.convergence.radius[i], one.convergence.radius)
     light = vs.trace(model.float(), x.float())
     torch.testing.assert_close(order_totals(light, several.float(), order=4).totals, found.totals, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(order_totals(light, several[1].float(), order=4).totals, found.totals[1], rtol=1e-4, atol=1e-6)
     assert "batch of 3" in repr(found)
 
 

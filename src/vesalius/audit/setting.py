@@ -7,9 +7,9 @@ Axes: N coalitions, P players, M stand-ins averaged over.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Shaped
@@ -22,7 +22,7 @@ from vesalius.games.absence import Absence, Baseline, Constant, as_absence
 from vesalius.games.game import Game
 from vesalius.games.masked import masked_sample
 from vesalius.trace.network import Inputs, Network
-from vesalius.trace.question import Question, Target, ask
+from vesalius.trace.question import Question, Target, ask, in_double
 
 At = str | tuple[str, ...] | None
 
@@ -72,6 +72,16 @@ class Setting:
         """The sample under each coalition, [N *event] per explained tensor, absent parts from one stand-in."""
         return self.players.compose(masks, self.sample, [fill[which] for fill in self.stand_ins])
 
+    def halfway(self, masks: Bool[Tensor, "N P"]) -> Float[Tensor, " N"]:
+        """Outputs in the middle between stand-ins and masked samples, the mean over stand-ins; NaN where there is no middle (tokens)."""
+        if not all(tensor.is_floating_point() for tensor in self.question.present):
+            return torch.full((len(masks),), math.nan, dtype=torch.float64)
+        found = torch.zeros(len(masks), dtype=torch.float64)
+        for which in range(self.repeats):
+            middle = [(here + fill[which]) / 2 for here, fill in zip(self.masked(masks, which), self.stand_ins, strict=True)]
+            found += self.about(middle).total.detach().double().cpu() / self.repeats
+        return found
+
     def about(self, present: Sequence[Tensor], place: str | None = None) -> Question:
         """The same question about other values [N *event] of the explained tensors, asked where they are or at another ``place``."""
         here = self.question
@@ -106,11 +116,11 @@ def settle(network: Network, x: Inputs, players: Players | Allocation, *, target
     if given.batch != 1:
         raise InvalidInput(f"an audit is about one sample; {given.batch} came: take x[i]")
     who.check(tuple(tensor[0] for tensor in given.present))
-    fills = tuple(doubled(fill[0]) if not network.opaque else fill[0] for fill in absence.fill(given))
-    question = given if network.opaque else ask(network.cast(torch.float64), doubled(given.inputs), target=target, at=at)
+    fills = tuple(fill[0].double() if fill.is_floating_point() and not network.opaque else fill[0] for fill in absence.fill(given))
+    question = given if network.opaque else in_double(given)
     classes = question.pick.classes
     if classes is not None:
-        question = ask(question.network, question.inputs, target=int(classes[0]), at=at)
+        question = ask(question.network, question.inputs, target=int(classes[0]), at=question.at)
     nobody = torch.zeros(1, who.n, dtype=torch.bool)
     alone = [who.compose(nobody, [t[0] for t in question.present], [fill[m] for fill in fills]) for m in range(len(fills[0]))]
     stand_ins = tuple(torch.cat(site) for site in zip(*alone, strict=True))
@@ -130,17 +140,6 @@ def _who(network: Network, players: Players | Allocation, at: At) -> tuple[Playe
     if players.kind == "units" and players.layer and at is None:
         return players, network.layer(players.layer).value
     return players, at
-
-
-def doubled(given: Any) -> Any:
-    """Floating tensors in float64, those in containers included; everything else as it is."""
-    if isinstance(given, Tensor):
-        return given.double() if given.is_floating_point() else given
-    if isinstance(given, Mapping):
-        return {key: doubled(value) for key, value in given.items()}
-    if isinstance(given, (tuple, list)):
-        return type(given)(doubled(value) for value in given)
-    return given
 
 
 def _widened(question: Question, present: tuple[Tensor, ...], count: int) -> Question:

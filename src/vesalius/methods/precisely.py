@@ -14,7 +14,7 @@ from torch import Tensor
 from vesalius.games.memory import Batches, batch_size
 from vesalius.methods.path import BACKWARD_COST
 from vesalius.rules.compare import Compared
-from vesalius.trace.question import Question, ask
+from vesalius.trace.question import Question, in_double
 
 ROUNDING = 5e-6
 """Share of |f(x) - f(b)| that single precision may lose; samples that lose more are computed again in double precision."""
@@ -44,14 +44,6 @@ def closed(found: Compared) -> Bool[Tensor, " B"]:
     change = found.total.double() - found.base.double()
     size = torch.maximum(found.total.abs(), found.base.abs()).double()
     return (found.values.sum(1, dtype=torch.float64) - change).abs() <= ROUNDING * (change.abs() + size / 10)
-
-
-def in_double(question: Question, rows: Int[Tensor, " n"]) -> Question:
-    """The same question about some samples, in float64."""
-    network = question.network.cast(torch.float64)
-    inputs = tuple(tensor[rows].double() if tensor.is_floating_point() else tensor[rows] for tensor in question.inputs)
-    classes = question.pick.classes
-    return ask(network, inputs, target=question.asked if classes is None else classes[rows], at=question.at)
 
 
 def gathered(question: Question, run: Callable[[Int[Tensor, " n"]], Compared]) -> Compared:

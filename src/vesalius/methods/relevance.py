@@ -20,11 +20,10 @@ from vesalius.games.absence import Absence
 from vesalius.games.memory import Batches, batch_size
 from vesalius.methods.base import Method, ends, register
 from vesalius.methods.path import BACKWARD_COST, spread
-from vesalius.methods.precisely import in_double
 from vesalius.rules.composite import Composite, resolve
 from vesalius.rules.layer_rules import AlphaBeta, Box, Epsilon, LayerRule, Square
 from vesalius.rules.relevance import Propagated, Propagation
-from vesalius.trace.question import Question
+from vesalius.trace.question import Question, in_double
 
 RULE_COST = 2 * BACKWARD_COST
 """Memory of a run with layer rules, as a multiple of the live values of a forward pass."""

@@ -30,7 +30,7 @@ from vesalius.rules.opened import pairwise
 from vesalius.rules.rescale import OPENINGS, single
 from vesalius.rules.run import Call, Plan, Rule, Run, Table
 from vesalius.rules.signal import Signal
-from vesalius.trace.question import Question, ask
+from vesalius.trace.question import Question, in_double
 
 aten = torch.ops.aten
 
@@ -141,10 +141,7 @@ def doubled(question: Question, fills: Sequence[Tensor]) -> tuple[Question, tupl
     question.differentiable(JETS.name)
     if all(tensor.dtype == torch.float64 for tensor in question.present):
         return question, tuple(fills)
-    inputs = tuple(tensor.double() if tensor.is_floating_point() else tensor for tensor in question.inputs)
-    target = question.asked if question.pick.classes is None else question.pick.classes
-    exact = ask(question.network.cast(torch.float64), inputs, target=target, at=question.at)
-    return exact, tuple(fill.double() for fill in fills)
+    return in_double(question), tuple(fill.double() for fill in fills)
 
 
 # ---- rules ------------------------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ Axes: B batch of samples asked about, N rows evaluated (any number per sample).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -18,6 +18,7 @@ from vesalius.trace.network import Inputs, Network
 
 Target = int | Tensor | tuple[int | str, ...] | None
 Head = Callable[[Sequence[Tensor], Int[Tensor, " N"]], Tensor]
+EVERY = slice(None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,6 +164,19 @@ def ask(network: Network, x: Inputs, *, target: Target = None, at: str | Sequenc
     pick, readable = (Pick(unit=unit), f"{target[0]}[{target[1]}]") if unit and isinstance(target, tuple) else _output_pick(output, target)
     holder = end or (network.anatomy.output if network.anatomy else "")
     return Question(network, names, present, readable, single, inputs, holder, head, pick, pick(output, rows), cut, target)
+
+
+def in_double(question: Question, rows: Int[Tensor, " n"] | slice = EVERY) -> Question:
+    """The same question in float64, about all samples or some of them; predicted classes stay those that were predicted.
+
+    Raises:
+        NotTraceable: the network is opaque.
+    """
+    network = question.network.cast(torch.float64)
+    inputs = tuple(tensor[rows].double() if tensor.is_floating_point() else tensor[rows] for tensor in question.inputs)
+    classes = question.pick.classes
+    asked = ask(network, inputs, target=question.asked if classes is None else classes[rows], at=question.at)
+    return replace(asked, single=question.single)
 
 
 def _batched(network: Network, x: Inputs) -> tuple[Inputs, bool]:

@@ -1,0 +1,43 @@
+"""A question in double precision is the same question."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import vesalius as vs
+from vesalius.core.errors import NotTraceable
+from vesalius.trace.question import ask, in_double
+
+
+@pytest.fixture(scope="module")
+def case():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 4))
+        x = torch.randn(6, 3)
+    return vs.trace(model, x), x
+
+
+def test_about_some_samples_it_explains_the_classes_that_were_predicted(case):
+    network, x = case
+    rows = torch.tensor([4, 1, 2])
+    given = ask(network, x, at="1")
+    found = in_double(given, rows)
+    assert {tensor.dtype for tensor in (*found.present, *found.inputs, found.total)} == {torch.float64}
+    assert (found.at, found.end) == (given.at, given.end)
+    assert torch.equal(found.pick.classes, given.pick.classes[rows])
+    torch.testing.assert_close(found.total, given.total[rows].double(), rtol=1e-6, atol=1e-6)
+
+
+def test_one_sample_stays_one_sample(case):
+    network, x = case
+    assert in_double(ask(network, x[0])).single
+    assert not in_double(ask(network, x[:1])).single
+
+
+def test_a_network_without_a_graph_has_no_other_precision():
+    x = torch.ones(1, 3)
+    with pytest.raises(NotTraceable, match="float64"):
+        in_double(ask(vs.trace(lambda z: z.sum(1), x), x))
