@@ -13,7 +13,6 @@ from vesalius.core.players import Players
 from vesalius.games import exact
 from vesalius.games.game import Game
 from vesalius.interactions.estimators import ESTIMATORS, Exact, LeastSquares, Permutation, Sparse, Surrogate, interactions_of
-from vesalius.interactions.estimators.estimate import from_dividends
 
 SAMPLED = ["surrogate", "least_squares", "permutation", "sparse"]
 
@@ -91,13 +90,6 @@ def planted(players, terms, seed, largest=5):
 
 def as_mapping(allocation):
     return {tuple(row.nonzero().flatten().tolist()): float(v) for row, v in zip(allocation.coalitions, allocation.values, strict=True)}
-
-
-@pytest.mark.parametrize("players", [1, 2, 3, 6])
-def test_k_sii_of_dividends_is_its_definition(players):
-    table = random_table(players)
-    found = from_dividends(exact.membership(players)[1:], exact.dividends(table)[1:])
-    torch.testing.assert_close(found, slow_k_sii(table), atol=1e-12, rtol=0)
 
 
 @pytest.mark.parametrize("name", ["auto", "exact", "surrogate", "sparse"])

@@ -7,11 +7,12 @@ from itertools import pairwise
 import pytest
 import torch
 
+from vesalius.core.reductions import reduced
 from vesalius.games import exact
 from vesalius.games.estimators.covariance import Covariance
 from vesalius.games.estimators.posterior import noisy
 from vesalius.interactions.estimators import readoff, telling
-from vesalius.interactions.estimators.estimate import from_dividends, listed
+from vesalius.interactions.estimators.estimate import listed
 from vesalius.interactions.estimators.permutation import orders, skips, sweep_cost, zigzags
 from vesalius.interactions.estimators.polynomial import columns, dividends_of, exact_fit
 from vesalius.interactions.estimators.surrogate import left_out
@@ -25,7 +26,8 @@ def some_covariance(players, centre):
 
 def functional(players):
     """k-SII as a matrix on tables of all values."""
-    return from_dividends(exact.membership(players)[1:], exact.dividends(torch.eye(1 << players, dtype=torch.float64))[1:])
+    dividends = exact.dividends(torch.eye(1 << players, dtype=torch.float64))[1:]
+    return reduced(exact.membership(players)[1:], dividends.T, "k_sii", min(2, players))[1].T
 
 
 @pytest.mark.parametrize("centre", [0.02, 0.3, 0.5, 0.9])

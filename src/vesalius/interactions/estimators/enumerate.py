@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import torch
 
 from vesalius.core.errors import TooManyPlayers
+from vesalius.core.reductions import reduced
 from vesalius.games import exact
 from vesalius.games.estimators.enumerate import BLOCK
 from vesalius.games.estimators.estimate import Asked, ask, require
-from vesalius.interactions.estimators.estimate import Estimate, from_dividends, listed, only_order_two, presence
+from vesalius.interactions.estimators.estimate import Estimate, only_order_two
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +57,10 @@ class Exact:
             only_order_two(max_order, "exact")
         members = exact.membership(n)
         table = torch.cat([ask(game, block) for block in members.split(BLOCK)])
-        dividends = exact.dividends(table)[1:]
-        coalitions = members[1:] if max_order is None else presence(listed(n, min(2, n)), n)
-        values = dividends if max_order is None else from_dividends(members[1:], dividends)
+        coalitions, values = members[1:], exact.dividends(table)[1:]
+        if max_order is not None:
+            coalitions, found = reduced(coalitions, values[None], "k_sii", min(2, n))
+            values = found[0]
         return Estimate(
             coalitions=coalitions,
             values=values,

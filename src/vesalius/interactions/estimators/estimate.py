@@ -87,19 +87,6 @@ def aggregated(shapley: Float[Tensor, "P *out"], pairs: Float[Tensor, "Q *out"])
     return torch.cat([shapley - summed(pairs, len(shapley)) / 2, pairs])
 
 
-def from_dividends(members: Bool[Tensor, "T P"], dividends: Float[Tensor, "T *out"]) -> Float[Tensor, "K *out"]:
-    """k-SII of order 2 of the game with the given dividends and no others.
-
-    A dividend counts 1 / |T| for each of its members and 1 / (|T| - 1) for each of its pairs (Grabisch1999).
-    """
-    inside = members.to(dividends.dtype)
-    size = inside.sum(1)
-    shapley = (inside / size[:, None]).T @ dividends
-    shared = inside / (size - 1).clamp_min(1)[:, None].sqrt()
-    pairs = [(shared[:, i : i + 1] * shared[:, i + 1 :]).T @ dividends for i in range(members.shape[1])]
-    return aggregated(shapley, torch.cat(pairs))
-
-
 def only_order_two(max_order: int | None, estimator: str) -> None:
     """Refuse another order than pairs and singles.
 

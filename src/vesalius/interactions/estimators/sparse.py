@@ -16,10 +16,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vesalius.core.errors import InvalidInput
+from vesalius.core.reductions import reduced
 from vesalius.games.estimators import design
 from vesalius.games.estimators.estimate import Asked, ask, ends, require
 from vesalius.interactions.estimators.enumerate import Exact
-from vesalius.interactions.estimators.estimate import Estimate, from_dividends, listed, only_order_two, presence, share_explained
+from vesalius.interactions.estimators.estimate import Estimate, only_order_two, share_explained
 from vesalius.interactions.estimators.pursuit import Data, pursued, solved
 
 PLAYERS_MOST = 64
@@ -81,8 +82,8 @@ class Sparse:
         refits = self._refits(data, members, total - base, generator)
         coalitions = members
         if max_order == 2:
-            coalitions = presence(listed(n, 2), n)
-            dividends, refits = from_dividends(members, dividends), from_dividends(members, refits)
+            coalitions, found = reduced(members, torch.cat([dividends[:, None], refits], 1).T, "k_sii", 2)
+            dividends, refits = found[0], found[1:].T
         missed = f"the terms found explain {explained:.3f} of the variance; the error does not cover what they miss"
         return Estimate(
             coalitions=coalitions,
