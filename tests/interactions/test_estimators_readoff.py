@@ -9,6 +9,7 @@ import torch
 
 from vesalius.core.reductions import reduced
 from vesalius.games import exact
+from vesalius.games.estimators.adaptive import most_telling
 from vesalius.games.estimators.covariance import Covariance
 from vesalius.games.estimators.posterior import noisy
 from vesalius.interactions.estimators import readoff, telling
@@ -67,7 +68,7 @@ def test_chosen_coalitions_lower_the_variance_most():
     """The first choice against conditioning on every coalition of the pool in turn; later ones differ from each other."""
     covariance, every = some_covariance(5, 0.3), exact.membership(5)
     known, pool = every[[0, 31, 1, 30]].double(), every[[3, 5, 7, 11, 21, 25, 28, 14]].double()
-    chosen = telling.most_telling(covariance, known, pool, 3)
+    chosen = most_telling(covariance, known, pool, 3, about=telling.pairs)
 
     def variance_with(row):
         rows = torch.cat([known, row[None]])

@@ -4,11 +4,12 @@ The Gaussian process of ``covariance`` says, before a coalition is asked, by how
 Shapley values. Asking the most telling ones in turn is Bayesian experimental design; since the process is fitted to what is already known,
 players that do nothing are soon left alone, and the evaluations go to those that matter.
 
-Axes: K coalitions known, C coalitions to choose from, P players.
+Axes: K coalitions known, C coalitions to choose from, B either, P players, V values that are asked about.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -25,6 +26,7 @@ from vesalius.games.estimators.posterior import JITTER, condition, fitted, noisy
 SMALL = 10  # players up to which any coalition may be chosen
 CHAINS = 4  # orders of arrival whose prefixes may be chosen above that
 HONEST_FROM = 5  # evaluations per player from which the coverage of the errors was measured and found right
+About = Callable[[Covariance, Float[Tensor, "B P"]], Float[Tensor, "V B"]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,10 +120,19 @@ def candidates(rows: Bool[Tensor, "K P"], wanted: int, *, generator: torch.Gener
     return pool[[row.tobytes() not in asked for row in pool.numpy()]]
 
 
-def most_telling(covariance: Covariance, known: Float[Tensor, "K P"], pool: Float[Tensor, "C P"], wanted: int) -> list[int]:
-    """Coalitions of a pool, chosen in turn, whose values lower the summed posterior variance of the Shapley values most.
+def most_telling(
+    covariance: Covariance, known: Float[Tensor, "K P"], pool: Float[Tensor, "C P"], wanted: int, *, about: About = Covariance.shapley
+) -> list[int]:
+    """Coalitions of a pool, chosen in turn, whose values lower the summed posterior variance of what is asked about most.
 
     The Cholesky factor of the known ones is extended by a row for every choice, so a choice costs one product with it.
+
+    Args:
+        covariance: the process.
+        known: coalitions whose values are known.
+        pool: those to choose from.
+        wanted: how many.
+        about: covariance of what the coalitions are to tell of with the values of coalitions; the Shapley values by default.
 
     Returns:
         Places in the pool, in the order of choice; all of them where the pool is no larger than wanted.
@@ -130,17 +141,17 @@ def most_telling(covariance: Covariance, known: Float[Tensor, "K P"], pool: Floa
     count = min(wanted, len(pool))
     seen = torch.empty(len(known) + count, len(pool), dtype=torch.float64)
     seen[: len(known)] = torch.linalg.solve_triangular(factor, covariance.between(known, pool), upper=False)
-    told = torch.linalg.solve_triangular(factor, covariance.shapley(known).T, upper=False)
-    effect = covariance.shapley(pool) - told.T @ seen[: len(known)]
+    told = torch.linalg.solve_triangular(factor, about(covariance, known).T, upper=False)
+    effect = about(covariance, pool) - told.T @ seen[: len(known)]
     prior = torch.cat([covariance.between(block, block).diagonal() for block in pool.split(64)])
     floor = JITTER * prior
     spread = (prior + floor + covariance.noise_at(pool) - seen[: len(known)].square().sum(0)).clamp_min(floor)
-    free = torch.ones(len(pool), dtype=torch.float64)
+    free = torch.ones(len(pool), dtype=torch.bool)
     chosen: list[int] = []
     for filled in range(len(known), len(known) + count):
-        at = int((effect.square().sum(0) / spread * free + free).argmax())
+        at = int((effect.square().sum(0) / spread).masked_fill(~free, -1).argmax())
         chosen.append(at)
-        free[at] = 0
+        free[at] = False
         column = covariance.between(pool, pool[at : at + 1])[:, 0] - seen[:filled].T @ seen[:filled, at]
         seen[filled] = column / spread[at].sqrt()
         effect -= effect[:, at : at + 1] / spread[at].sqrt() * seen[filled]

@@ -2,7 +2,7 @@
 
 The same Bayesian experimental design as ``vesalius.games.estimators.adaptive``, with the interactions of pairs in place of Shapley values.
 
-Axes: K coalitions known, C coalitions to choose from, P players.
+Axes: K coalitions known, B coalitions, P players, Q pairs of players.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from vesalius.games.estimators.adaptive import candidates
+from vesalius.games.estimators.adaptive import candidates, most_telling
 from vesalius.games.estimators.covariance import Covariance
-from vesalius.games.estimators.posterior import JITTER, noisy
 from vesalius.interactions.estimators import readoff
 
 Fit = Callable[[Bool[Tensor, "K P"], Float[Tensor, " K"]], Covariance]
@@ -43,40 +42,11 @@ def collected(
     while len(rows) < budget:
         wanted = min(budget, int(len(rows) * growth) + 1) - len(rows)
         pool = candidates(rows, wanted, generator=generator)
-        chosen = pool[most_telling(fit(rows, values), rows.double(), pool.double(), wanted)]
+        chosen = pool[most_telling(fit(rows, values), rows.double(), pool.double(), wanted, about=pairs)]
         rows, values = torch.cat([rows, chosen]), torch.cat([values, ask(chosen)])
     return rows, values
 
 
-def most_telling(covariance: Covariance, known: Float[Tensor, "K P"], pool: Float[Tensor, "C P"], wanted: int) -> list[int]:
-    """Coalitions of a pool, chosen in turn, whose values lower the summed posterior variance of the pairs' interactions most.
-
-    The Cholesky factor of the known ones is extended by a row for every choice, so a choice costs one product with it.
-
-    Returns:
-        Places in the pool, in the order of choice; all of them where the pool is no larger than wanted.
-    """
-    factor = torch.linalg.cholesky(noisy(covariance, known))
-    count = min(wanted, len(pool))
-    seen = torch.empty(len(known) + count, len(pool), dtype=torch.float64)
-    seen[: len(known)] = torch.linalg.solve_triangular(factor, covariance.between(known, pool), upper=False)
-    told = torch.linalg.solve_triangular(factor, _pairs(covariance, known).T, upper=False)
-    effect = _pairs(covariance, pool) - told.T @ seen[: len(known)]
-    prior = torch.cat([covariance.between(block, block).diagonal() for block in pool.split(64)])
-    floor = JITTER * prior
-    spread = (prior + floor + covariance.noise_at(pool) - seen[: len(known)].square().sum(0)).clamp_min(floor)
-    free = torch.ones(len(pool), dtype=torch.bool)
-    chosen: list[int] = []
-    for filled in range(len(known), len(known) + count):
-        at = int((effect.square().sum(0) / spread).masked_fill(~free, -1).argmax())
-        chosen.append(at)
-        free[at] = False
-        column = covariance.between(pool, pool[at : at + 1])[:, 0] - seen[:filled].T @ seen[:filled, at]
-        seen[filled] = column / spread[at].sqrt()
-        effect -= effect[:, at : at + 1] / spread[at].sqrt() * seen[filled]
-        spread = (spread - seen[filled].square()).clamp_min(floor)
-    return chosen
-
-
-def _pairs(covariance: Covariance, rows: Tensor) -> Tensor:
+def pairs(covariance: Covariance, rows: Float[Tensor, "B P"]) -> Float[Tensor, "Q B"]:
+    """Covariance of the interaction of every pair with the value of every coalition."""
     return readoff.interactions(covariance, rows)[covariance.players :]
