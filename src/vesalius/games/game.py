@@ -87,7 +87,7 @@ class Game:
         question = pose(network, x, players, target=target, at=at)
         links = players.kind == "links"
         masked = masked_links(question, players) if links else masked_sample(question, players, absence.fill(question), 0)
-        return cls(masked.value, players, batch=masked.batch, provenance=_facts(question, absence))
+        return cls(masked.value, players, batch=masked.batch, provenance=facts(question, absence))
 
     def __call__(self, masks: Tensor) -> Float[Tensor, " N"]:
         """Values of coalitions, as float64 on the CPU.
@@ -187,7 +187,8 @@ class Game:
         self.batch = max(1, tried // 2)
 
 
-def _facts(question: Question, absence: Absence) -> Mapping[str, Any]:
+def facts(question: Question, absence: Absence) -> Mapping[str, Any]:
+    """What is needed to ask the same again, for the provenance of what is made of the answers."""
     return {
         "model": question.network.name,
         "digest": question.network.digest(),

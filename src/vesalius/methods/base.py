@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import platform
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
@@ -14,8 +13,8 @@ from torch import Tensor
 from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput, UnknownName, WrongType
 from vesalius.core.players import Players
-from vesalius.core.version import VERSION
 from vesalius.games.absence import Absence, Baseline, as_absence
+from vesalius.games.game import facts
 from vesalius.methods.precision import in_full_precision
 from vesalius.trace.network import Inputs, Network
 from vesalius.trace.question import Question, Target, ask
@@ -89,8 +88,9 @@ def attribute(
     absence = as_absence(baseline)
     question = ask(network, x, target=target, at=chosen.place(network) if at is None else at)
     allocation = chosen.allocate(question, absence)
-    facts = provenance(chosen, question, absence)
-    whole = replace(allocation, provenance={**facts, **allocation.provenance})
+    options = {field.name: _plain(getattr(chosen, field.name)) for field in fields(chosen)}
+    asked = {"method": chosen.name, "options": options, **facts(question, absence)}
+    whole = replace(allocation, provenance={**asked, **allocation.provenance})
     return whole[0] if question.single else whole
 
 
@@ -107,20 +107,6 @@ def resolve(method: str | Method) -> Method:
     if method not in METHODS:
         raise UnknownName("method", method, METHODS)
     return METHODS[method]()
-
-
-def provenance(method: Method, question: Question, absence: Absence) -> Mapping[str, Any]:
-    """What is needed to make the same numbers again."""
-    return {
-        "method": method.name,
-        "options": {field.name: _plain(getattr(method, field.name)) for field in fields(method)},
-        "model": question.network.name,
-        "digest": question.network.digest(),
-        "target": question.target,
-        "at": list(question.at),
-        "baseline": absence.describe(),
-        "versions": {"vesalius": VERSION, "torch": torch.__version__, "python": platform.python_version()},
-    }
 
 
 def _plain(option: Any) -> Any:
