@@ -23,7 +23,7 @@ from vesalius.trace.anatomy import Anatomy, Value, bytes_per_sample
 from vesalius.trace.calling import Call, evaluating
 from vesalius.trace.graphfile import decode, encode
 from vesalius.trace.layers import Layer, find_layers
-from vesalius.trace.precision import cast
+from vesalius.trace.precision import agree, cast
 
 WAY_OUT = (
     "Rewrite that line with tensor operations (torch.where), or use the methods that need no graph: integrated_gradients, occlusion, ..."
@@ -70,6 +70,7 @@ class Network:
     call: Call | None = None
     _programs: dict[tuple[tuple[str, ...], tuple[str, ...]], GraphModule] = field(default_factory=dict, repr=False)
     _digests: dict[tuple[Any, ...], str] = field(default_factory=dict, repr=False)
+    _casts: dict[torch.dtype, Network] = field(default_factory=dict, repr=False)
 
     def __call__(self, *args: Tensor, **kwargs: Tensor) -> Float[Tensor, "B ..."]:
         """The output for a batch, in eval semantics.
@@ -194,13 +195,17 @@ class Network:
         return self._programs[key]
 
     def cast(self, dtype: torch.dtype) -> Network:
-        """The same network computing in another precision; a copy of its parameters as they are now.
+        """The same network computing in another precision; a copy of its parameters as they are now, kept until they change.
 
         Raises:
             NotTraceable: the network is opaque.
         """
-        anatomy = cast(self.graph(f"computing in {dtype}"), dtype)
-        return Network(self.name, tuple(anatomy.value(name) for name in anatomy.inputs), anatomy)
+        mine = self.graph(f"computing in {dtype}")
+        found = self._casts.get(dtype)
+        if found is None or not agree(mine, found.graph("comparing"), dtype):
+            anatomy = cast(mine, dtype)
+            found = self._casts[dtype] = Network(self.name, tuple(anatomy.value(name) for name in anatomy.inputs), anatomy)
+        return found
 
     # ---- for players --------------------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.fx import Graph, Node
 
 from vesalius.trace.anatomy import Anatomy, Value
@@ -13,7 +14,7 @@ from vesalius.trace.anatomy import Anatomy, Value
 
 def cast(anatomy: Anatomy, dtype: torch.dtype) -> Anatomy:
     """A graph whose floating tensors, and whose casts to floating types, are of one type."""
-    tensors = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in anatomy.tensors.items()}
+    tensors = {name: _like(tensor, dtype) for name, tensor in anatomy.tensors.items()}
     graph = Graph()
     copies: dict[Node, Node] = {}
     for node in anatomy.graph.nodes:
@@ -27,6 +28,15 @@ def cast(anatomy: Anatomy, dtype: torch.dtype) -> Anatomy:
     graph.output(copies[anatomy.nodes[anatomy.output]])
     nodes = {name: copies[node] for name, node in anatomy.nodes.items()}
     return Anatomy(graph, tensors, nodes, anatomy.inputs, anatomy.output)
+
+
+def agree(anatomy: Anatomy, copy: Anatomy, dtype: torch.dtype) -> bool:
+    """Whether an earlier copy still has the original's parameters; told by their values, since not every write leaves a mark."""
+    return all(torch.equal(_like(tensor, dtype), copy.tensors[name]) for name, tensor in anatomy.tensors.items())
+
+
+def _like(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    return tensor.to(dtype) if tensor.is_floating_point() else tensor
 
 
 def _cast(argument: Any, dtype: torch.dtype) -> Any:
