@@ -22,6 +22,33 @@ def test_the_gap_is_what_is_missing():
     assert found.relative_gap.item() == pytest.approx(0.25 / 2.75)
 
 
+class Single(torch.Tensor):
+    """As on a device without float64: nothing there can be of that type."""
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        found = super().__torch_function__(func, types, args, kwargs or {})
+        if func is torch.Tensor.cpu:
+            return found.as_subclass(torch.Tensor)
+        if isinstance(found, torch.Tensor) and found.dtype == torch.float64:
+            raise TypeError("this device has no float64")
+        return found
+
+
+def test_a_device_without_float64_has_gaps():
+    here = [torch.tensor([[1.0, 2.0, -0.5]]), torch.tensor([0.25]), torch.tensor([3.0]), torch.tensor([0.125])]
+    values, base, total, bias = (tensor.as_subclass(Single) for tensor in here)
+    with pytest.raises(TypeError, match="no float64"):
+        total.double()
+    found = Allocation(players=Players.features(torch.zeros(3)), values=values, base=base, total=total, absorbed={"bias": bias})
+    assert (found.gap.tolist(), found.unaccounted.tolist(), found.relative_gap.tolist()) == ([0.25], [0.375], pytest.approx([0.25 / 2.75]))
+
+
+def test_small_values_are_not_lost_in_a_large_sum():
+    found = allocation([1e8, 1.0, -1e8], base=0.0, total=1.0)
+    assert found.gap.item() == 0 and found.gap.dtype == torch.float32
+
+
 def test_a_gap_where_nothing_changed_is_infinite():
     assert allocation([1.0, 0.0], base=1.0, total=1.0).relative_gap.item() == float("inf")
     assert allocation([1.0, -1.0], base=1.0, total=1.0).relative_gap.item() == 0

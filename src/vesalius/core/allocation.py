@@ -72,16 +72,21 @@ class Allocation:
         return self.values.reshape(*self.base.shape, -1)
 
     @property
+    def _paid(self) -> Float[Tensor, "*B"]:
+        """The sum of the values, in float64."""
+        return self.flat.cpu().sum(-1, dtype=torch.float64)
+
+    @property
     def gap(self) -> Float[Tensor, "*B"]:
         """What the values fail to add up to: total - base - sum(values); 0 for a complete method."""
-        change = self.total.double() - self.base.double()
-        return (change - self.flat.sum(-1, dtype=torch.float64)).to(self.total.dtype)
+        change = _exactly(self.total) - _exactly(self.base)
+        return (change - self._paid).to(self.total)
 
     @property
     def unaccounted(self) -> Float[Tensor, "*B"]:
         """total - sum(values) - what was absorbed; rounding alone, where a method keeps an account of where relevance went."""
-        kept = sum((part.double() for part in self.absorbed.values()), self.flat.sum(-1, dtype=torch.float64))
-        return (self.total.double() - kept).to(self.total.dtype)
+        kept = sum((_exactly(part) for part in self.absorbed.values()), self._paid)
+        return (_exactly(self.total) - kept).to(self.total)
 
     @property
     def relative_gap(self) -> Float[Tensor, "*B"]:
@@ -259,3 +264,8 @@ class Allocation:
         players = Players(index, tuple(who["shape"]), who["kind"], tuple(who["labels"]), tensors.pop("parts", None), who["layer"])
         lost = {name.removeprefix("absorbed."): tensors.pop(name) for name in list(tensors) if name.startswith("absorbed.")}
         return cls(players=players, absorbed=lost, provenance=facts["provenance"], stderr_note=facts["stderr_note"], **tensors)
+
+
+def _exactly(values: Float[Tensor, "*B"]) -> Float[Tensor, "*B"]:
+    """In float64, which not every device has."""
+    return values.cpu().double()
