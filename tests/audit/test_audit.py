@@ -112,6 +112,16 @@ def test_the_target_is_the_class_of_the_whole_sample(network):
     assert found["shapley_value"].values == fixed["shapley_value"].values and found.provenance["target"] == f"class {predicted}"
 
 
+def test_masked_samples_are_asked_about_that_class_too():
+    """Two columns and a class for each: without the larger one, the other is predicted."""
+    x = torch.tensor([1.0, 2.0]).double()
+    network = vs.trace(nn.Softmax(1), x[None])
+    setting = settle(network, x, columns(2), target=None, baseline=None, at=None)
+    masked = setting.masked(torch.tensor([[True, False], [True, True]]), 0)
+    assert network(masked[0]).argmax(1).tolist() == [0, 1]
+    torch.testing.assert_close(setting.about(masked).total, network(masked[0])[:, 1])
+
+
 def test_the_players_of_an_allocation(network):
     x = sample(SMALL)
     allocation = vs.attribute(network, x, ShapleyValue(players=vs.Players.segments(torch.tensor([0, 0, 1, 1, 2]))))

@@ -46,6 +46,13 @@ def test_a_fair_map_is_inside(seed, players):
     assert bool((low <= map_ + 1e-12).all()) and bool((map_ <= high + 1e-12).all())
 
 
+@given(seed=st.integers(0, 10_000), players=st.integers(1, 6))
+def test_the_most_a_player_can_get_leaves_the_others_the_least_they_can_get(seed, players):
+    found = Selectope.of(game(players, seed))
+    others = (1 << players) - 1 - (1 << torch.arange(players))
+    torch.testing.assert_close(found.box()[1], found.total - found.least[others], rtol=1e-10, atol=1e-12)
+
+
 @given(seed=st.integers(0, 10_000))
 def test_the_distance_is_at_least_gap_and_violation_and_is_reached(seed):
     found = Selectope.of(game(4, seed))

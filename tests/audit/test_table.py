@@ -1,11 +1,14 @@
 """The principle table of taylor.md, section 3, measured: which methods hold which principle, on a smooth network and on a bias-free one."""
 
+import math
+
 import pytest
 import torch
 
 import vesalius as vs
 from tests.audit.nets import N, columns, relu_net, sample, seeded, tanh_net, traced, unchecked
 from vesalius.audit import audit
+from vesalius.audit.record import STRAIGHT
 from vesalius.games.absence import Marginal
 from vesalius.methods import (
     METHODS,
@@ -87,7 +90,28 @@ def test_without_bias_at_zero_the_gradient_passes():
         found = audit(traced(relu_net(8), 8), sample(8), columns(8), methods=chosen)
     passed = {name for name in found if found[name].holds}
     assert passed == {"gradient_x_input", "lrp_0"}
+    assert found.bend <= 1e-12 and found.notes == (STRAIGHT,) and STRAIGHT in repr(found), "it is said why"
     assert found["lrp_epsilon"].completeness_error < 1e-4, "its stabiliser of 1e-6 alone is what it lacks"
+
+
+def test_elsewhere_the_way_is_bent(smooth):
+    """Halfway to every masked sample, against a loop."""
+    assert smooth.bend > 1e-3 and smooth.notes == ()
+    net, x = tanh_net(FEW), sample(FEW)
+    found = audit(traced(net, FEW), x, columns(FEW), methods="occlusion", target=0)
+    off = change = 0.0
+    for mask in torch.cartesian_prod(*[torch.tensor([0.0, 1.0], dtype=torch.float64)] * FEW):
+        nobody, half, whole = (float(net((mask * x * t)[None])[0, 0].detach()) for t in (0, 0.5, 1))
+        off, change = off + abs(half - (nobody + whole) / 2), change + abs(whole - nobody)
+    assert found.bend == pytest.approx(off / change, rel=1e-9)
+
+
+def test_tokens_have_no_halfway():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Embedding(5, 3), torch.nn.Flatten(), torch.nn.Linear(9, 2))
+    words = torch.tensor([1, 2, 3])
+    found = audit(vs.trace(model, words[None]), words, vs.Players.tokens(words), methods="occlusion", target=0)
+    assert math.isnan(found.bend) and found.notes == ()
 
 
 def test_lrp_away_from_zero_pays_absent_players():

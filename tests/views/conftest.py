@@ -13,8 +13,8 @@ from vesalius.core.allocation import Allocation
 from vesalius.core.players import Players
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
-EMPTY = {"path", "rect", "line", "image"}
-"""SVG elements that close themselves."""
+EMPTY = {"rect", "image"}
+"""SVG elements that always close themselves; lines, paths and circles may hold a title."""
 
 
 class Page(HTMLParser):

@@ -87,8 +87,17 @@ def test_coalitions_are_counted_and_named(table, read):
     members = torch.tensor([[True, False, False], [True, False, True]])
     pair = replace(table, coalitions=members, values=torch.tensor([1.0, 0.5]).double(), stderr=None)
     text = read(report(pair, title="x").html).text
-    assert "shared out among 2 coalitions of 3 features" in text
-    assert "coalition gap 0 64 evaluations petal width +1.00 petal width & petal length +0.500" in text
+    assert "What the features do together" in text
+    assert "petal width +1.00 petal width & petal length +0.500" in text
+    assert "adding up gap 0 evaluations 64" in text
+
+
+def test_a_batch_of_coalitions_is_counted_and_named(table, read):
+    members = torch.tensor([[True, False, False], [True, False, True]])
+    values, ends = torch.tensor([[1.0, 0.5], [2.0, 0.0]]).double(), torch.tensor([1.0, 1.0]).double()
+    both = replace(table, coalitions=members, values=values, base=ends, total=ends + values.sum(1), stderr=None)
+    text = read(report(both, title="x").html).text
+    assert "shared out among 2 coalitions of 3 features" in text and "petal width & petal length +0.500 0" in text
 
 
 def test_a_batch_shows_its_first_samples(pixels, stack, read):

@@ -33,6 +33,8 @@ from vesalius.trace.question import Target
 Methods = str | Method | Mapping[str, Any] | Iterable[Any]
 REFUSALS = (NoRule, NotTraceable, WrongType, InvalidInput)
 """What a method raises where it does not apply."""
+BENT = 256
+"""Masked samples at which it is looked whether the way from the baseline is straight."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +96,8 @@ class Auditor:
             records=records,
             skipped=skipped,
             tiers=_tiers(records, errors),
-            agreement=agreement([record.error for record in found], [record.faithfulness for record in found]),
+            agreement=agreement([max(one.error, one.tolerance) for one in found], [one.faithfulness for one in found]),
+            bend=bench.bend(),
             provenance=bench.facts(),
         )
 
@@ -265,6 +268,14 @@ class _Bench:
         part = self.design.first(self.auditor.evaluations // max(int(cost[0]), 1))
         found, spent = maps(method, self.setting, part.masks)
         return found, part, whole[0], int(spent.sum())
+
+    def bend(self) -> float:
+        """See :class:`vesalius.audit.record.Audit`."""
+        rows = torch.linspace(0, len(self.design.masks) - 1, min(len(self.design.masks), BENT)).long()
+        change = self.values[rows].double().cpu() - float(self.base)
+        away = self.setting.halfway(self.design.masks[rows]) - float(self.base) - change / 2
+        whole = float(change.abs().sum())
+        return float(away.abs().sum()) / whole if whole else 0.0
 
     def facts(self) -> dict[str, Any]:
         """What is needed to make the same numbers again."""

@@ -13,12 +13,22 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vesalius.audit.faithfulness import Agreement, Faithfulness
+from vesalius.audit.principles import HELD
 from vesalius.core import store
 from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.core.late import view
 from vesalius.core.players import Players
 
 NAN = math.nan
 Interval = tuple[float, float]
+
+STRAIGHT = (
+    "From the baseline to every masked input the output is a straight line here, as in networks of ReLUs without biases at a baseline of 0."
+    " The gradient at the input is then that of the whole way, so that gradient x input (and LRP-0, which equals it) adds up on every"
+    " masked input and holds all three principles. This is a property of the network at this baseline, not of the method: with biases,"
+    " smooth activations or another baseline it breaks P1 and P3."
+)
+"""Why a verdict may be another than the derived one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +141,9 @@ class Audit(Mapping[str, Record]):
         records: by method, in the order asked for.
         skipped: methods that do not apply here, and why.
         tiers: methods from the smallest error up; those that the numbers cannot tell apart are in one tier.
-        agreement: whether the principles predict faithfulness here.
+        agreement: whether the principles predict faithfulness here; methods that hold all principles are tied.
+        bend: how far the output is from a straight line between the baseline and masked samples: mean distance, halfway, from the middle of
+            its ends, over the mean change. 0 for networks of ReLUs without biases at a baseline of zero; NaN where there is no halfway.
         provenance: players, baseline, output, masks and seed, versions.
     """
 
@@ -142,6 +154,7 @@ class Audit(Mapping[str, Record]):
     skipped: Mapping[str, str]
     tiers: tuple[tuple[str, ...], ...]
     agreement: Agreement
+    bend: float
     provenance: Mapping[str, Any]
 
     def __getitem__(self, method: str) -> Record:
@@ -194,6 +207,12 @@ class Audit(Mapping[str, Record]):
         """What each method's numbers say in words, by rank."""
         return {method: self.records[method].sentence(self.kind) for _, method in self.ranking()}
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What must be known to read the verdicts; empty where there is nothing."""
+        tolerance = max((record.tolerance for record in self.records.values()), default=HELD)
+        return (STRAIGHT,) if self.bend <= tolerance else ()
+
     # ---- showing ------------------------------------------------------------------------------------------------------------------
 
     def __repr__(self) -> str:
@@ -206,7 +225,15 @@ class Audit(Mapping[str, Record]):
         ]
         lines += _aligned([_cells(row) for row in self.table()])
         lines += [f"{method}: not applicable, {reason.partition(';')[0].partition('. ')[0]}" for method, reason in self.skipped.items()]
+        lines += self.notes
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return str(view("audit_html")(self))
+
+    def plot(self, *, ax: Any = None) -> Any:
+        """Draw a table with small bars, a line per method. Returns the matplotlib figure."""
+        return view("audit_plot")(self, ax=ax)
 
     # ---- keeping ------------------------------------------------------------------------------------------------------------------
 
@@ -226,6 +253,7 @@ class Audit(Mapping[str, Record]):
             "skipped": dict(self.skipped),
             "tiers": self.tiers,
             "agreement": asdict(self.agreement),
+            "bend": self.bend,
             "provenance": dict(self.provenance),
         }
         return store.write(path, "audit", tensors, facts)

@@ -13,6 +13,10 @@ from typing import Any
 VIEWS = {
     "plot": "vesalius.views.charts:plot_allocation",
     "html": "vesalius.views.notebook:allocation_html",
+    "audit_plot": "vesalius.views.audit.charts:plot_audit",
+    "audit_html": "vesalius.views.notebook:audit_html",
+    "profile_plot": "vesalius.views.interactions.charts:plot_profile",
+    "profile_html": "vesalius.views.notebook:profile_html",
 }
 
 

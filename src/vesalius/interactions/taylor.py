@@ -20,12 +20,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from vesalius.core.errors import InvalidInput, TooManyPlayers, UnknownName
+from vesalius.core.late import view
 from vesalius.core.players import Players
 from vesalius.games.absence import Baseline, as_absence
 from vesalius.games.exact import dividends, membership, sizes
@@ -158,6 +160,13 @@ class TaylorProfile:
         ]
         rows += [f"{size:4} " + " ".join(f"{round(share, 3) + 0.0:+8.3f}" for share in row) for size, row in enumerate(table.tolist(), 1)]
         return "\n".join(rows)
+
+    def _repr_html_(self) -> str:
+        return str(view("profile_html")(self))
+
+    def plot(self, *, ax: Any = None) -> Any:
+        """Draw the shares as a table in colours. Returns the matplotlib figure."""
+        return view("profile_plot")(self, ax=ax)
 
 
 # ---- questions --------------------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput, WrongType
+from vesalius.core.players import Players
 from vesalius.views.style import verdict
 
 TILING = ("features", "patches", "segments")
@@ -76,12 +77,16 @@ def one_sample(allocation: Any, what: str) -> None:
         raise InvalidInput(f"{what} shows one sample, and this allocation holds a batch of {len(allocation)}; take allocation[i]")
 
 
-def is_map(allocation: Allocation) -> bool:
-    """Whether players divide an image and have one value each, so that their values can be shown where they are."""
-    players = allocation.players
-    if allocation.coalitions is not None or players.kind not in TILING or len(players.index) != 1:
+def divides_image(players: Players) -> bool:
+    """Whether players divide an image, so that a number for each can be shown where it is."""
+    if players.kind not in TILING or len(players.index) != 1:
         return False
     return players.index[0].ndim in (2, 3) and min(players.index[0].shape[-2:]) > 1
+
+
+def is_map(allocation: Allocation) -> bool:
+    """Whether players divide an image and have one value each, so that their values can be shown where they are."""
+    return allocation.coalitions is None and divides_image(allocation.players)
 
 
 def image_of(allocation: Allocation, *, per_pixel: bool = False) -> Float[ndarray, "height width"] | None:
@@ -97,13 +102,21 @@ def image_of(allocation: Allocation, *, per_pixel: bool = False) -> Float[ndarra
     Returns:
         One value per pixel in the output's unit, bystanders 0; ``None`` if the players do not divide an image.
     """
-    if not is_map(allocation):
-        return None
-    players = allocation.players
+    return painted(allocation.players, values_of(allocation), per_pixel=per_pixel) if is_map(allocation) else None
+
+
+def painted(players: Players, numbers: Float[ndarray, " P"], *, per_pixel: bool = False) -> Float[ndarray, "height width"]:
+    """A number per player in its place on the image, as :func:`image_of` has values.
+
+    Args:
+        players: who divide an image.
+        numbers: one each.
+        per_pixel: as in :func:`image_of`.
+    """
     owner = players.index[0].cpu()
     layers = owner if owner.ndim == 3 else owner[None]
     first = torch.stack([~(layers[:channel] == layers[channel]).any(0) for channel in range(len(layers))]) & (layers >= 0)
-    values = torch.as_tensor(values_of(allocation))
+    values = torch.as_tensor(numbers)
     if per_pixel:
         values = values / torch.bincount(layers[first], minlength=players.n)
     return np.asarray(torch.where(first, values[layers], 0).sum(0).numpy())
@@ -118,11 +131,11 @@ def rows_of(allocation: Allocation, *, most: int | None = None, names: Sequence[
         names: one per value, instead of the players' own.
     """
     values = values_of(allocation)
-    ranked = sorted(range(len(values)), key=lambda position: -_size(float(values[position])))
+    ranked = np.argsort(-np.nan_to_num(np.abs(values), nan=np.inf), kind="stable")
     kept = ranked if most is None or len(ranked) <= most else ranked[: most - 1]
     rest = ranked[len(kept) :]
-    rows = _rows(allocation, kept, names)
-    return [*rows, Row(name=f"{len(rest)} others", value=float(values[rest].sum()))] if len(rest) else rows
+    rows = _rows(allocation, kept.tolist(), names)
+    return [*rows, Row(name=f"{len(rest):,} others", value=float(values[rest].sum()))] if len(rest) else rows
 
 
 def lines_of(allocations: Sequence[Allocation], *, most: int | None = None, names: Sequence[str] = ()) -> list[Line]:
@@ -166,7 +179,7 @@ def _rows(allocation: Allocation, positions: Iterable[int], names: Sequence[str]
 
 
 def _folded(lines: Sequence[Line]) -> Line:
-    name = f"{len(lines)} others"
+    name = f"{len(lines):,} others"
     columns = [[cell.value for cell in column if cell] for column in zip(*(line.cells for line in lines), strict=True)]
     return Line(name=name, cells=tuple(Row(name=name, value=sum(column)) if column else None for column in columns))
 

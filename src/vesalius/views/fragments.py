@@ -18,6 +18,9 @@ from vesalius.views.describe import Line, Row, image_of, lines_of, scale_of, ste
 TEMPLATES = Environment(
     autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=PackageLoader("vesalius.views")
 )
+DEEP = 0.55
+"""Share of the scale above which letters are white."""
+
 MOST_ROWS = 10
 """Rows of a table before the smallest values are added up."""
 
@@ -90,6 +93,23 @@ class Lined:
     name: str
     detail: str = ""
     cells: tuple[Cell | None, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patch:
+    """A coloured word or number: CSS colours and what to write; ``spread`` is its number where the text is a word."""
+
+    text: str
+    back: str = ""
+    front: str = ""
+    spread: str = ""
+
+
+def patch(value: float, scale: float, text: str, *, spread: str = "") -> Patch:
+    """A word or number on the diverging scale, in letters that can be read on it."""
+    red, green, blue = style.diverging(np.array(value), scale).tolist()
+    front = "#fff" if abs(value) > DEEP * scale else style.hexadecimal(style.INK)
+    return Patch(text=text, back=style.hexadecimal((red, green, blue)), front=front, spread=spread)
 
 
 def fill(template: str, facts: Mapping[str, Any]) -> Markup:

@@ -17,13 +17,10 @@ from vesalius.core.errors import InvalidInput
 from vesalius.core.players import Players
 from vesalius.views import style, svg
 from vesalius.views.describe import image_of, one_sample, scale_of, values_of
-from vesalius.views.fragments import Panel, Section, fill, panel, players_of
+from vesalius.views.fragments import Panel, Patch, Section, fill, panel, patch, players_of
 
 MOST_COLUMNS = 9
 """Columns of a table of numbers before the smallest are added up."""
-
-DEEP = 0.55
-"""Share of the scale from which a colour is too dark for dark letters."""
 
 FINE = 256
 """Values from which a map is fine: a few would make all others invisible, so the 1 % largest are drawn in full colour."""
@@ -93,16 +90,6 @@ class Exhibit:
             raise InvalidInput("an exhibit needs at least one answer")
         if (self.picture is not None) + bool(self.words) + bool(self.columns) != 1:
             raise InvalidInput("an exhibit shows one of a picture, words and columns")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Patch:
-    """A coloured word or number: CSS colours and what to write; ``spread`` is its number where the text is a word."""
-
-    text: str
-    back: str = ""
-    front: str = ""
-    spread: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,11 +167,12 @@ def _drawn(exhibit: Exhibit, answer: Answer, order: Sequence[int]) -> Drawn:
     values = values_of(shown)
     scale = scale_of([values])
     if exhibit.words:
-        patches = tuple(_word(word, value, scale) for word, value in zip(exhibit.words, values.tolist(), strict=True))
+        named = zip(exhibit.words, values.tolist(), strict=True)
+        patches = tuple(patch(value, scale, word, spread=style.signed(value)) for word, value in named)
         return Drawn(panel=head, patches=patches, scale=_end(scale))
     kept = np.array([*values[order], *([values.sum() - values[order].sum()] if len(order) < count else [])])
     scale = scale_of([kept])
-    return Drawn(panel=head, patches=tuple(_number(value, scale) for value in kept.tolist()), scale=_end(scale))
+    return Drawn(panel=head, patches=tuple(patch(value, scale, style.signed(value)) for value in kept.tolist()), scale=_end(scale))
 
 
 def _map(exhibit: Exhibit, allocation: Allocation, head: Panel) -> Drawn:
@@ -243,22 +231,6 @@ def _columns(exhibit: Exhibit, allocations: Sequence[Allocation]) -> tuple[list[
     kept = ranked if count <= MOST_COLUMNS else ranked[: MOST_COLUMNS - 1]
     heads = [exhibit.columns[place] for place in kept]
     return kept, [*heads, *([(f"{count - len(kept)} others", "")] if len(kept) < count else [])]
-
-
-def _word(word: str, value: float, scale: float) -> Patch:
-    back, front = _colours(value, scale)
-    return Patch(text=word, back=back, front=front, spread=style.signed(value))
-
-
-def _number(value: float, scale: float) -> Patch:
-    back, front = _colours(value, scale)
-    return Patch(text=style.signed(value), back=back, front=front)
-
-
-def _colours(value: float, scale: float) -> tuple[str, str]:
-    """Background on the diverging scale, and letters that can be read on it."""
-    red, green, blue = style.diverging(np.array(value), scale).tolist()
-    return style.hexadecimal((red, green, blue)), "#fff" if abs(value) > DEEP * scale else "#1c1f24"
 
 
 def _end(scale: float) -> str:

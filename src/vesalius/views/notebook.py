@@ -1,35 +1,57 @@
-"""An allocation in a notebook: a small piece of HTML that needs nothing else."""
+"""Results in a notebook: small pieces of HTML that need nothing else."""
 
 from __future__ import annotations
 
+from markupsafe import Markup
+
+from vesalius.audit.record import Audit
 from vesalius.core.allocation import Allocation
+from vesalius.interactions.taylor import TaylorProfile
 from vesalius.views import style
+from vesalius.views.audit.section import audit_body
+from vesalius.views.audit.words import HEADING
 from vesalius.views.describe import is_map, unit_of
 from vesalius.views.fragments import facts_of, fill, gallery, panel, table
+from vesalius.views.interactions import profile
+from vesalius.views.interactions.section import interactions_body
+from vesalius.views.interactions.words import heading_of
 
 MOST_SAMPLES = 4
 """Samples of a batch that are shown."""
 
 
 def allocation_html(allocation: Allocation) -> str:
-    """Heading, verdict on the gap, and a map or the largest values; of a batch, the first few samples."""
+    """Heading, verdict on the gap, and a map or the largest values; of a batch, the first few samples; interactions as on a page."""
     batch = bool(allocation.base.ndim)
+    if allocation.coalitions is not None and not batch:
+        return _framed(heading_of(allocation), interactions_body(allocation))
     samples = [allocation[i] for i in range(min(len(allocation), MOST_SAMPLES))] if batch else [allocation]
     names = [f"sample {i}" for i in range(len(samples))] if batch else [""]
     placed = is_map(allocation)
-    return fill(
-        "notebook.html.j2",
+    body = fill(
+        "values.html.j2",
         {
-            "light": style.variables(style.LIGHT),
-            "dark": style.variables(style.DARK),
-            "gradient": style.gradient(),
-            "heading": style.method_name(allocation.method),
             "maps": gallery(samples, unit_of(allocation), names=names) if placed else None,
             "heads": [] if placed else [panel(sample, name=name) for sample, name in zip(samples, names, strict=True)],
             "lines": [] if placed else table(samples),
             "who": "player" if allocation.coalitions is None else "coalition",
             "facts": {} if batch else facts_of(allocation),
-            "shown": len(samples),
-            "left_out": len(allocation) - len(samples),
         },
     )
+    note = f"first {len(samples)} of {len(allocation):,} samples" if len(samples) < len(allocation) else ""
+    return _framed(style.method_name(allocation.method), body, note)
+
+
+def audit_html(audit: Audit) -> str:
+    """An audit as on a page."""
+    return _framed(HEADING, audit_body(audit))
+
+
+def profile_html(shown: TaylorProfile) -> str:
+    """A Taylor profile as on a page."""
+    return _framed(profile.HEADING, profile.profile_body(shown))
+
+
+def _framed(heading: str, body: Markup, note: str = "") -> str:
+    facts = {"light": style.variables(style.LIGHT), "dark": style.variables(style.DARK), "gradient": style.gradient()}
+    return fill("notebook.html.j2", {**facts, "heading": heading, "note": note, "body": body})

@@ -9,15 +9,20 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, final
 
+from vesalius.audit.record import Audit
 from vesalius.core import store
 from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.core.version import VERSION
+from vesalius.interactions.taylor import TaylorProfile
 from vesalius.views import style
+from vesalius.views.audit.section import audit_section
 from vesalius.views.decisions import Decisions, decisions_section
 from vesalius.views.describe import is_map, unit_of
 from vesalius.views.fragments import Section, anchor_of, facts_of, fill, gallery, panel, players_of, table, waterfall
 from vesalius.views.gallery import Exhibit, exhibit_section
+from vesalius.views.interactions.profile import profile_section
+from vesalius.views.interactions.section import interactions_section
 
 MOST_SAMPLES = 12
 """Samples of a batch of maps that a page shows."""
@@ -115,7 +120,9 @@ def section_of(shown: object) -> Section:
 
 
 def allocation_section(allocation: Allocation) -> Section:
-    """A map or bars, the gap, and where the numbers come from; of a batch, the first few samples."""
+    """A map or bars, the gap, and where the numbers come from; of a batch, the first few samples; interactions as such."""
+    if allocation.coalitions is not None and not allocation.base.ndim:
+        return interactions_section(allocation)
     heading, batch = style.method_name(allocation.method), bool(allocation.base.ndim)
     placed = is_map(allocation)
     most = min(len(allocation), MOST_SAMPLES if placed else MOST_COLUMNS)
@@ -145,6 +152,8 @@ SECTIONS: dict[type, Callable[[Any], Section]] = {
     Allocation: allocation_section,
     Decisions: decisions_section,
     Exhibit: exhibit_section,
+    Audit: audit_section,
+    TaylorProfile: profile_section,
 }
 """How each type is shown; whoever adds a type adds a line."""
 

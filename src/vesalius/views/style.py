@@ -19,6 +19,13 @@ PAPER: RGB = (247, 247, 245)
 RED: RGB = (178, 24, 43)
 """Ends and middle of the diverging scale: lowers, nothing, raises."""
 
+STRONG: RGB = (84, 39, 136)
+"""End of the scale of sizes without a sign, which starts at ``PAPER``."""
+
+INK: RGB = (28, 31, 36)
+FIELD: RGB = (227, 229, 232)
+"""Members of a coalition on a small picture, and the others."""
+
 BROKEN: RGB = (255, 0, 255)
 """Where a map holds no number; a colour that the scale cannot make."""
 
@@ -192,6 +199,20 @@ def diverging(values: Float[ndarray, "*shape"], scale: float) -> UInt8[ndarray, 
     share = np.clip(np.nan_to_num(values / scale)[..., None], -1, 1)
     paper, end = np.array(PAPER, float), np.where(share < 0, np.array(BLUE, float), np.array(RED, float))
     colours: ndarray = np.rint(paper + np.abs(share) * (end - paper)).astype(np.uint8)
+    colours[np.isnan(values)] = BROKEN
+    return colours
+
+
+def sequential(values: Float[ndarray, "*shape"], scale: float) -> UInt8[ndarray, "*shape 3"]:
+    """Colours of sizes on the scale from paper to ``STRONG``.
+
+    Args:
+        values: not negative.
+        scale: positive; the size that is drawn in full. What lies beyond is clipped.
+    """
+    share = np.clip(np.nan_to_num(values / scale)[..., None], 0, 1)
+    paper = np.array(PAPER, float)
+    colours: ndarray = np.rint(paper + share * (np.array(STRONG, float) - paper)).astype(np.uint8)
     colours[np.isnan(values)] = BROKEN
     return colours
 

@@ -7,3 +7,13 @@ function mark() {
   links.forEach((a, id) => a.classList.toggle("on", id === on.id));
 }
 addEventListener("scroll", mark, { passive: true });
+
+for (const map of document.querySelectorAll("svg.partners")) {
+  const rows = JSON.parse(map.dataset.partners);
+  const parts = [...map.querySelectorAll("path")];
+  const rest = parts.map((part) => part.getAttribute("fill"));
+  const paint = (fills, own) => parts.forEach((part, i) => part.setAttribute("fill", i === own ? "currentColor" : fills[i]));
+  parts.forEach((part, i) => part.addEventListener("pointerenter", () => paint(rows[i], i)));
+  map.addEventListener("pointerleave", () => paint(rest, -1));
+  map.closest("figure").querySelector(".hint").hidden = false;
+}

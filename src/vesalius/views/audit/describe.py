@@ -1,0 +1,153 @@
+"""What there is to draw in an audit: a line per method, in columns of shares."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vesalius.audit.record import Audit, Record
+from vesalius.core.errors import WrongType
+from vesalius.views import style
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A number that every method has.
+
+    Attributes:
+        name: attribute of a record, or of its faithfulness.
+        head: a few words.
+        good: whether large is good; else it is bad.
+    """
+
+    name: str
+    head: str
+    good: bool = False
+
+
+EXACT = (
+    Column(name="miss", head="not allocated"),
+    Column(name="over", head="allocated twice"),
+    Column(name="reverse", head="with the wrong sign"),
+    Column(name="leak", head="given to bystanders"),
+    Column(name="completeness_error", head="completeness error"),
+)
+SAMPLED = (
+    Column(name="mean_gap", head="does not add up"),
+    Column(name="mean_leak", head="given to bystanders"),
+)
+FAITHFUL = Column(name="sensitivity_n", head="faithfulness", good=True)
+"""Correlation between what a map says and what taking players away does."""
+
+PREDICTORS = {"insertion": "insertion", "deletion": "deletion", "infidelity": "infidelity", "sensitivity_n": "sensitivity-n"}
+"""Measures of faithfulness, in words."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Number:
+    """One number of a line.
+
+    Attributes:
+        value: itself.
+        share: how much of its bar is full, 0 to 1.
+        held: whether it is as good as the best there can be; unknown for faithfulness.
+        interval: of 95 %, in a sampled audit.
+    """
+
+    value: float
+    share: float
+    held: bool | None = None
+    interval: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One method.
+
+    Attributes:
+        rank: shared by methods that the numbers cannot tell apart.
+        name: readable.
+        verdict: on the three principles.
+        numbers: one per column.
+    """
+
+    rank: int
+    name: str
+    verdict: style.Verdict
+    numbers: tuple[Number, ...]
+
+
+def is_audit(audit: object, what: str) -> None:
+    """Refuse anything else.
+
+    Raises:
+        WrongType.
+    """
+    if not isinstance(audit, Audit):
+        raise WrongType(f"{what} shows an Audit, not {type(audit).__name__}; make one with vesalius.audit(...)")
+
+
+def columns_of(audit: Audit) -> tuple[Column, ...]:
+    """The columns that this audit can fill."""
+    return (*(EXACT if audit.exact else SAMPLED), FAITHFUL)
+
+
+def lines_of(audit: Audit) -> list[Line]:
+    """All methods, by rank."""
+    columns = columns_of(audit)
+    return [
+        Line(
+            rank=rank,
+            name=style.method_name(method),
+            verdict=verdict_of(audit[method]),
+            numbers=tuple(_number(audit[method], column) for column in columns),
+        )
+        for rank, method in audit.ranking()
+    ]
+
+
+def verdict_of(record: Record) -> style.Verdict:
+    """Which principles are held, in words."""
+    if record.holds:
+        return style.Verdict("ok", "holds all three" if record.exact else "no violation found")
+    broken = [name for name, held in record.principles.items() if held is False]
+    unclear = [name for name, held in record.principles.items() if held is None]
+    words = [f"breaks {_listed(broken, 'and')}"] if broken else []
+    words += [f"breaks {_listed(unclear, 'or')}"] if unclear else []
+    return style.Verdict("bad", ", ".join(words))
+
+
+def tiers_of(audit: Audit) -> list[tuple[str, str]]:
+    """Methods that say the same of themselves, named together, and what it is; by rank."""
+    found: dict[str, list[str]] = {}
+    for method, sentence in audit.sentences().items():
+        found.setdefault(sentence, []).append(style.method_name(method))
+    return [(_listed(names, "and"), sentence) for sentence, names in found.items()]
+
+
+def agreement_of(audit: Audit) -> str:
+    """Whether the principles predict faithfulness here, in a sentence; empty where nothing can be said."""
+    known = [(PREDICTORS[name], rho) for name, rho in audit.agreement.rho.items() if rho == rho]
+    if not known:
+        return ""
+    parts = _listed([f"{style.number(rho, digits=2)} ({name})" for name, rho in known], "and")
+    return (
+        f"Do the principles predict faithfulness here? Rank correlation between a method's error and its unfaithfulness,"
+        f" over {audit.agreement.methods} methods: {parts}."
+    )
+
+
+def _number(record: Record, column: Column) -> Number:
+    if column is FAITHFUL:
+        value = record.faithfulness.sensitivity_n
+        return Number(value=value, share=_clipped(value))
+    value = getattr(record, column.name)
+    return Number(value=value, share=_clipped(value), held=value <= record.tolerance, interval=record.interval.get(column.name))
+
+
+def _clipped(value: float) -> float:
+    return min(max(value, 0.0), 1.0) if value == value else 0.0
+
+
+def _listed(names: Sequence[str], last: str) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {last} {names[-1]}"

@@ -1,0 +1,31 @@
+"""The chart of an audit."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from vesalius.views import style
+from vesalius.views.audit.charts import plot_audit
+from vesalius.views.audit.describe import columns_of, lines_of
+
+
+def test_bars_are_the_shares_in_the_order_of_the_ranking(judged):
+    ax = judged.plot().axes[0]
+    full, bars = np.array([(bar.get_y(), bar.get_width()) for bar in ax.patches]).reshape(-1, 2, 2).transpose(1, 0, 2)
+    assert (full[:, 1] == 1).all()
+    expected = [number.share for line in lines_of(judged) for number in line.numbers]
+    np.testing.assert_allclose(bars[:, 1], expected, atol=1e-12)
+    assert ax.get_yticklabels()[0].get_text() == "1  Integrated gradients"
+    assert ax.get_yticklabels()[0].get_color() == style.LIGHT["ok"] != ax.get_yticklabels()[-1].get_color()
+
+
+def test_intervals_are_drawn_in_a_sampled_audit(judged, drawn):
+    assert not plot_audit(judged).axes[0].lines
+    assert len(plot_audit(drawn).axes[0].lines) == 2 * len(drawn)
+
+
+def test_a_chart_goes_where_it_is_told(judged):
+    figure, ax = plt.subplots()
+    assert plot_audit(judged, ax=ax) is figure
+    plt.close(figure)
+    heads = {text.get_text() for text in plot_audit(judged).axes[0].texts}
+    assert heads >= {column.head for column in columns_of(judged)}
