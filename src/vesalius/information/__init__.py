@@ -1,0 +1,1 @@
+"""Which units say what about which others: mutual information of neurons, and the graph that it draws."""

@@ -1,0 +1,86 @@
+"""The estimator to use when none is named, all others by name, and the one call that runs them.
+
+Axes: N rows, A units of X, B units of Y.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Shaped
+from torch import Tensor
+
+from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.information.estimators.binned import Binned
+from vesalius.information.estimators.estimate import Estimator, Pairwise, adjusted
+from vesalius.information.estimators.neighbours import Neighbours
+
+
+@dataclass(frozen=True, kw_only=True)
+class Auto:
+    """Tests all pairs by tables, then takes the value of those that matter by neighbours.
+
+    The test and the value want different estimators: a value by few neighbours is nearly without bias and has almost no power, and tables
+    have the power, but lose what a strongly dependent pair shares within a bin.
+
+    Args:
+        level: pairs are refined if their adjusted p-value is at most this.
+        strong: and if the table gives at least so many nats, whatever their p-value is.
+    """
+
+    level: float = 0.05
+    strong: float = 0.05
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.level <= 1:
+            raise InvalidInput(f"a level of {self.level}; p-values lie between 0 and 1")
+
+    def estimate(self, X: Shaped[Tensor, "N A"], Y: Shaped[Tensor, "N B"], *, generator: torch.Generator | None = None) -> Pairwise:
+        """Information of all pairs; ``refined`` says which values are by neighbours.
+
+        Raises: as :func:`~vesalius.information.estimators.estimate.checked_pair`.
+        """
+        screened = Binned().estimate(X, Y, generator=generator)
+        chosen = (adjusted(screened.p) <= self.level) | (screened.values >= self.strong)
+        return replace(Neighbours().refine(screened, X, Y, chosen=chosen, generator=generator), estimator="auto")
+
+
+ESTIMATORS: dict[str, type[Estimator]] = {
+    "auto": Auto,
+    "binned": Binned,
+    "neighbours": Neighbours,
+}
+
+
+def pairwise(
+    X: Shaped[Tensor, "N A"],
+    Y: Shaped[Tensor, "N B"],
+    *,
+    estimator: str | Estimator = "auto",
+    generator: torch.Generator | None = None,
+) -> Pairwise:
+    """Mutual information of every unit of X with every unit of Y, with an error and a test of each.
+
+    Args:
+        X: rows of one layer's units, at least 16 of them; any real dtype. Values that many rows share (ReLU zeros, clipped ends, class
+            labels as whole numbers) are atoms and are treated as such.
+        Y: the same rows of another layer's units.
+        estimator: a name from ``ESTIMATORS``, or an estimator with options of its own.
+        generator: source of all randomness (ties, subsets, critics).
+
+    Returns:
+        Values in nats with standard errors, p-values, and flags of what not to trust. Constant units have 0 and p = 1.
+
+    Raises:
+        UnknownName: no such estimator.
+        WrongType: no tensor, or complex numbers.
+        InvalidInput: not rows by units, too few rows, another number of rows on one side, or a value that is not finite.
+
+    Reference: Davis2020 (information of neurons of neighbouring layers).
+    """
+    if isinstance(estimator, str):
+        if estimator not in ESTIMATORS:
+            raise UnknownName("estimator of mutual information", estimator, ESTIMATORS)
+        estimator = ESTIMATORS[estimator]()
+    return estimator.estimate(X, Y, generator=generator)

@@ -1,0 +1,139 @@
+"""What every estimator of mutual information takes and returns.
+
+Axes: N rows (samples), A units of X, B units of Y. Information is in nats.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import log
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float64, Shaped
+from torch import Tensor
+
+from vesalius.core.errors import InvalidInput, WrongType
+
+ROWS_LEAST = 16
+"""Rows below which nothing is estimated: a bin of the coarsest resolution would hold three of them."""
+CONSTANT = 1e-9
+"""A unit is constant if its range is at most this share of its largest magnitude: rounding is not information."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Pairwise:
+    """Mutual information of every unit of X with every unit of Y, and how well it is known.
+
+    Attributes:
+        values: estimates in nats. They are not clipped: estimates of 0 scatter around 0, and clipping would bias their mean.
+        stderr: standard error of each value, without any bias; see ``stderr_note``.
+        null: what independent units with the same margins are expected to show; it has been taken off ``values``.
+        p: chance that independent units depend as strongly in the sample; 1 for a constant unit. For a single pair: many pairs need
+            :func:`adjusted`.
+        estimator: name of the method that was used.
+        samples: rows.
+        dead_x: units of X that are constant. Their information is 0.
+        dead_y: units of Y that are constant.
+        unreliable: values above 0.5 ln N, more than so many rows can support: read them as "large".
+        refined: pairs whose value is by the finer of two estimators; all pairs where there is only one.
+        stderr_note: empty where ``values +- 1.96 stderr`` is meant to cover the truth 95 times in 100; otherwise says where it may not.
+    """
+
+    values: Float64[Tensor, "A B"]
+    stderr: Float64[Tensor, "A B"]
+    null: Float64[Tensor, "A B"]
+    p: Float64[Tensor, "A B"]
+    estimator: str
+    samples: int
+    dead_x: Bool[Tensor, " A"]
+    dead_y: Bool[Tensor, " B"]
+    unreliable: Bool[Tensor, "A B"]
+    refined: Bool[Tensor, "A B"]
+    stderr_note: str = ""
+
+
+@runtime_checkable
+class Estimator(Protocol):
+    """A way to estimate the mutual information of all pairs of units."""
+
+    def estimate(self, X: Shaped[Tensor, "N A"], Y: Shaped[Tensor, "N B"], *, generator: torch.Generator | None = None) -> Pairwise: ...
+
+
+def checked(X: Shaped[Tensor, "N A"], name: str) -> Float64[Tensor, "N A"]:
+    """Rows as float64 on the CPU; numbers of any real type, whole numbers and booleans (labels) included.
+
+    Raises:
+        WrongType: no tensor, or complex numbers.
+        InvalidInput: not rows by units, no unit, or a value that is not finite.
+    """
+    if not isinstance(X, Tensor):
+        raise WrongType(f"{name} is a {type(X).__name__}; expected a tensor [rows, units], for an array torch.from_numpy({name})")
+    if X.dim() != 2:
+        raise InvalidInput(f"{name} has shape {tuple(X.shape)}; expected [rows, units]; one unit alone is {name}[:, None]")
+    if X.is_complex():
+        raise WrongType(f"{name} is complex; mutual information is estimated of real units, for instance of magnitudes: {name}.abs()")
+    if X.shape[1] == 0:
+        raise InvalidInput(f"{name} has shape {tuple(X.shape)}: no units")
+    rows = X.detach().to("cpu", torch.float64).contiguous()
+    bad = (~rows.isfinite()).nonzero()
+    if len(bad):
+        row, unit = bad[0].tolist()
+        raise InvalidInput(
+            f"{name} has {len(bad)} values that are not finite, the first {float(rows[row, unit])} at row {row} of unit {unit};"
+            " leave those rows out of X and Y alike"
+        )
+    return rows
+
+
+def checked_pair(X: Shaped[Tensor, "N A"], Y: Shaped[Tensor, "N2 B"]) -> tuple[Float64[Tensor, "N A"], Float64[Tensor, "N B"]]:
+    """Both sides, checked.
+
+    Raises: as :func:`checked`, and :class:`InvalidInput` for fewer than 16 rows or for another number of them on one side.
+    """
+    rows = checked(X, "X"), checked(Y, "Y")
+    if len(rows[0]) != len(rows[1]):
+        raise InvalidInput(f"X has {len(rows[0])} rows and Y has {len(rows[1])}; row n of both must be the same sample")
+    enough(len(rows[0]))
+    return rows
+
+
+def enough(rows: int) -> None:
+    """Refuse too few rows.
+
+    Raises:
+        InvalidInput: fewer than ``ROWS_LEAST``.
+    """
+    if rows < ROWS_LEAST:
+        raise InvalidInput(
+            f"{rows} rows (samples) are too few for mutual information: at least {ROWS_LEAST}, and hundreds for a usable error"
+        )
+
+
+def constant(rows: Float64[Tensor, "N A"]) -> Bool[Tensor, " A"]:
+    """Units that do not vary by more than rounding."""
+    low, high = rows.aminmax(dim=0)
+    return high - low <= CONSTANT * torch.maximum(low.abs(), high.abs())
+
+
+def too_large(values: Float64[Tensor, "A B"], rows: int) -> Bool[Tensor, "A B"]:
+    """Values that so many rows cannot support. Reference: McAllester2020 (no lower bound of more than about ln N can be had)."""
+    return values > 0.5 * log(rows)
+
+
+def adjusted(p: Float[Tensor, "*pairs"]) -> Float[Tensor, "*pairs"]:
+    """p-values adjusted for their number: keeping those of at most q bounds the expected share of false ones among them by q.
+
+    Args:
+        p: p-values in [0, 1]; NaN is not allowed.
+
+    Reference: Benjamini1995 (step-up, as adjusted p-values).
+    """
+    flat = p.flatten()
+    order = flat.argsort(descending=True)
+    count = len(flat)
+    scaled = flat[order] * count / torch.arange(count, 0, -1, dtype=flat.dtype)
+    found = torch.empty_like(flat)
+    found[order] = torch.from_numpy(np.minimum.accumulate(scaled.numpy())).clamp_max(1)
+    return found.view_as(p)

@@ -1,0 +1,134 @@
+"""What a table of counts looks like if its two units are independent, exactly: given the margins, all matchings of rows are equally likely.
+
+Axes: A units of X, B units of Y, S slots of one unit, R and C distinct margins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float64
+from scipy.special import gammaln
+from scipy.stats import gamma
+from torch import Tensor
+
+EXACT_BELOW = 20.0
+"""Expected count of a cell from which its part of the null expectation is a series in 1 / count, with a relative error below 1e-3."""
+FAR = 15
+"""Counts up to ``EXACT_BELOW + FAR * sqrt(EXACT_BELOW)`` are summed over."""
+CHUNK = 1 << 20
+"""Probabilities in memory at a time."""
+LARGEST = 0.99
+"""p-values above are combined as this one, as a discrete test may give 1 exactly, which would outweigh all evidence."""
+
+
+def chi2_moments(
+    rows: tuple[Float64[Tensor, " A"], Float64[Tensor, " A"]], columns: tuple[Float64[Tensor, " B"], Float64[Tensor, " B"]], samples: int
+) -> tuple[Float64[Tensor, "A B"], Float64[Tensor, "A B"]]:
+    """Exact mean and variance of Pearson's chi-square statistic under permutation of the rows of one side.
+
+    Args:
+        rows: for each unit of X the number of slots that are not empty, and the sum of 1 / count over them.
+        columns: the same of Y.
+        samples: N, at least 4.
+
+    Reference: Haldane1940 (mean and variance of chi-square given the margins).
+    """
+    n = samples
+    (k1, inverse1), (k2, inverse2) = ((k[:, None], s[:, None]) for k, s in (rows, columns))
+    k2, inverse2 = k2.T, inverse2.T
+    mean = n * (k1 - 1) * (k2 - 1) / (n - 1)
+    v1, v2 = ((k - 1) * (n - k) / (n - 1) for k in (k1, k2))
+    w1, w2 = ((n * s - k**2) / (n - 2) for k, s in ((k1, inverse1), (k2, inverse2)))
+    variance = 2 * n / (n - 3) * (v1 - w1) * (v2 - w2) + n**2 / (n - 1) * w1 * w2
+    return mean, variance
+
+
+def chi2_p(statistic: Float64[Tensor, "A B"], mean: Float64[Tensor, "A B"], variance: Float64[Tensor, "A B"]) -> Float64[Tensor, "A B"]:
+    """Upper tail of a gamma distribution with the exact moments; 1 where the statistic cannot vary.
+
+    The chi-square distribution itself is too narrow or too wide for sparse tables.
+    """
+    usable = (mean > 0) & (variance > 0)
+    mean, variance = (torch.where(usable, value, 1.0) for value in (mean, variance))
+    tail = gamma.sf(statistic.numpy(), (mean**2 / variance).numpy(), scale=(variance / mean).numpy())
+    return torch.where(usable, torch.from_numpy(np.asarray(tail)), 1.0)
+
+
+def combined(tests: Sequence[Float64[Tensor, "A B"]]) -> Float64[Tensor, "A B"]:
+    """One p-value from several of the same pair, in whatever way they depend on each other.
+
+    Reference: Liu2020 (Cauchy combination).
+    """
+    p = torch.stack(list(tests)).clamp(1e-300, LARGEST)
+    tan = torch.where(p > 1e-15, ((0.5 - p) * torch.pi).tan(), 1 / (p * torch.pi)).mean(0)
+    far = tan > 1e15
+    return torch.where(far, 1 / (tan * torch.pi), 0.5 - tan.clamp_max(1e15).atan() / torch.pi)
+
+
+@dataclass(frozen=True, eq=False)
+class Null:
+    """Plug-in information of independent units with given margins.
+
+    Attributes:
+        expected: its expectation, in nats.
+        cells: expected number of occupied cells.
+        least: fewest cells that can be occupied.
+        spread: variance of the information less ``expected * (occupied - least) / (cells - least)``, relative to what the chi-square
+            distribution has; above 1 where cells hold few rows. Cells are taken as independent here, so this one is not exact.
+    """
+
+    expected: Float64[Tensor, "A B"]
+    cells: Float64[Tensor, "A B"]
+    least: Float64[Tensor, "A B"]
+    spread: Float64[Tensor, "A B"]
+
+
+def null_information(
+    rows: tuple[Float64[Tensor, "A R"], Float64[Tensor, " R"]], columns: tuple[Float64[Tensor, "B C"], Float64[Tensor, " C"]], samples: int
+) -> Null:
+    """What the plug-in information is if units are independent: sums over hypergeometric cells, tabulated per pair of distinct margins.
+
+    Args:
+        rows: how often each unit of X has each of R distinct margins, and these margins, all positive.
+        columns: the same of Y.
+        samples: N.
+    """
+    often1, margin1 = rows
+    often2, margin2 = columns
+    expected = margin1[:, None] * margin2[None] / samples
+    free = samples / (samples - 1) * (1 - margin1 / samples)[:, None] * (1 - margin2 / samples)[None]
+    skew = (1 - 2 * margin1 / samples)[:, None] * (1 - 2 * margin2 / samples)[None]
+    large = free.square() / 2
+    zero = torch.zeros_like(free)
+    tables = torch.stack([free * (0.5 - skew / (6 * expected) + free / (4 * expected)), zero + 1, large, zero, zero])
+    most = int(EXACT_BELOW + FAR * EXACT_BELOW**0.5)
+    for part in (expected < EXACT_BELOW).nonzero().split(max(1, CHUNK // most)):
+        first, second = part.unbind(1)
+        tables[:, first, second] = _cells(margin1[first], margin2[second], samples, most)
+    information, cells, own, both, empty = (often1 @ table @ often2.T for table in tables)
+    least = often1.sum(1)[:, None] + often2.sum(1)[None] - 1
+    per_cell = information / (cells - least).clamp_min(1e-9)
+    spread = (own - 2 * per_cell * both + per_cell.square() * empty) / (often1 @ large @ often2.T).clamp_min(1e-300)
+    return Null(information / samples, cells, least, spread)
+
+
+def _cells(row: Float64[Tensor, " K"], column: Float64[Tensor, " K"], samples: int, most: int) -> Float64[Tensor, "5 K"]:
+    """Of hypergeometric counts n: E[w] and P(n > 0) with w = n log(n N / (r c)); then, with w less n - E[n], whose sum over a table is 0,
+    its variance, its covariance with [n > 0], and the variance of the latter."""
+    r, c = row.numpy()[:, None], column.numpy()[:, None]
+    n = np.arange(most + 1.0)[None]
+    possible = (n <= np.minimum(r, c)) & (n >= r + c - samples)
+    ways = gammaln(r + 1) + gammaln(c + 1) + gammaln(samples - r + 1) + gammaln(samples - c + 1) - gammaln(samples + 1.0)
+    rest = [np.where(possible, left, 0.0) for left in (n, r - n, c - n, samples - r - c + n)]
+    chance = np.exp(np.where(possible, ways - sum(gammaln(left + 1) for left in rest), -np.inf))
+    worth = n * np.log(np.maximum(n, 1) * samples / (r * c))
+    centred = worth - (n - r * c / samples)
+    mean, information = (chance * centred).sum(1), (chance * worth).sum(1)
+    empty = chance[:, 0]
+    variance = (chance * centred**2).sum(1) - mean**2
+    with_occupied = mean - (chance[:, :1] * centred[:, :1]).sum(1) - mean * (1 - empty)
+    return torch.from_numpy(np.stack([information, 1 - empty, variance, with_occupied, empty * (1 - empty)]))

@@ -1,0 +1,137 @@
+"""The value of a pair by nearest neighbours, exact about atoms.
+
+Axes: N rows, A units of X, B units of Y.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Shaped
+from numpy.typing import NDArray
+from scipy.special import digamma
+from torch import Tensor
+
+from vesalius.core.errors import InvalidInput
+from vesalius.information.estimators import nearest_trees
+from vesalius.information.estimators.binned import Binned
+from vesalius.information.estimators.estimate import Pairwise, checked_pair, too_large
+from vesalius.information.estimators.splits import Split
+
+COMPILED = "vesalius.information.estimators.nearest_compiled"
+WIDER = 1.2
+"""By how much local terms, which share neighbours, scatter more than independent ones; benchmarks/mutual_information.py measures it."""
+PAIRS_AT_ONCE = 64
+NOTE = (
+    "the error has no part for bias, which dominates where one unit all but determines the other or depends on it in narrow bands: in"
+    " benchmarks/mutual_information.py uniform noise (+-0.1, +-0.75), sines of three periods, and correlation 0.999"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Neighbours:
+    """Kraskov's first estimator on normal scores, with atoms split off by the chain rule.
+
+    Let B say which atom a unit is at, or none. B is a function of the unit, so the information of X and Y is exactly that of the table of
+    B_X and B_Y, plus, where X is at no atom, that of X with B_Y, the same with X and Y exchanged, and, where neither is, that of X and Y.
+    The first is counted, the next two are by Ross's estimator and the last is by Kraskov's. A part with at most 4 k rows, or a class with
+    at most k, is taken as 0. The test is the one of :class:`~vesalius.information.estimators.binned.Binned`: a value of few neighbours has
+    almost no power.
+
+    Reference: Kraskov2004 (KSG-1), Ross2014. Differs from Davis2020, who use the estimator of Gao2017, which is biased upwards where
+    independent units have atoms.
+
+    Args:
+        k: neighbours. More scatter less, but a dependence narrower than k points is smoothed away.
+        compiled: use numba; None, to use it where it is installed. Both ways count the same neighbours.
+    """
+
+    k: int = 3
+    compiled: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise InvalidInput(f"k = {self.k} neighbours; at least 1")
+        if self.compiled and not _has_numba():
+            raise InvalidInput("numba is not installed; install it, or take compiled=None for k-d trees, which are slower")
+
+    def estimate(self, X: Shaped[Tensor, "N A"], Y: Shaped[Tensor, "N B"], *, generator: torch.Generator | None = None) -> Pairwise:
+        """Information of all pairs.
+
+        Args:
+            X: units of one side.
+            Y: units of the other side, the same rows.
+            generator: breaks ties that are no atoms.
+
+        Raises: as :func:`~vesalius.information.estimators.estimate.checked_pair`.
+        """
+        screened = Binned().estimate(X, Y, generator=generator)
+        return self.refine(screened, X, Y, chosen=torch.ones_like(screened.refined), generator=generator)
+
+    def refine(
+        self,
+        screened: Pairwise,
+        X: Shaped[Tensor, "N A"],
+        Y: Shaped[Tensor, "N B"],
+        *,
+        chosen: Bool[Tensor, "A B"],
+        generator: torch.Generator | None = None,
+    ) -> Pairwise:
+        """Replace the values of some pairs.
+
+        Args:
+            screened: what is known of all pairs; its tests are kept.
+            X: units of one side.
+            Y: units of the other side.
+            chosen: pairs to estimate anew; those with a constant unit are left alone.
+            generator: breaks ties.
+        """
+        rows_x, rows_y = checked_pair(X, Y)
+        chosen = chosen & ~(screened.dead_x[:, None] | screened.dead_y[None])
+        units = chosen.nonzero().T.contiguous().numpy()
+        x, y = Split.of(rows_x, generator), Split.of(rows_y, generator)
+        mean, variance, null = self._local(x, y, units)
+        discrete = (x.size[units[0]] == 0) & (y.size[units[1]] == 0)
+        wider = np.where(discrete, 1.0, WIDER)
+        found = [screened.values.clone(), screened.stderr.clone(), screened.null.clone()]
+        for table, numbers in zip(found, (mean, wider * np.sqrt(variance / len(rows_x)), null), strict=True):
+            table[chosen] = torch.from_numpy(numbers)
+        values, stderr, taken = found
+        return Pairwise(
+            values=values,
+            stderr=stderr,
+            null=taken,
+            p=screened.p,
+            estimator="neighbours",
+            samples=screened.samples,
+            dead_x=screened.dead_x,
+            dead_y=screened.dead_y,
+            unreliable=too_large(values, len(rows_x)),
+            refined=chosen,
+            stderr_note=NOTE,
+        )
+
+    def _local(self, x: Split, y: Split, units: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Mean less bias, variance of the local terms, and bias [3, pairs] of pairs [2, pairs]; on as many threads as torch uses."""
+        psi = np.concatenate([[-np.inf], digamma(np.arange(1, x.atom.shape[1] + 2))])
+        sides = [(side.atom, side.score, side.order, side.size, side.atoms) for side in (x, y)]
+        with_numba = _has_numba() if self.compiled is None else self.compiled
+        pairs = import_module(COMPILED).pairs if with_numba else nearest_trees.pairs
+        parts = [np.ascontiguousarray(units[:, start : start + PAIRS_AT_ONCE]) for start in range(0, units.shape[1], PAIRS_AT_ONCE)]
+
+        def run(part: NDArray[np.int64]) -> NDArray[np.float64]:
+            found = np.empty((3, part.shape[1]))
+            pairs(*sides, part, self.k, psi, found)
+            return found
+
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            return np.concatenate([np.empty((3, 0)), *pool.map(run, parts)], 1)
+
+
+def _has_numba() -> bool:
+    return find_spec("numba") is not None

@@ -1,0 +1,73 @@
+"""Units split into atoms and a continuous part in normal scores, as the estimators by neighbours and by critics take them.
+
+Axes: N rows, A units.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float64
+from numpy.typing import NDArray
+from scipy.special import ndtri
+from scipy.stats import rankdata
+from torch import Tensor
+
+from vesalius.information.estimators.estimate import constant
+from vesalius.information.estimators.units import atoms_of
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Units of one side.
+
+    Attributes:
+        atom: [A N] 0 in the continuous part of a unit, 1, 2, ... for its atoms.
+        score: [A N] normal score within the continuous part, 0 elsewhere. No two are the same: ties that are no atom are broken at random.
+        order: [A N] rows of the continuous part by rising score; only the first ``size`` of them count.
+        size: [A] rows in the continuous part.
+        atoms: [A] number of atoms.
+    """
+
+    atom: NDArray[np.int64]
+    score: NDArray[np.float64]
+    order: NDArray[np.int64]
+    size: NDArray[np.int64]
+    atoms: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, rows: Float64[Tensor, "N A"], generator: torch.Generator | None) -> Split:
+        """Split all units.
+
+        Args:
+            rows: the units.
+            generator: breaks ties. Both sides draw from it in turn: the same draws on both would make ties agree, which is information.
+        """
+        n, units = rows.shape
+        draws = torch.rand(units, n, dtype=torch.float64, generator=generator).numpy()
+        parts = [_split(column, draw, dead=dead) for column, draw, dead in zip(rows.T.numpy(), draws, constant(rows).tolist(), strict=True)]
+        atom, score, order, size, atoms = zip(*parts, strict=True)
+        return cls(np.stack(atom), np.stack(score), np.stack(order), np.array(size), np.array(atoms))
+
+
+def _split(column: NDArray[np.float64], draw: NDArray[np.float64], *, dead: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray, int, int]:
+    """Atom, score and order of one unit, and the sizes of both parts."""
+    values = column[:1] if dead else atoms_of(column)[0]
+    atom = np.ones(len(column), np.int64)
+    if not dead:
+        nearest = np.minimum(np.searchsorted(values, column), max(len(values) - 1, 0))
+        atom = np.where(values[nearest] == column, nearest + 1, 0) if len(values) else np.zeros(len(column), np.int64)
+    rest = np.flatnonzero(atom == 0)
+    rest = rest[np.lexsort((draw[rest], column[rest]))]
+    score, order = np.zeros(len(column)), np.zeros(len(column), np.int64)
+    score[rest] = ndtri((np.arange(len(rest)) + 0.5) / max(len(rest), 1))
+    order[: len(rest)] = rest
+    return atom, score, order, len(rest), len(values)
+
+
+def normal_scores(rows: Float64[Tensor, "N A"]) -> Float64[Tensor, "N A"]:
+    """Ranks of each unit as quantiles of the normal distribution, ties at their mean rank; a constant unit is 0."""
+    scores = torch.from_numpy(ndtri((rankdata(rows.numpy(), axis=0) - 0.5) / len(rows)))
+    return torch.where(constant(rows), 0.0, scores)

@@ -1,0 +1,128 @@
+"""Values by neighbours: the twin, both ways of counting, atoms, truths, and standard errors."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import digamma
+
+from tests.reference import mutual_information as slow
+from tests.reference.channels import CHANNELS
+from vesalius.core.errors import InvalidInput
+from vesalius.information.estimators import Neighbours, nearest_compiled, nearest_trees
+from vesalius.information.estimators.splits import Split
+
+PSI = np.concatenate([[-np.inf], digamma(np.arange(1, 2001))])
+
+
+def points(rows, seed=0):
+    rng = np.random.default_rng(seed)
+    x = np.sort(rng.standard_normal(rows))
+    return x, 0.7 * x + rng.standard_normal(rows)
+
+
+def compiled_ksg(x, y, k):
+    local = np.empty(len(x))
+    nearest_compiled.continuous(x, y, np.argsort(y), k, PSI, local)
+    return local
+
+
+@pytest.mark.parametrize("k", [1, 3, 8])
+@pytest.mark.parametrize("rows", [13, 50, 301])
+def test_continuous_terms_are_those_of_all_distances(rows, k):
+    x, y = points(rows)
+    np.testing.assert_allclose(compiled_ksg(x, y, k), slow.ksg(x, y, k), atol=1e-12)
+    np.testing.assert_allclose(nearest_trees.continuous(x, y, k, PSI), slow.ksg(x, y, k), atol=1e-12)
+
+
+def test_the_neighbour_itself_is_not_counted_by_rounding():
+    """On a grid all distances are the same up to rounding, which is where counting by x +- eps goes wrong."""
+    x = np.arange(200) * 0.1
+    y = np.random.default_rng(0).permutation(x)
+    np.testing.assert_allclose(compiled_ksg(x, y, 3), slow.ksg(x, y, 3), atol=1e-12)
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_mixed_terms_are_those_of_all_distances(k):
+    x, y = points(200)
+    labels = np.digitize(y, [-1, 0, 0.1, 2.2])
+    local = np.empty(200)
+    nearest_compiled.mixed(x, labels, 5, k, PSI, local)
+    np.testing.assert_allclose(local, slow.ross(x, labels, k), atol=1e-12)
+    np.testing.assert_allclose(nearest_trees.mixed(x, labels, k, PSI), slow.ross(x, labels, k), atol=1e-12)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("shape", ["rectified", "clipped and continuous", "label and rectified", "labels"])
+def test_pairs_with_atoms_follow_the_chain_rule(shape, compiled):
+    rng = np.random.default_rng(4)
+    x = rng.standard_normal(400)
+    y = x + rng.standard_normal(400)
+    if shape == "rectified":
+        x, y, atoms = np.maximum(x, 0), np.maximum(y - 0.5, 0), ([0.0], [0.0])
+    elif shape == "clipped and continuous":
+        x, atoms = np.clip(x, -1, 1), ([-1.0, 1.0], [])
+    else:
+        y = np.round(y).clip(-1, 1)
+        x = np.maximum(x, 0) if shape != "labels" else np.round(x).clip(-1, 1)
+        atoms = [0.0] if shape != "labels" else [-1.0, 0.0, 1.0], [-1.0, 0.0, 1.0]
+    columns = [torch.from_numpy(side)[:, None] for side in (x, y)]
+    found = Neighbours(compiled=compiled).estimate(*columns, generator=torch.Generator().manual_seed(0))
+    scores = [Split.of(column, None).score[0] for column in columns]
+    codes = [np.where(np.isin(side, known), side, 7 + score) for side, known, score in zip((x, y), atoms, scores, strict=True)]
+    assert float(found.values) == pytest.approx(slow.split(*codes, *atoms, 3), abs=1e-10)
+
+
+def test_both_ways_of_counting_agree_on_many_pairs():
+    rng = np.random.default_rng(1)
+    z = rng.standard_normal((600, 1))
+    X = torch.from_numpy(np.maximum(z + rng.standard_normal((600, 4)), 0))
+    Y = torch.from_numpy(np.concatenate([z + rng.standard_normal((600, 2)), np.round(z)], 1))
+    one, other = (Neighbours(compiled=way).estimate(X, Y, generator=torch.Generator().manual_seed(0)) for way in (True, False))
+    torch.testing.assert_close(one.values, other.values, atol=2e-4, rtol=0)  # scores on a grid have equal distances, up to rounding
+    torch.testing.assert_close(one.stderr, other.stderr, atol=2e-4, rtol=0)
+
+
+def test_ties_that_are_no_atoms_do_not_invent_information():
+    """Two independent units rounded to a thousandth: ties are broken independently on both sides."""
+    rng = np.random.default_rng(2)
+    sides = [torch.from_numpy(np.round(rng.standard_normal((1000, 20)), 1 if wide else 3)) for wide in (False, True)]
+    found = Neighbours().estimate(*sides, generator=torch.Generator().manual_seed(0))
+    assert abs(float(found.values.mean())) < 5e-3
+
+
+def test_a_strictly_rising_map_changes_nothing_but_rounding():
+    x, y = (torch.from_numpy(side)[:, None] for side in CHANNELS["gaussian 0.75"].draw(500, np.random.default_rng(0)))
+    plain, mapped = Neighbours().estimate(x, y), Neighbours().estimate(x.exp(), y**3)
+    assert float(plain.values) == pytest.approx(float(mapped.values), abs=1e-12)
+
+
+@pytest.mark.parametrize("name", ["gaussian 0.75", "rectified 0.9", "noisy label", "copied label"])
+def test_intervals_cover_and_are_not_wide(name):
+    """60 seeds; benchmarks/mutual_information.py has more of both. A standard error off by a factor of 1.5 fails."""
+    rng = np.random.default_rng(11)
+    sides = [np.stack(side, 1) for side in zip(*(CHANNELS[name].draw(1000, rng) for _ in range(60)), strict=True)]
+    found = [Neighbours().estimate(*(torch.from_numpy(side[:, [i]]) for side in sides)) for i in range(60)]
+    z = torch.tensor([(float(one.values) - CHANNELS[name].truth) / float(one.stderr) for one in found])
+    assert float((z.abs() <= 1.96).double().mean()) >= 0.88
+    assert 0.7 < float(z.std()) < 1.25
+
+
+def test_options_that_cannot_be_met_are_refused(monkeypatch):
+    with pytest.raises(InvalidInput, match="k = 0"):
+        Neighbours(k=0)
+    monkeypatch.setattr("vesalius.information.estimators.neighbours.find_spec", lambda name: None)
+    with pytest.raises(InvalidInput, match="numba is not installed"):
+        Neighbours(compiled=True)
+    x = torch.arange(50.0)[:, None]
+    assert Neighbours().estimate(x, x).unreliable.tolist() == [[True]]  # by trees
+
+
+def test_numba_is_not_imported_before_it_is_used():
+    script = "import sys, vesalius.information.estimators; print({'numba', 'sklearn', 'matplotlib'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
