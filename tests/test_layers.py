@@ -65,10 +65,11 @@ def test_importing_is_pure():
     """No plotting, no cluster, no seed, no change of a default."""
     script = (
         "import sys, random, torch; before = (torch.initial_seed(), random.getstate(), torch.get_default_dtype(), torch.get_num_threads());"
-        "import vesalius;"
+        "import vesalius, vesalius.information.graph;"
         "after = (torch.initial_seed(), random.getstate(), torch.get_default_dtype(), torch.get_num_threads());"
         "assert before == after;"
-        "print([name for name in ('matplotlib', 'ray', 'pandas', 'sklearn', 'captum', 'shapiq', 'transformers') if name in sys.modules])"
+        "heavy = 'matplotlib ray pandas sklearn captum shapiq transformers igraph networkx'.split();"
+        "print([name for name in heavy if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

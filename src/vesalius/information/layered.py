@@ -1,0 +1,200 @@
+"""What a flow graph is made of: layers of scalar units, and all edges between a layer and the next.
+
+Axes: A units of a layer, B units of the next.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Float64
+from torch import Tensor
+
+from vesalius.core.errors import InvalidInput, UnknownName, WrongType
+
+
+@dataclass(frozen=True, eq=False)
+class FlowLayer:
+    """A layer of scalar units. :meth:`of` builds one from plain values.
+
+    Attributes:
+        name: name of the layer, such as ``relu_1``.
+        units: one label per unit, all different.
+        kind: what the units are: ``features``, ``neurons``, ``channels``, ``classes``, ...
+        dead: units that never change on the data. They carry no information and have no edges.
+        within: mutual information between the units of this layer, in nats, where it was measured; the diagonal is not read.
+    """
+
+    name: str
+    units: tuple[str, ...]
+    kind: str
+    dead: Bool[Tensor, " A"]
+    within: Float64[Tensor, "A A"] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.units:
+            raise InvalidInput(f"layer {self.name!r} has no units; leave it out")
+        twice = [label for label, count in Counter(self.units).items() if count > 1]
+        if twice:
+            raise InvalidInput(f"layer {self.name!r} has several units called {', '.join(map(repr, twice[:3]))}; labels must differ")
+        if tuple(self.dead.shape) != (len(self),):
+            raise InvalidInput(f"dead has shape {tuple(self.dead.shape)}; layer {self.name!r} has {len(self)} units")
+        if self.within is not None:
+            _check(self.within, (len(self), len(self)), f"within of layer {self.name!r}", least=None)
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        units: int | Sequence[str],
+        *,
+        kind: str = "neurons",
+        dead: Iterable[int | str] | Bool[Tensor, " A"] = (),
+        within: Float[Tensor, "A A"] | None = None,
+    ) -> FlowLayer:
+        """A layer from plain values.
+
+        Args:
+            name: name of the layer.
+            units: how many, or one label each; units without labels are called by their number.
+            kind: what the units are.
+            dead: the units that are constant, by position or label, or one boolean per unit.
+            within: mutual information between the units, in nats; NaN is allowed on the diagonal alone.
+
+        Raises:
+            InvalidInput: no units, labels that are not unique, shapes that do not fit, NaN.
+            UnknownName: a dead unit that the layer does not have.
+        """
+        labels = tuple(map(str, range(units))) if isinstance(units, int) else tuple(units)
+        if within is not None:
+            within = within.detach().to("cpu", torch.float64).clone()
+            within.diagonal().zero_()
+        mask = dead.cpu() if isinstance(dead, Tensor) else torch.zeros(len(labels), dtype=torch.bool)
+        layer = cls(name, labels, kind, mask, within)
+        if not isinstance(dead, Tensor):
+            mask[[layer.position(unit) for unit in dead]] = True
+        return layer
+
+    def __len__(self) -> int:
+        return len(self.units)
+
+    def __repr__(self) -> str:
+        gone = int(self.dead.sum())
+        return f"FlowLayer({self.name}: {len(self)} {self.kind}{f', {gone} dead' if gone else ''})"
+
+    def position(self, unit: int | str) -> int:
+        """Place of a unit in the layer, by its place (negative ones count from the end) or label.
+
+        Raises:
+            UnknownName: no unit has this label.
+            InvalidInput: there are not so many units.
+        """
+        if isinstance(unit, str):
+            if unit not in self.units:
+                raise UnknownName(f"unit of layer {self.name!r}", unit, self.units)
+            return self.units.index(unit)
+        if not -len(self) <= unit < len(self):
+            raise InvalidInput(f"layer {self.name!r} has units 0 to {len(self) - 1}, no unit {unit}")
+        return unit % len(self)
+
+    def title(self, position: int) -> str:
+        """Name of a unit for people: its label where that says something, else the layer's name and the unit's number."""
+        label = self.units[position]
+        return f"{self.name}[{label}]" if label.isdigit() else f"{self.name}: {label}"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FlowEdges:
+    """All edges from one layer to the next. :meth:`of` builds them from plain matrices.
+
+    Attributes:
+        information: mutual information in nats, as estimated: estimates of 0 scatter around 0, so it may be a little negative.
+        flow: weights of the edges, at least 0; 0 where there is no edge.
+        p: chance that independent units depend as strongly in the sample; ``None`` where nothing was tested.
+        stderr: standard error of ``information`` in nats, NaN where it is not known; ``None`` where it is known nowhere.
+        unreliable: edges whose information is larger than the samples can support: "large", no more.
+    """
+
+    information: Float64[Tensor, "A B"]
+    flow: Float64[Tensor, "A B"]
+    p: Float64[Tensor, "A B"] | None = None
+    stderr: Float64[Tensor, "A B"] | None = None
+    unreliable: Bool[Tensor, "A B"]
+
+    def __post_init__(self) -> None:
+        shape = tuple(self.information.shape)
+        _check(self.information, shape, "information", least=None)
+        _check(self.flow, shape, "flow", least=0)
+        if self.p is not None:
+            _check(self.p, shape, "p", least=0)
+            if self.p.numel() and float(self.p.max()) > 1:
+                raise InvalidInput(f"p is a probability; the largest here is {float(self.p.max()):.4g}")
+        if self.stderr is not None:
+            _check(self.stderr.nan_to_num(0), shape, "stderr", least=0)
+        if tuple(self.unreliable.shape) != shape:
+            raise InvalidInput(f"unreliable has shape {tuple(self.unreliable.shape)}, information {shape}")
+
+    @classmethod
+    def of(
+        cls,
+        information: Float[Tensor, "A B"],
+        *,
+        flow: Float[Tensor, "A B"] | None = None,
+        p: Float[Tensor, "A B"] | None = None,
+        stderr: Float[Tensor, "A B"] | None = None,
+        unreliable: Bool[Tensor, "A B"] | None = None,
+    ) -> FlowEdges:
+        """Edges from matrices of any floating-point type, on any device.
+
+        Args:
+            information: mutual information in nats.
+            flow: weights, at least 0; the information, cut off at 0, if not given.
+            p: p-values in [0, 1].
+            stderr: standard errors in nats, at least 0 or NaN.
+            unreliable: flags; none is set if not given.
+
+        Raises:
+            WrongType: something that is not a tensor of floating-point numbers.
+            InvalidInput: matrices of several shapes, NaN or infinite values, a negative weight, a p-value outside [0, 1].
+        """
+        known = _plain(information, "information")
+        return cls(
+            information=known,
+            flow=known.clamp_min(0) if flow is None else _plain(flow, "flow"),
+            p=None if p is None else _plain(p, "p"),
+            stderr=None if stderr is None else _plain(stderr, "stderr"),
+            unreliable=torch.zeros_like(known, dtype=torch.bool) if unreliable is None else unreliable.cpu(),
+        )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Units of the layer, and of the next."""
+        rows, columns = self.information.shape
+        return rows, columns
+
+    @property
+    def kept(self) -> Bool[Tensor, "A B"]:
+        """Whether there is an edge."""
+        return self.flow > 0
+
+
+def _plain(matrix: Tensor, name: str) -> Float64[Tensor, "A B"]:
+    if not isinstance(matrix, Tensor) or not matrix.is_floating_point():
+        what = matrix.dtype if isinstance(matrix, Tensor) else type(matrix).__name__
+        raise WrongType(f"{name} is {what}; expected a floating-point tensor [units, units of the next layer]")
+    if matrix.ndim != 2:
+        raise InvalidInput(f"{name} has shape {tuple(matrix.shape)}; expected [units, units of the next layer]")
+    return matrix.detach().to("cpu", torch.float64)
+
+
+def _check(matrix: Tensor, shape: tuple[int, ...], name: str, *, least: float | None) -> None:
+    if tuple(matrix.shape) != shape:
+        raise InvalidInput(f"{name} has shape {tuple(matrix.shape)}; expected {shape}")
+    bad = ~matrix.isfinite() if least is None else ~(matrix.isfinite() & (matrix >= least))
+    if bad.any():
+        place = tuple(bad.nonzero()[0].tolist())
+        allowed = "finite numbers" if least is None else f"finite numbers of at least {least}"
+        raise InvalidInput(f"{name} has {int(bad.sum())} values that are not {allowed}, the first {float(matrix[place]):.4g} at {place}")

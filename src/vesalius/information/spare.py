@@ -1,0 +1,114 @@
+"""Units that a network could do without: those that say nothing, and those that say what another says.
+
+Axes: A units of a layer, B units of the next, V edges of a unit, to both sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from vesalius.core.errors import InvalidInput
+from vesalius.information.layered import FlowLayer
+from vesalius.information.paths import through
+from vesalius.information.weighting import linfoot
+
+
+class RedundantPair(NamedTuple):
+    """Two units of a layer with nearly the same edges.
+
+    Attributes:
+        layer: their layer.
+        first: position of the first.
+        second: position of the second, the larger.
+        similarity: of their edges, in [0, 1]; 1 for the same weights everywhere.
+        information: that they have about each other, in nats; ``None`` where it was not measured.
+    """
+
+    layer: str
+    first: int
+    second: int
+    similarity: float
+    information: float | None
+
+
+def redundant(
+    layers: Sequence[FlowLayer], flows: Sequence[Float64[Tensor, "_ _"]], similarity: float, dependence: float
+) -> tuple[RedundantPair, ...]:
+    """Pairs of units with nearly the same edges that also know each other, where that was measured; most similar first.
+
+    Args:
+        layers: all layers.
+        flows: weights, one matrix per layer pair.
+        similarity: least similarity of the edges, in (0, 1].
+        dependence: least correlation that the information between the units amounts to, in [0, 1]. Units that say equally much about others
+            need not say the same; without information within the layer they are listed all the same.
+    """
+    if not 0 < similarity <= 1 or not 0 <= dependence <= 1:
+        raise InvalidInput(f"similarity is in (0, 1] and dependence in [0, 1], not {similarity} and {dependence}")
+    found = []
+    for at, layer in enumerate(layers):
+        alike = similarities(edges_of_units(flows, at))
+        near = (alike >= similarity).triu(1)
+        if layer.within is not None:
+            near &= linfoot(layer.within) >= dependence
+        for first, second in near.nonzero().tolist():
+            known = None if layer.within is None else float(layer.within[first, second])
+            found.append(RedundantPair(layer.name, first, second, float(alike[first, second]), known))
+    return tuple(sorted(found, key=lambda pair: -pair.similarity))
+
+
+def edges_of_units(flows: Sequence[Float64[Tensor, "_ _"]], at: int) -> Float64[Tensor, "A V"]:
+    """Weights of all edges of every unit of a layer: those that come in, then those that go out."""
+    sides = ([flows[at - 1].T] if at else []) + ([flows[at]] if at < len(flows) else [])
+    return torch.cat(sides, 1)
+
+
+def similarities(weights: Float64[Tensor, "A V"]) -> Float64[Tensor, "A A"]:
+    """Weighted Jaccard similarity: sum of the smaller over sum of the larger weights. 0 for units without edges.
+
+    An angle between vectors of positive weights is small for nearly all pairs, and blind to their size.
+    """
+    total = weights.sum(1)
+    apart = torch.cdist(weights, weights, p=1)
+    larger = (total[:, None] + total + apart) / 2
+    smaller = (total[:, None] + total - apart) / 2
+    return torch.where(larger > 0, smaller / larger, 0).clamp(0, 1)
+
+
+def prunable(layers: Sequence[FlowLayer], flows: Sequence[Float64[Tensor, "_ _"]], share: float) -> dict[str, dict[int, str]]:
+    """Units between the first and the last layer that carry at most a share of the flow, each with the reason.
+
+    Args:
+        layers: all layers.
+        flows: weights, one matrix per layer pair.
+        share: most that passes through a unit, of all that flows, in [0, 1).
+
+    Returns:
+        For each layer that has such units, their positions and why.
+    """
+    if not 0 <= share < 1:
+        raise InvalidInput(f"share is in [0, 1), not {share}")
+    found = {}
+    for at in range(1, len(layers) - 1):
+        listed = {}
+        for unit, carried in enumerate(through(flows)[at].tolist()):
+            if carried <= share:
+                listed[unit] = _reason(layers[at], flows, at, unit, carried)
+        if listed:
+            found[layers[at].name] = listed
+    return found
+
+
+def _reason(layer: FlowLayer, flows: Sequence[Tensor], at: int, unit: int, carried: float) -> str:
+    if layer.dead[unit]:
+        return "dead"
+    if not (flows[at - 1][:, unit] > 0).any():
+        return "nothing comes in"
+    if not (flows[at][unit] > 0).any():
+        return "nothing goes out"
+    return f"carries {carried:.2g} of the flow" if carried else "on no path from the first layer to the last"

@@ -1,0 +1,113 @@
+"""From mutual information to the weights of edges: significance, redundancy, transform.
+
+    NIF_ik = max(0, I(X_i; Q_k) - beta R_i)        for edges that are significant, 0 for the others
+
+Axes: A units of a layer, B units of the next.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float, Float64
+from torch import Tensor
+
+from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.information.estimators.estimate import adjusted
+from vesalius.information.layered import FlowEdges, FlowLayer
+
+REDUNDANCIES = ("mrmr", "paper")
+TRANSFORMS = ("linfoot", "layer_max")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weighting:
+    """How information becomes the weight of an edge.
+
+    Attributes:
+        beta: share of a unit's redundancy that is taken off, at least 0; the papers use 5e-4 throughout.
+        redundancy: of unit i, R_i: ``"mrmr"``, its mean information with the other live units of its layer; ``"paper"``, the sum over the
+            units before it, which depends on their order; ``None``, 0.
+        transform: ``None`` (nats); ``"linfoot"``, the correlation of a Gaussian pair with as much information, in [0, 1], whose product
+            along a path is exact for a Gaussian chain; ``"layer_max"``, as a share of the largest weight of the layer pair.
+        rate: false discovery rate in (0, 1]: the expected share of false edges among the kept ones, per layer pair. 1 keeps all.
+
+    Reference: Davis2020, equation 3; Linfoot1957.
+    """
+
+    beta: float = 5e-4
+    redundancy: str | None = "mrmr"
+    transform: str | None = None
+    rate: float = 0.05
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.beta < float("inf"):
+            raise InvalidInput(f"beta is at least 0, not {self.beta}")
+        if not 0 < self.rate <= 1:
+            raise InvalidInput(f"the false discovery rate is in (0, 1], not {self.rate}")
+        if self.redundancy is not None and self.redundancy not in REDUNDANCIES:
+            raise UnknownName("redundancy", self.redundancy, REDUNDANCIES)
+        if self.transform is not None and self.transform not in TRANSFORMS:
+            raise UnknownName("transform", self.transform, TRANSFORMS)
+
+
+def weighed(source: FlowLayer, target: FlowLayer, edges: FlowEdges, weighting: Weighting) -> FlowEdges:
+    """The same edges with weights by the information, the p-values and the redundancy within the source layer.
+
+    Raises:
+        InvalidInput: a redundancy is asked for, and the information within the source layer is not there.
+
+    Reference: Davis2020, equation 3, with the information of the pair in place of that of the whole layer.
+    Differs from the paper: its I(X; Q_k) is the same for all edges into k, so its drawings cannot be of it.
+    """
+    live = ~source.dead[:, None] & ~target.dead
+    flow = (edges.information - weighting.beta * redundancy(source, weighting)[:, None]).clamp_min(0)
+    kept = live if edges.p is None else significant(edges.p, weighting.rate, tested=live)
+    flow = torch.where(kept, flow, 0)
+    if weighting.transform == "linfoot":
+        flow = linfoot(flow)
+    elif weighting.transform == "layer_max" and flow.any():
+        flow = flow / flow.max()
+    return replace(edges, flow=flow)
+
+
+def redundancy(layer: FlowLayer, weighting: Weighting) -> Float64[Tensor, " A"]:
+    """What each unit says that others of its layer say too, R_i in nats.
+
+    Raises:
+        InvalidInput: the information within the layer is not there.
+    """
+    if weighting.redundancy is None or weighting.beta == 0 or len(layer) == 1:
+        return torch.zeros(len(layer), dtype=torch.float64)
+    if layer.within is None:
+        raise InvalidInput(
+            f"redundancy {weighting.redundancy!r} needs the information between the units of layer {layer.name!r}:"
+            " give within= to the layer, or take redundancy=None"
+        )
+    live = ~layer.dead
+    shared = torch.where(live[:, None] & live, layer.within, 0).fill_diagonal_(0)
+    if weighting.redundancy == "paper":
+        return shared.tril(-1).sum(1)
+    return shared.sum(1) / (live.sum() - 1).clamp_min(1)
+
+
+def significant(p: Float[Tensor, "A B"], rate: float, *, tested: Bool[Tensor, "A B"] | None = None) -> Bool[Tensor, "A B"]:
+    """Which edges of a layer pair to keep, so that the expected share of false ones among them is at most the rate.
+
+    Args:
+        p: p-values in [0, 1].
+        rate: false discovery rate in (0, 1].
+        tested: edges that count as tests; all, if not given. Those of a constant unit do not: that they are empty is known beforehand.
+
+    Reference: Benjamini1995.
+    """
+    counted = torch.ones_like(p, dtype=torch.bool) if tested is None else tested
+    found = torch.zeros_like(counted)
+    found[counted] = adjusted(p[counted]) <= rate
+    return found
+
+
+def linfoot(information: Float64[Tensor, "*edges"]) -> Float64[Tensor, "*edges"]:
+    """Informational coefficient of correlation, sqrt(1 - exp(-2 I)), of information in nats. Reference: Linfoot1957."""
+    return (-torch.expm1(-2 * information.clamp_min(0))).sqrt()

@@ -1,0 +1,147 @@
+"""Units that are dead, redundant, or carry nothing; and graphs without them."""
+
+import math
+
+import pytest
+import torch
+
+from tests.information.graphs import graph, permuted, random_flows
+from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.information.graph import FlowGraph
+from vesalius.information.layered import FlowEdges, FlowLayer
+from vesalius.information.weighting import Weighting
+
+
+def test_dead_units_have_no_edges_whatever_was_estimated():
+    layers = [
+        FlowLayer.of("a", ["p", "q"], dead=["q"]),
+        FlowLayer.of("b", 3, dead=torch.tensor([True, False, False])),
+        FlowLayer.of("c", 2),
+    ]
+    net = FlowGraph.weighed(layers, [FlowEdges.of(torch.ones(2, 3)), FlowEdges.of(torch.ones(3, 2))], Weighting(redundancy=None))
+    assert net.dead == (("a", 1), ("b", 0))
+    assert [int(part.kept.sum()) for part in net.edges] == [2, 4]
+
+
+def test_each_reason_for_pruning():
+    net = graph(
+        [[1.0, 0.0, 0.0, 0.5, 0.0], [0.2, 0.0, 0.0, 0.1, 0.0]],
+        [[1.0, 0.0, 0.0], [0.0, 0.5, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.01], [0.0, 0.0, 0.0]],
+        [[1.0], [0.7], [1.0]],
+    )
+    assert net.prunable() == {
+        "b": {1: "nothing comes in", 2: "nothing comes in", 4: "nothing comes in"},
+        "c": {1: "on no path from the first layer to the last"},
+    }
+    assert net.prunable(share=0.01)["b"][3] == "carries 0.005 of the flow"
+    stuck = graph([[1.0, 1.0]], [[1.0], [0.0]])
+    assert stuck.prunable() == {"b": {1: "nothing goes out"}}
+
+
+def test_dead_units_are_prunable_as_such():
+    layers = (FlowLayer.of("a", 1), FlowLayer.of("b", 2, dead=[1]), FlowLayer.of("c", 1))
+    edges = (FlowEdges.of(torch.tensor([[1.0, 0.0]])), FlowEdges.of(torch.tensor([[1.0], [0.0]])))
+    assert FlowGraph(layers=layers, edges=edges).prunable() == {"b": {1: "dead"}}
+
+
+def test_taking_out_what_is_prunable_changes_no_attribution():
+    for seed in range(10):
+        net = graph(*random_flows([4, 6, 6, 3], seed, kept=0.3))
+        assert torch.equal(net.without(net.prunable()).attribution(), net.attribution())
+
+
+def test_the_first_and_the_last_layer_are_not_pruned():
+    net = graph([[1.0], [0.0]], [[1.0, 0.0]])
+    assert net.prunable() == {}
+
+
+def test_without_takes_the_edges_and_leaves_the_rest():
+    net = graph(*random_flows([3, 4, 2], 0, kept=1))
+    thin = net.without([("b", 1), ("b", "3"), ("a", -1)])
+    for at, unit in ((0, 1), (0, 3), (1, None)):
+        if unit is not None:
+            assert not thin.flows[at][:, unit].any() and not thin.flows[at + 1][unit].any()
+    assert not thin.flows[0][2].any()
+    assert torch.equal(thin.flows[0][:2][:, [0, 2]], net.flows[0][:2][:, [0, 2]])
+    assert torch.equal(thin.edges[0].information, net.edges[0].information)
+    assert thin.provenance["without"] == [("a", 2), ("b", 1), ("b", 3)]
+    assert thin.without({"c": [0]}).provenance["without"][-1] == ("c", 0)
+    assert net.flows[0].all() and "without" not in net.provenance
+    assert thin.dead == net.dead
+
+
+def test_without_is_the_difference_of_the_flow_through_the_unit():
+    net = graph(*random_flows([3, 4, 2], 1))
+    carried = net.through()["b"][2]
+    left = net.without([("b", 2)]).attribution().sum() / net.attribution().sum()
+    assert float(left) == pytest.approx(1 - float(carried))
+
+
+def test_without_unknown_units():
+    net = graph([[1.0, 1.0]])
+    with pytest.raises(UnknownName, match="no layer 'bb'; did you mean 'b'"):
+        net.without([("bb", 0)])
+    with pytest.raises(UnknownName, match="no unit of layer 'b' '01'; did you mean"):
+        net.without({"b": ["01"]})
+    with pytest.raises(InvalidInput, match="no unit 2"):
+        net.without([("b", 2)])
+
+
+def test_planted_duplicates_are_found():
+    found = []
+    for seed in range(20):
+        flows = random_flows([6, 8, 4], seed, kept=1)
+        noise = 1 + 0.02 * torch.randn(2, 8, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        flows[0][:, 5] = flows[0][:, 2] * noise[0, :6]
+        flows[1][5] = flows[1][2] * noise[1, :4]
+        found.append([pair[:3] for pair in graph(*flows).redundant()] == [("b", 2, 5)])
+    assert sum(found) >= 19
+
+
+def test_similarity_is_1_for_the_same_edges_and_less_for_the_same_direction():
+    net = graph([[0.5, 0.5, 1.0], [0.2, 0.2, 0.4]])
+    assert [(pair.first, pair.second, pair.similarity) for pair in net.redundant(similarity=0.49) if pair.layer == "b"] == [
+        (0, 1, pytest.approx(1)),
+        (0, 2, pytest.approx(0.5)),
+        (1, 2, pytest.approx(0.5)),
+    ]
+
+
+def test_units_that_say_as_much_but_not_the_same_are_not_redundant_where_that_is_known():
+    within = torch.tensor([[0.0, 0.02, 2.0], [0.02, 0.0, 0.02], [2.0, 0.02, 0.0]])
+    edges = (FlowEdges.of(torch.ones(3, 2)),)
+    blind = FlowGraph(layers=(FlowLayer.of("a", 3), FlowLayer.of("b", 2)), edges=edges)
+    assert [pair[:3] for pair in blind.redundant() if pair.layer == "a"] == [("a", 0, 1), ("a", 0, 2), ("a", 1, 2)]
+    seeing = FlowGraph(layers=(FlowLayer.of("a", 3, within=within), FlowLayer.of("b", 2)), edges=edges)
+    assert [pair for pair in seeing.redundant() if pair.layer == "a"] == [("a", 0, 2, 1.0, 2.0)]
+    assert len([pair for pair in seeing.redundant(dependence=0.1) if pair.layer == "a"]) == 3
+
+
+def test_dead_units_are_not_redundant():
+    assert graph([[1.0, 0.0, 0.0]], [[1.0], [0.0], [0.0]]).redundant() == ()
+
+
+def test_permuting_hidden_units_permutes_what_is_spare():
+    net = graph(*random_flows([4, 6, 3], 3, kept=0.3))
+    order = torch.tensor([4, 0, 5, 1, 3, 2])
+    other = permuted(net, "b", order)
+    reasons = {net.title(("b", unit)): why for unit, why in net.prunable(share=0.2)["b"].items()}
+    assert {other.title(("b", unit)): why for unit, why in other.prunable(share=0.2)["b"].items()} == reasons
+    pairs = {frozenset((net.title((p.layer, p.first)), net.title((p.layer, p.second)))) for p in net.redundant(similarity=0.2)}
+    assert {
+        frozenset((other.title((p.layer, p.first)), other.title((p.layer, p.second)))) for p in other.redundant(similarity=0.2)
+    } == pairs
+
+
+@pytest.mark.parametrize(
+    "ask", [lambda net: net.prunable(share=1.0), lambda net: net.prunable(share=math.nan), lambda net: net.prunable(share=-0.1)]
+)
+def test_shares_out_of_range(ask):
+    with pytest.raises(InvalidInput, match="share is in \\[0, 1\\)"):
+        ask(graph([[1.0]]))
+
+
+@pytest.mark.parametrize("options", [{"similarity": 0.0}, {"similarity": 1.1}, {"dependence": -0.1}, {"dependence": math.nan}])
+def test_similarities_out_of_range(options):
+    with pytest.raises(InvalidInput, match="similarity is in \\(0, 1\\] and dependence in \\[0, 1\\]"):
+        graph([[1.0]]).redundant(**options)
