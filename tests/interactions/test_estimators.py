@@ -348,3 +348,31 @@ def test_sparse_terms_end_where_noise_begins():
     assert len(got) <= len(worth) + 3
     assert max(abs(got[key] - worth[key]) for key in worth) < 0.15
     assert 0.97 < found.explained < 1
+
+
+def test_sparse_errors_are_those_of_its_terms():
+    """Noise that is none of the model's, and none at the ends, which are taken as they are: 8 terms in each of 4 games."""
+    game, worth = planted(20, 8, 1, largest=3)
+    place, score = 1 << torch.arange(20), []
+    for seed in range(4):
+        noise = 0.05 * torch.randn(1 << 20, dtype=torch.float64, generator=rng(seed + 6))
+        noise[[0, -1]] = 0
+        noisy = Game.of(lambda masks, noise=noise: game(masks) + noise[masks.long() @ place], 20)
+        found = Sparse().estimate(noisy, 600, max_order=None, generator=rng(seed + 1))
+        truth = [worth.get(tuple(row.nonzero().flatten().tolist()), 0.0) for row in found.coalitions]
+        score.append((found.values - torch.tensor(truth).double()) / found.stderr)
+    assert 0.5 < float(torch.cat(score).square().mean()) < 3.0
+
+
+def test_sparse_does_not_claim_to_explain_more_than_it_does():
+    """Against all coalitions, of which one in thirteen was asked: what it says and what is so, in the median of 12 games."""
+    said, found_so = [], []
+    every = exact.membership(10)
+    for seed in range(12):
+        table = smooth_table(10, seed)
+        found = Sparse().estimate(table_game(table), 80, max_order=None, generator=rng(seed))
+        inside = (~every).double() @ found.coalitions.double().T == 0
+        error = table - found.base - inside.double() @ found.values
+        said.append(found.explained)
+        found_so.append(1 - float(error.square().mean() / table.var(correction=0)))
+    assert 0.6 < sorted(said)[6] <= sorted(found_so)[6]

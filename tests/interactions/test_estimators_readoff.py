@@ -64,19 +64,29 @@ def test_left_out_errors_are_those_of_leaving_out():
     torch.testing.assert_close(sorted(zip(errors.tolist(), variances.tolist(), strict=True)), sorted(expected), atol=1e-9, rtol=1e-9)
 
 
+def variance_with(covariance, rows):
+    """Summed posterior variance of the pairs of five players once some coalitions are known."""
+    cross = readoff.interactions(covariance, rows)[5:]
+    return float((readoff.variance(covariance)[5:] - (cross @ torch.linalg.inv(noisy(covariance, rows)) * cross).sum(1)).sum())
+
+
 def test_chosen_coalitions_lower_the_variance_most():
     """The first choice against conditioning on every coalition of the pool in turn; later ones differ from each other."""
     covariance, every = some_covariance(5, 0.3), exact.membership(5)
     known, pool = every[[0, 31, 1, 30]].double(), every[[3, 5, 7, 11, 21, 25, 28, 14]].double()
     chosen = most_telling(covariance, known, pool, 3, about=telling.pairs)
-
-    def variance_with(row):
-        rows = torch.cat([known, row[None]])
-        cross = readoff.interactions(covariance, rows)[5:]
-        return float((readoff.variance(covariance)[5:] - (cross @ torch.linalg.inv(noisy(covariance, rows)) * cross).sum(1)).sum())
-
-    assert chosen[0] == min(range(8), key=lambda at: variance_with(pool[at]))
+    assert chosen[0] == min(range(8), key=lambda at: variance_with(covariance, torch.cat([known, pool[at : at + 1]])))
     assert len(set(chosen)) == 3
+
+
+@pytest.mark.parametrize("centre", [0.02, 0.9])
+def test_what_is_collected_tells_of_pairs(centre):
+    """Here the best coalition for Shapley values is another."""
+    covariance, every = some_covariance(5, centre), exact.membership(5)
+    rows, values = telling.collected(lambda masks: masks.double().sum(1), 5, 13, fit=lambda *_: covariance, growth=1.0, generator=None)
+    left = [row for row in every if not (telling.start(5) == row).all(1).any()]
+    best = min(left, key=lambda row: variance_with(covariance, torch.cat([rows[:12], row[None]]).double()))
+    assert torch.equal(rows[12], best) and torch.equal(values, rows.double().sum(1))
 
 
 @pytest.mark.parametrize("order", [1, 2, 3])

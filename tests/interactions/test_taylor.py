@@ -256,6 +256,18 @@ def test_a_network_of_pieces_is_followed_to_its_first_kink():
     assert float(profile.remainder.sum()) == 2
 
 
+def test_a_function_that_comes_back_to_its_series_has_left_it():
+    """x between 0 and 1, with a tent upon it from 1/4 to 3/4."""
+    tent = nn.Sequential(nn.Linear(1, 4), nn.ReLU(), nn.Linear(4, 1, bias=False)).double()
+    tent[0].weight.data.fill_(1)
+    tent[0].bias.data = torch.tensor([0, -0.25, -0.5, -0.75]).double()
+    tent[2].weight.data = torch.tensor([[1.0, 1, -2, 1]]).double()
+    x = torch.ones(1, 1).double()
+    found = order_totals(vs.trace(tent, x), x[0], order=2)
+    assert found.totals.tolist() == [1, 0] and float(found.total) == 1
+    assert found.convergence.reach == 0.25 and not bool(found.convergence.represents)
+
+
 def test_a_network_of_pieces_without_a_kink_is_represented():
     for case in (R1, R4):
         found = order_totals(network(case), case.x[0], order=2)

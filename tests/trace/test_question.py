@@ -29,6 +29,19 @@ def test_about_some_samples_it_explains_the_classes_that_were_predicted(case):
     assert (found.at, found.end) == (given.at, given.end)
     assert torch.equal(found.pick.classes, given.pick.classes[rows])
     torch.testing.assert_close(found.total, given.total[rows].double(), rtol=1e-6, atol=1e-6)
+    asked = in_double(ask(network, x, target=torch.arange(6) % 4), rows)
+    assert torch.equal(asked.pick.classes, rows % 4)
+
+
+def test_what_single_precision_took_for_the_largest_is_still_explained():
+    class Close(nn.Module):
+        def forward(self, x):
+            return torch.cat([1 + 0 * x, 1 + 1e-9 * x], 1)
+
+    network = vs.trace(Close(), torch.ones(1, 1))
+    given = ask(network, torch.ones(1, 1))
+    assert network.cast(torch.float64)(torch.ones(1, 1).double()).argmax() == 1
+    assert given.pick.classes.tolist() == in_double(given).pick.classes.tolist() == [0]
 
 
 def test_one_sample_stays_one_sample(case):
