@@ -3,10 +3,12 @@
 import math
 import pickle
 
+import hypothesis.strategies as st
 import pytest
 import torch
+from hypothesis import given, settings
 
-from tests.information.graphs import graph, random_flows
+from tests.information.graphs import graph, permuted, random_flows, shapes
 from vesalius.core.errors import ForeignFile, InvalidInput, UnknownName, WrongType
 from vesalius.information.graph import MATRICES, FlowGraph
 from vesalius.information.layered import FlowEdges, FlowLayer
@@ -88,7 +90,7 @@ ONES = torch.ones(2, 3)
         ({"information": ONES, "stderr": -ONES}, "stderr has 6 values"),
         (
             {"information": ONES, "unreliable": torch.ones(3, 3, dtype=torch.bool)},
-            "unreliable has shape \\(3, 3\\), information \\(2, 3\\)",
+            "unreliable has shape \\(3, 3\\); expected \\(2, 3\\)",
         ),
         ({"information": torch.ones(3)}, "information has shape \\(3,\\); expected \\[units, units of the next layer\\]"),
     ],
@@ -115,7 +117,7 @@ def test_what_is_no_matrix_of_numbers_is_refused(as_a_user, matrix, what):
         (
             lambda: FlowLayer.of("a", 2, dead=torch.zeros(3, dtype=torch.bool)),
             InvalidInput,
-            "dead has shape \\(3,\\); layer 'a' has 2 units",
+            "dead of layer 'a' has shape \\(3,\\); expected \\(2,\\)",
         ),
         (
             lambda: FlowLayer.of("a", 3, within=torch.zeros(2, 2)),
@@ -128,6 +130,13 @@ def test_what_is_no_matrix_of_numbers_is_refused(as_a_user, matrix, what):
 def test_bad_layers_are_refused(as_a_user, build, kind, message):
     with pytest.raises(kind, match=message):
         build()
+
+
+def test_flags_are_booleans(as_a_user):
+    with pytest.raises(WrongType, match=r"dead of layer 'a' is torch\.int64; expected booleans.*positions go into a list"):
+        FlowLayer.of("a", 2, dead=torch.tensor([0, 1]))
+    with pytest.raises(WrongType, match=r"unreliable is torch\.float32"):
+        FlowEdges.of(ONES, unreliable=ONES)
 
 
 def test_names_must_differ_and_transforms_be_known():
@@ -188,6 +197,25 @@ def test_strongest_edges_are_the_largest_weights():
     for edge in found:
         (a, b), at = edge.units, net.place(edge.units[0][0])
         assert float(net.flows[at][a[1], b[1]]) == edge.product
+
+
+@settings(max_examples=30)
+@given(shapes, st.randoms(use_true_random=False))
+def test_permuting_hidden_units_permutes_the_graph_and_nothing_else(drawn, chance):
+    net = graph(*random_flows(*drawn))
+    layer = chance.choice(net.names[1:-1] or net.names)
+    order = list(range(len(net.layers[net.place(layer)])))
+    chance.shuffle(order)
+    other = permuted(net, layer, order)
+    outer = net.names.index(layer) in (0, len(net) - 1)
+    if not outer:
+        torch.testing.assert_close(other.attribution(), net.attribution())
+    for ask in (FlowGraph.betweenness, FlowGraph.through):
+        for name, part in ask(net).items():
+            torch.testing.assert_close(ask(other)[name], part[order] if name == layer else part, rtol=1e-9, atol=1e-12)
+    for about in (FlowGraph.strongest_paths, FlowGraph.strongest_edges):
+        named = [[[one.title(unit) for unit in path.units] for path in about(one)] for one in (net, other)]
+        assert named[0] == named[1]
 
 
 # ---- keeping ---------------------------------------------------------------------------------------------------------------------------

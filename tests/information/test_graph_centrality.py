@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from tests.information.graphs import graph, permuted, random_flows, shapes
+from tests.information.graphs import graph, random_flows, shapes
 from tests.reference import flow_paths
 from vesalius.core.errors import InvalidInput, UnknownName
 from vesalius.information import centrality
@@ -81,14 +81,6 @@ def test_the_shortest_path_is_the_strongest():
 
 def test_tiny_weights_are_long_edges_not_errors():
     assert graph([[1e-310]], [[1e-310]]).betweenness()["b"].tolist() == [1]
-
-
-def test_permuting_hidden_units_permutes_betweenness():
-    net = graph(*random_flows([4, 6, 5, 3], 9))
-    order = torch.tensor([5, 2, 0, 1, 4, 3])
-    found, other = net.betweenness(), permuted(net, "b", order).betweenness()
-    assert other["b"].tolist() == found["b"][order].tolist()
-    assert other["c"].tolist() == found["c"].tolist()
 
 
 def test_lengths_that_make_no_sense_are_refused():

@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from tests.information.graphs import graph, permuted, random_flows, shapes
+from tests.information.graphs import graph, random_flows, shapes
 from tests.reference import flow_paths
 from vesalius.core.errors import InvalidInput, UnknownName
 
@@ -54,16 +54,6 @@ def test_flow_through_units_is_what_passes_them(drawn):
 def test_flow_through_units_survives_many_layers():
     net = graph(*[torch.full((2, 2), 1e-60, dtype=torch.float64)] * 7)
     assert all(part.tolist() == pytest.approx([0.5, 0.5]) for part in net.through().values())
-
-
-def test_permuting_hidden_units_permutes_them_and_nothing_else():
-    net = graph(*random_flows([4, 5, 3], 2))
-    order = torch.tensor([3, 0, 4, 1, 2])
-    other = permuted(net, "b", order)
-    torch.testing.assert_close(other.attribution(), net.attribution())
-    torch.testing.assert_close(other.through()["b"], net.through()["b"][order])
-    names = [[net.title(unit) for unit in path.units] for path in net.strongest_paths(k=7)]
-    assert names == [[other.title(unit) for unit in path.units] for path in other.strongest_paths(k=7)]
 
 
 def test_single_samples_by_their_own_matrices():

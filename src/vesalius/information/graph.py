@@ -198,6 +198,8 @@ class FlowGraph:
     ) -> communities.Communities:
         """Units that belong together, how stable that is, and whether shuffled weights would divide as well.
 
+        Takes seconds for thousands of edges, and about a minute for hundreds of thousands; fewer seeds and shuffles take less.
+
         Args:
             method: ``"leiden"`` or ``"louvain"``.
             gamma: above 0; lower gives more and smaller communities (resolution 1/gamma).

@@ -40,8 +40,7 @@ class FlowLayer:
         twice = [label for label, count in Counter(self.units).items() if count > 1]
         if twice:
             raise InvalidInput(f"layer {self.name!r} has several units called {', '.join(map(repr, twice[:3]))}; labels must differ")
-        if tuple(self.dead.shape) != (len(self),):
-            raise InvalidInput(f"dead has shape {tuple(self.dead.shape)}; layer {self.name!r} has {len(self)} units")
+        _check_flags(self.dead, (len(self),), f"dead of layer {self.name!r}")
         if self.within is not None:
             _check(self.within, (len(self), len(self)), f"within of layer {self.name!r}", least=None)
 
@@ -66,6 +65,7 @@ class FlowLayer:
 
         Raises:
             InvalidInput: no units, labels that are not unique, shapes that do not fit, NaN.
+            WrongType: dead units as a tensor of something else than booleans.
             UnknownName: a dead unit that the layer does not have.
         """
         labels = tuple(map(str, range(units))) if isinstance(units, int) else tuple(units)
@@ -134,8 +134,7 @@ class FlowEdges:
                 raise InvalidInput(f"p is a probability; the largest here is {float(self.p.max()):.4g}")
         if self.stderr is not None:
             _check(self.stderr.nan_to_num(0), shape, "stderr", least=0)
-        if tuple(self.unreliable.shape) != shape:
-            raise InvalidInput(f"unreliable has shape {tuple(self.unreliable.shape)}, information {shape}")
+        _check_flags(self.unreliable, shape, "unreliable")
 
     @classmethod
     def of(
@@ -198,3 +197,10 @@ def _check(matrix: Tensor, shape: tuple[int, ...], name: str, *, least: float | 
         place = tuple(bad.nonzero()[0].tolist())
         allowed = "finite numbers" if least is None else f"finite numbers of at least {least}"
         raise InvalidInput(f"{name} has {int(bad.sum())} values that are not {allowed}, the first {float(matrix[place]):.4g} at {place}")
+
+
+def _check_flags(flags: Tensor, shape: tuple[int, ...], name: str) -> None:
+    if flags.dtype != torch.bool:
+        raise WrongType(f"{name} is {flags.dtype}; expected booleans, one per unit or edge; positions go into a list")
+    if tuple(flags.shape) != shape:
+        raise InvalidInput(f"{name} has shape {tuple(flags.shape)}; expected {shape}")
