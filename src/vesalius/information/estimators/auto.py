@@ -14,7 +14,9 @@ from torch import Tensor
 from vesalius.core.errors import InvalidInput, UnknownName
 from vesalius.information.estimators.binned import Binned
 from vesalius.information.estimators.estimate import Estimator, Pairwise, adjusted
+from vesalius.information.estimators.gaussian import Gaussian
 from vesalius.information.estimators.neighbours import Neighbours
+from vesalius.information.estimators.neural import Neural
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +52,8 @@ ESTIMATORS: dict[str, type[Estimator]] = {
     "auto": Auto,
     "binned": Binned,
     "neighbours": Neighbours,
+    "neural": Neural,
+    "gaussian": Gaussian,
 }
 
 

@@ -1,0 +1,57 @@
+"""Mutual information if the copula were Gaussian: a cross-check that costs one product of matrices.
+
+Axes: N rows, A units of X, B units of Y.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Shaped
+from scipy.special import digamma
+from scipy.stats import chi2
+from torch import Tensor
+
+from vesalius.information.estimators.estimate import Pairwise, checked_pair, constant, too_large
+from vesalius.information.estimators.splits import normal_scores
+
+NOTE = "holds for Gaussian copulas only: other dependence is missed, and atoms are smeared, which adds up to 40 % for half-dead ReLUs"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gaussian:
+    """-log(1 - r^2) / 2 of the correlation r of normal scores.
+
+    For monotone dependence without atoms it is close to the truth, and where it differs from another estimate a look at the pair is due.
+    The test is that of r, with its exact variance under permutation; it sees monotone dependence only.
+
+    Reference: CoverThomas2006 (information of correlated normals).
+    """
+
+    def estimate(self, X: Shaped[Tensor, "N A"], Y: Shaped[Tensor, "N B"], *, generator: torch.Generator | None = None) -> Pairwise:
+        """Information of all pairs; nothing is random.
+
+        Raises: as :func:`~vesalius.information.estimators.estimate.checked_pair`.
+        """
+        rows_x, rows_y = checked_pair(X, Y)
+        n = len(rows_x)
+        dead_x, dead_y = constant(rows_x), constant(rows_y)
+        x, y = (torch.nn.functional.normalize(scores - scores.mean(0), dim=0) for scores in map(normal_scores, (rows_x, rows_y)))
+        square = (x.T @ y).square().clamp_max(1 - 1e-15)
+        alive = ~(dead_x[:, None] | dead_y)
+        null = 0.5 * float(digamma((n - 1) / 2) - digamma((n - 2) / 2))
+        values = torch.where(alive, -0.5 * torch.log1p(-square) - null, 0.0)
+        return Pairwise(
+            values=values,
+            stderr=torch.where(alive, (square / n + 0.5 / n**2).sqrt(), 0.0),
+            null=null * alive.double(),
+            p=torch.where(alive, torch.from_numpy(chi2.sf((n - 1) * square.numpy(), 1)), 1.0),
+            estimator="gaussian",
+            samples=n,
+            dead_x=dead_x,
+            dead_y=dead_y,
+            unreliable=too_large(values, n),
+            refined=torch.ones_like(alive),
+            stderr_note=NOTE,
+        )
