@@ -292,6 +292,20 @@ def test_a_sample_refutes_but_does_not_tell_the_principles_apart(sampled):
     assert "95 %" in repr(sampled) and set(sampled.tiers[0]) == {"shapley_value", "deeplift_rescale"}
 
 
+def test_what_counts_as_held_in_a_sample_is_a_thousand_roundings(sampled):
+    """In float64 1e-8 is more; a network that stays in float32 cannot be held to that."""
+    assert sampled["occlusion"].tolerance == 1e-8
+    half = vs.trace(lambda x: torch.tanh(x).sum(1, keepdim=True), torch.ones(1, 4))
+    rounded = Auditor(most_exact=0, coalitions=64).audit(half, torch.ones(4), columns(4), methods="occlusion")
+    assert rounded["occlusion"].tolerance == 1e3 * torch.finfo(torch.float32).eps
+
+
+def test_progress_is_told(network):
+    told = []
+    Auditor(report=lambda done, of: told.append((done, of))).audit(network, sample(SMALL), columns(SMALL), methods=FAST[1:3])
+    assert told == [(0, 2), (1, 2)]
+
+
 def test_more_players_than_can_be_enumerated():
     costly = ShapleyValue(estimator="permutation", budget=210)
     found = Auditor(coalitions=64, evaluations=5000).audit(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
@@ -22,9 +21,8 @@ from vesalius.audit.setting import At, Setting, settle
 from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput, NoRule, NotTraceable, TooManyPlayers, WrongType
 from vesalius.core.players import Players
-from vesalius.core.version import VERSION
 from vesalius.games.absence import Baseline
-from vesalius.games.game import Game
+from vesalius.games.game import Game, facts
 from vesalius.methods import METHODS, Method
 from vesalius.methods.base import resolve
 from vesalius.trace.network import Inputs, Network
@@ -48,6 +46,7 @@ class Auditor:
         evaluations: of the network that one method may take in a sampled audit; costly methods see fewer coalitions.
         resamples: of the bootstrap.
         seed: of the coalitions and the resamples.
+        report: told how many methods are done, of how many.
     """
 
     at: At = None
@@ -56,6 +55,7 @@ class Auditor:
     evaluations: int = 200_000
     resamples: int = 1000
     seed: int = 0
+    report: Callable[[int, int], None] | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.most_exact <= 16:
@@ -83,7 +83,9 @@ class Auditor:
         records: dict[str, Record] = {}
         errors: dict[str, Tensor] = {}
         skipped: dict[str, str] = {}
-        for label, method in chosen.items():
+        for done, (label, method) in enumerate(chosen.items()):
+            if self.report is not None:
+                self.report(done, len(chosen))
             try:
                 records[label], errors[label] = bench.record(label, method)
             except REFUSALS as error:
@@ -307,16 +309,11 @@ def _rounded(values: Tensor | np.ndarray[Any, np.dtype[Any]], setting: Setting) 
 def _facts(auditor: Auditor, setting: Setting) -> dict[str, Any]:
     question, players = setting.question, setting.players
     return {
-        "model": question.network.name,
-        "digest": question.network.digest(),
-        "target": question.target,
-        "at": list(question.at),
+        **facts(question, setting.baseline),
         "players": f"{players.n} {players.kind}",
-        "baseline": setting.baseline,
         "stand_ins": setting.repeats,
         "seed": auditor.seed,
         "precision": str(question.total.dtype).removeprefix("torch."),
-        "versions": {"vesalius": VERSION, "torch": torch.__version__, "python": platform.python_version()},
     }
 
 

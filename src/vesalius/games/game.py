@@ -19,7 +19,7 @@ from torch import Tensor
 from vesalius.core.errors import InvalidInput, MemoryExhausted, TooManyPlayers
 from vesalius.core.players import Players
 from vesalius.core.version import VERSION
-from vesalius.games.absence import Absence, Baseline, as_absence
+from vesalius.games.absence import Baseline, as_absence
 from vesalius.games.exact import MAX_PLAYERS
 from vesalius.games.masked import masked_links, masked_sample, pose
 from vesalius.games.memory import is_out_of_memory, release
@@ -87,7 +87,7 @@ class Game:
         question = pose(network, x, players, target=target, at=at)
         links = players.kind == "links"
         masked = masked_links(question, players) if links else masked_sample(question, players, absence.fill(question), 0)
-        return cls(masked.value, players, batch=masked.batch, provenance=facts(question, absence))
+        return cls(masked.value, players, batch=masked.batch, provenance=facts(question, absence.describe()))
 
     def __call__(self, masks: Tensor) -> Float[Tensor, " N"]:
         """Values of coalitions, as float64 on the CPU.
@@ -187,13 +187,13 @@ class Game:
         self.batch = max(1, tried // 2)
 
 
-def facts(question: Question, absence: Absence) -> Mapping[str, Any]:
+def facts(question: Question, baseline: str) -> Mapping[str, Any]:
     """What is needed to ask the same again, for the provenance of what is made of the answers."""
     return {
         "model": question.network.name,
         "digest": question.network.digest(),
         "target": question.target,
         "at": list(question.at),
-        "baseline": absence.describe(),
+        "baseline": baseline,
         "versions": {"vesalius": VERSION, "torch": torch.__version__, "python": platform.python_version()},
     }

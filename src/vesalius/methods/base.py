@@ -89,7 +89,7 @@ def attribute(
     question = ask(network, x, target=target, at=chosen.place(network) if at is None else at)
     allocation = chosen.allocate(question, absence)
     options = {field.name: _plain(getattr(chosen, field.name)) for field in fields(chosen)}
-    asked = {"method": chosen.name, "options": options, **facts(question, absence)}
+    asked = {"method": chosen.name, "options": options, **facts(question, absence.describe())}
     whole = replace(allocation, provenance={**asked, **allocation.provenance})
     return whole[0] if question.single else whole
 
