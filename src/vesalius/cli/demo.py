@@ -64,7 +64,7 @@ def demo(options: Demo) -> Path:
         "made in": made_in(seconds, (*first.done, *second.done)),
     }
     reproduce = "\n".join(shlex.join(["vesalius", "explain", *words]) for words in commands)
-    page = report([first.decisions, second.decisions], title=title, lead=lead, facts=facts, reproduce=reproduce)
+    page = report([*first.sections, *second.sections], title=title, lead=lead, facts=facts, reproduce=reproduce)
     accuracy = {"digits": digits.accuracy, "iris": iris.accuracy}
     whole = {"finding": title, "lead": lead, **numbers, "accuracy": accuracy, "seconds": seconds}
     store.write_text(options.out / "summary.json", json.dumps(whole, indent=1) + "\n")
@@ -86,7 +86,7 @@ def _digits(found: Trained, folder: Path) -> list[str]:
     np.savez(held, x=found.data.test_x.numpy(), y=found.data.test_y.numpy())
     _write(folder / "test.npz", held.getvalue())
     words = _command("digits_cnn", found, folder, folder / "test.npz")
-    return [*words, "--players", "patches:2", "--budget", str(1 << 16)]
+    return [*words, "--players", "patches:2", "--budget", str(1 << 16), "--audit", _first(words)]
 
 
 def _iris(found: Trained, folder: Path) -> list[str]:
@@ -98,7 +98,13 @@ def _iris(found: Trained, folder: Path) -> list[str]:
     for x, y in zip(data.test_x.tolist(), data.test_y.tolist(), strict=True):
         lines.writerow([*(f"{value:.6g}" for value in x), data.class_names[y]])
     _write(folder / "test.csv", text.getvalue().encode())
-    return [*_command("iris_mlp", found, folder, folder / "test.csv"), "--label", "species", "--names", ",".join(data.class_names)]
+    words = _command("iris_mlp", found, folder, folder / "test.csv")
+    return [*words, "--label", "species", "--names", ",".join(data.class_names), "--audit", _first(words)]
+
+
+def _first(words: Sequence[str]) -> str:
+    """The first of the rows that a command explains."""
+    return words[list(words).index("--rows") + 1].split(",")[0]
 
 
 def _command(name: str, found: Trained, folder: Path, data: Path) -> list[str]:

@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from vesalius.cli.inputs import Samples, Wanted, load_samples
+from vesalius.cli.judged import Judged, audited, judge
 from vesalius.cli.models import Opening, model_dtype, open_network
 from vesalius.cli.runs import Done, Job, options_of, run
 from vesalius.cli.showing import adding_up, decision, describe, made_in, summary, tally
@@ -63,6 +64,10 @@ class Explain:
     """An inner value to explain instead of the input, such as an embedding."""
     label: str | None = None
     """Column (csv, parquet) or array (npz, safetensors) of labels."""
+    audit: str = ""
+    """Rows to audit, among those explained: 3 or 0,4. Computed is what the parts of such a row do together, and every method is judged by
+    what it makes of masked versions of it; of more than 12 parts of a picture, by 3 x 3 larger ones.
+    """
     labels: Path | None = None
     """File of labels, one per row of DATA: *.npy or text."""
     names: str | None = None
@@ -92,6 +97,7 @@ class Explained:
         samples: of which rows.
         done: the answers, one per method.
         decisions: to be shown.
+        judged: rows that were audited.
         facts: rows and numbers, as summary.json holds them.
         seconds: that the methods took.
     """
@@ -100,8 +106,14 @@ class Explained:
     samples: Samples
     done: tuple[Done, ...]
     decisions: Decisions
+    judged: tuple[Judged, ...]
     facts: Mapping[str, Any]
     seconds: float
+
+    @property
+    def sections(self) -> list[object]:
+        """All there is to show."""
+        return [self.decisions, *(section for each in self.judged for section in each.sections)]
 
 
 def explain(options: Explain, command: str) -> Path:
@@ -125,7 +137,7 @@ def explain(options: Explain, command: str) -> Path:
     if any(shown.flat.numel() != one.allocation[0].flat.numel() for shown, one in zip(first.allocations, found.done, strict=True)):
         facts["maps"] = "added up over patches; the files hold single pixels"
     title = f"What {found.job.network.name} rests its decisions on"
-    page = report([found.decisions], title=title, lead=adding_up(found.done), facts=facts, reproduce=command)
+    page = report(found.sections, title=title, lead=adding_up(found.done), facts=facts, reproduce=command)
     return page.save(options.out / "report.html")
 
 
@@ -140,14 +152,16 @@ def explained(options: Explain, *, heading: str, anchor: str) -> Explained:
     job = _job(options, samples, network)
     for name in methods:
         _check_fit(network, job.x[:1], options.at, name)
+    places = audited(options.audit, samples)
     began = time.monotonic()
     done = run(job, [_method(name, options, job) for name in methods], options.out)
+    found = tuple(judge(job, samples, place, _players(options, job), options.out, seed=options.seed) for place in places)
     seconds = time.monotonic() - began
     decisions = tuple(decision(job, samples, done, place) for place in range(len(samples.x)))
-    facts = summary(job, samples, done, decisions)
+    facts = summary(job, samples, done, decisions) | ({"audits": [each.facts() for each in found]} if found else {})
     store.write_text(options.out / "summary.json", json.dumps(facts, indent=1) + "\n")
     section = Decisions(items=decisions, unit=job.unit, baseline=job.baseline, heading=heading, anchor=anchor)
-    return Explained(job=job, samples=samples, done=tuple(done), decisions=section, facts=facts, seconds=seconds)
+    return Explained(job=job, samples=samples, done=tuple(done), decisions=section, judged=found, facts=facts, seconds=seconds)
 
 
 def chosen_methods(words: Sequence[str]) -> list[str]:

@@ -52,6 +52,11 @@ class Job:
     features: tuple[str, ...]
     unit: str
 
+    def of(self, place: int) -> Job:
+        """The same about one of the rows."""
+        row = slice(place, place + 1)
+        return replace(self, x=self.x[row], output=self.output[row], target=None if self.target is None else self.target[row])
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Done:
@@ -140,24 +145,29 @@ def _labelled(allocation: Allocation, features: Sequence[str]) -> Allocation:
 
 
 def fingerprint(job: Job, method: Method) -> str:
-    """Digest of everything a method's answer depends on; the output on the rows stands for the model's code."""
+    """Digest of everything a method's answer depends on."""
+    return stamp(job, [method.name, {name: described(getattr(method, name)) for name in sorted(options_of(method))}])
+
+
+def stamp(job: Job, work: object) -> str:
+    """Digest of all that the answer to some work, described as JSON, depends on; the output on the rows stands for the model's code."""
     facts: dict[str, Any] = {
         "versions": [VERSION, torch.__version__],
-        "method": [method.name, {name: _described(getattr(method, name)) for name in sorted(options_of(method))}],
+        "method": work,
         "model": job.network.digest(),
         "names": [job.baseline, job.at, job.unit, list(job.features)],
     }
-    absence = {field.name: _described(getattr(job.absence, field.name)) for field in fields(job.absence)}  # type: ignore[arg-type]
-    facts["tensors"] = [_described(job.x), _described(job.output), _described(job.target), type(job.absence).__name__, absence]
+    absence = {field.name: described(getattr(job.absence, field.name)) for field in fields(job.absence)}  # type: ignore[arg-type]
+    facts["tensors"] = [described(job.x), described(job.output), described(job.target), type(job.absence).__name__, absence]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def _described(value: object) -> Any:
+def described(value: object) -> Any:
     """A value as JSON: tensors and players by a digest of what they hold."""
     if isinstance(value, Tensor):
         plain = value.detach().cpu().contiguous()
         data = plain.reshape(-1).view(torch.uint8).numpy().tobytes() if plain.numel() else b""
         return [str(plain.dtype), list(plain.shape), hashlib.sha256(data).hexdigest()]
     if isinstance(value, Players):
-        return [value.kind, list(value.shape), [_described(index) for index in value.index]]
+        return [value.kind, list(value.shape), [described(index) for index in value.index]]
     return value if value is None or isinstance(value, (bool, int, float, str)) else repr(value)

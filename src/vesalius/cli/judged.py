@@ -1,0 +1,158 @@
+"""Rows that are looked at closely: what their parts do together, and every method judged by what it makes of masked versions of the row."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from vesalius.audit import Audit, Auditor
+from vesalius.cli.inputs import Samples
+from vesalius.cli.progress import say, working
+from vesalius.cli.runs import Job, described, stamp
+from vesalius.cli.showing import name_of
+from vesalius.core.allocation import Allocation
+from vesalius.core.errors import ForeignFile, InvalidInput
+from vesalius.core.players import Players
+from vesalius.games.game import Game
+from vesalius.interactions import enumerate_all, interactions_of
+from vesalius.interactions.harsanyi import MOST_EXACT
+from vesalius.methods import METHODS
+from vesalius.views.audit.section import audit_section
+from vesalius.views.describe import divides_image
+from vesalius.views.fragments import Section
+from vesalius.views.interactions.section import interactions_section
+
+MOST_AUDITED = 12
+"""Players up to which an audit goes through all coalitions within a minute or so on a small network."""
+
+SIDE = 3
+"""Larger parts along each side of a picture."""
+
+Kind = TypeVar("Kind", Allocation, Audit)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Judged:
+    """One row, looked at closely.
+
+    Attributes:
+        row: its position in the data.
+        name: what it is called.
+        together: effects of coalitions, or pairs where there are too many.
+        audit: of all methods.
+    """
+
+    row: int
+    name: str
+    together: Allocation
+    audit: Audit
+
+    @property
+    def sections(self) -> tuple[Section, Section]:
+        """As they are shown on the page."""
+        first, second = interactions_section(self.together), audit_section(self.audit)
+        return (
+            replace(first, heading=f"{first.heading} in {self.name}", anchor=f"together-{self.row}"),
+            replace(second, heading=f"{second.heading}: {self.name}", anchor=f"audit-{self.row}"),
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """For summary.json: numbers that JSON knows."""
+        return {
+            "row": self.row,
+            "name": self.name,
+            "files": [_file("audit", self.row), _file("interactions", self.row)],
+            "bend": _json(self.audit.bend),
+            "methods": [{name: _json(value) for name, value in line.items()} for line in self.audit.table()],
+            "skipped": dict(self.audit.skipped),
+        }
+
+
+def audited(words: str, samples: Samples) -> list[int]:
+    """Places, among the rows that are explained, of those to be audited.
+
+    Raises:
+        InvalidInput: not numbers, or of rows that are not explained.
+    """
+    wanted = [word.strip() for word in words.split(",") if word.strip()]
+    for word in wanted:
+        if not word.isdigit() or int(word) not in samples.rows:
+            known = ", ".join(map(str, samples.rows))
+            raise InvalidInput(f"--audit {words}: {word!r} is none of the rows that are explained ({known}); choose them with --rows")
+    return [samples.rows.index(int(word)) for word in dict.fromkeys(wanted)]
+
+
+def judge(job: Job, samples: Samples, place: int, players: Players | None, folder: Path, *, seed: int = 0) -> Judged:
+    """Interactions and audit of one row, or what is kept of them in the folder if everything that matters is as it was."""
+    one, row = job.of(place), samples.rows[place]
+    players = _named(players or Players.features(job.x[place]), samples)
+    if job.at is not None:
+        raise InvalidInput("--audit masks the input, and --at explains another value; leave one of them out")
+    key = stamp(one, ["judge", described(players), seed])
+    name = name_of(samples, place)
+    together = _kept(Allocation, folder / _file("interactions", row), key) or _interactions(one, players, name, seed)
+    audit = _kept(Audit, folder / _file("audit", row), key) or _audit(one, _coarser(players, one.x[0]), name, seed)
+    facts = {"run": key, "baseline": job.baseline, "unit": job.unit}
+    together = replace(together, provenance={**together.provenance, **facts})
+    audit = replace(audit, provenance={**audit.provenance, **facts})
+    together.save(folder / _file("interactions", row))
+    audit.save(folder / _file("audit", row))
+    return Judged(row=row, name=name, together=together, audit=audit)
+
+
+def _coarser(players: Players, sample: Tensor) -> Players:
+    """Players of which all coalitions can be gone through by every method; larger parts of a picture, if need be."""
+    if players.n <= MOST_AUDITED or not divides_image(players):
+        return players
+    high, wide = sample.shape[-2:]
+    return Players.patches(sample, (math.ceil(high / SIDE), math.ceil(wide / SIDE)))
+
+
+def _named(players: Players, samples: Samples) -> Players:
+    """The columns' names, where players are columns."""
+    fits = players.kind == "features" and len(samples.features) == players.n and not players.labels
+    return replace(players, labels=tuple(samples.features)) if fits else players
+
+
+def _interactions(job: Job, players: Players, name: str, seed: int) -> Allocation:
+    target = None if job.target is None else int(job.target[0])
+    game = Game.on(job.network, job.x, players, target=target, baseline=job.absence)
+    with working(f"interactions of {name}"):
+        exact = players.n <= MOST_EXACT
+        found = enumerate_all(game) if exact else interactions_of(game, generator=torch.Generator().manual_seed(seed))
+    return replace(found, provenance={**game.provenance, **found.provenance})
+
+
+def _audit(job: Job, players: Players, name: str, seed: int) -> Audit:
+    target = None if job.target is None else int(job.target[0])
+    with working(f"audit of {name}") as step:
+        auditor = Auditor(report=step, seed=seed)
+        return auditor.audit(job.network, job.x, players, target=target, baseline=job.absence, methods=METHODS)
+
+
+def _kept(kind: type[Kind], file: Path, key: str) -> Kind | None:
+    """What a file holds, if it is the answer to the same question."""
+    try:
+        found = kind.load(file)
+    except (FileNotFoundError, ForeignFile):
+        return None
+    if found.provenance.get("run") != key:
+        return None
+    say(f"kept from {file}")
+    return found
+
+
+def _file(what: str, row: int) -> str:
+    return f"{what}_{row}.safetensors"
+
+
+def _json(value: object) -> Any:
+    """A value with what JSON has no word for as null."""
+    if isinstance(value, tuple):
+        return [_json(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
