@@ -5,7 +5,7 @@ from vesalius.core.allocation import Allocation
 from vesalius.core.players import Players
 from vesalius.core.version import VERSION as __version__
 from vesalius.games.game import Game
-from vesalius.interactions import interactions
+from vesalius.interactions import allocation_weights, interactions
 from vesalius.methods import METHODS, attribute
 from vesalius.trace import Network, trace
 from vesalius.views.report import report
@@ -18,6 +18,7 @@ __all__ = [
     "Network",
     "Players",
     "__version__",
+    "allocation_weights",
     "attribute",
     "audit",
     "interactions",
