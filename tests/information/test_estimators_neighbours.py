@@ -112,6 +112,17 @@ def test_intervals_cover_and_are_not_wide(name):
     assert 0.7 < float(z.std()) < 1.25
 
 
+def test_the_error_is_widened_by_what_terms_share():
+    """By sqrt(1.44) for continuous pairs, sqrt(1.15) for a label with a continuous unit, and not for labels."""
+    x, y = (torch.from_numpy(side)[:, None] for side in CHANNELS["noisy label"].draw(400, np.random.default_rng(0)))
+    z = torch.randn(400, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for left, right, share in ((y, z, 1.44), (x.double(), y, 1.15), (x.double(), x.double() // 2, 1.0)):
+        sides = [Split.of(side, torch.Generator().manual_seed(0)) for side in (left, right)]
+        local, _ = nearest_trees.pair(*[(one.atom, one.score, one.order, one.size, one.atoms) for one in sides], np.zeros(2, int), 3, PSI)
+        found = Neighbours().estimate(left, right, generator=torch.Generator().manual_seed(0))
+        assert float(found.stderr) == pytest.approx(np.sqrt(share) * local.std() / 20, rel=1e-3)
+
+
 def test_options_that_cannot_be_met_are_refused(monkeypatch):
     with pytest.raises(InvalidInput, match="k = 0"):
         Neighbours(k=0)

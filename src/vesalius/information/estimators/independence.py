@@ -19,8 +19,8 @@ EXACT_BELOW = 20.0
 """Expected count of a cell from which its part of the null expectation is a series in 1 / count, with a relative error below 1e-3."""
 FAR = 15
 """Counts up to ``EXACT_BELOW + FAR * sqrt(EXACT_BELOW)`` are summed over."""
-CHUNK = 1 << 20
-"""Probabilities in memory at a time."""
+CHUNK = 1 << 19
+"""Cells, or probabilities, in memory at a time."""
 LARGEST = 0.99
 """p-values above are combined as this one, as a discrete test may give 1 exactly, which would outweigh all evidence."""
 
@@ -99,21 +99,28 @@ def null_information(
     """
     often1, margin1 = rows
     often2, margin2 = columns
+    sums = torch.zeros(6, len(often1), len(often2), dtype=torch.float64)
+    for part in torch.arange(len(margin1)).split(max(1, CHUNK // len(margin2))):
+        sums += often1[:, part] @ _tables(margin1[part], margin2, samples) @ often2.T
+    information, cells, own, both, empty, large = sums
+    least = often1.sum(1)[:, None] + often2.sum(1)[None] - 1
+    per_cell = information / (cells - least).clamp_min(1e-9)
+    spread = (own - 2 * per_cell * both + per_cell.square() * empty) / large.clamp_min(1e-300)
+    return Null(information / samples, cells, least, spread)
+
+
+def _tables(margin1: Float64[Tensor, " R"], margin2: Float64[Tensor, " C"], samples: int) -> Float64[Tensor, "6 R C"]:
+    """Of the cell of every two margins what :func:`_cells` gives, by a series if it is large; and the variance that it has if it is."""
     expected = margin1[:, None] * margin2[None] / samples
     free = samples / (samples - 1) * (1 - margin1 / samples)[:, None] * (1 - margin2 / samples)[None]
     skew = (1 - 2 * margin1 / samples)[:, None] * (1 - 2 * margin2 / samples)[None]
-    large = free.square() / 2
-    zero = torch.zeros_like(free)
-    tables = torch.stack([free * (0.5 - skew / (6 * expected) + free / (4 * expected)), zero + 1, large, zero, zero])
+    large, zero = free.square() / 2, torch.zeros_like(free)
+    tables = torch.stack([free * (0.5 - skew / (6 * expected) + free / (4 * expected)), zero + 1, large, zero, zero, large])
     most = int(EXACT_BELOW + FAR * EXACT_BELOW**0.5)
     for part in (expected < EXACT_BELOW).nonzero().split(max(1, CHUNK // most)):
         first, second = part.unbind(1)
-        tables[:, first, second] = _cells(margin1[first], margin2[second], samples, most)
-    information, cells, own, both, empty = (often1 @ table @ often2.T for table in tables)
-    least = often1.sum(1)[:, None] + often2.sum(1)[None] - 1
-    per_cell = information / (cells - least).clamp_min(1e-9)
-    spread = (own - 2 * per_cell * both + per_cell.square() * empty) / (often1 @ large @ often2.T).clamp_min(1e-300)
-    return Null(information / samples, cells, least, spread)
+        tables[:5, first, second] = _cells(margin1[first], margin2[second], samples, most)
+    return tables
 
 
 def _cells(row: Float64[Tensor, " K"], column: Float64[Tensor, " K"], samples: int, most: int) -> Float64[Tensor, "5 K"]:
