@@ -37,15 +37,36 @@ class Rows:
         own = self.own.flatten(0, 1).index_select(1, rows)  # over two axes it is three times as fast as over three
         return Rows(own.view(*self.own.shape[:2], -1), self.shared.index_select(1, rows))
 
-    def part(self, critics: slice) -> Rows:
-        """The rows of some of the critics."""
-        return Rows(self.own[critics], self.shared)
-
     def shifted(self, by: int) -> Rows:
         """Every x with the y of another row."""
         own = self.own.clone()
         own[:, -2] = own[:, -2].roll(by, 1)
         return Rows(own, self.shared)
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What each critic is about.
+
+    Attributes:
+        x: units of one side.
+        y: units of the other side.
+        first: unit of x of each critic; None if every critic sees all of x.
+        second: unit of y of each critic.
+    """
+
+    x: Float[Tensor, "A N"]
+    y: Float[Tensor, "B N"]
+    first: Int64[Tensor, " P"] | None
+    second: Int64[Tensor, " P"]
+
+    def rows(self, critics: slice) -> Rows:
+        """What some of the critics see; of all of them at once it would not fit into memory."""
+        y = self.y[self.second[critics]]
+        alone = [y, torch.ones_like(y)]
+        if self.first is None:
+            return Rows(torch.stack(alone, 1), self.x)
+        return Rows(torch.stack([self.x[self.first[critics]], *alone], 1), self.x[:0])
 
 
 @dataclass(eq=False)
@@ -59,12 +80,12 @@ class Critics:
     weights: list[Float[Tensor, "P _ _"]]
 
     @classmethod
-    def drawn(cls, rows: Rows, widths: tuple[int, int], generator: torch.Generator | None) -> Critics:
-        """Fresh critics for what there is to see."""
-        critics, own = rows.own.shape[:2]
-        first, second = widths
-        wide = own - 1 + len(rows.shared)
-        sizes = [(first, own, wide), (first, len(rows.shared), wide), (second, first, first), (second, 1, first), (1, second, second)]
+    def drawn(cls, asked: Asked, widths: tuple[int, int], generator: torch.Generator | None) -> Critics:
+        """Fresh critics."""
+        (first, second), critics = widths, len(asked.second)
+        own, shared = (3, 0) if asked.first is not None else (2, len(asked.x))
+        wide = own - 1 + shared
+        sizes = [(first, own, wide), (first, shared, wide), (second, first, first), (second, 1, first), (1, second, second)]
         return cls([torch.randn(critics, out, into, generator=generator) / fan**0.5 for out, into, fan in sizes])
 
     def part(self, critics: slice) -> Critics:

@@ -16,7 +16,7 @@ from torch import Tensor
 from vesalius.core.errors import InvalidInput, UnknownName
 from vesalius.information.estimators.binned import Binned
 from vesalius.information.estimators.bounds import BOUNDS
-from vesalius.information.estimators.critics import Critics, Rows, Training
+from vesalius.information.estimators.critics import Asked, Critics, Rows, Training
 from vesalius.information.estimators.estimate import Pairwise, checked_pair, constant, too_large
 from vesalius.information.estimators.splits import normal_scores
 
@@ -84,8 +84,7 @@ class Neural:
         x, y = (normal_scores(rows).T.float() for rows in (rows_x, rows_y))
         alive = ~(screened.dead_x[:, None] | screened.dead_y)
         first, second = alive.nonzero().unbind(1)
-        own = torch.stack([x[first], y[second], torch.ones(len(first), x.shape[1])], 1)
-        values, stderr, _ = self._runs(Rows(own, torch.empty(0, x.shape[1])), generator)
+        values, stderr, _ = self._runs(Asked(x.contiguous(), y.contiguous(), first, second), generator)
         return _result(self, screened.samples, (values, stderr, screened.p[alive]), (screened.dead_x, screened.dead_y))
 
     def relevance(self, X: Shaped[Tensor, "N A"], Y: Shaped[Tensor, "N B"], *, generator: torch.Generator | None = None) -> Pairwise:
@@ -110,30 +109,29 @@ class Neural:
         x, y = (normal_scores(rows).T.float() for rows in (rows_x, rows_y))
         dead_x, dead_y = constant(rows_x), constant(rows_y)
         alive = ~(dead_x.all() | dead_y)
-        own = torch.stack([y[alive], torch.ones(int(alive.sum()), y.shape[1])], 1)
-        found = self._runs(Rows(own, x[~dead_x]), generator)
+        found = self._runs(Asked(x[~dead_x], y.contiguous(), None, alive.nonzero()[:, 0]), generator)
         return _result(self, len(rows_x), found, (dead_x.all()[None], dead_y))
 
-    def _runs(self, rows: Rows, generator: torch.Generator | None) -> Numbers:
+    def _runs(self, asked: Asked, generator: torch.Generator | None) -> Numbers:
         """Values, standard errors and p-values over all seeds. Seeds share rows, so only their critics' part of the error averages out."""
-        runs = [self._run(rows, generator) for _ in range(self.seeds)]
+        runs = [self._run(asked, generator) for _ in range(self.seeds)]
         values, within, p = (torch.stack(part) for part in zip(*runs, strict=True))
         between = values.var(0) / self.seeds if self.seeds > 1 else torch.zeros_like(values[0])
         return values.mean(0), (within.square().mean(0) + between).sqrt(), (p.min(0).values * self.seeds).clamp_max(1)
 
-    def _run(self, rows: Rows, generator: torch.Generator | None) -> Numbers:
+    def _run(self, asked: Asked, generator: torch.Generator | None) -> Numbers:
         """Values, standard errors and p-values of one split and one draw of critics."""
-        count = rows.own.shape[2]
+        count = asked.y.shape[1]
         learnt, held = torch.randperm(count, generator=generator).tensor_split([count // 2])
         size = min(self.batch, len(learnt))
         batches = torch.stack([learnt[torch.randperm(len(learnt), generator=generator)[:size]] for _ in range(self.steps)])
-        critics = Critics.drawn(rows, self.widths, generator)
+        critics = Critics.drawn(asked, self.widths, generator)
         shifts = (1 + torch.randperm(len(held) - 1, generator=generator)[: self.shifts]).tolist()
         training = Training(steps=self.steps, batch=size, rate=self.rate)
         found = [(torch.empty(0, dtype=torch.float64),) * 3]
-        for start in range(0, len(rows.own), CRITICS_AT_ONCE):
+        for start in range(0, len(asked.second), CRITICS_AT_ONCE):
             part = slice(start, start + CRITICS_AT_ONCE)
-            trained, seen = critics.part(part), rows.part(part)
+            trained, seen = critics.part(part), asked.rows(part)
             training.run(trained, seen, BOUNDS[self.bound], batches)
             found.append(self._read(trained, seen.at(held), shifts))
         values, stderr, p = (torch.cat(part) for part in zip(*found, strict=True))
