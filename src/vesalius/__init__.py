@@ -5,6 +5,7 @@ from vesalius.core.allocation import Allocation
 from vesalius.core.players import Players
 from vesalius.core.version import VERSION as __version__
 from vesalius.games.game import Game
+from vesalius.information import FlowGraph, information_flow
 from vesalius.interactions import allocation_weights, interactions
 from vesalius.methods import METHODS, attribute
 from vesalius.trace import Network, trace
@@ -14,6 +15,7 @@ __all__ = [
     "METHODS",
     "Allocation",
     "Audit",
+    "FlowGraph",
     "Game",
     "Network",
     "Players",
@@ -21,6 +23,7 @@ __all__ = [
     "allocation_weights",
     "attribute",
     "audit",
+    "information_flow",
     "interactions",
     "report",
     "trace",

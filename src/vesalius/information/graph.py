@@ -144,7 +144,8 @@ class FlowGraph:
 
         Args:
             similarity: least weighted Jaccard similarity of the edges, in (0, 1].
-            dependence: where the information within the layer is known, least correlation that it amounts to, in [0, 1].
+            dependence: where the information within the layer is known, least that the units must know of each other, in [0, 1]: as the
+                correlation that the information amounts to, or as its share of what there is to know.
         """
         return spare.redundant(self.layers, self.flows, similarity, dependence)
 

@@ -25,7 +25,8 @@ class FlowLayer:
         units: one label per unit, all different.
         kind: what the units are: ``features``, ``neurons``, ``channels``, ``classes``, ...
         dead: units that never change on the data. They carry no information and have no edges.
-        within: mutual information between the units of this layer, in nats, where it was measured; the diagonal is not read.
+        within: mutual information between the units of this layer, in nats, where it was measured; on the diagonal what a unit says about
+            itself as far as the estimator sees (the entropy of its bins), 0 where that is not known.
     """
 
     name: str
@@ -61,7 +62,7 @@ class FlowLayer:
             units: how many, or one label each; units without labels are called by their number.
             kind: what the units are.
             dead: the units that are constant, by position or label, or one boolean per unit.
-            within: mutual information between the units, in nats; NaN is allowed on the diagonal alone.
+            within: mutual information between the units, in nats; what is not finite is allowed on the diagonal alone.
 
         Raises:
             InvalidInput: no units, labels that are not unique, shapes that do not fit, NaN.
@@ -71,7 +72,7 @@ class FlowLayer:
         labels = tuple(map(str, range(units))) if isinstance(units, int) else tuple(units)
         if within is not None:
             within = within.detach().to("cpu", torch.float64).clone()
-            within.diagonal().zero_()
+            within.diagonal().nan_to_num_(0.0, 0.0, 0.0)
         mask = dead.cpu() if isinstance(dead, Tensor) else torch.zeros(len(labels), dtype=torch.bool)
         layer = cls(name, labels, kind, mask, within)
         if not isinstance(dead, Tensor):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 from torch import Tensor
 
 from vesalius.core.errors import InvalidInput
@@ -45,7 +45,7 @@ def redundant(
         layers: all layers.
         flows: weights, one matrix per layer pair.
         similarity: least similarity of the edges, in (0, 1].
-        dependence: least correlation that the information between the units amounts to, in [0, 1]. Units that say equally much about others
+        dependence: least that the units must know of each other, in [0, 1], see :func:`depend`. Units that say equally much about others
             need not say the same; without information within the layer they are listed all the same.
     """
     if not 0 < similarity <= 1 or not 0 <= dependence <= 1:
@@ -55,11 +55,22 @@ def redundant(
         alike = similarities(edges_of_units(flows, at))
         near = (alike >= similarity).triu(1)
         if layer.within is not None:
-            near &= linfoot(layer.within) >= dependence
+            near &= depend(layer.within, dependence)
         for first, second in near.nonzero().tolist():
             known = None if layer.within is None else float(layer.within[first, second])
             found.append(RedundantPair(layer.name, first, second, float(alike[first, second]), known))
     return tuple(sorted(found, key=lambda pair: -pair.similarity))
+
+
+def depend(within: Float64[Tensor, "A A"], least: float) -> Bool[Tensor, "A A"]:
+    """Whether units know each other: by the correlation that their information amounts to, or by its share of what there is to know.
+
+    A unit that is seldom on has little entropy, so that even its copy says little about it; where the diagonal is known, information is
+    compared with the larger of the two units' own.
+    """
+    own = within.diagonal()
+    known = torch.maximum(own[:, None], own)
+    return (linfoot(within) >= least) | ((known > 0) & (within >= least * known))
 
 
 def edges_of_units(flows: Sequence[Float64[Tensor, "_ _"]], at: int) -> Float64[Tensor, "A V"]:

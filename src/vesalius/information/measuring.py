@@ -1,0 +1,51 @@
+"""How units are read and their information measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.information.estimators import ESTIMATORS, Estimator
+from vesalius.information.sites import POOLS, UNITS
+
+RELEVANCES = ("pairwise", "layer")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measuring:
+    """How units are read and their information measured.
+
+    Attributes:
+        estimator: of the information of pairs: a name from ``vesalius.information.estimators.ESTIMATORS``, or one with options.
+        relevance: ``"pairwise"``: I(X_i; Q_k) of a unit and one of the next layer; ``"layer"``: I(X; Q_k) of the whole layer, by critics,
+            as the paper writes it. That is the same for all edges into a unit, and infinite in a network without noise: a curiosity.
+        unit: ``"post_activation"`` or ``"pre_activation"``.
+        pool: what a channel is over its positions: its ``"mean"`` or its ``"max"``.
+        rows: most rows that are read. The error of a value falls with their square root; 10,000 give about 0.01 nats.
+        batch: rows run through the network at once, where data is not in batches already.
+        seed: of ties, subsets and critics.
+        report: told how many rows are read, of how many.
+
+    Raises:
+        UnknownName, InvalidInput: a word or a number that is none of these.
+    """
+
+    estimator: str | Estimator = "auto"
+    relevance: str = "pairwise"
+    unit: str = "post_activation"
+    pool: str = "mean"
+    rows: int = 10_000
+    batch: int = 256
+    seed: int = 0
+    report: Callable[[int, int], None] | None = None
+
+    def __post_init__(self) -> None:
+        words = (("relevance", self.relevance, RELEVANCES), ("unit", self.unit, UNITS), ("pool", self.pool, POOLS))
+        for what, word, known in words:
+            if word not in known:
+                raise UnknownName(what, word, known)
+        if isinstance(self.estimator, str) and self.estimator not in ESTIMATORS:
+            raise UnknownName("estimator of mutual information", self.estimator, ESTIMATORS)
+        if self.rows < 16 or self.batch < 1:
+            raise InvalidInput(f"at least 16 rows and a batch of 1 are needed, not {self.rows} and {self.batch}")

@@ -1,0 +1,188 @@
+"""Where units are read: a value of the traced graph, and the axis of it that runs over units.
+
+A unit is one number per sample: a feature, a neuron, a channel (its mean or maximum over positions), an attention head (the root mean
+square of what it puts out), a class.
+
+Axes: B batch, U units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import prod
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.fx import Node
+
+from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.trace.anatomy import Anatomy, Value
+from vesalius.trace.layers import Layer
+from vesalius.trace.network import Network
+
+INPUT, OUTPUT = "input", "output"
+MOST_FEATURES = 4096
+"""Elements of an input up to which each is a unit by default; larger ones are left out, and named on demand."""
+PASSED = frozenset({"batch_norm", "dropout", "add", "group_norm"})
+"""Ops between a layer and its activation that keep its units apart; the sum is that of a residual block."""
+UNITS = ("post_activation", "pre_activation")
+POOLS = ("mean", "max")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """Units to read.
+
+    Attributes:
+        name: of the layer, ``input`` or ``output``.
+        value: name of the value in the graph.
+        kind: ``features``, ``neurons``, ``channels``, ``heads`` or ``classes``.
+        units: how many.
+        axis: of the value, counted with the batch, that runs over units; ``None`` where every element is one.
+    """
+
+    name: str
+    value: str
+    kind: str
+    units: int
+    axis: int | None
+
+    def read(self, tensor: Float[Tensor, "B ..."], pool: str) -> Float[Tensor, "B U"]:
+        """One number per sample and unit.
+
+        Args:
+            tensor: the value.
+            pool: of channels and of neurons with positions: ``"mean"`` or ``"max"``.
+        """
+        if self.axis is None:
+            return tensor.flatten(1)
+        rows = tensor.movedim(self.axis, 1).reshape(len(tensor), self.units, -1)
+        if self.kind == "heads":
+            return rows.square().mean(2).sqrt()
+        return rows.amax(2) if pool == "max" else rows.mean(2)
+
+
+def sites_of(network: Network, layers: Sequence[str] | None, unit: str) -> tuple[Site, ...]:
+    """The sites to read, in order of computation.
+
+    Args:
+        network: traced.
+        layers: names of layers, modules or values, ``input`` and ``output``; by default the input if it is of real numbers and has at most
+            4,096 elements, all linear and convolutional layers (of a transformer its attention heads and the hidden units of its
+            perceptrons), and the output.
+        unit: ``"post_activation"``: behind the activation that follows a layer, if one does; ``"pre_activation"``: the layer's own value.
+
+    Raises:
+        NotTraceable: an opaque network.
+        UnknownName: no such layer, or no such kind of unit.
+        InvalidInput: fewer than two sites, one twice, or a value without units.
+    """
+    anatomy = network.graph("information flow")
+    if unit not in UNITS:
+        raise UnknownName("unit", unit, UNITS)
+    found = _default(network, anatomy, unit) if layers is None else [_named(network, anatomy, name, unit) for name in layers]
+    distinct = {site.value: site for site in found}
+    if len(distinct) < 2:
+        raise InvalidInput(f"a flow runs between at least two layers; found {', '.join(site.name for site in found) or 'none'}")
+    if layers is not None and len(distinct) < len(found):
+        twice = next(site for site in found if distinct[site.value] is not site)
+        raise InvalidInput(f"layer {twice.name!r} is read at {twice.value!r}, which is also where {distinct[twice.value].name!r} is read")
+    order = {name: place for place, name in enumerate(anatomy.nodes)}
+    return tuple(sorted(distinct.values(), key=lambda site: order[site.value]))
+
+
+def _default(network: Network, anatomy: Anatomy, unit: str) -> list[Site]:
+    heads = [_heads(value) for value in network.values.values() if value.op == "attention"]
+    behind = {name: _behind(anatomy, layer) for name, layer in network.layers.items() if layer.op != "embedding"}
+    chosen = [name for name, (_, active) in behind.items() if active or not heads]
+    inner = [_layer_site(network.layers[name], behind[name][0] if unit == UNITS[0] else network.layers[name].value) for name in chosen]
+    ends = [site for name in anatomy.inputs if (site := _input(anatomy.value(name))).units <= MOST_FEATURES and _real(anatomy.value(name))]
+    inner = [site for site in inner if site.value != anatomy.output and _parallel(anatomy, site)]
+    return [*ends, *heads, *inner, _output(anatomy)]
+
+
+def _parallel(anatomy: Anatomy, site: Site) -> bool:
+    """Whether a sample has one row of these units."""
+    return anatomy.value(site.value).batch_axis == 0
+
+
+def _real(value: Value) -> bool:
+    return value.is_floating and value.batch_axis == 0
+
+
+def _named(network: Network, anatomy: Anatomy, name: str, unit: str) -> Site:
+    if name == INPUT and name not in anatomy.nodes:
+        return _input(anatomy.value(anatomy.inputs[0]))
+    if name == OUTPUT and name not in anatomy.nodes:
+        return _output(anatomy)
+    if name in network.layers:
+        layer = network.layers[name]
+        return _layer_site(layer, _behind(anatomy, layer)[0] if unit == UNITS[0] else layer.value)
+    value = anatomy.value(network.resolve(name))
+    if name in anatomy.inputs:
+        return _input(value)
+    if value.op == "attention":
+        return replace(_heads(value), name=name)
+    if value.batch_axis != 0 or len(value.shape) < 2:
+        raise InvalidInput(f"{name!r} has shape {list(value.shape)}: it has no row of units per sample")
+    axis = 2 if len(value.shape) == 3 else 1
+    kind = "channels" if len(value.shape) > 3 else "neurons"
+    return Site(name=name, value=value.name, kind=kind, units=int(value.shape[axis] or 0), axis=axis)
+
+
+def _layer_site(layer: Layer, value: str) -> Site:
+    kind = "channels" if layer.op.startswith("conv") else "neurons"
+    return Site(name=layer.name, value=value, kind=kind, units=layer.units, axis=layer.unit_axis)
+
+
+def _heads(value: Value) -> Site:
+    return Site(name=value.name, value=value.name, kind="heads", units=int(value.shape[1] or 0), axis=1)
+
+
+def _input(value: Value) -> Site:
+    return Site(name=value.name, value=value.name, kind="features", units=prod(int(side or 1) for side in value.event), axis=None)
+
+
+def _output(anatomy: Anatomy) -> Site:
+    value = anatomy.value(anatomy.output)
+    return Site(name=OUTPUT, value=value.name, kind="classes", units=prod(int(side or 1) for side in value.event), axis=None)
+
+
+def _behind(anatomy: Anatomy, layer: Layer) -> tuple[str, bool]:
+    """Where a layer's units are after normalisation, residual sum and activation, and whether there is an activation."""
+    node, last = anatomy.nodes[layer.value], layer.value
+    while (user := _only_user(node)) is not None:
+        value: Value = user.meta["value"]
+        if value.family == "elementwise":
+            return value.name, True
+        if value.op not in PASSED:
+            break
+        last = value.name if value.op in ("batch_norm", "group_norm") else last
+        node = user
+    return last, False
+
+
+def _only_user(node: Node) -> Node | None:
+    """The one value made of this one that has its shape, if there is one and no other."""
+    users = [user for user in node.users if not user.meta.get("batch_size")]
+    if len(users) != 1 or "value" not in users[0].meta:
+        return None
+    same = users[0].meta["value"].shape == node.meta["value"].shape
+    return users[0] if same else None
+
+
+def pooled(sites: Sequence[Site], values: Sequence[Tensor], pool: str) -> list[Float[Tensor, "B U"]]:
+    """All sites of a batch, on the CPU in float32.
+
+    Raises:
+        InvalidInput: a value that is not finite, with its layer.
+    """
+    found = []
+    for site, value in zip(sites, values, strict=True):
+        rows = site.read(value.detach().float(), pool).cpu()
+        if not bool(torch.isfinite(rows).all()):
+            raise InvalidInput(f"layer {site.name!r} has NaN or infinite values on this data; clean the data, or look at the network")
+        found.append(rows)
+    return found

@@ -1,0 +1,154 @@
+"""Information flow of networks: what it reads, what it finds in planted ones, that names do not matter, and what it refuses."""
+
+import pytest
+import torch
+from torch import nn
+
+import vesalius as vs
+from tests.zoo.catalogue import specimen
+from vesalius.core.errors import InvalidInput, NotTraceable, UnknownName, WrongType
+from vesalius.data.synthetic import planted_net
+from vesalius.information import FlowGraph, Measuring, Weighting, information_flow
+from vesalius.information.estimators import Binned, Neural, pairwise
+
+SEEDS = range(20)
+FAST = Measuring(estimator="binned")
+
+
+def rows(count, inputs, seed=0):
+    return 2 * torch.rand(count, inputs, generator=torch.Generator().manual_seed(seed)) - 1
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    return vs.trace(nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3)), rows(2, 4))
+
+
+def test_edges_are_the_information_of_the_units_read(network):
+    x = rows(600, 4)
+    found = information_flow(network, x, measuring=FAST, weighting=Weighting(beta=0, rate=1))
+    assert found.names == ("input", "0", "output") and [layer.kind for layer in found.layers] == ["features", "neurons", "classes"]
+    hidden = network.read(x, "1")["1"].double()
+    expected = pairwise(x.double(), hidden, estimator="binned", generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(found.edges[0].information, expected.values)
+    torch.testing.assert_close(found.edges[0].p, expected.p)
+    torch.testing.assert_close(found.flows[0], torch.where(expected.dead_y, 0, expected.values.clamp_min(0)))
+
+
+def test_planted_dead_twin_and_unread_units_are_found():
+    hits = {"dead": 0, "twins": 0, "unread": 0}
+    for seed in SEEDS:
+        net = planted_net(4, 3, generator=torch.Generator().manual_seed(seed))
+        found = information_flow(vs.trace(net.model, rows(2, 4)), rows(1500, 4, seed), measuring=FAST)
+        hits["dead"] += {unit for layer, unit in found.dead if layer == "0"} == set(net.silent)
+        pairs = {frozenset(pair[1:3]) for pair in found.redundant()}
+        hits["twins"] += {frozenset(pair) for pair in net.twins} <= pairs
+        hits["unread"] += set(net.silent) <= set(found.prunable()["0"])
+    assert min(hits.values()) >= 0.95 * len(SEEDS), hits
+
+
+def test_removing_units_without_flow_leaves_predictions_as_they_are():
+    net = planted_net(4, 3, generator=torch.Generator().manual_seed(3))
+    x = rows(1000, 4)
+    spare = information_flow(vs.trace(net.model, x[:2]), x, measuring=FAST).prunable()["0"]
+    assert spare
+    before = net.model(x)
+    with torch.no_grad():
+        net.model[2].weight[:, list(spare)] = 0
+    torch.testing.assert_close(net.model(x), before)
+
+
+def test_permuting_hidden_units_permutes_the_graph(network):
+    x, order = rows(500, 4), torch.tensor([3, 0, 5, 1, 4, 2])
+    twin = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3))
+    state = network.parameters
+    twin.load_state_dict(
+        {
+            "0.weight": state["0.weight"][order],
+            "0.bias": state["0.bias"][order],
+            "2.weight": state["2.weight"][:, order],
+            "2.bias": state["2.bias"],
+        }
+    )
+    first, second = (information_flow(net, x, measuring=FAST) for net in (network, vs.trace(twin, x[:2])))
+    torch.testing.assert_close(second.flows[0], first.flows[0][:, order])
+    torch.testing.assert_close(second.flows[1], first.flows[1][order], atol=1e-6, rtol=1e-5)
+
+
+def test_true_classes_take_the_place_of_the_output(network):
+    x = rows(400, 4)
+    labels = (x[:, 0] > 0).long() + 2 * (x[:, 1] > 0).long()
+    found = information_flow(network, x, labels=labels, measuring=FAST)
+    assert found.names == ("input", "0", "labels") and len(found.layers[-1]) == 4
+    direct = information_flow(network, x, layers=["input", "output"], labels=labels, measuring=FAST)
+    assert direct.names == ("input", "output", "labels")
+
+
+def test_the_papers_relevance_is_the_same_for_all_edges_into_a_unit(network):
+    measuring = Measuring(relevance="layer", estimator=Neural(steps=50))
+    found = information_flow(network, rows(200, 4), measuring=measuring, weighting=Weighting(redundancy="paper", rate=1))
+    assert torch.equal(found.edges[0].information, found.edges[0].information[:1].expand(4, -1))
+    shared = found.layers[0].within.clamp_min(0)
+    torch.testing.assert_close(
+        (found.edges[0].information - found.flows[0])[:, 0], (5e-4 * shared.tril(-1).sum(1)).clamp_max(found.edges[0].information[0, 0])
+    )
+
+
+def test_it_is_the_same_again_and_says_what_it_rests_on(network):
+    x = rows(300, 4)
+    first, second = (information_flow(network, x, measuring=Measuring(seed=5)) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first.flows, second.flows, strict=True))
+    facts = first.provenance
+    assert facts["rows"] == 300 and facts["bytes"] == 4 * 300 * 13 and facts["seed"] == 5 and facts["digest"] == network.digest()
+    assert facts["values"]["0"] == "1/relu" and facts["options"]["estimator"] == "auto" and facts["weighting"]["beta"] == 5e-4
+
+
+def test_it_is_saved_and_loaded(network, tmp_path):
+    found = information_flow(network, rows(200, 4), measuring=FAST)
+    again = FlowGraph.load(found.save(tmp_path / "flow.safetensors"))
+    assert again.names == found.names and torch.equal(again.flows[1], found.flows[1])
+
+
+def test_networks_of_every_kind(resnet_flow):
+    assert len(resnet_flow) == 21 and float(resnet_flow.attribution().max()) > 0
+    chosen = specimen("encoder")
+    net = vs.trace(chosen.build().eval(), *chosen.example()[0])
+    x = torch.randn(200, 6, 4, generator=torch.Generator().manual_seed(0))
+    found = information_flow(net, x, measuring=FAST)
+    assert [layer.kind for layer in found.layers] == ["features", "heads", "neurons", "heads", "neurons", "classes"]
+
+
+@pytest.fixture(scope="module")
+def resnet_flow(data_dir):
+    from tests.zoo.cifar import cifar_test_images, resnet20
+
+    images = cifar_test_images(data_dir)[0][:100]
+    return information_flow(vs.trace(resnet20(data_dir), images[:2]), images, measuring=FAST)
+
+
+def test_token_classifiers_begin_at_their_heads():
+    chosen = specimen("bert")
+    ids, kwargs = chosen.example(40)
+    net = vs.trace(chosen.build().eval(), *ids, kwargs=kwargs, output="logits")
+    found = information_flow(net, (*ids, *kwargs.values()), measuring=FAST)
+    assert found.layers[0].kind == "heads" and found.names[-1] == "output"
+
+
+@pytest.mark.usefixtures("as_a_user")
+def test_what_cannot_be_is_refused(network):
+    x = rows(40, 4)
+    with pytest.raises(WrongType, match="expected a Network"):
+        information_flow(nn.Linear(4, 2), x)
+    with pytest.raises(NotTraceable):
+        information_flow(vs.trace(lambda a: a, x[:2]), x)
+    with pytest.raises(InvalidInput, match="labels are class numbers"):
+        information_flow(network, x, labels="y")
+    with pytest.raises(InvalidInput, match="too few"):
+        information_flow(network, x[:5])
+    for options in ({"estimator": "knn"}, {"relevance": "all"}, {"unit": "gate"}, {"pool": "sum"}):
+        with pytest.raises(UnknownName):
+            Measuring(**options)
+    with pytest.raises(InvalidInput, match="16 rows"):
+        Measuring(rows=3)
+    assert isinstance(Measuring(estimator=Binned()).estimator, Binned)

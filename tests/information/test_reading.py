@@ -1,0 +1,83 @@
+"""One pass over data in any of its forms gives the same units."""
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import vesalius as vs
+from vesalius.core.errors import InvalidInput, WrongType
+from vesalius.information.measuring import Measuring
+from vesalius.information.reading import MOST_BYTES, memory, read
+from vesalius.information.sites import sites_of
+
+ROWS = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
+LABELS = torch.arange(40) % 4
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(1)
+    return vs.trace(nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2)), ROWS[:2])
+
+
+@pytest.fixture(scope="module")
+def sites(network):
+    return sites_of(network, None, "post_activation")
+
+
+def expected(network):
+    return [ROWS, network.read(ROWS, "1")["1"], network(ROWS)]
+
+
+@pytest.mark.parametrize("form", ["tensor", "tuple", "mapping", "loader", "labelled", "mappings"])
+def test_every_form_of_data_is_read(form, network, sites):
+    name = network.inputs[0].name
+    forms = {
+        "tensor": (ROWS, LABELS),
+        "tuple": ((ROWS,), LABELS),
+        "mapping": ({name: ROWS}, LABELS),
+        "loader": ([ROWS[:30], ROWS[30:]], None),
+        "labelled": (DataLoader(TensorDataset(ROWS, LABELS), batch_size=7), "data"),
+        "mappings": ([{name: ROWS[:9], "labels": LABELS[:9]}, {name: ROWS[9:], "labels": LABELS[9:]}], "data"),
+    }
+    data, labels = forms[form]
+    found = read(network, data, labels, sites, Measuring(batch=16))
+    for got, want in zip(found.units, expected(network), strict=True):
+        torch.testing.assert_close(got, want.detach())
+    assert found.labels is None if labels is None else torch.equal(found.labels, LABELS)
+
+
+def test_rows_are_read_up_to_a_number_and_told(network, sites):
+    told = []
+    found = read(network, ROWS, LABELS, sites, Measuring(rows=20, batch=8, report=lambda done, of: told.append((done, of))))
+    assert len(found) == len(found.labels) == 20 and told == [(8, 20), (16, 20), (20, 20)]
+    torch.testing.assert_close(found.units[0], ROWS[:20])
+
+
+def test_memory_is_stated_and_refused(network, sites):
+    assert memory(sites, 100) == 4 * 100 * 10
+    wide = vs.trace(nn.Linear(4000, 4000), torch.zeros(1, 4000))
+    with pytest.raises(InvalidInput, match=f"at most {MOST_BYTES >> 30} are allowed"):
+        read(wide, iter([]), None, sites_of(wide, None, "post_activation"), Measuring(rows=1_000_000))
+
+
+@pytest.mark.parametrize(
+    ("data", "labels", "error", "message"),
+    [
+        (3, None, WrongType, "not int"),
+        ([], None, InvalidInput, "no rows"),
+        (ROWS, LABELS[:5], InvalidInput, "5 labels for 40 rows"),
+        (ROWS, "data", InvalidInput, "inputs alone"),
+        ([ROWS], LABELS, InvalidInput, "labels='data'"),
+        ([ROWS], "data", InvalidInput, "holds none"),
+        (ROWS, LABELS.float(), WrongType, "whole numbers"),
+        (ROWS, LABELS - 1, InvalidInput, "from 0 up; found -1"),
+        (ROWS[:, :2], None, InvalidInput, "shape"),
+        (ROWS * float("nan"), None, InvalidInput, "NaN"),
+    ],
+)
+@pytest.mark.usefixtures("as_a_user")
+def test_bad_data_is_named(network, sites, data, labels, error, message):
+    with pytest.raises(error, match=message):
+        read(network, data, labels, sites, Measuring())
