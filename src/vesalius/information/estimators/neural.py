@@ -36,7 +36,7 @@ class Neural:
 
     Every pair has a critic of its own, a perceptron with two hidden layers. All of them are stacked and trained at once, on the same
     batches of one half of the rows, and read on the other half, where cyclic shifts make independent pairs. Units enter as normal scores.
-    For single units this costs a hundred times what neighbours do and is less accurate (benchmarks/mutual_information.py); it is here
+    For single units this costs some eighty times what neighbours do and is less accurate (benchmarks/mutual_information.py); it is here
     because Davis2020 use it, and for vectors, where neighbours and tables fail. The test of a pair of units is that of
     :class:`~vesalius.information.estimators.binned.Binned`.
 
