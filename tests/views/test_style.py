@@ -97,3 +97,39 @@ def test_methods_have_names_and_unknown_ones_are_made_readable():
 def test_both_themes_set_the_same_variables():
     assert style.LIGHT.keys() == style.DARK.keys()
     assert style.variables({"ink": "#000", "paper": "#fff"}) == "--ink:#000;--paper:#fff;"
+
+
+SEEN = {
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+    "all colours": np.eye(3).tolist(),
+}
+"""Linear light as others see it (Machado, Oliveira and Fernandes, 2009)."""
+
+
+def light(colour):
+    code = np.array([int(colour[place : place + 2], 16) for place in (1, 3, 5)]) / 255
+    return np.where(code <= 0.04045, code / 12.92, ((code + 0.055) / 1.055) ** 2.4)
+
+
+def lab(linear):
+    xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]) @ np.clip(linear, 0, 1)
+    x, y, z = (np.cbrt(part) if part > 0.008856 else 7.787 * part + 16 / 116 for part in xyz / [0.9505, 1, 1.089])
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("theme", [style.LIGHT, style.DARK])
+@pytest.mark.parametrize("eyes", SEEN)
+def test_kinds_can_be_told_apart_by_everybody(theme, eyes):
+    places = [lab(np.array(SEEN[eyes]) @ light(theme[kind])) for kind in style.KINDS]
+    apart = [np.linalg.norm(one - other) for place, one in enumerate(places) for other in places[:place]]
+    assert min(apart) > 13
+
+
+@pytest.mark.parametrize("theme", [style.LIGHT, style.DARK])
+def test_kinds_stand_out_from_paper(theme):
+    paper = light(theme["paper"]) @ [0.2126, 0.7152, 0.0722]
+    for kind in style.KINDS:
+        low, high = sorted([paper, light(theme[kind]) @ [0.2126, 0.7152, 0.0722]])
+        assert (high + 0.05) / (low + 0.05) > 2.7

@@ -15,6 +15,7 @@ VIEWS = {
     "html": "vesalius.views.notebook:allocation_html",
     "audit_plot": "vesalius.views.audit.charts:plot_audit",
     "audit_html": "vesalius.views.notebook:audit_html",
+    "flow_plot": "vesalius.views.flow.charts:plot_flow",
     "profile_plot": "vesalius.views.interactions.charts:plot_profile",
     "profile_html": "vesalius.views.notebook:profile_html",
 }

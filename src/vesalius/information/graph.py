@@ -19,6 +19,7 @@ from torch import Tensor
 
 from vesalius.core import store
 from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.core.late import view
 from vesalius.information import centrality, communities, export, paths, spare
 from vesalius.information.layered import FlowEdges, FlowLayer
 from vesalius.information.weighting import TRANSFORMS, Weighting, weighed
@@ -284,6 +285,10 @@ class FlowGraph:
             lines.append("betweenness")
             lines += [f"  {value:.3g}  {self.title((name, at))}" for value, name, at in ranked[:5] if value > 0]
         return "\n".join(lines)
+
+    def plot(self, *, most_units: int = 16, most_edges: int | None = None, shape: Sequence[int] | None = None, ax: Any = None) -> Any:
+        """A layered drawing; returns the matplotlib figure. See :func:`vesalius.views.flow.charts.plot_flow`."""
+        return view("flow_plot")(self, most_units=most_units, most_edges=most_edges, shape=shape, ax=ax)
 
     # ---- keeping ------------------------------------------------------------------------------------------------------------------
 

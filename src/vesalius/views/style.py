@@ -42,6 +42,12 @@ LIGHT: Mapping[str, str] = {
     "ok": "#1b6e3a",
     "raises": "#b2182b",
     "lowers": "#2166ac",
+    "c0": "#4477aa",
+    "c1": "#ee6677",
+    "c2": "#228833",
+    "c3": "#aa3377",
+    "c4": "#ab9a22",
+    "c5": "#33a5cc",
 }
 DARK: Mapping[str, str] = {
     "paper": "#14171b",
@@ -56,7 +62,17 @@ DARK: Mapping[str, str] = {
     "ok": "#7fd39a",
     "raises": "#e26a74",
     "lowers": "#68a4dc",
+    "c0": "#5b8fc4",
+    "c1": "#f07a89",
+    "c2": "#228833",
+    "c3": "#bb4490",
+    "c4": "#ccbb44",
+    "c5": "#8adcf5",
 }
+
+KINDS = ("c0", "c1", "c2", "c3", "c4", "c5")
+"""Colours of things without an order, such as communities, in both themes: Paul Tol's bright scheme, which the colour-blind can tell apart,
+yellow and cyan darker on light paper, blue, red, purple and cyan lighter on dark."""
 
 MINUS = "\N{MINUS SIGN}"
 FONT = 'ui-sans-serif,system-ui,"Segoe UI",Roboto,sans-serif'

@@ -1,0 +1,244 @@
+"""Charts of a flow graph for papers and notebooks, with matplotlib. They draw what they are given and return the figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import PatchCollection
+from matplotlib.figure import Figure
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
+from matplotlib.ticker import PercentFormatter
+
+from vesalius.information.graph import FlowGraph
+from vesalius.views import axes, style
+from vesalius.views.flow.curves import Curve, apart, curves_of
+from vesalius.views.flow.describe import MOST_UNITS, Link, Net, is_flow, net_of, reading_of, shape_of
+from vesalius.views.flow.pictures import colour_of, label_of
+from vesalius.views.flow.table import Table, table_of
+from vesalius.views.flow.words import ATTRIBUTION, HEADING, UNITS, beneath, stability
+from vesalius.views.fragments import DEEP
+
+PICTURE = 6.5
+"""Height of the picture of the inputs, in units."""
+
+BROADEST = 0.4
+"""Most of half the width of the picture, as a share of the room between two columns."""
+
+DASHES = (0, (1.6, 1.6))
+
+
+def plot_flow(
+    graph: FlowGraph,
+    *,
+    most_units: int = MOST_UNITS,
+    most_edges: int | None = None,
+    shape: Sequence[int] | None = None,
+    ax: Axes | None = None,
+) -> Figure:
+    """Layers as columns: size is betweenness, colour is community, width is flow; dead units are dashed and empty.
+
+    Args:
+        graph: from ``vesalius.information_flow``.
+        most_units: drawn per layer, those with the most flow through them; the others are counted below.
+        most_edges: drawn in all, the strongest between each two layers; by default 150, and more of deep networks.
+        shape: (height, width), or with channels first, if the first layer is an image: it is drawn as one, and its edges are summed up.
+        ax: where to draw; a new figure by default.
+
+    Raises:
+        WrongType: not a flow graph.
+        InvalidInput: no units or edges asked for, or a shape of another number of units.
+
+    Reference: Davis2020, figure 2.
+    """
+    is_flow(graph, "plot_flow")
+    reading = reading_of(graph)
+    net = net_of(graph, reading, most_units=most_units, most_edges=most_edges, shape=shape_of(graph, shape))
+    figure, ax = axes.place(ax, (min(2.0 + 1.9 * len(net.columns), 16.0), 1.3 + 0.27 * net.slots))
+    _units(ax, net)
+    _names(ax, net)
+    axes.bare(ax)
+    ax.set_xlim(-0.45, len(net.columns) - 0.55)
+    ax.set_ylim(net.slots + 0.2, -0.2)
+    words = f"width: {UNITS[graph.transform]}; size: betweenness; colour: {stability(reading)}"
+    axes.head(ax, HEADING, words, axes.COLOURS["mut"])
+    _edges(ax, net, _picture(ax, net) if net.pictured else 0.0)
+    return figure
+
+
+def plot_attribution(graph: FlowGraph, *, shape: Sequence[int] | None = None, ax: Axes | None = None) -> Figure:
+    """What flows from each unit of the first layer to each of the last, as shares of all flow; maps, one per class, of an image.
+
+    Args:
+        graph: from ``vesalius.information_flow``.
+        shape: as in :func:`plot_flow`.
+        ax: where to draw; a new figure by default.
+
+    Raises:
+        WrongType: not a flow graph.
+        InvalidInput: a shape of another number of units.
+    """
+    is_flow(graph, "plot_attribution")
+    table = table_of(graph, shape_of(graph, shape))
+    if table.maps:
+        figure, ax = axes.place(ax, (7.4, 0.9 + 1.6 * -(-len(table.maps) // 5)))
+        _maps(ax, table)
+        axes.head(ax, ATTRIBUTION, "one scale for all maps", axes.COLOURS["mut"])
+        return figure
+    high, wide = table.shares.shape
+    figure, ax = axes.place(ax, (2.2 + 0.75 * wide, 1.3 + 0.34 * high))
+    ax.imshow(table.depths, cmap=axes.SEQUENTIAL, vmin=0, vmax=1, aspect="auto")
+    for (row, column), share in np.ndenumerate(table.shares):
+        colour = "white" if table.depths[row, column] > DEEP else axes.COLOURS["end"]
+        ax.text(column, row, f"{100 * share:.1f}", ha="center", va="center", fontsize=8, color=colour)
+    axes.list_names(ax, table.rows)
+    ax.set_ylim(high - 0.5, -0.5)
+    ax.set_xticks(range(wide), [axes.plain(name) for name in table.columns], rotation=30 if max(map(len, table.columns)) > 9 else 0)
+    ax.tick_params(axis="x", length=0)
+    ax.spines[:].set_visible(False)
+    axes.head(ax, ATTRIBUTION, "per cent of all flow", axes.COLOURS["mut"])
+    return figure
+
+
+def plot_curves(curves: Mapping[str, tuple[object, object]], *, ax: Axes | None = None) -> Figure:
+    """Accuracy against what was removed: for each order of removal the median over seeds, and a band from its quarter to three quarters.
+
+    Args:
+        curves: by name, shares removed [steps] and accuracies [seeds, steps], both in 0..1; a random order may be called ``random``.
+        ax: where to draw; a new figure by default.
+
+    Raises:
+        InvalidInput: no curves, shapes that do not fit, values that are not finite.
+    """
+    lines = curves_of(curves)
+    figure, ax = axes.place(ax, (6.4, 3.4))
+    for line in lines:
+        colour = _colour(line.colour)
+        if line.seeds > 1:
+            ax.fill_between(line.removed, line.low, line.high, color=colour, alpha=0.18, linewidth=0)
+        ax.plot(line.removed, line.middle, color=colour, linewidth=2)
+    _line_names(ax, lines)
+    ax.set_xlabel("share removed")
+    ax.set_ylabel("accuracy")
+    ax.xaxis.set_major_formatter(PercentFormatter(1))
+    ax.yaxis.set_major_formatter(PercentFormatter(1))
+    ax.spines[["top", "right"]].set_visible(False)
+    seeds = {line.seeds for line in lines}
+    words = "one run" if seeds == {1} else f"median of {min(seeds)} seeds and their middle half" if len(seeds) == 1 else ""
+    axes.head(ax, "What removing costs", words, axes.COLOURS["mut"])
+    return figure
+
+
+def _edges(ax: Axes, net: Net, beside: float) -> None:
+    links = sorted(net.links, key=lambda link: link.width)
+    shown = [PathPatch(_way(net, link, beside)) for link in links]
+    communities = [net.units[link.second if link.first is None else link.first].community for link in links]
+    ax.add_collection(
+        PatchCollection(
+            shown,
+            facecolors="none",
+            edgecolors=[_colour(colour_of(community)) for community in communities],
+            linewidths=[0.4 + 4.6 * link.width for link in links],
+            alpha=0.4,
+            zorder=1,
+        )
+    )
+
+
+def _way(net: Net, link: Link, beside: float) -> Path:
+    """A curve between two units, or from the picture's right edge, which is so far from the middle."""
+    end = net.units[link.second]
+    if link.first is None:
+        start = beside, net.slots / 2 + PICTURE * (link.start - 0.5)
+    else:
+        start = float(net.units[link.first].layer), net.units[link.first].down
+    bend = 0.46 * (end.layer - start[0])
+    points = [start, (start[0] + bend, start[1]), (end.layer - bend, end.down), (end.layer, end.down)]
+    return Path(points, [Path.MOVETO, Path.CURVE4, Path.CURVE4, Path.CURVE4])
+
+
+def _units(ax: Axes, net: Net) -> None:
+    """Filled circles with edges, empty ones without; dashed are dead."""
+    for kind in ("live", "alone", "dead"):
+        here = [unit for unit in net.units if kind == ("dead" if unit.dead else "live" if unit.into + unit.out else "alone")]
+        if not here:
+            continue
+        fills = [_colour(colour_of(unit.community)) for unit in here] if kind == "live" else "none"
+        ax.scatter(
+            [unit.layer for unit in here],
+            [unit.down for unit in here],
+            s=[(5 + 7 * unit.size**0.5) ** 2 if kind == "live" else 64 for unit in here],
+            facecolors=fills,
+            edgecolors="white" if kind == "live" else axes.COLOURS["gap"],
+            linestyles=DASHES if kind == "dead" else "-",
+            linewidths=1.0,
+            zorder=2,
+        )
+
+
+def _names(ax: Axes, net: Net) -> None:
+    """Names of layers below, labels beside the first and the last."""
+    last, crowded = len(net.columns) - 1, len(net.columns) > 8
+    for at, column in enumerate(net.columns):
+        rest = beneath(column)
+        turn = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if crowded else {"ha": "center"}
+        more = "" if not rest else f", +{column.others}" if crowded else "\n" + rest
+        text = axes.plain(column.name + more)
+        ax.annotate(
+            text, (at, 0), (0, -4), xycoords=("data", "axes fraction"), textcoords="offset points", va="top", fontsize=9,
+            color=axes.COLOURS["mut"], **turn,
+        )  # fmt: skip
+    for unit in net.units:
+        if unit.layer in (0, last):
+            side, aside = ("right", -10) if unit.layer == 0 else ("left", 10)
+            spot, words = (unit.layer, unit.down), axes.plain(label_of(unit))
+            ax.annotate(words, spot, (aside, 0), textcoords="offset points", ha=side, va="center", fontsize=8)
+
+
+def _picture(ax: Axes, net: Net) -> float:
+    """The picture in the first column, its pixels square; returns half its width."""
+    image = net.columns[0].image
+    assert image is not None
+    ax.figure.draw_without_rendering()
+    across = ax.bbox.width / abs(np.diff(ax.get_xlim())[0])
+    down = ax.bbox.height / abs(np.diff(ax.get_ylim())[0])
+    pixel = min(PICTURE * down / image.shape[0], 2 * BROADEST * across / image.shape[1])
+    half, tall, middle = pixel * image.shape[1] / across / 2, pixel * image.shape[0] / down / 2, net.slots / 2
+    ends, place = (ax.get_xlim(), ax.get_ylim()), (-half, half, middle + tall, middle - tall)
+    scale = float(image.max()) or 1.0
+    ax.imshow(image, cmap=axes.SEQUENTIAL, vmin=0, vmax=scale, interpolation="nearest", aspect="auto", extent=place, zorder=0)
+    ax.set(xlim=ends[0], ylim=ends[1])
+    return float(half)
+
+
+def _maps(ax: Axes, table: Table) -> None:
+    """Maps in rows of five, in data coordinates of one pixel."""
+    maps, (high, wide) = table.maps, table.maps[0].shape
+    across, down = 1.12 * wide, 1.32 * high
+    for place, (name, image) in enumerate(zip(table.columns, maps, strict=True)):
+        left, top = place % 5 * across, place // 5 * down
+        spot = (left, left + wide, top + high, top)
+        ax.imshow(image, cmap=axes.SEQUENTIAL, vmin=0, vmax=table.scale, interpolation="nearest", extent=spot)
+        ax.text(left, top - 0.03 * high, axes.plain(name), fontsize=9, va="bottom", color=axes.COLOURS["end"])
+    axes.bare(ax)
+    ax.set_xlim(-0.02 * wide, min(len(maps), 5) * across)
+    ax.set_ylim(-(-len(maps) // 5) * down - 0.3 * high, -0.24 * high)
+    ax.set_aspect("equal")
+
+
+def _line_names(ax: Axes, lines: Sequence[Curve]) -> None:
+    """Names at the ends of the lines, moved apart."""
+    low, high = ax.get_ylim()
+    for line, down in zip(lines, apart([line.middle[-1] for line in lines], 0.075 * (high - low)), strict=True):
+        ax.annotate(
+            axes.plain(line.name), (1, down), (6, 0), xycoords=("axes fraction", "data"), textcoords="offset points", va="center",
+            fontsize=9, color=_colour(line.colour), annotation_clip=False,
+        )  # fmt: skip
+    ax.set_xlim(min(line.removed[0] for line in lines), max(line.removed[-1] for line in lines))
+    ax.set_ylim(low, high)
+
+
+def _colour(name: str) -> str:
+    return style.LIGHT.get(name, axes.COLOURS["gap"])

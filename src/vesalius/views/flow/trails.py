@@ -1,0 +1,153 @@
+"""Ways through a flow graph: the strongest from end to end, and those through each drawn unit; and what each unit is fed and does.
+
+Axes: F units of the first layer, L units of the last, A units of a layer, N samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from itertools import pairwise
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64, Int
+from numpy import ndarray
+from torch import Tensor
+
+from vesalius.core.errors import InvalidInput
+from vesalius.information import paths
+from vesalius.information.graph import FlowGraph
+from vesalius.views.flow.describe import Net, image_of, name_of
+
+MOST_PATHS = 5
+"""Paths listed."""
+
+MOST_TRAILS = 3
+"""Paths highlighted of a unit."""
+
+BINS = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Path:
+    """A way from the first layer to the last.
+
+    Attributes:
+        names: of its units.
+        share: of all flow, the sum over all paths.
+    """
+
+    names: tuple[str, ...]
+    share: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trail:
+    """A path through drawn units.
+
+    Attributes:
+        stops: numbers in ``Net.units``.
+        pixel: row and column of where it starts, if that is on a picture.
+    """
+
+    stops: tuple[int, ...]
+    pixel: tuple[int, int] | None
+    path: Path
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Histogram:
+    """Values of a unit over samples.
+
+    Attributes:
+        counts: samples in each bin, bins of one width.
+        low: start of the first bin.
+        high: end of the last.
+        zero: share of samples that are 0.
+    """
+
+    counts: Int[ndarray, " bins"]
+    low: float
+    high: float
+    zero: float
+
+
+def shares_of(graph: FlowGraph) -> Float64[Tensor, "F L"]:
+    """What flows from every unit of the first layer to every unit of the last, as shares of all; 0 where nothing flows."""
+    flow = graph.attribution()
+    total = flow.sum()
+    return flow / total if total > 0 else flow
+
+
+def strongest_of(graph: FlowGraph, *, shape: tuple[int, ...] | None = None, most: int = MOST_PATHS) -> list[Path]:
+    """The paths with the largest products of weights."""
+    total = float(graph.attribution().sum())
+    return [
+        Path(names=tuple(name_of(graph, at, unit, shape) for at, (_, unit) in enumerate(path.units)), share=path.product / total)
+        for path in graph.strongest_paths(k=most)
+    ]
+
+
+def trails_of(graph: FlowGraph, net: Net, *, most: int = MOST_TRAILS) -> list[list[Trail]]:
+    """For each drawn unit, the strongest paths through it that visit drawn units only; anything on a picture is drawn."""
+    shown = [[net.units[place].position for place in column.units] for column in net.columns]
+    if net.pictured:
+        shown[0] = list(range(len(graph.layers[0])))
+    blocks = [graph.flows[at][first][:, second] for at, (first, second) in enumerate(pairwise(shown))]
+    total = float(graph.attribution().sum())
+    found: list[list[Trail]] = []
+    for at, column in enumerate(net.columns):
+        for slot in range(len(column.units)):
+            ways = _through(blocks, at, slot, most)
+            found.append([_trail(graph, net, shown, way, product / total) for way, product in ways])
+    return found
+
+
+def fed_by(graph: FlowGraph, net: Net) -> list[Float[ndarray, "height width"]]:
+    """For each drawn unit, what flows into it from every pixel, over all paths. Only where the first layer is a picture."""
+    assert net.shape is not None
+    into = [reduce(torch.matmul, graph.flows[:at]) for at in range(1, len(graph))]
+    return [image_of(into[unit.layer - 1][:, unit.position], net.shape) for unit in net.units]
+
+
+def histograms_of(graph: FlowGraph, net: Net, activations: Mapping[str, Float[Tensor, "N A"]]) -> list[Histogram | None]:
+    """How the values of each drawn unit are spread over samples; ``None`` for layers that were not given.
+
+    Raises:
+        UnknownName: no such layer.
+        InvalidInput: not one column per unit, no samples, values that are not finite.
+    """
+    tables = {}
+    for layer, values in activations.items():
+        width = len(graph.layers[graph.place(layer)])
+        if values.ndim != 2 or values.shape[1] != width or not len(values):
+            raise InvalidInput(f"activations of layer {layer!r} have shape {tuple(values.shape)}; expected [samples, {width}]")
+        if not values.isfinite().all():
+            raise InvalidInput(f"activations of layer {layer!r} have values that are not finite")
+        tables[layer] = values.detach().double().cpu().numpy()
+    return [_histogram(tables[layer][:, unit.position]) if (layer := graph.names[unit.layer]) in tables else None for unit in net.units]
+
+
+def _histogram(values: Float[ndarray, " N"]) -> Histogram:
+    counts, _ = np.histogram(values, bins=BINS)
+    return Histogram(counts=counts, low=float(values.min()), high=float(values.max()), zero=float((values == 0).mean()))
+
+
+def _through(blocks: Sequence[Float64[Tensor, "_ _"]], at: int, slot: int, most: int) -> list[tuple[tuple[int, ...], float]]:
+    """The strongest ways from end to end through one unit: the best ways to it, each with the best ways on."""
+    before = [((slot,), 1.0)] if at == 0 else paths.strongest([*blocks[: at - 1], blocks[at - 1][:, slot : slot + 1]], most)
+    after = [((slot,), 1.0)] if at == len(blocks) else paths.strongest([blocks[at][slot : slot + 1], *blocks[at + 1 :]], most)
+    ways = [((*first[:at], slot, *second[1:]), one * other) for first, one in before for second, other in after]
+    return sorted(ways, key=lambda way: -way[1])[:most]
+
+
+def _trail(graph: FlowGraph, net: Net, shown: Sequence[Sequence[int]], way: Sequence[int], share: float) -> Trail:
+    names = tuple(name_of(graph, at, shown[at][slot], net.shape) for at, slot in enumerate(way))
+    stops = tuple(net.columns[at].units[slot] for at, slot in enumerate(way) if at or not net.pictured)
+    pixel = None
+    if net.shape is not None:
+        spot = np.unravel_index(way[0], net.shape)[-2:]
+        pixel = int(spot[0]), int(spot[1])
+    return Trail(stops=stops, pixel=pixel, path=Path(names=names, share=share))

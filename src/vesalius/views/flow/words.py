@@ -1,0 +1,106 @@
+"""What a flow graph says, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from vesalius.information.graph import FlowGraph
+from vesalius.views import style
+from vesalius.views.flow.describe import Column, Net, Reading
+
+HEADING = "Information flow"
+
+ATTRIBUTION = "What flows from which input to which class"
+
+UNITS: Mapping[str | None, str] = {None: "nats", "linfoot": "as a correlation", "layer_max": "as a share of the largest between two layers"}
+"""What weights are, by the graph's transform."""
+
+LARGE = "\N{LEFT DOUBLE QUOTATION MARK}large\N{RIGHT DOUBLE QUOTATION MARK}"
+ARROW = " \N{RIGHTWARDS ARROW} "
+
+
+def meaning(graph: FlowGraph) -> str:
+    """How the drawing is read, and how many units are silent, in a few sentences."""
+    what = f"Width: mutual information between units, {'in ' if graph.transform is None else ''}{UNITS[graph.transform]}"
+    tested = rate_of(graph)
+    only = f"; only edges that pass a {style.percent(tested)} false-discovery test" if tested is not None else ""
+    dead = len(graph.dead)
+    silent = f" {_number(dead).capitalize()} unit{'s are' if dead > 1 else ' is'} silent: constant on this data." if dead else ""
+    return f"{what}{only}. Size: betweenness, how many shortest paths pass through a unit. Colour: community.{silent}"
+
+
+def rate_of(graph: FlowGraph) -> float | None:
+    """The false discovery rate at which edges were kept; ``None`` if nothing was tested."""
+    weighting = graph.provenance.get("weighting")
+    if not isinstance(weighting, Mapping) or any(part.p is None for part in graph.edges):
+        return None
+    rate = float(weighting.get("rate", 1.0))
+    return rate if rate < 1 else None
+
+
+def facts(graph: FlowGraph, reading: Reading, spare: int | None) -> dict[str, str]:
+    """The graph in a few numbers.
+
+    Args:
+        spare: pairs of redundant units; ``None`` if nobody looked.
+    """
+    rate = rate_of(graph)
+    possible = sum(
+        int((~first.dead).sum()) * int((~second.dead).sum()) for first, second in zip(graph.layers, graph.layers[1:], strict=False)
+    )
+    found = {
+        "layers": str(len(graph)),
+        "units": f"{sum(map(len, graph.layers)):,}",
+        "dead": f"{len(graph.dead):,}",
+        "edges kept": f"{reading.edges:,} of {possible:,} {'possible' if rate is None else 'tested'}",
+        "modularity": f"{style.number(reading.communities.modularity)}, {stability(reading)}",
+    }
+    if spare is not None:
+        found["redundant units"] = f"{style.counted(spare, 'pair')}" if spare else "none found"
+    rows = graph.provenance.get("rows")
+    return found | ({"measured on": style.counted(int(rows), "row")} if rows else {})
+
+
+def stability(reading: Reading) -> str:
+    """Whether the communities are to be believed."""
+    found = reading.communities
+    count = "1 community" if found.count == 1 else f"{found.count:,} communities"
+    return f"{count}, {'weak' if found.weak else 'stable'}"
+
+
+def doubts(graph: FlowGraph, reading: Reading, net: Net) -> list[str]:
+    """What is to be known before the drawing is believed."""
+    found, communities = [], reading.communities
+    if not reading.edges:
+        return ["No edge is left: no unit says anything about the next layer that could not be chance."]
+    if reading.analysed < reading.edges:
+        found.append(f"Communities were looked for among the {reading.analysed:,} strongest of {reading.edges:,} edges.")
+    if communities.weak:
+        found.append(f"The communities are weak, so colours say little about this network: {'; '.join(communities.doubts)}.")
+    doubtful = sum(int((part.unreliable & part.kept).sum()) for part in graph.edges)
+    if doubtful:
+        which, read = ("1 edge is", "it") if doubtful == 1 else (f"{doubtful:,} edges are", "them")
+        found.append(f"{which} larger than the samples can support; read {read} as {LARGE}.")
+    return found
+
+
+def below(net: Net) -> str:
+    """What is not drawn."""
+    drawn = sum(link.first is not None for link in net.links)
+    parts = [f"Of the edges between these units, the {drawn:,} strongest are drawn."] if net.left_out else []
+    if net.pictured:
+        parts.append("The picture shows what flows out of each pixel; its rays are sums over pixels, on a scale of their own.")
+    return " ".join(parts)
+
+
+def beneath(column: Column) -> str:
+    """What stands under a layer's name: the units that are not drawn."""
+    if not column.others:
+        return ""
+    dead = f", {column.dead:,} dead" if column.dead else ""
+    return f"{style.counted(column.others, 'other')}{dead}"
+
+
+def _number(count: int) -> str:
+    words = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+    return words[count] if count < len(words) else f"{count:,}"

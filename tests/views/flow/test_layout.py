@@ -1,0 +1,72 @@
+"""Units stand where few edges cross, and places add up."""
+
+from itertools import pairwise
+
+import hypothesis.strategies as st
+import numpy as np
+from hypothesis import given
+
+from vesalius.views.flow.layout import crossings, ordered, places, shared_out
+
+
+def brute(order, ends, weights):
+    """Crossings, pair by pair."""
+    total = 0.0
+    for at, part in enumerate(ends):
+        for i, (a, b) in enumerate(part):
+            for j, (c, d) in enumerate(part[:i]):
+                first = list(order[at]).index(a) - list(order[at]).index(c)
+                second = list(order[at + 1]).index(b) - list(order[at + 1]).index(d)
+                total += weights[at][i] * weights[at][j] * (first * second < 0)
+    return total
+
+
+@st.composite
+def nets(draw):
+    sizes = draw(st.lists(st.integers(1, 6), min_size=2, max_size=4))
+    random = np.random.default_rng(draw(st.integers(0, 2**31)))
+    blocks = [random.random((a, b)) * (random.random((a, b)) < 0.5) for a, b in pairwise(sizes)]
+    return sizes, [np.argwhere(block) for block in blocks], [block[block > 0] for block in blocks]
+
+
+@given(nets())
+def test_an_order_has_every_unit_once_and_no_more_crossings_than_before(net):
+    sizes, ends, weights = net
+    found = ordered(sizes, ends, weights)
+    assert [sorted(column) for column in found] == [list(range(size)) for size in sizes]
+    linked = [set() for _ in sizes]
+    for at, part in enumerate(ends):
+        for first, second in part.tolist():
+            linked[at].add(first)
+            linked[at + 1].add(second)
+    start = [sorted(range(size), key=lambda unit: unit not in here) for size, here in zip(sizes, linked, strict=True)]
+    assert crossings([np.array(c) for c in found], ends, weights) <= crossings([np.array(c) for c in start], ends, weights) + 1e-9
+    for column, here in zip(found, linked, strict=True):
+        assert not [unit for unit in column[len(here) :] if unit in here], "units without edges go last"
+
+
+@given(nets())
+def test_crossings_are_counted_as_by_hand(net):
+    sizes, ends, weights = net
+    order = [np.random.default_rng(0).permutation(size) for size in sizes]
+    np.testing.assert_allclose(crossings(order, ends, weights), brute(order, ends, weights), atol=1e-9)
+
+
+def test_what_can_be_untangled_is():
+    shuffled = np.array([[0, 2], [1, 0], [2, 3], [3, 1]])
+    found = ordered([4, 4], [shuffled], [np.ones(4)])
+    assert crossings([np.array(column) for column in found], [shuffled], [np.ones(4)]) == 0
+
+
+def test_places_are_spread_around_the_middle():
+    assert places(4, 4.0) == [0.5, 1.5, 2.5, 3.5]
+    np.testing.assert_allclose(places(2, 8.0), [3.2, 4.8])
+    assert places(0, 8.0) == []
+
+
+@given(st.lists(st.integers(0, 50), min_size=1, max_size=6), st.integers(0, 100))
+def test_nothing_is_handed_out_twice_and_nothing_is_kept_back(available, most):
+    found = shared_out(available, most)
+    assert all(0 <= got <= lot for got, lot in zip(found, available, strict=True))
+    assert sum(found) == min(sum(available), most)
+    assert shared_out([100, 2, 100], 30) == [14, 2, 14]

@@ -1,0 +1,89 @@
+"""Ways through a graph, against sums and products by hand."""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.information.graphs import graph, random_flows
+from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.views.flow.describe import net_of, reading_of
+from vesalius.views.flow.trails import fed_by, histograms_of, shares_of, strongest_of, trails_of
+
+
+def drawn(made, **options):
+    return net_of(made, reading_of(made), **options)
+
+
+def test_shares_add_up_to_all(small):
+    assert float(shares_of(small).sum()) == pytest.approx(1)
+    assert not shares_of(graph(torch.zeros(2, 2))).any()
+
+
+def test_the_strongest_paths_come_with_their_share(small):
+    first = strongest_of(small)[0]
+    assert first.names == ("x: length", "h[0]", "y: cat")
+    assert first.share == pytest.approx(0.8 * 0.9 / (1.4 * 1.4 + 0.2 * 0.4))
+
+
+def test_a_trail_is_the_strongest_path_through_its_unit():
+    made = graph(*random_flows([4, 5, 3, 4], seed=1))
+    net = drawn(made)
+    total = float(made.attribution().sum())
+    for place, (unit, trails) in enumerate(zip(net.units, trails_of(made, net), strict=True)):
+        cut = [flow.clone() for flow in made.flows]
+        others = torch.ones(len(made.layers[unit.layer]), dtype=torch.bool)
+        others[unit.position] = False
+        for side, flow in enumerate(cut):
+            if side == unit.layer:
+                flow[others] = 0
+            if side + 1 == unit.layer:
+                flow[:, others] = 0
+        expected = graph(*cut).strongest_paths(k=3)
+        assert [trail.path.share for trail in trails] == pytest.approx([path.product / total for path in expected])
+        assert all(place in trail.stops and len(trail.stops) == 4 and trail.pixel is None for trail in trails)
+        best = [net.units[stop] for stop in trails[0].stops]
+        assert [(f"{'abcd'[stop.layer]}", stop.position) for stop in best] == list(expected[0].units)
+
+
+def test_trails_start_at_a_pixel_and_pass_drawn_units_only(pixels):
+    net = drawn(pixels, shape=(4, 4), most_units=5)
+    for unit, trails in zip(net.units, trails_of(pixels, net), strict=True):
+        if unit.layer == 1:
+            assert [trail.pixel for trail in trails] == [divmod(unit.position % 16, 4)]
+            assert trails[0].path.names == (f"pixels[{unit.position % 16 // 4}, {unit.position % 4}]", f"h[{unit.position}]", "y[0]")
+            assert len(trails[0].stops) == 2
+
+
+def test_dead_units_have_no_trail(small):
+    net = drawn(small)
+    found = {unit.name: trails for unit, trails in zip(net.units, trails_of(small, net), strict=True)}
+    assert not found["h[3]"] and not found["h[2]"] and found["h[1]"]
+
+
+def test_what_feeds_a_unit_is_summed_over_all_paths(pixels):
+    net = drawn(pixels, shape=(4, 4))
+    for unit, image in zip(net.units, fed_by(pixels, net), strict=True):
+        whole = pixels.flows[0] if unit.layer == 1 else pixels.attribution()
+        np.testing.assert_allclose(image, whole[:, unit.position].reshape(4, 4))
+
+
+def test_histograms_count_every_sample(small):
+    values = torch.tensor([[0.0, 1, 2, 3], [0, 1, 4, 3], [2, 1, 6, 3], [4, 1, 6, 3]])
+    net = drawn(small)
+    found = histograms_of(small, net, {"h": values})
+    for unit, histogram in zip(net.units, found, strict=True):
+        assert (histogram is None) == (unit.layer != 1)
+        if histogram:
+            assert histogram.counts.sum() == 4
+    hub = found[[unit.name for unit in net.units].index("h[0]")]
+    assert (hub.low, hub.high, hub.zero, hub.counts[0]) == (0, 4, 0.5, 2)
+
+
+def test_activations_that_do_not_fit_are_refused(small):
+    net = drawn(small)
+    with pytest.raises(UnknownName):
+        histograms_of(small, net, {"g": torch.zeros(3, 4)})
+    with pytest.raises(InvalidInput, match=r"expected \[samples, 4\]"):
+        histograms_of(small, net, {"h": torch.zeros(3, 5)})
+    with pytest.raises(InvalidInput, match="not finite"):
+        histograms_of(small, net, {"h": torch.full((3, 4), float("nan"))})
