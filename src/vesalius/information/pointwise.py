@@ -1,0 +1,106 @@
+"""Flow at a single sample: what a unit's value there says about another's, and the map of the input that it adds up to.
+
+Axes: N rows of data, S samples, A and B units of neighbouring layers, F units of the first layer, L of the last.
+"""
+
+from __future__ import annotations
+
+from math import log
+
+import torch
+from jaxtyping import Float, Float64
+from scipy.special import digamma
+from torch import Tensor
+
+from vesalius.core.errors import InvalidInput
+from vesalius.information.graph import FlowGraph
+from vesalius.information.measuring import Measuring
+from vesalius.information.reading import Data, read
+from vesalius.information.sites import pooled, sites_of
+from vesalius.trace.network import Inputs, Network
+
+CELLS_AT_ONCE = 1 << 24
+"""Distances held at once."""
+
+
+def pointwise_flow(network: Network, graph: FlowGraph, data: Data, x: Inputs, *, k: int = 3, rows: int = 2000) -> Float64[Tensor, "S F L"]:
+    """For single samples, the sum over all paths of the products of point-wise information, along the edges of a graph.
+
+    For an image, ``flow[0, :, 3].reshape(image.shape)`` is a map of what spoke for class 3 (above 0) and against it.
+
+    Args:
+        network: that the graph was made of.
+        graph: from :func:`vesalius.information_flow`, with the network's output as its last layer.
+        data: rows like those of the graph; the first few are used.
+        x: samples, as the network takes them.
+        k: neighbours.
+        rows: most rows of data.
+
+    Raises:
+        InvalidInput: a graph that ends at labels, too few rows, a k that they do not allow.
+
+    Reference: Davis2020, equation for NIF(n). Differs from the paper: digamma throughout, and ties count as neighbours (Gao2017), since a
+    ReLU's zeros are at distance 0 from each other.
+    """
+    options = graph.provenance.get("options", {})
+    how = Measuring(unit=options.get("unit", "post_activation"), pool=options.get("pool", "mean"), rows=rows)
+    sites = sites_of(network, graph.names, how.unit) if graph.names[-1] != "labels" else ()
+    if not sites:
+        raise InvalidInput("a single sample has no label to flow to; make the graph without labels=, to end at the network's output")
+    known = read(network, data, None, sites, how)
+    if not 1 <= k < len(known):
+        raise InvalidInput(f"k = {k} neighbours of {len(known)} rows; between 1 and {len(known) - 1}")
+    inputs = network.bind(x)
+    with torch.no_grad():
+        values = network.program([value.name for value in network.inputs], [site.value for site in sites])(*inputs)
+    here = pooled(sites, values, how.pool)
+    parts = []
+    for at in range(len(sites) - 1):
+        pair = known.units[at].double(), known.units[at + 1].double()
+        parts.append(torch.stack([local(pair, (a.double(), b.double()), k) for a, b in zip(here[at], here[at + 1], strict=True)]))
+    return graph.pointwise_attribution(parts)
+
+
+def local(
+    known: tuple[Float64[Tensor, "N A"], Float64[Tensor, "N B"]], here: tuple[Float64[Tensor, " A"], Float64[Tensor, " B"]], k: int
+) -> Float64[Tensor, "A B"]:
+    """Point-wise information of all pairs at one point, in nats: psi(k) + psi(N) - psi(n_x + 1) - psi(n_y + 1).
+
+    Distances are of ranks, so that the scale of a unit does not matter. The point may be one of the rows: it is no neighbour of itself.
+
+    Args:
+        known: rows of two layers.
+        here: the point.
+        k: neighbours.
+    """
+    near_x, near_y = (_distances(rows, point) for rows, point in zip(known, here, strict=True))
+    itself = (near_x == 0).all(1) & (near_y == 0).all(1)
+    if bool(itself.any()):
+        kept = torch.ones(len(near_x), dtype=torch.bool)
+        kept[int(itself.nonzero()[0])] = False
+        near_x, near_y = near_x[kept], near_y[kept]
+    count, block = len(near_x), max(1, CELLS_AT_ONCE // (len(near_x) * near_y.shape[1]))
+    return torch.cat([_local(part, near_y, k, count) for part in near_x.split(block, dim=1)])
+
+
+def _local(near_x: Float64[Tensor, "N a"], near_y: Float64[Tensor, "N B"], k: int, count: int) -> Float64[Tensor, "a B"]:
+    joint = torch.maximum(near_x[:, :, None], near_y[:, None])
+    reach = joint.kthvalue(k, dim=0).values
+    tied = reach == 0
+    inside_x = torch.where(tied, (near_x == 0).sum(0)[:, None], (near_x[:, :, None] < reach).sum(0))
+    inside_y = torch.where(tied, (near_y == 0).sum(0), (near_y[:, None] < reach).sum(0))
+    shared = torch.where(tied, (joint == 0).sum(0), k)
+    found = [torch.from_numpy(digamma(number.double().numpy())) for number in (shared, inside_x + 1, inside_y + 1)]
+    return found[0] + log(count) - found[1] - found[2]
+
+
+def _distances(rows: Float64[Tensor, "N A"], point: Float64[Tensor, " A"]) -> Float[Tensor, "N A"]:
+    """How many ranks each row is away from a point, per unit; ties share their middle rank."""
+    ordered = rows.sort(dim=0).values.T.contiguous()
+    middle = _ranks(ordered, rows.T.contiguous()).T
+    return (middle - _ranks(ordered, point[:, None].contiguous()).T).abs()
+
+
+def _ranks(ordered: Float64[Tensor, "A N"], values: Float64[Tensor, "A M"]) -> Float64[Tensor, "A M"]:
+    low, high = torch.searchsorted(ordered, values), torch.searchsorted(ordered, values, right=True)
+    return (low + high).double() / 2

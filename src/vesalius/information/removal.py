@@ -1,0 +1,162 @@
+"""What removing units or links costs: accuracy against how many are gone, in the order of their flow, their magnitude, or none.
+
+Axes: N rows, U units or links, T steps, R repeats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float64, Int
+from torch import Tensor
+
+from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.information.graph import FlowGraph
+from vesalius.information.sites import sites_of
+from vesalius.trace.network import Inputs, Network
+
+WHAT = ("units", "links")
+BATCH = 1024
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Removal:
+    """Accuracy while units or links are taken away, the least of them first.
+
+    Attributes:
+        layer: whose units, or links into whom.
+        what: ``units`` or ``links``.
+        removed: [T] share that is gone, from 0 to 1.
+        accuracy: [R T] by order: ``flow``, ``magnitude`` (one row each) and ``random`` (a row per repeat).
+    """
+
+    layer: str
+    what: str
+    removed: Float64[Tensor, " T"]
+    accuracy: Mapping[str, Float64[Tensor, "_ T"]]
+
+    @property
+    def areas(self) -> dict[str, float]:
+        """Mean accuracy over all shares removed, by order; the higher, the better the order knows what is not needed."""
+        return {name: float(torch.trapezoid(rows.median(0).values, self.removed)) for name, rows in self.accuracy.items()}
+
+    @property
+    def curves(self) -> dict[str, tuple[Float64[Tensor, " T"], Float64[Tensor, "_ T"]]]:
+        """For :func:`vesalius.views.flow.charts.plot_curves`."""
+        return {name: (self.removed, rows) for name, rows in self.accuracy.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Removing:
+    """How to remove.
+
+    Attributes:
+        what: ``"units"``, which are set to 0, or ``"links"``, whose weights (kernels between channels) are.
+        steps: accuracies taken on the way, at most.
+        repeats: random orders.
+        seed: of these.
+    """
+
+    what: str = "units"
+    steps: int = 21
+    repeats: int = 10
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.what not in WHAT:
+            raise UnknownName("what to remove", self.what, WHAT)
+        if self.steps < 2 or self.repeats < 1:
+            raise InvalidInput(f"at least 2 steps and 1 repeat are needed, not {self.steps} and {self.repeats}")
+
+
+def removal(
+    network: Network, graph: FlowGraph, x: Inputs, labels: Int[Tensor, " N"], *, layer: str, removing: Removing | None = None
+) -> Removal:
+    """Accuracy against the share of a layer's units or links that is removed, by flow beside magnitude and chance.
+
+    The model is not touched: units are set to 0 on their way, weights are replaced in the graph.
+
+    Args:
+        network: that the graph was made of.
+        graph: from :func:`vesalius.information_flow`.
+        x: rows to measure accuracy on, best not those of the graph.
+        labels: their classes.
+        layer: a layer of the graph with a weight; links are those from the graph's layer before it.
+        removing: what, and in how many steps.
+
+    Raises:
+        UnknownName: no such layer in the graph or the network.
+        InvalidInput: links between layers that no single weight connects; labels that do not fit.
+    """
+    how, place = removing or Removing(), graph.place(layer)
+    tensors = network.bind(x)
+    if labels.shape != tensors[0].shape[:1]:
+        raise InvalidInput(f"{len(tensors[0])} rows need as many labels; these have shape {list(labels.shape)}")
+    run, scores = _units(network, graph, tensors, place) if how.what == "units" else _links(network, graph, tensors, place)
+    count = len(scores["flow"])
+    steps = torch.linspace(0, count, min(how.steps, count + 1)).round().long()
+    draw = torch.Generator().manual_seed(how.seed)
+    orders = {name: score.argsort(stable=True)[None] for name, score in scores.items()}
+    orders["random"] = torch.stack([torch.randperm(count, generator=draw) for _ in range(how.repeats)])
+    accuracy = {
+        name: torch.tensor([[_accuracy(run, order, int(step), labels) for step in steps] for order in rows], dtype=torch.float64)
+        for name, rows in orders.items()
+    }
+    return Removal(layer=layer, what=how.what, removed=steps.double() / count, accuracy=accuracy)
+
+
+Run = Callable[[Bool[Tensor, " U"]], Tensor]
+"""The output with only some units or links left."""
+
+
+@torch.no_grad()
+def _accuracy(run: Run, order: Int[Tensor, " U"], gone: int, labels: Int[Tensor, " N"]) -> float:
+    kept = torch.ones(len(order), dtype=torch.bool)
+    kept[order[:gone]] = False
+    return float((run(kept).argmax(1).cpu() == labels.cpu()).double().mean())
+
+
+@torch.no_grad()
+def _units(network: Network, graph: FlowGraph, x: Sequence[Tensor], place: int) -> tuple[Run, dict[str, Float64[Tensor, " U"]]]:
+    """Units of a layer: how to run without some, and what they are worth."""
+    names = [name for name in graph.names if name != "labels"]
+    site = sites_of(network, names, graph.provenance.get("options", {}).get("unit", "post_activation"))[place]
+    if site.axis is None:
+        raise InvalidInput(f"{site.name!r} is an end of the network; units are removed between its ends")
+    cut = network.split(site.value)
+    held = cut.front(*x)
+    value, axis = held[0], site.axis
+    shape = [site.units if at == axis else 1 for at in range(value.ndim)]
+
+    def run(kept: Tensor) -> Tensor:
+        mask = kept.to(value).reshape(shape)
+        parts = zip(*(tensor.split(BATCH) for tensor in held), strict=True)
+        return torch.cat([cut.head(part[0] * mask, *part[1:]) for part in parts])
+
+    strength = value.double().movedim(axis, 0).flatten(1).abs().mean(1).cpu()
+    return run, {"flow": graph.through()[site.name], "magnitude": strength}
+
+
+@torch.no_grad()
+def _links(network: Network, graph: FlowGraph, x: Sequence[Tensor], place: int) -> tuple[Run, dict[str, Float64[Tensor, " U"]]]:
+    """Links into a layer from the one before it in the graph: how to run without some, and what they are worth."""
+    layer = network.layer(graph.names[place])
+    weight = network.parameters[layer.weight]
+    flow = graph.flows[place - 1] if place else torch.zeros(0, 0)
+    table = weight.movedim((layer.in_axis, layer.out_axis), (0, 1))
+    table = table.reshape(*table.shape[:2], -1)
+    if tuple(table.shape[:2]) != tuple(flow.shape):
+        raise InvalidInput(
+            f"the weight of {layer.name!r} connects {table.shape[0]} with {table.shape[1]} units, and the graph has"
+            f" {' by '.join(map(str, flow.shape))} edges there; links can be removed where one weight lies between two layers of the graph"
+        )
+    inputs = [value.name for value in network.inputs]
+    program = network.program([*inputs, layer.weight], [network.graph("removing links").output])
+
+    def run(kept: Tensor) -> Tensor:
+        mask = kept.to(weight).reshape(*flow.shape, *[1] * (weight.ndim - 2)).movedim((0, 1), (layer.in_axis, layer.out_axis))
+        return torch.cat([program(*part, weight * mask)[0] for part in zip(*(tensor.split(BATCH) for tensor in x), strict=True)])
+
+    return run, {"flow": flow.flatten(), "magnitude": table.double().norm(dim=2).flatten().cpu()}

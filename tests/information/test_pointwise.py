@@ -1,0 +1,77 @@
+"""Point-wise information: against the definition by loops, its mean against the estimator, and the map it adds up to."""
+
+from itertools import pairwise as neighbours
+from math import log
+
+import pytest
+import torch
+from scipy.special import digamma
+from torch import nn
+
+import vesalius as vs
+from vesalius.core.errors import InvalidInput
+from vesalius.information import Measuring, information_flow, pointwise_flow
+from vesalius.information.estimators import pairwise
+from vesalius.information.pointwise import local
+
+
+def gaussian(count, rho, seed=0):
+    x, noise = torch.randn(2, count, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return x, rho * x + (1 - rho**2) ** 0.5 * noise
+
+
+def by_loops(x, y, a, b, k):
+    """psi(k) + log N - psi(n_x + 1) - psi(n_y + 1) with ranks, one row after the other."""
+    rank = lambda rows, value: ((rows < value).sum() + (rows <= value).sum()) / 2  # noqa: E731
+    apart = [(abs(rank(x, u) - rank(x, a)), abs(rank(y, v) - rank(y, b))) for u, v in zip(x, y, strict=True)]
+    joint = sorted(max(pair) for pair in apart)
+    reach = joint[k - 1]
+    if reach == 0:
+        k = sum(both == 0 for both in joint)
+        inside = [sum(pair[side] == 0 for pair in apart) for side in (0, 1)]
+    else:
+        inside = [sum(bool(pair[side] < reach) for pair in apart) for side in (0, 1)]
+    return digamma(k) + log(len(x)) - digamma(inside[0] + 1) - digamma(inside[1] + 1)
+
+
+def test_it_is_the_formula():
+    x, y = gaussian(40, 0.8)
+    z = y.relu()
+    found = local((x[:, None], torch.stack([y, z], 1)), (torch.tensor([0.3]).double(), torch.tensor([0.1, 0.0]).double()), 3)
+    for at, side in enumerate((y, z)):
+        assert float(found[0, at]) == pytest.approx(by_loops(x, side, 0.3, (0.1, 0.0)[at], 3), rel=1e-9)
+
+
+def test_its_mean_is_the_information():
+    x, y = gaussian(1500, 0.9)
+    table = x[:, None], y[:, None]
+    mean = torch.stack([local(table, (x[i : i + 1], y[i : i + 1]), 3) for i in range(0, 1500, 3)]).mean()
+    whole = float(pairwise(*table, estimator="neighbours").values)
+    assert float(mean) == pytest.approx(whole, abs=0.08) and whole == pytest.approx(0.83, abs=0.08)
+
+
+@pytest.fixture(scope="module")
+def flowing():
+    torch.manual_seed(0)
+    network = vs.trace(nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 2)), torch.zeros(1, 4))
+    data = torch.randn(300, 4)
+    return network, data, information_flow(network, data, measuring=Measuring(estimator="binned"))
+
+
+def test_a_sample_has_a_map_per_output(flowing):
+    network, data, graph = flowing
+    found = pointwise_flow(network, graph, data, data[:3])
+    assert found.shape == (3, 4, 2)
+    units = [data, network.read(data, "1")["1"].detach(), network(data).detach()]
+    parts = [local((a.double(), b.double()), (a[1].double(), b[1].double()), 3) for a, b in neighbours(units)]
+    expected = torch.where(graph.flows[0] > 0, parts[0], 0) @ torch.where(graph.flows[1] > 0, parts[1], 0)
+    torch.testing.assert_close(found[1], expected)
+
+
+def test_what_has_no_answer_is_refused(flowing):
+    network, data, graph = flowing
+    labelled = information_flow(network, data, labels=(data[:, 0] > 0).long(), measuring=Measuring(estimator="binned"))
+    with pytest.raises(InvalidInput, match="no label to flow to"):
+        pointwise_flow(network, labelled, data, data[:1])
+    with pytest.raises(InvalidInput, match="k = 300 neighbours of 300 rows"):
+        pointwise_flow(network, graph, data, data[:1], k=300)

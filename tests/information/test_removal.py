@@ -1,0 +1,92 @@
+"""Removing units and links: what is gone is gone, nothing is touched, and useless units cost nothing."""
+
+import pytest
+import torch
+from torch import nn
+
+import vesalius as vs
+from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.data.synthetic import planted_net
+from vesalius.information import Measuring, Removing, information_flow, removal
+
+FAST = Measuring(estimator="binned")
+
+
+def rows(count, inputs, seed=0):
+    return 2 * torch.rand(count, inputs, generator=torch.Generator().manual_seed(seed)) - 1
+
+
+@pytest.fixture(scope="module")
+def planted():
+    net = planted_net(4, 3, generator=torch.Generator().manual_seed(3))
+    x = rows(1000, 4)
+    network = vs.trace(net.model, x[:2])
+    return net, network, x, information_flow(network, x, measuring=FAST)
+
+
+def test_units_without_flow_cost_nothing(planted):
+    net, network, x, graph = planted
+    labels = network(x).argmax(1)
+    found = removal(network, graph, x, labels, layer="0", removing=Removing(steps=13, repeats=3))
+    spare = len(net.silent)
+    assert found.removed.tolist() == pytest.approx([step / 12 for step in range(13)])
+    assert (found.accuracy["flow"][0, : spare + 1] == 1).all() and (found.accuracy["magnitude"][0, : spare + 1] == 1).all()
+    assert found.accuracy["random"].shape == (3, 13) and set(found.areas) == {"flow", "magnitude", "random"}
+
+
+@pytest.mark.parametrize("what", ["units", "links"])
+def test_what_is_removed_is_removed_and_the_model_is_untouched(what, planted):
+    net, network, x, graph = planted
+    before = {name: tensor.clone() for name, tensor in net.model.state_dict().items()}
+    labels = torch.arange(len(x)) % 3
+    found = removal(network, graph, x, labels, layer="0", removing=Removing(what=what, steps=6, repeats=2))
+    with torch.no_grad():
+        hidden = torch.relu(net.model[0].bias.expand(len(x), -1)) if what == "links" else torch.zeros(len(x), net.model[0].out_features)
+        empty = net.model[2](hidden).argmax(1)
+        full = net.model(x).argmax(1)
+    for curve in found.accuracy.values():
+        assert curve[0, 0] == pytest.approx(float((full == labels).double().mean()))
+        assert curve[0, -1] == pytest.approx(float((empty == labels).double().mean()))
+    assert all(torch.equal(before[name], tensor) for name, tensor in net.model.state_dict().items())
+
+
+def test_links_go_in_the_order_of_their_flow(planted):
+    net, network, x, graph = planted
+    labels = network(x).argmax(1)
+    found = removal(network, graph, x, labels, layer="0", removing=Removing(what="links", steps=5, repeats=1))
+    weight = net.model[0].weight.detach().clone()
+    order = graph.flows[0].flatten().argsort(stable=True)
+    half = round(2 / 4 * len(order))
+    for place in order[:half].tolist():
+        weight[place % len(weight), place // len(weight)] = 0
+    with torch.no_grad():
+        kept = net.model[2](torch.relu(x @ weight.T + net.model[0].bias)).argmax(1)
+    assert found.accuracy["flow"][0, 2] == pytest.approx(float((kept == labels).double().mean()))
+
+
+def test_links_between_channels_are_kernels():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 16, 2))
+    x = torch.randn(60, 1, 8, 8)
+    network = vs.trace(model, x[:2])
+    graph = information_flow(network, x, measuring=FAST)
+    found = removal(network, graph, x, torch.zeros(60, dtype=torch.long), layer="2", removing=Removing(what="links", steps=100, repeats=1))
+    assert len(found.removed) == 13, "3 x 4 kernels"
+    with pytest.raises(InvalidInput, match=r"connects 1 with 3 units, and the graph has 64 by 3 edges"):
+        removal(network, graph, x, torch.zeros(60, dtype=torch.long), layer="0", removing=Removing(what="links"))
+
+
+@pytest.mark.usefixtures("as_a_user")
+def test_what_cannot_be_removed_is_named(planted):
+    _, network, x, graph = planted
+    labels = torch.zeros(len(x), dtype=torch.long)
+    with pytest.raises(UnknownName, match="layer"):
+        removal(network, graph, x, labels, layer="9")
+    with pytest.raises(InvalidInput, match="an end of the network"):
+        removal(network, graph, x, labels, layer="output")
+    with pytest.raises(InvalidInput, match="need as many labels"):
+        removal(network, graph, x, labels[:3], layer="0")
+    with pytest.raises(UnknownName, match="units"):
+        Removing(what="layers")
+    with pytest.raises(InvalidInput, match="2 steps"):
+        Removing(steps=1)
