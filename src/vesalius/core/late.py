@@ -16,6 +16,7 @@ VIEWS = {
     "audit_plot": "vesalius.views.audit.charts:plot_audit",
     "audit_html": "vesalius.views.notebook:audit_html",
     "flow_plot": "vesalius.views.flow.charts:plot_flow",
+    "flow_html": "vesalius.views.notebook:flow_html",
     "profile_plot": "vesalius.views.interactions.charts:plot_profile",
     "profile_html": "vesalius.views.notebook:profile_html",
 }

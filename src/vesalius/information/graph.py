@@ -290,6 +290,9 @@ class FlowGraph:
         """A layered drawing; returns the matplotlib figure. See :func:`vesalius.views.flow.charts.plot_flow`."""
         return view("flow_plot")(self, most_units=most_units, most_edges=most_edges, shape=shape, ax=ax)
 
+    def _repr_html_(self) -> str:
+        return str(view("flow_html")(self))
+
     # ---- keeping ------------------------------------------------------------------------------------------------------------------
 
     def to_igraph(self, *, length: str = "reciprocal") -> Any:

@@ -34,12 +34,14 @@ class Section:
         anchor: its address on the page; made of what an address allows, and made unique by the page.
         body: HTML below the heading.
         allocations: what it shows, for the last section, which says how to make it again.
+        sources: provenance of all else that it shows, for the same.
     """
 
     heading: str
     anchor: str
     body: Markup
     allocations: tuple[Allocation, ...] = ()
+    sources: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,11 +6,14 @@ from markupsafe import Markup
 
 from vesalius.audit.record import Audit
 from vesalius.core.allocation import Allocation
+from vesalius.information.graph import FlowGraph
 from vesalius.interactions.taylor import TaylorProfile
 from vesalius.views import style
 from vesalius.views.audit.section import audit_body
 from vesalius.views.audit.words import HEADING
 from vesalius.views.describe import is_map, unit_of
+from vesalius.views.flow import words
+from vesalius.views.flow.section import flow_body
 from vesalius.views.fragments import facts_of, fill, gallery, panel, table
 from vesalius.views.interactions import profile
 from vesalius.views.interactions.section import interactions_body
@@ -50,6 +53,11 @@ def audit_html(audit: Audit) -> str:
 def profile_html(shown: TaylorProfile) -> str:
     """A Taylor profile as on a page."""
     return _framed(profile.HEADING, profile.profile_body(shown))
+
+
+def flow_html(graph: FlowGraph) -> str:
+    """A flow graph as on a page."""
+    return _framed(words.HEADING, flow_body(graph, scripted=False))
 
 
 def _framed(heading: str, body: Markup, note: str = "") -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -14,11 +14,13 @@ from vesalius.core import store
 from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.core.version import VERSION
+from vesalius.information.graph import FlowGraph
 from vesalius.interactions.taylor import TaylorProfile
 from vesalius.views import style
 from vesalius.views.audit.section import audit_section
 from vesalius.views.decisions import Decisions, decisions_section
 from vesalius.views.describe import is_map, unit_of
+from vesalius.views.flow.section import flow_section
 from vesalius.views.fragments import Section, anchor_of, facts_of, fill, gallery, panel, players_of, table, waterfall
 from vesalius.views.gallery import Exhibit, exhibit_section
 from vesalius.views.interactions.profile import profile_section
@@ -84,6 +86,7 @@ def report(
     if not parts:
         raise InvalidInput(f"a report needs at least one section: {_known()}")
     shown = [allocation for part in parts for allocation in part.allocations]
+    sources = [allocation.provenance for allocation in shown] + [source for part in parts for source in part.sources]
     html = fill(
         "report.html.j2",
         {
@@ -92,13 +95,13 @@ def report(
             "font": style.FONT,
             "gradient": style.gradient(),
             "title": title,
-            "name": _named(shown),
+            "name": _named(sources),
             "lead": lead,
             "facts": facts,
             "sections": parts,
             "last": LAST,
             "command": reproduce,
-            "made": _made(shown),
+            "made": _made(sources),
             "options": _options(shown),
         },
     )
@@ -154,6 +157,7 @@ SECTIONS: dict[type, Callable[[Any], Section]] = {
     Exhibit: exhibit_section,
     Audit: audit_section,
     TaylorProfile: profile_section,
+    FlowGraph: flow_section,
 }
 """How each type is shown; whoever adds a type adds a line."""
 
@@ -175,18 +179,17 @@ def _addressed(sections: Iterable[Section]) -> list[Section]:
     return placed
 
 
-def _named(allocations: Iterable[Allocation]) -> str:
+def _named(sources: Iterable[Mapping[str, Any]]) -> str:
     """The model's name, if all sections are about one."""
-    names = {str(allocation.provenance.get("model", "")) for allocation in allocations} - {""}
+    names = {str(known.get("model", "")) for known in sources} - {""}
     return names.pop() if len(names) == 1 else ""
 
 
-def _made(allocations: Sequence[Allocation]) -> dict[str, str]:
+def _made(sources: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Versions, models and seeds that went into the page."""
     versions: dict[str, set[str]] = {"vesalius": {VERSION}}
     models, seeds = set(), set()
-    for allocation in allocations:
-        known = allocation.provenance
+    for known in sources:
         for package, version in _mapping(known.get("versions")).items():
             versions.setdefault(str(package), set()).add(str(version))
         if known.get("digest"):

@@ -19,6 +19,7 @@ from torch import Tensor
 from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.information.communities import Communities
 from vesalius.information.graph import FlowGraph
+from vesalius.information.spare import RedundantPair
 from vesalius.views.flow.layout import ordered, places, shared_out
 
 MOST_UNITS = 16
@@ -30,6 +31,13 @@ EDGES_PER_PAIR = 20
 
 MOST_ANALYSED = 6000
 """Edges up to which communities are looked for among all."""
+
+MOST_LEADERS = 5
+LEADERS = 24
+"""Units of a layer that are listed, and of all layers."""
+
+MOST_EFFORT = 3e9
+"""Comparisons of edges that looking for redundant units may take."""
 
 FEWEST_SLOTS = 6
 IMAGE_SLOTS = 9
@@ -272,6 +280,25 @@ def _links(
         for at, (part, heavy) in enumerate(zip(ends, weights, strict=True))
         for (i, j), weight in zip(part.tolist(), heavy.tolist(), strict=True)
     ]
+
+
+def leaders_of(graph: FlowGraph, reading: Reading) -> list[tuple[str, int]]:
+    """The units with the largest betweenness of each layer, fewer of each in a deep network; those on no shortest path are left out."""
+    most = max(1, min(MOST_LEADERS, LEADERS // max(len(graph) - 2, 1)))
+    found = []
+    for layer in graph.names[1:-1]:
+        ranked = reading.betweenness[layer].sort(descending=True, stable=True)
+        found += [(layer, int(unit)) for unit, value in zip(ranked.indices[:most], ranked.values, strict=False) if value > 0]
+    return found
+
+
+def spare_of(graph: FlowGraph) -> tuple[RedundantPair, ...] | None:
+    """Redundant units; ``None`` where looking for them would take minutes."""
+    effort = sum(
+        len(layer) ** 2 * ((len(graph.layers[at - 1]) if at else 0) + (len(graph.layers[at + 1]) if at + 1 < len(graph) else 0))
+        for at, layer in enumerate(graph.layers)
+    )
+    return graph.redundant() if effort <= MOST_EFFORT else None
 
 
 def _chosen(graph: FlowGraph, reading: Reading, at: int, most: int) -> list[int]:

@@ -24,6 +24,9 @@ from vesalius.views.flow.describe import Net, image_of, name_of
 MOST_PATHS = 5
 """Paths listed."""
 
+MOST_NAMES = 6
+"""Units of a path that are all named."""
+
 MOST_TRAILS = 3
 """Paths highlighted of a unit."""
 
@@ -41,6 +44,14 @@ class Path:
 
     names: tuple[str, ...]
     share: float
+
+    @property
+    def words(self) -> str:
+        """Its units, those in the middle of a long path counted."""
+        names = self.names
+        if len(names) > MOST_NAMES:
+            names = (*names[: MOST_NAMES - 3], f"{len(names) - MOST_NAMES + 1} more", *names[-2:])
+        return " \N{RIGHTWARDS ARROW} ".join(names)
 
 
 @dataclass(frozen=True, kw_only=True)

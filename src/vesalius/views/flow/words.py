@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 from vesalius.information.graph import FlowGraph
+from vesalius.information.spare import RedundantPair
 from vesalius.views import style
 from vesalius.views.flow.describe import Column, Net, Reading
 
@@ -16,7 +18,6 @@ UNITS: Mapping[str | None, str] = {None: "nats", "linfoot": "as a correlation", 
 """What weights are, by the graph's transform."""
 
 LARGE = "\N{LEFT DOUBLE QUOTATION MARK}large\N{RIGHT DOUBLE QUOTATION MARK}"
-ARROW = " \N{RIGHTWARDS ARROW} "
 
 
 def meaning(graph: FlowGraph) -> str:
@@ -38,27 +39,45 @@ def rate_of(graph: FlowGraph) -> float | None:
     return rate if rate < 1 else None
 
 
-def facts(graph: FlowGraph, reading: Reading, spare: int | None) -> dict[str, str]:
-    """The graph in a few numbers.
-
-    Args:
-        spare: pairs of redundant units; ``None`` if nobody looked.
-    """
-    rate = rate_of(graph)
-    possible = sum(
-        int((~first.dead).sum()) * int((~second.dead).sum()) for first, second in zip(graph.layers, graph.layers[1:], strict=False)
-    )
-    found = {
+def facts(graph: FlowGraph, reading: Reading) -> dict[str, str]:
+    """The graph in a few numbers."""
+    rate, found = rate_of(graph), reading.communities
+    possible = sum(int((~first.dead).sum()) * int((~second.dead).sum()) for first, second in pairwise(graph.layers))
+    rows = graph.provenance.get("rows")
+    return {
         "layers": str(len(graph)),
         "units": f"{sum(map(len, graph.layers)):,}",
         "dead": f"{len(graph.dead):,}",
         "edges kept": f"{reading.edges:,} of {possible:,} {'possible' if rate is None else 'tested'}",
-        "modularity": f"{style.number(reading.communities.modularity)}, {stability(reading)}",
+        "modularity": f"{style.number(found.modularity)} ({style.number(float(found.null.mean()))} shuffled)",
+        "communities": stability(reading),
+        **({"measured on": style.counted(int(rows), "row")} if rows else {}),
     }
-    if spare is not None:
-        found["redundant units"] = f"{style.counted(spare, 'pair')}" if spare else "none found"
-    rows = graph.provenance.get("rows")
-    return found | ({"measured on": style.counted(int(rows), "row")} if rows else {})
+
+
+def spared(graph: FlowGraph, pairs: Sequence[RedundantPair] | None) -> str:
+    """Which units say what others say: how many pairs, and the most alike."""
+    if pairs is None:
+        return "not looked for, too many units"
+    if not pairs:
+        return "none found"
+    first = pairs[0]
+    names = " and ".join(graph.title((first.layer, unit)) for unit in (first.first, first.second))
+    return f"{names}{f', and {len(pairs) - 1:,} more' if len(pairs) > 1 else ''}"
+
+
+def legend(reading: Reading) -> list[tuple[int, str]]:
+    """Communities with a colour of their own and how many units they have, and the others together."""
+    found, shown = reading.communities, len(style.KINDS)
+    sizes = [sum(int((part == which).sum()) for part in found.of.values()) for which in range(found.count)]
+    lines = [(which, f"community {which + 1}, {style.counted(size, 'unit')}") for which, size in enumerate(sizes[:shown])]
+    rest = sizes[shown:]
+    return lines + ([(shown, f"{style.counted(len(rest), 'smaller one')}, {style.counted(sum(rest), 'unit')}")] if rest else [])
+
+
+def community_of(reading: Reading, community: int | None) -> str:
+    """Which community a unit is in."""
+    return "no community" if community is None else f"community {community + 1} of {reading.communities.count}"
 
 
 def stability(reading: Reading) -> str:
@@ -68,7 +87,7 @@ def stability(reading: Reading) -> str:
     return f"{count}, {'weak' if found.weak else 'stable'}"
 
 
-def doubts(graph: FlowGraph, reading: Reading, net: Net) -> list[str]:
+def doubts(graph: FlowGraph, reading: Reading) -> list[str]:
     """What is to be known before the drawing is believed."""
     found, communities = [], reading.communities
     if not reading.edges:
