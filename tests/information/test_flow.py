@@ -101,6 +101,7 @@ def test_it_is_the_same_again_and_says_what_it_rests_on(network):
     assert all(torch.equal(a, b) for a, b in zip(first.flows, second.flows, strict=True))
     facts = first.provenance
     assert facts["rows"] == 300 and facts["bytes"] == 4 * 300 * 13 and facts["seed"] == 5 and facts["digest"] == network.digest()
+    assert "shape" not in facts, "no image"
     assert facts["values"]["0"] == "1/relu" and facts["options"]["estimator"] == "auto" and facts["weighting"]["beta"] == 5e-4
 
 
@@ -111,6 +112,7 @@ def test_it_is_saved_and_loaded(network, tmp_path):
 
 
 def test_networks_of_every_kind(resnet_flow):
+    assert resnet_flow.provenance["shape"] == [3, 32, 32]
     assert len(resnet_flow) == 21 and float(resnet_flow.attribution().max()) > 0
     chosen = specimen("encoder")
     net = vs.trace(chosen.build().eval(), *chosen.example()[0])

@@ -86,7 +86,7 @@ def _digits(found: Trained, folder: Path) -> list[str]:
     np.savez(held, x=found.data.test_x.numpy(), y=found.data.test_y.numpy())
     _write(folder / "test.npz", held.getvalue())
     words = _command("digits_cnn", found, folder, folder / "test.npz")
-    return [*words, "--players", "patches:2", "--budget", str(1 << 16), "--audit", _first(words)]
+    return [*words, "--players", "patches:2", "--budget", str(1 << 16), "--audit", _first(words), "--flow", ":"]
 
 
 def _iris(found: Trained, folder: Path) -> list[str]:
@@ -99,7 +99,7 @@ def _iris(found: Trained, folder: Path) -> list[str]:
         lines.writerow([*(f"{value:.6g}" for value in x), data.class_names[y]])
     _write(folder / "test.csv", text.getvalue().encode())
     words = _command("iris_mlp", found, folder, folder / "test.csv")
-    return [*words, "--label", "species", "--names", ",".join(data.class_names), "--audit", _first(words)]
+    return [*words, "--label", "species", "--names", ",".join(data.class_names), "--audit", _first(words), "--flow", ":"]
 
 
 def _first(words: Sequence[str]) -> str:

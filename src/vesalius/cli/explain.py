@@ -14,6 +14,7 @@ import tyro
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from vesalius.cli.flowing import flowing
 from vesalius.cli.inputs import Samples, Wanted, load_samples
 from vesalius.cli.judged import Judged, audited, judge
 from vesalius.cli.models import Opening, model_dtype, open_network
@@ -23,6 +24,7 @@ from vesalius.core import store
 from vesalius.core.errors import InvalidInput, UnknownName, WrongType
 from vesalius.core.players import Players
 from vesalius.games.absence import Absence, Blur, Constant, Marginal
+from vesalius.information import FlowGraph
 from vesalius.methods import METHODS, Method
 from vesalius.trace import Network
 from vesalius.trace.question import ask
@@ -68,6 +70,8 @@ class Explain:
     """Rows to audit, among those explained: 3 or 0,4. Computed is what the parts of such a row do together, and every method is judged by
     what it makes of masked versions of it; of more than 12 parts of a picture, by 3 x 3 larger ones.
     """
+    flow: str = ""
+    """Rows of DATA on which it is measured what the units of each layer say about those of the next, such as : for all; some hundreds."""
     labels: Path | None = None
     """File of labels, one per row of DATA: *.npy or text."""
     names: str | None = None
@@ -98,6 +102,7 @@ class Explained:
         done: the answers, one per method.
         decisions: to be shown.
         judged: rows that were audited.
+        flow: of information, if it was asked for.
         facts: rows and numbers, as summary.json holds them.
         seconds: that the methods took.
     """
@@ -107,13 +112,15 @@ class Explained:
     done: tuple[Done, ...]
     decisions: Decisions
     judged: tuple[Judged, ...]
+    flow: FlowGraph | None
     facts: Mapping[str, Any]
     seconds: float
 
     @property
     def sections(self) -> list[object]:
         """All there is to show."""
-        return [self.decisions, *(section for each in self.judged for section in each.sections)]
+        audits = [section for each in self.judged for section in each.sections]
+        return [self.decisions, *audits, *([] if self.flow is None else [self.flow])]
 
 
 def explain(options: Explain, command: str) -> Path:
@@ -156,12 +163,13 @@ def explained(options: Explain, *, heading: str, anchor: str) -> Explained:
     began = time.monotonic()
     done = run(job, [_method(name, options, job) for name in methods], options.out)
     found = tuple(judge(job, samples, place, _players(options, job), options.out, seed=options.seed) for place in places)
+    flow = None if samples.flow is None else flowing(job, samples, options.out, seed=options.seed)
     seconds = time.monotonic() - began
     decisions = tuple(decision(job, samples, done, place) for place in range(len(samples.x)))
     facts = summary(job, samples, done, decisions) | ({"audits": [each.facts() for each in found]} if found else {})
     store.write_text(options.out / "summary.json", json.dumps(facts, indent=1) + "\n")
     section = Decisions(items=decisions, unit=job.unit, baseline=job.baseline, heading=heading, anchor=anchor)
-    return Explained(job=job, samples=samples, done=tuple(done), decisions=section, judged=found, facts=facts, seconds=seconds)
+    return Explained(job=job, samples=samples, done=tuple(done), decisions=section, judged=found, flow=flow, facts=facts, seconds=seconds)
 
 
 def chosen_methods(words: Sequence[str]) -> list[str]:
@@ -184,6 +192,7 @@ def _wanted(options: Explain) -> Wanted:
         features=options.features,
         size=options.size,
         mean=options.baseline == "mean",
+        flow=options.flow,
         background=options.baseline.removeprefix(BACKGROUND) if options.baseline.startswith(BACKGROUND) else "",
     )
 

@@ -34,6 +34,7 @@ class Wanted:
         size: pictures are resized to this many pixels squared.
         mean: whether the mean of all rows is needed.
         background: rows to compare with, likewise; empty for none.
+        flow: rows to measure the flow of information on, likewise.
     """
 
     rows: str = "0:8"
@@ -44,6 +45,7 @@ class Wanted:
     size: int | None = None
     mean: bool = False
     background: str = ""
+    flow: str = ""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -61,6 +63,7 @@ class Samples:
         files: name of the file of each chosen row, where rows are files.
         mean: mean of all rows, if it was wanted.
         background: rows to compare with [rows *event], if they were wanted.
+        flow: rows to measure the flow of information on, if they were wanted.
         ordered: whether the order of ``classes`` is known to be the model's; else they are in alphabetical order.
     """
 
@@ -74,6 +77,7 @@ class Samples:
     files: tuple[str, ...] = ()
     mean: Float[Tensor, "*event"] | None = None
     background: Tensor | None = None
+    flow: Tensor | None = None
     ordered: bool = True
 
 
@@ -117,9 +121,11 @@ def load_samples(path: Path, wanted: Wanted) -> Samples:
         raise InvalidInput(f"{len(labels)} labels for {len(x)} rows; expected one per row")
     features = _list(wanted.features) or whole.features
     others = chosen_rows(wanted.background, len(x)) if wanted.background else ()
-    _check_finite(x, range(len(x)) if wanted.mean else (*rows, *others), features)
+    flowing = chosen_rows(wanted.flow, len(x)) if wanted.flow else ()
+    _check_finite(x, range(len(x)) if wanted.mean else (*rows, *others, *flowing), features)
     mean, background = _mean(x) if wanted.mean else None, x[list(others)] if others else None
     found = Samples(x=x[list(rows)], rows=rows, of=len(x), features=features, mean=mean, background=background)
+    found = replace(found, flow=x[list(flowing)] if flowing else None)
     return _named(_labelled(found, labels, wanted), wanted)
 
 
@@ -316,6 +322,8 @@ def _pictures(folder: Path, wanted: Wanted) -> Samples:
     others = chosen_rows(wanted.background, len(files)) if wanted.background else ()
     background = pictures.read([files[row] for row in others], wanted.size) if others else None
     paths = tuple(str(files[row].relative_to(folder)) for row in rows)
-    found = Samples(x=x, rows=rows, of=len(files), files=paths, mean=mean, background=background)
+    flowing = chosen_rows(wanted.flow, len(files)) if wanted.flow else ()
+    flow = pictures.read([files[row] for row in flowing], wanted.size) if flowing else None
+    found = Samples(x=x, rows=rows, of=len(files), files=paths, mean=mean, background=background, flow=flow)
     labels = _label_file(wanted.labels) if wanted.labels else pictures.labels(files, folder)
     return _labelled(found, labels, wanted)

@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from vesalius.audit import Audit, Auditor
 from vesalius.cli.inputs import Samples
-from vesalius.cli.progress import say, working
-from vesalius.cli.runs import Job, described, stamp
+from vesalius.cli.progress import working
+from vesalius.cli.runs import Job, described, kept, stamp
 from vesalius.cli.showing import name_of
 from vesalius.core.allocation import Allocation
-from vesalius.core.errors import ForeignFile, InvalidInput
+from vesalius.core.errors import InvalidInput
 from vesalius.core.players import Players
 from vesalius.games.game import Game
 from vesalius.interactions import enumerate_all, interactions_of
@@ -32,8 +32,6 @@ MOST_AUDITED = 12
 
 SIDE = 3
 """Larger parts along each side of a picture."""
-
-Kind = TypeVar("Kind", Allocation, Audit)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -95,8 +93,8 @@ def judge(job: Job, samples: Samples, place: int, players: Players | None, folde
         raise InvalidInput("--audit masks the input, and --at explains another value; leave one of them out")
     key = stamp(one, ["judge", described(players), seed])
     name = name_of(samples, place)
-    together = _kept(Allocation, folder / _file("interactions", row), key) or _interactions(one, players, name, seed)
-    audit = _kept(Audit, folder / _file("audit", row), key) or _audit(one, _coarser(players, one.x[0]), name, seed)
+    together = kept(Allocation, folder / _file("interactions", row), key) or _interactions(one, players, name, seed)
+    audit = kept(Audit, folder / _file("audit", row), key) or _audit(one, _coarser(players, one.x[0]), name, seed)
     facts = {"run": key, "baseline": job.baseline, "unit": job.unit}
     together = replace(together, provenance={**together.provenance, **facts})
     audit = replace(audit, provenance={**audit.provenance, **facts})
@@ -133,18 +131,6 @@ def _audit(job: Job, players: Players, name: str, seed: int) -> Audit:
     with working(f"audit of {name}") as step:
         auditor = Auditor(report=step, seed=seed)
         return auditor.audit(job.network, job.x, players, target=target, baseline=job.absence, methods=METHODS)
-
-
-def _kept(kind: type[Kind], file: Path, key: str) -> Kind | None:
-    """What a file holds, if it is the answer to the same question."""
-    try:
-        found = kind.load(file)
-    except (FileNotFoundError, ForeignFile):
-        return None
-    if found.provenance.get("run") != key:
-        return None
-    say(f"kept from {file}")
-    return found
 
 
 def _file(what: str, row: int) -> str:

@@ -7,20 +7,24 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from vesalius.audit.record import Audit
 from vesalius.cli.progress import say, working
 from vesalius.core.allocation import Allocation
 from vesalius.core.errors import ForeignFile
 from vesalius.core.players import Players
 from vesalius.core.version import VERSION
 from vesalius.games.absence import Absence
+from vesalius.information import FlowGraph
 from vesalius.methods import Method, attribute
 from vesalius.trace import Network
+
+Kind = TypeVar("Kind", Allocation, Audit, FlowGraph)
 
 TOGETHER = 16
 """Rows given to a gradient method at once; a game is played row by row."""
@@ -97,6 +101,18 @@ def _read(file: Path) -> Allocation | None:
         return Allocation.load(file)
     except (FileNotFoundError, ForeignFile):
         return None
+
+
+def kept(kind: type[Kind], file: Path, key: str) -> Kind | None:
+    """What a file holds, if it is the answer to the same question."""
+    try:
+        found = kind.load(file)
+    except (FileNotFoundError, ForeignFile):
+        return None
+    if found.provenance.get("run") != key:
+        return None
+    say(f"kept from {file}")
+    return found
 
 
 def _allocate(job: Job, method: Method) -> Allocation:

@@ -27,6 +27,8 @@ from vesalius.trace.network import Network
 MOST_TABLES = 256
 """Units of a layer up to which the information between them is measured by tables; by correlations of more."""
 LABELS = "labels"
+IMAGE = 3
+"""Axes of one sample, if it is an image: channels, height, width."""
 
 
 def information_flow(
@@ -119,7 +121,8 @@ def _one_against_all(labels: Int[Tensor, " N"]) -> Float64[Tensor, "N C"]:
 
 def _facts(network: Network, found: Read, sites: Sequence[Site], how: Measuring) -> dict[str, object]:
     named = how.estimator if isinstance(how.estimator, str) else repr(how.estimator)
-    return {
+    event = network.values[sites[0].value].event if sites[0].kind == "features" else ()
+    return ({"shape": list(event)} if len(event) == IMAGE else {}) | {
         "model": network.name,
         "digest": network.digest(),
         "rows": len(found),

@@ -1,0 +1,42 @@
+"""The flow of information through the network, measured on many rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from vesalius.cli.inputs import Samples
+from vesalius.cli.models import model_dtype
+from vesalius.cli.progress import working
+from vesalius.cli.runs import Job, described, kept, stamp
+from vesalius.information import FlowGraph, FlowLayer, Measuring, information_flow
+
+FILE = "flow.safetensors"
+
+
+def flowing(job: Job, samples: Samples, folder: Path, *, seed: int) -> FlowGraph:
+    """The flow graph, or what is kept of it in the folder if everything that matters is as it was.
+
+    Raises:
+        NotTraceable: a model without a graph.
+        InvalidInput: too few rows.
+    """
+    assert samples.flow is not None
+    rows = model_dtype(job.network, samples.flow).to(job.x.device)
+    key = stamp(job.of(0), ["flow", described(rows), list(samples.features), list(samples.classes), seed])
+    found = kept(FlowGraph, folder / FILE, key)
+    if found is not None:
+        return found
+    with working(f"information flow over {len(rows):,} rows") as step:
+        found = information_flow(job.network, rows, measuring=Measuring(seed=seed, rows=max(len(rows), 16), report=step))
+    ends = {0: samples.features, len(found.layers) - 1: samples.classes}
+    layers = tuple(_labelled(layer, ends.get(at, ())) for at, layer in enumerate(found.layers))
+    found = replace(found, layers=layers, provenance={**found.provenance, "run": key})
+    found.save(folder / FILE)
+    return found
+
+
+def _labelled(layer: FlowLayer, names: Sequence[str]) -> FlowLayer:
+    """A layer whose units are called by these names, where there are as many and all differ."""
+    return replace(layer, units=tuple(names)) if len(set(names)) == len(layer) else layer
