@@ -86,6 +86,21 @@ def test_attribution_of_an_image_is_a_map_per_class(pixels):
     assert len(ax.images) == 2 and (ax.images[1].get_array() == 0).all() and {text.get_text() for text in ax.texts} >= {"0", "1"}
 
 
+def test_of_many_classes_those_with_the_most_flow_have_a_map():
+    table = charts.table_of(graph(torch.ones(4, 1), torch.arange(1.0, 13.0)[None]), (2, 2))
+    assert table.columns == tuple(str(label) for label in range(2, 12)) and table.left_out == 2
+    assert table.scale == pytest.approx(12 / 78 / 4)
+
+
+def test_rays_start_within_a_small_picture(pixels):
+    figure, ax = plt.subplots(figsize=(3, 6))
+    charts.plot_flow(pixels, shape=(4, 4), ax=ax)
+    _, right, low, high = ax.images[0].get_extent()
+    rays = [path.vertices for path in ax.collections[-1].get_paths() if path.vertices[0, 0] == pytest.approx(right)]
+    assert len(rays) == 16 and all(high < ray[0, 1] < low for ray in rays)
+    plt.close(figure)
+
+
 def test_curves_have_a_band_and_their_name_at_the_end():
     ax = charts.plot_curves(CURVES).axes[0]
     np.testing.assert_allclose(ax.lines[0].get_ydata(), [0.9, 0.75, 0.1])

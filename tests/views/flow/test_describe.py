@@ -96,6 +96,15 @@ def test_communities_of_a_large_graph_are_those_of_its_strongest_edges(monkeypat
     assert reading.betweenness["b"].tolist() == made.betweenness()["b"].tolist(), "of all edges"
 
 
+def test_betweenness_of_a_very_large_graph_is_that_of_its_strongest_edges(monkeypatch):
+    made = graph(*random_flows([6, 8, 5], seed=0, kept=1.0))
+    monkeypatch.setattr(describe, "MOST_ANALYSED", 30)
+    monkeypatch.setattr(describe, "MOST_WALKED", 80)
+    reading = reading_of(made)
+    assert reading.paths_thinned
+    assert reading.betweenness["b"].tolist() == strongest(made, [15, 15]).betweenness()["b"].tolist()
+
+
 def test_a_graph_without_edges_can_be_drawn():
     made = graph(torch.zeros(2, 3), torch.zeros(3, 2))
     net = net_of(made, reading_of(made))

@@ -104,6 +104,8 @@ def test_what_is_large_is_thinned_and_said(monkeypatch, small, read):
     monkeypatch.setattr(describe, "EDGES_PER_PAIR", 1)
     text = read(str(flow_body(small))).text
     assert "Communities were looked for among the 4 strongest of 7 edges." in text
+    monkeypatch.setattr(describe, "MOST_WALKED", 5)
+    assert "Communities were looked for, and shortest paths counted, among the 4 strongest" in read(str(flow_body(small))).text
     assert "redundant units not looked for, too many units" in text
     assert "Of the edges between these units, the 3 strongest are drawn." in text
 

@@ -18,7 +18,7 @@ from vesalius.views.flow.curves import Curve, apart, curves_of
 from vesalius.views.flow.describe import MOST_UNITS, Link, Net, is_flow, net_of, reading_of, shape_of
 from vesalius.views.flow.pictures import colour_of, label_of
 from vesalius.views.flow.table import Table, table_of
-from vesalius.views.flow.words import ATTRIBUTION, HEADING, UNITS, beneath, stability
+from vesalius.views.flow.words import ATTRIBUTION, HEADING, UNITS, beneath, mapped, stability
 from vesalius.views.fragments import DEEP
 
 PICTURE = 6.5
@@ -64,7 +64,7 @@ def plot_flow(
     ax.set_ylim(net.slots + 0.2, -0.2)
     words = f"width: {UNITS[graph.transform]}; size: betweenness; colour: {stability(reading)}"
     axes.head(ax, HEADING, words, axes.COLOURS["mut"])
-    _edges(ax, net, _picture(ax, net) if net.pictured else 0.0)
+    _edges(ax, net, _picture(ax, net) if net.pictured else (0.0, 0.0))
     return figure
 
 
@@ -85,7 +85,7 @@ def plot_attribution(graph: FlowGraph, *, shape: Sequence[int] | None = None, ax
     if table.maps:
         figure, ax = axes.place(ax, (7.4, 0.9 + 1.6 * -(-len(table.maps) // 5)))
         _maps(ax, table)
-        axes.head(ax, ATTRIBUTION, "one scale for all maps", axes.COLOURS["mut"])
+        axes.head(ax, ATTRIBUTION, mapped(table), axes.COLOURS["mut"])
         return figure
     high, wide = table.shares.shape
     figure, ax = axes.place(ax, (2.2 + 0.75 * wide, 1.3 + 0.34 * high))
@@ -131,7 +131,7 @@ def plot_curves(curves: Mapping[str, tuple[object, object]], *, ax: Axes | None 
     return figure
 
 
-def _edges(ax: Axes, net: Net, beside: float) -> None:
+def _edges(ax: Axes, net: Net, beside: tuple[float, float]) -> None:
     links = sorted(net.links, key=lambda link: link.width)
     shown = [PathPatch(_way(net, link, beside)) for link in links]
     communities = [net.units[link.second if link.first is None else link.first].community for link in links]
@@ -147,11 +147,11 @@ def _edges(ax: Axes, net: Net, beside: float) -> None:
     )
 
 
-def _way(net: Net, link: Link, beside: float) -> Path:
-    """A curve between two units, or from the picture's right edge, which is so far from the middle."""
+def _way(net: Net, link: Link, beside: tuple[float, float]) -> Path:
+    """A curve between two units, or from the right edge of the picture, whose half width and height are given."""
     end = net.units[link.second]
     if link.first is None:
-        start = beside, net.slots / 2 + PICTURE * (link.start - 0.5)
+        start = beside[0], net.slots / 2 + 2 * beside[1] * (link.start - 0.5)
     else:
         start = float(net.units[link.first].layer), net.units[link.first].down
     bend = 0.46 * (end.layer - start[0])
@@ -197,8 +197,8 @@ def _names(ax: Axes, net: Net) -> None:
             ax.annotate(words, spot, (aside, 0), textcoords="offset points", ha=side, va="center", fontsize=8)
 
 
-def _picture(ax: Axes, net: Net) -> float:
-    """The picture in the first column, its pixels square; returns half its width."""
+def _picture(ax: Axes, net: Net) -> tuple[float, float]:
+    """The picture in the first column, its pixels square; returns half its width and half its height."""
     image = net.columns[0].image
     assert image is not None
     ax.figure.draw_without_rendering()
@@ -210,7 +210,7 @@ def _picture(ax: Axes, net: Net) -> float:
     scale = float(image.max()) or 1.0
     ax.imshow(image, cmap=axes.SEQUENTIAL, vmin=0, vmax=scale, interpolation="nearest", aspect="auto", extent=place, zorder=0)
     ax.set(xlim=ends[0], ylim=ends[1])
-    return float(half)
+    return float(half), float(tall)
 
 
 def _maps(ax: Axes, table: Table) -> None:

@@ -32,6 +32,9 @@ EDGES_PER_PAIR = 20
 MOST_ANALYSED = 6000
 """Edges up to which communities are looked for among all."""
 
+MOST_WALKED = 500_000
+"""Edges up to which shortest paths are looked for among all."""
+
 MOST_LEADERS = 5
 LEADERS = 24
 """Units of a layer that are listed, and of all layers."""
@@ -54,6 +57,7 @@ class Reading:
         communities: of all units, or of the strongest edges of a large graph.
         edges: that the graph has.
         analysed: of them, those that communities were looked for among.
+        paths_thinned: whether betweenness, too, is of those alone.
     """
 
     betweenness: Mapping[str, Float64[Tensor, " A"]]
@@ -61,6 +65,7 @@ class Reading:
     communities: Communities
     edges: int
     analysed: int
+    paths_thinned: bool = False
 
     def community(self, layer: str, position: int) -> int | None:
         """The community of a unit; ``None`` for one without edges."""
@@ -193,15 +198,19 @@ def shape_of(graph: FlowGraph, shape: Sequence[int] | None) -> tuple[int, ...] |
 
 
 def reading_of(graph: FlowGraph) -> Reading:
-    """Betweenness, flow and communities; of a large graph, communities of the strongest edges between each two layers."""
+    """Betweenness, flow and communities; of a large graph, communities of the strongest edges between each two layers.
+
+    Of a very large one, betweenness of these alone as well.
+    """
     edges = [int(part.kept.sum()) for part in graph.edges]
     small = graph if sum(edges) <= MOST_ANALYSED else strongest(graph, shared_out(edges, MOST_ANALYSED))
     return Reading(
-        betweenness=graph.betweenness(),
+        betweenness=(small if sum(edges) > MOST_WALKED else graph).betweenness(),
         through=graph.through(),
         communities=small.communities(),
         edges=sum(edges),
         analysed=sum(int(part.kept.sum()) for part in small.edges),
+        paths_thinned=sum(edges) > MOST_WALKED,
     )
 
 

@@ -17,7 +17,7 @@ from vesalius.views.flow import pictures
 from vesalius.views.flow.describe import Net, Reading, Unit, is_flow, leaders_of, net_of, reading_of, shape_of, spare_of
 from vesalius.views.flow.table import Table, table_of
 from vesalius.views.flow.trails import Histogram, Path, Trail, fed_by, histograms_of, strongest_of, trails_of
-from vesalius.views.flow.words import ATTRIBUTION, HEADING, below, community_of, doubts, facts, legend, meaning, spared
+from vesalius.views.flow.words import ATTRIBUTION, HEADING, below, community_of, doubts, facts, legend, mapped, meaning, spared
 from vesalius.views.fragments import DEEP, Patch, Section, anchor_of, fill
 
 Activations = Mapping[str, Float[Tensor, "_ _"]]
@@ -73,7 +73,7 @@ def flow_body(
             "facts": facts(graph, reading) | {"redundant units": spared(graph, spare_of(graph))},
             "paths": _path_lines(strongest_of(graph, shape=whole)),
             "units": _unit_lines(graph, reading),
-            "heading": ATTRIBUTION,
+            "heading": f"{ATTRIBUTION}, {mapped(table) if table.maps else 'per cent of all flow'}",
             "table": table,
             "cells": _cells(table),
             "maps": _maps(table),

@@ -31,6 +31,7 @@ class Table:
         shares: of all flow; empty where there are maps.
         maps: one per class, where the inputs are an image.
         folded: whether the last row, and whether the last column, is a sum of others.
+        left_out: classes without a map.
     """
 
     rows: tuple[str, ...]
@@ -38,12 +39,13 @@ class Table:
     shares: Float[ndarray, "F L"]
     maps: tuple[Float[ndarray, "height width"], ...] = ()
     folded: tuple[bool, bool] = (False, False)
+    left_out: int = 0
 
     @property
     def scale(self) -> float:
         """The largest share that is not a sum of others, or the largest value of a map."""
         named = self.shares[: len(self.rows) - self.folded[0], : len(self.columns) - self.folded[1]]
-        parts = self.maps[: len(self.maps) - self.folded[1]] if self.maps else (named,)
+        parts = self.maps or (named,)
         return max((float(part.max(initial=0)) for part in parts), default=0) or 1.0
 
     @property
@@ -63,13 +65,20 @@ def table_of(graph: FlowGraph, shape: tuple[int, ...] | None = None) -> Table:
         shape: of the image that the first layer is.
     """
     shares = shares_of(graph)
+    if shape is not None:
+        return _mapped(graph.layers[-1].units, shares, shape)
     columns, turned = _folded(graph.layers[-1].units, shares.T, MOST_COLUMNS)
     folded = len(columns) < len(graph.layers[-1])
-    if shape is not None:
-        maps = tuple(image_of(column, shape) for column in turned)
-        return Table(rows=(), columns=columns, shares=np.zeros((0, len(columns))), maps=maps, folded=(False, folded))
     rows, found = _folded(graph.layers[0].units, turned.T, MOST_ROWS)
     return Table(rows=rows, columns=columns, shares=found.numpy(), folded=(len(rows) < len(graph.layers[0]), folded))
+
+
+def _mapped(labels: tuple[str, ...], shares: torch.Tensor, shape: tuple[int, ...]) -> Table:
+    """A map per class, of those with the most flow, in their own order."""
+    chosen = sorted(shares.sum(0).sort(descending=True, stable=True).indices[:MOST_COLUMNS].tolist())
+    maps = tuple(image_of(shares[:, unit], shape) for unit in chosen)
+    columns = tuple(labels[unit] for unit in chosen)
+    return Table(rows=(), columns=columns, shares=np.zeros((0, len(chosen))), maps=maps, left_out=len(labels) - len(chosen))
 
 
 def _folded(labels: tuple[str, ...], shares: torch.Tensor, most: int) -> tuple[tuple[str, ...], torch.Tensor]:

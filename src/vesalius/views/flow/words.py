@@ -9,6 +9,7 @@ from vesalius.information.graph import FlowGraph
 from vesalius.information.spare import RedundantPair
 from vesalius.views import style
 from vesalius.views.flow.describe import Column, Net, Reading
+from vesalius.views.flow.table import Table
 
 HEADING = "Information flow"
 
@@ -93,7 +94,8 @@ def doubts(graph: FlowGraph, reading: Reading) -> list[str]:
     if not reading.edges:
         return ["No edge is left: no unit says anything about the next layer that could not be chance."]
     if reading.analysed < reading.edges:
-        found.append(f"Communities were looked for among the {reading.analysed:,} strongest of {reading.edges:,} edges.")
+        what = "Communities were looked for, and shortest paths counted," if reading.paths_thinned else "Communities were looked for"
+        found.append(f"{what} among the {reading.analysed:,} strongest of {reading.edges:,} edges.")
     if communities.weak:
         found.append(f"The communities are weak, so colours say little about this network: {'; '.join(communities.doubts)}.")
     doubtful = sum(int((part.unreliable & part.kept).sum()) for part in graph.edges)
@@ -118,6 +120,12 @@ def beneath(column: Column) -> str:
         return ""
     dead = f", {column.dead:,} dead" if column.dead else ""
     return f"{style.counted(column.others, 'other')}{dead}"
+
+
+def mapped(table: Table) -> str:
+    """What there are maps of."""
+    which = f", of the {len(table.maps)} classes with the most flow" if table.left_out else ""
+    return f"maps on one scale{which}"
 
 
 def _number(count: int) -> str:
