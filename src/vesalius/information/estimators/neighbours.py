@@ -49,7 +49,7 @@ class Neighbours:
 
     Args:
         k: neighbours. More scatter less, but a dependence narrower than k points is smoothed away.
-        compiled: use numba; None, to use it where it is installed. Trees count the same neighbours and take seven times as long.
+        compiled: use numba; None, to use it where it is installed. Trees count the same neighbours and take about six times as long.
     """
 
     k: int = 3
