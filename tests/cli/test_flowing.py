@@ -39,6 +39,7 @@ def test_it_is_computed_again_when_something_changes(explain, monkeypatch):
 
 @pytest.mark.usefixtures("many")
 def test_few_rows_and_no_graph_are_refused(explain):
-    assert "too few" in explain(*TABLE, "--flow", "0:9").err
     branch = explain("models.py:branch", *TABLE[1:], "--flow", ":")
     assert branch.code == 2 and "needs the graph" in branch.err
+    assert not Path("out").exists(), "refused before any method has run"
+    assert "too few" in explain(*TABLE, "--flow", "0:9").err

@@ -38,7 +38,9 @@ def test_what_is_there_is_kept_until_something_changes(explain, monkeypatch):
     explain(*words)
     with monkeypatch.context() as patch:
         patch.setattr(judged, "_audit", None)
+        before = Path("out/audit_0.safetensors").stat().st_mtime_ns
         assert explain(*words).code == 0, "nothing was audited again"
+        assert Path("out/audit_0.safetensors").stat().st_mtime_ns == before, "nor written again"
     explain(*words, "--baseline", "mean")
     assert vs.Audit.load(Path("out") / "audit_0.safetensors").provenance["baseline"] == "mean of 10 rows"
 
@@ -52,6 +54,7 @@ def test_rows_that_are_not_explained_are_refused(row, explain):
 def test_an_inner_value_is_not_masked(explain):
     done = explain(*TABLE, "--rows", "0", "--audit", "0", "--at", "a", "--methods", "occlusion")
     assert done.code == 2 and "leave one of them out" in done.err
+    assert not Path("out").exists(), "refused before any method has run"
 
 
 def test_many_parts_of_a_picture_are_audited_as_larger_ones():

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+import vesalius as vs
 from tests.rules.single import random
 
 SLOPE = torch.tensor([0.2], dtype=torch.float64)
@@ -150,3 +153,25 @@ OPS = {
 def drawn(shapes, seed=0, batch=2):
     """Random inputs."""
     return tuple(random(batch, *shape, seed=seed + place) for place, shape in enumerate(shapes))
+
+
+M = random(7, seed=3)
+"""Weights of the numbers that a function is read out with."""
+
+
+class Together(nn.Module):
+    """Many functions of one input, a weighted sum of each: one target per function."""
+
+    def __init__(self, functions):
+        super().__init__()
+        self.functions = list(functions)
+        self.register_buffer("m", M)
+
+    def forward(self, z):
+        return torch.stack([function(z) for function in self.functions], 1) @ self.m
+
+
+@cache
+def together(positive):
+    """All functions of one number, of any sign or positive, as one network."""
+    return vs.trace(Together((POSITIVE if positive else EVERYWHERE).values()).eval(), torch.ones(2, 7).double())

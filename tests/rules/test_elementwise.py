@@ -1,14 +1,10 @@
 """Functions of one number: the secant slope, whatever its spelling."""
 
-from functools import cache
-
 import pytest
 import torch
-from torch import nn
 
-import vesalius as vs
 from tests.reference.two_point import secant
-from tests.rules.ops import EVERYWHERE, POSITIVE
+from tests.rules.ops import EVERYWHERE, POSITIVE, M, together
 from tests.rules.single import EXACT, random, slopes
 from vesalius.rules.kinds import OPS as KINDS
 from vesalius.rules.slopes import SMALL, Elementwise
@@ -16,24 +12,6 @@ from vesalius.trace.question import ask
 
 FUNCTIONS = {**EVERYWHERE, **POSITIVE}
 SMOOTH = ["gelu", "silu", "sigmoid", "tanh", "exp", "expm1", "softplus", "mish", "sin", "log", "sqrt", "rsqrt", "reciprocal", "pow 3"]
-M = random(7, seed=3)
-
-
-class Together(nn.Module):
-    """Many functions of one input, a weighted sum of each: one target per function."""
-
-    def __init__(self, functions):
-        super().__init__()
-        self.functions = list(functions)
-        self.register_buffer("m", M)
-
-    def forward(self, z):
-        return torch.stack([function(z) for function in self.functions], 1) @ self.m
-
-
-@cache
-def network(positive):
-    return vs.trace(Together((POSITIVE if positive else EVERYWHERE).values()).eval(), torch.ones(2, 7).double())
 
 
 def drawn(name, seed):
@@ -46,7 +24,7 @@ def test_every_function_has_its_secant_slope(name):
     function, x, b = FUNCTIONS[name], drawn(name, 1), drawn(name, 2)
     positive = name in POSITIVE
     place = list(POSITIVE if positive else EVERYWHERE).index(name)
-    (found,), total, base = slopes(ask(network(positive), x, target=place), (b,), "rescale")
+    (found,), total, base = slopes(ask(together(positive), x, target=place), (b,), "rescale")
     torch.testing.assert_close(found, M * secant(function, x, b), **EXACT)
     torch.testing.assert_close((found * (x - b)).sum(1), total - base, **EXACT)
     torch.testing.assert_close(total - base, (function(x) - function(b)) @ M, **EXACT)
@@ -58,7 +36,7 @@ def test_every_function_has_its_gradient_where_the_ends_meet(name):
     (expected,) = torch.autograd.grad((FUNCTIONS[name](x) @ M).sum(), x)
     positive = name in POSITIVE
     place = list(POSITIVE if positive else EVERYWHERE).index(name)
-    (found,), _, _ = slopes(ask(network(positive), x.detach(), target=place), (x.detach(),), "rescale")
+    (found,), _, _ = slopes(ask(together(positive), x.detach(), target=place), (x.detach(),), "rescale")
     torch.testing.assert_close(found, expected, **EXACT)
 
 

@@ -10,7 +10,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import vesalius as vs
 from tests.reference import jets as twin
-from tests.rules.ops import EVERYWHERE, OPS, POSITIVE, drawn
+from tests.rules.ops import EVERYWHERE, OPS, POSITIVE, M, Together, drawn, together
 from tests.rules.single import Op, random, readout
 from tests.zoo.catalogue import specimen
 from vesalius.core.errors import InvalidInput, NoRule, NotTraceable, WrongType
@@ -21,30 +21,12 @@ from vesalius.trace.question import ask
 
 CLOSE = {"rtol": 1e-9, "atol": 1e-9}
 FUNCTIONS = {**EVERYWHERE, **POSITIVE}
-M = random(7, seed=3)
 ORDER = 5
 
 
 def expanded(network, bs, ds, order, target=None):
     found = Expansion(ask(network, bs, target=target), order).along(bs, ds, torch.arange(len(bs[0])))
     return found.coefficients, found.pieces
-
-
-class Together(nn.Module):
-    """Many functions of one input: one target per function."""
-
-    def __init__(self, functions):
-        super().__init__()
-        self.functions = list(functions)
-        self.register_buffer("m", M)
-
-    def forward(self, z):
-        return torch.stack([function(z) for function in self.functions], 1) @ self.m
-
-
-@cache
-def network(positive):
-    return vs.trace(Together((POSITIVE if positive else EVERYWHERE).values()).eval(), torch.ones(2, 7).double())
 
 
 @cache
@@ -54,7 +36,7 @@ def all_at_once(positive):
     b = b.abs() + 0.5 if positive else b
     count = len(POSITIVE if positive else EVERYWHERE)
     found, _ = expanded(
-        network(positive), (b.repeat(count, 1),), (d.repeat(count, 1),), ORDER, target=torch.arange(count).repeat_interleave(2)
+        together(positive), (b.repeat(count, 1),), (d.repeat(count, 1),), ORDER, target=torch.arange(count).repeat_interleave(2)
     )
     return b, d, found.reshape(count, 2, -1)
 
@@ -83,9 +65,9 @@ def test_ops_of_several_numbers(name):
 
 def test_functions_are_analytic_or_say_that_they_are_not():
     b = (random(2, 7, seed=1),)
-    _, pieces = expanded(network(False), b, b, 1, target=0)
-    bent = {network(False).values[name].op for name in pieces}
-    tried = {value.op for value in network(False).values.values()} & set(KINDS["elementwise"].split())
+    _, pieces = expanded(together(False), b, b, 1, target=0)
+    bent = {together(False).values[name].op for name in pieces}
+    tried = {value.op for value in together(False).values.values()} & set(KINDS["elementwise"].split())
     assert bent & tried == tried - set(series.FUNCTIONS) - {"pow"}
     assert not set(series.FUNCTIONS) & (PIECES | STEPS | set(BENT))
 
@@ -195,7 +177,7 @@ def test_refusals():
     with pytest.raises(NotTraceable, match="Taylor series"):
         Expansion(ask(vs.trace(lambda z: z.sum(1), x), x), 2)
     with pytest.raises(InvalidInput, match="at least 1"):
-        Expansion(ask(network(False), torch.ones(1, 7).double(), target=0), 0)
+        Expansion(ask(together(False), torch.ones(1, 7).double(), target=0), 0)
     root = vs.trace(Op(torch.sqrt, torch.ones(3).double()), x)
     with pytest.raises(InvalidInput, match="not analytic"):
         expanded(root, (torch.zeros_like(x),), (x,), 3)

@@ -159,7 +159,9 @@ def explained(options: Explain, *, heading: str, anchor: str) -> Explained:
     job = _job(options, samples, network)
     for name in methods:
         _check_fit(network, job.x[:1], options.at, name)
-    places = audited(options.audit, samples)
+    places = audited(options.audit, samples, options.at)
+    if samples.flow is not None:
+        network.graph("information flow")
     began = time.monotonic()
     done = run(job, [_method(name, options, job) for name in methods], options.out)
     found = tuple(judge(job, samples, place, _players(options, job), options.out, seed=options.seed) for place in places)

@@ -71,13 +71,15 @@ class Judged:
         }
 
 
-def audited(words: str, samples: Samples) -> list[int]:
+def audited(words: str, samples: Samples, at: str | None) -> list[int]:
     """Places, among the rows that are explained, of those to be audited.
 
     Raises:
-        InvalidInput: not numbers, or of rows that are not explained.
+        InvalidInput: not numbers, of rows that are not explained, or of an inner value.
     """
     wanted = [word.strip() for word in words.split(",") if word.strip()]
+    if wanted and at is not None:
+        raise InvalidInput("--audit masks the input, and --at explains another value; leave one of them out")
     for word in wanted:
         if not word.isdigit() or int(word) not in samples.rows:
             known = ", ".join(map(str, samples.rows))
@@ -89,17 +91,19 @@ def judge(job: Job, samples: Samples, place: int, players: Players | None, folde
     """Interactions and audit of one row, or what is kept of them in the folder if everything that matters is as it was."""
     one, row = job.of(place), samples.rows[place]
     players = _named(players or Players.features(job.x[place]), samples)
-    if job.at is not None:
-        raise InvalidInput("--audit masks the input, and --at explains another value; leave one of them out")
     key = stamp(one, ["judge", described(players), seed])
     name = name_of(samples, place)
-    together = kept(Allocation, folder / _file("interactions", row), key) or _interactions(one, players, name, seed)
-    audit = kept(Audit, folder / _file("audit", row), key) or _audit(one, _coarser(players, one.x[0]), name, seed)
     facts = {"run": key, "baseline": job.baseline, "unit": job.unit}
-    together = replace(together, provenance={**together.provenance, **facts})
-    audit = replace(audit, provenance={**audit.provenance, **facts})
-    together.save(folder / _file("interactions", row))
-    audit.save(folder / _file("audit", row))
+    together = kept(Allocation, folder / _file("interactions", row), key)
+    if together is None:
+        together = _interactions(one, players, name, seed)
+        together = replace(together, provenance={**together.provenance, **facts})
+        together.save(folder / _file("interactions", row))
+    audit = kept(Audit, folder / _file("audit", row), key)
+    if audit is None:
+        audit = _audit(one, _coarser(players, one.x[0]), name, seed)
+        audit = replace(audit, provenance={**audit.provenance, **facts})
+        audit.save(folder / _file("audit", row))
     return Judged(row=row, name=name, together=together, audit=audit)
 
 

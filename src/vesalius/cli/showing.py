@@ -14,7 +14,7 @@ from vesalius.core.allocation import Allocation
 from vesalius.core.version import VERSION
 from vesalius.trace import Network
 from vesalius.views.decisions import Decision
-from vesalius.views.style import method_name, verdict
+from vesalius.views.style import listed, method_name, verdict
 
 SMALL = 4
 """Pixels of a patch up to which it is shown beside single pixels."""
@@ -146,11 +146,7 @@ def adding_up(done: Sequence[Done]) -> str:
     bad = [f"{name} ({rows} of {count})" for name, rows in short.items() if rows]
     sentences = []
     if good:
-        sentences.append(f"Values that add up to the change of the output in every decision: {_listed(good)}.")
+        sentences.append(f"Values that add up to the change of the output in every decision: {listed(good)}.")
     if bad:
-        sentences.append(f"Decisions in which they do not: {_listed(bad)}.")
+        sentences.append(f"Decisions in which they do not: {listed(bad)}.")
     return " ".join(sentences)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

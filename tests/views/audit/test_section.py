@@ -37,6 +37,12 @@ def test_a_straight_line_is_explained(judged, read):
     assert STRAIGHT in read(report(replace(judged, bend=0.0), title="x").html).text
 
 
+def test_the_page_says_how_to_make_it_again(judged, read):
+    text = read(report(judged, title="x").html).text
+    last = text[text.rindex("How to reproduce") :]
+    assert f"Sequential {judged.provenance['digest']}" in last and "torch 2" in last and "seed 0" in last
+
+
 def test_names_are_escaped(judged):
     evil = "<script>alert(1)</script>"
     players = Players(judged.players.index, judged.players.shape, evil)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vesalius.audit.record import Audit, Record
@@ -112,8 +111,8 @@ def verdict_of(record: Record) -> style.Verdict:
         return style.Verdict("ok", "holds all three" if record.exact else "no violation found")
     broken = [name for name, held in record.principles.items() if held is False]
     unclear = [name for name, held in record.principles.items() if held is None]
-    words = [f"breaks {_listed(broken, 'and')}"] if broken else []
-    words += [f"breaks {_listed(unclear, 'or')}"] if unclear else []
+    words = [f"breaks {style.listed(broken)}"] if broken else []
+    words += [f"breaks {style.listed(unclear, 'or')}"] if unclear else []
     return style.Verdict("bad", ", ".join(words))
 
 
@@ -122,7 +121,7 @@ def tiers_of(audit: Audit) -> list[tuple[str, str]]:
     found: dict[str, list[str]] = {}
     for method, sentence in audit.sentences().items():
         found.setdefault(sentence, []).append(style.method_name(method))
-    return [(_listed(names, "and"), sentence) for sentence, names in found.items()]
+    return [(style.listed(names), sentence) for sentence, names in found.items()]
 
 
 def agreement_of(audit: Audit) -> str:
@@ -130,7 +129,7 @@ def agreement_of(audit: Audit) -> str:
     known = [(PREDICTORS[name], rho) for name, rho in audit.agreement.rho.items() if rho == rho]
     if not known:
         return ""
-    parts = _listed([f"{style.number(rho, digits=2)} ({name})" for name, rho in known], "and")
+    parts = style.listed([f"{style.number(rho, digits=2)} ({name})" for name, rho in known])
     return (
         f"Do the principles predict faithfulness here? Rank correlation between a method's error and its unfaithfulness,"
         f" over {audit.agreement.methods} methods: {parts}."
@@ -147,7 +146,3 @@ def _number(record: Record, column: Column) -> Number:
 
 def _clipped(value: float) -> float:
     return min(max(value, 0.0), 1.0) if value == value else 0.0
-
-
-def _listed(names: Sequence[str], last: str) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {last} {names[-1]}"

@@ -33,7 +33,7 @@ class Shown:
 
 def audit_section(audit: Audit) -> Section:
     """Every method with its shares as small bars, what they say in words, and whether they predict faithfulness."""
-    return Section(heading=HEADING, anchor=anchor_of(HEADING), body=audit_body(audit))
+    return Section(heading=HEADING, anchor=anchor_of(HEADING), body=audit_body(audit), sources=(audit.provenance,))
 
 
 def audit_body(audit: Audit) -> Markup:
