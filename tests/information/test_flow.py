@@ -154,3 +154,25 @@ def test_what_cannot_be_is_refused(network):
     with pytest.raises(InvalidInput, match="16 rows"):
         Measuring(rows=3)
     assert isinstance(Measuring(estimator=Binned()).estimator, Binned)
+
+
+class Even(nn.Module):
+    """A layer, and the magnitude of what another makes of it."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.last = nn.Conv2d(1, 1, 1, bias=False), nn.Conv2d(1, 1, 1, bias=False), nn.Linear(64, 2)
+
+    def forward(self, x):
+        return self.last(self.second(torch.tanh(self.first(x))).abs().flatten(1))
+
+
+def test_sampled_positions_see_what_a_mean_over_the_picture_wipes_out():
+    torch.manual_seed(0)
+    x = torch.randn(2000, 1, 8, 8)
+    network = vs.trace(Even().eval(), x[:2])
+    found = {}
+    for pool in ("mean", "sampled"):
+        measuring = Measuring(estimator="binned", pool=pool)
+        found[pool] = float(information_flow(network, x, layers=["first", "second"], measuring=measuring).edges[0].information)
+    assert found["sampled"] > 1 and found["mean"] < 0.05, found

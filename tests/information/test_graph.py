@@ -2,6 +2,7 @@
 
 import math
 import pickle
+from dataclasses import replace
 
 import hypothesis.strategies as st
 import pytest
@@ -10,8 +11,9 @@ from hypothesis import given, settings
 
 from tests.information.graphs import graph, permuted, random_flows, shapes
 from vesalius.core.errors import ForeignFile, InvalidInput, UnknownName, WrongType
-from vesalius.information.graph import MATRICES, FlowGraph
+from vesalius.information.graph import MATRICES, SPREAD, FlowGraph
 from vesalius.information.layered import FlowEdges, FlowLayer
+from vesalius.information.spread import Spread
 from vesalius.information.weighting import Weighting
 
 
@@ -234,6 +236,15 @@ def test_what_is_saved_is_loaded(tmp_path):
     assert back.provenance["versions"] == {"torch": "2.13"} and back.provenance["weighting"]["beta"] == 0.01
     again = back.without(back.prunable()).without([("features", 0)])
     assert FlowGraph.load(again.save(tmp_path / "again")).without([("relu_1", 0)]).provenance["without"][0] == ("features", 0)
+
+
+def test_histograms_are_kept(tmp_path):
+    net = iris()
+    spread = Spread.of(torch.randn(50, len(net.layers[1])))
+    layers = tuple(replace(layer, spread=spread) if at == 1 else layer for at, layer in enumerate(net.layers))
+    back = FlowGraph.load(replace(net, layers=layers).save(tmp_path / "flow")).layers
+    assert [layer.spread is not None for layer in back] == [at == 1 for at in range(len(back))]
+    assert all(torch.equal(getattr(back[1].spread, name), getattr(spread, name)) for name in SPREAD)
 
 
 def test_what_was_not_measured_is_not_made_up(tmp_path):

@@ -75,3 +75,6 @@ def test_what_has_no_answer_is_refused(flowing):
         pointwise_flow(network, labelled, data, data[:1])
     with pytest.raises(InvalidInput, match="k = 300 neighbours of 300 rows"):
         pointwise_flow(network, graph, data, data[:1], k=300)
+    sampled = information_flow(network, data, measuring=Measuring(estimator="binned", pool="sampled"))
+    with pytest.raises(InvalidInput, match="positions drawn for each row"):
+        pointwise_flow(network, sampled, data, data[:1])

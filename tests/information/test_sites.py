@@ -86,22 +86,22 @@ def test_every_ordinary_network_has_sites_of_one_row_per_sample(chosen):
     found = sites_of(net, None, POST)
     inputs = [*args, *kwargs.values()]
     values = net.program([value.name for value in net.inputs], [site.value for site in found])(*inputs)
-    assert [tuple(rows.shape) for rows in pooled(found, values, "mean")] == [(3, site.units) for site in found]
+    assert [tuple(rows.shape) for rows in pooled(found, values, "mean", torch.zeros(3, 3))] == [(3, site.units) for site in found]
     assert found[-1].kind == "classes"
 
 
 def test_channels_are_pooled_and_heads_have_a_size(residual):
     stem = sites_of(residual, ["stem", "output"], POST)[0]
     x = torch.randn(2, 4, 5, 5)
-    torch.testing.assert_close(stem.read(x, "mean"), x.mean((2, 3)))
-    torch.testing.assert_close(stem.read(x, "max"), x.amax((2, 3)))
+    torch.testing.assert_close(stem.read(x, "mean", torch.zeros(2, 3)), x.mean((2, 3)))
+    torch.testing.assert_close(stem.read(x, "max", torch.zeros(2, 3)), x.amax((2, 3)))
     heads = next(
         site
         for site in sites_of(vs.trace(specimen("encoder").build().eval(), *specimen("encoder").example()[0]), None, POST)
         if site.kind == "heads"
     )
     out = torch.randn(3, 2, 6, 4)
-    torch.testing.assert_close(heads.read(out, "mean"), out.square().mean((2, 3)).sqrt())
+    torch.testing.assert_close(heads.read(out, "mean", torch.zeros(3, 3)), out.square().mean((2, 3)).sqrt())
 
 
 def test_layers_by_name_values_and_modules(residual):
@@ -123,4 +123,55 @@ def test_what_cannot_be_read_is_refused(residual):
     with pytest.raises(NotTraceable):
         sites_of(vs.trace(lambda x: x, torch.ones(1, 2)), None, POST)
     with pytest.raises(InvalidInput, match="'stem' has NaN or infinite values"):
-        pooled(sites_of(residual, ["stem", "last"], POST)[:1], [torch.full((1, 4, 5, 5), float("nan"))], "mean")
+        pooled(sites_of(residual, ["stem", "last"], POST)[:1], [torch.full((1, 4, 5, 5), float("nan"))], "mean", torch.zeros(1, 3))
+
+
+class Handwritten(nn.Module):
+    """Activations written out, one that is none, and a residual sum around a norm."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.third, self.norm = nn.Linear(4, 6), nn.Linear(6, 6), nn.Linear(6, 3), nn.LayerNorm(6)
+
+    def forward(self, x):
+        h = self.first(x)
+        h = h * torch.sigmoid(h)
+        g = self.second(h)
+        g = 0.5 * g * (1.0 + torch.tanh(0.8 * (g + 0.04 * torch.pow(g, 3.0))))
+        z = self.third(g + self.norm(g))
+        return z * 2 + z
+
+
+def test_activations_written_by_hand_are_found():
+    torch.manual_seed(0)
+    network, x = vs.trace(Handwritten().eval(), torch.randn(2, 4)), torch.randn(5, 4)
+    found = {site.name: site.value for site in sites_of(network, None, POST)}
+    assert list(found) == ["x", "first", "second", "third", "output"]
+    values = network.read(x, [*found.values(), *(network.layers[name].value for name in ("first", "second", "third"))])
+    first, second, third = (values[network.layers[name].value] for name in ("first", "second", "third"))
+    torch.testing.assert_close(values[found["first"]], nn.functional.silu(first))
+    torch.testing.assert_close(
+        values[found["second"]], 0.5 * second * (1 + torch.tanh(0.8 * (second + 0.04 * second**3))), msg="not behind the residual sum"
+    )
+    assert torch.equal(values[found["third"]], third), "a sum of multiples is no activation"
+
+
+def test_hidden_units_of_a_transformer_that_folds_positions_into_the_batch():
+    chosen = specimen("gpt2")
+    args, kwargs = chosen.example(3)
+    network = vs.trace(chosen.build().eval(), *args, kwargs=kwargs, output=chosen.output)
+    found = [site for site in sites_of(network, None, POST) if site.kind == "neurons"]
+    assert found and all(network.values[site.value].batch_axis == 0 and site.axis == 2 for site in found)
+    pre = {site.name: site for site in sites_of(network, None, PRE)}
+    assert all(network.values[pre[site.name].value].op == "view" and pre[site.name].units == site.units for site in found)
+
+
+def test_a_sampled_position_is_the_same_place_in_all_layers(residual):
+    x = torch.randn(4, 1, 5, 5)
+    sites = sites_of(residual, ["stem", "inner", "last"], POST)
+    values = list(residual.read(x, [site.value for site in sites]).values())
+    spots = torch.tensor([[0.0, 0.0, 0.5], [0.99, 0.99, 0.5], [0.2, 0.79, 0.5], [0.5, 0.1, 0.5]])
+    read = pooled(sites, values, "sampled", spots)
+    for at, (row, column) in enumerate([(0, 0), (4, 4), (1, 3), (2, 0)]):
+        assert torch.equal(read[0][at], values[0][at, :, row, column]) and torch.equal(read[1][at], values[1][at, :, row, column])
+    assert torch.equal(read[2], values[2]), "a layer without positions is read as it is"

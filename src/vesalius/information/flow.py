@@ -21,6 +21,7 @@ from vesalius.information.layered import FlowEdges, FlowLayer
 from vesalius.information.measuring import Measuring
 from vesalius.information.reading import FROM_DATA, Data, Read, memory, read
 from vesalius.information.sites import Site, sites_of
+from vesalius.information.spread import Spread
 from vesalius.information.weighting import Weighting
 from vesalius.trace.network import Network
 
@@ -87,10 +88,10 @@ def information_flow(
 
 
 def _layer(site: Site, rows: Float64[Tensor, "N A"], weighting: Weighting) -> FlowLayer:
-    """A layer with what its units say of each other, where that is asked for."""
+    """A layer with the spread of its units, and what they say of each other where that is asked for."""
     dead = constant(rows)
     asked = weighting.redundancy is not None and weighting.beta > 0 and len(dead) > 1
-    return FlowLayer.of(site.name, site.units, kind=site.kind, dead=dead, within=_within(rows) if asked else None)
+    return FlowLayer.of(site.name, site.units, kind=site.kind, dead=dead, within=_within(rows) if asked else None, spread=Spread.of(rows))
 
 
 def _within(rows: Float64[Tensor, "N A"]) -> Float64[Tensor, "A A"]:

@@ -22,11 +22,13 @@ from vesalius.core.errors import InvalidInput, UnknownName
 from vesalius.core.late import view
 from vesalius.information import centrality, communities, export, paths, spare
 from vesalius.information.layered import FlowEdges, FlowLayer
+from vesalius.information.spread import Spread
 from vesalius.information.weighting import TRANSFORMS, Weighting, weighed
 
 Unit = tuple[str, int | str]
 """A layer's name and a unit of it, by position or label."""
 MATRICES = ("information", "flow", "p", "stderr", "unreliable")
+SPREAD = ("counts", "low", "high", "zero")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -316,8 +318,7 @@ class FlowGraph:
 
     def save(self, path: str | Path) -> Path:
         """Write to one file (safetensors with a JSON header), atomically."""
-        kept = {f"dead.{at}": layer.dead for at, layer in enumerate(self.layers)}
-        kept |= {f"within.{at}": layer.within for at, layer in enumerate(self.layers) if layer.within is not None}
+        kept = {name: tensor for at, layer in enumerate(self.layers) for name, tensor in _tensors(at, layer).items()}
         for at, part in enumerate(self.edges):
             kept |= {f"{name}.{at}": matrix for name in MATRICES if (matrix := getattr(part, name)) is not None}
         layers = [{"name": layer.name, "units": layer.units, "kind": layer.kind} for layer in self.layers]
@@ -332,12 +333,22 @@ class FlowGraph:
             FileNotFoundError, ForeignFile: see :func:`vesalius.core.store.read`.
         """
         tensors, facts = store.read(path, "flow graph")
-        layers = tuple(
-            FlowLayer(who["name"], tuple(who["units"]), who["kind"], tensors[f"dead.{at}"], tensors.get(f"within.{at}"))
-            for at, who in enumerate(facts["layers"])
-        )
+        layers = tuple(_layer(at, who, tensors) for at, who in enumerate(facts["layers"]))
         edges = tuple(FlowEdges(**{name: tensors.get(f"{name}.{at}") for name in MATRICES}) for at in range(len(layers) - 1))
         return cls(layers=layers, edges=edges, transform=facts["transform"], provenance=facts["provenance"])
+
+
+def _tensors(at: int, layer: FlowLayer) -> dict[str, Tensor]:
+    """A layer's tensors as a file names them."""
+    found = {"dead": layer.dead} | ({} if layer.within is None else {"within": layer.within})
+    found |= {} if layer.spread is None else {name: getattr(layer.spread, name) for name in SPREAD}
+    return {f"{name}.{at}": tensor for name, tensor in found.items()}
+
+
+def _layer(at: int, who: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> FlowLayer:
+    """A layer of a file."""
+    spread = Spread(**{name: tensors[f"{name}.{at}"] for name in SPREAD}) if f"{SPREAD[0]}.{at}" in tensors else None
+    return FlowLayer(who["name"], tuple(who["units"]), who["kind"], tensors[f"dead.{at}"], tensors.get(f"within.{at}"), spread)
 
 
 def _slice(place: tuple[int, int]) -> tuple[int, slice]:

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from vesalius.core.errors import InvalidInput, UnknownName, WrongType
+from vesalius.information.spread import Spread
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +28,7 @@ class FlowLayer:
         dead: units that never change on the data. They carry no information and have no edges.
         within: mutual information between the units of this layer, in nats, where it was measured; on the diagonal what a unit says about
             itself as far as the estimator sees (the entropy of its bins), 0 where that is not known.
+        spread: histograms of the units' values, where they were read.
     """
 
     name: str
@@ -34,6 +36,7 @@ class FlowLayer:
     kind: str
     dead: Bool[Tensor, " A"]
     within: Float64[Tensor, "A A"] | None = None
+    spread: Spread | None = None
 
     def __post_init__(self) -> None:
         if not self.units:
@@ -44,6 +47,8 @@ class FlowLayer:
         _check_flags(self.dead, (len(self),), f"dead of layer {self.name!r}")
         if self.within is not None:
             _check(self.within, (len(self), len(self)), f"within of layer {self.name!r}", least=None)
+        if self.spread is not None and len(self.spread) != len(self):
+            raise InvalidInput(f"layer {self.name!r} has {len(self)} units, and histograms of {len(self.spread)}")
 
     @classmethod
     def of(
@@ -54,6 +59,7 @@ class FlowLayer:
         kind: str = "neurons",
         dead: Iterable[int | str] | Bool[Tensor, " A"] = (),
         within: Float[Tensor, "A A"] | None = None,
+        spread: Spread | None = None,
     ) -> FlowLayer:
         """A layer from plain values.
 
@@ -63,6 +69,7 @@ class FlowLayer:
             kind: what the units are.
             dead: the units that are constant, by position or label, or one boolean per unit.
             within: mutual information between the units, in nats; what is not finite is allowed on the diagonal alone.
+            spread: histograms of their values.
 
         Raises:
             InvalidInput: no units, labels that are not unique, shapes that do not fit, NaN.
@@ -74,7 +81,7 @@ class FlowLayer:
             within = within.detach().to("cpu", torch.float64).clone()
             within.diagonal().nan_to_num_(0.0, 0.0, 0.0)
         mask = dead.cpu() if isinstance(dead, Tensor) else torch.zeros(len(labels), dtype=torch.bool)
-        layer = cls(name, labels, kind, mask, within)
+        layer = cls(name, labels, kind, mask, within, spread)
         if not isinstance(dead, Tensor):
             mask[[layer.position(unit) for unit in dead]] = True
         return layer

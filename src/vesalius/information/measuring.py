@@ -21,10 +21,11 @@ class Measuring:
         relevance: ``"pairwise"``: I(X_i; Q_k) of a unit and one of the next layer; ``"layer"``: I(X; Q_k) of the whole layer, by critics,
             as the paper writes it. That is the same for all edges into a unit, and infinite in a network without noise: a curiosity.
         unit: ``"post_activation"`` or ``"pre_activation"``.
-        pool: what a channel is over its positions: its ``"mean"`` or its ``"max"``.
+        pool: what a channel is over its positions: its ``"mean"``, its ``"max"``, or ``"sampled"``, its value at one position that is drawn
+            for each row and is the same place in all layers: what goes on locally, which a mean over the picture wipes out.
         rows: most rows that are read. The error of a value falls with their square root; 10,000 give about 0.01 nats.
         batch: rows run through the network at once, where data is not in batches already.
-        seed: of ties, subsets and critics.
+        seed: of ties, subsets, critics and sampled positions.
         report: told how many rows are read, of how many.
 
     Raises:

@@ -16,7 +16,7 @@ from vesalius.core.errors import InvalidInput
 from vesalius.information.graph import FlowGraph
 from vesalius.information.measuring import Measuring
 from vesalius.information.reading import Data, read
-from vesalius.information.sites import pooled, sites_of
+from vesalius.information.sites import drawn, pooled, sites_of
 from vesalius.trace.network import Inputs, Network
 
 CELLS_AT_ONCE = 1 << 24
@@ -37,12 +37,14 @@ def pointwise_flow(network: Network, graph: FlowGraph, data: Data, x: Inputs, *,
         rows: most rows of data.
 
     Raises:
-        InvalidInput: a graph that ends at labels, too few rows, a k that they do not allow.
+        InvalidInput: a graph that ends at labels or whose units were read at sampled positions, too few rows, a k that they do not allow.
 
     Reference: Davis2020, equation for NIF(n). Differs from the paper: digamma throughout, and ties count as neighbours (Gao2017), since a
     ReLU's zeros are at distance 0 from each other.
     """
     options = graph.provenance.get("options", {})
+    if options.get("pool") == "sampled":
+        raise InvalidInput("units of this graph were read at positions drawn for each row; a map of one sample needs pool='mean' or 'max'")
     how = Measuring(unit=options.get("unit", "post_activation"), pool=options.get("pool", "mean"), rows=rows)
     sites = sites_of(network, graph.names, how.unit) if graph.names[-1] != "labels" else ()
     if not sites:
@@ -53,7 +55,7 @@ def pointwise_flow(network: Network, graph: FlowGraph, data: Data, x: Inputs, *,
     inputs = network.bind(x)
     with torch.no_grad():
         values = network.program([value.name for value in network.inputs], [site.value for site in sites])(*inputs)
-    here = pooled(sites, values, how.pool)
+    here = pooled(sites, values, how.pool, drawn(len(inputs[0]), torch.Generator()))
     parts = []
     for at in range(len(sites) - 1):
         pair = known.units[at].double(), known.units[at + 1].double()

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.information.measuring import Measuring
-from vesalius.information.sites import Site, pooled
+from vesalius.information.sites import Site, drawn, pooled
 from vesalius.trace.network import Network
 
 Data = Tensor | Sequence[Tensor] | Mapping[str, Tensor] | Iterable[Any]
@@ -66,12 +66,13 @@ def read(network: Network, data: Data, labels: Tensor | str | None, sites: Seque
     program = network.program(names, [site.value for site in sites])
     parts: list[list[Tensor]] = [[] for _ in sites]
     classes: list[Tensor] = []
-    count = 0
+    count, generator = 0, torch.Generator().manual_seed(measuring.seed)
     for inputs, given in _batches(network, data, labels, measuring):
         if count >= measuring.rows:
             break
         with torch.no_grad():
-            rows = pooled(sites, program(*inputs), measuring.pool)
+            spots = drawn(len(inputs[0]), generator)
+            rows = pooled(sites, program(*inputs), measuring.pool, spots)
         for part, found in zip(parts, rows, strict=True):
             part.append(found[: measuring.rows - count])
         classes += [] if given is None else [given[: measuring.rows - count].cpu()]

@@ -1,9 +1,9 @@
 """Where units are read: a value of the traced graph, and the axis of it that runs over units.
 
-A unit is one number per sample: a feature, a neuron, a channel (its mean or maximum over positions), an attention head (the root mean
-square of what it puts out), a class.
+A unit is one number per sample: a feature, a neuron, a channel (its mean or maximum over positions, or its value at one of them), an
+attention head (the root mean square of what it puts out), a class.
 
-Axes: B batch, U units.
+Axes: B batch, U units, D axes over positions.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from math import prod
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.fx import Node
 
 from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.information.behind import Place, behind, own
 from vesalius.trace.anatomy import Anatomy, Value
 from vesalius.trace.layers import Layer
 from vesalius.trace.network import Network
@@ -25,10 +25,10 @@ from vesalius.trace.network import Network
 INPUT, OUTPUT = "input", "output"
 MOST_FEATURES = 4096
 """Elements of an input up to which each is a unit by default; larger ones are left out, and named on demand."""
-PASSED = frozenset({"batch_norm", "dropout", "add", "group_norm"})
-"""Ops between a layer and its activation that keep its units apart; the sum is that of a residual block."""
 UNITS = ("post_activation", "pre_activation")
-POOLS = ("mean", "max")
+POOLS = ("mean", "max", "sampled")
+AXES = 3
+"""Numbers that say where a sampled position is; a fourth axis over positions reads the first one again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,18 +49,23 @@ class Site:
     units: int
     axis: int | None
 
-    def read(self, tensor: Float[Tensor, "B ..."], pool: str) -> Float[Tensor, "B U"]:
+    def read(self, tensor: Float[Tensor, "B ..."], pool: str, spots: Float[Tensor, "B D"]) -> Float[Tensor, "B U"]:
         """One number per sample and unit.
 
         Args:
             tensor: the value.
-            pool: of channels and of neurons with positions: ``"mean"`` or ``"max"``.
+            pool: of channels and of neurons with positions: ``"mean"``, ``"max"``, or ``"sampled"``: the value at one position.
+            spots: that position of each sample, as shares of each side in [0, 1): the same place in layers of other sizes.
         """
         if self.axis is None:
             return tensor.flatten(1)
-        rows = tensor.movedim(self.axis, 1).reshape(len(tensor), self.units, -1)
+        rows = tensor.movedim(self.axis, 1)
         if self.kind == "heads":
-            return rows.square().mean(2).sqrt()
+            return rows.reshape(len(tensor), self.units, -1).square().mean(2).sqrt()
+        if pool == "sampled":
+            cells = [(spots[:, at % AXES] * side).long().clamp_max(side - 1) for at, side in enumerate(rows.shape[2:])]
+            return rows.movedim(1, -1)[(torch.arange(len(rows)), *(cell.to(rows.device) for cell in cells))]
+        rows = rows.reshape(len(tensor), self.units, -1)
         return rows.amax(2) if pool == "max" else rows.mean(2)
 
 
@@ -95,9 +100,9 @@ def sites_of(network: Network, layers: Sequence[str] | None, unit: str) -> tuple
 
 def _default(network: Network, anatomy: Anatomy, unit: str) -> list[Site]:
     heads = [_heads(value) for value in network.values.values() if value.op == "attention"]
-    behind = {name: _behind(anatomy, layer) for name, layer in network.layers.items() if layer.op != "embedding"}
-    chosen = [name for name, (_, active) in behind.items() if active or not heads]
-    inner = [_layer_site(network.layers[name], behind[name][0] if unit == UNITS[0] else network.layers[name].value) for name in chosen]
+    layers = [layer for layer in network.layers.values() if layer.op != "embedding"]
+    chosen = [layer for layer in layers if not heads or behind(anatomy, layer).active]
+    inner = [_layer_site(layer, _place(anatomy, layer, unit)) for layer in chosen]
     ends = [site for name in anatomy.inputs if (site := _input(anatomy.value(name))).units <= MOST_FEATURES and _real(anatomy.value(name))]
     inner = [site for site in inner if site.value != anatomy.output and _parallel(anatomy, site)]
     return [*ends, *heads, *inner, _output(anatomy)]
@@ -118,8 +123,7 @@ def _named(network: Network, anatomy: Anatomy, name: str, unit: str) -> Site:
     if name == OUTPUT and name not in anatomy.nodes:
         return _output(anatomy)
     if name in network.layers:
-        layer = network.layers[name]
-        return _layer_site(layer, _behind(anatomy, layer)[0] if unit == UNITS[0] else layer.value)
+        return _layer_site(network.layers[name], _place(anatomy, network.layers[name], unit))
     value = anatomy.value(network.resolve(name))
     if name in anatomy.inputs:
         return _input(value)
@@ -132,9 +136,13 @@ def _named(network: Network, anatomy: Anatomy, name: str, unit: str) -> Site:
     return Site(name=name, value=value.name, kind=kind, units=int(value.shape[axis] or 0), axis=axis)
 
 
-def _layer_site(layer: Layer, value: str) -> Site:
+def _place(anatomy: Anatomy, layer: Layer, unit: str) -> Place:
+    return behind(anatomy, layer) if unit == UNITS[0] else own(anatomy, layer)
+
+
+def _layer_site(layer: Layer, place: Place) -> Site:
     kind = "channels" if layer.op.startswith("conv") else "neurons"
-    return Site(name=layer.name, value=value, kind=kind, units=layer.units, axis=layer.unit_axis)
+    return Site(name=layer.name, value=place.value, kind=kind, units=layer.units, axis=place.axis)
 
 
 def _heads(value: Value) -> Site:
@@ -150,38 +158,20 @@ def _output(anatomy: Anatomy) -> Site:
     return Site(name=OUTPUT, value=value.name, kind="classes", units=prod(int(side or 1) for side in value.event), axis=None)
 
 
-def _behind(anatomy: Anatomy, layer: Layer) -> tuple[str, bool]:
-    """Where a layer's units are after normalisation, residual sum and activation, and whether there is an activation."""
-    node, last = anatomy.nodes[layer.value], layer.value
-    while (user := _only_user(node)) is not None:
-        value: Value = user.meta["value"]
-        if value.family == "elementwise":
-            return value.name, True
-        if value.op not in PASSED:
-            break
-        last = value.name if value.op in ("batch_norm", "group_norm") else last
-        node = user
-    return last, False
+def drawn(rows: int, generator: torch.Generator) -> Float[Tensor, "B D"]:
+    """A position for each row, for units that are read at one."""
+    return torch.rand(rows, AXES, generator=generator)
 
 
-def _only_user(node: Node) -> Node | None:
-    """The one value made of this one that has its shape, if there is one and no other."""
-    users = [user for user in node.users if not user.meta.get("batch_size")]
-    if len(users) != 1 or "value" not in users[0].meta:
-        return None
-    same = users[0].meta["value"].shape == node.meta["value"].shape
-    return users[0] if same else None
-
-
-def pooled(sites: Sequence[Site], values: Sequence[Tensor], pool: str) -> list[Float[Tensor, "B U"]]:
-    """All sites of a batch, on the CPU in float32.
+def pooled(sites: Sequence[Site], values: Sequence[Tensor], pool: str, spots: Float[Tensor, "B D"]) -> list[Float[Tensor, "B U"]]:
+    """All sites of a batch, on the CPU in float32; see :meth:`Site.read`.
 
     Raises:
         InvalidInput: a value that is not finite, with its layer.
     """
     found = []
     for site, value in zip(sites, values, strict=True):
-        rows = site.read(value.detach().float(), pool).cpu()
+        rows = site.read(value.detach().float(), pool, spots).cpu()
         if not bool(torch.isfinite(rows).all()):
             raise InvalidInput(f"layer {site.name!r} has NaN or infinite values on this data; clean the data, or look at the network")
         found.append(rows)

@@ -12,6 +12,7 @@ from tests.information.graphs import graph, planted
 from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.information.graph import FlowGraph
 from vesalius.information.layered import FlowEdges, FlowLayer
+from vesalius.information.spread import Spread
 from vesalius.information.weighting import Weighting
 from vesalius.views.flow import describe
 from vesalius.views.flow.section import flow_body, flow_section
@@ -65,14 +66,15 @@ def test_communities_are_called_stable_or_weak(read):
 
 def test_the_script_is_told_facts_paths_and_activations(small, read):
     values = torch.tensor([[0.0, 1, 2, 3], [2, 1, 4, 3]])
-    units = told(read(str(flow_section(small, activations={"h": values}).body)))
+    layers = tuple(replace(layer, spread=Spread.of(values)) if layer.name == "h" else layer for layer in small.layers)
+    units = told(read(str(flow_section(replace(small, layers=layers)).body)))
     found = {unit["name"]: unit for unit in units}
     assert len(units) == 9
     hub = found["h[0]"]
     assert hub["facts"].startswith("h, betweenness 4, flow in 1.4, flow out 1.4, 96.1 % of all flow, community ")
     assert [units[stop]["name"] for stop in hub["paths"][0][0]] == ["x: length", "h[0]", "y: cat"]
     assert hub["paths"][0][1].endswith(", 35.3 % of all flow")
-    assert hub["spread"] == "activation from 0 to 2, 50 % of samples 0" and hub["bars"].count("z") == 2
+    assert hub["spread"] == "activation from 0 to 2, 50 % of rows 0" and hub["bars"].count("z") == 2
     assert found["h[3]"]["facts"] == "h, dead: constant on this data" and not found["h[3]"]["paths"]
     assert "bars" not in found["y: cat"] and "flow out" not in found["y: cat"]["facts"]
 

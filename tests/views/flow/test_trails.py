@@ -5,9 +5,8 @@ import pytest
 import torch
 
 from tests.information.graphs import graph, random_flows
-from vesalius.core.errors import InvalidInput, UnknownName
 from vesalius.views.flow.describe import net_of, reading_of
-from vesalius.views.flow.trails import fed_by, histograms_of, shares_of, strongest_of, trails_of
+from vesalius.views.flow.trails import fed_by, shares_of, strongest_of, trails_of
 
 
 def drawn(made, **options):
@@ -65,25 +64,3 @@ def test_what_feeds_a_unit_is_summed_over_all_paths(pixels):
     for unit, image in zip(net.units, fed_by(pixels, net), strict=True):
         whole = pixels.flows[0] if unit.layer == 1 else pixels.attribution()
         np.testing.assert_allclose(image, whole[:, unit.position].reshape(4, 4))
-
-
-def test_histograms_count_every_sample(small):
-    values = torch.tensor([[0.0, 1, 2, 3], [0, 1, 4, 3], [2, 1, 6, 3], [4, 1, 6, 3]])
-    net = drawn(small)
-    found = histograms_of(small, net, {"h": values})
-    for unit, histogram in zip(net.units, found, strict=True):
-        assert (histogram is None) == (unit.layer != 1)
-        if histogram:
-            assert histogram.counts.sum() == 4
-    hub = found[[unit.name for unit in net.units].index("h[0]")]
-    assert (hub.low, hub.high, hub.zero, hub.counts[0]) == (0, 4, 0.5, 2)
-
-
-def test_activations_that_do_not_fit_are_refused(small):
-    net = drawn(small)
-    with pytest.raises(UnknownName):
-        histograms_of(small, net, {"g": torch.zeros(3, 4)})
-    with pytest.raises(InvalidInput, match=r"expected \[samples, 4\]"):
-        histograms_of(small, net, {"h": torch.zeros(3, 5)})
-    with pytest.raises(InvalidInput, match="not finite"):
-        histograms_of(small, net, {"h": torch.full((3, 4), float("nan"))})

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
 from markupsafe import Markup, escape
-from torch import Tensor
 
 from vesalius.information.graph import FlowGraph
+from vesalius.information.spread import Spread
 from vesalius.views import style, svg
 from vesalius.views.flow import pictures
 from vesalius.views.flow.describe import Net, Reading, Unit, is_flow, leaders_of, net_of, reading_of, shape_of, spare_of
 from vesalius.views.flow.table import Table, table_of
-from vesalius.views.flow.trails import Histogram, Path, Trail, fed_by, histograms_of, strongest_of, trails_of
+from vesalius.views.flow.trails import Path, Trail, fed_by, strongest_of, trails_of
 from vesalius.views.flow.words import ATTRIBUTION, HEADING, below, community_of, doubts, facts, legend, mapped, meaning, spared
 from vesalius.views.fragments import DEEP, Patch, Section, anchor_of, fill
-
-Activations = Mapping[str, Float[Tensor, "_ _"]]
-"""By layer, samples by units."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,30 +29,27 @@ class Line:
     cells: tuple[tuple[Markup, str], ...] = ()
 
 
-def flow_section(graph: FlowGraph, *, shape: Sequence[int] | None = None, activations: Activations | None = None) -> Section:
+def flow_section(graph: FlowGraph, *, shape: Sequence[int] | None = None) -> Section:
     """The layered drawing, what it rests on, the strongest paths, the units that most paths pass through, and inputs by classes.
 
     Args:
         graph: from ``vesalius.information_flow``.
         shape: (height, width), or with channels first, if the first layer is an image; by default as the graph's provenance says.
-        activations: values of units by layer, samples by units, for the histograms of units that are pointed at.
     """
-    body = flow_body(graph, shape=shape, activations=activations)
+    body = flow_body(graph, shape=shape)
     return Section(heading=HEADING, anchor=anchor_of(HEADING), body=body, sources=(graph.provenance,))
 
 
-def flow_body(
-    graph: FlowGraph, *, shape: Sequence[int] | None = None, activations: Activations | None = None, scripted: bool = True
-) -> Markup:
+def flow_body(graph: FlowGraph, *, shape: Sequence[int] | None = None, scripted: bool = True) -> Markup:
     """The section without its heading; takes seconds for a large graph.
 
     Args:
-        graph, shape, activations: see :func:`flow_section`.
+        graph, shape: see :func:`flow_section`.
         scripted: whether there is a script to show more of units; else what it would read is left out.
 
     Raises:
         WrongType: not a flow graph.
-        InvalidInput, UnknownName: a shape or activations that do not fit.
+        InvalidInput: a shape that does not fit.
     """
     is_flow(graph, "a section of information flow")
     whole, reading = shape_of(graph, shape), reading_of(graph)
@@ -67,7 +60,7 @@ def flow_body(
         {
             "meaning": meaning(graph),
             "notes": doubts(graph, reading),
-            "picture": pictures.network(net, _told(graph, reading, net, activations or {}) if scripted else "", _shown(graph, reading)),
+            "picture": pictures.network(net, _told(graph, reading, net) if scripted else "", _shown(graph, reading)),
             "legend": [(pictures.colour_of(community), words) for community, words in legend(reading)],
             "below": below(net),
             "facts": facts(graph, reading) | {"redundant units": spared(graph, spare_of(graph))},
@@ -87,18 +80,19 @@ def _shown(graph: FlowGraph, reading: Reading) -> str:
     return f"information flow through {len(graph)} layers: {sizes}; {style.counted(reading.edges, 'edge')}"
 
 
-def _told(graph: FlowGraph, reading: Reading, net: Net, activations: Activations) -> str:
+def _told(graph: FlowGraph, reading: Reading, net: Net) -> str:
     """What a page's script tells of each drawn unit, as JSON: facts, paths, histogram, and what feeds it."""
     frame, maps = pictures.frame_of(net), fed_by(graph, net) if net.pictured else []
     told = []
-    for unit, trails, histogram in zip(net.units, trails_of(graph, net), histograms_of(graph, net, activations), strict=True):
+    for unit, trails in zip(net.units, trails_of(graph, net), strict=True):
         found = {
             "name": unit.name,
             "facts": _unit_facts(graph, reading, unit),
             "paths": [[_stops(frame, net, trail), _words(trail.path)] for trail in trails],
         }
-        if histogram is not None:
-            found |= {"bars": pictures.strip(histogram.counts.tolist()), "spread": _spread(histogram)}
+        spread = graph.layers[unit.layer].spread
+        if spread is not None:
+            found |= {"bars": pictures.strip(spread.counts[unit.position].tolist()), "spread": _spread(spread, unit.position)}
         if maps and not unit.dead:
             found["map"] = pictures.pixels(maps[len(told)])
         told.append(found)
@@ -127,9 +121,9 @@ def _words(path: Path) -> str:
     return f"{path.words}, {style.percent(path.share)} of all flow"
 
 
-def _spread(histogram: Histogram) -> str:
-    zero = f", {style.percent(histogram.zero)} of samples 0" if histogram.zero else ""
-    return f"activation from {style.number(histogram.low)} to {style.number(histogram.high)}{zero}"
+def _spread(spread: Spread, unit: int) -> str:
+    zero = f", {style.percent(float(spread.zero[unit]))} of rows 0" if spread.zero[unit] else ""
+    return f"activation from {style.number(float(spread.low[unit]))} to {style.number(float(spread.high[unit]))}{zero}"
 
 
 def _path_lines(paths: Sequence[Path]) -> list[Line]:

@@ -1,22 +1,21 @@
-"""Ways through a flow graph: the strongest from end to end, and those through each drawn unit; and what each unit is fed and does.
+"""Ways through a flow graph: the strongest from end to end, and those through each drawn unit; and what each unit is fed.
 
-Axes: F units of the first layer, L units of the last, A units of a layer, N samples.
+Axes: F units of the first layer, L units of the last.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import pairwise
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64, Int
+from jaxtyping import Float, Float64
 from numpy import ndarray
 from torch import Tensor
 
-from vesalius.core.errors import InvalidInput
 from vesalius.information import paths
 from vesalius.information.graph import FlowGraph
 from vesalius.views.flow.describe import Net, image_of, name_of
@@ -29,8 +28,6 @@ MOST_NAMES = 6
 
 MOST_TRAILS = 3
 """Paths highlighted of a unit."""
-
-BINS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,23 +63,6 @@ class Trail:
     stops: tuple[int, ...]
     pixel: tuple[int, int] | None
     path: Path
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Histogram:
-    """Values of a unit over samples.
-
-    Attributes:
-        counts: samples in each bin, bins of one width.
-        low: start of the first bin.
-        high: end of the last.
-        zero: share of samples that are 0.
-    """
-
-    counts: Int[ndarray, " bins"]
-    low: float
-    high: float
-    zero: float
 
 
 def shares_of(graph: FlowGraph) -> Float64[Tensor, "F L"]:
@@ -121,29 +101,6 @@ def fed_by(graph: FlowGraph, net: Net) -> list[Float[ndarray, "height width"]]:
     assert net.shape is not None
     into = [reduce(torch.matmul, graph.flows[:at]) for at in range(1, len(graph))]
     return [image_of(into[unit.layer - 1][:, unit.position], net.shape) for unit in net.units]
-
-
-def histograms_of(graph: FlowGraph, net: Net, activations: Mapping[str, Float[Tensor, "N A"]]) -> list[Histogram | None]:
-    """How the values of each drawn unit are spread over samples; ``None`` for layers that were not given.
-
-    Raises:
-        UnknownName: no such layer.
-        InvalidInput: not one column per unit, no samples, values that are not finite.
-    """
-    tables = {}
-    for layer, values in activations.items():
-        width = len(graph.layers[graph.place(layer)])
-        if values.ndim != 2 or values.shape[1] != width or not len(values):
-            raise InvalidInput(f"activations of layer {layer!r} have shape {tuple(values.shape)}; expected [samples, {width}]")
-        if not values.isfinite().all():
-            raise InvalidInput(f"activations of layer {layer!r} have values that are not finite")
-        tables[layer] = values.detach().double().cpu().numpy()
-    return [_histogram(tables[layer][:, unit.position]) if (layer := graph.names[unit.layer]) in tables else None for unit in net.units]
-
-
-def _histogram(values: Float[ndarray, " N"]) -> Histogram:
-    counts, _ = np.histogram(values, bins=BINS)
-    return Histogram(counts=counts, low=float(values.min()), high=float(values.max()), zero=float((values == 0).mean()))
 
 
 def _through(blocks: Sequence[Float64[Tensor, "_ _"]], at: int, slot: int, most: int) -> list[tuple[tuple[int, ...], float]]:

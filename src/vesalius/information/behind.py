@@ -1,0 +1,100 @@
+"""Where a layer's units are once what belongs to the layer is done: unfolding, normalisation, residual sum, activation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from torch.fx import Node
+
+from vesalius.trace.anatomy import Anatomy, Value
+from vesalius.trace.layers import Layer
+
+PASSED = frozenset({"batch_norm", "dropout", "add", "group_norm"})
+"""Ops between a layer and its activation that keep its units apart; the sum is that of a residual block."""
+NORMS = frozenset({"batch_norm", "group_norm"})
+SUMS = frozenset({"add", "sub", "mul", "div"})
+"""Ops, beside elementwise ones, that an activation written by hand is made of."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where units are.
+
+    Attributes:
+        value: name of the value.
+        axis: of it, counted with the batch, that runs over units.
+        active: whether it is the output of an activation.
+    """
+
+    value: str
+    axis: int
+    active: bool = False
+
+
+def own(anatomy: Anatomy, layer: Layer) -> Place:
+    """The layer's own value, one row or grid of units per sample."""
+    node, axis = _unfolded(anatomy, layer)
+    return Place(value=_value(node).name, axis=axis)
+
+
+def behind(anatomy: Anatomy, layer: Layer) -> Place:
+    """The same after normalisation, residual sum and activation, as far as the units stay what they are."""
+    node, axis = _unfolded(anatomy, layer)
+    last = _value(node).name
+    while (user := _next(anatomy, node)) is not None:
+        follower = _value(user)
+        if follower.family == "elementwise" or len(_followers(node)) > 1:
+            return Place(value=follower.name, axis=axis, active=True)
+        if follower.op not in PASSED:
+            break
+        last = follower.name if follower.op in NORMS else last
+        node = user
+    return Place(value=last, axis=axis)
+
+
+def _value(node: Node) -> Value:
+    found: Value = node.meta["value"]
+    return found
+
+
+def _unfolded(anatomy: Anatomy, layer: Layer) -> tuple[Node, int]:
+    """Where a layer ran on all positions of all samples as one batch, what that is reshaped to; else its own value."""
+    node = anatomy.nodes[layer.value]
+    users = _followers(node)
+    if _value(node).batch_axis is None and len(users) == 1 and "value" in users[0].meta:
+        user = _value(users[0])
+        if user.family == "reshape" and user.batch_axis == 0 and user.shape[-1] == layer.units:
+            return users[0], len(user.shape) - 1
+    return node, layer.unit_axis
+
+
+def _next(anatomy: Anatomy, node: Node) -> Node | None:
+    """The one value made of this one that has its shape; of several, the one that they all come together in, as in x * sigmoid(x)."""
+    users = _followers(node)
+    if not users or not _alike(users, node):
+        return None
+    if len(users) == 1:
+        return users[0]
+    order = {name: place for place, name in enumerate(anatomy.nodes)}
+    between, active = set(users), False
+    while len(between) > 1:
+        first = min(between, key=lambda each: order[_value(each).name])
+        further = _followers(first)
+        if not further or not _alike(further, node) or not _pointwise(first):
+            return None
+        active |= _value(first).family == "elementwise"
+        between = between - {first} | set(further)
+    return between.pop() if active and _pointwise(*between) else None
+
+
+def _followers(node: Node) -> list[Node]:
+    return [user for user in node.users if not user.meta.get("batch_size")]
+
+
+def _alike(nodes: Iterable[Node], node: Node) -> bool:
+    return all("value" in each.meta and _value(each).shape == _value(node).shape for each in nodes)
+
+
+def _pointwise(*nodes: Node) -> bool:
+    return all(_value(each).family == "elementwise" or _value(each).op in SUMS for each in nodes)
