@@ -17,6 +17,8 @@ VIEWS = {
     "audit_html": "vesalius.views.notebook:audit_html",
     "flow_plot": "vesalius.views.flow.charts:plot_flow",
     "flow_html": "vesalius.views.notebook:flow_html",
+    "removal_plot": "vesalius.views.flow.charts:plot_removal",
+    "removal_html": "vesalius.views.notebook:removal_html",
     "profile_plot": "vesalius.views.interactions.charts:plot_profile",
     "profile_html": "vesalius.views.notebook:profile_html",
 }

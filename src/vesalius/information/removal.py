@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float64, Int
 from torch import Tensor
 
 from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.core.late import view
 from vesalius.information.graph import FlowGraph
 from vesalius.information.sites import sites_of
 from vesalius.trace.network import Inputs, Network
@@ -42,10 +44,12 @@ class Removal:
         """Mean accuracy over all shares removed, by order; the higher, the better the order knows what is not needed."""
         return {name: float(torch.trapezoid(rows.median(0).values, self.removed)) for name, rows in self.accuracy.items()}
 
-    @property
-    def curves(self) -> dict[str, tuple[Float64[Tensor, " T"], Float64[Tensor, "_ T"]]]:
-        """For :func:`vesalius.views.flow.charts.plot_curves`."""
-        return {name: (self.removed, rows) for name, rows in self.accuracy.items()}
+    def plot(self, *, ax: Any = None) -> Any:
+        """The curves; returns the matplotlib figure. See :func:`vesalius.views.flow.charts.plot_removal`."""
+        return view("removal_plot")(self, ax=ax)
+
+    def _repr_html_(self) -> str:
+        return str(view("removal_html")(self))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput
 from vesalius.views import axes, style
+from vesalius.views.curves import Curve, apart, curves_of, said
 from vesalius.views.describe import image_of, is_map, one_sample, rows_of, scale_of, steps_of
 from vesalius.views.interactions.charts import plot_effects
+from vesalius.views.lines import Labels
 
 MOST_BARS = 20
 """Bars before the smallest are added up."""
@@ -114,3 +119,35 @@ def plot_waterfall(allocation: Allocation, *, most: int = MOST_BARS, ax: Axes | 
     ax.set_xlabel(axes.with_unit("output", allocation))
     axes.judged(ax, style.method_name(allocation.method), allocation)
     return figure
+
+
+def plot_curves(curves: Mapping[str, tuple[object, object]], labels: Labels, *, ax: Axes | None = None) -> Figure:
+    """As :func:`vesalius.views.lines.svg_curves`, for papers."""
+    lines = curves_of(curves)
+    figure, ax = axes.place(ax, (6.4, 3.4))
+    for line in lines:
+        colour = style.LIGHT[line.colour]
+        if line.runs > 1:
+            ax.fill_between(line.x, line.low, line.high, color=colour, alpha=0.18, linewidth=0)
+        ax.plot(line.x, line.middle, color=colour, linewidth=2)
+    _names(ax, lines)
+    ax.set_xlabel(labels.x)
+    ax.set_ylabel(labels.y)
+    for axis, share in zip((ax.xaxis, ax.yaxis), labels.percent, strict=True):
+        if share:
+            axis.set_major_formatter(PercentFormatter(1))
+    ax.spines[["top", "right"]].set_visible(False)
+    axes.head(ax, labels.title, said(lines), axes.COLOURS["mut"])
+    return figure
+
+
+def _names(ax: Axes, lines: Sequence[Curve]) -> None:
+    """Names at the ends of the lines, moved apart."""
+    low, high = ax.get_ylim()
+    for line, down in zip(lines, apart([line.middle[-1] for line in lines], 0.075 * (high - low)), strict=True):
+        ax.annotate(
+            axes.plain(line.name), (1, down), (6, 0), xycoords=("axes fraction", "data"), textcoords="offset points", va="center",
+            fontsize=9, color=style.LIGHT[line.colour], annotation_clip=False,
+        )  # fmt: skip
+    ax.set_xlim(min(line.x[0] for line in lines), max(line.x[-1] for line in lines))
+    ax.set_ylim(low, high)

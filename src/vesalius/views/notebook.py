@@ -7,12 +7,13 @@ from markupsafe import Markup
 from vesalius.audit.record import Audit
 from vesalius.core.allocation import Allocation
 from vesalius.information.graph import FlowGraph
+from vesalius.information.removal import Removal
 from vesalius.interactions.taylor import TaylorProfile
 from vesalius.views import style
 from vesalius.views.audit.section import audit_body
 from vesalius.views.audit.words import HEADING
 from vesalius.views.describe import is_map, unit_of
-from vesalius.views.flow import words
+from vesalius.views.flow import removed, words
 from vesalius.views.flow.section import flow_body
 from vesalius.views.fragments import facts_of, fill, gallery, panel, table
 from vesalius.views.interactions import profile
@@ -58,6 +59,11 @@ def profile_html(shown: TaylorProfile) -> str:
 def flow_html(graph: FlowGraph) -> str:
     """A flow graph as on a page."""
     return _framed(words.HEADING, flow_body(graph, scripted=False))
+
+
+def removal_html(removal: Removal) -> str:
+    """What removing costs, as on a page."""
+    return _framed(removed.HEADING, removed.removal_body(removal))
 
 
 def _framed(heading: str, body: Markup, note: str = "") -> str:

@@ -15,11 +15,13 @@ from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.core.version import VERSION
 from vesalius.information.graph import FlowGraph
+from vesalius.information.removal import Removal
 from vesalius.interactions.taylor import TaylorProfile
 from vesalius.views import style
 from vesalius.views.audit.section import audit_section
 from vesalius.views.decisions import Decisions, decisions_section
 from vesalius.views.describe import is_map, unit_of
+from vesalius.views.flow.removed import removal_section
 from vesalius.views.flow.section import flow_section
 from vesalius.views.fragments import Section, anchor_of, facts_of, fill, gallery, panel, players_of, table, waterfall
 from vesalius.views.gallery import Exhibit, exhibit_section
@@ -158,6 +160,7 @@ SECTIONS: dict[type, Callable[[Any], Section]] = {
     Audit: audit_section,
     TaylorProfile: profile_section,
     FlowGraph: flow_section,
+    Removal: removal_section,
 }
 """How each type is shown; whoever adds a type adds a line."""
 

@@ -11,8 +11,6 @@ from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.views import style
 from vesalius.views.flow import charts
 
-CURVES = {"information flow": ([0, 0.5, 1], [[0.9, 0.8, 0.1], [0.9, 0.7, 0.1]]), "random": ([0, 0.5, 1], [[0.9, 0.4, 0.1]] * 2)}
-
 
 @pytest.mark.parametrize("draw", [charts.plot_flow, charts.plot_attribution])
 def test_a_chart_goes_where_it_is_told(draw, small):
@@ -98,16 +96,6 @@ def test_rays_start_within_a_small_picture(pixels):
     _, right, low, high = ax.images[0].get_extent()
     rays = [path.vertices for path in ax.collections[-1].get_paths() if path.vertices[0, 0] == pytest.approx(right)]
     assert len(rays) == 16 and all(high < ray[0, 1] < low for ray in rays)
-    plt.close(figure)
-
-
-def test_curves_have_a_band_and_their_name_at_the_end():
-    ax = charts.plot_curves(CURVES).axes[0]
-    np.testing.assert_allclose(ax.lines[0].get_ydata(), [0.9, 0.75, 0.1])
-    assert len(ax.collections) == 2
-    assert {text.get_text(): text.get_color() for text in ax.texts}["random"] == style.LIGHT["dim"]
-    figure, given = plt.subplots()
-    assert charts.plot_curves(CURVES, ax=given) is figure
     plt.close(figure)
 
 

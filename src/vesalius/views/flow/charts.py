@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,13 +10,14 @@ from matplotlib.collections import PatchCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
-from matplotlib.ticker import PercentFormatter
 
 from vesalius.information.graph import FlowGraph
+from vesalius.information.removal import Removal
 from vesalius.views import axes, style
-from vesalius.views.flow.curves import Curve, apart, curves_of
+from vesalius.views.charts import plot_curves
 from vesalius.views.flow.describe import MOST_UNITS, Link, Net, is_flow, net_of, reading_of, shape_of
 from vesalius.views.flow.pictures import colour_of, label_of
+from vesalius.views.flow.removed import curves_by_name, labels_of
 from vesalius.views.flow.table import Table, table_of
 from vesalius.views.flow.words import ATTRIBUTION, HEADING, UNITS, beneath, mapped, stability
 from vesalius.views.fragments import DEEP
@@ -102,33 +103,14 @@ def plot_attribution(graph: FlowGraph, *, shape: Sequence[int] | None = None, ax
     return figure
 
 
-def plot_curves(curves: Mapping[str, tuple[object, object]], *, ax: Axes | None = None) -> Figure:
-    """Accuracy against what was removed: for each order of removal the median over seeds, and a band from its quarter to three quarters.
+def plot_removal(removal: Removal, *, ax: Axes | None = None) -> Figure:
+    """Accuracy against the share that is removed, for each order.
 
     Args:
-        curves: by name, shares removed [steps] and accuracies [seeds, steps], both in 0..1; a random order may be called ``random``.
+        removal: from :func:`vesalius.information.removal`.
         ax: where to draw; a new figure by default.
-
-    Raises:
-        InvalidInput: no curves, shapes that do not fit, values that are not finite.
     """
-    lines = curves_of(curves)
-    figure, ax = axes.place(ax, (6.4, 3.4))
-    for line in lines:
-        colour = _colour(line.colour)
-        if line.seeds > 1:
-            ax.fill_between(line.removed, line.low, line.high, color=colour, alpha=0.18, linewidth=0)
-        ax.plot(line.removed, line.middle, color=colour, linewidth=2)
-    _line_names(ax, lines)
-    ax.set_xlabel("share removed")
-    ax.set_ylabel("accuracy")
-    ax.xaxis.set_major_formatter(PercentFormatter(1))
-    ax.yaxis.set_major_formatter(PercentFormatter(1))
-    ax.spines[["top", "right"]].set_visible(False)
-    seeds = {line.seeds for line in lines}
-    words = "one run" if seeds == {1} else f"median of {min(seeds)} seeds and their middle half" if len(seeds) == 1 else ""
-    axes.head(ax, "What removing costs", words, axes.COLOURS["mut"])
-    return figure
+    return plot_curves(curves_by_name(removal), labels_of(removal), ax=ax)
 
 
 def _edges(ax: Axes, net: Net, beside: tuple[float, float]) -> None:
@@ -226,18 +208,6 @@ def _maps(ax: Axes, table: Table) -> None:
     ax.set_xlim(-0.02 * wide, min(len(maps), 5) * across)
     ax.set_ylim(-(-len(maps) // 5) * down - 0.3 * high, -0.24 * high)
     ax.set_aspect("equal")
-
-
-def _line_names(ax: Axes, lines: Sequence[Curve]) -> None:
-    """Names at the ends of the lines, moved apart."""
-    low, high = ax.get_ylim()
-    for line, down in zip(lines, apart([line.middle[-1] for line in lines], 0.075 * (high - low)), strict=True):
-        ax.annotate(
-            axes.plain(line.name), (1, down), (6, 0), xycoords=("axes fraction", "data"), textcoords="offset points", va="center",
-            fontsize=9, color=_colour(line.colour), annotation_clip=False,
-        )  # fmt: skip
-    ax.set_xlim(min(line.removed[0] for line in lines), max(line.removed[-1] for line in lines))
-    ax.set_ylim(low, high)
 
 
 def _colour(name: str) -> str:

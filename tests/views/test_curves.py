@@ -1,4 +1,4 @@
-"""Curves over seeds: the median, the middle half, and names that do not overlap."""
+"""Curves over runs: the median, the middle half, and names that do not overlap."""
 
 import hypothesis.strategies as st
 import numpy as np
@@ -6,20 +6,20 @@ import pytest
 from hypothesis import given
 
 from vesalius.core.errors import InvalidInput
-from vesalius.views.flow.curves import apart, curves_of
+from vesalius.views.curves import apart, curves_of
 
 
 def test_the_median_and_the_middle_half():
     found = curves_of({"flow": ([0, 0.5], [[1, 0.1], [1, 0.2], [1, 0.3], [1, 0.4], [1, 0.9]]), "random": ([0, 0.5], [0.9, 0.2])})
     assert found[0].middle.tolist() == [1, 0.3] and found[0].low.tolist() == [1, 0.2] and found[0].high.tolist() == [1, 0.4]
-    assert [(line.seeds, line.colour) for line in found] == [(5, "c0"), (1, "dim")]
+    assert [(line.runs, line.colour) for line in found] == [(5, "c0"), (1, "dim")]
 
 
 @pytest.mark.parametrize(
     ("curves", "match"),
     [
         ({}, "no curves"),
-        ({"a": ([0, 1], [[1, 2, 3]])}, "'a' has shares of shape"),
+        ({"a": ([0, 1], [[1, 2, 3]])}, "'a' has places of shape"),
         ({"a": ([], [[]])}, "expected"),
         ({"a": ([0, 1], [[1, float("nan")]])}, "not finite"),
         ({str(name): ([0], [[1]]) for name in range(7)}, "7 curves"),

@@ -1,6 +1,6 @@
-"""Curves of accuracy against what was removed, over seeds.
+"""Curves over several runs: their median and middle half, ready to be drawn.
 
-Axes: S seeds, T steps.
+Axes: R runs, T steps.
 """
 
 from __future__ import annotations
@@ -21,22 +21,23 @@ PLAIN = "random"
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Curve:
-    """One order of removal.
+    """A line with a band.
 
     Attributes:
-        removed: shares, in 0..1.
-        middle: median of the accuracies.
+        x: places on the axis.
+        middle: median of the runs.
         low: their quarter.
         high: three quarters.
+        runs: how many.
         colour: its name in the themes.
     """
 
     name: str
-    removed: Float[ndarray, " T"]
+    x: Float[ndarray, " T"]
     middle: Float[ndarray, " T"]
     low: Float[ndarray, " T"]
     high: Float[ndarray, " T"]
-    seeds: int
+    runs: int
     colour: str
 
 
@@ -44,30 +45,35 @@ def curves_of(curves: Mapping[str, tuple[object, object]]) -> list[Curve]:
     """Median and middle half of each.
 
     Args:
-        curves: by name, shares removed [T] and accuracies [S T]; those of one seed may be [T].
+        curves: by name, places on the axis [T] and values [R T]; those of one run may be [T].
 
     Raises:
         InvalidInput: no curves, shapes that do not fit, values that are not finite, more curves than colours.
     """
     if not curves:
-        raise InvalidInput("no curves: give shares removed and accuracies [seeds, steps] by name")
+        raise InvalidInput("no curves: give places [steps] and values [runs, steps] by name")
     colours = iter(style.KINDS)
     found = []
-    for name, (shares, accuracies) in curves.items():
-        removed, values = np.asarray(shares, float), np.atleast_2d(np.asarray(accuracies, float))
-        if removed.ndim != 1 or not len(removed) or values.ndim != 2 or not len(values) or values.shape[1] != len(removed):
+    for name, (places, several) in curves.items():
+        x, values = np.asarray(places, float), np.atleast_2d(np.asarray(several, float))
+        if x.ndim != 1 or not len(x) or values.ndim != 2 or not len(values) or values.shape[1] != len(x):
             raise InvalidInput(
-                f"curve {name!r} has shares of shape {removed.shape} and accuracies of shape {values.shape}; expected [steps] and"
-                " [seeds, steps]"
+                f"curve {name!r} has places of shape {x.shape} and values of shape {values.shape}; expected [steps] and [runs, steps]"
             )
-        if not (np.isfinite(removed).all() and np.isfinite(values).all()):
+        if not (np.isfinite(x).all() and np.isfinite(values).all()):
             raise InvalidInput(f"curve {name!r} has values that are not finite")
         low, middle, high = np.quantile(values, [0.25, 0.5, 0.75], axis=0)
         colour = "dim" if name.lower().startswith(PLAIN) else next(colours, None)
         if colour is None:
             raise InvalidInput(f"{len(curves)} curves, and colours for {len(style.KINDS)}; more could not be told apart")
-        found.append(Curve(name=name, removed=removed, middle=middle, low=low, high=high, seeds=len(values), colour=colour))
+        found.append(Curve(name=name, x=x, middle=middle, low=low, high=high, runs=len(values), colour=colour))
     return found
+
+
+def said(curves: Sequence[Curve]) -> str:
+    """What the lines and bands are, in words; empty where curves are of different numbers of runs."""
+    runs = {curve.runs for curve in curves}
+    return "one run" if runs == {1} else f"median of {min(runs)} runs and their middle half" if len(runs) == 1 else ""
 
 
 def apart(places: Sequence[float], least: float) -> list[float]:

@@ -1,0 +1,118 @@
+"""Line charts of a page, as SVG in the colours of the theme."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from markupsafe import Markup, escape
+from numpy import ndarray
+
+from vesalius.views import style
+from vesalius.views.curves import Curve, apart, curves_of
+
+SIZE = (480.0, 270.0)
+LEFT, RIGHT, TOP, BOTTOM = 64.0, 112.0, 12.0, 44.0
+"""A chart on a page, and what its frame leaves around the lines, in pixels."""
+
+NAME = 15.0
+"""Least distance between names, in pixels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labels:
+    """What is written on a chart.
+
+    Attributes:
+        title: what it shows.
+        x: what runs along.
+        y: what runs up.
+        percent: whether x and y are shares.
+    """
+
+    title: str
+    x: str
+    y: str
+    percent: tuple[bool, bool] = (False, False)
+
+
+def svg_curves(curves: Mapping[str, tuple[object, object]], labels: Labels) -> Markup:
+    """For each curve the median over its runs, and a band from their quarter to three quarters.
+
+    Args:
+        curves: by name, places [steps] and values [runs, steps]; what others are compared with may be called ``random``.
+        labels: of the axes.
+
+    Raises:
+        InvalidInput: no curves, shapes that do not fit, values that are not finite.
+    """
+    lines = curves_of(curves)
+    x = _ticks(np.concatenate([line.x for line in lines]), 6)
+    y = _ticks(np.concatenate([side for line in lines for side in (line.low, line.high, line.middle)]), 5)
+    across = _Scale(min(line.x[0] for line in lines), max(line.x[-1] for line in lines), LEFT, SIZE[0] - RIGHT)
+    up = _Scale(y[0], y[-1], SIZE[1] - BOTTOM, TOP)
+    parts = [_grid(across, up, [tick for tick in x if across.low <= tick <= across.high], y, labels)]
+    for line in lines:
+        kind = "other" if line.colour == "dim" else line.colour
+        parts += [f'<path class="band {kind}" d="{_band(line, across, up)}"/>'] if line.runs > 1 else []
+        way = _way(line.x, line.middle, across, up)
+        parts.append(f'<path class="line {kind}" d="{way}"><title>{escape(line.name)}</title></path>')
+    ends = apart([up(line.middle[-1]) for line in lines], NAME)
+    for line, down in zip(lines, ends, strict=True):
+        kind = "other" if line.colour == "dim" else line.colour
+        parts.append(f'<text class="name {kind}" x="{SIZE[0] - RIGHT + 8:.0f}" y="{down + 4:.1f}">{escape(line.name)}</text>')
+    shown = f"{labels.title}: {labels.y} against {labels.x} for {style.listed([line.name for line in lines])}"
+    size = f"0 0 {SIZE[0]:.0f} {SIZE[1]:.0f}"
+    return Markup(f'<svg class="lines" viewBox="{size}" role="img" aria-label="{escape(shown)}">{"".join(parts)}</svg>')
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """From numbers to pixels."""
+
+    low: float
+    high: float
+    start: float
+    stop: float
+
+    def __call__(self, value: float) -> float:
+        return self.start + (value - self.low) / ((self.high - self.low) or 1.0) * (self.stop - self.start)
+
+
+def _ticks(values: Float[ndarray, " N"], most: int) -> list[float]:
+    """Round numbers that reach around all values."""
+    low, high = float(values.min()), float(values.max())
+    rough = ((high - low) or 1.0) / most
+    power = 10.0 ** np.floor(np.log10(rough))
+    step = power * next(size for size in (1, 2, 2.5, 5, 10) if power * size >= rough * (1 - 1e-9))
+    first, last = np.floor(low / step + 1e-9), np.ceil(high / step - 1e-9)
+    return [float(place * step) for place in np.arange(first, max(last, first + 1) + 1)]
+
+
+def _grid(across: _Scale, up: _Scale, x: Sequence[float], y: Sequence[float], labels: Labels) -> str:
+    right, bottom = SIZE[0] - RIGHT, SIZE[1] - BOTTOM
+    parts = [f'<line x1="{LEFT:.0f}" x2="{right:.0f}" y1="{up(tick):.1f}" y2="{up(tick):.1f}"/>' for tick in y]
+    words = [f'<text text-anchor="end" x="{LEFT - 7:.0f}" y="{up(tick) + 4:.1f}">{_written(tick, labels.percent[1])}</text>' for tick in y]
+    words += [
+        f'<text text-anchor="middle" x="{across(tick):.1f}" y="{bottom + 17:.0f}">{_written(tick, labels.percent[0])}</text>' for tick in x
+    ]
+    middle = (LEFT + right) / 2, (TOP + bottom) / 2
+    words.append(f'<text text-anchor="middle" x="{middle[0]:.0f}" y="{SIZE[1] - 6:.0f}">{escape(labels.x)}</text>')
+    turned = f'transform="translate(11,{middle[1]:.0f}) rotate(-90)"'
+    words.append(f'<text text-anchor="middle" {turned}>{escape(labels.y)}</text>')
+    return f'<g class="grid">{"".join(parts)}{"".join(words)}</g>'
+
+
+def _written(value: float, share: bool) -> str:
+    return f"{100 * value:.0f} %" if share else f"{value:.6g}".replace("-", style.MINUS)
+
+
+def _way(x: Float[ndarray, " T"], y: Float[ndarray, " T"], across: _Scale, up: _Scale) -> str:
+    return "M" + "L".join(f"{across(a):.1f} {up(b):.1f}" for a, b in zip(x, y, strict=True))
+
+
+def _band(line: Curve, across: _Scale, up: _Scale) -> str:
+    back = _way(line.x[::-1], line.low[::-1], across, up).replace("M", "L", 1)
+    return _way(line.x, line.high, across, up) + back + "Z"
