@@ -1,0 +1,23 @@
+"""Slow twins of the measures of components, written from their definitions with plain loops in float64."""
+
+from __future__ import annotations
+
+import torch
+
+
+def covariance(a, b):
+    """Mean over elements of E[ab] - E[a] E[b] about a first guess of the mean."""
+    a, b = (list(zip(*rows.double().flatten(1).tolist(), strict=True)) for rows in (a, b))
+    total = 0.0
+    for left, right in zip(a, b, strict=True):
+        mean_left, mean_right = sum(left) / len(left), sum(right) / len(right)
+        total += sum((x - mean_left) * (y - mean_right) for x, y in zip(left, right, strict=True)) / len(left)
+    return total / len(a)
+
+
+def head_weighted(parts, rest, head):
+    """Var[J c] / Var[J f] with the whole Jacobian written out."""
+    feature = parts.sum(0) + rest
+    jacobian = torch.autograd.functional.jacobian(lambda z: head(z[None])[0], feature.mean(0))
+    total = covariance(feature @ jacobian.T, feature @ jacobian.T)
+    return [covariance(part @ jacobian.T, part @ jacobian.T) / total for part in parts]
