@@ -21,3 +21,18 @@ def head_weighted(parts, rest, head):
     jacobian = torch.autograd.functional.jacobian(lambda z: head(z[None])[0], feature.mean(0))
     total = covariance(feature @ jacobian.T, feature @ jacobian.T)
     return [covariance(part @ jacobian.T, part @ jacobian.T) / total for part in parts]
+
+
+def losses_of(head, loss, parts, rest, targets):
+    """Loss of every row under every coalition, one feature at a time: a list per coalition."""
+    table = []
+    for coalition in range(1 << len(parts)):
+        row = []
+        for n in range(len(rest)):
+            feature = rest[n].clone()
+            for place in range(len(parts)):
+                if coalition >> place & 1:
+                    feature += parts[place, n]
+            row.append(float(loss(head(feature[None])[0], targets[n])))
+        table.append(row)
+    return table
