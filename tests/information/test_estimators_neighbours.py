@@ -137,3 +137,9 @@ def test_numba_is_not_imported_before_it_is_used():
     script = "import sys, vesalius.information.estimators; print({'numba', 'sklearn', 'matplotlib'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_ties_that_are_no_atom_are_broken_at_random():
+    rows = torch.arange(300).div(4, rounding_mode="floor").double()[:, None]
+    first, second = (Split.of(rows, torch.Generator().manual_seed(seed)).order[0] for seed in (0, 1))
+    assert (first != second).any() and ((first // 4) == (second // 4)).all(), "other rows, in the order of their values"

@@ -156,6 +156,12 @@ def test_activations_written_by_hand_are_found():
     assert torch.equal(values[found["third"]], third), "a sum of multiples is no activation"
 
 
+def test_a_layer_without_activation_is_read_behind_its_norm():
+    network = vs.trace(nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Dropout(), nn.Linear(6, 3)).eval(), torch.randn(2, 4))
+    first = sites_of(network, None, POST)[1]
+    assert (first.name, network.values[first.value].op) == ("0", "batch_norm")
+
+
 def test_hidden_units_of_a_transformer_that_folds_positions_into_the_batch():
     chosen = specimen("gpt2")
     args, kwargs = chosen.example(3)
