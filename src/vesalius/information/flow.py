@@ -19,11 +19,12 @@ from vesalius.information.estimators.estimate import constant
 from vesalius.information.graph import FlowGraph
 from vesalius.information.layered import FlowEdges, FlowLayer
 from vesalius.information.measuring import Measuring
-from vesalius.information.reading import FROM_DATA, Data, Read, memory, read
+from vesalius.information.reading import Read, memory, read
 from vesalius.information.sites import Site, sites_of
 from vesalius.information.spread import Spread
 from vesalius.information.weighting import Weighting
 from vesalius.trace.network import Network
+from vesalius.trace.rows import FROM_DATA, Data
 
 MOST_TABLES = 256
 """Units of a layer up to which the information between them is measured by tables; by correlations of more."""

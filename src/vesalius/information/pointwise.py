@@ -15,9 +15,10 @@ from torch import Tensor
 from vesalius.core.errors import InvalidInput
 from vesalius.information.graph import FlowGraph
 from vesalius.information.measuring import Measuring
-from vesalius.information.reading import Data, read
+from vesalius.information.reading import read
 from vesalius.information.sites import drawn, pooled, sites_of
 from vesalius.trace.network import Inputs, Network
+from vesalius.trace.rows import Data
 
 CELLS_AT_ONCE = 1 << 24
 """Distances held at once."""
