@@ -36,3 +36,14 @@ def losses_of(head, loss, parts, rest, targets):
             row.append(float(loss(head(feature[None])[0], targets[n])))
         table.append(row)
     return table
+
+
+def left_out(features, target):
+    """Every row predicted by the normal equations of all other rows."""
+    found = []
+    for out in range(len(target)):
+        kept = [row for row in range(len(target)) if row != out]
+        design = torch.cat([torch.ones(len(kept), 1, dtype=torch.float64), features[kept].double()], 1)
+        weights = torch.linalg.solve(design.T @ design, design.T @ target[kept].double())
+        found.append(float(weights[0] + features[out].double() @ weights[1:]))
+    return found
