@@ -49,11 +49,12 @@ def svg_curves(curves: Mapping[str, tuple[object, object]], labels: Labels) -> M
         InvalidInput: no curves, shapes that do not fit, values that are not finite.
     """
     lines = curves_of(curves)
-    x = _ticks(np.concatenate([line.x for line in lines]), 6)
-    y = _ticks(np.concatenate([side for line in lines for side in (line.low, line.high, line.middle)]), 5)
-    across = _Scale(min(line.x[0] for line in lines), max(line.x[-1] for line in lines), LEFT, SIZE[0] - RIGHT)
-    up = _Scale(y[0], y[-1], SIZE[1] - BOTTOM, TOP)
-    parts = [_grid(across, up, [tick for tick in x if across.low <= tick <= across.high], y, labels)]
+    x = ticks(np.concatenate([line.x for line in lines]), 6)
+    y = ticks(np.concatenate([side for line in lines for side in (line.low, line.high, line.middle)]), 5)
+    across = Scale(min(line.x[0] for line in lines), max(line.x[-1] for line in lines), LEFT, SIZE[0] - RIGHT)
+    up = Scale(y[0], y[-1], SIZE[1] - BOTTOM, TOP)
+    places = [(across(tick), _written(tick, labels.percent[0])) for tick in x if across.low <= tick <= across.high]
+    parts = [framed(up, y, places, labels, SIZE[0] - RIGHT)]
     for line in lines:
         kind = "other" if line.colour == "dim" else line.colour
         parts += [f'<path class="band {kind}" d="{_band(line, across, up)}"/>'] if line.runs > 1 else []
@@ -69,8 +70,8 @@ def svg_curves(curves: Mapping[str, tuple[object, object]], labels: Labels) -> M
 
 
 @dataclass(frozen=True)
-class _Scale:
-    """From numbers to pixels."""
+class Scale:
+    """From numbers to pixels, in a straight line."""
 
     low: float
     high: float
@@ -78,10 +79,11 @@ class _Scale:
     stop: float
 
     def __call__(self, value: float) -> float:
+        """The pixel of a number."""
         return self.start + (value - self.low) / ((self.high - self.low) or 1.0) * (self.stop - self.start)
 
 
-def _ticks(values: Float[ndarray, " N"], most: int) -> list[float]:
+def ticks(values: Float[ndarray, " N"], most: int) -> list[float]:
     """Round numbers that reach around all values."""
     low, high = float(values.min()), float(values.max())
     rough = ((high - low) or 1.0) / most
@@ -91,28 +93,26 @@ def _ticks(values: Float[ndarray, " N"], most: int) -> list[float]:
     return [float(place * step) for place in np.arange(first, max(last, first + 1) + 1)]
 
 
-def _grid(across: _Scale, up: _Scale, x: Sequence[float], y: Sequence[float], labels: Labels) -> str:
-    right, bottom = SIZE[0] - RIGHT, SIZE[1] - BOTTOM
+def framed(up: Scale, y: Sequence[float], x: Sequence[tuple[float, str]], labels: Labels, right: float) -> str:
+    """Lines across a chart, and what is written around it: ``x`` is where along the axis which word stands."""
+    bottom, middle = SIZE[1] - BOTTOM, ((LEFT + right) / 2, (TOP + SIZE[1] - BOTTOM) / 2)
     parts = [f'<line x1="{LEFT:.0f}" x2="{right:.0f}" y1="{up(tick):.1f}" y2="{up(tick):.1f}"/>' for tick in y]
-    words = [f'<text text-anchor="end" x="{LEFT - 7:.0f}" y="{up(tick) + 4:.1f}">{_written(tick, labels.percent[1])}</text>' for tick in y]
-    words += [
-        f'<text text-anchor="middle" x="{across(tick):.1f}" y="{bottom + 17:.0f}">{_written(tick, labels.percent[0])}</text>' for tick in x
-    ]
-    middle = (LEFT + right) / 2, (TOP + bottom) / 2
-    words.append(f'<text text-anchor="middle" x="{middle[0]:.0f}" y="{SIZE[1] - 6:.0f}">{escape(labels.x)}</text>')
+    parts += [f'<text text-anchor="end" x="{LEFT - 7:.0f}" y="{up(tick) + 4:.1f}">{_written(tick, labels.percent[1])}</text>' for tick in y]
+    parts += [f'<text text-anchor="middle" x="{place:.1f}" y="{bottom + 17:.0f}">{escape(word)}</text>' for place, word in x]
+    parts.append(f'<text text-anchor="middle" x="{middle[0]:.0f}" y="{SIZE[1] - 6:.0f}">{escape(labels.x)}</text>')
     turned = f'transform="translate(11,{middle[1]:.0f}) rotate(-90)"'
-    words.append(f'<text text-anchor="middle" {turned}>{escape(labels.y)}</text>')
-    return f'<g class="grid">{"".join(parts)}{"".join(words)}</g>'
+    parts.append(f'<text text-anchor="middle" {turned}>{escape(labels.y)}</text>')
+    return f'<g class="grid">{"".join(parts)}</g>'
 
 
 def _written(value: float, share: bool) -> str:
     return f"{100 * value:.0f} %" if share else f"{value:.6g}".replace("-", style.MINUS)
 
 
-def _way(x: Float[ndarray, " T"], y: Float[ndarray, " T"], across: _Scale, up: _Scale) -> str:
+def _way(x: Float[ndarray, " T"], y: Float[ndarray, " T"], across: Scale, up: Scale) -> str:
     return "M" + "L".join(f"{across(a):.1f} {up(b):.1f}" for a, b in zip(x, y, strict=True))
 
 
-def _band(line: Curve, across: _Scale, up: _Scale) -> str:
+def _band(line: Curve, across: Scale, up: Scale) -> str:
     back = _way(line.x[::-1], line.low[::-1], across, up).replace("M", "L", 1)
     return _way(line.x, line.high, across, up) + back + "Z"
