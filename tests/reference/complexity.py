@@ -47,3 +47,18 @@ def left_out(features, target):
         weights = torch.linalg.solve(design.T @ design, design.T @ target[kept].double())
         found.append(float(weights[0] + features[out].double() @ weights[1:]))
     return found
+
+
+def held_out_r2(source, target, halves, ridge):
+    """R^2 of every target column given all source columns: ridge on one half, judged on the other, both ways, by normal equations."""
+    missed = total = 0.0
+    for fit, held in (halves, halves[::-1]):
+        x, y = source[fit].double(), target[fit].double()
+        mean_x, mean_y = x.mean(0), y.mean(0)
+        square = (x - mean_x).T @ (x - mean_x)
+        square = square + ridge * square.diagonal().mean() * torch.eye(len(square), dtype=torch.float64)
+        for row in held:
+            guess = mean_y + (source[row].double() - mean_x) @ torch.linalg.solve(square, (x - mean_x).T @ (y - mean_y))
+            missed += float((target[row].double() - guess).square().sum())
+            total += float((target[row].double() - mean_y).square().sum())
+    return 1 - missed / total
