@@ -62,3 +62,21 @@ def held_out_r2(source, target, halves, ridge):
             missed += float((target[row].double() - guess).square().sum())
             total += float((target[row].double() - mean_y).square().sum())
     return 1 - missed / total
+
+
+def gated_paths(weights, strengths, x):
+    """Terms of the gated network of one vector row, path by path: enter at a layer, then cross every gate to the end."""
+    deviation = lambda h: float(h.std(correction=0))  # noqa: E731
+    x = x / deviation(x)
+    gates, h = [], weights[0] @ x
+    for weight, strength in zip(weights[1:], strengths, strict=True):
+        gates.append(strength * (h > 0).double() / deviation(h))
+        h = weight @ (x + gates[-1] * h)
+    terms = []
+    for order in range(len(weights)):
+        entry = len(weights) - 1 - order
+        z = weights[entry] @ x
+        for layer in range(entry + 1, len(weights)):
+            z = weights[layer] @ (gates[layer - 1] * z)
+        terms.append(z)
+    return terms, h
