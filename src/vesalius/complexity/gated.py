@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from vesalius.complexity.pacing import paced
 from vesalius.complexity.strength import significance
 from vesalius.core.errors import InvalidInput
 
@@ -166,9 +167,7 @@ def train_gated(source: Float[Tensor, "N A *grid"], feature: Float[Tensor, "N B 
     draw = torch.Generator().manual_seed(how.seed)
     net = GatedNetwork(source, feature.shape[1], how, generator=draw)
     optimiser = torch.optim.Adam(net.parameters(), lr=how.rates[0])
-    for epoch in range(how.epochs):
-        for group in optimiser.param_groups:
-            group["lr"] = how.rates[0] * (how.rates[1] / how.rates[0]) ** (epoch / max(1, how.epochs - 1))
+    for _ in paced(optimiser, how.rates, how.epochs):
         for rows in torch.randperm(len(source), generator=draw).to(source.device).split(how.batch):
             optimiser.zero_grad()
             loss = (net(source[rows]) - feature[rows]).square().mean() + how.penalty * net.strengths.square().sum()
