@@ -1,0 +1,121 @@
+"""Features: where they are read, what bypasses them, and rows that outgrow memory."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import vesalius as vs
+from tests.zoo.catalogue import specimen
+from vesalius.complexity.features import cut_at, kept, place, source
+from vesalius.core.errors import InvalidInput, UnknownName
+
+X = torch.randn(40, 5, generator=torch.Generator().manual_seed(0))
+
+
+class Skip(nn.Module):
+    """A residual block and what follows."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c, self.out = nn.Linear(5, 6), nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 3)
+
+    def forward(self, x):
+        h = torch.relu(self.a(x))
+        h = torch.relu(h + self.b(h))
+        return self.out(torch.relu(self.c(h)))
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    return vs.trace(Skip(), X[:3])
+
+
+def test_the_value_before_an_activation_is_taken(network):
+    assert place(network, "relu_1") == "add"
+    assert place(network, "relu_1", pre_activation=False) == "relu_1"
+    assert place(network, "c") == "c/linear"
+
+
+def test_a_bypassed_value_is_refused_with_the_next_cut(network):
+    with pytest.raises(InvalidInput, match=r"'b/linear' is bypassed.*'relu'.*nothing bypasses is 'add'"):
+        cut_at(network, "b")
+
+
+def test_a_cut_makes_the_output(network):
+    split = cut_at(network, "relu_1")
+    torch.testing.assert_close(split.head(*split.front(X)), network(X), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn", "resnet", "conv1d", "pre_norm"])
+def test_heads_of_zoo_models_equal_the_model(name):
+    found = specimen(name)
+    args, kwargs = found.example(3)
+    net = vs.trace(found.build().eval(), *args, **kwargs)
+    inputs = net.bind(kwargs if kwargs else args)
+    usable = [value for value, facts in net.values.items() if facts.is_floating and facts.batch_axis == 0 and len(facts.shape) > 1]
+    cuts = 0
+    for value in usable[:: max(1, len(usable) // 6)]:
+        try:
+            split = cut_at(net, value)
+        except InvalidInput as error:
+            split = cut_at(net, str(error).rsplit("at=", 1)[1].strip("'"), pre_activation=False)
+        cuts += split.at != (net.anatomy.output,)
+        torch.testing.assert_close(split.head(*split.front(*inputs)), net.run(inputs), rtol=1e-6, atol=1e-6)
+    assert cuts >= 2
+
+
+def test_an_unknown_value_has_near_matches(network):
+    with pytest.raises(UnknownName, match="relu"):
+        place(network, "relu_9")
+
+
+def test_integers_are_embedded_by_the_network_itself():
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 3))
+    ids = torch.randint(0, 9, (20, 6))
+    net = vs.trace(model, ids[:2])
+    where = source(net, "1")
+    x, f = where.read(ids)
+    torch.testing.assert_close(x, model[0].weight[ids])
+    assert f.shape == (20, 6, 3)
+
+
+@pytest.mark.parametrize("form", ["tensor", "tuple", "loader", "labelled"])
+def test_rows_come_in_all_forms(network, form):
+    data = {
+        "tensor": X,
+        "tuple": (X,),
+        "loader": DataLoader(X, batch_size=7),
+        "labelled": DataLoader(TensorDataset(X, torch.arange(40) % 3), batch_size=7),
+    }[form]
+    with kept(source(network, "relu_1"), data, limit=1 << 20) as rows:
+        assert torch.equal(rows.x, X)
+        torch.testing.assert_close(rows.f, network.read(X, "add")["add"])
+        assert not rows.mapped
+
+
+def test_large_rows_go_to_a_file_that_is_removed(network):
+    batches = DataLoader(X, batch_size=7)
+    with kept(source(network, "relu_1"), batches, limit=600) as rows:
+        assert rows.mapped
+        torch.testing.assert_close(rows.f, network.read(X, "add")["add"])
+        assert torch.equal(rows.x, X)
+        file = Path(rows.f.numpy().base.filename if hasattr(rows.f.numpy().base, "filename") else "")
+    assert not file.is_file()
+
+
+@pytest.mark.parametrize("bad, message", [(float("nan"), "first in row 9"), (float("inf"), "NaN or infinity")])
+def test_rows_that_are_no_numbers_are_named(network, bad, message):
+    x = X.clone()
+    x[9, 2] = bad
+    with pytest.raises(InvalidInput, match=message), kept(source(network, "relu_1"), DataLoader(x, batch_size=7), limit=1 << 20):
+        pass
+
+
+def test_no_rows(network):
+    with pytest.raises(InvalidInput, match="no rows"), kept(source(network, "relu_1"), [], limit=1 << 20):
+        pass
