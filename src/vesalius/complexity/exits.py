@@ -1,0 +1,145 @@
+"""The last layer of a disentangler in closed form: ridge regression of the feature on what an exit reads, streamed over batches.
+
+Axes: B batch, P positions, K columns an exit reads (linear features of the input, then units of the last block), D channels of the feature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from vesalius.complexity.family import Trunk
+from vesalius.core.errors import InvalidInput
+
+FACTORS = (1e-2, 1.0, 1e2)
+"""Ridges that are tried, in units of the one asked for."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Net:
+    """A disentangler: blocks, and an affine exit.
+
+    Attributes:
+        trunk: its blocks; none for order 0.
+        weight: of the exit; no rows of it for the constant net.
+        bias: of the exit.
+    """
+
+    trunk: Trunk
+    weight: Float[Tensor, "K D"]
+    bias: Float[Tensor, " D"]
+
+    def __call__(self, x: Float[Tensor, "B ..."]) -> Float[Tensor, "B P D"]:
+        """The prediction of the feature, by position."""
+        if not len(self.weight):
+            return self.bias.expand(len(x), self.trunk.shape.positions, -1)
+        return columns(self.trunk, x) @ self.weight + self.bias
+
+
+@torch.no_grad()
+def columns(trunk: Trunk, x: Float[Tensor, "B ..."]) -> Float[Tensor, "B P K"]:
+    """What the exit after the last block reads: the input skip, then the units."""
+    ready = trunk.standardised(x)
+    skip = trunk.linear(ready)
+    return torch.cat([skip, trunk(ready)[-1]], 2) if trunk.blocks else skip
+
+
+@dataclass(eq=False)
+class Sums:
+    """Sums over rows that a ridge regression needs, in float64, about a first guess of the means."""
+
+    count: int = 0
+    shift: tuple[Tensor, Tensor] | None = None
+    totals: tuple[Tensor, Tensor] | None = None
+    gram: Tensor | None = None
+    cross: Tensor | None = None
+
+    def add(self, read: Float[Tensor, "B P K"], target: Float[Tensor, "B P D"]) -> None:
+        """Count a batch in; every position is a row."""
+        a, b = read.flatten(0, 1), target.flatten(0, 1)
+        if self.shift is None:
+            self.shift = a.mean(0), b.mean(0)
+            self.totals, self.gram, self.cross = (torch.zeros_like(self.shift[0].double()), torch.zeros_like(self.shift[1].double())), 0, 0
+        assert self.totals is not None
+        a, b = a - self.shift[0], b - self.shift[1]
+        self.count += len(a)
+        self.totals = self.totals[0] + a.sum(0).double(), self.totals[1] + b.sum(0).double()
+        self.gram = self.gram + (a.T @ a).double()
+        self.cross = self.cross + (a.T @ b).double()
+
+    def centred(self) -> tuple[Float64[Tensor, "K K"], Float64[Tensor, "K D"], Float64[Tensor, " K"], Float64[Tensor, " D"]]:
+        """Covariances (per row) and means.
+
+        Raises:
+            InvalidInput: nothing was counted in.
+        """
+        if self.shift is None or self.totals is None:
+            raise InvalidInput("a ridge regression needs rows, and there are none")
+        a, b = self.totals[0] / self.count, self.totals[1] / self.count
+        return self.gram / self.count - a.outer(a), self.cross / self.count - a.outer(b), a + self.shift[0], b + self.shift[1]
+
+
+def ridge(sums: Sums, strength: float) -> tuple[Float64[Tensor, "K D"], Float64[Tensor, " D"]]:
+    """Weights and bias of the ridge regression, by one Cholesky factorisation.
+
+    Args:
+        sums: over the rows.
+        strength: of the penalty, in units of the mean variance of the columns; above 0.
+
+    Raises:
+        InvalidInput: no rows.
+    """
+    gram, cross, read, target = sums.centred()
+    penalty = strength * gram.diagonal().mean().clamp_min(1e-12)
+    factor = torch.linalg.cholesky(gram + penalty * torch.eye(len(gram), dtype=gram.dtype, device=gram.device))
+    weight = torch.cholesky_solve(cross, factor)
+    return weight, target - read @ weight
+
+
+Batches = Callable[[], Iterable[tuple[Tensor, Tensor]]]
+"""Batches of rows: what the disentanglers see, and the feature by position [B P D]."""
+
+
+def refit(trunk: Trunk, train: Batches, select: Batches, strength: float) -> tuple[Net, Float64[Tensor, " N"]]:
+    """The exit in closed form, with the best of three ridges on rows that the fit has not seen.
+
+    Args:
+        trunk: in eval mode.
+        train: rows to fit.
+        select: other rows, to choose by.
+        strength: the middle ridge; a hundredth and a hundred times it are tried too.
+
+    Returns:
+        The net, and its squared error on each of the rows to choose by, summed over positions and channels.
+    """
+    sums = Sums()
+    for x, f in train():
+        sums.add(columns(trunk, x), f)
+    found = [ridge(sums, strength * factor) for factor in FACTORS]
+    nets = [Net(trunk=trunk, weight=w.to(trunk.mean.dtype), bias=b.to(trunk.mean.dtype)) for w, b in found]
+    errors = squared_errors(nets, select)
+    best = min(range(len(nets)), key=lambda at: float(errors[at].sum()))
+    return nets[best], errors[best]
+
+
+def squared_errors(nets: Sequence[Net], rows: Batches) -> list[Float64[Tensor, " N"]]:
+    """Squared error of each row, for nets that share a trunk."""
+    parts: list[list[Tensor]] = [[] for _ in nets]
+    for x, f in rows():
+        read = columns(nets[0].trunk, x)
+        for part, net in zip(parts, nets, strict=True):
+            part.append((read @ net.weight + net.bias - f).square().sum((1, 2)).double())
+    return [torch.cat(part) for part in parts]
+
+
+def constant(trunk: Trunk, train: Batches) -> Net:
+    """The net that predicts the mean."""
+    total, count = torch.zeros((), dtype=torch.float64), 0
+    for _, f in train():
+        total, count = total + f.double().sum((0, 1)), count + f.shape[0] * f.shape[1]
+    mean = (total / count).to(trunk.mean.dtype)
+    return Net(trunk=trunk, weight=mean.new_zeros(0, len(mean)), bias=mean)

@@ -1,0 +1,249 @@
+"""The nested family of disentanglers: nets of one nonlinear layer, of two, ..., chosen from the shapes of input and feature.
+
+Every net is an affine exit on two things: linear features of the input, and the units after its last block. A block is one nonlinear
+layer; after the first it is residual, so that a deeper net can be the shallower one.
+
+Axes: B batch, P positions of the feature (1 where it is a vector), A linear features of the input, C units of a block, D channels of the
+feature, event: one row's shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import isqrt, prod
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+MOST_LINEAR = 512
+"""Linear features per position up to which the neighbouring positions are among them."""
+MOST_FLAT = 1024
+"""Linear features of a picture or sequence for a feature without positions; larger ones are averaged down to it."""
+MOST_STRIDE = 8
+"""Pixels per position of the feature; larger pictures are averaged down."""
+SIDE = 4
+"""Positions per axis that an exit for a feature without positions reads."""
+REACH = 5
+"""Positions a block sees along a sequence; in a picture it sees 3 x 3."""
+WIDTHS = {"vector": 64, "map": 64, "pooled": 32}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """Shapes of one row, and how they are laid out.
+
+    Attributes:
+        x: of what the disentanglers see.
+        f: of the feature.
+        axis: of units in a row with two axes (sequences): 0, channels first; 1, channels last.
+    """
+
+    x: tuple[int, ...]
+    f: tuple[int, ...]
+    axis: int = 1
+
+    @property
+    def kind(self) -> str:
+        """``"map"``: input and feature have positions; ``"pooled"``: only the input has; ``"vector"``: neither has."""
+        if len(self.x) not in (2, 3):
+            return "vector"
+        positions = prod(self.f[1:]) if len(self.f) == 3 else self.f[1 - self.axis] if len(self.f) == 2 else 1
+        return "map" if len(self.x) == len(self.f) and positions > 1 else "pooled"
+
+    @property
+    def channels(self) -> int:
+        """D."""
+        return prod(self.f) if self.kind != "map" else self.f[0] if len(self.f) == 3 else self.f[self.axis]
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Height and width of the input; the height of a sequence is 1."""
+        return (self.x[1], self.x[2]) if len(self.x) == 3 else (1, self.x[1 - self.axis])
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Height and width of the blocks' maps: those of the feature, or coarse ones where it has none."""
+        if self.kind == "map":
+            return (self.f[1], self.f[2]) if len(self.f) == 3 else (1, self.f[1 - self.axis])
+        if len(self.x) == 2:
+            return 1, min(self.sides[1], 64)
+        return tuple(min(side, max(4, min(8, -(-side // 4)))) for side in self.sides)  # type: ignore[return-value]
+
+    @property
+    def strides(self) -> tuple[int, int]:
+        """Pixels per position."""
+        return tuple(max(1, min(MOST_STRIDE, side // cells)) for side, cells in zip(self.sides, self.grid, strict=True))  # type: ignore
+
+    @property
+    def positions(self) -> int:
+        """P."""
+        return prod(self.grid) if self.kind == "map" else 1
+
+    def inputs(self, x: Float[Tensor, "B ..."]) -> Float[Tensor, "B *event"]:
+        """Rows as vectors, or as pictures [B channels height width]; a sequence is a picture of height 1."""
+        if self.kind == "vector":
+            return x.flatten(1)
+        if len(self.x) == 2:
+            x = (x if self.axis == 0 else x.transpose(1, 2)).unsqueeze(2)
+        return x.contiguous(memory_format=torch.channels_last)
+
+    def rows(self, f: Float[Tensor, "B ..."]) -> Float[Tensor, "B P D"]:
+        """A feature by position."""
+        if self.kind != "map":
+            return f.flatten(1).unsqueeze(1)
+        return f.flatten(2).transpose(1, 2) if len(self.f) == 3 else f if self.axis == 1 else f.transpose(1, 2)
+
+    def restore(self, rows: Float[Tensor, "B P D"]) -> Float[Tensor, "B ..."]:
+        """The inverse of :meth:`rows`."""
+        if self.kind == "map" and (len(self.f) == 3 or self.axis == 0):
+            rows = rows.transpose(1, 2)
+        return rows.reshape(len(rows), *self.f)
+
+
+class Trunk(nn.Module):
+    """Blocks of one nonlinear layer each, on a standardised input.
+
+    Args:
+        shape: of rows.
+        width: units or channels of a block.
+        blocks: how many.
+        generator: of the initial weights (Kaiming normal).
+    """
+
+    def __init__(self, shape: Shape, width: int, blocks: int, *, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.shape, self.width = shape, width
+        entering = prod(shape.x) if shape.kind == "vector" else shape.x[0] if len(shape.x) == 3 else shape.x[shape.axis]
+        self.register_buffer("mean", torch.zeros(entering))
+        self.register_buffer("spread", torch.ones(entering))
+        with torch.random.fork_rng(devices=[]):
+            sizes = [entering] + [width] * blocks
+            self.maps = nn.ModuleList(self._map(at, sizes[at]) for at in range(blocks))
+            self.norms = nn.ModuleList((nn.BatchNorm1d if shape.kind == "vector" else nn.BatchNorm2d)(width) for _ in range(blocks))
+            for layer in self.maps:
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
+        if shape.kind != "vector":
+            self.to(memory_format=torch.channels_last)
+
+    def _map(self, at: int, entering: int) -> nn.Module:
+        if self.shape.kind == "vector":
+            return nn.Linear(entering, self.width, bias=False)
+        flat = self.shape.sides[0] == 1
+        strides = self.shape.strides if at == 0 else (1, 1)
+        reach = REACH if flat else 3
+        kernel = tuple(2 * stride + 1 if stride > 1 else reach for stride in strides)
+        kernel = (1, kernel[1]) if flat else kernel
+        return nn.Conv2d(entering, self.width, kernel, strides, tuple(side // 2 for side in kernel), bias=False)
+
+    @property
+    def blocks(self) -> int:
+        """How many nonlinear layers there are."""
+        return len(self.maps)
+
+    @property
+    def read(self) -> int:
+        """How many numbers of a block an exit reads, by position."""
+        return self.width * (prod(self._pooled) if self.shape.kind == "pooled" else 1)
+
+    @property
+    def _pooled(self) -> tuple[int, int]:
+        return tuple(min(side, SIDE) for side in self.shape.grid)  # type: ignore[return-value]
+
+    def standardised(self, x: Float[Tensor, "B ..."]) -> Float[Tensor, "B *event"]:
+        """The input with mean 0 and spread 1, averaged down to whole pixels per position."""
+        found = self.shape.inputs(x)
+        if self.shape.kind == "vector":
+            return (found - self.mean) / self.spread
+        found = (found - self.mean[:, None, None]) / self.spread[:, None, None]
+        wanted = tuple(side * stride for side, stride in zip(self.shape.grid, self.shape.strides, strict=True))
+        return found if found.shape[2:] == wanted else F.adaptive_avg_pool2d(found, wanted)
+
+    def forward(self, x: Float[Tensor, "B ..."]) -> list[Float[Tensor, "B P C"]]:
+        """Units after every block, for an input that is standardised."""
+        found, units = [], x
+        for at, (layer, norm) in enumerate(zip(self.maps, self.norms, strict=True)):
+            units = torch.relu(norm(layer(units))) if at == 0 else torch.relu(norm(layer(units)) + units)
+            found.append(self._read(units))
+        return found
+
+    def _read(self, units: Float[Tensor, "B ..."]) -> Float[Tensor, "B P C"]:
+        """What an exit reads of a block."""
+        if self.shape.kind == "vector":
+            return units.unsqueeze(1)
+        if self.shape.kind == "map":
+            return units.permute(0, 2, 3, 1).flatten(1, 2)
+        return F.adaptive_avg_pool2d(units, self._pooled).flatten(1).unsqueeze(1)
+
+    # ---- linear features ----------------------------------------------------------------------------------------------------------
+
+    @property
+    def patch(self) -> tuple[int, int]:
+        """Height and width of the patch of the input that a position's linear features are: with its neighbours if they are few."""
+        strides = self.shape.strides
+        wide = tuple(stride if side == 1 else 3 * stride for stride, side in zip(strides, self.shape.grid, strict=True))
+        return wide if len(self.mean) * prod(wide) <= MOST_LINEAR else strides  # type: ignore[return-value]
+
+    def linear(self, x: Float[Tensor, "B ..."]) -> Float[Tensor, "B P A"]:
+        """Linear features of a standardised input, by position."""
+        if self.shape.kind == "vector":
+            return x.unsqueeze(1)
+        if self.shape.kind == "map":
+            return F.unfold(x, self.patch, padding=self._padding, stride=self.shape.strides).transpose(1, 2)
+        side = isqrt(MOST_FLAT // len(self.mean)) or 1
+        sides = (1, MOST_FLAT // len(self.mean) or 1) if x.shape[2] == 1 else (side, side)
+        small = tuple(min(a, b) for a, b in zip(x.shape[2:], sides, strict=True))
+        return F.adaptive_avg_pool2d(x, small).flatten(1).unsqueeze(1)
+
+    def project(self, x: Float[Tensor, "B ..."], weight: Float[Tensor, "A D"]) -> Float[Tensor, "B P D"]:
+        """``linear(x) @ weight``; for maps as a convolution, which never writes the patches down."""
+        if self.shape.kind != "map":
+            return self.linear(x) @ weight
+        kernel = weight.T.reshape(-1, len(self.mean), *self.patch)
+        return F.conv2d(x, kernel, stride=self.shape.strides, padding=self._padding).permute(0, 2, 3, 1).flatten(1, 2)
+
+    @property
+    def _padding(self) -> tuple[int, int]:
+        return tuple((side - stride) // 2 for side, stride in zip(self.patch, self.shape.strides, strict=True))  # type: ignore[return-value]
+
+    # ---- copies -------------------------------------------------------------------------------------------------------------------
+
+    def prefix(self, blocks: int) -> Trunk:
+        """A copy of the first blocks."""
+        found = Trunk(self.shape, self.width, blocks).to(self.mean.device)
+        mine = self.state_dict()
+        found.load_state_dict({name: mine[name] for name in found.state_dict()})
+        return found.eval()
+
+    def deepened(self, blocks: int, generator: torch.Generator) -> Trunk:
+        """A copy with more blocks that do nothing yet: the units after the last block are the same."""
+        found = Trunk(self.shape, self.width, blocks, generator=generator).to(self.mean.device)
+        found.load_state_dict({**found.state_dict(), **self.state_dict()})
+        for norm in list(found.norms)[self.blocks :]:
+            nn.init.zeros_(norm.weight)
+        return found
+
+    def macs(self, exits: int) -> int:
+        """Multiplications for one row: of all blocks, the input skip, and so many exits."""
+        place = prod(self.shape.grid) if self.shape.kind != "vector" else 1
+        blocks = sum(layer.weight.numel() for layer in self.maps) * place
+        with torch.no_grad():
+            x = self.standardised(torch.zeros(1, *self.shape.x, device=self.mean.device))
+            columns = self.linear(x).shape[-1]
+        return blocks + self.shape.positions * (columns + exits * self.read) * self.shape.channels
+
+
+def standardise(trunk: Trunk, parts: Iterable[Tensor]) -> None:
+    """Give a trunk the mean and spread of each channel (or feature) over some batches of rows; what does not vary is not stretched."""
+    total = squares = torch.zeros_like(trunk.mean, dtype=torch.float64)
+    count = 0
+    for part in parts:
+        rows = trunk.shape.inputs(part).double()
+        rows = rows if rows.ndim == 2 else rows.movedim(1, -1).flatten(0, 2)
+        total, squares, count = total + rows.sum(0), squares + rows.square().sum(0), count + len(rows)
+    mean = total / count
+    spread = (squares / count - mean.square()).clamp_min(0).sqrt()
+    trunk.mean.copy_(mean)
+    trunk.spread.copy_(torch.where(spread > 1e-6 * (mean.abs() + 1e-6), spread, torch.ones_like(spread)))

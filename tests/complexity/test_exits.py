@@ -1,0 +1,94 @@
+"""Exits in closed form: the slow twin, streaming, and what ridge choice may and may not do."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+
+from tests.reference import ridge as slow
+from vesalius.complexity.exits import Net, Sums, columns, constant, refit, ridge, squared_errors
+from vesalius.complexity.family import Shape, Trunk
+from vesalius.core.errors import InvalidInput
+
+SHAPE = Shape(x=(4,), f=(3,))
+
+
+def draw(*shape, seed=0, dtype=torch.float64):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def summed(a, b, size=7):
+    sums = Sums()
+    for left, right in zip(a.split(size), b.split(size), strict=True):
+        sums.add(left, right)
+    return sums
+
+
+def test_ridge_is_that_of_the_slow_twin_for_every_position():
+    a, b = draw(10, 3, 4) * torch.tensor([1.0, 5.0, 0.1, 1.0], dtype=torch.float64) + 20, draw(10, 3, 2, seed=1) - 7
+    weight, bias = ridge(summed(a, b), 0.01)
+    expected, offset = slow.ridge(a.flatten(0, 1).tolist(), b.flatten(0, 1).tolist(), 0.01)
+    torch.testing.assert_close(weight, torch.tensor(expected, dtype=torch.float64), rtol=1e-8, atol=1e-10)
+    torch.testing.assert_close(bias, torch.tensor(offset, dtype=torch.float64), rtol=1e-8, atol=1e-8)
+
+
+def test_it_streams():
+    a, b = draw(50, 1, 6), draw(50, 1, 2, seed=1)
+    for size in (1, 50):
+        torch.testing.assert_close(ridge(summed(a, b, size), 1e-3), ridge(summed(a, b, 16), 1e-3))
+
+
+def test_more_columns_leave_less_of_the_rows_fitted():
+    read, target = draw(60, 1, 12), draw(60, 1, 3, seed=1)
+    left = []
+    for wide in (3, 6, 9, 12):
+        weight, bias = ridge(summed(read[..., :wide], target), 1e-9)
+        left.append(float((read[..., :wide] @ weight + bias - target).square().sum()))
+    assert all(later < earlier for earlier, later in pairwise(left))
+
+
+def test_no_rows_and_flat_columns():
+    with pytest.raises(InvalidInput, match="needs rows"):
+        ridge(Sums(), 1e-3)
+    weight, bias = ridge(summed(torch.ones(20, 1, 2, dtype=torch.float64), draw(20, 1, 1)), 1e-3)
+    assert weight.abs().max() < 1e-9
+    torch.testing.assert_close(bias, draw(20, 1, 1).mean((0, 1)))
+
+
+def rows(n, noise, seed):
+    x = draw(n, 4, seed=seed, dtype=torch.float32)
+    target = x @ draw(4, 3, seed=9, dtype=torch.float32) + 2 + noise * draw(n, 3, seed=seed + 1, dtype=torch.float32)
+    return lambda: zip(x.split(16), target.unsqueeze(1).split(16), strict=True)
+
+
+def test_a_linear_target_is_fitted_by_the_input_skip():
+    net, errors = refit(Trunk(SHAPE, 8, 0).eval(), rows(200, 0, 1), rows(40, 0, 3), 1e-6)
+    assert errors.shape == (40,)
+    assert errors.max() < 1e-6
+    torch.testing.assert_close(net.weight, draw(4, 3, seed=9, dtype=torch.float32), rtol=1e-3, atol=1e-3)
+
+
+def test_the_ridge_is_chosen_on_other_rows():
+    few, many = rows(8, 3.0, 1), rows(400, 3.0, 3)
+    trunk = Trunk(SHAPE, 8, 0).eval()
+    _, errors = refit(trunk, few, many, 0.1)
+    sums = Sums()
+    for x, f in few():
+        sums.add(columns(trunk, x), f)
+    weak = Net(trunk=trunk, **dict(zip(("weight", "bias"), (part.float() for part in ridge(sums, 1e-3)), strict=True)))
+    assert errors.sum() < squared_errors([weak], many)[0].sum()
+
+
+def test_units_are_read_beside_the_input():
+    trunk = Trunk(SHAPE, 8, 2, generator=torch.Generator().manual_seed(0)).eval()
+    x = draw(5, 4, dtype=torch.float32)
+    read = columns(trunk, x)
+    assert torch.equal(read[..., :4], x.unsqueeze(1))
+    assert torch.equal(read[..., 4:], trunk(x)[1])
+    assert not read.requires_grad
+
+
+def test_the_constant_net_is_the_mean():
+    net = constant(Trunk(SHAPE, 8, 0).eval(), rows(100, 1.0, 1))
+    expected = torch.cat([f for _, f in rows(100, 1.0, 1)()]).mean((0, 1))
+    torch.testing.assert_close(net(torch.zeros(2, 4)), expected.expand(2, 1, 3))
