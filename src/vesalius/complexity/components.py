@@ -1,0 +1,265 @@
+"""The noun of complexity: what of a feature can be computed with how many nonlinear layers.
+
+Axes: S seeds, L orders, B batch, Q predictions of all seeds and orders, then the feature itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Float64
+from torch import Tensor
+
+from vesalius.complexity.exits import Net
+from vesalius.complexity.family import Shape, Trunk
+from vesalius.complexity.features import Source, home
+from vesalius.complexity.strength import STATS
+from vesalius.core import store
+from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.trace.network import Inputs, Network
+
+KIND = "complexity"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Components:
+    """A feature of a batch, taken apart: ``parts.sum(0) + rest`` is the feature.
+
+    Attributes:
+        parts: one component per order, in the unit of the feature; the mean of the feature is in the first.
+        rest: what no order explains.
+    """
+
+    parts: Float[Tensor, "L B *event"]
+    rest: Float[Tensor, "B *event"]
+
+    @property
+    def cumulative(self) -> Float[Tensor, "L B *event"]:
+        """Predictions of the feature with up to so many nonlinear layers: sums of the components up to each order."""
+        return self.parts.cumsum(0)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Complexity:
+    """How complex a feature is: the variance that each further nonlinear layer of a disentangler explains.
+
+    All numbers are of rows that no disentangler was trained or chosen on.
+
+    Attributes:
+        at: name of the feature's value.
+        orders: numbers of nonlinear layers, rising. A component covers those above the order before, up to its own.
+        nets: disentanglers by seed and order; where a deeper one was no better, the one before it takes its place.
+        kept: whether the order has a net of its own, by seed.
+        moments: covariances of all predictions and the feature over rows, summed over elements.
+        shape: of a row of what the disentanglers see, and of the feature.
+        beyond_time: the gain beyond that of the order before when trained as long again, by seed and order; only with ``mode="paper"``.
+        source: reads feature and input; ``None`` when loaded without the network.
+        provenance: model digest, rows, options, seed, versions, cost.
+    """
+
+    at: str
+    orders: tuple[int, ...]
+    nets: tuple[tuple[Net, ...], ...]
+    kept: Bool[Tensor, "S L"]
+    moments: Float64[Tensor, "Q Q"]
+    shape: Shape
+    beyond_time: Float64[Tensor, "S L"] | None = None
+    source: Source | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    # ---- measures -----------------------------------------------------------------------------------------------------------------
+
+    @property
+    def rho(self) -> Float64[Tensor, "S L"]:
+        """Significance: Var[component] / Var[feature]; the ratios need not sum to 1, since components are not orthogonal."""
+        return self._between(self._steps, self._steps).diagonal().reshape(self.kept.shape).clamp_min(0) / self._variance
+
+    @property
+    def r2(self) -> Float64[Tensor, "S L"]:
+        """Share of the feature's variance explained with up to so many nonlinear layers."""
+        errors = torch.eye(len(self.moments), dtype=torch.float64)[:-1]
+        errors[:, -1] = -1
+        return 1 - self._between(errors, errors).diagonal().reshape(self.kept.shape) / self._variance
+
+    @property
+    def gain(self) -> Float64[Tensor, "S L"]:
+        """Share of the variance that each component explains beyond those before; the first also what the orders up to it explain."""
+        r2 = self.r2
+        return r2.diff(dim=1, prepend=torch.zeros_like(r2[:, :1]))
+
+    @property
+    def residual(self) -> Float64[Tensor, " S"]:
+        """Var[rest] / Var[feature]: of higher order, or missed by training."""
+        return 1 - self.r2[:, -1]
+
+    @property
+    def reproducible(self) -> Float64[Tensor, " L"]:
+        """Significance that comes again with another seed: covariance of the components of two seeds / Var[feature], mean over pairs; NaN
+        with one seed."""
+        seeds, orders = self.kept.shape
+        between = self._between(self._steps, self._steps).reshape(seeds, orders, seeds, orders)
+        pairs = [between[one, :, other].diagonal() for one, other in combinations(range(seeds), 2)]
+        return torch.stack(pairs).mean(0) / self._variance if pairs else torch.full((orders,), torch.nan, dtype=torch.float64)
+
+    def significance(self, stat: str = "var") -> Float64[Tensor, "S L"]:
+        """Strength of each component relative to the feature.
+
+        Args:
+            stat: ``"var"``: ratio of variances, :attr:`rho`; ``"std"``: of standard deviations, its root.
+
+        Raises:
+            UnknownName: another ``stat``.
+        """
+        if stat not in STATS:
+            raise UnknownName("statistic of strength", stat, STATS)
+        return self.rho if stat == "var" else self.rho.sqrt()
+
+    @property
+    def _variance(self) -> Float64[Tensor, ""]:
+        return self.moments[-1, -1]
+
+    @property
+    def _steps(self) -> Float64[Tensor, "_ Q"]:
+        """Each component as a combination of predictions."""
+        seeds, orders = self.kept.shape
+        one = torch.eye(orders, dtype=torch.float64) - torch.ones(orders - 1, dtype=torch.float64).diag(-1)
+        steps = torch.block_diag(*[one] * seeds)
+        return torch.cat([steps, torch.zeros(len(steps), 1, dtype=torch.float64)], 1)
+
+    def _between(self, a: Float64[Tensor, "m Q"], b: Float64[Tensor, "n Q"]) -> Float64[Tensor, "m n"]:
+        return a @ self.moments @ b.T
+
+    # ---- components ---------------------------------------------------------------------------------------------------------------
+
+    def components(self, x: Inputs, *, seed: int = 0) -> Components:
+        """Take the feature of a batch apart.
+
+        Args:
+            x: a batch of the network's inputs.
+            seed: which run's disentanglers, from 0.
+
+        Raises:
+            InvalidInput: no such run; loaded without the network; inputs that do not fit.
+        """
+        if self.source is None:
+            raise InvalidInput("this result was loaded without its network; load it with Complexity.load(path, network=network)")
+        if not 0 <= seed < len(self.nets):
+            raise InvalidInput(f"there are {len(self.nets)} seeds, from 0; not {seed}")
+        seen, feature = self.source.read(x)
+        with torch.no_grad():
+            cumulative = torch.stack([self.shape.restore(net(seen)) for net in self.nets[seed]])
+        parts = torch.cat([cumulative[:1], cumulative.diff(dim=0)])
+        return Components(parts=parts, rest=feature - parts.sum(0))
+
+    # ---- showing ------------------------------------------------------------------------------------------------------------------
+
+    def table(self) -> dict[str, tuple[Float64[Tensor, " L"], Float64[Tensor, " L"]]]:
+        """Mean over seeds, and half the spread between the seeds, of each measure by order."""
+        named = {"rho": self.rho, "gain": self.gain, "r2": self.r2}
+        found = {name: (rows.mean(0), (rows.amax(0) - rows.amin(0)) / 2) for name, rows in named.items()}
+        return found | {"reproducible": (self.reproducible, torch.zeros_like(self.reproducible))}
+
+    def summary(self) -> str:
+        """A table for people."""
+        rows, table = self.provenance.get("rows", {}), self.table()
+        counted = f", {rows['held']} of {rows['all']} rows held out" if rows else ""
+        lines = [
+            f"Complexity of {self.at}: {len(self.nets)} seeds{counted}",
+            f"{'order':>9} {'rho':>14} {'gain':>15} {'reproducible':>13} {'R2':>7}",
+        ]
+        before = -1
+        for at, order in enumerate(self.orders):
+            rho, gain = (f"{table[name][0][at]:.4f} ± {table[name][1][at]:.4f}" for name in ("rho", "gain"))
+            band = f"{order}" if order - before <= 1 else f"{before + 1}..{order}"
+            lines.append(f"{band:>9} {rho:>14} {gain:>15} {table['reproducible'][0][at]:13.4f} {table['r2'][0][at]:7.4f}")
+            before = order
+        return "\n".join([*lines, f"{'rest':>9} {self.residual.mean():.4f}"])
+
+    def __repr__(self) -> str:
+        return self.summary()
+
+    # ---- keeping ------------------------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> Path:
+        """Write to one file (safetensors with a JSON header), atomically; the network is not in it."""
+        tensors = {"kept": self.kept, "moments": self.moments} | ({} if self.beyond_time is None else {"beyond_time": self.beyond_time})
+        nets = []
+        for s, row in enumerate(self.nets):
+            for at, net in enumerate(row):
+                tensors |= {f"{s}.{at}.{name}": tensor for name, tensor in net_tensors(net).items()}
+                nets.append({"blocks": net.trunk.blocks, "width": net.trunk.width})
+        shape = {"x": self.shape.x, "f": self.shape.f, "axis": self.shape.axis}
+        facts = {"at": self.at, "orders": self.orders, "nets": nets, "shape": shape, "provenance": dict(self.provenance)}
+        facts["inputs"] = [] if self.source is None else self.source.inputs
+        return store.write(path, KIND, tensors, facts)
+
+    @classmethod
+    def load(cls, path: str | Path, *, network: Network | None = None) -> Complexity:
+        """Read a file written by :meth:`save`; no code in it can run.
+
+        Args:
+            path: of the file.
+            network: the network it is about; without it everything but :meth:`components` works.
+
+        Raises:
+            FileNotFoundError, ForeignFile: see :func:`vesalius.core.store.read`.
+            InvalidInput: another network than the one it is about.
+        """
+        tensors, facts = store.read(path, KIND)
+        if network is not None and network.digest() != facts["provenance"]["digest"]:
+            raise InvalidInput(f"{path} is about a network with digest {facts['provenance']['digest']}, not {network.digest()}")
+        shape = Shape(x=tuple(facts["shape"]["x"]), f=tuple(facts["shape"]["f"]), axis=facts["shape"]["axis"])
+        orders, kept = tuple(facts["orders"]), tensors["kept"]
+        device = torch.device("cpu") if network is None else home(network)
+        made = [read_net(tensors, f"{n // len(orders)}.{n % len(orders)}.", shape, who, device) for n, who in enumerate(facts["nets"])]
+        nets = tuple(tuple(made[s * len(orders) : (s + 1) * len(orders)]) for s in range(len(kept)))
+        source = None if network is None else Source(network=network, at=facts["at"], inputs=tuple(facts["inputs"]))
+        return cls(
+            at=facts["at"],
+            orders=orders,
+            nets=nets,
+            kept=kept,
+            moments=tensors["moments"],
+            shape=shape,
+            beyond_time=tensors.get("beyond_time"),
+            source=source,
+            provenance=facts["provenance"],
+        )
+
+
+def net_tensors(net: Net) -> dict[str, Tensor]:
+    """A net's tensors as a file names them."""
+    return {"weight": net.weight, "bias": net.bias} | {f"trunk.{name}": tensor for name, tensor in net.trunk.state_dict().items()}
+
+
+def read_net(tensors: Mapping[str, Tensor], prefix: str, shape: Shape, who: Mapping[str, int], device: torch.device | str = "cpu") -> Net:
+    """A net of a file."""
+    mine = {name.removeprefix(prefix): tensor.to(device) for name, tensor in tensors.items() if name.startswith(prefix)}
+    trunk = Trunk(shape, who["width"], who["blocks"]).to(device)
+    trunk.load_state_dict({name.removeprefix("trunk."): tensor for name, tensor in mine.items() if name.startswith("trunk.")})
+    return Net(trunk=trunk.eval(), weight=mine["weight"], bias=mine["bias"])
+
+
+@torch.no_grad()
+def moments(predictions: Sequence[Net], rows: Any) -> Float64[Tensor, "Q Q"]:
+    """Covariances over rows, summed over elements, of predictions and the feature, in one pass about a first guess of the means.
+
+    Args:
+        predictions: nets.
+        rows: batches of what the nets see and of the feature by position.
+    """
+    shift: Tensor | None = None
+    count, cross, totals = 0, torch.zeros(()), torch.zeros(())
+    for x, f in rows:
+        found = torch.stack([*(net(x) for net in predictions), f]).flatten(2).double().cpu()
+        shift = found.mean(1, keepdim=True) if shift is None else shift
+        found = found - shift
+        count += found.shape[1]
+        cross = cross + found.flatten(1) @ found.flatten(1).T
+        totals = totals + found.sum(1)
+    return cross / count - (totals / count) @ (totals / count).T
