@@ -36,7 +36,7 @@ def test_terms_are_sums_over_paths():
     net = untrained(x, 3, 4)
     terms = net.terms(x)
     for row in range(6):
-        expected, output = slow.gated_paths(list(net.weights), net.strengths.tolist(), x[row])
+        expected, output = slow.gated_paths([weight.detach() for weight in net.weights], net.strengths.tolist(), x[row])
         torch.testing.assert_close(terms[:, row], torch.stack(expected))
         torch.testing.assert_close(net(x)[row], output)
 
