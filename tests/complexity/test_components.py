@@ -8,7 +8,6 @@ import vesalius as vs
 from tests.reference import ridge as slow
 from vesalius.complexity import Complexity, Training, complexity, cost
 from vesalius.complexity.components import moments
-from vesalius.complexity.family import Shape
 from vesalius.core.errors import ForeignFile, InvalidInput, UnknownName
 
 X = torch.randn(300, 5, generator=torch.Generator().manual_seed(0))
@@ -133,11 +132,11 @@ def test_where_it_comes_from(found, network):
     assert facts["cost"]["flop"] > 0
 
 
-def test_cost_counts_every_multiplication():
-    shape = Shape(x=(5,), f=(4,))
-    one = cost(shape, 100, (0, 2), Training(width=10, seeds=1, epochs=1, held_out=0.2))
+def test_cost_counts_every_multiplication(network):
+    one = cost(network, 100, at="3", orders=(0, 2), training=Training(width=10, seeds=1, epochs=1, held_out=0.2))
     blocks, skip, leaving = 5 * 10 + 10 * 10, 5 * 4, 10 * 4
     assert one.flop == 6 * 80 * (blocks + skip + leaving)
-    both = {mode: cost(shape, 100, (0, 1, 2), Training(width=10, mode=mode)).flop for mode in ("shared", "separate", "paper")}
+    modes = ("shared", "separate", "paper")
+    both = {mode: cost(network, 100, at="3", orders=(0, 1, 2), training=Training(width=10, mode=mode)).flop for mode in modes}
     assert both["shared"] < both["separate"] < both["paper"]
-    assert cost(shape, 100, (0,)).flop == 0
+    assert cost(network, 100, at="3", orders=(0,)).flop == 0

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 import torch
 
-from vesalius.complexity.family import WIDTHS, Shape, Trunk
+from vesalius.complexity.family import WIDTHS, Trunk
+from vesalius.complexity.features import source
 from vesalius.complexity.training import Training
+from vesalius.trace.network import Network
 
 SPEED = 2e10
 """Floating point operations per second and thread that small nets reach on a CPU, roughly."""
@@ -32,16 +34,20 @@ class Cost:
         return f"Cost({self.flop:.2g} operations, about {self.seconds:.0f} s)"
 
 
-def cost(shape: Shape, rows: int, orders: Sequence[int], training: Training | None = None) -> Cost:
-    """What training the disentanglers will cost.
+def cost(network: Network, rows: int, *, at: str, orders: Sequence[int] = (0, 1, 2, 4), training: Training | None = None) -> Cost:
+    """What :func:`vesalius.complexity.complexity` will cost, before it starts; nothing is run.
 
     Args:
-        shape: of one row.
+        network: traced.
         rows: in all.
-        orders: numbers of nonlinear layers.
+        at: the feature: a value or module of the network.
+        orders: numbers of nonlinear layers, rising.
         training: the options.
+
+    Raises: as :func:`vesalius.complexity.features.source`.
     """
     how = training or Training()
+    shape = source(network, at, pre_activation=how.pre_activation).shape
     deep = [order for order in orders if order]
     width = how.width or WIDTHS[shape.kind]
     trained = {"shared": [max(deep, default=0)], "separate": deep, "paper": deep + deep[:-1]}[how.mode]

@@ -19,13 +19,12 @@ from vesalius.complexity.checkpoint import Checkpoint, fingerprint
 from vesalius.complexity.components import Complexity, moments
 from vesalius.complexity.cost import cost
 from vesalius.complexity.exits import Net, constant, refit
-from vesalius.complexity.family import WIDTHS, Shape, Trunk, standardise
+from vesalius.complexity.family import WIDTHS, Trunk, standardise
 from vesalius.complexity.features import Rows, Source, home, kept, source
 from vesalius.complexity.training import Exits, Table, Training, train
 from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.core.version import VERSION
 from vesalius.trace.network import Network
-from vesalius.trace.question import unit_axis
 from vesalius.trace.rows import Data
 
 SURE = 2.0
@@ -66,8 +65,7 @@ def complexity(
     where = source(network, at, pre_activation=how.pre_activation)
     started = time.perf_counter()
     with kept(where, data, limit=how.limit) as rows:
-        shape = Shape(x=tuple(rows.x.shape[1:]), f=tuple(rows.f.shape[1:]), axis=_axis(where, rows))
-        table = Table.split(rows, shape, how, home(network))
+        table = Table.split(rows, where.shape, how, home(network))
         study = Study.begin(table, wanted, how, _settings(where, wanted, how, rows))
         seeds = [study.seed(s) for s in range(how.seeds)]
         nets, found = tuple(nets for nets, _, _ in seeds), torch.tensor([own for _, own, _ in seeds])
@@ -78,7 +76,7 @@ def complexity(
             nets=nets,
             kept=found,
             moments=moments(listed, table.batches(table.held)),
-            shape=shape,
+            shape=where.shape,
             beyond_time=_beyond_time(table, [controls for _, _, controls in seeds], nets) if how.mode == "paper" else None,
             source=where,
             provenance=_facts(where, table, how, {"seconds": time.perf_counter() - started, "mapped": rows.mapped, "orders": wanted}),
@@ -90,14 +88,6 @@ def _orders(orders: Sequence[int]) -> tuple[int, ...]:
     if not found or not all(isinstance(order, int) for order in found) or found[0] < 0 or sorted(set(found)) != list(found):
         raise InvalidInput(f"orders are whole numbers from 0 up, each larger than the one before, such as (0, 1, 2, 4); not {orders!r}")
     return found
-
-
-def _axis(where: Source, rows: Rows) -> int:
-    """Axis of channels in a row with two axes."""
-    if rows.f.ndim == 3:
-        return unit_axis(where.network, where.at) - 1
-    node = where.network.graph("finding channels").nodes[where.inputs[0]]
-    return 0 if any("value" in user.meta and user.meta["value"].op == "conv1d" for user in node.users) else 1
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -245,7 +235,7 @@ def _settings(where: Source, orders: Sequence[int], how: Training, rows: Rows) -
 
 
 def _facts(where: Source, table: Table, how: Training, spent: dict[str, Any]) -> dict[str, Any]:
-    expected = cost(table.shape, len(table.rows), spent["orders"], how)
+    expected = cost(where.network, len(table.rows), at=where.at, orders=spent["orders"], training=how)
     tokens = not any(value.is_floating for value in where.network.inputs)
     return {
         "model": where.network.name,

@@ -28,7 +28,8 @@ SIDE = 4
 """Positions per axis that an exit for a feature without positions reads."""
 REACH = 5
 """Positions a block sees along a sequence; in a picture it sees 3 x 3."""
-WIDTHS = {"vector": 64, "map": 64, "pooled": 32}
+WIDTHS = {"vector": 64, "map": 32, "pooled": 32}
+"""Units, or channels, of a block by default: in a picture each costs at every position."""
 
 
 @dataclass(frozen=True, kw_only=True)

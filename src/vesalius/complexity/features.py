@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +18,17 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 from torch.fx import Node
 
+from vesalius.complexity.family import Shape
 from vesalius.core.errors import InvalidInput
 from vesalius.trace.anatomy import Value, downstream
 from vesalius.trace.network import Inputs, Network, Split
+from vesalius.trace.question import unit_axis
 from vesalius.trace.rows import Data, batches
 
 ACTIVATIONS = frozenset("relu relu6 leaky_relu prelu rrelu threshold elu selu celu gelu silu mish hardswish softplus".split())
 """Activations whose input is taken in place of their output, as the paper does."""
+SEQUENCE = 2
+"""Axes of a row that is a sequence."""
 BATCH = 256
 """Rows that run through the network at once."""
 
@@ -41,6 +46,17 @@ class Source:
     network: Network
     at: str
     inputs: tuple[str, ...]
+
+    @property
+    def shape(self) -> Shape:
+        """Shapes of a row, from the graph."""
+        sides = [tuple(int(side or 0) for side in self.network.values[name].event) for name in (*self.inputs, self.at)]
+        seen = sides[0] if len(self.inputs) == 1 else (sum(map(prod, sides[:-1])),)
+        if len(sides[-1]) == SEQUENCE:
+            return Shape(x=seen, f=sides[-1], axis=unit_axis(self.network, self.at) - 1)
+        users = self.network.graph("finding channels").nodes[self.inputs[0]].users
+        first = any("value" in user.meta and user.meta["value"].op == "conv1d" for user in users)
+        return Shape(x=seen, f=sides[-1], axis=0 if first else 1)
 
     def read(self, x: Inputs) -> tuple[Float32[Tensor, "B ..."], Float32[Tensor, "B ..."]]:
         """The disentanglers' input and the feature, for a batch of the network's inputs."""

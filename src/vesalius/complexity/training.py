@@ -30,7 +30,7 @@ class Training:
     """How disentanglers are trained.
 
     Attributes:
-        width: units, or channels, of a block; by default 64, and 32 where the input has positions and the feature has none.
+        width: units, or channels, of a block; by default 64, and 32 where the input has positions.
         seeds: independent runs, with other weights and another order of batches; at least 1, and 2 to tell chance from what comes again.
         epochs: passes over the training rows.
         mode: ``"shared"``: one trunk with an exit after every order, all trained at once; ``"separate"``: a net per order;
