@@ -85,8 +85,12 @@ def _digits(found: Trained, folder: Path) -> list[str]:
     held = io.BytesIO()
     np.savez(held, x=found.data.test_x.numpy(), y=found.data.test_y.numpy())
     _write(folder / "test.npz", held.getvalue())
+    held = io.BytesIO()
+    np.savez(held, x=found.data.train_x.numpy(), y=found.data.train_y.numpy())
+    _write(folder / "train.npz", held.getvalue())
     words = _command("digits_cnn", found, folder, folder / "test.npz")
-    return [*words, "--players", "patches:2", "--budget", str(1 << 16), "--audit", _first(words), "--flow", ":"]
+    words += ["--players", "patches:2", "--budget", str(1 << 16), "--audit", _first(words), "--flow", ":"]
+    return [*words, "--complexity", "conv2", "--train", str(folder / "train.npz")]
 
 
 def _iris(found: Trained, folder: Path) -> list[str]:

@@ -14,6 +14,7 @@ import tyro
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from vesalius.cli.complexity import Apart, Asked, apart
 from vesalius.cli.flowing import flowing
 from vesalius.cli.inputs import Samples, Wanted, load_samples
 from vesalius.cli.judged import Judged, audited, judge
@@ -72,6 +73,12 @@ class Explain:
     """
     flow: str = ""
     """Rows of DATA on which it is measured what the units of each layer say about those of the next, such as : for all; some hundreds."""
+    complexity: str = ""
+    """A value of the model, such as a layer, that is taken apart by how many nonlinear layers it takes to compute: half a minute or so
+    for a small model. With labels, also what each part does for the loss.
+    """
+    train: Path | None = None
+    """Rows the model was trained on, in the form of DATA: they are then taken apart, and DATA shows over-fitting."""
     labels: Path | None = None
     """File of labels, one per row of DATA: *.npy or text."""
     names: str | None = None
@@ -103,6 +110,7 @@ class Explained:
         decisions: to be shown.
         judged: rows that were audited.
         flow: of information, if it was asked for.
+        apart: a value that was taken apart, likewise.
         facts: rows and numbers, as summary.json holds them.
         seconds: that the methods took.
     """
@@ -113,6 +121,7 @@ class Explained:
     decisions: Decisions
     judged: tuple[Judged, ...]
     flow: FlowGraph | None
+    apart: Apart | None
     facts: Mapping[str, Any]
     seconds: float
 
@@ -120,7 +129,8 @@ class Explained:
     def sections(self) -> list[object]:
         """All there is to show."""
         audits = [section for each in self.judged for section in each.sections]
-        return [self.decisions, *audits, *([] if self.flow is None else [self.flow])]
+        flow = [] if self.flow is None else [self.flow]
+        return [self.decisions, *audits, *flow, *([] if self.apart is None else [self.apart.section])]
 
 
 def explain(options: Explain, command: str) -> Path:
@@ -162,16 +172,21 @@ def explained(options: Explain, *, heading: str, anchor: str) -> Explained:
     places = audited(options.audit, samples, options.at)
     if samples.flow is not None:
         network.graph("information flow")
+    if options.complexity:
+        network.resolve(options.complexity)
     began = time.monotonic()
     done = run(job, [_method(name, options, job) for name in methods], options.out)
     found = tuple(judge(job, samples, place, _players(options, job), options.out, seed=options.seed) for place in places)
     flow = None if samples.flow is None else flowing(job, samples, options.out, seed=options.seed)
+    parted = None if not options.complexity else apart(job, _asked(options), options.out)
     seconds = time.monotonic() - began
     decisions = tuple(decision(job, samples, done, place) for place in range(len(samples.x)))
     facts = summary(job, samples, done, decisions) | ({"audits": [each.facts() for each in found]} if found else {})
     store.write_text(options.out / "summary.json", json.dumps(facts, indent=1) + "\n")
     section = Decisions(items=decisions, unit=job.unit, baseline=job.baseline, heading=heading, anchor=anchor)
-    return Explained(job=job, samples=samples, done=tuple(done), decisions=section, judged=found, flow=flow, facts=facts, seconds=seconds)
+    return Explained(
+        job=job, samples=samples, done=tuple(done), decisions=section, judged=found, flow=flow, apart=parted, facts=facts, seconds=seconds
+    )
 
 
 def chosen_methods(words: Sequence[str]) -> list[str]:
@@ -197,6 +212,10 @@ def _wanted(options: Explain) -> Wanted:
         flow=options.flow,
         background=options.baseline.removeprefix(BACKGROUND) if options.baseline.startswith(BACKGROUND) else "",
     )
+
+
+def _asked(options: Explain) -> Asked:
+    return Asked(at=options.complexity, data=options.data, train=options.train, wanted=_wanted(options), seed=options.seed)
 
 
 def _job(options: Explain, samples: Samples, network: Network) -> Job:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vesalius.audit.record import Audit
 from vesalius.cli.progress import say, working
+from vesalius.complexity import Complexity
 from vesalius.core.allocation import Allocation
 from vesalius.core.errors import ForeignFile
 from vesalius.core.players import Players
@@ -24,7 +25,7 @@ from vesalius.information import FlowGraph
 from vesalius.methods import Method, attribute
 from vesalius.trace import Network
 
-Kind = TypeVar("Kind", Allocation, Audit, FlowGraph)
+Kind = TypeVar("Kind", Allocation, Audit, Complexity, FlowGraph)
 
 TOGETHER = 16
 """Rows given to a gradient method at once; a game is played row by row."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
@@ -13,6 +14,7 @@ from vesalius.core.errors import InvalidInput
 from vesalius.views import axes, style
 from vesalius.views.curves import Curve, apart, curves_of, said
 from vesalius.views.describe import image_of, is_map, one_sample, rows_of, scale_of, steps_of
+from vesalius.views.groups import Series, series_of
 from vesalius.views.interactions.charts import plot_effects
 from vesalius.views.lines import Labels
 
@@ -151,3 +153,24 @@ def _names(ax: Axes, lines: Sequence[Curve]) -> None:
         )  # fmt: skip
     ax.set_xlim(min(line.x[0] for line in lines), max(line.x[-1] for line in lines))
     ax.set_ylim(low, high)
+
+
+def plot_groups(groups: Sequence[str], series: Series, labels: Labels, *, ax: Axes | None = None) -> Figure:
+    """As :func:`vesalius.views.groups.svg_groups`, for papers."""
+    rows = series_of(groups, series)
+    figure, ax = axes.place(ax, (6.4, 3.4))
+    wide = 0.8 / len(rows)
+    for place, (name, values, errors) in enumerate(rows):
+        spots = np.arange(len(groups)) + (place - (len(rows) - 1) / 2) * wide
+        spread = 2 * errors if np.isfinite(errors).any() else None
+        ax.bar(spots, values, wide * 0.94, yerr=spread, color=style.LIGHT[style.KINDS[place]], label=axes.plain(name), error_kw={"lw": 1.2})
+    ax.set_xticks(range(len(groups)), [axes.plain(str(group)) for group in groups])
+    ax.axhline(0, color=axes.COLOURS["mut"], linewidth=0.8)
+    ax.set_xlabel(labels.x)
+    ax.set_ylabel(labels.y)
+    ax.spines[["top", "right"]].set_visible(False)
+    if len(rows) > 1:
+        ax.legend(frameon=False, fontsize=9)
+    known = any(np.isfinite(errors).any() for _, _, errors in rows)
+    axes.head(ax, labels.title, "bars of two standard errors" if known else "", axes.COLOURS["mut"])
+    return figure

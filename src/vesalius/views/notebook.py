@@ -5,6 +5,8 @@ from __future__ import annotations
 from markupsafe import Markup
 
 from vesalius.audit.record import Audit
+from vesalius.complexity.compare import Comparison, Profile
+from vesalius.complexity.components import Complexity
 from vesalius.core.allocation import Allocation
 from vesalius.information.graph import FlowGraph
 from vesalius.information.removal import Removal
@@ -12,6 +14,9 @@ from vesalius.interactions.taylor import TaylorProfile
 from vesalius.views import style
 from vesalius.views.audit.section import audit_body
 from vesalius.views.audit.words import HEADING
+from vesalius.views.complexity.section import comparison_body, complexity_body
+from vesalius.views.complexity.words import COMPARED
+from vesalius.views.complexity.words import HEADING as COMPLEXITY
 from vesalius.views.describe import is_map, unit_of
 from vesalius.views.flow import removed, words
 from vesalius.views.flow.section import flow_body
@@ -64,6 +69,16 @@ def flow_html(graph: FlowGraph) -> str:
 def removal_html(removal: Removal) -> str:
     """What removing costs, as on a page."""
     return _framed(removed.HEADING, removed.removal_body(removal))
+
+
+def complexity_html(shown: Profile | Complexity) -> str:
+    """A feature that was taken apart, as on a page."""
+    return _framed(COMPLEXITY, complexity_body(shown))
+
+
+def comparison_html(shown: Comparison) -> str:
+    """One feature in several networks, as on a page."""
+    return _framed(COMPARED, comparison_body(shown))
 
 
 def _framed(heading: str, body: Markup, note: str = "") -> str:

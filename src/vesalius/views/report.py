@@ -10,6 +10,8 @@ from types import MappingProxyType
 from typing import Any, final
 
 from vesalius.audit.record import Audit
+from vesalius.complexity.compare import Comparison, Profile
+from vesalius.complexity.components import Complexity
 from vesalius.core import store
 from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput, WrongType
@@ -19,6 +21,7 @@ from vesalius.information.removal import Removal
 from vesalius.interactions.taylor import TaylorProfile
 from vesalius.views import style
 from vesalius.views.audit.section import audit_section
+from vesalius.views.complexity.section import comparison_section, complexity_section
 from vesalius.views.decisions import Decisions, decisions_section
 from vesalius.views.describe import is_map, unit_of
 from vesalius.views.flow.removed import removal_section
@@ -161,6 +164,9 @@ SECTIONS: dict[type, Callable[[Any], Section]] = {
     TaylorProfile: profile_section,
     FlowGraph: flow_section,
     Removal: removal_section,
+    Complexity: complexity_section,
+    Profile: complexity_section,
+    Comparison: comparison_section,
 }
 """How each type is shown; whoever adds a type adds a line."""
 

@@ -1,0 +1,90 @@
+"""How complex one value of the network is, and what its parts do for the task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch import Tensor
+
+from vesalius.cli.inputs import Samples, Wanted, load_samples
+from vesalius.cli.models import model_dtype
+from vesalius.cli.progress import working
+from vesalius.cli.runs import Job, described, kept, stamp
+from vesalius.complexity import Complexity, Judging, Profile, Training, complexity, profile
+from vesalius.views.complexity.section import complexity_section
+from vesalius.views.fragments import Section
+
+FILE = "complexity.safetensors"
+MOST_ROWS = 5000
+"""Rows of a file that are read."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Apart:
+    """One value, taken apart.
+
+    Attributes:
+        profile: its components, and what they do where labels are known.
+        x: rows whose components are drawn.
+    """
+
+    profile: Profile
+    x: Tensor
+
+    @property
+    def section(self) -> Section:
+        """As it is shown on the page."""
+        return complexity_section(self.profile, x=self.x)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What to take apart.
+
+    Attributes:
+        at: name of the value.
+        data: rows, likewise.
+        train: rows the model was trained on; those of ``data`` if there are none.
+        wanted: how both are read.
+        seed: of the disentanglers.
+    """
+
+    at: str
+    data: Path
+    train: Path | None
+    wanted: Wanted
+    seed: int
+
+
+def apart(job: Job, asked: Asked, folder: Path) -> Apart:
+    """Components of the value, or what is kept of them in the folder if everything that matters is as it was.
+
+    Raises:
+        UnknownName: no such value.
+        InvalidInput: too few rows, labels that do not fit, a value that does not vary.
+    """
+    whole = replace(asked.wanted, rows=f":{MOST_ROWS}", flow="", background="", mean=False)
+    here = load_samples(asked.data, whole)
+    train = here if asked.train is None else load_samples(asked.train, whole)
+    rows, labels = _ready(job, train)
+    key = stamp(job.of(0), ["complexity", asked.at, described(rows), asked.seed])
+    found = _kept(job, folder / FILE, key)
+    if found is None:
+        with working(f"complexity of {asked.at} over {len(rows):,} rows") as step:
+            found = complexity(job.network, rows, at=asked.at, training=Training(seed=asked.seed, report=step))
+        found = replace(found, provenance={**found.provenance, "run": key})
+        found.save(folder / FILE)
+    test = None if asked.train is None or here.y is None else _ready(job, here)
+    judging = Judging() if labels is None else Judging(train=(rows, labels), test=test)
+    return Apart(profile=profile(job.network, found, judging), x=_ready(job, here)[0])
+
+
+def _ready(job: Job, samples: Samples) -> tuple[Tensor, Tensor | None]:
+    x = model_dtype(job.network, samples.x).to(job.x.device)
+    return x, None if samples.y is None else samples.y.to(x.device)
+
+
+def _kept(job: Job, file: Path, key: str) -> Complexity | None:
+    found = kept(Complexity, file, key)
+    return None if found is None else Complexity.load(file, network=job.network)

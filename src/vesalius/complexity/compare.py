@@ -1,0 +1,212 @@
+"""The same feature in several networks, side by side: before and after pruning, quantisation, distillation, more data, fewer epochs.
+
+Axes: L components, N rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from vesalius.complexity.coalitions import Scoring
+from vesalius.complexity.components import Complexity
+from vesalius.complexity.disentangle import complexity
+from vesalius.complexity.effectiveness import Coalitions, Measured, coalitions
+from vesalius.complexity.effects import Labelled, rows_of
+from vesalius.complexity.features import cut_at, source
+from vesalius.complexity.reliability import Reliability, reliability
+from vesalius.complexity.training import Training
+from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.core.late import view
+from vesalius.trace.network import Inputs, Network
+from vesalius.trace.rows import Data
+
+MEASURES = ("strength", "reliability", "effectiveness", "overfitting")
+"""What is compared, order by order."""
+BATCH = 256
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Judging:
+    """What a network is judged by, beside the strength of its components.
+
+    Attributes:
+        train: rows it was trained on, with targets; effectiveness needs them.
+        test: rows it was not trained on, with targets; over-fitting needs them.
+        others: other networks of the same task, whose value of the same name is compared; reliability needs them.
+        scoring: loss, absence, errors.
+    """
+
+    train: Labelled | None = None
+    test: Labelled | None = None
+    others: Sequence[Network] = ()
+    scoring: Scoring | None = None
+
+    def __post_init__(self) -> None:
+        if self.test is not None and self.train is None:
+            raise InvalidInput("over-fitting is the loss on test rows less that on training rows: give train= as well")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Profile:
+    """One network.
+
+    Attributes:
+        complexity: its components.
+        coalitions: what they do for the task, where that was asked for, by the first seed's disentanglers.
+        reliability: what other networks know of them, likewise.
+    """
+
+    complexity: Complexity
+    coalitions: Coalitions | None = None
+    reliability: Reliability | None = None
+
+    def measure(self, name: str) -> Measured | None:
+        """One of ``MEASURES`` by order, or ``None`` where it was not asked for. Strength is the held-out gain, and its error the standard
+        error over seeds; effectiveness is the fall of the training loss and over-fitting the growth of the gap, in its unit.
+
+        Raises:
+            UnknownName: none of these.
+        """
+        if name not in MEASURES:
+            raise UnknownName("measure", name, MEASURES)
+        if name == "strength":
+            gain = self.complexity.gain
+            spread = gain.std(0) / len(gain) ** 0.5 if len(gain) > 1 else torch.full_like(gain[0], torch.nan)
+            return Measured(gain.mean(0), spread)
+        if name == "reliability":
+            return (
+                None if self.reliability is None else Measured(self.reliability.values, torch.full_like(self.reliability.values, torch.nan))
+            )
+        if self.coalitions is None or (name == "overfitting" and self.coalitions.test is None):
+            return None
+        return self.coalitions.effectiveness(None) if name == "effectiveness" else self.coalitions.overfitting
+
+    def plot(self, *, measure: str = "strength", ax: Any = None) -> Any:
+        """Bars by order; returns the matplotlib figure. See :func:`vesalius.views.complexity.charts.plot_complexity`."""
+        return view("complexity_plot")(self, measure=measure, ax=ax)
+
+    def _repr_html_(self) -> str:
+        return str(view("complexity_html")(self))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Comparison:
+    """Profiles by name; the first is what the others are compared with."""
+
+    profiles: Mapping[str, Profile]
+
+    @property
+    def orders(self) -> tuple[int, ...]:
+        """Orders of the components."""
+        return next(iter(self.profiles.values())).complexity.orders
+
+    def shift(self, name: str, measure: str) -> Measured | None:
+        """How a network differs from the first, with the error of the difference.
+
+        Args:
+            name: of the network.
+            measure: one of ``MEASURES``.
+
+        Raises:
+            UnknownName: no such network or measure.
+        """
+        if name not in self.profiles:
+            raise UnknownName("network", name, self.profiles)
+        first, here = next(iter(self.profiles.values())).measure(measure), self.profiles[name].measure(measure)
+        if first is None or here is None:
+            return None
+        return Measured(here.values - first.values, (here.stderr.square() + first.stderr.square()).sqrt())
+
+    def plot(self, *, measure: str = "strength", ax: Any = None) -> Any:
+        """Bars by order; returns the matplotlib figure. See :func:`vesalius.views.complexity.charts.plot_comparison`."""
+        return view("comparison_plot")(self, measure=measure, ax=ax)
+
+    def _repr_html_(self) -> str:
+        return str(view("comparison_html")(self))
+
+    def __repr__(self) -> str:
+        lines = [f"Comparison of {len(self.profiles)} networks by orders {', '.join(map(str, self.orders))}"]
+        for measure in MEASURES:
+            for name, profile in self.profiles.items():
+                found = profile.measure(measure)
+                lines += [] if found is None else [f"  {measure:>13} {name}: {_listed(found)}"]
+        return "\n".join(lines)
+
+
+def compare(
+    networks: Mapping[str, Network],
+    data: Data,
+    *,
+    at: str,
+    orders: Sequence[int] = (0, 1, 2, 4),
+    judging: Judging | None = None,
+    training: Training | None = None,
+) -> Comparison:
+    """Take the same feature of several networks apart, on the same rows and with the same seeds.
+
+    Args:
+        networks: by name, the one to compare with first; all have a value ``at`` of that name.
+        data: rows of their inputs.
+        at: the feature.
+        orders: numbers of nonlinear layers.
+        judging: rows with targets, other networks; without it strengths alone are compared.
+        training: of the disentanglers.
+
+    Raises:
+        InvalidInput: fewer than two networks; and as :func:`vesalius.complexity.complexity` and :func:`vesalius.complexity.effects`.
+        UnknownName: a network without such a value.
+
+    Reference: Ren2021, section 4 (compression and distillation).
+    """
+    if len(networks) < 2:
+        raise InvalidInput(f"a comparison needs at least two networks by name, not {len(networks)}")
+    how = judging or Judging()
+    if not isinstance(data, (Tensor, tuple, Mapping)):
+        data = list(data)  # every network reads all of it
+    return Comparison(
+        profiles={name: profile(net, complexity(net, data, at=at, orders=orders, training=training), how) for name, net in networks.items()}
+    )
+
+
+def profile(network: Network, found: Complexity, judging: Judging) -> Profile:
+    """Everything that can be measured of the components of one network.
+
+    Args:
+        network: that was taken apart.
+        found: its components.
+        judging: rows with targets, other networks.
+    """
+    if judging.train is None:
+        return Profile(complexity=found)
+    train = rows_of(found, judging.train)
+    test = None if judging.test is None else rows_of(found, judging.test)
+    seen = judging.test or judging.train
+    known, rows = [_feature(other, found.at, seen[0]) for other in judging.others], test or train
+    return Profile(
+        complexity=found,
+        coalitions=coalitions(
+            cut_at(network, found.at, pre_activation=False).head, train, test, orders=found.orders, scoring=judging.scoring
+        ),
+        reliability=reliability(rows.parts, rows.rest, known) if known else None,
+    )
+
+
+def _feature(network: Network, at: str, x: Inputs) -> Float[Tensor, "N ..."]:
+    """Another network's value of the same name."""
+    place = source(network, at, pre_activation=False)
+    return torch.cat([place.read(part)[1] for part in zip(*(tensor.split(BATCH) for tensor in network.bind(x)), strict=True)])
+
+
+def _listed(found: Measured) -> str:
+    """Values with their errors."""
+
+    def one(value: Float64[Tensor, ""], error: Float64[Tensor, ""]) -> str:
+        return f"{float(value):.3f}" + (f" ± {float(error):.3f}" if error.isfinite() else "")
+
+    return ", ".join(one(value, error) for value, error in zip(found.values, found.stderr, strict=True))

@@ -1,0 +1,71 @@
+"""What the components of a feature do for the task, through the rest of the network: on rows it was trained on, and on others.
+
+Axes: L components.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Shaped
+from torch import Tensor
+
+from vesalius.complexity.coalitions import Rows, Scoring
+from vesalius.complexity.components import Complexity
+from vesalius.complexity.effectiveness import Coalitions, coalitions
+from vesalius.complexity.features import cut_at
+from vesalius.core.errors import InvalidInput
+from vesalius.trace.network import Inputs
+
+BATCH = 256
+"""Rows taken apart at once."""
+MOST_BYTES = 4 << 30
+"""Memory that the components of all rows may take."""
+
+Labelled = tuple[Inputs, Shaped[Tensor, "_ ..."]]
+"""Inputs of the network, and what it should say of each row."""
+
+
+def effects(
+    found: Complexity, train: Labelled, test: Labelled | None = None, *, seed: int = 0, scoring: Scoring | None = None
+) -> Coalitions:
+    """Run every subset of the components through the rest of the network, and keep what each row loses.
+
+    Args:
+        found: from :func:`vesalius.complexity.complexity`, with its network.
+        train: rows the network was trained on, and their classes or numbers; a thousand are enough for most errors.
+        test: rows it was not trained on; over-fitting needs them.
+        seed: which run's disentanglers, from 0.
+        scoring: loss, absence, errors.
+
+    Returns:
+        The table of losses: effectiveness, over-fitting, accuracy of every subset.
+
+    Raises:
+        InvalidInput: something bypasses the feature; targets that do not fit; no network; components of more than 4 GiB.
+        WrongType: inputs of another kind than the network's.
+
+    Reference: Ren2021, section 3.
+    """
+    if found.source is None:
+        raise InvalidInput("this result was loaded without its network; load it with Complexity.load(path, network=network)")
+    head = cut_at(found.source.network, found.at, pre_activation=False).head
+    ours, theirs = rows_of(found, train, seed), None if test is None else rows_of(found, test, seed)
+    return coalitions(head, ours, theirs, orders=found.orders, scoring=scoring)
+
+
+def rows_of(found: Complexity, labelled: Labelled, seed: int = 0) -> Rows:
+    """Components of all rows, with their targets.
+
+    Raises: as :func:`effects`.
+    """
+    assert found.source is not None
+    x, targets = labelled
+    tensors = found.source.network.bind(x)
+    first = found.components(tuple(tensor[:1] for tensor in tensors), seed=seed)
+    if (needed := len(tensors[0]) * (first.parts.nbytes + first.rest.nbytes)) > MOST_BYTES:
+        size, most = needed / 2**30, MOST_BYTES >> 30
+        raise InvalidInput(f"components of {len(tensors[0]):,} rows would take {size:.1f} GiB, at most {most} are allowed; take fewer rows")
+    batches = [found.components(part, seed=seed) for part in zip(*(tensor.split(BATCH) for tensor in tensors), strict=True)]
+    return Rows(
+        torch.cat([part.parts for part in batches], 1), torch.cat([part.rest for part in batches]), targets.to(batches[0].rest.device)
+    )

@@ -1,0 +1,163 @@
+"""What there is to show of a feature that was taken apart: a line per order, bars, and pictures of its components.
+
+Axes: B samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+from torch import Tensor
+
+from vesalius.complexity.compare import Comparison, Profile
+from vesalius.complexity.components import Complexity
+from vesalius.complexity.effectiveness import Measured
+from vesalius.core.errors import WrongType
+from vesalius.views import style
+from vesalius.views.groups import Series
+from vesalius.views.lines import Labels
+
+MOST_SAMPLES = 3
+"""Samples whose components are drawn."""
+
+CHARTS: Mapping[str, Labels] = {
+    "strength": Labels(title="strength", x="nonlinear layers", y="share of the variance"),
+    "reliability": Labels(title="reliability", x="nonlinear layers", y="share that other networks know"),
+    "effectiveness": Labels(title="effectiveness", x="nonlinear layers", y="fall of the loss"),
+    "overfitting": Labels(title="over-fitting", x="nonlinear layers", y="growth of test less training loss"),
+}
+"""How each measure is drawn."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """An order, in words.
+
+    Attributes:
+        name: of the band of orders that the component covers.
+        cells: its numbers, by column.
+    """
+
+    name: str
+    cells: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Picture:
+    """One channel of a sample's feature, and of everything it was taken apart into.
+
+    Attributes:
+        image: the sample, [channels height width] in 0..1, if it is a picture.
+        parts: by name, maps in the unit of the feature.
+        sums: the same added up, up to each order.
+        scale: that all of them share.
+    """
+
+    image: Float[ndarray, "channels height width"] | None
+    parts: Mapping[str, Float[ndarray, "h w"]]
+    sums: Mapping[str, Float[ndarray, "h w"]]
+    scale: float
+
+
+def profile_of(shown: Profile | Complexity) -> Profile:
+    """Either as a profile.
+
+    Raises:
+        WrongType: neither.
+    """
+    if isinstance(shown, Complexity):
+        return Profile(complexity=shown)
+    if not isinstance(shown, Profile):
+        raise WrongType(f"expected a Complexity or a Profile, not {type(shown).__name__}; make one with vesalius.complexity.complexity")
+    return shown
+
+
+def bands(orders: Sequence[int]) -> list[str]:
+    """What each component covers: ``0``, ``1``, ``3-4``."""
+    before = [-1, *orders[:-1]]
+    return [str(order) if order - last <= 1 else f"{last + 1}\N{EN DASH}{order}" for last, order in zip(before, orders, strict=True)]
+
+
+def strengths_of(found: Complexity) -> Series:
+    """Significance, gain and what comes again with another seed, with errors over seeds."""
+    several = len(found.nets) > 1
+
+    def over_seeds(rows: Tensor) -> tuple[object, object | None]:
+        return rows.mean(0).numpy(), rows.std(0).numpy() / len(rows) ** 0.5 if several else None
+
+    series = {"gain": over_seeds(found.gain), "significance": over_seeds(found.rho)}
+    return series | ({"reproducible": (found.reproducible.numpy(), None)} if several else {})
+
+
+def series_of(profile: Profile, measure: str) -> Series | None:
+    """A measure other than strength, as bars; ``None`` where it was not asked for."""
+    found = profile.measure(measure)
+    return None if found is None else {CHARTS[measure].title: _bars(found)}
+
+
+def compared(comparison: Comparison, measure: str) -> Series | None:
+    """A measure of all networks."""
+    found = {name: profile.measure(measure) for name, profile in comparison.profiles.items()}
+    return {name: _bars(one) for name, one in found.items() if one is not None} or None
+
+
+def _bars(found: Measured) -> tuple[object, object | None]:
+    return found.values.numpy(), found.stderr.numpy() if found.stderr.isfinite().any() else None
+
+
+def columns_of(profile: Profile) -> list[str]:
+    """What is known of each order."""
+    judged = profile.coalitions
+    accuracy = ["accuracy so far"] if judged is not None and judged.train_correct is not None else []
+    known = [CHARTS[name].title for name in ("reliability", "effectiveness", "overfitting") if profile.measure(name) is not None]
+    return ["gain", "significance", "reproducible", "explained so far", *known, *accuracy]
+
+
+def lines_of(profile: Profile) -> list[Line]:
+    """All numbers, order by order; a component that is nothing is said to be."""
+    found = profile.complexity
+    measures = [profile.measure(name) for name in ("reliability", "effectiveness", "overfitting")]
+    tables = [found.gain.mean(0), found.rho.mean(0), found.reproducible, found.r2.mean(0)]
+    lines = []
+    for at, name in enumerate(bands(found.orders)):
+        cells = [_word(float(table[at])) for table in tables]
+        cells += [_measured(one, at) for one in measures if one is not None]
+        if profile.coalitions is not None and profile.coalitions.train_correct is not None:
+            cells.append(style.percent(float(profile.coalitions.accuracy[(2 << at) - 1])))
+        lines.append(Line(name=name, cells=tuple(cells)))
+    return lines
+
+
+def _word(value: float) -> str:
+    return "unknown" if np.isnan(value) else f"{value:.4f}".replace("-", style.MINUS)
+
+
+def _measured(found: Measured, at: int) -> str:
+    value, error = float(found.values[at]), float(found.stderr[at])
+    if np.isnan(value):
+        return "nothing there"
+    return style.number(value) + ("" if np.isnan(error) else f" \N{PLUS-MINUS SIGN} {style.number(error)}")
+
+
+def pictures_of(found: Complexity, x: Tensor) -> list[Picture]:
+    """The first few samples' components, in the channel that is active at most places; none if the feature is no map."""
+    if len(found.shape.f) != 3 or found.source is None:
+        return []
+    rows = x[:MOST_SAMPLES]
+    components = found.components((rows,))
+    feature = components.parts.sum(0) + components.rest
+    channel = int((feature > 0).sum((0, 2, 3)).argmax())
+    names = bands(found.orders)
+    drawn = []
+    for at in range(len(rows)):
+        one = {name: part[at, channel].double().cpu().numpy() for name, part in zip(names, components.parts, strict=True)}
+        whole, rest = feature[at, channel].double().cpu().numpy(), components.rest[at, channel].double().cpu().numpy()
+        sums = dict(zip(names, components.cumulative[:, at, channel].double().cpu().numpy(), strict=True))
+        scale = float(max(np.abs(part).max() for part in (whole, rest, *one.values()))) or 1.0
+        image = rows[at].double().cpu().numpy() if rows.ndim == 4 and rows.shape[1] in (1, 3) else None
+        drawn.append(Picture(image=image, parts={"feature": whole, **one, "rest": rest}, sums=sums, scale=scale))
+    return drawn

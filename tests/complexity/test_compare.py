@@ -1,0 +1,60 @@
+"""One feature in several networks: each as it is alone, differences with errors, and only what was asked for."""
+
+import pytest
+import torch
+
+from tests.complexity.small import TRAINING, labelled, network, rows, taken_apart
+from vesalius.complexity.compare import MEASURES, Judging, compare, profile
+from vesalius.complexity.effects import effects
+from vesalius.core.errors import InvalidInput, UnknownName
+
+NETWORKS = {"first": 0, "second": 1}
+
+
+@pytest.fixture(scope="module")
+def comparison():
+    judging = Judging(train=labelled(), test=labelled(40, 2), others=[network(2), network(3)])
+    networks = {name: network(seed) for name, seed in NETWORKS.items()}
+    return compare(networks, rows(), at="second", orders=(0, 1, 2), judging=judging, training=TRAINING)
+
+
+def test_each_network_is_as_it_is_alone(comparison):
+    for name, seed in NETWORKS.items():
+        alone = taken_apart(seed)
+        torch.testing.assert_close(comparison.profiles[name].complexity.gain, alone.gain)
+        judged = effects(alone, labelled(), labelled(40, 2))
+        torch.testing.assert_close(comparison.profiles[name].measure("effectiveness").values, judged.effectiveness(None).values)
+        torch.testing.assert_close(comparison.profiles[name].measure("overfitting").values, judged.overfitting.values)
+    assert comparison.orders == (0, 1, 2)
+
+
+def test_a_difference_has_the_errors_of_both(comparison):
+    one, two = (comparison.profiles[name].measure("effectiveness") for name in NETWORKS)
+    shift = comparison.shift("second", "effectiveness")
+    torch.testing.assert_close(shift.values, two.values - one.values)
+    torch.testing.assert_close(shift.stderr, (one.stderr**2 + two.stderr**2).sqrt())
+    assert not comparison.shift("first", "strength").values.any()
+    assert all(name in repr(comparison) for name in MEASURES)
+
+
+def test_a_network_is_reliable_to_itself():
+    found = profile(network(), taken_apart(), Judging(train=labelled(200), others=[network()])).reliability
+    assert float(found.explained[0]) > 0.999 and float(found.values[0]) > 0.999
+
+
+def test_what_was_not_asked_for_is_not_there():
+    bare = profile(network(), taken_apart(), Judging())
+    assert [bare.measure(name) is not None for name in MEASURES] == [True, False, False, False]
+    train_only = profile(network(), taken_apart(), Judging(train=labelled()))
+    assert [train_only.measure(name) is not None for name in MEASURES] == [True, False, True, False]
+
+
+def test_what_cannot_be_compared_is_refused(comparison):
+    with pytest.raises(InvalidInput, match="at least two networks"):
+        compare({"one": network()}, rows(), at="second")
+    with pytest.raises(InvalidInput, match="give train= as well"):
+        Judging(test=labelled())
+    with pytest.raises(UnknownName, match="strength"):
+        comparison.profiles["first"].measure("strenth")
+    with pytest.raises(UnknownName, match="second"):
+        comparison.shift("secnd", "strength")

@@ -1,0 +1,54 @@
+"""Components through the rest of the network: the whole feature is the network, and what cannot be judged is refused."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+import vesalius as vs
+from tests.complexity.small import labelled, network, rows, taken_apart
+from tests.information.test_sites import Residual
+from vesalius.complexity import Training, complexity
+from vesalius.complexity.effects import effects, rows_of
+from vesalius.core.errors import InvalidInput, WrongType
+
+
+def test_all_components_and_the_rest_are_the_network():
+    found, (x, y) = taken_apart(), labelled()
+    judged = effects(found, (x, y), labelled(40, 2))
+    loss = torch.nn.functional.cross_entropy(network()(x).double(), y, reduction="none")
+    torch.testing.assert_close(judged.train[-1], loss, atol=1e-5, rtol=1e-5)
+    assert judged.orders == (0, 1, 2) and judged.test is not None and judged.test.shape == (8, 40)
+    fall = judged.effectiveness(None).values
+    torch.testing.assert_close(fall.sum(), (judged.train[0] - judged.train[-1]).mean())
+
+
+def test_components_of_all_rows_are_those_of_each(monkeypatch):
+    found, (x, y) = taken_apart(), labelled()
+    whole = rows_of(found, (x, y), seed=1)
+    monkeypatch.setattr("vesalius.complexity.effects.BATCH", 7)
+    torch.testing.assert_close(rows_of(found, (x, y), seed=1).parts, whole.parts)
+    torch.testing.assert_close(whole.parts, found.components(x, seed=1).parts)
+
+
+def test_a_feature_that_is_bypassed_has_no_effects():
+    torch.manual_seed(0)
+    net = vs.trace(Residual().eval(), torch.randn(2, 1, 5, 5))
+    x = torch.randn(120, 1, 5, 5)
+    found = complexity(net, x, at="norm", orders=(0,), training=Training(seeds=1))
+    with pytest.raises(InvalidInput, match=r"is bypassed.*nearest later value"):
+        effects(found, (x, torch.zeros(120).long()))
+
+
+@pytest.mark.usefixtures("as_a_user")
+def test_what_does_not_fit_is_refused(monkeypatch):
+    found, (x, y) = taken_apart(), labelled()
+    with pytest.raises(InvalidInput, match="loaded without its network"):
+        effects(replace(found, source=None), (x, y))
+    with pytest.raises(InvalidInput, match="N targets"):
+        effects(found, (x, y[:5]))
+    with pytest.raises(WrongType, match="dtype"):
+        effects(found, (rows(5).double(), y[:5]))
+    monkeypatch.setattr("vesalius.complexity.effects.MOST_BYTES", 1000)
+    with pytest.raises(InvalidInput, match="take fewer rows"):
+        effects(found, (x, y))
