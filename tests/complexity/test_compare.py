@@ -5,7 +5,9 @@ import torch
 
 from tests.complexity.small import TRAINING, labelled, network, rows, taken_apart
 from vesalius.complexity.compare import MEASURES, Judging, compare, profile
-from vesalius.complexity.effects import effects
+from vesalius.complexity.effects import effects, rows_of
+from vesalius.complexity.features import cut_at
+from vesalius.complexity.strength import weighted_significance
 from vesalius.core.errors import InvalidInput, UnknownName
 
 NETWORKS = {"first": 0, "second": 1}
@@ -42,9 +44,17 @@ def test_a_network_is_reliable_to_itself():
     assert float(found.explained[0]) > 0.999 and float(found.values[0]) > 0.999
 
 
+def test_strength_as_the_head_sees_it():
+    found = profile(network(), taken_apart(), Judging(train=labelled(), weighted=True))
+    rows = rows_of(taken_apart(), labelled())
+    expected = weighted_significance(rows.parts, rows.rest, cut_at(network(), "second").head)
+    torch.testing.assert_close(found.weighted, expected)
+
+
 def test_what_was_not_asked_for_is_not_there():
     bare = profile(network(), taken_apart(), Judging())
     assert [bare.measure(name) is not None for name in MEASURES] == [True, False, False, False]
+    assert bare.weighted is None
     train_only = profile(network(), taken_apart(), Judging(train=labelled()))
     assert [train_only.measure(name) is not None for name in MEASURES] == [True, False, True, False]
 

@@ -6,32 +6,32 @@ import torch
 from tests.complexity.small import labelled, network, rows, taken_apart
 from vesalius.complexity.effects import effects
 from vesalius.complexity.features import cut_at
-from vesalius.complexity.replaced import Replaced
+from vesalius.complexity.replaced import replace
 from vesalius.core.errors import InvalidInput
 
 
 def test_all_orders_and_the_rest_are_the_network():
     x = rows(20, 3)
-    torch.testing.assert_close(Replaced(taken_apart(), 2, rest=True)(x), network()(x), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(replace(taken_apart(), 2, rest=True)(x), network()(x), atol=1e-5, rtol=1e-5)
 
 
 def test_an_order_is_everything_up_to_it_and_a_subset_is_itself():
     x, found = rows(20, 3), taken_apart()
     parts, head = found.components(x, seed=1).parts, cut_at(network(), "second").head
-    torch.testing.assert_close(Replaced(found, 1, seed=1)(x), head(parts[0] + parts[1]))
-    torch.testing.assert_close(Replaced(found, [2, 0], seed=1)(x), head(parts[0] + parts[2]))
-    assert Replaced(found, 1).orders == (0, 1) and "by orders 0, 1" in str(Replaced(found, 1))
+    torch.testing.assert_close(replace(found, 1, seed=1)(x), head(parts[0] + parts[1]))
+    torch.testing.assert_close(replace(found, [2, 0], seed=1)(x), head(parts[0] + parts[2]))
+    assert replace(found, 1).orders == (0, 1) and "by orders 0, 1" in str(replace(found, 1))
 
 
 def test_its_accuracy_is_that_of_the_subset_in_the_table():
     found, (x, y) = taken_apart(), labelled()
     judged = effects(found, (x, y))
-    rest = Replaced(found, [1], rest=True)(x)
+    rest = replace(found, [1], rest=True)(x)
     assert float((rest.argmax(1) == y).double().mean()) == pytest.approx(float(judged.accuracy[2]))
 
 
 def test_what_is_not_there_is_refused():
     with pytest.raises(InvalidInput, match="no component has order 7; there are orders 0, 1, 2"):
-        Replaced(taken_apart(), [0, 7])
+        replace(taken_apart(), [0, 7])
     with pytest.raises(InvalidInput, match="nothing would be left"):
-        Replaced(taken_apart(), [])
+        replace(taken_apart(), [])

@@ -34,42 +34,6 @@ def test_significance_as_variance_and_as_deviation():
     assert rho[0] > 5 * rho[1]
 
 
-def nested():
-    """A linear target fitted by least squares on growing sets of columns."""
-    x, target = draw(300, 6, seed=2), draw(300, 4, seed=3)
-    target = target + x @ draw(6, 4, seed=4)
-    x, target = x - x.mean(0), target - target.mean(0)
-    fits = [x[:, :width] @ torch.linalg.lstsq(x[:, :width], target).solution for width in (2, 4, 6)]
-    parts = torch.stack([fits[0], fits[1] - fits[0], fits[2] - fits[1]])
-    return parts, target - fits[-1], target
-
-
-def test_gain_of_nested_least_squares_is_the_significance():
-    parts, rest, target = nested()
-    torch.testing.assert_close(strength.gain(parts, rest), strength.significance(parts, target))
-
-
-def test_gains_sum_to_what_is_explained_and_fall_below_zero_for_noise():
-    parts, rest, target = nested()
-    noise = draw(300, 4, seed=9)
-    noisy = torch.cat([parts, noise[None]])
-    found = strength.gain(noisy, rest - noise)
-    assert float(found.sum()) == pytest.approx(1 - float(strength.variance(rest - noise) / strength.variance(target)))
-    assert found[-1] < -0.05 < 0.05 < strength.significance(noisy, target)[-1]
-
-
-def test_reproducible_significance_leaves_chance_out():
-    truth, feature = draw(2, 4000, 5), draw(4000, 5, seed=7)
-    one, other = (truth + draw(2, 4000, 5, seed=seed) for seed in (11, 12))
-    scale = strength.variance(feature)
-    expected = strength.strengths(truth) / scale
-    found = strength.reproducible(one, other, feature)
-    torch.testing.assert_close(found, expected, atol=0.03, rtol=0)
-    assert (strength.significance(one, feature) > expected + 0.9).all()
-    halved = (strength.significance(one, feature) + strength.significance(other, feature)) / 2 - strength.strengths(one - other) / 2 / scale
-    torch.testing.assert_close(found, halved)
-
-
 def test_a_rotation_that_the_head_undoes_changes_only_the_plain_significance():
     parts, rest = draw(3, 200, 4), draw(200, 4, seed=5)
     change = torch.linalg.qr(draw(4, 4, seed=6))[0] @ torch.diag(torch.tensor([10.0, 1, 1, 0.1], dtype=torch.float64))

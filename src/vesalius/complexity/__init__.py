@@ -7,7 +7,7 @@ from vesalius.complexity.disentangle import complexity
 from vesalius.complexity.effects import effects
 from vesalius.complexity.features import cut_at
 from vesalius.complexity.reliability import reliability
-from vesalius.complexity.replaced import Replaced
+from vesalius.complexity.replaced import Replaced, replace
 from vesalius.complexity.training import Training
 
 __all__ = [
@@ -26,4 +26,5 @@ __all__ = [
     "effects",
     "profile",
     "reliability",
+    "replace",
 ]

@@ -20,6 +20,7 @@ from vesalius.complexity.effectiveness import Coalitions, Measured, coalitions
 from vesalius.complexity.effects import Labelled, rows_of
 from vesalius.complexity.features import cut_at, source
 from vesalius.complexity.reliability import Reliability, reliability
+from vesalius.complexity.strength import weighted_significance
 from vesalius.complexity.training import Training
 from vesalius.core.errors import InvalidInput, UnknownName
 from vesalius.core.late import view
@@ -39,12 +40,14 @@ class Judging:
         train: rows it was trained on, with targets; effectiveness needs them.
         test: rows it was not trained on, with targets; over-fitting needs them.
         others: other networks of the same task, whose value of the same name is compared; reliability needs them.
+        weighted: whether strengths as the head sees them are measured, which differentiates it; ``train`` says on which rows.
         scoring: loss, absence, errors.
     """
 
     train: Labelled | None = None
     test: Labelled | None = None
     others: Sequence[Network] = ()
+    weighted: bool = False
     scoring: Scoring | None = None
 
     def __post_init__(self) -> None:
@@ -60,11 +63,13 @@ class Profile:
         complexity: its components.
         coalitions: what they do for the task, where that was asked for, by the first seed's disentanglers.
         reliability: what other networks know of them, likewise.
+        weighted: share of each component in the strength of the feature as the head sees it, likewise.
     """
 
     complexity: Complexity
     coalitions: Coalitions | None = None
     reliability: Reliability | None = None
+    weighted: Float64[Tensor, " L"] | None = None
 
     def measure(self, name: str) -> Measured | None:
         """One of ``MEASURES`` by order, or ``None`` where it was not asked for. Strength is the held-out gain, and its error the standard
@@ -188,12 +193,12 @@ def profile(network: Network, found: Complexity, judging: Judging) -> Profile:
     test = None if judging.test is None else rows_of(found, judging.test)
     seen = judging.test or judging.train
     known, rows = [_feature(other, found.at, seen[0]) for other in judging.others], test or train
+    head = cut_at(network, found.at, pre_activation=False).head
     return Profile(
         complexity=found,
-        coalitions=coalitions(
-            cut_at(network, found.at, pre_activation=False).head, train, test, orders=found.orders, scoring=judging.scoring
-        ),
+        coalitions=coalitions(head, train, test, orders=found.orders, scoring=judging.scoring),
         reliability=reliability(rows.parts, rows.rest, known) if known else None,
+        weighted=weighted_significance(train.parts, train.rest, head).cpu() if judging.weighted else None,
     )
 
 

@@ -2,42 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import TYPE_CHECKING, final
+from collections.abc import Callable, Collection
+from typing import final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from vesalius.complexity.components import Complexity
 from vesalius.complexity.features import cut_at
 from vesalius.core.errors import InvalidInput
 
-if TYPE_CHECKING:
-    from vesalius.complexity.components import Complexity
+
+def replace(found: Complexity, orders: int | Collection[int], *, rest: bool = False, seed: int = 0) -> Replaced:
+    """The network, with its feature replaced by a sum of components.
+
+    Args:
+        found: from :func:`vesalius.complexity.complexity`, with its network.
+        orders: a number, for all components up to that order, which is what nets with so many nonlinear layers predict; or those wanted.
+        rest: whether what no order explains is added.
+        seed: which run's disentanglers, from 0.
+
+    Raises:
+        InvalidInput: no component of such an order, or nothing left; something bypasses the feature; no network.
+
+    Reference: Ren2021, section 3 (feature components replace the feature).
+    """
+    if found.source is None:
+        raise InvalidInput("this result was loaded without its network; load it with Complexity.load(path, network=network)")
+    chosen = [order for order in found.orders if order <= orders] if isinstance(orders, int) else sorted(set(orders))
+    unknown = [order for order in chosen if order not in found.orders]
+    if unknown or not (chosen or rest):
+        wrong = f"no component has order {unknown[0]}" if unknown else "nothing would be left of the feature"
+        raise InvalidInput(f"{wrong}; there are orders {', '.join(map(str, found.orders))}")
+    head = cut_at(found.source.network, found.at, pre_activation=False).head
+    return Replaced(found, tuple(chosen), rest=rest, seed=seed, head=head)
 
 
 @final
 class Replaced(nn.Module):
-    """The network with its feature replaced. Made by :meth:`vesalius.complexity.Complexity.replace`.
+    """Made by :func:`replace`.
 
     Attributes:
         orders: of the components that are left.
         rest: whether what no order explains is left too.
     """
 
-    def __init__(self, found: Complexity, orders: int | Collection[int], *, rest: bool = False, seed: int = 0) -> None:
+    def __init__(self, found: Complexity, orders: tuple[int, ...], *, rest: bool, seed: int, head: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
-        if found.source is None:
-            raise InvalidInput("this result was loaded without its network; load it with Complexity.load(path, network=network)")
-        chosen = [order for order in found.orders if order <= orders] if isinstance(orders, int) else sorted(set(orders))
-        unknown = [order for order in chosen if order not in found.orders]
-        if unknown or not (chosen or rest):
-            wrong = f"no component has order {unknown[0]}" if unknown else "nothing would be left of the feature"
-            raise InvalidInput(f"{wrong}; there are orders {', '.join(map(str, found.orders))}")
-        self.orders, self.rest = tuple(chosen), rest
-        self._found, self._seed = found, seed
-        self._places = [found.orders.index(order) for order in chosen]
-        self._head = cut_at(found.source.network, found.at, pre_activation=False).head
+        self.orders, self.rest = orders, rest
+        self._found, self._seed, self._head = found, seed, head
+        self._places = [found.orders.index(order) for order in orders]
 
     @torch.no_grad()
     def forward(self, *inputs: Tensor) -> Float[Tensor, "B ..."]:

@@ -1,4 +1,4 @@
-"""How strong components are: their variance, alone, in steps, as the head sees it, and as another seed finds it again.
+"""How strong components are: their variance, alone and as the head sees it.
 
 The variance of a feature is the mean, over its elements, of their variances over rows (divided by N, not N - 1). Ratios do not depend on
 that choice; effectiveness per unit of strength does, by a constant.
@@ -90,53 +90,6 @@ def significance(parts: Float[Tensor, "L N *event"], feature: Float[Tensor, "N *
         raise UnknownName("statistic of strength", stat, STATS)
     rho = strengths(parts) / _scale(feature)
     return rho if stat == "var" else rho.sqrt()
-
-
-def gain(parts: Float[Tensor, "L N *event"], rest: Float[Tensor, "N *event"]) -> Float64[Tensor, " L"]:
-    """What each component, added in order, explains of the feature: the fall of the unexplained variance.
-
-    On rows that no fit has seen this is the honest significance: it falls below 0 where a component only adds noise. For exact nested least
-    squares it equals the significance on the rows of the fit. The gains sum to 1 - Var[rest] / Var[feature].
-
-    Args:
-        parts: components in increasing order.
-        rest: what is left of the feature after all of them.
-
-    Returns:
-        (Var[f - Phi of l-1] - Var[f - Phi of l]) / Var[f], without unit, at most 1.
-
-    Raises:
-        InvalidInput: the feature is constant, or there are no rows.
-    """
-    left = [variance(rest)]
-    tail = rest
-    for part in parts.flip(0):
-        tail = tail + part
-        left.append(variance(tail))
-    unexplained = torch.stack(left).flip(0)  # the first is the whole feature, by then tail
-    return -unexplained.diff() / _scale(tail)
-
-
-def reproducible(
-    parts: Float[Tensor, "L N *event"], again: Float[Tensor, "L N *event"], feature: Float[Tensor, "N *event"]
-) -> Float64[Tensor, " L"]:
-    """Significance that two seeds share: the covariance of their components over the variance of the feature.
-
-    What one fit adds by chance is independent of what another adds, so it cancels in the covariance and not in the significance.
-
-    Args:
-        parts: components by one seed.
-        again: components of the same feature and rows by another.
-        feature: what they are components of.
-
-    Returns:
-        Between plus and minus the significance, without unit; about 0 for a component that is noise.
-
-    Raises:
-        InvalidInput: the feature is constant, or there are no rows.
-    """
-    both = [covariance(one, other) for one, other in zip(parts, again, strict=True)]
-    return torch.stack(both) / _scale(feature)
 
 
 def weighted_significance(

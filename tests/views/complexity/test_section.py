@@ -17,7 +17,7 @@ from vesalius.views.complexity.words import meaning
 
 @pytest.fixture(scope="module")
 def judged():
-    return profile(network(), taken_apart(), Judging(train=labelled(), test=labelled(40, 2), others=[network(1)]))
+    return profile(network(), taken_apart(), Judging(train=labelled(), test=labelled(40, 2), others=[network(1)], weighted=True))
 
 
 def test_bands_cover_the_orders_between():
@@ -29,7 +29,16 @@ def test_bands_cover_the_orders_between():
 def test_everything_that_was_measured_is_on_the_page(judged, read):
     page = read(str(complexity_section(judged, x=rows(5)).body))
     assert len(page.all("svg", **{"class": "lines"})) == 4
-    for words in ("strength", "reliability", "effectiveness", "over-fitting", "accuracy so far", "explained so far", "rows of 300"):
+    for words in (
+        "strength",
+        "reliability",
+        "effectiveness",
+        "over-fitting",
+        "accuracy so far",
+        "explained so far",
+        "rows of 300",
+        "as the head sees it",
+    ):
         assert words in page.text
     assert page.text.count("up to 0") == describe.MOST_SAMPLES and page.text.count("rest") >= describe.MOST_SAMPLES
 

@@ -25,7 +25,7 @@ def plot_complexity(shown: Profile | Complexity, *, measure: str = "strength", a
         WrongType: nothing that was taken apart.
     """
     profile = profile_of(shown)
-    series = strengths_of(profile.complexity) if measure == "strength" else series_of(profile, measure)
+    series = strengths_of(profile) if measure == "strength" else series_of(profile, measure)
     if series is None:
         raise UnknownName("measure of this result", measure, [name for name in CHARTS if profile.measure(name) is not None])
     return plot_groups(bands(profile.complexity.orders), series, CHARTS[measure], ax=ax)

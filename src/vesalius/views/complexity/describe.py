@@ -82,15 +82,17 @@ def bands(orders: Sequence[int]) -> list[str]:
     return [str(order) if order - last <= 1 else f"{last + 1}\N{EN DASH}{order}" for last, order in zip(before, orders, strict=True)]
 
 
-def strengths_of(found: Complexity) -> Series:
-    """Significance, gain and what comes again with another seed, with errors over seeds."""
+def strengths_of(profile: Profile) -> Series:
+    """Gain, significance, what comes again with another seed, and what the head sees, with errors over seeds."""
+    found = profile.complexity
     several = len(found.nets) > 1
 
     def over_seeds(rows: Tensor) -> tuple[object, object | None]:
         return rows.mean(0).numpy(), rows.std(0).numpy() / len(rows) ** 0.5 if several else None
 
     series = {"gain": over_seeds(found.gain), "significance": over_seeds(found.rho)}
-    return series | ({"reproducible": (found.reproducible.numpy(), None)} if several else {})
+    series |= {"reproducible": (found.reproducible.numpy(), None)} if several else {}
+    return series | ({} if profile.weighted is None else {"as the head sees it": (profile.weighted.numpy(), None)})
 
 
 def series_of(profile: Profile, measure: str) -> Series | None:

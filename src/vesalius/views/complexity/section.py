@@ -45,7 +45,7 @@ def complexity_body(shown: Profile | Complexity, *, x: Tensor | None = None) -> 
     profile = profile_of(shown)
     found = profile.complexity
     groups = bands(found.orders)
-    charts = [(CHARTS["strength"].title, svg_groups(groups, strengths_of(found), CHARTS["strength"]))]
+    charts = [(CHARTS["strength"].title, svg_groups(groups, strengths_of(profile), CHARTS["strength"]))]
     for measure in MEASURES[1:]:
         series = series_of(profile, measure)
         charts += [] if series is None else [(CHARTS[measure].title, svg_groups(groups, series, CHARTS[measure]))]
@@ -53,7 +53,7 @@ def complexity_body(shown: Profile | Complexity, *, x: Tensor | None = None) -> 
         "complexity.html.j2",
         {
             "meaning": meaning(found),
-            "key": [(style.KINDS[at], name) for at, name in enumerate(strengths_of(found))],
+            "key": [(style.KINDS[at], name) for at, name in enumerate(strengths_of(profile))],
             "charts": charts,
             "columns": columns_of(profile),
             "lines": lines_of(profile),
