@@ -68,6 +68,19 @@ def test_exits_start_as_the_linear_net():
         torch.testing.assert_close(prediction * found.unit, linear(x))
 
 
+def test_the_loss_is_the_errors_of_exits_that_are_not_done():
+    rows = table(Training())
+    found, _, _ = exits(rows)
+    with torch.no_grad():
+        for weight in found.weights:
+            weight.normal_(generator=torch.Generator().manual_seed(1))
+    found.eval()
+    x, f = rows.at(rows.select)
+    errors = [(prediction - f).square().mean() for prediction in found(x)]
+    torch.testing.assert_close(found.loss(x, f, [True, True]), errors[0] + errors[1])
+    torch.testing.assert_close(found.loss(x, f, [False, True]), errors[1])
+
+
 def test_training_lowers_the_error_of_every_exit():
     how = Training(epochs=30, batch=32)
     rows = table(how, rows=1000)

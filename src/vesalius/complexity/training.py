@@ -148,10 +148,22 @@ class Exits(nn.Module):
 
     def forward(self, x: Float[Tensor, "B ..."]) -> list[Float[Tensor, "B P D"]]:
         """Prediction of each order, in units of the feature's spread."""
+        skip, found = self._parts(x)
+        return [skip + part.reshape(skip.shape) for part in found]
+
+    def loss(self, x: Float[Tensor, "B ..."], target: Float[Tensor, "B P D"], going: Sequence[bool]) -> Float[Tensor, ""]:
+        """Mean squared errors, summed over the exits that are not done. The skip is taken off the target once, not added to each exit."""
+        skip, found = self._parts(x)
+        left = (target - skip).flatten(0, 1)
+        return torch.stack([nn.functional.mse_loss(part, left) for part, on in zip(found, going, strict=True) if on]).sum()
+
+    def _parts(self, x: Float[Tensor, "B ..."]) -> tuple[Float[Tensor, "B P D"], list[Float[Tensor, "R D"]]]:
+        """The input skip of all exits, and what each exit makes of its block, a row for each position."""
         ready = self.trunk.standardised(x)
         units = self.trunk(ready)
-        skip = self.trunk.project(ready, self.skip)
-        return [skip + units[order - 1] @ weight + bias for order, weight, bias in zip(self.orders, self.weights, self.bias, strict=True)]
+        exits = zip(self.orders, self.weights, self.bias, strict=True)
+        found = [torch.addmm(bias, units[order - 1].flatten(0, 1), weight) for order, weight, bias in exits]
+        return self.trunk.project(ready, self.skip), found
 
 
 @dataclass(eq=False)
@@ -222,8 +234,7 @@ def train(exits: Exits, table: Table, how: Training, generator: torch.Generator,
 
 def _step(exits: Exits, table: Table, places: Int[Tensor, " B"], going: Sequence[bool], optimiser: torch.optim.Optimizer) -> None:
     x, f = table.at(places)
-    target = f / exits.unit
-    loss = sum((found - target).square().mean() for found, on in zip(exits(x), going, strict=True) if on)
+    loss = exits.loss(x, f / exits.unit, going)
     optimiser.zero_grad()
     loss.backward()
     optimiser.step()
