@@ -1,5 +1,6 @@
 """Components through the rest of the network: the whole feature is the network, and what cannot be judged is refused."""
 
+import sys
 from dataclasses import replace
 
 import pytest
@@ -26,7 +27,7 @@ def test_all_components_and_the_rest_are_the_network():
 def test_components_of_all_rows_are_those_of_each(monkeypatch):
     found, (x, y) = taken_apart(), labelled()
     whole = rows_of(found, (x, y), seed=1)
-    monkeypatch.setattr("vesalius.complexity.effects.BATCH", 7)
+    monkeypatch.setattr(sys.modules["vesalius.complexity.effects"], "BATCH", 7)
     torch.testing.assert_close(rows_of(found, (x, y), seed=1).parts, whole.parts)
     torch.testing.assert_close(whole.parts, found.components(x, seed=1).parts)
 
@@ -49,6 +50,6 @@ def test_what_does_not_fit_is_refused(monkeypatch):
         effects(found, (x, y[:5]))
     with pytest.raises(WrongType, match="dtype"):
         effects(found, (rows(5).double(), y[:5]))
-    monkeypatch.setattr("vesalius.complexity.effects.MOST_BYTES", 1000)
+    monkeypatch.setattr(sys.modules["vesalius.complexity.effects"], "MOST_BYTES", 1000)
     with pytest.raises(InvalidInput, match="take fewer rows"):
         effects(found, (x, y))

@@ -24,12 +24,14 @@ def summed(a, b, size=7):
     return sums
 
 
-def test_ridge_is_that_of_the_slow_twin_for_every_position():
+def test_ridge_is_that_of_the_slow_twin_on_every_position_about_its_own_mean():
+    places = torch.tensor([[[1.0], [-8.0], [30.0]]], dtype=torch.float64)
     a, b = draw(10, 3, 4) * torch.tensor([1.0, 5.0, 0.1, 1.0], dtype=torch.float64) + 20, draw(10, 3, 2, seed=1) - 7
-    weight, bias = ridge(summed(a, b), 0.01)
-    expected, offset = slow.ridge(a.flatten(0, 1).tolist(), b.flatten(0, 1).tolist(), 0.01)
-    torch.testing.assert_close(weight, torch.tensor(expected, dtype=torch.float64), rtol=1e-8, atol=1e-10)
-    torch.testing.assert_close(bias, torch.tensor(offset, dtype=torch.float64), rtol=1e-8, atol=1e-8)
+    weight, bias = ridge(summed(a + places, b - 2 * places), 0.01)
+    centred = [(part - part.mean(0)).flatten(0, 1).tolist() for part in (a, b)]
+    expected = torch.tensor(slow.ridge(*centred, 0.01)[0], dtype=torch.float64)
+    torch.testing.assert_close(weight, expected, rtol=1e-8, atol=1e-10)
+    torch.testing.assert_close(bias, (b - 2 * places).mean(0) - (a + places).mean(0) @ expected, rtol=1e-8, atol=1e-8)
 
 
 def test_it_streams():
@@ -52,7 +54,7 @@ def test_no_rows_and_flat_columns():
         ridge(Sums(), 1e-3)
     weight, bias = ridge(summed(torch.ones(20, 1, 2, dtype=torch.float64), draw(20, 1, 1)), 1e-3)
     assert weight.abs().max() < 1e-9
-    torch.testing.assert_close(bias, draw(20, 1, 1).mean((0, 1)))
+    torch.testing.assert_close(bias, draw(20, 1, 1).mean(0))
 
 
 def rows(n, noise, seed):

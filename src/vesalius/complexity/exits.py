@@ -26,17 +26,17 @@ class Net:
     Attributes:
         trunk: its blocks; none for order 0.
         weight: of the exit; no rows of it for the constant net.
-        bias: of the exit.
+        bias: of the exit, by position: measures are variances of elements, each about its own mean.
     """
 
     trunk: Trunk
     weight: Float[Tensor, "K D"]
-    bias: Float[Tensor, " D"]
+    bias: Float[Tensor, "P D"]
 
     def __call__(self, x: Float[Tensor, "B ..."]) -> Float[Tensor, "B P D"]:
         """The prediction of the feature, by position."""
         if not len(self.weight):
-            return self.bias.expand(len(x), self.trunk.shape.positions, -1)
+            return self.bias.expand(len(x), -1, -1)
         return columns(self.trunk, x) @ self.weight + self.bias
 
 
@@ -59,20 +59,20 @@ class Sums:
     cross: Tensor | None = None
 
     def add(self, read: Float[Tensor, "B P K"], target: Float[Tensor, "B P D"]) -> None:
-        """Count a batch in; every position is a row."""
-        a, b = read.flatten(0, 1), target.flatten(0, 1)
+        """Count a batch in; every position is a row, about means of its own."""
         if self.shift is None:
-            self.shift = a.mean(0), b.mean(0)
+            self.shift = read.mean(0), target.mean(0)
             self.totals, self.gram, self.cross = (torch.zeros_like(self.shift[0].double()), torch.zeros_like(self.shift[1].double())), 0, 0
         assert self.totals is not None
-        a, b = a - self.shift[0], b - self.shift[1]
+        a, b = read - self.shift[0], target - self.shift[1]
         self.count += len(a)
         self.totals = self.totals[0] + a.sum(0).double(), self.totals[1] + b.sum(0).double()
+        a, b = a.flatten(0, 1), b.flatten(0, 1)
         self.gram = self.gram + (a.T @ a).double()
         self.cross = self.cross + (a.T @ b).double()
 
-    def centred(self) -> tuple[Float64[Tensor, "K K"], Float64[Tensor, "K D"], Float64[Tensor, " K"], Float64[Tensor, " D"]]:
-        """Covariances (per row) and means.
+    def centred(self) -> tuple[Float64[Tensor, "K K"], Float64[Tensor, "K D"], Float64[Tensor, "P K"], Float64[Tensor, "P D"]]:
+        """Covariances (mean over positions) and means.
 
         Raises:
             InvalidInput: nothing was counted in.
@@ -80,11 +80,12 @@ class Sums:
         if self.shift is None or self.totals is None:
             raise InvalidInput("a ridge regression needs rows, and there are none")
         a, b = self.totals[0] / self.count, self.totals[1] / self.count
-        return self.gram / self.count - a.outer(a), self.cross / self.count - a.outer(b), a + self.shift[0], b + self.shift[1]
+        rows, positions = self.count * len(a), len(a)
+        return self.gram / rows - a.T @ a / positions, self.cross / rows - a.T @ b / positions, a + self.shift[0], b + self.shift[1]
 
 
-def ridge(sums: Sums, strength: float) -> tuple[Float64[Tensor, "K D"], Float64[Tensor, " D"]]:
-    """Weights and bias of the ridge regression, by one Cholesky factorisation.
+def ridge(sums: Sums, strength: float) -> tuple[Float64[Tensor, "K D"], Float64[Tensor, "P D"]]:
+    """Weights, and biases by position, of the ridge regression, by one Cholesky factorisation.
 
     Args:
         sums: over the rows.
@@ -137,9 +138,9 @@ def squared_errors(nets: Sequence[Net], rows: Batches) -> list[Float64[Tensor, "
 
 
 def constant(trunk: Trunk, train: Batches) -> Net:
-    """The net that predicts the mean."""
+    """The net that predicts the mean of each element."""
     total, count = torch.zeros((), dtype=torch.float64), 0
     for _, f in train():
-        total, count = total + f.double().sum((0, 1)), count + f.shape[0] * f.shape[1]
+        total, count = total + f.double().sum(0), count + len(f)
     mean = (total / count).to(trunk.mean.dtype)
-    return Net(trunk=trunk, weight=mean.new_zeros(0, len(mean)), bias=mean)
+    return Net(trunk=trunk, weight=mean.new_zeros(0, mean.shape[1]), bias=mean)

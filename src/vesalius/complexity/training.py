@@ -142,28 +142,27 @@ class Exits(nn.Module):
         self.trunk, self.orders, self.unit = trunk, tuple(orders), unit
         columns = len(start.weight) - (trunk.read if start.trunk.blocks else 0)
         self.skip = nn.Parameter(start.weight[:columns] / unit)  # one for all: the closed form gives each exit its own afterwards
-        self.bias = nn.Parameter((start.bias / unit).repeat(len(orders), 1))
-        units = start.weight[columns:] / unit if start.trunk.blocks else start.weight.new_zeros(trunk.read, len(start.bias))
+        self.bias = nn.Parameter((start.bias / unit).repeat(len(orders), 1, 1))
+        units = start.weight[columns:] / unit if start.trunk.blocks else start.weight.new_zeros(trunk.read, start.bias.shape[1])
         self.weights = nn.ParameterList(units.clone() for _ in orders)
 
     def forward(self, x: Float[Tensor, "B ..."]) -> list[Float[Tensor, "B P D"]]:
         """Prediction of each order, in units of the feature's spread."""
         skip, found = self._parts(x)
-        return [skip + part.reshape(skip.shape) for part in found]
+        return [skip + part for part in found]
 
     def loss(self, x: Float[Tensor, "B ..."], target: Float[Tensor, "B P D"], going: Sequence[bool]) -> Float[Tensor, ""]:
         """Mean squared errors, summed over the exits that are not done. The skip is taken off the target once, not added to each exit."""
         skip, found = self._parts(x)
-        left = (target - skip).flatten(0, 1)
+        left = target - skip
         return torch.stack([nn.functional.mse_loss(part, left) for part, on in zip(found, going, strict=True) if on]).sum()
 
-    def _parts(self, x: Float[Tensor, "B ..."]) -> tuple[Float[Tensor, "B P D"], list[Float[Tensor, "R D"]]]:
-        """The input skip of all exits, and what each exit makes of its block, a row for each position."""
+    def _parts(self, x: Float[Tensor, "B ..."]) -> tuple[Float[Tensor, "B P D"], list[Float[Tensor, "B P D"]]]:
+        """The input skip of all exits, and what each exit makes of its block."""
         ready = self.trunk.standardised(x)
         units = self.trunk(ready)
         exits = zip(self.orders, self.weights, self.bias, strict=True)
-        found = [torch.addmm(bias, units[order - 1].flatten(0, 1), weight) for order, weight, bias in exits]
-        return self.trunk.project(ready, self.skip), found
+        return self.trunk.project(ready, self.skip), [units[order - 1] @ weight + bias for order, weight, bias in exits]
 
 
 @dataclass(eq=False)
