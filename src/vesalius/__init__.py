@@ -1,6 +1,7 @@
 """The anatomy of a trained neural network: what it rests on, in numbers that add up."""
 
 from vesalius.audit import Audit, audit
+from vesalius.complexity import Complexity, complexity
 from vesalius.core.allocation import Allocation
 from vesalius.core.players import Players
 from vesalius.core.version import VERSION as __version__
@@ -15,6 +16,7 @@ __all__ = [
     "METHODS",
     "Allocation",
     "Audit",
+    "Complexity",
     "FlowGraph",
     "Game",
     "Network",
@@ -23,6 +25,7 @@ __all__ = [
     "allocation_weights",
     "attribute",
     "audit",
+    "complexity",
     "information_flow",
     "interactions",
     "report",

@@ -1,10 +1,13 @@
 """The result: measures by loops, components that add up, files, and what is shown."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
 import vesalius as vs
+from tests.complexity.small import rows, taken_apart
 from tests.reference import ridge as slow
 from vesalius.complexity import Complexity, Training, complexity, cost
 from vesalius.complexity.components import moments
@@ -60,18 +63,19 @@ def test_measures_are_those_of_the_slow_twin(network, found):
     torch.testing.assert_close(result.residual, 1 - result.r2[:, -1])
 
 
-def test_what_comes_again_is_the_covariance_of_two_seeds(found):
-    rows = [found.components(X, seed=seed).parts.double().flatten(2) for seed in (0, 1)]
-    feature = found.components(X)
-    whole = (feature.parts.sum(0) + feature.rest).double()
-    nets = [net for row in found.nets for net in row]
-    every = moments(nets, [(X, whole.float().unsqueeze(1))])
-    result = Complexity(at="2", orders=found.orders, nets=found.nets, kept=found.kept, moments=every, shape=found.shape)
-    one, two = (part - part.mean(1, keepdim=True) for part in rows)
-    expected = (one * two).mean(1).sum(1) / (whole - whole.mean(0)).square().mean(0).sum()
-    torch.testing.assert_close(result.reproducible, expected, rtol=1e-4, atol=1e-6)
+def test_what_comes_again_is_the_covariance_of_two_seeds():
+    found, x = taken_apart(), rows()
+    parts = [found.components(x, seed=seed).parts.double().flatten(2) for seed in (0, 1)]
+    assert not torch.equal(*parts), "seeds differ"
+    feature = found.components(x)
+    whole = feature.parts.sum(0) + feature.rest
+    every = moments([net for row in found.nets for net in row], [(x, found.shape.rows(whole))])
+    result = replace(found, moments=every)
+    one, two = (part - part.mean(1, keepdim=True) for part in parts)
+    scale = (whole.double() - whole.double().mean(0)).square().mean(0).sum()
+    torch.testing.assert_close(result.reproducible, (one * two).mean(1).sum(1) / scale, rtol=1e-4, atol=1e-6)
     # as the specification has it: mean significance less half the variance of the difference
-    apart = (one - two).square().mean(1).sum(1) / (whole - whole.mean(0)).square().mean(0).sum() / 2
+    apart = (one - two).square().mean(1).sum(1) / scale / 2
     torch.testing.assert_close(result.reproducible, result.rho.mean(0) - apart, rtol=1e-4, atol=1e-6)
 
 
