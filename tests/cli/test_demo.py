@@ -84,7 +84,7 @@ def test_a_second_run_keeps_everything(ran, vesalius, monkeypatch):
     monkeypatch.chdir(ran[0])
     threads = torch.get_num_threads()
     second = vesalius("demo", "--out", "page", "--cache", "cache")
-    assert second.code == 0 and second.err.count("kept from") == 14 and "training" not in second.err
+    assert second.code == 0 and second.err.count("kept from") == 15 and "training" not in second.err
     assert torch.get_num_threads() == threads
 
 

@@ -5,7 +5,7 @@ import torch
 
 from vesalius.complexity.exits import refit
 from vesalius.complexity.family import Shape, Trunk, standardise
-from vesalius.complexity.features import Rows
+from vesalius.complexity.features import Cached
 from vesalius.complexity.training import Exits, Table, Training, Watch, train
 from vesalius.core.errors import InvalidInput, UnknownName
 
@@ -16,7 +16,7 @@ def table(how, rows=200, noise=False):
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(rows, 4, generator=generator)
     f = torch.randn(rows, 3, generator=generator) if noise else torch.relu(x @ torch.randn(4, 3, generator=generator))
-    return Table.split(Rows(x=x, f=f, mapped=False), SHAPE, how, torch.device("cpu"))
+    return Table.split(Cached(x=x, f=f, mapped=False), SHAPE, how, torch.device("cpu"))
 
 
 def exits(rows, orders=(1, 2), seed=0):

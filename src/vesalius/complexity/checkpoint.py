@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vesalius.complexity.family import Shape, Trunk
-from vesalius.complexity.features import Rows
+from vesalius.complexity.features import Cached
 from vesalius.core import store
 from vesalius.core.errors import InvalidInput
 
@@ -73,7 +73,7 @@ class Checkpoint:
         store.write(self.path, KIND, tensors, facts)
 
 
-def fingerprint(rows: Rows) -> str:
+def fingerprint(rows: Cached) -> str:
     """A short hash of the rows: of a thousand of them, spread evenly."""
     total = hashlib.blake2b(f"{len(rows)}".encode(), digest_size=8)
     places = torch.arange(0, len(rows), max(1, len(rows) // MOST))

@@ -21,6 +21,7 @@ from vesalius.complexity.features import Source, home
 from vesalius.complexity.strength import STATS
 from vesalius.core import store
 from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.core.late import view
 from vesalius.trace.network import Inputs, Network
 
 KIND = "complexity"
@@ -182,6 +183,13 @@ class Complexity:
 
     def __repr__(self) -> str:
         return self.summary()
+
+    def plot(self, *, ax: Any = None) -> Any:
+        """Strength by order; returns the matplotlib figure. See :func:`vesalius.views.complexity.charts.plot_complexity`."""
+        return view("complexity_plot")(self, ax=ax)
+
+    def _repr_html_(self) -> str:
+        return str(view("complexity_html")(self))
 
     # ---- keeping ------------------------------------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from vesalius.complexity.components import Complexity, moments
 from vesalius.complexity.cost import cost
 from vesalius.complexity.exits import Net, constant, refit
 from vesalius.complexity.family import WIDTHS, Trunk, standardise
-from vesalius.complexity.features import Rows, Source, home, kept, source
+from vesalius.complexity.features import Cached, Source, home, kept, source
 from vesalius.complexity.training import Exits, Table, Training, train
 from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.core.version import VERSION
@@ -228,7 +228,7 @@ def _beyond_time(table: Table, controls: Sequence[dict[int, Net]], nets: Sequenc
     return found
 
 
-def _settings(where: Source, orders: Sequence[int], how: Training, rows: Rows) -> dict[str, Any]:
+def _settings(where: Source, orders: Sequence[int], how: Training, rows: Cached) -> dict[str, Any]:
     """Everything the trained trunks depend on, as a file holds it."""
     options = {name: value for name, value in how.facts().items() if name != "seeds"}
     return {"digest": where.network.digest(), "at": where.at, "orders": list(orders), "data": fingerprint(rows), **options}

@@ -69,7 +69,7 @@ class Source:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Rows:
+class Cached:
     """All rows, in float32 on the CPU; in a file that is mapped into memory where they are large.
 
     Attributes:
@@ -171,7 +171,7 @@ def _embedding(network: Network) -> str:
 
 
 @contextmanager
-def kept(where: Source, data: Data, *, limit: int, report: Callable[[int], None] | None = None) -> Iterator[Rows]:
+def kept(where: Source, data: Data, *, limit: int, report: Callable[[int], None] | None = None) -> Iterator[Cached]:
     """Read all rows once and keep them while the block runs; a file that holds them is removed after it.
 
     Args:
@@ -194,7 +194,7 @@ def kept(where: Source, data: Data, *, limit: int, report: Callable[[int], None]
                 report(seen.rows)
         if not seen.rows:
             raise InvalidInput("the data holds no rows")
-        yield Rows(x=seen.tensor(), f=features.tensor(), mapped=seen.mapped or features.mapped)
+        yield Cached(x=seen.tensor(), f=features.tensor(), mapped=seen.mapped or features.mapped)
 
 
 class _Table:

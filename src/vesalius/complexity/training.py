@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from vesalius.complexity.exits import Net
 from vesalius.complexity.family import Shape, Trunk
-from vesalius.complexity.features import Rows
+from vesalius.complexity.features import Cached
 from vesalius.core.errors import InvalidInput, UnknownName
 
 MODES = ("shared", "separate", "paper")
@@ -98,7 +98,7 @@ class Table:
         batch: rows computed at once.
     """
 
-    rows: Rows
+    rows: Cached
     shape: Shape
     train: Int[Tensor, " _"]
     select: Int[Tensor, " _"]
@@ -107,7 +107,7 @@ class Table:
     batch: int
 
     @classmethod
-    def split(cls, rows: Rows, shape: Shape, how: Training, device: torch.device) -> Table:
+    def split(cls, rows: Cached, shape: Shape, how: Training, device: torch.device) -> Table:
         """Rows in three parts, drawn by the seed.
 
         Raises:

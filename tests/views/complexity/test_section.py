@@ -91,6 +91,7 @@ def test_pages_and_notebooks_take_them(judged):
     both = Comparison(profiles={"before": judged, "after": judged})
     page = vs.report([taken_apart(), judged, both], title="t").html
     assert page.count("Feature complexity") >= 2 and "One feature in several networks" in page
+    assert "Feature complexity" in taken_apart()._repr_html_() and taken_apart().plot().axes[0].get_title("left") == "strength"
     assert "Feature complexity" in judged._repr_html_() and "One feature" in both._repr_html_()
 
 
