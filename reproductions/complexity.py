@@ -72,7 +72,7 @@ def taken(model: nn.Module, data: Dataset, x: Tensor, y: Tensor, strong: Sequenc
     network = vs.trace(model, data.train_x[:2])
     found = complexity(network, data.train_x[:POOL] if pool is None else pool, at="last", orders=ORDERS, training=TRAINING)
     judging = Judging(train=(x[:JUDGED], y[:JUDGED]), test=(data.test_x[: 2 * JUDGED], data.test_y[: 2 * JUDGED]), others=strong)
-    return profile(network, found, judging)
+    return profile(found, judging)
 
 
 def recorded(found: Profile, **more: float) -> Record:

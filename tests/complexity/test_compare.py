@@ -40,22 +40,22 @@ def test_a_difference_has_the_errors_of_both(comparison):
 
 
 def test_a_network_is_reliable_to_itself():
-    found = profile(network(), taken_apart(), Judging(train=labelled(200), others=[network()])).reliability
+    found = profile(taken_apart(), Judging(train=labelled(200), others=[network()])).reliability
     assert float(found.explained[0]) > 0.999 and float(found.values[0]) > 0.999
 
 
 def test_strength_as_the_head_sees_it():
-    found = profile(network(), taken_apart(), Judging(train=labelled(), weighted=True))
+    found = profile(taken_apart(), Judging(train=labelled(), weighted=True))
     rows = rows_of(taken_apart(), labelled())
     expected = weighted_significance(rows.parts, rows.rest, cut_at(network(), "second").head)
     torch.testing.assert_close(found.weighted, expected)
 
 
 def test_what_was_not_asked_for_is_not_there():
-    bare = profile(network(), taken_apart(), Judging())
+    bare = profile(taken_apart(), Judging())
     assert [bare.measure(name) is not None for name in MEASURES] == [True, False, False, False]
     assert bare.weighted is None
-    train_only = profile(network(), taken_apart(), Judging(train=labelled()))
+    train_only = profile(taken_apart(), Judging(train=labelled()))
     assert [train_only.measure(name) is not None for name in MEASURES] == [True, False, True, False]
 
 

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 import vesalius as vs
-from tests.complexity.small import labelled, network, rows, taken_apart
+from tests.complexity.small import TRAINING, labelled, model, network, rows, taken_apart
 from tests.information.test_sites import Residual
 from vesalius.complexity import Training, complexity
 from vesalius.complexity.effects import effects, rows_of
+from vesalius.complexity.replaced import replace as replace_by
 from vesalius.core.errors import InvalidInput, WrongType
 
 
@@ -22,6 +23,18 @@ def test_all_components_and_the_rest_are_the_network():
     assert judged.orders == (0, 1, 2) and judged.test is not None and judged.test.shape == (8, 40)
     fall = judged.effectiveness(None).values
     torch.testing.assert_close(fall.sum(), (judged.train[0] - judged.train[-1]).mean())
+
+
+@pytest.mark.parametrize(("dtype", "close"), [(torch.float64, 1e-9), (torch.bfloat16, 2e-2)])
+def test_networks_of_other_precisions_are_judged(dtype, close):
+    net = vs.trace(model().to(dtype), rows(2).to(dtype))
+    x, y = rows(60, 1).to(dtype), labelled()[1]
+    found = complexity(net, rows().to(dtype), at="second", orders=(0, 1), training=TRAINING)
+    components = found.components(x)
+    assert components.rest.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+    loss = torch.nn.functional.cross_entropy(net(x).double(), y, reduction="none")
+    torch.testing.assert_close(effects(found, (x, y)).train[-1], loss, atol=close, rtol=close)
+    assert replace_by(found, 1)(x).dtype == components.rest.dtype
 
 
 def test_components_of_all_rows_are_those_of_each(monkeypatch):

@@ -86,22 +86,22 @@ def test_every_ordinary_network_has_sites_of_one_row_per_sample(chosen):
     found = sites_of(net, None, POST)
     inputs = [*args, *kwargs.values()]
     values = net.program([value.name for value in net.inputs], [site.value for site in found])(*inputs)
-    assert [tuple(rows.shape) for rows in pooled(found, values, "mean", torch.zeros(3, 3))] == [(3, site.units) for site in found]
+    assert [tuple(rows.shape) for rows in pooled(found, values, "mean")] == [(3, site.units) for site in found]
     assert found[-1].kind == "classes"
 
 
 def test_channels_are_pooled_and_heads_have_a_size(residual):
     stem = sites_of(residual, ["stem", "output"], POST)[0]
     x = torch.randn(2, 4, 5, 5)
-    torch.testing.assert_close(stem.read(x, "mean", torch.zeros(2, 3)), x.mean((2, 3)))
-    torch.testing.assert_close(stem.read(x, "max", torch.zeros(2, 3)), x.amax((2, 3)))
+    torch.testing.assert_close(stem.read(x, "mean"), x.mean((2, 3)))
+    torch.testing.assert_close(stem.read(x, "max"), x.amax((2, 3)))
     heads = next(
         site
         for site in sites_of(vs.trace(specimen("encoder").build().eval(), *specimen("encoder").example()[0]), None, POST)
         if site.kind == "heads"
     )
     out = torch.randn(3, 2, 6, 4)
-    torch.testing.assert_close(heads.read(out, "mean", torch.zeros(3, 3)), out.square().mean((2, 3)).sqrt())
+    torch.testing.assert_close(heads.read(out, "mean"), out.square().mean((2, 3)).sqrt())
 
 
 def test_layers_by_name_values_and_modules(residual):
@@ -123,7 +123,7 @@ def test_what_cannot_be_read_is_refused(residual):
     with pytest.raises(NotTraceable):
         sites_of(vs.trace(lambda x: x, torch.ones(1, 2)), None, POST)
     with pytest.raises(InvalidInput, match="'stem' has NaN or infinite values"):
-        pooled(sites_of(residual, ["stem", "last"], POST)[:1], [torch.full((1, 4, 5, 5), float("nan"))], "mean", torch.zeros(1, 3))
+        pooled(sites_of(residual, ["stem", "last"], POST)[:1], [torch.full((1, 4, 5, 5), float("nan"))], "mean")
 
 
 class Handwritten(nn.Module):

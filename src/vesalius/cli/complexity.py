@@ -11,7 +11,10 @@ from vesalius.cli.inputs import Samples, Wanted, load_samples
 from vesalius.cli.models import model_dtype
 from vesalius.cli.progress import working
 from vesalius.cli.runs import Job, described, kept, stamp
-from vesalius.complexity import Complexity, Judging, Profile, Training, complexity, profile
+from vesalius.complexity import Complexity, Judging, Profile, Training, complexity, cut_at, profile
+from vesalius.complexity.features import place
+from vesalius.core.errors import InvalidInput
+from vesalius.trace import Network
 from vesalius.views.complexity.section import complexity_section
 from vesalius.views.fragments import Section
 
@@ -44,7 +47,7 @@ class Asked:
 
     Attributes:
         at: name of the value.
-        data: rows, likewise.
+        data: rows to look at.
         train: rows the model was trained on; those of ``data`` if there are none.
         wanted: how both are read.
         seed: of the disentanglers.
@@ -57,16 +60,41 @@ class Asked:
     seed: int
 
 
+def check(network: Network, asked: Asked, *, labelled: bool) -> None:
+    """Refuse what cannot be taken apart, before anything has run.
+
+    Args:
+        network: opened.
+        asked: what to take apart; nothing, if its ``at`` is empty.
+        labelled: whether classes of rows are known, so that the rest of the network judges components.
+
+    Raises:
+        NotTraceable, UnknownName: no graph, no such value.
+        InvalidInput: something bypasses the value; training rows without a value to take apart.
+    """
+    if not asked.at:
+        if asked.train is not None:
+            raise InvalidInput("--train is for --complexity NAME, the value that is taken apart; add it, or leave --train out")
+        return
+    place(network, asked.at)
+    if labelled:
+        cut_at(network, asked.at)
+
+
 def apart(job: Job, asked: Asked, folder: Path) -> Apart:
     """Components of the value, or what is kept of them in the folder if everything that matters is as it was.
 
     Raises:
         UnknownName: no such value.
-        InvalidInput: too few rows, labels that do not fit, a value that does not vary.
+        InvalidInput: too few rows, labels that do not fit, other classes in the training rows, a value that does not vary.
     """
     whole = replace(asked.wanted, rows=f":{MOST_ROWS}", flow="", background="", mean=False)
     here = load_samples(asked.data, whole)
-    train = here if asked.train is None else load_samples(asked.train, whole)
+    train = here if asked.train is None else load_samples(asked.train, replace(whole, labels=None))
+    if train.y is not None and here.y is not None and train.classes != here.classes:
+        raise InvalidInput(
+            f"{asked.train} has the classes {', '.join(train.classes)}, {asked.data} has {', '.join(here.classes)}; name them with --names"
+        )
     rows, labels = _ready(job, train)
     key = stamp(job.of(0), ["complexity", asked.at, described(rows), asked.seed])
     found = _kept(job, folder / FILE, key)
@@ -76,8 +104,8 @@ def apart(job: Job, asked: Asked, folder: Path) -> Apart:
         found = replace(found, provenance={**found.provenance, "run": key})
         found.save(folder / FILE)
     test = None if asked.train is None or here.y is None else _ready(job, here)
-    judging = Judging() if labels is None else Judging(train=(rows, labels), test=test)
-    return Apart(profile=profile(job.network, found, judging), x=_ready(job, here)[0])
+    judging = Judging() if labels is None or job.target is None else Judging(train=(rows, labels), test=test)
+    return Apart(profile=profile(found, judging), x=_ready(job, here)[0])
 
 
 def _ready(job: Job, samples: Samples) -> tuple[Tensor, Tensor | None]:

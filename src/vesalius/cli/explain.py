@@ -14,7 +14,7 @@ import tyro
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from vesalius.cli.complexity import Apart, Asked, apart
+from vesalius.cli.complexity import Apart, Asked, apart, check
 from vesalius.cli.flowing import flowing
 from vesalius.cli.inputs import Samples, Wanted, load_samples
 from vesalius.cli.judged import Judged, audited, judge
@@ -78,7 +78,7 @@ class Explain:
     for a small model. With labels, also what each part does for the loss.
     """
     train: Path | None = None
-    """Rows the model was trained on, in the form of DATA: they are then taken apart, and DATA shows over-fitting."""
+    """Rows the model was trained on, in the form of DATA, with their labels: they are then taken apart, and DATA shows over-fitting."""
     labels: Path | None = None
     """File of labels, one per row of DATA: *.npy or text."""
     names: str | None = None
@@ -172,13 +172,12 @@ def explained(options: Explain, *, heading: str, anchor: str) -> Explained:
     places = audited(options.audit, samples, options.at)
     if samples.flow is not None:
         network.graph("information flow")
-    if options.complexity:
-        network.resolve(options.complexity)
+    check(network, asked := _asked(options), labelled=samples.y is not None and job.target is not None)
     began = time.monotonic()
     done = run(job, [_method(name, options, job) for name in methods], options.out)
     found = tuple(judge(job, samples, place, _players(options, job), options.out, seed=options.seed) for place in places)
     flow = None if samples.flow is None else flowing(job, samples, options.out, seed=options.seed)
-    parted = None if not options.complexity else apart(job, _asked(options), options.out)
+    parted = None if not options.complexity else apart(job, asked, options.out)
     seconds = time.monotonic() - began
     decisions = tuple(decision(job, samples, done, place) for place in range(len(samples.x)))
     facts = summary(job, samples, done, decisions) | ({"audits": [each.facts() for each in found]} if found else {})

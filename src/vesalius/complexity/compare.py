@@ -18,7 +18,7 @@ from vesalius.complexity.components import Complexity
 from vesalius.complexity.disentangle import complexity
 from vesalius.complexity.effectiveness import Coalitions, Measured, coalitions
 from vesalius.complexity.effects import Labelled, rows_of
-from vesalius.complexity.features import cut_at, source
+from vesalius.complexity.features import source
 from vesalius.complexity.reliability import Reliability, reliability
 from vesalius.complexity.strength import weighted_significance
 from vesalius.complexity.training import Training
@@ -174,18 +174,18 @@ def compare(
     how = judging or Judging()
     if not isinstance(data, (Tensor, tuple, Mapping)):
         data = list(data)  # every network reads all of it
-    return Comparison(
-        profiles={name: profile(net, complexity(net, data, at=at, orders=orders, training=training), how) for name, net in networks.items()}
-    )
+    found = {name: complexity(network, data, at=at, orders=orders, training=training) for name, network in networks.items()}
+    return Comparison(profiles={name: profile(one, how) for name, one in found.items()})
 
 
-def profile(network: Network, found: Complexity, judging: Judging) -> Profile:
+def profile(found: Complexity, judging: Judging) -> Profile:
     """Everything that can be measured of the components of one network.
 
     Args:
-        network: that was taken apart.
-        found: its components.
+        found: from :func:`vesalius.complexity.complexity`, with its network.
         judging: rows with targets, other networks.
+
+    Raises: as :func:`vesalius.complexity.effects` and :func:`vesalius.complexity.reliability`.
     """
     if judging.train is None:
         return Profile(complexity=found)
@@ -193,7 +193,7 @@ def profile(network: Network, found: Complexity, judging: Judging) -> Profile:
     test = None if judging.test is None else rows_of(found, judging.test)
     seen = judging.test or judging.train
     known, rows = [_feature(other, found.at, seen[0]) for other in judging.others], test or train
-    head = cut_at(network, found.at, pre_activation=False).head
+    head = found.reading.head
     return Profile(
         complexity=found,
         coalitions=coalitions(head, train, test, orders=found.orders, scoring=judging.scoring),

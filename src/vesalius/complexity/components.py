@@ -135,6 +135,17 @@ class Complexity:
     def _between(self, a: Float64[Tensor, "m Q"], b: Float64[Tensor, "n Q"]) -> Float64[Tensor, "m n"]:
         return a @ self.moments @ b.T
 
+    @property
+    def reading(self) -> Source:
+        """Where the feature is read, and what becomes of it.
+
+        Raises:
+            InvalidInput: loaded without the network.
+        """
+        if self.source is None:
+            raise InvalidInput("this result was loaded without its network; load it with Complexity.load(path, network=network)")
+        return self.source
+
     # ---- components ---------------------------------------------------------------------------------------------------------------
 
     def components(self, x: Inputs, *, seed: int = 0) -> Components:
@@ -147,13 +158,12 @@ class Complexity:
         Raises:
             InvalidInput: no such run; loaded without the network; inputs that do not fit.
         """
-        if self.source is None:
-            raise InvalidInput("this result was loaded without its network; load it with Complexity.load(path, network=network)")
+        reading = self.reading
         if not 0 <= seed < len(self.nets):
             raise InvalidInput(f"there are {len(self.nets)} seeds, from 0; not {seed}")
-        seen, feature = self.source.read(x)
+        seen, feature = reading.read(x)
         with torch.no_grad():
-            cumulative = torch.stack([self.shape.restore(net(seen)) for net in self.nets[seed]])
+            cumulative = torch.stack([self.shape.restore(net(seen)) for net in self.nets[seed]]).to(feature.dtype)
         parts = torch.cat([cumulative[:1], cumulative.diff(dim=0)])
         return Components(parts=parts, rest=feature - parts.sum(0))
 

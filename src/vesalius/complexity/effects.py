@@ -12,7 +12,6 @@ from torch import Tensor
 from vesalius.complexity.coalitions import Rows, Scoring
 from vesalius.complexity.components import Complexity
 from vesalius.complexity.effectiveness import Coalitions, coalitions
-from vesalius.complexity.features import cut_at
 from vesalius.core.errors import InvalidInput
 from vesalius.trace.network import Inputs
 
@@ -46,9 +45,7 @@ def effects(
 
     Reference: Ren2021, section 3.
     """
-    if found.source is None:
-        raise InvalidInput("this result was loaded without its network; load it with Complexity.load(path, network=network)")
-    head = cut_at(found.source.network, found.at, pre_activation=False).head
+    head = found.reading.head
     ours, theirs = rows_of(found, train, seed), None if test is None else rows_of(found, test, seed)
     return coalitions(head, ours, theirs, orders=found.orders, scoring=scoring)
 
@@ -58,9 +55,8 @@ def rows_of(found: Complexity, labelled: Labelled, seed: int = 0) -> Rows:
 
     Raises: as :func:`effects`.
     """
-    assert found.source is not None
     x, targets = labelled
-    tensors = found.source.network.bind(x)
+    tensors = found.reading.network.bind(x)
     first = found.components(tuple(tensor[:1] for tensor in tensors), seed=seed)
     if (needed := len(tensors[0]) * (first.parts.nbytes + first.rest.nbytes)) > MOST_BYTES:
         size, most = needed / 2**30, MOST_BYTES >> 30

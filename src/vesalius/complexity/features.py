@@ -27,6 +27,8 @@ from vesalius.trace.rows import Data, batches
 
 ACTIVATIONS = frozenset("relu relu6 leaky_relu prelu rrelu threshold elu selu celu gelu silu mish hardswish softplus".split())
 """Activations whose input is taken in place of their output, as the paper does."""
+HALF = frozenset({torch.bfloat16, torch.float16})
+"""Types in which a sum of components would not be the feature; float32 takes their place."""
 SEQUENCE = 2
 """Axes of a row that is a sequence."""
 BATCH = 256
@@ -58,14 +60,24 @@ class Source:
         first = any("value" in user.meta and user.meta["value"].op == "conv1d" for user in users)
         return Shape(x=seen, f=sides[-1], axis=0 if first else 1)
 
-    def read(self, x: Inputs) -> tuple[Float32[Tensor, "B ..."], Float32[Tensor, "B ..."]]:
-        """The disentanglers' input and the feature, for a batch of the network's inputs."""
+    def read(self, x: Inputs) -> tuple[Float32[Tensor, "B ..."], Float[Tensor, "B ..."]]:
+        """The disentanglers' input and the feature, for a batch; the feature in the network's own precision, if that is not half."""
         program = self.network.program([value.name for value in self.network.inputs], [*self.inputs, self.at])
         with torch.no_grad():
             *seen, feature = program(*self.network.bind(x))
         if len(seen) > 1:
             seen = [torch.cat([part.flatten(1) for part in seen], 1)]
-        return seen[0].float(), feature.float()
+        return seen[0].float(), feature.float() if feature.dtype in HALF else feature
+
+    @property
+    def head(self) -> Callable[[Tensor], Tensor]:
+        """The rest of the network, on features as :meth:`read` gives them.
+
+        Raises:
+            InvalidInput: something bypasses the feature; see :func:`cut_at`.
+        """
+        half = getattr(torch, self.network.values[self.at].dtype) in HALF
+        return cut_at(self.network.cast(torch.float32) if half else self.network, self.at, pre_activation=False).head  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -189,7 +201,7 @@ def kept(where: Source, data: Data, *, limit: int, report: Callable[[int], None]
             x, f = where.read(inputs)
             for what, table, part in (("the input", seen, x), (repr(where.at), features, f)):
                 _check_finite(what, part, table.rows)
-                table.append(part)
+                table.append(part.float())
             if report is not None:
                 report(seen.rows)
         if not seen.rows:

@@ -10,7 +10,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vesalius.complexity.components import Complexity
-from vesalius.complexity.features import cut_at
 from vesalius.core.errors import InvalidInput
 
 
@@ -28,15 +27,12 @@ def replace(found: Complexity, orders: int | Collection[int], *, rest: bool = Fa
 
     Reference: Ren2021, section 3 (feature components replace the feature).
     """
-    if found.source is None:
-        raise InvalidInput("this result was loaded without its network; load it with Complexity.load(path, network=network)")
     chosen = [order for order in found.orders if order <= orders] if isinstance(orders, int) else sorted(set(orders))
     unknown = [order for order in chosen if order not in found.orders]
     if unknown or not (chosen or rest):
         wrong = f"no component has order {unknown[0]}" if unknown else "nothing would be left of the feature"
         raise InvalidInput(f"{wrong}; there are orders {', '.join(map(str, found.orders))}")
-    head = cut_at(found.source.network, found.at, pre_activation=False).head
-    return Replaced(found, tuple(chosen), rest=rest, seed=seed, head=head)
+    return Replaced(found, tuple(chosen), rest=rest, seed=seed, head=found.reading.head)
 
 
 @final

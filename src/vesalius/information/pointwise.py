@@ -16,7 +16,7 @@ from vesalius.core.errors import InvalidInput
 from vesalius.information.graph import FlowGraph
 from vesalius.information.measuring import Measuring
 from vesalius.information.reading import read
-from vesalius.information.sites import drawn, pooled, sites_of
+from vesalius.information.sites import pooled, sites_of
 from vesalius.trace.network import Inputs, Network
 from vesalius.trace.rows import Data
 
@@ -56,7 +56,7 @@ def pointwise_flow(network: Network, graph: FlowGraph, data: Data, x: Inputs, *,
     inputs = network.bind(x)
     with torch.no_grad():
         values = network.program([value.name for value in network.inputs], [site.value for site in sites])(*inputs)
-    here = pooled(sites, values, how.pool, drawn(len(inputs[0]), torch.Generator()))
+    here = pooled(sites, values, how.pool)
     parts = []
     for at in range(len(sites) - 1):
         pair = known.units[at].double(), known.units[at + 1].double()

@@ -49,20 +49,22 @@ class Site:
     units: int
     axis: int | None
 
-    def read(self, tensor: Float[Tensor, "B ..."], pool: str, spots: Float[Tensor, "B D"]) -> Float[Tensor, "B U"]:
+    def read(self, tensor: Float[Tensor, "B ..."], pool: str, spots: Float[Tensor, "B D"] | None = None) -> Float[Tensor, "B U"]:
         """One number per sample and unit.
 
         Args:
             tensor: the value.
             pool: of channels and of neurons with positions: ``"mean"``, ``"max"``, or ``"sampled"``: the value at one position.
-            spots: that position of each sample, as shares of each side in [0, 1): the same place in layers of other sizes.
+            spots: that position of each sample, as shares of each side in [0, 1): the same place in layers of other sizes; needed, if
+                there are positions, for ``"sampled"`` alone.
         """
         if self.axis is None:
             return tensor.flatten(1)
         rows = tensor.movedim(self.axis, 1)
         if self.kind == "heads":
             return rows.reshape(len(tensor), self.units, -1).square().mean(2).sqrt()
-        if pool == "sampled":
+        if pool == "sampled" and rows.ndim > 2:
+            assert spots is not None
             cells = [(spots[:, at % AXES] * side).long().clamp_max(side - 1) for at, side in enumerate(rows.shape[2:])]
             return rows.movedim(1, -1)[(torch.arange(len(rows)), *(cell.to(rows.device) for cell in cells))]
         rows = rows.reshape(len(tensor), self.units, -1)
@@ -163,7 +165,9 @@ def drawn(rows: int, generator: torch.Generator) -> Float[Tensor, "B D"]:
     return torch.rand(rows, AXES, generator=generator)
 
 
-def pooled(sites: Sequence[Site], values: Sequence[Tensor], pool: str, spots: Float[Tensor, "B D"]) -> list[Float[Tensor, "B U"]]:
+def pooled(
+    sites: Sequence[Site], values: Sequence[Tensor], pool: str, spots: Float[Tensor, "B D"] | None = None
+) -> list[Float[Tensor, "B U"]]:
     """All sites of a batch, on the CPU in float32; see :meth:`Site.read`.
 
     Raises:

@@ -17,7 +17,7 @@ from vesalius.views.complexity.words import meaning
 
 @pytest.fixture(scope="module")
 def judged():
-    return profile(network(), taken_apart(), Judging(train=labelled(), test=labelled(40, 2), others=[network(1)], weighted=True))
+    return profile(taken_apart(), Judging(train=labelled(), test=labelled(40, 2), others=[network(1)], weighted=True))
 
 
 def test_bands_cover_the_orders_between():
@@ -72,14 +72,14 @@ def test_on_paper(judged):
     assert judged.plot(measure="reliability").axes[0].get_ylabel().startswith("share that other")
     with pytest.raises(UnknownName, match="strength"):
         plot_complexity(taken_apart(), measure="reliability")
-    both = Comparison(profiles={"before": judged, "after": profile(network(1), taken_apart(1), Judging())})
+    both = Comparison(profiles={"before": judged, "after": profile(taken_apart(1), Judging())})
     assert [text.get_text() for text in both.plot().axes[0].get_legend().get_texts()] == ["before", "after"]
     with pytest.raises(UnknownName):
-        plot_comparison(Comparison(profiles={"a": profile(network(), taken_apart(), Judging())}), measure="reliability")
+        plot_comparison(Comparison(profiles={"a": profile(taken_apart(), Judging())}), measure="reliability")
 
 
 def test_a_comparison_has_a_chart_per_measure_that_any_has(judged, read):
-    both = Comparison(profiles={"<before>": judged, "after": profile(network(1), taken_apart(1), Judging())})
+    both = Comparison(profiles={"<before>": judged, "after": profile(taken_apart(1), Judging())})
     body = str(comparison_section(both).body)
     page = read(body)
     assert len(page.all("svg", **{"class": "lines"})) == 4 and "<before>" not in body
