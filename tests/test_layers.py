@@ -12,6 +12,7 @@ LEVELS = {
     "core": 0,
     "trace": 1,
     "data": 1,
+    "models": 1,
     "games": 2,
     "rules": 2,
     "methods": 3,
