@@ -1,0 +1,1 @@
+"""Which links and units a network needs, and what is left if the rest go."""

@@ -1,0 +1,320 @@
+"""Layers as units by incoming links, and the rows of inputs that these links carry: the one place where both are read off a network.
+
+Axes: U units, F links into a unit (fan-in), G groups, N rows, B batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import prod
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from vesalius.core.errors import InvalidInput, UnknownName, WrongType
+from vesalius.games.memory import batch_size
+from vesalius.sparsity.activations import Activation
+from vesalius.sparsity.following import After, affine, after
+from vesalius.trace.layers import Layer
+from vesalius.trace.network import Network
+from vesalius.trace.rows import Data, batches
+
+DENSE = frozenset({"linear", "addmm", "matmul", "mm"})
+CONVOLUTIONS = frozenset({"conv1d", "conv2d", "conv3d"})
+HALF = frozenset({torch.bfloat16, torch.float16})
+ROWS = 8192
+"""Rows of a layer's inputs that are kept; 2,000 are enough for a mask (measured)."""
+POSITIONS = 16
+"""Positions of a convolution that are looked at in each sample."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Links:
+    """One weight, as the links into its units.
+
+    Attributes:
+        name: of the layer; of the module that owns the weight, where it is used several times.
+        network: traced.
+        layers: the places where the weight is used this way round; more than one where a module is called more than once.
+        tied: names of other layers that use the same weight the other way round, such as a tied decoder.
+        after: activation, and the affine map before it. Identity if the uses differ.
+    """
+
+    name: str
+    network: Network
+    layers: tuple[Layer, ...]
+    tied: tuple[str, ...]
+    after: After
+
+    @property
+    def layer(self) -> Layer:
+        """The first place where the weight is used."""
+        return self.layers[0]
+
+    @property
+    def activation(self) -> Activation:
+        """What a unit applies to its sum."""
+        return self.after.activation
+
+    @property
+    def units(self) -> int:
+        """Units that the links lead to."""
+        return self.layer.shape[self.layer.out_axis]
+
+    @property
+    def kernel(self) -> int:
+        """Weights between one input channel and one unit: elements of a convolution's kernel, else 1."""
+        return prod(self.layer.shape) // (self.units * self.layer.shape[self.layer.in_axis])
+
+    @property
+    def fan_in(self) -> int:
+        """Weights into one unit: input channels (of its group) times elements of the kernel."""
+        return prod(self.layer.shape) // self.units
+
+    def matrix(self, tensor: Shaped[Tensor, "..."]) -> Shaped[Tensor, "U F"]:
+        """A tensor of the weight's own shape, as units by fan-in."""
+        return tensor.movedim((self.layer.out_axis, self.layer.in_axis), (0, 1)).flatten(1)
+
+    def shaped(self, matrix: Shaped[Tensor, "U F"]) -> Shaped[Tensor, "..."]:
+        """Units by fan-in, as a tensor of the weight's own shape; the inverse of :meth:`matrix`."""
+        axes = (self.layer.out_axis, self.layer.in_axis)
+        rest = [side for axis, side in enumerate(self.layer.shape) if axis not in axes]
+        return matrix.reshape(self.units, self.layer.shape[self.layer.in_axis], *rest).movedim((0, 1), axes).contiguous()
+
+    @property
+    def weight(self) -> Float[Tensor, "U F"]:
+        """The weight as it is now, in the layer's precision, float32 if that is half."""
+        return self.matrix(_precise(self.network.parameters[self.layer.weight]))
+
+    @property
+    def bias(self) -> Float[Tensor, " U"]:
+        """The layer's bias; zeros if it has none."""
+        if not self.layer.bias:
+            return self.weight.new_zeros(self.units)
+        return _precise(self.network.parameters[self.layer.bias])
+
+    def argument(self) -> tuple[Float[Tensor, "U F"], Float[Tensor, " U"]]:
+        """Weight and bias of the activation's argument: with a batch norm in between, not those of the layer."""
+        return affine(self.after, self.weight, self.bias)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the values the weight is applied to, one per use."""
+        return tuple(layer.source for layer in self.layers)
+
+    def split(self, rows: Float[Tensor, "N GF"]) -> Iterator[tuple[slice, Float[Tensor, "N F"]]]:
+        """Units and the inputs that they read: all and all, but one part per group of a grouped convolution."""
+        each = self.units // self.layer.groups
+        for group in range(self.layer.groups):
+            yield slice(group * each, (group + 1) * each), rows[:, group * self.fan_in : (group + 1) * self.fan_in]
+
+    def rows(
+        self, value: Float[Tensor, "..."], use: int = 0, *, positions: int | None = None, generator: torch.Generator | None = None
+    ) -> Float[Tensor, "N GF"]:
+        """The inputs of all links, from the value that a layer reads: every sample, every token, every position is a row.
+
+        Args:
+            value: of :attr:`sources`, for a batch.
+            use: which of :attr:`layers` read it.
+            positions: of a convolution, at most so many per sample, drawn anew for each; ``None`` for all of them.
+            generator: for the draw, on the CPU.
+
+        Returns:
+            For convolutions the patches under the kernel, zeros where it was padded, in the order of :meth:`matrix`, group by group.
+        """
+        value = _precise(value)
+        if self.layer.op in DENSE:
+            return value.reshape(-1, value.shape[-1])
+        node = self.network.graph("reading patches").nodes[self.layers[use].value]
+        return patches(value, Window.of(node.args, self.layer), positions=positions, generator=generator)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """How a convolution slides.
+
+    Attributes:
+        kernel, stride, dilation: per axis of space.
+        before, after: padding at the start and the end of each axis.
+    """
+
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+
+    @classmethod
+    def of(cls, args: Sequence[object], layer: Layer) -> Window:
+        """Read from the arguments of a convolution in the graph."""
+        kernel = layer.shape[2:]
+        stride, padding, dilation = ((*args, *DEFAULT_ARGUMENTS[len(args) :])[place] for place in (3, 4, 5))
+        dilated = _per_axis(dilation, kernel)
+        if isinstance(padding, str):
+            total = [step * (side - 1) if padding == "same" else 0 for step, side in zip(dilated, kernel, strict=True)]
+            before = tuple(side // 2 for side in total)
+            behind = tuple(side - first for side, first in zip(total, before, strict=True))
+        else:
+            before = behind = _per_axis(padding, kernel)
+        return cls(kernel=kernel, stride=_per_axis(stride, kernel), dilation=dilated, before=before, after=behind)
+
+
+DEFAULT_ARGUMENTS = (None, None, None, 1, 0, 1)
+
+
+def _per_axis(argument: object, kernel: tuple[int, ...]) -> tuple[int, ...]:
+    if isinstance(argument, int):
+        return (argument,) * len(kernel)
+    found = tuple(argument)  # type: ignore[call-overload]
+    return found if len(found) == len(kernel) else found * len(kernel)
+
+
+def patches(
+    value: Float[Tensor, "B C *space"], window: Window, *, positions: int | None = None, generator: torch.Generator | None = None
+) -> Float[Tensor, "N CK"]:
+    """What lies under a convolution's kernel, at all positions or at some of each sample."""
+    ends = [side for pair in zip(reversed(window.before), reversed(window.after), strict=True) for side in pair]
+    value = torch.nn.functional.pad(value, ends)
+    axes = len(window.kernel)
+    for axis in range(axes):
+        reach = (window.kernel[axis] - 1) * window.dilation[axis] + 1
+        value = value.unfold(2 + axis, reach, window.stride[axis])[..., :: window.dilation[axis]]
+    value = value.movedim(1, 1 + axes)
+    space = value.shape[1 : 1 + axes]
+    if positions is None or positions >= prod(space):
+        return value.flatten(1 + axes).flatten(0, axes)
+    drawn = torch.rand(len(value), prod(space), generator=generator).argsort(1)[:, :positions].to(value.device)
+    sample = torch.arange(len(value), device=value.device)[:, None].expand_as(drawn)
+    return value[(sample, *torch.unravel_index(drawn, space))].flatten(0, 1).flatten(1)
+
+
+def links_of(network: Network, layers: Sequence[str] | None = None) -> dict[str, Links]:
+    """The links of layers, by the layer's name, in order of computation.
+
+    Args:
+        network: traced.
+        layers: names; by default all linear layers and convolutions. Embeddings are left out, as their inputs are no activations, and so
+            are transposed convolutions. A weight that is used several times the same way round is listed once, with all its uses.
+
+    Raises:
+        UnknownName: no such layer.
+        InvalidInput: a layer of another kind was asked for; none at all.
+        NotTraceable: an opaque network.
+        WrongType: not a Network.
+    """
+    if not isinstance(network, Network):
+        raise WrongType(f"expected a Network, not {type(network).__name__}; make one with vesalius.trace(model, x)")
+    usable = [layer for layer in network.layers.values() if layer.source and layer.op in DENSE | CONVOLUTIONS]
+    merged: dict[tuple[str, int], list[Layer]] = {}
+    for layer in usable:
+        merged.setdefault((layer.weight, layer.out_axis), []).append(layer)
+    found = {_name(uses): uses for uses in merged.values()}
+    if layers is None and not found:
+        raise InvalidInput(f"{network.name} has no linear layer or convolution whose links could be weighed")
+    names = list(found) if layers is None else [_meant(network, name, found) for name in layers]
+    return {name: _links(network, name, found) for name in dict.fromkeys(names)}
+
+
+def _name(uses: Sequence[Layer]) -> str:
+    """The layer's, or that of the module that owns the weight if there are several."""
+    return uses[0].name if len(uses) == 1 else uses[0].weight.rpartition(".")[0] or uses[0].weight
+
+
+def _meant(network: Network, name: str, found: Mapping[str, Sequence[Layer]]) -> str:
+    """The name under which links are listed, for that of a layer."""
+    if name in found:
+        return name
+    if (several := [own for own, uses in found.items() if any(use.name == name for use in uses)]) and several:
+        return several[0]
+    if name in network.layers:
+        raise InvalidInput(f"{name!r} is a layer of kind {network.layers[name].op}; links are of linear layers and convolutions")
+    raise UnknownName("layer", name, found)
+
+
+def _links(network: Network, name: str, found: Mapping[str, Sequence[Layer]]) -> Links:
+    uses = found[name]
+    tied = tuple(other for other, layers in found.items() if other != name and layers[0].weight == uses[0].weight)
+    anatomy = network.graph("following a layer")
+    follows = [after(anatomy, use) for use in uses]
+    same = all(
+        one.activation == two.activation and one.scale is two.scale is None and one.shift is two.shift for one, two in pairwise(follows)
+    )
+    return Links(name=name, network=network, layers=tuple(uses), tied=tied, after=follows[0] if same else After(activation=Activation()))
+
+
+def _precise(tensor: Tensor) -> Tensor:
+    tensor = tensor.detach()
+    return tensor.float() if tensor.dtype in HALF else tensor
+
+
+def read(
+    links: Mapping[str, Links], data: Data, *, rows: int = ROWS, positions: int | None = POSITIONS, seed: int = 0
+) -> dict[str, Float[Tensor, "N GF"]]:
+    """The inputs of all links, in one pass over the data; a uniform sample of rows where there are more than are kept.
+
+    Args:
+        links: of one network.
+        data: see :data:`vesalius.trace.rows.Data`; labels are passed over.
+        rows: at most so many are kept per layer, whatever the data's length.
+        positions: see :meth:`Links.rows`.
+        seed: of the draws.
+
+    Raises:
+        InvalidInput: no rows, NaN or infinite activations.
+    """
+    if rows < 1:
+        raise InvalidInput(f"rows is how many rows are kept, 1 or more, not {rows}")
+    network = next(iter(links.values())).network
+    program = network.program([value.name for value in network.inputs], [source for one in links.values() for source in one.sources])
+    samples = {name: Sample(rows, seed) for name in links}
+    draws = torch.Generator().manual_seed(seed)
+    device = next(iter(network.parameters.values())).device
+    for inputs, _ in batches(network, data, size=batch_size(network, device)):
+        with torch.no_grad():
+            values = iter(program(*inputs))
+        for name, one in links.items():
+            for use in range(len(one.layers)):
+                part = one.rows(next(values), use, positions=positions, generator=draws)
+                _check_finite(name, part)
+                samples[name].add(part)
+    if not all(sample.parts for sample in samples.values()):
+        raise InvalidInput("the data holds no rows")
+    return {name: sample.tensor() for name, sample in samples.items()}
+
+
+class Sample:
+    """A uniform sample of rows that come in parts: those with the smallest random keys; all of them, in order, if they are few."""
+
+    def __init__(self, most: int, seed: int) -> None:
+        self.most = most
+        self.draws = torch.Generator().manual_seed(seed)
+        self.parts: list[Tensor] = []
+        self.keys: list[Tensor] = []
+        self.held = 0
+
+    def add(self, part: Float[Tensor, "N F"]) -> None:
+        keys = torch.rand(len(part), generator=self.draws, dtype=torch.float64)
+        self.parts.append(part)
+        self.keys.append(keys)
+        self.held += len(part)
+        if self.held > 2 * self.most:
+            self._thin()
+
+    def _thin(self) -> None:
+        rows, keys = torch.cat(self.parts), torch.cat(self.keys)
+        if len(rows) > self.most:
+            kept = keys.topk(self.most, largest=False, sorted=False).indices.sort().values
+            rows, keys = rows[kept.to(rows.device)], keys[kept]
+        self.parts, self.keys, self.held = [rows], [keys], len(rows)
+
+    def tensor(self) -> Float[Tensor, "N F"]:
+        self._thin()
+        return self.parts[0]
+
+
+def _check_finite(name: str, rows: Float[Tensor, "N F"]) -> None:
+    if not bool(rows.isfinite().all()):
+        raise InvalidInput(f"the inputs of layer {name!r} hold NaN or infinity; clean the data, or look at the network's weights")
