@@ -13,7 +13,8 @@ from tests import typechecking
 settings.register_profile("house", deadline=None, derandomize=True)
 settings.load_profile("house")
 torch.set_num_threads(1)
-hook = install_import_hook("vesalius", f"{typechecking.__name__}.checked")
+if not config.jaxtyping_disable:
+    install_import_hook("vesalius", f"{typechecking.__name__}.checked")
 
 
 @pytest.fixture

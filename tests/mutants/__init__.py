@@ -1,0 +1,17 @@
+"""What :mod:`tests.test_tests` breaks, room by room."""
+
+from tests.mutants import audit, complexity, core, games, information, interactions, methods, rules, trace, views
+
+MUTANTS = [
+    *audit.MUTANTS,
+    *complexity.MUTANTS,
+    *core.MUTANTS,
+    *games.MUTANTS,
+    *information.MUTANTS,
+    *interactions.MUTANTS,
+    *methods.MUTANTS,
+    *rules.MUTANTS,
+    *trace.MUTANTS,
+    *views.MUTANTS,
+]
+__all__ = ["MUTANTS"]

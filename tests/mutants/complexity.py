@@ -1,0 +1,58 @@
+"""Wrong pieces of ``vesalius.complexity``."""
+
+from tests.mutants.mutant import Mutant
+
+MUTANTS = [
+    Mutant("complexity/exits.py", "self.gram / rows - a.T @ a / positions", "self.gram / rows", "tests/complexity/test_exits.py"),
+    Mutant(
+        "complexity/disentangle.py",
+        "fall.mean() > SURE * fall.std() / len(fall) ** 0.5",
+        "fall.mean() > -1e9",
+        "tests/complexity/test_disentangle.py",
+    ),
+    Mutant(
+        "complexity/components.py",
+        "parts = torch.cat([cumulative[:1], cumulative.diff(dim=0)])",
+        "parts = cumulative",
+        "tests/complexity/test_components.py",
+    ),
+    Mutant(
+        "complexity/components.py",
+        "pairs = [between[one, :, other].diagonal() for one, other in combinations(range(seeds), 2)]",
+        "pairs = [between[one, :, one].diagonal() for one, other in combinations(range(seeds), 2)]",
+        "tests/complexity/test_components.py",
+    ),
+    Mutant(
+        "complexity/family.py",
+        "torch.relu(norm(layer(units)) + units)",
+        "torch.relu(norm(layer(units)))",
+        "tests/complexity/test_family.py",
+    ),
+    Mutant("complexity/features.py", "if not split.context:", "if True:", "tests/complexity/test_features.py -k bypassed"),
+    Mutant(
+        "complexity/effectiveness.py",
+        "return -_shapley(self.train)",
+        "return _shapley(self.train)",
+        "tests/complexity/test_effectiveness.py",
+    ),
+    Mutant(
+        "complexity/effectiveness.py",
+        "clear = useful.values.abs() >= 2 * useful.stderr.clamp_min",
+        "clear = useful.values.abs() >= 0 * useful.stderr.clamp_min",
+        "tests/complexity/test_effectiveness.py",
+    ),
+    Mutant("complexity/reliability.py", "(1 - how.threshold) * total - missed", "total - missed", "tests/complexity/test_reliability.py"),
+    Mutant(
+        "complexity/strength.py",
+        "step_a, step_b, share = here_a - mean_a, here_b - mean_b, rows / (seen + rows)",
+        "step_a, step_b, share = here_a - mean_a, here_b - mean_b, 0.5",
+        "tests/complexity/test_strength.py",
+    ),
+    Mutant("complexity/replaced.py", "order <= orders", "order < orders", "tests/complexity/test_replaced.py"),
+    Mutant(
+        "complexity/compare.py",
+        "(here.stderr.square() + first.stderr.square()).sqrt()",
+        "here.stderr",
+        "tests/complexity/test_compare.py -k difference",
+    ),
+]

@@ -1,0 +1,87 @@
+"""Wrong pieces of ``vesalius.information``."""
+
+from tests.mutants.mutant import Mutant
+
+MUTANTS = [
+    Mutant(
+        "information/estimators/counts.py", "null.expected * filled", "null.expected * 0", "tests/information/test_estimators_binned.py"
+    ),
+    Mutant("information/estimators/counts.py", "(4 * a - b) / 3", "a + 0 * b", "tests/information/test_estimators_binned.py"),
+    Mutant("information/estimators/independence.py", "(v1 - w1) * (v2 - w2)", "v1 * v2", "tests/information/test_estimators_binned.py"),
+    Mutant(
+        "information/estimators/units.py",
+        "new = pooled.start[self.owner] + torch.where(within < bins, within // 2",
+        "new = pooled.start[self.owner] + torch.where(within < bins, within // 4",
+        "tests/information/test_estimators_binned.py",
+    ),
+    Mutant(
+        "information/estimators/splits.py",
+        "np.lexsort((draw[rest], column[rest]))",
+        "np.argsort(column[rest], kind='stable')",
+        "tests/information/test_estimators_neighbours.py",
+    ),
+    Mutant(
+        "information/estimators/auto.py", "adjusted(screened.p) <= self.level", "screened.p <= 0", "tests/information/test_estimators.py"
+    ),
+    Mutant(
+        "information/estimators/gaussian.py",
+        "-0.5 * torch.log1p(-square) - null",
+        "-0.5 * torch.log1p(-square) / 2 - null",
+        "tests/information/test_estimators_gaussian.py",
+    ),
+    Mutant(
+        "information/estimators/estimate.py",
+        "np.minimum.accumulate(scaled.numpy())",
+        "scaled.numpy()",
+        "tests/information/test_graph_weighting.py",
+    ),
+    Mutant(
+        "information/weighting.py",
+        "shared.sum(1) / (live.sum() - 1).clamp_min(1)",
+        "shared.sum(1) / len(live)",
+        "tests/information/test_graph_weighting.py",
+    ),
+    Mutant(
+        "information/weighting.py",
+        "-torch.expm1(-2 * information.clamp_min(0))",
+        "-torch.expm1(-information.clamp_min(0))",
+        "tests/information/test_graph_weighting.py",
+    ),
+    Mutant(
+        "information/centrality.py",
+        "flow.reciprocal().clamp_max(LONGEST) for flow",
+        "flow for flow",
+        "tests/information/test_graph_centrality.py",
+    ),
+    Mutant(
+        "information/paths.py",
+        "best, place = best[:, :k], place[:, :k]",
+        "best, place = best[:, :1], place[:, :1]",
+        "tests/information/test_graph_paths.py",
+    ),
+    Mutant("information/communities.py", "1 / search.gamma", "search.gamma", "tests/information/test_graph_communities.py"),
+    Mutant(
+        "information/communities.py",
+        "chance = rows * columns / everything if everything else 0.0",
+        "chance = 0.0",
+        "tests/information/test_graph_communities.py",
+    ),
+    Mutant("information/spare.py", ".triu(1)", ".triu(0)", "tests/information/test_graph_spare.py"),
+    Mutant("information/pointwise.py", "inside_x + 1, inside_y + 1", "inside_x, inside_y + 1", "tests/information/test_pointwise.py"),
+    Mutant("information/removal.py", "kept[order[:gone]] = False", "kept[order[gone:]] = False", "tests/information/test_removal.py"),
+    Mutant(
+        "information/behind.py", 'NORMS = frozenset({"batch_norm", "group_norm"})', "NORMS = frozenset()", "tests/information/test_sites.py"
+    ),
+    Mutant(
+        "information/sites.py",
+        "(spots[:, at % AXES] * side).long()",
+        "(spots[:, 0] * side).long()",
+        "tests/information/test_sites.py -k sampled",
+    ),
+    Mutant(
+        "information/flow.py",
+        "return torch.nn.functional.one_hot(labels).double()",
+        "return labels[:, None].double()",
+        "tests/information/test_flow.py -k true_classes",
+    ),
+]

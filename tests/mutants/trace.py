@@ -1,0 +1,17 @@
+"""Wrong pieces of ``vesalius.trace``."""
+
+from tests.mutants.mutant import Mutant
+
+MUTANTS = [
+    Mutant("trace/question.py", "self.classes[rows]", "self.classes[: len(rows)]", "tests/methods/test_contract.py -k targets"),
+    Mutant("trace/anatomy.py", "node not in reached and value", "value", "tests/trace/test_network.py"),
+    Mutant("trace/functional.py", "node.target = _pure(node)", "pass", "tests/trace/test_functional.py"),
+    Mutant("trace/calling.py", "module.training = False", "module.training = True", "tests/trace/test_zoo.py -k resnet"),
+    Mutant(
+        "trace/network.py",
+        'found is None or not agree(mine, found.graph("comparing"), dtype)',
+        "found is None",
+        "tests/trace/test_precision.py",
+    ),
+    Mutant("trace/question.py", "if classes is None else classes[rows]", "if True else classes[rows]", "tests/trace/test_question.py"),
+]
