@@ -159,11 +159,11 @@ def test_few_rows_are_all_kept_in_order_whatever_the_batches():
 
 def test_errors(as_a_user):
     net = traced(nn.Embedding(9, 5), nn.Linear(5, 4), x=torch.zeros(4, 3, dtype=torch.long))
-    with pytest.raises(UnknownName, match="did you mean|known: '1'"):
+    with pytest.raises(UnknownName, match="there is no layer '11'"):
         links_of(net, ["11"])
     with pytest.raises(InvalidInput, match="kind embedding; links are of"):
         links_of(net, ["0"])
-    with pytest.raises(WrongType, match="make one with vesalius.trace"):
+    with pytest.raises(WrongType, match="expected a Network"):
         links_of(nn.Linear(2, 2))
     with pytest.raises(InvalidInput, match="no linear layer"):
         links_of(traced(nn.ReLU()))
@@ -179,7 +179,7 @@ def test_errors(as_a_user):
 def test_an_opaque_network_says_why():
     class Branching(nn.Module):
         def forward(self, x):
-            return x if float(x.sum()) > 0 else -x
+            return x if x.sum().item() > 0 else -x
 
     with pytest.raises(NotTraceable, match="needs the graph"):
         links_of(vs.trace(Branching(), X))

@@ -36,7 +36,8 @@ def normal_density(t: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
 
 def normal_share(t: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     """Standard normal distribution function, exact in the lower tail."""
-    return torch.special.erfc(t * -math.sqrt(0.5)).mul_(0.5)
+    found: Tensor = torch.special.erfc(t * -math.sqrt(0.5))
+    return found.mul_(0.5)
 
 
 def _ramp(m: Tensor, r: Tensor) -> Tensor:

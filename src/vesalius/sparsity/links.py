@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from math import prod
+from typing import Any
 
 import torch
 from jaxtyping import Float, Shaped
@@ -165,10 +165,8 @@ class Window:
 DEFAULT_ARGUMENTS = (None, None, None, 1, 0, 1)
 
 
-def _per_axis(argument: object, kernel: tuple[int, ...]) -> tuple[int, ...]:
-    if isinstance(argument, int):
-        return (argument,) * len(kernel)
-    found = tuple(argument)  # type: ignore[call-overload]
+def _per_axis(argument: Any, kernel: tuple[int, ...]) -> tuple[int, ...]:
+    found = (argument,) if isinstance(argument, int) else tuple(argument)
     return found if len(found) == len(kernel) else found * len(kernel)
 
 
@@ -239,10 +237,9 @@ def _links(network: Network, name: str, found: Mapping[str, Sequence[Layer]]) ->
     tied = tuple(other for other, layers in found.items() if other != name and layers[0].weight == uses[0].weight)
     anatomy = network.graph("following a layer")
     follows = [after(anatomy, use) for use in uses]
-    same = all(
-        one.activation == two.activation and one.scale is two.scale is None and one.shift is two.shift for one, two in pairwise(follows)
-    )
-    return Links(name=name, network=network, layers=tuple(uses), tied=tied, after=follows[0] if same else After(activation=Activation()))
+    alike = len(uses) == 1 or all(one.activation == follows[0].activation and one.scale is one.shift is None for one in follows)
+    follow = follows[0] if alike else After(activation=Activation())
+    return Links(name=name, network=network, layers=tuple(uses), tied=tied, after=follow)
 
 
 def _precise(tensor: Tensor) -> Tensor:
