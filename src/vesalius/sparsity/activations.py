@@ -31,13 +31,13 @@ Shape = Callable[[Tensor, Tensor], Tensor]
 
 def normal_density(t: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     """Standard normal density."""
-    return torch.exp(-0.5 * t.square()).mul_(1 / math.sqrt(2 * math.pi))
+    return torch.exp(-0.5 * t.square()) * (1 / math.sqrt(2 * math.pi))
 
 
 def normal_share(t: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     """Standard normal distribution function, exact in the lower tail."""
     found: Tensor = torch.special.erfc(t * -math.sqrt(0.5))
-    return found.mul_(0.5)
+    return found * 0.5
 
 
 def _ramp(m: Tensor, r: Tensor) -> Tensor:
