@@ -1,8 +1,8 @@
 """Shapley values of links in closed form: many links make a sum that is nearly Gaussian.
 
 In Owen's form a link's value is the mean over q in (0, 1) of what it adds when every other link is present with probability q. The sum of
-the others then has a known mean and variance, and for a Gaussian sum the mean of the activation is a closed form. Expanded in the link's own
-contribution, it factors into a gate per row and unit, and the importance of a whole layer is a few products of matrices.
+the others then has a known mean and variance, and for a Gaussian sum the mean of the activation is a closed form. Expanded in the link's
+own contribution, it factors into a gate per row and unit, and the importance of a whole layer is a few products of matrices.
 
 Axes: U units, P players, K weights of a player, F links, N rows, n and u of a chunk.
 """
@@ -143,10 +143,7 @@ def _products(units: Units, rows: slice, terms: list[tuple[Callable[[Tensor], Te
     if units.weight.shape[2] > 1:
         contributions = units.contributions(units.moved(rows))
         return torch.stack([(power(contributions) * gate[..., None]).sum(0) for power, gate in terms]).sum(0)
-    moved, weight = (
-        units.centred[rows, :, 0] if units.baseline == "zero" else units.rows[rows, :, 0] - units.centre[:, 0],
-        units.weight[..., 0],
-    )
+    moved, weight = units.moved(rows)[..., 0], units.weight[..., 0]
     parts = []
     for power, gate in terms:
         summed = power(moved).sum(0)[None] if gate.numel() == 1 else gate.T @ power(moved)
