@@ -1,6 +1,6 @@
 """The anatomy of a trained neural network: what it rests on, in numbers that add up."""
 
-import vesalius.models as models
+import vesalius.models as models  # noqa: F401 - reached as vesalius.models
 from vesalius.audit import Audit, audit
 from vesalius.complexity import Complexity, complexity
 from vesalius.core.allocation import Allocation

@@ -104,7 +104,7 @@ def fit(
 
 
 def _run(learner: nn.Module, x: Tensor, validation: Tensor, how: Training, generator: torch.Generator) -> Fitted:
-    optimiser = torch.optim.Adam(learner.parameters(), how.rate)
+    optimiser = torch.optim.Adam(learner.parameters(), how.rate, fused=True)
     steps = how.epochs * math.ceil(len(x) / how.batch)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     errors: list[float] = []

@@ -1,0 +1,158 @@
+"""The samples that pruning computes with, and what is measured on them.
+
+Axes: U units, F links into a unit, G groups, N rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from vesalius.core.errors import InvalidInput, WrongType
+from vesalius.games.memory import batch_size
+from vesalius.sparsity.following import After
+from vesalius.sparsity.links import Links, read
+from vesalius.sparsity.options import Loss
+from vesalius.sparsity.scores import Evidence, Score, scored
+from vesalius.trace.network import Network
+from vesalius.trace.rows import Data, batches
+from vesalius.trace.trace import trace
+
+SCORED = 3000
+"""Rows that a score looks at; 2,000 are enough for a mask (measured)."""
+GROUP = 100
+"""Samples whose mean loss gives one derivative, of which the mean size is taken."""
+
+
+def opened(model: Network | nn.Module, data: Data) -> Network:
+    """A network, traced now if it is a model and data are its inputs.
+
+    Raises:
+        WrongType: neither; a model with data in another form than tensors.
+    """
+    if isinstance(model, Network):
+        return model
+    if not isinstance(model, nn.Module):
+        raise WrongType(f"expected a Network or a torch.nn.Module, not {type(model).__name__}")
+    example = (data,) if isinstance(data, Tensor) else data
+    if not isinstance(example, tuple) or not example or not all(isinstance(part, Tensor) for part in example):
+        raise WrongType("with data in batches, trace the model first: vesalius.trace(model, x), with x one batch of inputs")
+    if any(part.ndim == 0 or len(part) == 0 for part in example):
+        raise InvalidInput("the data holds no rows")
+    return trace(model, *(part[:2] for part in example))
+
+
+def gather(network: Network, data: Data, rows: int, seed: int) -> tuple[Tensor, ...]:
+    """Inputs of so many samples: of tensors drawn at random, of batches the first.
+
+    Raises:
+        InvalidInput: fewer than two samples; NaN or infinity among them.
+    """
+    if isinstance(data, Tensor) or (isinstance(data, tuple) and all(isinstance(part, Tensor) for part in data)):
+        found = network.bind(data)
+        if len(found[0]) > rows:
+            places = torch.randperm(len(found[0]), generator=torch.Generator().manual_seed(seed))[:rows].sort().values
+            found = tuple(part[places.to(part.device)] for part in found)
+    else:
+        parts: list[tuple[Tensor, ...]] = []
+        for inputs, _ in batches(network, data, size=batch_size(network, home(network))):
+            parts.append(inputs)
+            if sum(len(part[0]) for part in parts) >= rows:
+                break
+        if not parts:
+            raise InvalidInput("the data holds no rows")
+        found = tuple(torch.cat(column)[:rows] for column in zip(*parts, strict=True))
+    if len(found[0]) < 2:
+        raise InvalidInput("one sample came; means and spreads need at least two, and a mask some 2,000: give more")
+    if any(part.is_floating_point() and not bool(part.isfinite().all()) for part in found):
+        raise InvalidInput("the data holds NaN or infinity; leave those samples out")
+    return found
+
+
+def home(network: Network) -> torch.device:
+    """Where a network computes."""
+    return next((tensor.device for tensor in network.parameters.values()), torch.device("cpu"))
+
+
+def carried(links: Links, samples: tuple[Tensor, ...], *, rows: int, seed: int) -> Float[Tensor, "N GF"]:
+    """What a layer's links carry; of two networks on the same samples, the same rows in the same order."""
+    return read({links.name: links}, samples, rows=rows, seed=seed)[links.name]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Judge:
+    """Scores of a layer's links.
+
+    Attributes:
+        score: which.
+        slopes: mean size of the loss's derivative by weights, by name of the weight, in its shape; where the score asks for it.
+        seed: for scores that draw.
+    """
+
+    score: Score
+    slopes: dict[str, Tensor]
+    seed: int
+
+    def __call__(
+        self, links: Links, rows: Float[Tensor, "N GF"], weight: Float[Tensor, "U F"], bias: Float[Tensor, " U"]
+    ) -> Float[Tensor, "U F"]:
+        """Scores, group by group."""
+        generator = torch.Generator().manual_seed(self.seed)
+        some = rows[:: -(-len(rows) // SCORED)]
+        slopes = links.matrix(self.slopes[links.layer.weight]) if self.score.gradient else None
+        found = []
+        for units, part in links.split(some):
+            seen = Evidence(
+                weight=weight[units],
+                bias=bias[units],
+                rows=part,
+                after=_of(links.after, units),
+                slopes=None if slopes is None else slopes[units],
+                generator=generator,
+            )
+            found.append(scored(self.score, seen))
+        return torch.cat(found)
+
+
+def _of(after: After, units: slice) -> After:
+    """What follows some units."""
+    scale, shift = (None if part is None else part[units] for part in (after.scale, after.shift))
+    return replace(after, scale=scale, shift=shift)
+
+
+def judge(score: Score, links: dict[str, Links], samples: tuple[Tensor, ...], loss: Loss | None, seed: int) -> Judge:
+    """A score, with the derivatives it needs measured on a dense network.
+
+    Raises:
+        InvalidInput: it needs a loss, and none is given where the output is not of the input's shape.
+    """
+    return Judge(score=score, slopes=_slopes(links, samples, loss) if score.gradient else {}, seed=seed)
+
+
+def _slopes(links: dict[str, Links], samples: tuple[Tensor, ...], loss: Loss | None) -> dict[str, Tensor]:
+    """Mean size of the derivative of a group's loss by each weight."""
+    network = next(iter(links.values())).network
+    names = list({one.layer.weight: None for one in links.values()})
+    weights = [network.parameters[name].detach().requires_grad_() for name in names]
+    program = network.program([*names, *(value.name for value in network.inputs)], [network.graph("a gradient").output])
+    total = [torch.zeros_like(weight) for weight in weights]
+    with torch.enable_grad():
+        for start in range(0, len(samples[0]), GROUP):
+            inputs = tuple(part[start : start + GROUP] for part in samples)
+            found = (loss or reconstruction)(program(*weights, *inputs)[0], *inputs)
+            for one, slope in zip(total, torch.autograd.grad(found, weights), strict=True):
+                one += slope.abs()
+    return dict(zip(names, total, strict=True))
+
+
+def reconstruction(output: Tensor, first: Tensor, *_: Tensor) -> Tensor:
+    """Squared error of an autoencoder, summed over a row."""
+    if output.shape != first.shape or not first.is_floating_point():
+        raise InvalidInput(
+            f"the output has shape {list(output.shape)} and the input {list(first.shape)}, so this is no autoencoder, and a score by"
+            " gradients needs a loss: Pruning(loss=lambda output, *inputs: ...)"
+        )
+    return (output - first).square().flatten(1).sum(1).mean()

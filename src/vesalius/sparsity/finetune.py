@@ -1,0 +1,87 @@
+"""Training of the links that are left.
+
+Axes: B batch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sized
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor, nn
+
+from vesalius.core.errors import InvalidInput
+from vesalius.sparsity.links import Links
+from vesalius.sparsity.options import Finetune
+from vesalius.trace.network import Network
+from vesalius.trace.rows import Data, batches
+
+
+def finetune(pruned: Network, dense: Network, masks: Mapping[str, tuple[Links, Bool[Tensor, "..."]]], data: Data, how: Finetune) -> None:
+    """Train weights and biases of the pruned layers in place, in eval semantics; links that were cut stay 0.
+
+    Args:
+        pruned: a copy, its weights masked.
+        dense: the network before.
+        masks: links and mask in the weight's shape, by layer.
+        data: all of it is used.
+        how: options.
+
+    Raises:
+        InvalidInput: batches of unknown number; training diverged.
+    """
+    kept = {links.layer.weight: mask for links, mask in masks.values()}
+    names = list(dict.fromkeys([*kept, *(layer.bias for links, _ in masks.values() for layer in links.layers if layer.bias)]))
+    learnt = [pruned.parameters[name].detach().clone().requires_grad_() for name in names]
+    program = pruned.program([*names, *(value.name for value in pruned.inputs)], [pruned.graph("training").output])
+    optimiser = torch.optim.Adam(learnt, how.rate)
+    steps, done = how.epochs * _steps(data, how), 0
+    for epoch in range(how.epochs):
+        for inputs in _shuffled(dense, data, how, epoch):
+            for group in optimiser.param_groups:
+                group["lr"] = how.rate * (1 + math.cos(math.pi * min(1.0, done / steps))) / 2
+            with torch.enable_grad():
+                output = program(*learnt, *inputs)[0]
+                loss = how.loss(output, *inputs) if how.loss else nn.functional.mse_loss(output, _output(dense, inputs))
+                slopes = torch.autograd.grad(loss, learnt)
+            for name, one, slope in zip(names, learnt, slopes, strict=True):
+                one.grad = slope * kept[name] if name in kept else slope
+            optimiser.step()
+            done += 1
+        if how.report is not None:
+            how.report(epoch + 1, how.epochs)
+    if not all(bool(one.isfinite().all()) for one in learnt):
+        raise InvalidInput(f"fine-tuning diverged; use a lower rate than {how.rate}")
+    for name, one in zip(names, learnt, strict=True):
+        pruned.parameters[name].copy_(one.detach())
+
+
+@torch.no_grad()
+def _output(dense: Network, inputs: tuple[Tensor, ...]) -> Tensor:
+    return dense.run(inputs)
+
+
+def _tensors(data: Data) -> bool:
+    return isinstance(data, Tensor) or (isinstance(data, tuple) and all(isinstance(part, Tensor) for part in data))
+
+
+def _steps(data: Data, how: Finetune) -> int:
+    """Steps of an epoch."""
+    if _tensors(data):
+        return math.ceil(len(data if isinstance(data, Tensor) else data[0]) / how.batch)  # type: ignore[index,arg-type]
+    if not isinstance(data, Sized):
+        raise InvalidInput("fine-tuning needs to know how many batches there are; give a DataLoader of known length, a list, or tensors")
+    return len(data)
+
+
+def _shuffled(network: Network, data: Data, how: Finetune, epoch: int) -> Iterator[tuple[Tensor, ...]]:
+    """Batches of inputs: of tensors in an order drawn anew, others in the order they come."""
+    if not _tensors(data):
+        yield from (inputs for inputs, _ in batches(network, data, size=how.batch))
+        return
+    inputs = network.bind(data)  # type: ignore[arg-type]
+    generator = torch.Generator().manual_seed(how.seed * 1_000_003 + epoch)
+    for places in torch.randperm(len(inputs[0]), generator=generator).split(how.batch):
+        yield tuple(part[places.to(part.device)] for part in inputs)

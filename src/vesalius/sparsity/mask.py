@@ -1,0 +1,255 @@
+"""``sparsify``: the links a network needs, and the network that is left."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.core.version import VERSION
+from vesalius.sparsity.allocation import Count, from_level, from_sparsity
+from vesalius.sparsity.calibration import gather, opened
+from vesalius.sparsity.finetune import finetune
+from vesalius.sparsity.options import MODES, Pruning
+from vesalius.sparsity.pruning import WAYS, Bench
+from vesalius.sparsity.scores import Score
+from vesalius.sparsity.sparsified import Sparsified
+from vesalius.sparsity.twin import with_model
+from vesalius.trace.network import Network
+from vesalius.trace.rows import Data
+
+FEWEST = 16
+"""Samples below which a refit would only learn them by heart."""
+
+Amount = float | Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Goal:
+    """How much is cut.
+
+    Attributes:
+        kind: ``sparsity`` or ``importance_level``.
+        amount: for all layers, or by layer.
+    """
+
+    kind: str
+    amount: Amount
+
+    @classmethod
+    def of(cls, sparsity: Amount | None, importance_level: Amount | None) -> Goal:
+        """The one of two that was given, checked.
+
+        Raises:
+            InvalidInput: both or neither; out of range.
+        """
+        if (sparsity is None) == (importance_level is None):
+            came = "neither came" if sparsity is None else "both came"
+            raise InvalidInput(
+                f"give either sparsity (share of the links that is cut) or importance_level (share of importance kept); {came}"
+            )
+        kind, amount = ("sparsity", sparsity) if sparsity is not None else ("importance_level", importance_level)
+        assert amount is not None
+        for name, value in amount.items() if isinstance(amount, Mapping) else [("", amount)]:
+            inside = 0 <= value < 1 if kind == "sparsity" else 0 < value <= 1
+            if not inside:
+                where = f" of layer {name!r}" if name else ""
+                raise InvalidInput(f"{kind}{where} is a share in {'[0, 1)' if kind == 'sparsity' else '(0, 1]'}, not {value}")
+        if isinstance(amount, Mapping) and not amount:
+            raise InvalidInput(f"{kind} by layer names no layer; give at least one")
+        return cls(kind=kind, amount=amount)
+
+
+def sparsify(
+    model: Network | nn.Module,
+    data: Data,
+    *,
+    sparsity: Amount | None = None,
+    importance_level: Amount | None = None,
+    mode: str = "refit",
+    pruning: Pruning | None = None,
+) -> Sparsified:
+    """Cut the links a network does not need; the model is never changed.
+
+    ``mode="refit"`` scores, cuts and refits the links of one layer after the other, in rounds and in closed form. ``mode="paper"`` scores
+    once on the dense network and cuts.
+
+    Args:
+        model: traced, or a model whose inputs ``data`` are.
+        data: samples; some 2,000 to 8,000 are used. Labels are passed over.
+        sparsity: share of the links of all layers that is cut, in [0, 1); or of each layer named.
+        importance_level: share of each layer's importance that is kept, in (0, 1], by the fewest links; or of each layer named.
+        mode: ``"refit"`` or ``"paper"``.
+        pruning: the options, grouped to keep this signature short.
+
+    Returns:
+        The pruned model with its masks and scores.
+
+    Raises:
+        UnknownName: no such mode, layer or score.
+        InvalidInput: an amount out of range, options that exclude each other, too few samples, NaN.
+        NotTraceable: an opaque network.
+        WrongType: neither a network nor a model.
+
+    Reference: Rhee2023. Differs from the paper: refitting is not in it, and is the default, since a mask alone is of no use beyond 70 %.
+    """
+    goal = Goal.of(sparsity, importance_level)
+    return _Run.of(model, data, (goal,), mode, pruning or Pruning()).to(goal)
+
+
+def sweep(
+    model: Network | nn.Module,
+    data: Data,
+    *,
+    sparsity: Sequence[float] | None = None,
+    importance_level: Sequence[float] | None = None,
+    mode: str = "refit",
+    pruning: Pruning | None = None,
+) -> list[Sparsified]:
+    """:func:`sparsify` at several amounts; what is measured of the dense network is measured once.
+
+    Args and Raises: as there, with a sequence of amounts.
+    """
+    levels = sparsity if sparsity is not None else importance_level
+    if levels is None or (sparsity is not None and importance_level is not None):
+        raise InvalidInput("give either a sequence of sparsities or one of importance levels")
+    if not levels:
+        raise InvalidInput("a sweep needs at least one amount")
+    goals = tuple(Goal.of(*((level, None) if sparsity is not None else (None, level))) for level in levels)
+    run = _Run.of(model, data, goals, mode, pruning or Pruning())
+    return [run.to(goal) for goal in goals]
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """A network on the bench, the data it came with, and how it is pruned."""
+
+    bench: Bench
+    data: Data
+    mode: str
+
+    @classmethod
+    def of(cls, model: Network | nn.Module, data: Data, goals: Sequence[Goal], mode: str, how: Pruning) -> _Run:
+        score = _score(mode, how)
+        names = None if how.layers is None else list(how.layers)
+        for goal in goals:
+            _check_goal(goal, how)
+            names = list(goal.amount) if isinstance(goal.amount, Mapping) else names
+        network = opened(model, data)
+        network.graph("pruning")
+        samples = gather(network, data, how.rows, how.seed)
+        if mode == "refit" and len(samples[0]) < FEWEST:
+            raise InvalidInput(f"{len(samples[0])} samples came; a refit needs at least {FEWEST}, and some 2,000 to be any good: give more")
+        bench = Bench.of(network, names, samples, score, how)
+        _warn(bench, mode)
+        return cls(bench, data, mode)
+
+    def to(self, goal: Goal) -> Sparsified:
+        """Prune."""
+        began, how = time.monotonic(), self.bench.how
+        counts = _counts(self.bench, goal, how.allocation_in(self.mode), how.scope)
+        pruned, cuts = WAYS[self.mode](self.bench, counts)
+        masks = {name: (self.bench.links[name], cut.mask) for name, cut in cuts.items()}
+        if how.finetune is not None:
+            finetune(pruned, self.bench.dense, masks, self.data, how.finetune)
+        model, network = with_model(pruned, masks)
+        return Sparsified(
+            model=model,
+            network=network,
+            dense=self.bench.dense,
+            masks={name: cut.mask for name, cut in cuts.items()},
+            importance={name: cut.importance for name, cut in cuts.items()},
+            provenance=self._facts(goal) | {"seconds": time.monotonic() - began},
+        )
+
+    def _facts(self, goal: Goal) -> dict[str, Any]:
+        how = self.bench.how
+        score = how.score if isinstance(how.score, str) else getattr(self.bench.score.function, "__name__", "own")
+        amount = dict(goal.amount) if isinstance(goal.amount, Mapping) else goal.amount
+        return {
+            "network": self.bench.dense.digest(),
+            "mode": self.mode,
+            goal.kind: amount,
+            "score": score,
+            "scope": how.scope,
+            "allocation": how.allocation_in(self.mode),
+            "compensate": how.compensate,
+            "rounds": how.rounds,
+            "ridge": how.ridge,
+            "samples": len(self.bench.samples[0]),
+            "seed": how.seed,
+            "version": VERSION,
+        }
+
+
+def _score(mode: str, how: Pruning) -> Score:
+    if mode not in MODES:
+        raise UnknownName("mode", mode, MODES)
+    if mode == "refit" and not how.compensate:
+        raise InvalidInput("compensate=False has no meaning in mode='refit', which sets the biases anew; use mode='paper'")
+    return how.score_in(mode)
+
+
+def _check_goal(goal: Goal, how: Pruning) -> None:
+    """Whether amount and options go together."""
+    by_layer = isinstance(goal.amount, Mapping)
+    if by_layer and how.layers is not None:
+        raise InvalidInput(f"{goal.kind} by layer names the layers, and so does Pruning(layers=...); give one")
+    if by_layer and how.scope == "global":
+        raise InvalidInput(f"{goal.kind} by layer and scope='global' both decide what each layer keeps; give one")
+    if how.allocation is not None and (by_layer or goal.kind == "importance_level"):
+        raise InvalidInput(
+            f"allocation={how.allocation!r} shares one sparsity out over layers; {goal.kind} {'by layer ' * by_layer}does so itself"
+        )
+
+
+def _warn(bench: Bench, mode: str) -> None:
+    """Masks that are worse than they need to be."""
+    if mode != "paper" or not bench.score.centred:
+        return
+    if not bench.how.compensate:
+        warnings.warn(
+            "this score measures what is lost when a link carries its mean; without compensation, inputs that act as a bias are cut."
+            " Use compensate=True, or the score 'shapley_zero'",
+            stacklevel=4,
+        )
+    elif unbiased := [name for name, one in bench.links.items() if not one.layer.bias]:
+        warnings.warn(f"no bias to compensate in: {', '.join(unbiased)}; use mode='refit', or the score 'shapley_zero'", stacklevel=4)
+
+
+def _counts(bench: Bench, goal: Goal, allocation: str, scope: str) -> dict[str, Count]:
+    """Links that each layer, or each of its units, keeps."""
+    shapes = {name: (one.units, one.fan_in) for name, one in bench.links.items()}
+    amounts = {name: _amount(goal, name) for name in shapes}
+    if goal.kind == "importance_level":
+        scores = bench.scores()
+        if any(float(one.min()) < 0 for one in scores.values()):
+            raise InvalidInput("importance_level needs scores of 0 or more, and this score has negative ones; give sparsity instead")
+        return from_level(scores, amounts, scope)
+    if isinstance(goal.amount, Mapping):
+        sizes = {name: units * links for name, (units, links) in shapes.items()}
+        counts: dict[str, Count] = {name: max(1, round((1 - amounts[name]) * size)) for name, size in sizes.items()}
+    else:
+        counts = from_sparsity(shapes, goal.amount, allocation, bench.scores)
+    return {name: _per_unit(count, shapes[name]) if scope == "row" else count for name, count in counts.items()}
+
+
+def _amount(goal: Goal, name: str) -> float:
+    """How much of a layer is cut."""
+    if not isinstance(goal.amount, Mapping):
+        return goal.amount
+    if name not in goal.amount:
+        raise InvalidInput(f"a weight that is used several times is listed as {name!r}, not as {', '.join(map(repr, goal.amount))}")
+    return goal.amount[name]
+
+
+def _per_unit(count: Count, shape: tuple[int, int]) -> Count:
+    """The same number of links for each unit; at least one."""
+    assert isinstance(count, int)
+    return torch.full((shape[0],), max(1, round(count / shape[0])))

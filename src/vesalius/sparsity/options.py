@@ -1,0 +1,106 @@
+"""How a network is pruned, in options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.sparsity.allocation import ALLOCATIONS, SCOPES
+from vesalius.sparsity.scores import Score, ScoreFunction, score_of
+
+MODES = ("refit", "paper")
+Loss = Callable[..., Tensor]
+"""From the output and the inputs of a batch to one number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finetune:
+    """Adam on the links that are left, with a rate that falls as a cosine does; the mask stays.
+
+    Attributes:
+        epochs: passes over the data.
+        rate: learning rate at the start; it ends at 0.
+        batch: rows per step, where data is not in batches already.
+        loss: of output and inputs; by default the mean squared difference from the dense network's output.
+        seed: of the order of rows.
+        report: told how many epochs are done, of how many.
+
+    Raises:
+        InvalidInput: a number out of range.
+    """
+
+    epochs: int = 1
+    rate: float = 1e-3
+    batch: int = 128
+    loss: Loss | None = None
+    seed: int = 0
+    report: Callable[[int, int], None] | None = None
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch < 1 or not self.rate > 0:
+            raise InvalidInput(f"epochs and batch are at least 1 and rate above 0, not {self.epochs}, {self.batch} and {self.rate}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pruning:
+    """The options of :func:`vesalius.sparsity.sparsify`, together so that its signature stays short.
+
+    Attributes:
+        layers: names of the layers that are pruned; all linear layers and convolutions by default.
+        score: name in :data:`vesalius.sparsity.scores.SCORES`, or a function of :class:`vesalius.sparsity.scores.Evidence`; by default
+            ``"gate"`` to refit, which is as good as Shapley values there and cheaper, and ``"shapley"`` as in the paper.
+        scope: links compete within their ``"layer"``, their unit (``"row"``), or over all layers (``"global"``).
+        allocation: how a sparsity is shared out over layers: ``"erk"`` by size, ``"uniform"``, ``"level"``: the same share of the total
+            score everywhere, ``"global"``: one ranking of scores in units of their layer's total. By default ``"erk"`` to refit, and
+            ``"uniform"`` as in the paper.
+        compensate: what a cut link carried on average goes into the bias; refitting does so in any case.
+        rounds: of scoring, cutting and refitting.
+        ridge: pull of refitted weights towards those they had, in units of the mean variance of what links carry.
+        rows: samples that are computed with, and rows of a layer's inputs that are kept; 2,000 to 8,000 are enough (measured).
+        finetune: training of the links that are left.
+        loss: of output and inputs, for scores that need its gradient; by default the squared error of the output against the first input,
+            as an autoencoder has it.
+        seed: of the samples, and of scores that draw.
+        report: told how many layers are done, of how many.
+
+    Raises:
+        UnknownName, InvalidInput, WrongType: an option out of range.
+    """
+
+    layers: Sequence[str] | None = None
+    score: str | ScoreFunction | Score | None = None
+    scope: str = "layer"
+    allocation: str | None = None
+    compensate: bool = True
+    rounds: int = 6
+    ridge: float = 1e-2
+    rows: int = 8000
+    finetune: Finetune | None = None
+    loss: Loss | None = None
+    seed: int = 0
+    report: Callable[[int, int], None] | None = None
+
+    def __post_init__(self) -> None:
+        if self.scope not in SCOPES:
+            raise UnknownName("scope", self.scope, SCOPES)
+        if self.allocation is not None and self.allocation not in ALLOCATIONS:
+            raise UnknownName("allocation", self.allocation, ALLOCATIONS)
+        if self.score is not None:
+            score_of(self.score)
+        if self.scope == "global" and self.allocation is not None:
+            raise InvalidInput(f"scope='global' decides how much each layer keeps, and so does allocation={self.allocation!r}; give one")
+        if self.rounds < 1 or self.rows < 2 or not self.ridge > 0:
+            raise InvalidInput(f"rounds is at least 1, rows at least 2 and ridge above 0, not {self.rounds}, {self.rows} and {self.ridge}")
+
+    def score_in(self, mode: str) -> Score:
+        """The score, or the default of a mode."""
+        return score_of(self.score or {"refit": "gate", "paper": "shapley"}[mode])
+
+    def allocation_in(self, mode: str) -> str:
+        """The allocation, or the default of a mode."""
+        if self.scope == "global":
+            return "raw"
+        return self.allocation or {"refit": "erk", "paper": "uniform"}[mode]

@@ -1,0 +1,207 @@
+"""The two ways to prune: masks from one look at the dense network, and rounds of scoring, cutting and refitting, layer by layer.
+
+Axes: U units, F links into a unit, G groups, N rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from vesalius.sparsity.allocation import Count, select
+from vesalius.sparsity.calibration import Judge, carried, judge
+from vesalius.sparsity.links import Links, links_of
+from vesalius.sparsity.options import Pruning
+from vesalius.sparsity.refit import Moments, solve
+from vesalius.sparsity.scores import Score
+from vesalius.sparsity.twin import twin, write
+from vesalius.trace.network import Network
+
+Matrix = Float[Tensor, "U F"]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Cut:
+    """What pruning did to a weight.
+
+    Attributes:
+        mask: true where a link stayed, in the weight's shape.
+        importance: scores in the weight's shape.
+    """
+
+    mask: Bool[Tensor, "..."]
+    importance: Float[Tensor, "..."]
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """A dense network on the bench: its links, and what was measured of them.
+
+    Attributes:
+        dense: the network.
+        links: of the layers that are pruned; each weight once.
+        tied: other layers that use one of these weights the other way round, by the name in ``links``.
+        samples: inputs that everything is measured on.
+        score: of links.
+        how: options.
+    """
+
+    dense: Network
+    links: dict[str, Links]
+    tied: dict[str, list[Links]]
+    samples: tuple[Tensor, ...]
+    score: Score
+    how: Pruning
+
+    @classmethod
+    def of(cls, dense: Network, names: list[str] | None, samples: tuple[Tensor, ...], score: Score, how: Pruning) -> Bench:
+        """Links of layers, each weight under the layer that comes first."""
+        links: dict[str, Links] = {}
+        for name, one in links_of(dense, names).items():
+            if one.layer.weight not in {other.layer.weight for other in links.values()}:
+                links[name] = one
+        tied = {name: list(links_of(dense, one.tied).values()) if one.tied else [] for name, one in links.items()}
+        return cls(dense, links, tied, samples, score, how)
+
+    @cached_property
+    def judge(self) -> Judge:
+        """The score, with what it needs of the dense network."""
+        return judge(self.score, self.links, self.samples, self.how.loss, self.how.seed)
+
+    @cached_property
+    def seen(self) -> dict[str, tuple[Matrix, dict[str, Float[Tensor, " GF"]]]]:
+        """Of each weight the scores on the dense network, and what its links carry on average, by layer."""
+        found = {}
+        for name, one in self.links.items():
+            total, means = torch.zeros_like(one.weight), {}
+            for layer in (one, *self.tied[name]):
+                rows = self.rows(layer)
+                total += one.matrix(layer.shaped(self.judge(layer, rows, layer.weight, layer.bias)))
+                means[layer.name] = rows.mean(0)
+            found[name] = (total, means)
+        return found
+
+    def scores(self) -> dict[str, Matrix]:
+        """Scores on the dense network."""
+        return {name: scores for name, (scores, _) in self.seen.items()}
+
+    def rows(self, links: Links) -> Float[Tensor, "N GF"]:
+        """What a layer's links carry, in the dense network or in a copy of it."""
+        return carried(links, self.samples, rows=self.how.rows, seed=self.how.seed)
+
+    def told(self, done: int) -> None:
+        """Say how far the work has come."""
+        if self.how.report is not None:
+            self.how.report(done, len(self.links))
+
+
+Pruned = tuple[Network, dict[str, Cut]]
+
+
+@torch.no_grad()
+def prune_once(bench: Bench, counts: Mapping[str, Count]) -> Pruned:
+    """Masks from scores on the dense network; what cut links carried on average goes into the biases.
+
+    Reference: Rhee2023. Differs from the paper: compensation by the bias, which the paper does not mention and which its score presumes.
+    """
+    copied = twin(bench.dense)
+    cuts = {}
+    for done, (name, one) in enumerate(bench.links.items()):
+        scores, means = bench.seen[name]
+        mask = select(scores, counts[name])
+        cuts[name] = Cut(mask=one.shaped(mask), importance=one.shaped(scores))
+        for layer in (one, *bench.tied[name]):
+            kept = layer.matrix(cuts[name].mask)
+            lost = _units(layer, layer.weight * ~kept, means[layer.name][None])[0]
+            bias = layer.bias + lost if bench.how.compensate else layer.bias
+            write(_in(copied, layer), layer.weight * kept, bias)
+        bench.told(done + 1)
+    return copied, cuts
+
+
+@torch.no_grad()
+def prune_and_refit(bench: Bench, counts: Mapping[str, Count]) -> Pruned:
+    """Layer by layer in order of computation: rounds of scoring, cutting and refitting on what the layers before, already pruned, give.
+
+    A weight that is used both ways round is cut once and not refitted; only its biases are.
+    """
+    copied = twin(bench.dense)
+    cuts: dict[str, Cut] = {}
+    owners = {layer.name: (name, layer) for name, one in bench.links.items() for layer in (one, *bench.tied[name])}
+    for layer_name in [name for name in links_of(bench.dense) if name in owners]:
+        name, dense = owners[layer_name]
+        here = _in(copied, dense)
+        rows, targets = bench.rows(here), _units(dense, dense.weight, bench.rows(dense)) + dense.bias
+        if name not in cuts and not bench.tied[name]:
+            cuts[name] = _rounds(bench, here, rows, targets, counts[name])
+            bench.told(len(cuts))
+            continue
+        if name not in cuts:
+            cuts[name] = _cut_tied(bench, copied, name, counts[name])
+            bench.told(len(cuts))
+        weight = here.weight * here.matrix(cuts[name].mask)
+        write(here, weight, targets.mean(0) - _units(here, weight, rows.mean(0)[None])[0])
+    return copied, cuts
+
+
+def _rounds(bench: Bench, here: Links, rows: Tensor, targets: Tensor, count: Count) -> Cut:
+    """Cut a layer's links down to their number in equal proportions, refitting after each cut."""
+    start, biased = here.weight, bool(here.layer.bias)
+    parts = [(units, Moments.of(part, targets[:, units], bias=biased)) for units, part in here.split(rows)]
+    weight, bias = start, torch.cat([found.bias(start[units].double()) for units, found in parts]).to(start)
+    mask = torch.ones_like(start, dtype=torch.bool)
+    first: Tensor | None = None
+    for step in range(1, bench.how.rounds + 1):
+        scores = bench.judge(here, rows, weight, bias)
+        first = scores if first is None else first
+        mask = select(scores, scheduled(count, start.shape, step / bench.how.rounds), mask)
+        solved = [solve(found, mask[units], start[units], bench.how.ridge) for units, found in parts]
+        weight, bias = (torch.cat(column).to(start) for column in zip(*solved, strict=True))
+    assert first is not None
+    write(here, weight, bias)
+    return Cut(mask=here.shaped(mask), importance=here.shaped(first))
+
+
+def scheduled(count: Count, shape: tuple[int, ...], share: float) -> Count:
+    """Links kept after a share of the rounds: the density falls geometrically.
+
+    Args:
+        count: links kept in the end, in all or of each unit.
+        shape: units and links into a unit.
+        share: of the rounds, in (0, 1].
+    """
+    if share >= 1:
+        return count
+    if isinstance(count, int):
+        size = shape[0] * shape[1]
+        return max(count, round(size * (count / size) ** share))
+    return torch.maximum(count, (shape[1] * (count.double() / shape[1]) ** share).round().long())
+
+
+def _cut_tied(bench: Bench, copied: Network, name: str, count: Count) -> Cut:
+    """The mask of a weight that is used both ways round, from scores of both."""
+    here = _in(copied, bench.links[name])
+    total = torch.zeros_like(here.weight)
+    for dense in (bench.links[name], *bench.tied[name]):
+        layer = _in(copied, dense)
+        total += here.matrix(layer.shaped(bench.judge(layer, bench.rows(layer), layer.weight, layer.bias)))
+    return Cut(mask=here.shaped(select(total, count)), importance=here.shaped(total))
+
+
+def _in(network: Network, links: Links) -> Links:
+    """The same layer in a copy of the network."""
+    return links_of(network, [links.name])[links.name]
+
+
+def _units(links: Links, weight: Matrix, rows: Float[Tensor, "N GF"]) -> Float[Tensor, "N U"]:
+    """Sums of units, without bias."""
+    return torch.cat([part @ weight[units].T for units, part in links.split(rows)], 1)
+
+
+WAYS: Mapping[str, Callable[[Bench, Mapping[str, Count]], Pruned]] = {"paper": prune_once, "refit": prune_and_refit}
+"""The ways to prune, by mode."""

@@ -1,0 +1,74 @@
+"""The noun of pruning: a network with masks, and why each link stayed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from vesalius.core.errors import UnknownName
+from vesalius.trace.network import Network
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Sparsified:
+    """A pruned network.
+
+    Attributes:
+        model: a copy of the user's model under masks of ``torch.nn.utils.prune``; ``prune.remove`` makes them permanent.
+        network: what the copy computes, traced.
+        dense: the network before.
+        masks: of each pruned layer, in the weight's shape; true where a link stayed. A weight that is used both ways round, as in a tied
+            decoder, is listed once, under the layer that comes first.
+        importance: scores of all links of each pruned layer, in the weight's shape; links with higher ones stayed. When refitting, the
+            scores of the first round, in which all links of the layer were there and the layers before it were pruned.
+        provenance: digest of the dense network, options, samples, seconds.
+    """
+
+    model: nn.Module
+    network: Network
+    dense: Network
+    masks: Mapping[str, Bool[Tensor, "..."]]
+    importance: Mapping[str, Float[Tensor, "..."]]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def links(self) -> int:
+        """Links of all pruned layers, before."""
+        return sum(mask.numel() for mask in self.masks.values())
+
+    @property
+    def kept(self) -> int:
+        """Links that stayed."""
+        return sum(int(mask.sum()) for mask in self.masks.values())
+
+    @property
+    def sparsity(self) -> float:
+        """Share of the links of all pruned layers that were cut, counted from the masks."""
+        return 1 - self.kept / self.links
+
+    @property
+    def sparsities(self) -> dict[str, float]:
+        """The same of each layer."""
+        return {name: 1 - int(mask.sum()) / mask.numel() for name, mask in self.masks.items()}
+
+    def mask(self, layer: str) -> Bool[Tensor, "..."]:
+        """The mask of a layer.
+
+        Raises:
+            UnknownName: it was not pruned.
+        """
+        if layer not in self.masks:
+            raise UnknownName("pruned layer", layer, self.masks)
+        return self.masks[layer]
+
+    def __repr__(self) -> str:
+        wide = max(len(name) for name in self.masks)
+        lines = [
+            f"  {name:<{wide}}  {int(mask.sum()):>9,} of {mask.numel():>9,} links, {self.sparsities[name]:6.1%} cut"
+            for name, mask in self.masks.items()
+        ]
+        return "\n".join([f"Sparsified({self.dense.name}: {self.kept:,} of {self.links:,} links, {self.sparsity:.1%} cut)", *lines])

@@ -1,0 +1,76 @@
+"""A copy of a network to prune: the graph with weights of its own, and in the end the model with masks that PyTorch knows."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn.utils import prune
+
+from vesalius.core.errors import InvalidInput
+from vesalius.sparsity.links import Links
+from vesalius.trace.network import Network
+
+
+def twin(network: Network) -> Network:
+    """The same graph on copies of all tensors; tensors that share memory share it in the copy.
+
+    Raises:
+        NotTraceable: an opaque network.
+    """
+    anatomy = network.graph("pruning")
+    copies: dict[tuple[int, tuple[int, ...], tuple[int, ...]], Tensor] = {}
+    tensors = {}
+    for name, tensor in anatomy.tensors.items():
+        key = (tensor.data_ptr(), tuple(tensor.shape), tensor.stride()) if tensor.numel() else (-len(copies) - 1, (), ())
+        tensors[name] = copies.setdefault(key, tensor.detach().clone())
+    return Network(network.name, network.inputs, replace(anatomy, tensors=tensors), network.reason, network.call)
+
+
+def write(links: Links, weight: Float[Tensor, "U F"], bias: Float[Tensor, " U"] | None) -> None:
+    """Put a weight, and a bias where the layer has one, into a copy made by :func:`twin`."""
+    tensors = links.network.parameters
+    home = tensors[links.layer.weight]
+    home.copy_(links.shaped(weight).to(home))
+    if bias is not None and links.layer.bias:
+        tensors[links.layer.bias].copy_(bias.to(tensors[links.layer.bias]))
+
+
+def with_model(pruned: Network, masks: Mapping[str, tuple[Links, Bool[Tensor, "..."]]]) -> tuple[nn.Module, Network]:
+    """A copy of the model with the twin's weights under ``torch.nn.utils.prune`` masks, and the network that belongs to it.
+
+    Args:
+        pruned: made by :func:`twin`, its weights written.
+        masks: links and mask in the weight's shape, by layer.
+
+    Raises:
+        InvalidInput: the network was loaded from a file and has no model; a weight is no parameter of the model.
+    """
+    if pruned.call is None:
+        raise InvalidInput(
+            f"{pruned.name} was loaded from a file, and there is no model to mask; load the model's weights into the model, and trace it"
+        )
+    model = copy.deepcopy(pruned.call.model)
+    known = dict(model.named_parameters(remove_duplicate=False))
+    with torch.no_grad():
+        for name in known.keys() & pruned.parameters.keys():
+            known[name].copy_(pruned.parameters[name])
+    for links, mask in masks.values():
+        _check_owned(links, known)
+        weight = known[links.layer.weight]
+        for module in list(model.modules()):
+            for leaf in [leaf for leaf, parameter in module.named_parameters(recurse=False) if parameter is weight]:
+                prune.custom_from_mask(module, leaf, mask.to(weight.dtype))
+    return model, Network(pruned.name, pruned.inputs, pruned.anatomy, pruned.reason, replace(pruned.call, model=model))
+
+
+def _check_owned(links: Links, known: Mapping[str, nn.Parameter]) -> None:
+    if links.layer.weight not in known:
+        raise InvalidInput(
+            f"the weight of layer {links.name!r} is no parameter of the model ({links.layer.weight!r} is a buffer or is computed), so it"
+            " cannot be masked; name other layers with Pruning(layers=[...])"
+        )
