@@ -15,6 +15,8 @@ from vesalius.sparsity.units import Units
 
 MOST = 20
 """Links of a unit that are enumerated."""
+CACHED = 64
+"""How many times smaller an array is that stays in the caches while background rows are gone through."""
 NEAR = 1e-6
 """Relative to its parts, a change of the sum that is taken for none."""
 
@@ -30,11 +32,36 @@ def exact_values(units: Units, rows: slice, chosen: slice) -> Float[Tensor, "n u
     present = _subset_sums(units.contributions(units.moved(rows), chosen)) + units.base[chosen]
     if units.baseline == "zero":
         return shapley(dividends_(units.activation(present))).permute(1, 2, 0)
-    worth = torch.zeros_like(present)
+    worth = _mean_over_background(units, present, chosen)
+    return shapley(dividends_(worth)).permute(1, 2, 0)
+
+
+def _mean_over_background(units: Units, present: Float[Tensor, "S n u"], chosen: slice) -> Float[Tensor, "S n u"]:
+    """Worth of every coalition, the absent links taken from each background row in turn."""
+    if (slope := _slope_below(units)) is not None:
+        absent = _subset_sums(units.contributions(units.others, chosen)).flip(0)
+        ramp = _mean_ramp(present, absent)
+        return ramp if slope == 0 else (1 - slope) * ramp + slope * (present + absent.mean(1, keepdim=True))
+    worth, here = torch.zeros_like(present), torch.empty_like(present)
     for row in units.others:
         absent = _subset_sums(units.contributions(row[None], chosen)).flip(0)
-        worth += units.activation(present + absent)
-    return shapley(dividends_(worth / len(units.others))).permute(1, 2, 0)
+        worth += units.activation(torch.add(present, absent, out=here))
+    return worth / len(units.others)
+
+
+def _slope_below(units: Units) -> float | None:
+    """Slope below 0 of an activation that is straight on both sides of it, else ``None``."""
+    return {"relu": 0.0, "leaky_relu": units.activation.parameter}.get(units.activation.name)
+
+
+def _mean_ramp(present: Float[Tensor, "S n u"], absent: Float[Tensor, "S B u"]) -> Float[Tensor, "S n u"]:
+    """Mean of relu(present + absent) over the absent: those above -present are counted and summed in sorted order."""
+    ordered = absent.transpose(1, 2).contiguous().sort(2).values
+    above = torch.nn.functional.pad(ordered.flip(2).cumsum(2).flip(2), (0, 1))
+    t = present.transpose(1, 2).contiguous()
+    below = torch.searchsorted(ordered, -t)
+    total = above.gather(2, below) + (ordered.shape[2] - below) * t
+    return (total / ordered.shape[2]).transpose(1, 2).contiguous()
 
 
 def _subset_sums(contributions: Float[Tensor, "n u P"]) -> Float[Tensor, "S n u"]:
@@ -47,7 +74,8 @@ def _subset_sums(contributions: Float[Tensor, "n u P"]) -> Float[Tensor, "S n u"
 
 def exact_elements(units: Units) -> int:
     """Working memory of :func:`exact_values` per row, unit and player."""
-    return max(1, 3 * (1 << units.players) // units.players)
+    looped = units.baseline == "data" and _slope_below(units) is None
+    return max(1, (1 << units.players) * (CACHED if looped else 1) // units.players)
 
 
 def rescale_values(units: Units, rows: slice, chosen: slice) -> Float[Tensor, "n u P"]:

@@ -13,7 +13,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from vesalius.core.errors import InvalidInput
-from vesalius.sparsity.gaussian import NODES, Moments, usual_order
 from vesalius.sparsity.units import Units, finished
 
 TOGETHER = 64
@@ -64,14 +63,15 @@ def _along(units: Units, added: Float[Tensor, "n u P"], start: Float[Tensor, "..
 def sampled(units: Units, aggregate: str, permutations: int, seed: int) -> Sampled:
     """Importance from random orders; every :data:`TOGETHER` rows have their own.
 
-    The mean of absolute values is not made of absolute steps, which would add the noise of single orders, but of steps times the sign of
-    the value: that of the contribution where the activation never falls, and that of the Gaussian form for GELU and SiLU. Where that sign
-    is wrong, the value is near 0, and counts as negative: an estimate from below. A square is the product of two independent estimates.
+    A mean of absolute noisy values would add the noise, so two independent halves of the orders are made: one has the signs, the other
+    the values, and the other way round. A wrong sign takes a value near 0 for minus itself, so the estimate is from below, by an amount
+    that falls with the number of orders. With baseline ``zero`` and an activation that never falls, the sign is known: it is that of the
+    contribution, and the estimate unbiased. A square is the product of the two halves.
 
     Args:
         units: whose links.
         aggregate: over rows.
-        permutations: pairs of an order and its reverse per row, 2 or more.
+        permutations: pairs of an order and its reverse per row, 2 or more; an odd one is left out.
         seed: of all draws.
 
     Raises:
@@ -80,40 +80,28 @@ def sampled(units: Units, aggregate: str, permutations: int, seed: int) -> Sampl
     if permutations < LEAST:
         raise InvalidInput(f"permutations are pairs of an order and its reverse, {LEAST} or more, not {permutations}")
     draws = torch.Generator().manual_seed(seed)
-    total = units.weight.new_zeros(units.weight.shape[:2])
-    if aggregate == "rms":
-        for rows, chosen in _small_chunks(units):
-            halves = [_mean([permutations // 2, (permutations + 1) // 2][half], units, rows, chosen, draws) for half in range(2)]
-            total[chosen] += (halves[0] * halves[1]).sum(0)
-        return Sampled(values=finished(total, len(units.rows), aggregate), stderr=None)
-    variance = torch.zeros_like(total)
-    moments = Moments(units) if aggregate == "mean_abs" and not units.activation.monotone else None
+    total, variance = (units.weight.new_zeros(units.weight.shape[:2]) for _ in range(2))
     for rows, chosen in _small_chunks(units):
-        signs = _signs(units, moments, rows, chosen) if aggregate == "mean_abs" else 1
-        mean, scatter = torch.zeros_like(total[chosen]), torch.zeros_like(total[chosen])
-        for turn in range(1, permutations + 1):
-            part = (steps(units, rows, chosen, draws) * signs).sum(0)
-            off = part - mean
-            mean = mean + off / turn
-            scatter = scatter + off * (part - mean)
-        total[chosen] += mean
-        variance[chosen] += scatter / (permutations - 1) / permutations
-    return Sampled(values=total / len(units.rows), stderr=variance.sqrt() / len(units.rows))
+        one, two = (_mean(permutations // 2, units, rows, chosen, draws) for _ in range(2))
+        if aggregate == "mean_abs":
+            known = units.baseline == "zero" and units.activation.monotone
+            signs = units.contributions(units.moved(rows), chosen).sign() if known else None
+            one, two = one * (two.sign() if signs is None else signs), two * (one.sign() if signs is None else signs)
+        if aggregate == "rms":
+            total[chosen] += (one * two).sum(0)
+        else:
+            total[chosen] += (one + two).sum(0) / 2
+            variance[chosen] += ((one - two).sum(0) / 2).square()
+    count = len(units.rows)
+    return Sampled(values=finished(total, count, aggregate), stderr=None if aggregate == "rms" else variance.sqrt() / count)
 
 
 def _mean(count: int, units: Units, rows: slice, chosen: slice, draws: torch.Generator) -> Float[Tensor, "n u P"]:
+    """Values from some orders."""
     found = steps(units, rows, chosen, draws)
     for _ in range(count - 1):
-        found = found + steps(units, rows, chosen, draws)
+        found += steps(units, rows, chosen, draws)
     return found / count
-
-
-def _signs(units: Units, moments: Moments | None, rows: slice, chosen: slice) -> Float[Tensor, "n u P"]:
-    """Sign of every value."""
-    signs = units.contributions(units.moved(rows), chosen).sign()
-    if moments is None:
-        return signs
-    return signs * moments.gates(rows, usual_order(units.baseline), NODES)[0][:, chosen, None].sign()
 
 
 def _small_chunks(units: Units) -> Iterator[tuple[slice, slice]]:
