@@ -1,0 +1,245 @@
+"""Where the units of a layer go: through which values, to which readers; or why they cannot be followed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from torch.fx import Node
+
+from vesalius.trace.anatomy import Anatomy, Value
+from vesalius.trace.layers import Layer
+from vesalius.trace.network import Network
+from vesalius.trace.opset import FAMILIES
+
+UNPADDED = frozenset({"linear", "addmm", "matmul", "mm"})
+"""Layers each of whose outputs reads all of a row of inputs, never a rim of zeros."""
+CONVOLUTIONS = frozenset({"conv1d", "conv2d", "conv3d"})
+SAME = FAMILIES["elementwise"] | frozenset("dropout feature_dropout alpha_dropout contiguous clone detach alias to _to_copy neg".split())
+"""Ops on one element at a time."""
+WITH = frozenset("add sub rsub mul div prelu pow where maximum minimum".split())
+"""The same of two values, one of which may be a parameter."""
+POOLS = {f"{kind}_pool{axes}d": axes for axes in (1, 2, 3) for kind in ("max", "avg", "adaptive_avg", "adaptive_max")} | {
+    "upsample_nearest1d": 1,
+    "upsample_nearest2d": 2,
+    "upsample_bilinear2d": 2,
+}
+"""Ops on axes of space, each channel by itself, and how many axes."""
+SHAPED = frozenset("view reshape flatten unflatten squeeze unsqueeze _unsafe_view _reshape_alias".split())
+REDUCED = frozenset("mean sum amax amin".split())
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where units stand in a value: ``block`` neighbouring elements of an axis are one unit."""
+
+    axis: int
+    block: int = 1
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A layer that reads units, ``block`` of its inputs each."""
+
+    layer: Layer
+    block: int
+
+    @property
+    def folds(self) -> bool:
+        """Whether what is constant over positions in its input is constant in its output, so that a bias can carry it."""
+        return self.layer.op in UNPADDED | CONVOLUTIONS
+
+
+@dataclass(frozen=True)
+class Channels:
+    """The units of a layer, followed.
+
+    Attributes:
+        layer: whose units.
+        readers: layers that read them; together they are all that reads them.
+        vectors: names of parameters and buffers with one element per unit, such as those of a batch norm, and the axis.
+        reshaped: whether a reshape is on the way, whose sizes the model may have written down.
+        why: the reason why they could not be followed to the end; then units of this layer cannot be removed.
+    """
+
+    layer: Layer
+    readers: tuple[Reader, ...] = ()
+    vectors: tuple[tuple[str, int], ...] = ()
+    reshaped: bool = False
+    why: str = ""
+
+
+class _Blocked(Exception):
+    """Units that cannot be followed further, and why."""
+
+
+def channels_of(network: Network) -> dict[str, Channels]:
+    """The units of every layer, followed, by the layer's name.
+
+    Raises:
+        NotTraceable: an opaque network.
+    """
+    anatomy = network.graph("following units")
+    uses = _uses(anatomy)
+    return {name: _followed(network, anatomy, layer, uses) for name, layer in network.layers.items()}
+
+
+def _uses(anatomy: Anatomy) -> Callable[[str], int]:
+    """How often a tensor is read in the graph, under any name."""
+    counts: dict[int, int] = {}
+    homes = {name: tensor.data_ptr() or -place for place, (name, tensor) in enumerate(anatomy.tensors.items(), 1)}
+    for node in anatomy.graph.nodes:
+        if node.op == "get_attr" and str(node.target) in homes:
+            home = homes[str(node.target)]
+            counts[home] = counts.get(home, 0) + len(node.users)
+    return lambda name: counts.get(homes[name], 0)
+
+
+def _followed(network: Network, anatomy: Anatomy, layer: Layer, uses: Callable[[str], int]) -> Channels:
+    try:
+        return _Following(network, anatomy, layer, uses).run()
+    except _Blocked as found:
+        return Channels(layer=layer, why=str(found))
+
+
+class _Following:
+    """One pass over the graph, from a layer's output on."""
+
+    def __init__(self, network: Network, anatomy: Anatomy, layer: Layer, uses: Callable[[str], int]) -> None:
+        self.anatomy, self.layer, self.uses = anatomy, layer, uses
+        self.layers = {one.value: one for one in network.layers.values()}
+        self.places: dict[Node, Place] = {}
+        self.readers: list[Reader] = []
+        self.vectors: list[tuple[str, int]] = []
+        self.reshaped = False
+
+    def run(self) -> Channels:
+        if self.layer.groups > 1 or self.layer.op not in UNPADDED | CONVOLUTIONS:
+            raise _Blocked("grouped convolution" if self.layer.groups > 1 else f"layers of kind {self.layer.op} are left alone")
+        self._once(self.layer.weight)
+        if self.layer.bias:
+            self._once(self.layer.bias)
+        start = self.anatomy.nodes[self.layer.value]
+        self.places[start] = Place(self.layer.unit_axis)
+        for node in self.anatomy.graph.nodes:
+            if node is not start and not node.meta.get("batch_size"):
+                self._visit(node)
+        if self.layer.value == self.anatomy.output or not self.readers:
+            raise _Blocked("its units are the network's output")
+        return Channels(self.layer, tuple(self.readers), tuple(self.vectors), self.reshaped)
+
+    def _visit(self, node: Node) -> None:
+        touched = [source for source in node.all_input_nodes if source in self.places]
+        if not touched:
+            return
+        value: Value | None = node.meta.get("value")
+        if node.op == "output":
+            raise _Blocked("its units are the network's output")
+        if value is None:
+            raise _Blocked("its shape is computed with")
+        if value.name in self.layers:
+            self._read(self.layers[value.name], touched)
+            return
+        place = self._moved(node, value, touched)
+        if value.shape[place.axis] != self.layer.units * place.block:
+            raise _Blocked(f"{value.name!r} ({value.op}) has another number of units")
+        self.places[node] = place
+
+    def _read(self, layer: Layer, touched: list[Node]) -> None:
+        place = self.places[touched[0]]
+        if len(touched) > 1 or layer.source != touched[0].meta["value"].name:
+            raise _Blocked(f"layer {layer.name!r} reads it as a weight")
+        if layer.groups > 1:
+            raise _Blocked(f"read by the grouped convolution {layer.name!r}")
+        axis = len(touched[0].meta["value"].shape) - 1 if layer.op in UNPADDED else 1
+        if place.axis != axis or (place.block > 1 and layer.op not in UNPADDED):
+            raise _Blocked(f"layer {layer.name!r} reads it along another axis")
+        self._once(layer.weight, f"read by layer {layer.name!r}, whose weight is used several times")
+        self.readers.append(Reader(layer, place.block))
+
+    def _moved(self, node: Node, value: Value, touched: list[Node]) -> Place:
+        """Where the units are after an op."""
+        source = touched[0]
+        places = {self.places[one] for one in touched}
+        if len(places) > 1:
+            raise _Blocked(f"{value.name!r} ({value.op}) reads it in two ways")
+        place, shape = places.pop(), source.meta["value"].shape
+        others = [one for one in node.all_input_nodes if one not in self.places and not one.meta.get("batch_size")]
+        if value.op == "batch_norm" or value.op in SAME | WITH:
+            self._beside(value, place, shape, others)
+            return place
+        if others:
+            raise _Blocked(f"{value.name!r} ({value.op}) joins it with other values")
+        if value.op in POOLS:
+            if (place.axis, place.block, len(shape)) != (1, 1, 2 + POOLS[value.op]):
+                raise _Blocked(f"{value.name!r} ({value.op}) mixes its units")
+            return place
+        if value.op in SHAPED:
+            self.reshaped = self.reshaped or value.shape != shape
+            return _reshaped(value, place, shape)
+        if value.op in MOVES:
+            return MOVES[value.op](node, place, len(shape))
+        if value.op in REDUCED:
+            return _reduced(node, place, len(shape))
+        raise _Blocked(f"{value.name!r} ({value.op}) mixes or joins its units")
+
+    def _beside(self, value: Value, place: Place, shape: tuple[int | None, ...], others: list[Node]) -> None:
+        """Parameters that meet the units must be one number, or one per unit."""
+        for other in others:
+            if other.op != "get_attr":
+                raise _Blocked(f"{value.name!r} ({value.op}) joins it with other values")
+            tensor = self.anatomy.tensors[str(other.target)]
+            if tensor.numel() == 1 and value.op != "batch_norm":
+                continue
+            along = 0 if value.op in ("batch_norm", "prelu") else place.axis - (len(shape) - tensor.ndim)
+            if (
+                place.block > 1
+                or not 0 <= along < tensor.ndim
+                or tensor.shape[along] != self.layer.units
+                or tensor.numel() != tensor.shape[along]
+            ):
+                raise _Blocked(f"{value.name!r} ({value.op}) meets {str(other.target)!r}, which is not one number per unit")
+            if value.op in ("batch_norm", "prelu") and place.axis != 1:
+                raise _Blocked(f"{value.name!r} ({value.op}) is not along its units")
+            self._once(str(other.target))
+            self.vectors.append((str(other.target), along))
+
+    def _once(self, name: str, why: str = "") -> None:
+        if self.uses(name) != 1:
+            raise _Blocked(why or f"{name!r} is used several times")
+
+
+def _reshaped(value: Value, place: Place, shape: tuple[int | None, ...]) -> Place:
+    """Axes behind the units may be drawn into theirs, and axes of one element come and go."""
+    axis, sizes = place.axis, [side or 1 for side in shape]
+    ahead = tuple(side for side in shape[:axis] if side != 1)
+    for at in range(len(value.shape)):
+        grown = (value.shape[at] or 0) // sizes[axis]
+        joined = [prod(sizes[axis + 1 : end]) for end in range(axis + 1, len(sizes) + 1)]
+        if tuple(side for side in value.shape[:at] if side != 1) == ahead and grown in joined and grown * sizes[axis] == value.shape[at]:
+            return Place(at, place.block * grown)
+    raise _Blocked(f"{value.name!r} ({value.op}) takes its units apart")
+
+
+def _permuted(node: Node, place: Place, axes: int) -> Place:
+    order = [int(axis) % axes for axis in node.args[1]]  # type: ignore[arg-type, union-attr]
+    return Place(order.index(place.axis), place.block)
+
+
+def _transposed(node: Node, place: Place, axes: int) -> Place:
+    one, other = (int(axis) % axes for axis in node.args[1:3])  # type: ignore[arg-type]
+    return Place({one: other, other: one}.get(place.axis, place.axis), place.block)
+
+
+MOVES: Mapping[str, Callable[[Node, Place, int], Place]] = {"permute": _permuted, "transpose": _transposed}
+
+
+def _reduced(node: Node, place: Place, axes: int) -> Place:
+    dims: Any = node.args[1] if len(node.args) > 1 else None
+    gone = {int(axis) % axes for axis in ([dims] if isinstance(dims, int) else dims or range(axes))}
+    if place.axis in gone:
+        raise _Blocked(f"{node.meta['value'].name!r} ({node.meta['value'].op}) mixes its units")
+    kept = bool(node.args[2]) if len(node.args) > 2 else bool(node.kwargs.get("keepdim", False))
+    return Place(place.axis - (0 if kept else sum(axis < place.axis for axis in gone)), place.block)

@@ -1,0 +1,76 @@
+"""Times of several ways to do the same, on the machine at hand: they take turns, so that what else runs here slows all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from statistics import median
+
+Clock = Callable[[], float]
+ROUNDS = 21
+LEAST = 2e-3
+"""Seconds that one turn lasts at least, so that the clock is fine enough."""
+NOISE = 0.03
+"""Share of a time that is put down to chance."""
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds of one call, one per round and contender; rounds are of the same moments.
+
+    Attributes:
+        rounds: by contender.
+    """
+
+    rounds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+    def seconds(self, name: str) -> float:
+        """The median over rounds."""
+        return median(self.rounds[name])
+
+    def ratio(self, name: str, to: str) -> float:
+        """How many times as long as another: the median over rounds of the ratio within a round."""
+        return median(mine / other for mine, other in zip(self.rounds[name], self.rounds[to], strict=True))
+
+
+def timed(contenders: Mapping[str, Callable[[], object]], clock: Clock, *, rounds: int = ROUNDS) -> Times:
+    """Measure; one unmeasured turn each first, which also says how many calls make up a turn.
+
+    Args:
+        contenders: what to call.
+        clock: seconds, such as ``time.perf_counter``.
+        rounds: turns of each.
+    """
+    calls = {}
+    for name, run in contenders.items():
+        run()
+        start = clock()
+        run()
+        calls[name] = max(1, int(LEAST / max(clock() - start, 1e-7)))
+    taken: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(rounds):
+        for name, run in contenders.items():
+            start = clock()
+            for _ in range(calls[name]):
+                run()
+            taken[name].append((clock() - start) / calls[name])
+    return Times({name: tuple(seconds) for name, seconds in taken.items()})
+
+
+def fastest(times: Mapping[int, Times], candidates: list[str], reference: str) -> str:
+    """The candidate with the smallest product of ratios to a reference over batch sizes, out of those slower at none of them.
+
+    Args:
+        times: by batch size.
+        candidates: the first is taken where no other is better.
+        reference: a contender that no choice may be slower than, beyond noise.
+    """
+    best, least = candidates[0], float("inf")
+    for name in candidates:
+        ratios = [one.ratio(name, reference) for one in times.values()]
+        product = 1.0
+        for ratio in ratios:
+            product *= ratio
+        if max(ratios) <= 1 + NOISE and product < least:
+            best, least = name, product
+    return best
