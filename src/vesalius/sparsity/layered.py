@@ -1,0 +1,139 @@
+"""The result: importance of links, layer by layer.
+
+Axes: U units, C input units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vesalius.core import store
+from vesalius.core.errors import UnknownName
+
+KIND = "link importance"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LayerImportance:
+    """Importance of the links of one layer.
+
+    Attributes:
+        name: of the layer.
+        values: in the weight's own shape and the unit of the outputs; for kernel slices with sides of 1 in space.
+        stderr: standard errors of a sampled estimate, else ``None``.
+        axes: the weight's axis of units, and of what they read.
+        groups: of a grouped convolution.
+        estimator: what was used; ``linear`` where a closed form is exact.
+        activation: of the units; ``identity`` where the sum before it was asked for.
+        error: relative L2 error of the layer's values, measured on a few units; 0 where they are exact, NaN where it is not known.
+        rows: inputs that the mean is over.
+    """
+
+    name: str
+    values: Float[Tensor, "..."]
+    stderr: Float[Tensor, "..."] | None
+    axes: tuple[int, int]
+    groups: int
+    estimator: str
+    activation: str
+    error: float
+    rows: int
+
+    @property
+    def total(self) -> float:
+        """Sum over all links."""
+        return float(self.values.sum(dtype=torch.float64))
+
+    @property
+    def unit_importance(self) -> Float[Tensor, " C"]:
+        """Of every unit that the layer reads: mean of its outgoing links."""
+        return self._by_input().mean(1).flatten()
+
+    @property
+    def variance(self) -> Float[Tensor, " C"]:
+        """Of every unit that the layer reads: variance of its outgoing links over the units they lead to; large where its influence is
+        concentrated on a few."""
+        return self._by_input().var(1, correction=0).flatten()
+
+    def _by_input(self) -> Float[Tensor, "G U C"]:
+        table = (
+            self.values.movedim(self.axes, (0, 1)).flatten(2) if self.values.ndim > 2 else self.values.movedim(self.axes, (0, 1))[..., None]
+        )
+        return table.mean(2).unflatten(0, (self.groups, -1))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LinkImportance:
+    """Importance of the links of a network; ``importance["fc1"]`` is that of a layer.
+
+    Attributes:
+        layers: by name, in order of computation.
+        provenance: model digest, baseline, estimator, options, versions.
+    """
+
+    layers: Mapping[str, LayerImportance]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> LayerImportance:
+        """The importance of one layer.
+
+        Raises:
+            UnknownName: no such layer was weighed.
+        """
+        if name not in self.layers:
+            raise UnknownName("layer", name, self.layers)
+        return self.layers[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.layers)
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def summary(self) -> str:
+        """A table for people."""
+        wide = max([5, *map(len, self.layers)])
+        made = self.provenance
+        lines = [
+            f"Importance of links, baseline {made.get('baseline', '?')}, {made.get('options', {}).get('aggregate', '?')}",
+            f"{'layer':<{wide}} {'links':>10} {'activation':>10} {'estimator':>11} {'error':>7} {'total':>10} {'rows':>7}",
+        ]
+        for name, one in self.layers.items():
+            error = "" if one.error != one.error else f"{one.error:.1%}"
+            made_by = f"{one.activation:>10} {one.estimator:>11} {error:>7}"
+            lines.append(f"{name:<{wide}} {one.values.numel():>10,} {made_by} {one.total:>10.4g} {one.rows:>7,}")
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return self.summary()
+
+    def save(self, path: str | Path) -> Path:
+        """Write to one file (safetensors with a JSON header), atomically."""
+        tensors = {f"{place}.values": one.values for place, one in enumerate(self.layers.values())}
+        tensors |= {f"{place}.stderr": one.stderr for place, one in enumerate(self.layers.values()) if one.stderr is not None}
+        plain = ("name", "axes", "groups", "estimator", "activation", "error", "rows")
+        layers = [{name: getattr(one, name) for name in plain} for one in self.layers.values()]
+        return store.write(path, KIND, tensors, {"layers": layers, "provenance": dict(self.provenance)})
+
+    @classmethod
+    def load(cls, path: str | Path) -> LinkImportance:
+        """Read a file written by :meth:`save`; no code in it can run.
+
+        Raises:
+            FileNotFoundError, ForeignFile: see :func:`vesalius.core.store.read`.
+        """
+        tensors, facts = store.read(path, KIND)
+        layers = {
+            one["name"]: LayerImportance(
+                **{**one, "axes": tuple(one["axes"])}, values=tensors[f"{place}.values"], stderr=tensors.get(f"{place}.stderr")
+            )
+            for place, one in enumerate(facts["layers"])
+        }
+        return cls(layers=layers, provenance=facts["provenance"])

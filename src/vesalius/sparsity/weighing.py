@@ -1,0 +1,61 @@
+"""How links are weighed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.sparsity.links import POSITIONS, ROWS
+from vesalius.sparsity.units import AGGREGATES
+
+OUTPUTS = ("post", "pre")
+GRANULARITIES = ("weight", "channel")
+ORDERS = (None, 1, 2, "full")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weighing:
+    """How links are weighed.
+
+    Attributes:
+        output: whose value is shared out: ``"post"``, the unit's output after its activation; ``"pre"``, the sum before it.
+        aggregate: of the values over rows: ``"mean_abs"``, ``"rms"``, or ``"signed"``, which is near 0 for every link with baseline ``data``.
+        granularity: what a link of a convolution is: every ``"weight"``, or the kernel slice between two ``"channel"``s.
+        order: of the Gaussian form: 1, 2 or ``"full"``; by default 2 with baseline ``zero``, and with ``data`` full where that is quick,
+            else 1.
+        rows: at most so many inputs are kept per layer, drawn from all samples, tokens and positions; memory is rows times fan-in.
+        positions: at most so many positions of each sample are read where a convolution slides; ``None`` for all.
+        permutations: pairs of an order and its reverse per row, for the permutation estimator.
+        background: so many rows stand for the data where they are taken one by one (exact, rescale).
+        checked: units of a layer whose Gaussian values are compared with permutations, for :attr:`LayerImportance.error`; 0 for none.
+        seed: of all draws.
+
+    Raises:
+        UnknownName, InvalidInput: a word or a number that is none of these.
+    """
+
+    output: str = "post"
+    aggregate: str = "mean_abs"
+    granularity: str = "weight"
+    order: int | str | None = None
+    rows: int = ROWS
+    positions: int | None = POSITIONS
+    permutations: int = 100
+    background: int = 200
+    checked: int = 4
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        words = (
+            ("output", self.output, OUTPUTS),
+            ("aggregate", self.aggregate, AGGREGATES),
+            ("granularity", self.granularity, GRANULARITIES),
+            ("order", self.order, ORDERS),
+        )
+        for what, word, known in words:
+            if word not in known:
+                raise UnknownName(what, word, [str(one) for one in known])
+        least = {"rows": 1, "permutations": 2, "background": 1, "checked": 0} | ({} if self.positions is None else {"positions": 1})
+        for name, smallest in least.items():
+            if (given := getattr(self, name)) < smallest:
+                raise InvalidInput(f"{name} is {smallest} or more, not {given}")
