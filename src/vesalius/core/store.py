@@ -79,6 +79,14 @@ def write_text(path: str | Path, text: str) -> Path:
     return path
 
 
+def write_bytes(path: str | Path, content: bytes) -> Path:
+    """Write a file of any kind atomically."""
+    path = Path(path)
+    with _draft(path) as draft:
+        draft.write_bytes(content)
+    return path
+
+
 @contextmanager
 def _draft(path: Path) -> Iterator[Path]:
     """A temporary name beside the target, renamed to it on success and removed on failure."""

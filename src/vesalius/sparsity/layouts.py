@@ -5,7 +5,7 @@ Axes: U units, F inputs, K kept links, P picked inputs.
 
 from __future__ import annotations
 
-from typing import final
+from typing import Any, final
 
 import torch
 from jaxtyping import Float
@@ -21,7 +21,7 @@ BLOCK = 8
 class SparseLinear(nn.Module):
     """A linear layer whose weight is stored sparse, for inference.
 
-    The weight is a buffer, so that ``to`` and ``state_dict`` see it; there is no gradient for it.
+    Values and indices are buffers, so that ``to`` and ``state_dict`` see them; there is no gradient for them.
 
     Args:
         weight: of a linear layer.
@@ -39,31 +39,49 @@ class SparseLinear(nn.Module):
         self.out_features, self.in_features = weight.shape
         self.layout = layout
         self.bias = None if bias is None else nn.Parameter(bias.detach().clone(), requires_grad=False)
-        self.weight: Tensor
-        self.register_buffer("weight", _stored(weight.detach(), layout))
+        stored = _stored(weight.detach(), layout)
+        self.sides = tuple(stored.shape)
+        self.values: Tensor
+        self.crow: Tensor
+        self.col: Tensor
+        self.register_buffer("values", stored.values().clone())
+        self.register_buffer("crow", stored.crow_indices().to(torch.int32))
+        self.register_buffer("col", stored.col_indices().to(torch.int32))
+        self._made: tuple[Tensor, Tensor] | None = None
 
     @property
     def kept(self) -> int:
         """Values that are stored."""
-        return self.weight.values().numel()
+        return self.values.numel()
+
+    @property
+    def matrix(self) -> Tensor:
+        """The weight as PyTorch's sparse tensor on the same memory; made again only when the buffers are others."""
+        if self._made is None or self._made[0] is not self.values:
+            build = torch.sparse_csr_tensor if self.layout == "csr" else torch.sparse_bsr_tensor
+            self._made = self.values, build(self.crow, self.col, self.values, self.sides, check_invariants=False)
+        return self._made[1]
 
     def dense(self) -> Float[Tensor, "U F"]:
         """The weight as a matrix."""
-        return self.weight.to_dense()[: self.out_features, : self.in_features]
+        return self.matrix.to_dense()[: self.out_features, : self.in_features]
 
     def forward(self, x: Float[Tensor, "... F"]) -> Float[Tensor, "... U"]:
-        rows = x.reshape(-1, x.shape[-1])
-        if self.layout == "csr" and len(rows) == 1:
-            found = torch.mv(self.weight, rows[0])  # half the time of a product with a matrix of one column
-            return (found if self.bias is None else found + self.bias).reshape(*x.shape[:-1], self.out_features)
+        rows, weight = x.reshape(-1, x.shape[-1]), self.matrix
         if self.layout == "block":
-            rows = nn.functional.pad(rows, (0, self.weight.shape[1] - self.in_features))
-        if self.bias is not None and self.layout == "csr":
-            found = torch.addmm(self.bias[:, None], self.weight, rows.t()).t()
+            rows = nn.functional.pad(rows, (0, self.sides[1] - self.in_features))
+        if self.layout == "csr" and len(rows) == 1:
+            found = torch.mv(weight, rows[0])[None]  # half the time of a product with a matrix of one column
+        elif self.layout == "csr" and self.bias is not None:
+            found = torch.addmm(self.bias[:, None], weight, rows.t()).t()
+            return found.reshape(*x.shape[:-1], self.out_features)
         else:
-            found = (self.weight @ rows.t()).t()[:, : self.out_features]
-            found = found if self.bias is None else found + self.bias
+            found = (weight @ rows.t()).t()[:, : self.out_features]
+        found = found if self.bias is None else found + self.bias
         return found.reshape(*x.shape[:-1], self.out_features)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_made": None}  # a copy's matrix lies on the copy's own memory
 
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, out_features={self.out_features}, kept={self.kept}, layout={self.layout!r}"

@@ -1,0 +1,208 @@
+"""A pruned network made small: candidate forms, measured on the machine at hand, the fastest kept."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+
+from vesalius.core.errors import InvalidInput
+from vesalius.sparsity.encoding import size_on_disk
+from vesalius.sparsity.exporting import export
+from vesalius.sparsity.forms import Form, forms_of
+from vesalius.sparsity.measured import Measured, flop, lines, memory, parameters
+from vesalius.sparsity.resized import permanent
+from vesalius.sparsity.stopwatch import Clock, Times, fastest, timed
+from vesalius.trace.calling import Call, evaluating
+from vesalius.trace.network import Inputs, Network
+
+EXACT = 1e-5
+"""How far from the masked model's output a form may be, as a share of its largest value; more where the precision has fewer digits."""
+ROWS = 256
+"""Rows that outputs are compared on."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Compact:
+    """A pruned network in the form that is fastest here.
+
+    Attributes:
+        model: called as the user's model is.
+        chosen: its form: ``permanent`` (masks turned into zeros), ``smaller`` (without dead and unused units), ``picked`` (which reads only
+            the inputs that a link is left of), ``csr`` or ``block`` (sparse layouts of the linear layers).
+        table: all forms measured, with the network before as ``dense`` and the one under masks as ``masked``.
+        removed: units that the smaller forms do without, by layer.
+        why: layers whose units were left alone, and why.
+        left_out: forms that were not measured, and why.
+        network: the pruned network, traced.
+        smallest: the model without dead and unused units, in dense matrices; this is what is exported.
+    """
+
+    model: nn.Module
+    chosen: str
+    table: tuple[Measured, ...]
+    removed: Mapping[str, Int[Tensor, " _"]]
+    why: Mapping[str, str]
+    left_out: Mapping[str, str]
+    network: Network
+    smallest: nn.Module
+
+    def row(self, form: str) -> Measured:
+        """The row of the table of a form.
+
+        Raises:
+            InvalidInput: it was not measured, with the reason.
+        """
+        found = {row.form: row for row in self.table}
+        if form not in found:
+            raise InvalidInput(f"form {form!r} was not measured: {self.left_out.get(form, f'there are {sorted(found)}')}")
+        return found[form]
+
+    def export(self, path: str | Path) -> Path:
+        """Write the network without dead and unused units; see :func:`vesalius.sparsity.exporting.export`."""
+        return export(path, self.smallest, self.network)
+
+    def __repr__(self) -> str:
+        gone = ", ".join(f"{name} {len(units)}" for name, units in self.removed.items()) or "none"
+        said = [f"Compact({self.network.name}: {self.chosen!r} is fastest here)", *lines(self.table, self.chosen, self.table[0].form)]
+        said += [f"  units removed: {gone}"]
+        said += [f"  left alone: {name}: {reason}" for name, reason in self.why.items()]
+        said += [f"  left out: {name}: {reason}" for name, reason in self.left_out.items()]
+        return "\n".join(said)
+
+
+def compact(
+    network: Network,
+    *,
+    dense: Network | None = None,
+    rows: Inputs | None = None,
+    batches: Sequence[int] = (1, 256),
+    clock: Clock = time.perf_counter,
+) -> Compact:
+    """Remove what does nothing, build sparse forms, check all of them, measure, and keep the fastest.
+
+    Unstructured sparsity mostly saves memory: sparse layouts pay off in time from about 90 % and in large batches. What is chosen is no
+    slower than the dense network at any batch size, beyond noise.
+
+    Args:
+        network: pruned, and traced from a live model: under masks of ``torch.nn.utils.prune``, or with zeros in its weights.
+        dense: the network before, for comparison.
+        rows: inputs that outputs are compared on and times are measured with; standard normal by default.
+        batches: batch sizes to measure.
+        clock: seconds.
+
+    Returns:
+        The chosen model and the table.
+
+    Raises:
+        NotTraceable: an opaque network.
+        InvalidInput: a network loaded from a file; batch sizes out of range; rows that do not fit, or none for inputs that are integers.
+    """
+    network.graph("making it small")
+    call = _live(network)
+    if not batches or min(batches) < 1:
+        raise InvalidInput(f"batches are batch sizes to measure, 1 or more each, not {list(batches)}")
+    given = _rows(network, rows)
+    some = tuple(tensor[:ROWS] for tensor in given)
+    with torch.no_grad(), evaluating(call.model):
+        expected = call.run([tensor.clone() for tensor in some]).clone()
+    found = forms_of(network, call.model, lambda model: _difference(replace(call, model=model), some, expected), _tolerance(expected))
+    base = found.forms["permanent"].model
+    smallest = found.forms["smaller"].model if "smaller" in found.forms else base
+    yardsticks = {"masked": Form(name="masked", model=call.model, difference=0.0)}
+    if dense is not None:
+        before = _live(dense)
+        yardsticks = {"dense": Form(name="dense", model=before.model, difference=_difference(before, some, expected)), **yardsticks}
+    every = {**yardsticks, **found.forms}
+    reference = next(iter(yardsticks)) if dense is not None else "permanent"
+    times = _times(call, every, given, batches, clock)
+    chosen = fastest(times, list(found.forms), reference)
+    return Compact(
+        model=every[chosen].model,
+        chosen=chosen,
+        table=tuple(_row(network, form, times, reference, smallest) for form in every.values()),
+        removed=found.removed,
+        why=found.why,
+        left_out=found.left_out,
+        network=network,
+        smallest=smallest,
+    )
+
+
+def _live(network: Network) -> Call:
+    if network.call is None:
+        raise InvalidInput(
+            f"{network.name} was loaded from a file, and there is no model to make small; load the weights into the model, and trace it"
+        )
+    return network.call
+
+
+def _rows(network: Network, rows: Inputs | None) -> tuple[Tensor, ...]:
+    """Rows to compare and to measure on.
+
+    Raises:
+        InvalidInput.
+    """
+    if rows is not None:
+        return network.bind(rows)
+    if any(not value.is_floating for value in network.inputs):
+        raise InvalidInput(f"{network.name} takes integers, and made up ones may mean nothing to it; give rows=")
+    home = next((tensor.device for tensor in network.parameters.values()), torch.device("cpu"))
+    generator = torch.Generator().manual_seed(0)
+    drawn = [torch.randn(ROWS, *(int(side or 1) for side in value.event), generator=generator) for value in network.inputs]
+    return tuple(tensor.to(home, getattr(torch, value.dtype)) for tensor, value in zip(drawn, network.inputs, strict=True))
+
+
+def _difference(call: Call, rows: Sequence[Tensor], expected: Tensor) -> float:
+    with torch.no_grad(), evaluating(call.model):
+        found = call.run([tensor.clone() for tensor in rows])
+    if found.shape != expected.shape:
+        return float("inf")
+    scale = max(1.0, float(expected.abs().max()))
+    return float((found - expected).abs().max()) / scale
+
+
+def _tolerance(expected: Tensor) -> float:
+    return max(EXACT, 4 * torch.finfo(expected.dtype).eps)
+
+
+def _times(call: Call, forms: Mapping[str, Form], rows: Sequence[Tensor], batches: Sequence[int], clock: Clock) -> dict[int, Times]:
+    """Times by batch size."""
+    found = {}
+    with ExitStack() as stack:
+        stack.enter_context(torch.no_grad())
+        for form in forms.values():
+            stack.enter_context(evaluating(form.model))
+        for batch in batches:
+            inputs = [tensor[torch.arange(batch, device=tensor.device) % len(tensor)] for tensor in rows]
+            runs: dict[str, Callable[[], object]] = {
+                name: partial(replace(call, model=form.model).run, inputs) for name, form in forms.items()
+            }
+            found[batch] = timed(runs, clock)
+    return found
+
+
+def _row(network: Network, form: Form, times: Mapping[int, Times], reference: str, smallest: nn.Module) -> Measured:
+    given = form.name in ("dense", "masked")
+    held = parameters(form.model)
+    plain = permanent(form.model) if form.name == "masked" else form.model
+    written = size_on_disk(plain, sparse=False) if given else size_on_disk(form.model if form.name == "permanent" else smallest)
+    return Measured(
+        form=form.name,
+        parameters=sum(tensor.numel() for tensor in held),
+        nonzeros=sum(int(tensor.count_nonzero()) for tensor in parameters(plain)),
+        memory=memory(form.model),
+        file=written,
+        flop=flop(network, form.model),
+        seconds={batch: one.seconds(form.name) for batch, one in times.items()},
+        least={batch: one.least(form.name) for batch, one in times.items()},
+        ratio={batch: one.ratio(form.name, reference) for batch, one in times.items()},
+        difference=form.difference,
+    )

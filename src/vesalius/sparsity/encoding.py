@@ -1,0 +1,172 @@
+"""Weights with few links left, in few bytes: kept values, and where they stand, in whichever of three ways is smallest.
+
+``bitmask``: one bit per weight. ``delta8``, ``delta16``: the distance from each kept weight to the next, less 1, in one byte or two; the
+largest number of a byte or two means that many steps without a weight.
+
+Axes: K kept values, G gaps, N bytes of a mask.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Shaped, UInt8, UInt16
+from torch import Tensor, nn
+
+from vesalius.core import store
+from vesalius.core.errors import ForeignFile, InvalidInput
+from vesalius.sparsity.resized import fill, tensor_of
+
+KIND = "sparse weights"
+GAPS = {"delta8": np.uint8, "delta16": np.uint16}
+
+Facts = dict[str, Any]
+
+
+def encode(tensor: Shaped[Tensor, "..."]) -> tuple[dict[str, Tensor], Facts]:
+    """A tensor in the smallest of all encodings, its own among them.
+
+    Returns:
+        Its parts, and what is needed to put them together.
+    """
+    flat = tensor.detach().cpu().contiguous().flatten()
+    where = (flat != 0).numpy()
+    places = where.nonzero()[0]
+    facts: Facts = {"shape": list(tensor.shape), "encoding": "dense"}
+    found = {"values": flat.reshape(tensor.shape)}
+    if len(places) == len(flat) or not tensor.is_floating_point():
+        return found, facts
+    values = flat[torch.from_numpy(places)]
+    ways = {"bitmask": torch.from_numpy(np.packbits(where))} | {way: torch.from_numpy(_gaps(places, GAPS[way])) for way in GAPS}
+    way = min(ways, key=lambda one: ways[one].nbytes)
+    if values.nbytes + ways[way].nbytes < flat.nbytes:
+        return {"values": values, "where": ways[way]}, facts | {"encoding": way}
+    return found, facts
+
+
+def _gaps(places: np.ndarray, kind: type) -> UInt8[np.ndarray, " G"] | UInt16[np.ndarray, " G"]:
+    """Steps between kept places, with fillers where a step is too long for its type."""
+    most = int(np.iinfo(kind).max)
+    steps = np.diff(places, prepend=-1) - 1
+    fillers = steps // most
+    found = np.full(len(steps) + int(fillers.sum()), most, dtype=kind)
+    found[np.cumsum(fillers + 1) - 1] = steps % most
+    return found
+
+
+def decode(parts: Mapping[str, Tensor], facts: Facts) -> Shaped[Tensor, "..."]:
+    """The inverse of :func:`encode`.
+
+    Raises:
+        ForeignFile: parts that do not fit together.
+    """
+    shape, way, values = facts["shape"], facts["encoding"], parts["values"]
+    if way == "dense":
+        return values.reshape(shape)
+    where, size = parts["where"].numpy(), prod(shape)
+    if way == "bitmask":
+        places = np.unpackbits(where, count=size).nonzero()[0] if len(where) == -(-size // 8) else np.array([size])
+    else:
+        most = int(np.iinfo(GAPS[way]).max)
+        steps = where.astype(np.int64)
+        places = (np.cumsum(np.where(steps == most, most, steps + 1)) - 1)[steps != most]
+    if len(places) != len(values) or (len(places) and places[-1] >= size):
+        raise ForeignFile("a weight's values and places do not fit together; the file is damaged, export it again")
+    flat = torch.zeros(size, dtype=values.dtype)
+    flat[torch.from_numpy(places)] = values
+    return flat.reshape(shape)
+
+
+def encoded(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """All parameters and buffers of a model, encoded: parts by name, and facts; what several names share is there once."""
+    tensors: dict[str, Tensor] = {}
+    known: dict[int, str] = {}
+    facts: dict[str, Any] = {}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        if id(tensor) in known:
+            facts[name] = {"same_as": known[id(tensor)]}
+            continue
+        known[id(tensor)] = name
+        parts, facts[name] = encode(tensor)
+        tensors |= {f"{name}:{part}": found for part, found in parts.items()}
+    return tensors, facts
+
+
+def save_sparse(path: str | Path, model: nn.Module, *, facts: Mapping[str, Any] | None = None) -> Path:
+    """Write a model's parameters and buffers, those with few links left in few bytes; whole or not at all.
+
+    Args:
+        path: where; by custom with the suffix ``.safetensors``.
+        model: without masks; see :func:`vesalius.sparsity.resized.permanent`.
+        facts: kept beside, as JSON.
+    """
+    tensors, named = encoded(model)
+    return store.write(path, KIND, tensors, {"tensors": named, **(facts or {})})
+
+
+def size_on_disk(model: nn.Module, *, sparse: bool = True) -> int:
+    """Bytes that the parameters and buffers of a model take in a file, without its header."""
+    if sparse:
+        return sum(part.nbytes for part in encoded(model)[0].values())
+    return sum(tensor.nbytes for tensor in {id(one): one for one in model.state_dict(keep_vars=True).values()}.values())
+
+
+def read_sparse(path: str | Path, model: nn.Module) -> nn.Module:
+    """A copy of a model with the weights of a file; see :func:`vesalius.sparsity.exporting.load_sparse`.
+
+    Raises:
+        FileNotFoundError, ForeignFile, InvalidInput.
+    """
+    tensors, facts = store.read(path, KIND)
+    copied, named = copy.deepcopy(model), facts["tensors"]
+    _check_names(path, copied, named)
+    whole = {name: _put_together(tensors, name, one) for name, one in named.items() if "same_as" not in one}
+    own = {name: tensor_of(copied, name) for name in named}
+    for name, tensor in whole.items():
+        before = own[name]
+        if before is not None and (
+            before.ndim != tensor.ndim or any(here < there for here, there in zip(before.shape, tensor.shape, strict=True))
+        ):
+            raise InvalidInput(
+                f"{name!r} is {list(tensor.shape)} in {path} and {list(before.shape)} in this model; give the model that was pruned"
+            )
+    for name, one in named.items():
+        if "same_as" in one and own[name] is not own[one["same_as"]]:
+            raise InvalidInput(
+                f"{name!r} and {one['same_as']!r} are one tensor in {path}, and two in this model; give the model that was pruned"
+            )
+    home = next((tensor.device for tensor in own.values() if tensor is not None), torch.device("cpu"))
+    fill(copied, {name: tensor.to(home) for name, tensor in whole.items() if own[name] is None or own[name].shape != tensor.shape})  # type: ignore[union-attr]
+    with torch.no_grad():
+        for name, tensor in whole.items():
+            tensor_of(copied, name).copy_(tensor)  # type: ignore[union-attr]
+    return copied
+
+
+def _put_together(tensors: Mapping[str, Tensor], name: str, facts: Facts) -> Tensor:
+    parts = {part: tensors[f"{name}:{part}"] for part in ("values", "where") if f"{name}:{part}" in tensors}
+    return decode(parts, facts)
+
+
+def _check_names(path: str | Path, model: nn.Module, named: Mapping[str, Any]) -> None:
+    """Whether file and model speak of the same tensors; a bias may be new, since it takes up what removed units added."""
+    own = set(model.state_dict())
+    missing = sorted(own - named.keys())
+    extra = sorted(name for name in named.keys() - own if not _may_be_new(model, name))
+    if missing or extra:
+        what = f"it lacks {missing[0]!r}" if missing else f"{extra[0]!r} is not in this model"
+        raise InvalidInput(
+            f"{path} does not hold the weights of {type(model).__name__}: {what}; give a model of the architecture that was pruned"
+        )
+
+
+def _may_be_new(model: nn.Module, name: str) -> bool:
+    path, _, leaf = name.rpartition(".")
+    owner = dict(model.named_modules()).get(path)
+    return leaf == "bias" and isinstance(owner, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d))
