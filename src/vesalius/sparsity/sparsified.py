@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from vesalius.core.errors import UnknownName
-from vesalius.trace.network import Network
+from vesalius.sparsity.compact import Compact, compact
+from vesalius.sparsity.exporting import export
+from vesalius.sparsity.resized import permanent
+from vesalius.trace.network import Inputs, Network
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -64,6 +68,14 @@ class Sparsified:
         if layer not in self.masks:
             raise UnknownName("pruned layer", layer, self.masks)
         return self.masks[layer]
+
+    def compact(self, rows: Inputs | None = None, batches: Sequence[int] = (1, 256)) -> Compact:
+        """The pruned network made small, in the form that is fastest on this machine; see :func:`vesalius.sparsity.compact.compact`."""
+        return compact(self.network, dense=self.dense, rows=rows, batches=batches)
+
+    def export(self, path: str | Path) -> Path:
+        """Write the pruned network, all of its units, to a file; see :func:`vesalius.sparsity.exporting.export`."""
+        return export(path, permanent(self.model), self.network)
 
     def __repr__(self) -> str:
         wide = max(len(name) for name in self.masks)
