@@ -8,8 +8,9 @@ from vesalius.core.players import Players
 from vesalius.core.version import VERSION as __version__
 from vesalius.games.game import Game
 from vesalius.information import FlowGraph, information_flow
-from vesalius.interactions import allocation_weights, interactions
+from vesalius.interactions import interactions
 from vesalius.methods import METHODS, attribute
+from vesalius.sparsity import sparsify
 from vesalius.trace import Network, trace
 from vesalius.views.report import report
 
@@ -23,12 +24,12 @@ __all__ = [
     "Network",
     "Players",
     "__version__",
-    "allocation_weights",
     "attribute",
     "audit",
     "complexity",
     "information_flow",
     "interactions",
     "report",
+    "sparsify",
     "trace",
 ]

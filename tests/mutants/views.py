@@ -10,4 +10,16 @@ MUTANTS = [
         "components.parts[:, at, channel]",
         "tests/views/complexity/test_section.py -k pictures",
     ),
+    Mutant(
+        "views/sparsity/describe.py",
+        "cut.scores * cut.mask).sum(1)",
+        "cut.scores).sum(1)",
+        "tests/views/sparsity/test_section.py -k counted",
+    ),
+    Mutant(
+        "views/sparsity/kept.py",
+        "chosen[at + 1]][:, chosen[at]].T",
+        "chosen[at + 1]][:, chosen[at]].T.flip(0)",
+        "tests/views/sparsity/test_section.py -k drawing",
+    ),
 ]

@@ -23,6 +23,8 @@ VIEWS = {
     "flow_html": "vesalius.views.notebook:flow_html",
     "removal_plot": "vesalius.views.flow.charts:plot_removal",
     "removal_html": "vesalius.views.notebook:removal_html",
+    "sparsified_plot": "vesalius.views.sparsity.charts:plot_sparsified",
+    "sparsified_html": "vesalius.views.notebook:sparsified_html",
     "profile_plot": "vesalius.views.interactions.charts:plot_profile",
     "profile_html": "vesalius.views.notebook:profile_html",
 }

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from vesalius.core.errors import UnknownName
+from vesalius.core.late import view
 from vesalius.sparsity.compact import Compact, compact
 from vesalius.sparsity.exporting import export
 from vesalius.sparsity.resized import permanent
@@ -68,6 +69,13 @@ class Sparsified:
         if layer not in self.masks:
             raise UnknownName("pruned layer", layer, self.masks)
         return self.masks[layer]
+
+    def plot(self, *, ax: Any = None) -> Any:
+        """How much the strongest links carry; returns the matplotlib figure. See :func:`vesalius.views.sparsity.charts.plot_sparsified`."""
+        return view("sparsified_plot")(self, ax=ax)
+
+    def _repr_html_(self) -> str:
+        return str(view("sparsified_html")(self))
 
     def compact(self, rows: Inputs | None = None, batches: Sequence[int] = (1, 256)) -> Compact:
         """The pruned network made small, in the form that is fastest on this machine; see :func:`vesalius.sparsity.compact.compact`."""

@@ -76,8 +76,14 @@ def said(curves: Sequence[Curve]) -> str:
     return "one run" if runs == {1} else f"median of {min(runs)} runs and their middle half" if len(runs) == 1 else ""
 
 
-def apart(places: Sequence[float], least: float) -> list[float]:
-    """Places moved as little as needed to be so far from each other, in the same order; the middle of a crowd stays."""
+def apart(places: Sequence[float], least: float, first: float = -np.inf) -> list[float]:
+    """Places moved as little as needed to be so far from each other, in the same order; the middle of a crowd stays.
+
+    Args:
+        places: in any order.
+        least: distance between neighbours.
+        first: none is before this.
+    """
     order = sorted(range(len(places)), key=lambda place: places[place])
     groups: list[tuple[float, int]] = []
     for place in order:
@@ -88,6 +94,6 @@ def apart(places: Sequence[float], least: float) -> list[float]:
         groups.append((middle, size))
     spread = [middle + least * (rank - (size - 1) / 2) for middle, size in groups for rank in range(size)]
     found = [0.0] * len(places)
-    for place, value in zip(order, spread, strict=True):
-        found[place] = value
+    for rank, (place, value) in enumerate(zip(order, spread, strict=True)):
+        found[place] = max(value, first + least * rank)
     return found

@@ -60,7 +60,7 @@ def svg_curves(curves: Mapping[str, tuple[object, object]], labels: Labels) -> M
         parts += [f'<path class="band {kind}" d="{_band(line, across, up)}"/>'] if line.runs > 1 else []
         way = _way(line.x, line.middle, across, up)
         parts.append(f'<path class="line {kind}" d="{way}"><title>{escape(line.name)}</title></path>')
-    ends = apart([up(line.middle[-1]) for line in lines], NAME)
+    ends = apart([up(line.middle[-1]) for line in lines], NAME, TOP)
     for line, down in zip(lines, ends, strict=True):
         kind = "other" if line.colour == "dim" else line.colour
         parts.append(f'<text class="name {kind}" x="{SIZE[0] - RIGHT + 8:.0f}" y="{down + 4:.1f}">{escape(line.name)}</text>')

@@ -11,6 +11,7 @@ from vesalius.core.allocation import Allocation
 from vesalius.information.graph import FlowGraph
 from vesalius.information.removal import Removal
 from vesalius.interactions.taylor import TaylorProfile
+from vesalius.sparsity.sparsified import Sparsified
 from vesalius.views import style
 from vesalius.views.audit.section import audit_body
 from vesalius.views.audit.words import HEADING
@@ -24,6 +25,8 @@ from vesalius.views.fragments import facts_of, fill, gallery, panel, table
 from vesalius.views.interactions import profile
 from vesalius.views.interactions.section import interactions_body
 from vesalius.views.interactions.words import heading_of
+from vesalius.views.sparsity.section import sparsified_body
+from vesalius.views.sparsity.words import HEADING as SPARSITY
 
 MOST_SAMPLES = 4
 """Samples of a batch that are shown."""
@@ -79,6 +82,11 @@ def complexity_html(shown: Profile | Complexity) -> str:
 def comparison_html(shown: Comparison) -> str:
     """One feature in several networks, as on a page."""
     return _framed(COMPARED, comparison_body(shown))
+
+
+def sparsified_html(shown: Sparsified) -> str:
+    """A pruned network, as on a page."""
+    return _framed(SPARSITY, sparsified_body(shown))
 
 
 def _framed(heading: str, body: Markup, note: str = "") -> str:

@@ -19,6 +19,7 @@ from vesalius.core.version import VERSION
 from vesalius.information.graph import FlowGraph
 from vesalius.information.removal import Removal
 from vesalius.interactions.taylor import TaylorProfile
+from vesalius.sparsity.sparsified import Sparsified
 from vesalius.views import style
 from vesalius.views.audit.section import audit_section
 from vesalius.views.complexity.section import comparison_section, complexity_section
@@ -30,6 +31,7 @@ from vesalius.views.fragments import Section, anchor_of, facts_of, fill, gallery
 from vesalius.views.gallery import Exhibit, exhibit_section
 from vesalius.views.interactions.profile import profile_section
 from vesalius.views.interactions.section import interactions_section
+from vesalius.views.sparsity.section import sparsified_section
 
 MOST_SAMPLES = 12
 """Samples of a batch of maps that a page shows."""
@@ -167,6 +169,7 @@ SECTIONS: dict[type, Callable[[Any], Section]] = {
     Complexity: complexity_section,
     Profile: complexity_section,
     Comparison: comparison_section,
+    Sparsified: sparsified_section,
 }
 """How each type is shown; whoever adds a type adds a line."""
 

@@ -1,0 +1,25 @@
+"""Charts of a pruned network, for papers and notebooks, with matplotlib."""
+
+from __future__ import annotations
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from vesalius.sparsity.sparsified import Sparsified
+from vesalius.views import style
+from vesalius.views.charts import plot_curves
+from vesalius.views.sparsity.describe import CURVE, curve_of, cuts_of, is_sparsified
+
+
+def plot_sparsified(shown: Sparsified, *, ax: Axes | None = None) -> Figure:
+    """How much of each layer's importance its strongest links carry.
+
+    Args:
+        shown: from ``vesalius.sparsify``.
+        ax: where to draw; a new figure by default.
+
+    Raises:
+        WrongType: nothing that was pruned.
+    """
+    cuts = cuts_of(is_sparsified(shown))[: len(style.KINDS)]
+    return plot_curves({cut.name: curve_of(cut) for cut in cuts}, CURVE, ax=ax)

@@ -1,0 +1,110 @@
+"""A pruned network on a page: what is left, why, and what it makes of samples."""
+
+import numpy as np
+import pytest
+import torch
+
+import vesalius as vs
+from tests.views.sparsity.small import images, picked, pruned
+from vesalius.core.errors import InvalidInput, WrongType
+from vesalius.views.sparsity import describe
+from vesalius.views.sparsity.charts import plot_sparsified
+from vesalius.views.sparsity.kept import chain_of, kept_of
+from vesalius.views.sparsity.section import sparsified_section
+from vesalius.views.sparsity.words import notes
+
+
+def test_layers_are_counted_as_they_are():
+    first, second = describe.cuts_of(picked())
+    assert (first.kept, first.alive, first.read) == (3, 2, 3)
+    assert (second.kept, second.alive, second.read) == (3, 2, 3)
+    assert first.carried == pytest.approx(18 / 18.5)
+    assert first.unit_importance.tolist() == pytest.approx([8 / 3, 2, 4 / 3, 0.5 / 3])
+    assert describe.listening(first).tolist() == [0, 1]
+
+
+def test_reasons_are_the_ends_of_the_ranking_on_both_sides_of_the_cut():
+    first, _ = describe.cuts_of(picked())
+    found = describe.reasons_of(first)
+    assert [(one.source, one.unit, one.rank, one.kept) for one in found] == [
+        (0, 0, 1, True),
+        (1, 1, 2, True),
+        (2, 0, 3, True),
+        (3, 2, 4, False),
+    ]
+    assert found[0].share == pytest.approx(8 / 18.5)
+
+
+def test_the_curve_is_the_share_of_the_strongest():
+    places, shares = describe.curve_of(describe.cuts_of(picked())[0])
+    assert places[0] == shares[0] == 0 and places[-1] == shares[-1] == 1
+    assert shares[np.searchsorted(places, 1 / 12)] == pytest.approx(8 / 18.5)
+    assert (np.diff(shares) >= 0).all()
+
+
+def test_the_drawing_has_the_links_that_stayed_with_the_sign_of_their_weight():
+    shown = picked()
+    cuts = chain_of(describe.cuts_of(shown))
+    kept = kept_of(cuts, [cut.links.matrix(shown.network.parameters[cut.links.layer.weight]) for cut in cuts])
+    dots = kept.dots
+    drawn = {(dots[line.first].column, dots[line.first].position, dots[line.second].position): line.weight for line in kept.lines}
+    assert drawn[0, 0, 0] == pytest.approx(8) and drawn[0, 2, 0] == pytest.approx(-4) and drawn[1, 1, 1] == pytest.approx(3)
+    assert kept.left_out == 0 and len(kept.lines) == 6
+    assert [dot.alive for dot in dots if (dot.column, dot.position) in {(1, 2), (0, 3)}] == [False, False]
+    few = kept_of(cuts, [cut.scores for cut in cuts], most_units=1)
+    assert few.others == (3, 2, 1) and len(few.lines) == 1 and few.left_out == 5
+
+
+def test_layers_that_do_not_follow_one_another_are_not_drawn():
+    torch.manual_seed(0)
+    skips = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(8, 2))
+    network = vs.trace(skips, torch.rand(2, 1, 4, 4))
+    shown = vs.sparsify(network, torch.rand(40, 1, 4, 4), sparsity=0.5)
+    assert chain_of(describe.cuts_of(shown)) == []
+    body = str(sparsified_section(shown, x=torch.rand(5, 1, 4, 4)).body)
+    assert 'class="flow"' not in body and "The output moves by" in body
+
+
+def test_an_autoencoder_of_images_is_shown_with_them(read):
+    page = read(str(sparsified_section(pruned(), x=images(), shape=(4, 4)).body))
+    cut = describe.cuts_of(pruned())[0]
+    pictures = 3 * describe.MOST_SAMPLES + 1 + len(describe.listening(cut))
+    assert len(page.all("figure")) == pictures + 1
+    for words in ("error of reconstruction", "mean sample", "still listen to", "Nothing was refitted", "importance left"):
+        assert words in page.text
+    plain = read(str(sparsified_section(pruned()).body))
+    assert "still listen to" not in plain.text and "error of reconstruction" not in plain.text
+
+
+def test_what_is_said_about_errors_is_measured():
+    shown, x = pruned(), images(20)
+    found = describe.errors_of(shown, x)
+    after = shown.model(x).detach()
+    assert found["error, pruned"] == pytest.approx(float((after - x).square().mean()), rel=1e-4)
+    assert found["error of the mean sample"] == pytest.approx(float(x.var(0, correction=0).mean()), rel=1e-4)
+    pair = describe.pairs_of(shown, x, (1, 4, 4))[1]
+    np.testing.assert_allclose(pair.after.reshape(-1), after[1].numpy(), rtol=1e-5)
+    np.testing.assert_allclose(pair.image.reshape(-1), x[1].numpy(), rtol=1e-6)
+
+
+def test_rounds_and_silent_units_are_told():
+    shown = pruned("refit")
+    told = " ".join(notes(shown, describe.cuts_of(shown)))
+    assert "scored anew in every round" in told
+    assert "1 of 0" in " ".join(notes(picked(), describe.cuts_of(picked())))
+
+
+@pytest.mark.usefixtures("as_a_user")
+def test_wrong_things_are_refused():
+    with pytest.raises(WrongType, match="expected a Sparsified, not int"):
+        sparsified_section(3)
+    with pytest.raises(InvalidInput, match=r"samples have shape \(16,\); \(5, 5\)"):
+        sparsified_section(pruned(), shape=(5, 5))
+
+
+def test_it_draws_itself_and_fits_in_a_report():
+    figure = plot_sparsified(pruned())
+    assert len(figure.axes[0].lines) >= 4
+    assert pruned().plot().axes[0].get_xlabel() == "share of the links, strongest first"
+    assert "links are left" in pruned()._repr_html_()
+    assert "The links a network needs" in vs.report([pruned()], title="t").html
