@@ -71,8 +71,9 @@ def solve(
         system.diagonal().add_(pull)
         weight[whole] = torch.cholesky_solve(goal[whole].T, torch.linalg.cholesky(system)).T
     rest = ((counts > 0) & ~whole).nonzero().flatten()
+    beyond = torch.nn.functional.pad(moments.square, (0, 1, 0, 1))
     for units in _together(rest[counts[rest].argsort(dim=0, stable=True)], counts):
-        _solve_some(moments.square, goal, kept, units, pull, weight)
+        weight[units] = _solved(beyond, goal[units], kept[units], pull)
     return weight, moments.bias(weight)
 
 
@@ -88,22 +89,18 @@ def _together(units: Int[Tensor, " _"], counts: Int[Tensor, " U"]) -> list[Int[T
     return parts
 
 
-def _solve_some(
-    square: Float64[Tensor, "F F"],
-    goal: Float64[Tensor, "U F"],
-    kept: Bool[Tensor, "U F"],
-    units: Int[Tensor, " _"],
-    pull: float,
-    weight: Float64[Tensor, "U F"],
-) -> None:
-    """Solve for some units; rows of padding are those of an identity, and solve to 0."""
-    masks = kept[units]
-    most = int(masks.sum(1).max())
-    order = masks.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :most]
-    real = masks.gather(1, order)
-    both = real[:, :, None] & real[:, None, :]
-    system = torch.where(both, square[order[:, :, None], order[:, None, :]], 0.0)
-    system.diagonal(dim1=1, dim2=2).add_(torch.where(real, pull, 1.0))
-    right = torch.where(real, goal[units].gather(1, order), 0.0)
-    found = torch.cholesky_solve(right[..., None], torch.linalg.cholesky(system))[..., 0]
-    weight[units[:, None].expand_as(order)[real], order[real]] = found[real]
+def _solved(
+    beyond: Float64[Tensor, "F1 F1"], goal: Float64[Tensor, "u F"], kept: Bool[Tensor, "u F"], pull: float
+) -> Float64[Tensor, "u F"]:
+    """Solve for some units. Units with fewer links than others point to a last input that is always 0, whose weight comes out as 0."""
+    counts = kept.sum(1)
+    order = kept.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, : int(counts.max())]
+    real = torch.arange(order.shape[1], device=order.device) < counts[:, None]
+    order = order.masked_fill(~real, kept.shape[1])
+    system = beyond[order[:, :, None], order[:, None, :]]
+    system.diagonal(dim1=1, dim2=2).add_(pull)
+    lower = torch.linalg.cholesky(system)
+    right = torch.nn.functional.pad(goal, (0, 1)).gather(1, order).masked_fill(~real, 0.0)
+    half = torch.linalg.solve_triangular(lower, right[..., None], upper=False)
+    found = torch.linalg.solve_triangular(lower.mT, half, upper=True)[..., 0]
+    return torch.zeros_like(beyond[0]).expand(len(goal), -1).clone().scatter_(1, order, found)[:, :-1]
