@@ -19,7 +19,7 @@ class Weighing:
 
     Attributes:
         output: whose value is shared out: ``"post"``, the unit's output after its activation; ``"pre"``, the sum before it.
-        aggregate: of the values over rows: ``"mean_abs"``, ``"rms"``, or ``"signed"``, which is near 0 for every link with baseline ``data``.
+        aggregate: of the values over rows: ``"mean_abs"``, ``"rms"``, or ``"signed"``, near 0 for every link with baseline ``data``.
         granularity: what a link of a convolution is: every ``"weight"``, or the kernel slice between two ``"channel"``s.
         order: of the Gaussian form: 1, 2 or ``"full"``; by default 2 with baseline ``zero``, and with ``data`` full where that is quick,
             else 1.
