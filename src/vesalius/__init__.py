@@ -10,7 +10,7 @@ from vesalius.games.game import Game
 from vesalius.information import FlowGraph, information_flow
 from vesalius.interactions import interactions
 from vesalius.methods import METHODS, attribute
-from vesalius.sparsity import sparsify
+from vesalius.sparsity import link_importance, sparsify
 from vesalius.trace import Network, trace
 from vesalius.views.report import report
 
@@ -29,6 +29,7 @@ __all__ = [
     "complexity",
     "information_flow",
     "interactions",
+    "link_importance",
     "report",
     "sparsify",
     "trace",

@@ -25,6 +25,9 @@ VIEWS = {
     "removal_html": "vesalius.views.notebook:removal_html",
     "sparsified_plot": "vesalius.views.sparsity.charts:plot_sparsified",
     "sparsified_html": "vesalius.views.notebook:sparsified_html",
+    "compact_html": "vesalius.views.notebook:compact_html",
+    "importance_plot": "vesalius.views.sparsity.charts:plot_importance",
+    "importance_html": "vesalius.views.notebook:importance_html",
     "profile_plot": "vesalius.views.interactions.charts:plot_profile",
     "profile_html": "vesalius.views.notebook:profile_html",
 }

@@ -1,13 +1,17 @@
 """Which links and units a network needs, and what is left if the rest go."""
 
+from vesalius.sparsity.compact import Compact
+from vesalius.sparsity.exporting import load_sparse
 from vesalius.sparsity.importance import link_importance
 from vesalius.sparsity.layered import LayerImportance, LinkImportance
+from vesalius.sparsity.links import links_of
 from vesalius.sparsity.mask import sparsify, sweep
 from vesalius.sparsity.options import Finetune, Pruning
 from vesalius.sparsity.sparsified import Sparsified
 from vesalius.sparsity.weighing import Weighing
 
 __all__ = [
+    "Compact",
     "Finetune",
     "LayerImportance",
     "LinkImportance",
@@ -15,6 +19,8 @@ __all__ = [
     "Sparsified",
     "Weighing",
     "link_importance",
+    "links_of",
+    "load_sparse",
     "sparsify",
     "sweep",
 ]

@@ -14,6 +14,7 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from vesalius.core.errors import InvalidInput
+from vesalius.core.late import view
 from vesalius.sparsity.encoding import size_on_disk
 from vesalius.sparsity.exporting import export
 from vesalius.sparsity.forms import Form, forms_of
@@ -68,6 +69,9 @@ class Compact:
     def export(self, path: str | Path) -> Path:
         """Write the network without dead and unused units; see :func:`vesalius.sparsity.exporting.export`."""
         return export(path, self.smallest, self.network)
+
+    def _repr_html_(self) -> str:
+        return str(view("compact_html")(self))
 
     def __repr__(self) -> str:
         gone = ", ".join(f"{name} {len(units)}" for name, units in self.removed.items()) or "none"

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from vesalius.core import store
 from vesalius.core.errors import UnknownName
+from vesalius.core.late import view
 
 KIND = "link importance"
 
@@ -113,6 +114,13 @@ class LinkImportance:
 
     def __repr__(self) -> str:
         return self.summary()
+
+    def plot(self, *, ax: Any = None) -> Any:
+        """How much the strongest links carry; returns the matplotlib figure. See :func:`vesalius.views.sparsity.charts.plot_importance`."""
+        return view("importance_plot")(self, ax=ax)
+
+    def _repr_html_(self) -> str:
+        return str(view("importance_html")(self))
 
     def save(self, path: str | Path) -> Path:
         """Write to one file (safetensors with a JSON header), atomically."""

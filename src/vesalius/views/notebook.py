@@ -11,6 +11,8 @@ from vesalius.core.allocation import Allocation
 from vesalius.information.graph import FlowGraph
 from vesalius.information.removal import Removal
 from vesalius.interactions.taylor import TaylorProfile
+from vesalius.sparsity.compact import Compact
+from vesalius.sparsity.layered import LinkImportance
 from vesalius.sparsity.sparsified import Sparsified
 from vesalius.views import style
 from vesalius.views.audit.section import audit_body
@@ -25,6 +27,7 @@ from vesalius.views.fragments import facts_of, fill, gallery, panel, table
 from vesalius.views.interactions import profile
 from vesalius.views.interactions.section import interactions_body
 from vesalius.views.interactions.words import heading_of
+from vesalius.views.sparsity import forms, importance
 from vesalius.views.sparsity.section import sparsified_body
 from vesalius.views.sparsity.words import HEADING as SPARSITY
 
@@ -87,6 +90,16 @@ def comparison_html(shown: Comparison) -> str:
 def sparsified_html(shown: Sparsified) -> str:
     """A pruned network, as on a page."""
     return _framed(SPARSITY, sparsified_body(shown))
+
+
+def compact_html(shown: Compact) -> str:
+    """A pruned network in all its forms, as on a page."""
+    return _framed(forms.HEADING, forms.compact_body(shown))
+
+
+def importance_html(shown: LinkImportance) -> str:
+    """The importance of links, as on a page."""
+    return _framed(importance.HEADING, importance.importance_body(shown))
 
 
 def _framed(heading: str, body: Markup, note: str = "") -> str:

@@ -19,6 +19,8 @@ from vesalius.core.version import VERSION
 from vesalius.information.graph import FlowGraph
 from vesalius.information.removal import Removal
 from vesalius.interactions.taylor import TaylorProfile
+from vesalius.sparsity.compact import Compact
+from vesalius.sparsity.layered import LinkImportance
 from vesalius.sparsity.sparsified import Sparsified
 from vesalius.views import style
 from vesalius.views.audit.section import audit_section
@@ -31,6 +33,8 @@ from vesalius.views.fragments import Section, anchor_of, facts_of, fill, gallery
 from vesalius.views.gallery import Exhibit, exhibit_section
 from vesalius.views.interactions.profile import profile_section
 from vesalius.views.interactions.section import interactions_section
+from vesalius.views.sparsity.forms import compact_section
+from vesalius.views.sparsity.importance import importance_section
 from vesalius.views.sparsity.section import sparsified_section
 
 MOST_SAMPLES = 12
@@ -169,7 +173,9 @@ SECTIONS: dict[type, Callable[[Any], Section]] = {
     Complexity: complexity_section,
     Profile: complexity_section,
     Comparison: comparison_section,
+    LinkImportance: importance_section,
     Sparsified: sparsified_section,
+    Compact: compact_section,
 }
 """How each type is shown; whoever adds a type adds a line."""
 

@@ -7,8 +7,11 @@ import torch
 import vesalius as vs
 from tests.views.sparsity.small import images, picked, pruned
 from vesalius.core.errors import InvalidInput, WrongType
+from vesalius.models import Autoencoder
 from vesalius.views.sparsity import describe
 from vesalius.views.sparsity.charts import plot_sparsified
+from vesalius.views.sparsity.forms import compact_body, compact_section
+from vesalius.views.sparsity.importance import importance_section
 from vesalius.views.sparsity.kept import chain_of, kept_of
 from vesalius.views.sparsity.section import sparsified_section
 from vesalius.views.sparsity.words import notes
@@ -36,7 +39,7 @@ def test_reasons_are_the_ends_of_the_ranking_on_both_sides_of_the_cut():
 
 
 def test_the_curve_is_the_share_of_the_strongest():
-    places, shares = describe.curve_of(describe.cuts_of(picked())[0])
+    places, shares = describe.curve_of(describe.cuts_of(picked())[0].scores)
     assert places[0] == shares[0] == 0 and places[-1] == shares[-1] == 1
     assert shares[np.searchsorted(places, 1 / 12)] == pytest.approx(8 / 18.5)
     assert (np.diff(shares) >= 0).all()
@@ -108,3 +111,26 @@ def test_it_draws_itself_and_fits_in_a_report():
     assert pruned().plot().axes[0].get_xlabel() == "share of the links, strongest first"
     assert "links are left" in pruned()._repr_html_()
     assert "The links a network needs" in vs.report([pruned()], title="t").html
+
+
+@pytest.mark.usefixtures("as_a_user")
+def test_forms_are_shown_with_what_was_removed(read):
+    shown = picked().compact(rows=images()[:, :4], batches=(1, 8))
+    page = read(str(compact_section(shown).body))
+    assert "of what it did" in page.text and page.text.count("fastest") == 2
+    assert len(page.all("tr")) == 1 + len(shown.table)
+    assert "What is left, measured" in shown._repr_html_()
+    with pytest.raises(WrongType, match="expected a Compact, not int"):
+        compact_body(3)
+
+
+def test_importance_is_shown_layer_by_layer(read):
+    network = vs.trace(Autoencoder([16, 6, 3]), images()[:2])
+    shown = vs.link_importance(network, images())
+    page = read(str(importance_section(shown, shape=(4, 4)).body))
+    assert len(page.all("tr")) == 1 + len(shown) and len(page.all("figure")) == 1 + 1 + 6
+    assert "encoder.0" in page.text and "carry 80 %" in page.text
+    assert shown.plot().axes[0].get_ylabel() == "share of the importance"
+    assert "What links are worth" in vs.report([shown], title="t").html and "What links are worth" in shown._repr_html_()
+    with pytest.raises(InvalidInput, match="reads 16 values"):
+        importance_section(shown, shape=(3, 3))

@@ -1,14 +1,16 @@
-"""Charts of a pruned network, for papers and notebooks, with matplotlib."""
+"""Charts of links and of pruned networks, for papers and notebooks, with matplotlib."""
 
 from __future__ import annotations
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from vesalius.sparsity.layered import LinkImportance
 from vesalius.sparsity.sparsified import Sparsified
 from vesalius.views import style
 from vesalius.views.charts import plot_curves
 from vesalius.views.sparsity.describe import CURVE, curve_of, cuts_of, is_sparsified
+from vesalius.views.sparsity.importance import curves_by_layer
 
 
 def plot_sparsified(shown: Sparsified, *, ax: Axes | None = None) -> Figure:
@@ -22,4 +24,17 @@ def plot_sparsified(shown: Sparsified, *, ax: Axes | None = None) -> Figure:
         WrongType: nothing that was pruned.
     """
     cuts = cuts_of(is_sparsified(shown))[: len(style.KINDS)]
-    return plot_curves({cut.name: curve_of(cut) for cut in cuts}, CURVE, ax=ax)
+    return plot_curves({cut.name: curve_of(cut.scores) for cut in cuts}, CURVE, ax=ax)
+
+
+def plot_importance(shown: LinkImportance, *, ax: Axes | None = None) -> Figure:
+    """How much of each layer's importance its strongest links carry.
+
+    Args:
+        shown: from ``vesalius.link_importance``.
+        ax: where to draw; a new figure by default.
+
+    Raises:
+        WrongType: no such result.
+    """
+    return plot_curves(curves_by_layer(shown), CURVE, ax=ax)

@@ -163,9 +163,9 @@ def reads_input(cut: Cut, shown: Sparsified) -> bool:
     return cut.links.layer.op in DENSE and cut.links.fan_in == elements
 
 
-def curve_of(cut: Cut) -> tuple[Float[ndarray, " T"], Float[ndarray, " T"]]:
+def curve_of(scores: Float[Tensor, "U F"]) -> tuple[Float[ndarray, " T"], Float[ndarray, " T"]]:
     """Share of the links, strongest first, and of the importance that these carry."""
-    ranked = cut.scores.double().flatten().sort(descending=True).values.clamp_min(0).cumsum(0)
+    ranked = scores.double().flatten().sort(descending=True).values.clamp_min(0).cumsum(0)
     places = np.unique(np.round(np.linspace(0, 1, STEPS) ** 2 * len(ranked)).astype(int))
     shares = np.concatenate([[0.0], (ranked / ranked[-1].clamp_min(1e-300)).numpy()])[places]
     return places / len(ranked), shares

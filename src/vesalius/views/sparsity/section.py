@@ -70,7 +70,7 @@ def sparsified_body(shown: Sparsified, *, x: Tensor | None = None, shape: Sequen
             "first": cuts[0].name,
             "picture": None if drawn is None else network(drawn, "the links that are left"),
             "left_out": 0 if drawn is None else drawn.left_out,
-            "curve": svg_curves({cut.name: curve_of(cut) for cut in cuts[:MOST_CURVES]}, CURVE),
+            "curve": svg_curves({cut.name: curve_of(cut.scores) for cut in cuts[:MOST_CURVES]}, CURVE),
             "reasons": [_line(reason) for cut in cuts for reason in reasons_of(cut)],
             "facts": facts(shown),
             "notes": notes(shown, cuts),
