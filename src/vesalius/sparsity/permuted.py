@@ -13,11 +13,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from vesalius.core.errors import InvalidInput
+from vesalius.sparsity.gaussian import NODES, Moments
 from vesalius.sparsity.units import Units, finished
 
 TOGETHER = 64
 """Rows that share an order."""
 LEAST = 2
+PRIOR = 8
+"""Orders that the Gaussian form counts for where signs are guessed."""
 ELEMENTS = 1 << 18
 """Elements of one running sum, so that it stays in the caches."""
 
@@ -65,8 +68,9 @@ def sampled(units: Units, aggregate: str, permutations: int, seed: int) -> Sampl
 
     A mean of absolute noisy values would add the noise, so two independent halves of the orders are made: one has the signs, the other
     the values, and the other way round. A wrong sign takes a value near 0 for minus itself, so the estimate is from below, by an amount
-    that falls with the number of orders. With baseline ``zero`` and an activation that never falls, the sign is known: it is that of the
-    contribution, and the estimate unbiased. A square is the product of the two halves.
+    that falls with the number of orders; a few orders' worth of the Gaussian form steadies the signs. With baseline ``zero`` and an
+    activation that never falls, the sign is known: it is that of the contribution, and the estimate unbiased. A square is the product of
+    the two halves.
 
     Args:
         units: whose links.
@@ -81,12 +85,13 @@ def sampled(units: Units, aggregate: str, permutations: int, seed: int) -> Sampl
         raise InvalidInput(f"permutations are pairs of an order and its reverse, {LEAST} or more, not {permutations}")
     draws = torch.Generator().manual_seed(seed)
     total, variance = (units.weight.new_zeros(units.weight.shape[:2]) for _ in range(2))
+    moments, each = Moments(units), permutations // 2
     for rows, chosen in _small_chunks(units):
-        one, two = (_mean(permutations // 2, units, rows, chosen, draws) for _ in range(2))
+        one, two = (_mean(each, units, rows, chosen, draws) for _ in range(2))
         if aggregate == "mean_abs":
-            known = units.baseline == "zero" and units.activation.monotone
-            signs = units.contributions(units.moved(rows), chosen).sign() if known else None
-            one, two = one * (two.sign() if signs is None else signs), two * (one.sign() if signs is None else signs)
+            prior = _prior(units, moments, rows, chosen)
+            certain = units.baseline == "zero" and units.activation.monotone
+            one, two = (half * (prior + (0 if certain else other * each)).sign() for half, other in ((one, two), (two, one)))
         if aggregate == "rms":
             total[chosen] += (one * two).sum(0)
         else:
@@ -102,6 +107,12 @@ def _mean(count: int, units: Units, rows: slice, chosen: slice, draws: torch.Gen
     for _ in range(count - 1):
         found += steps(units, rows, chosen, draws)
     return found / count
+
+
+def _prior(units: Units, moments: Moments, rows: slice, chosen: slice) -> Float[Tensor, "n u P"]:
+    """What the Gaussian form says of the values, as the sum of :data:`PRIOR` orders."""
+    gate = moments.gates(rows, 1, NODES)[0][:, chosen, None]
+    return PRIOR * gate * units.contributions(units.moved(rows), chosen)
 
 
 def _small_chunks(units: Units) -> Iterator[tuple[slice, slice]]:
