@@ -1,6 +1,6 @@
 """What :mod:`tests.test_tests` breaks, room by room."""
 
-from tests.mutants import audit, complexity, core, games, information, interactions, methods, rules, trace, views
+from tests.mutants import audit, complexity, core, games, information, interactions, methods, rules, sparsity, trace, views
 
 MUTANTS = [
     *audit.MUTANTS,
@@ -11,6 +11,7 @@ MUTANTS = [
     *interactions.MUTANTS,
     *methods.MUTANTS,
     *rules.MUTANTS,
+    *sparsity.MUTANTS,
     *trace.MUTANTS,
     *views.MUTANTS,
 ]
