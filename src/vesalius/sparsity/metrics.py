@@ -134,8 +134,11 @@ class Probe:
 
     def accuracy(self, latents: Float[Tensor, "N H"], y: Int[Tensor, " N"]) -> float:
         """Share of rows whose class it tells."""
-        scores = (latents.detach() - self.mean) / self.scale @ self.weight.T + self.bias
-        return float((scores.argmax(1) == y).double().mean())
+        return float((self.scores(latents.detach()).argmax(1) == y).double().mean())
+
+    def scores(self, latents: Float[Tensor, "N H"]) -> Float[Tensor, "N K"]:
+        """Logits of the classes."""
+        return (latents - self.mean) / self.scale @ self.weight.T + self.bias
 
 
 @dataclass(frozen=True, kw_only=True)
