@@ -1,6 +1,19 @@
 """What :mod:`tests.test_tests` breaks, room by room."""
 
-from tests.mutants import audit, complexity, core, games, information, interactions, methods, rules, sparsity, trace, views
+from tests.mutants import (
+    audit,
+    complexity,
+    core,
+    games,
+    information,
+    interactions,
+    methods,
+    rules,
+    sparsity,
+    sparsity_compact,
+    trace,
+    views,
+)
 
 MUTANTS = [
     *audit.MUTANTS,
@@ -12,6 +25,7 @@ MUTANTS = [
     *methods.MUTANTS,
     *rules.MUTANTS,
     *sparsity.MUTANTS,
+    *sparsity_compact.MUTANTS,
     *trace.MUTANTS,
     *views.MUTANTS,
 ]

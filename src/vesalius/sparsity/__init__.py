@@ -9,6 +9,7 @@ from vesalius.sparsity.mask import sparsify, sweep
 from vesalius.sparsity.options import Finetune, Pruning
 from vesalius.sparsity.sparsified import Sparsified
 from vesalius.sparsity.weighing import Weighing
+from vesalius.sparsity.whole_units import remove_units
 
 __all__ = [
     "Compact",
@@ -21,6 +22,7 @@ __all__ = [
     "link_importance",
     "links_of",
     "load_sparse",
+    "remove_units",
     "sparsify",
     "sweep",
 ]

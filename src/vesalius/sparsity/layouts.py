@@ -5,6 +5,9 @@ Axes: U units, F inputs, K kept links, P picked inputs.
 
 from __future__ import annotations
 
+import contextlib
+import warnings
+from collections.abc import Iterator
 from typing import Any, final
 
 import torch
@@ -59,7 +62,8 @@ class SparseLinear(nn.Module):
         """The weight as PyTorch's sparse tensor on the same memory; made again only when the buffers are others."""
         if self._made is None or self._made[0] is not self.values:
             build = torch.sparse_csr_tensor if self.layout == "csr" else torch.sparse_bsr_tensor
-            self._made = self.values, build(self.crow, self.col, self.values, self.sides, check_invariants=False)
+            with _quiet():
+                self._made = self.values, build(self.crow, self.col, self.values, self.sides, check_invariants=False)
         return self._made[1]
 
     def dense(self) -> Float[Tensor, "U F"]:
@@ -88,10 +92,19 @@ class SparseLinear(nn.Module):
 
 
 def _stored(weight: Float[Tensor, "U F"], layout: str) -> Tensor:
-    if layout == "csr":
-        return weight.to_sparse_csr()
-    padded = nn.functional.pad(weight, (0, -weight.shape[1] % BLOCK, 0, -weight.shape[0] % BLOCK))
-    return padded.to_sparse_bsr((BLOCK, BLOCK))
+    with _quiet():
+        if layout == "csr":
+            return weight.to_sparse_csr()
+        padded = nn.functional.pad(weight, (0, -weight.shape[1] % BLOCK, 0, -weight.shape[0] % BLOCK))
+        return padded.to_sparse_bsr((BLOCK, BLOCK))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the note that sparse tensors are in beta, which a user can do nothing about."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse .* beta state")
+        yield
 
 
 @final

@@ -32,7 +32,7 @@ FEWEST = 32
 """Samples below which a refit would only learn them by heart."""
 
 Units = Mapping[str, int]
-Alive = dict[str, Bool[Tensor, " U"]]
+Alive = dict[str, Bool[Tensor, " _"]]
 
 
 def remove_units(

@@ -1,0 +1,47 @@
+"""Wrong pieces of making a pruned network small."""
+
+from tests.mutants.mutant import Mutant
+
+MUTANTS = [
+    Mutant("sparsity/shrinking.py", "(before.double() + added)", "before.double()", "tests/sparsity/test_shrinking.py -k definition"),
+    Mutant(
+        "sparsity/shrinking.py",
+        'return any(side not in (0, "valid") for side in sides)',
+        "return False",
+        "tests/sparsity/test_shrinking.py -k padding",
+    ),
+    Mutant(
+        "sparsity/shrinking.py",
+        "even = (seen == seen[:, :, :1]).all(2).all(1)",
+        "even = torch.ones_like(seen[:, 0, 0], dtype=torch.bool)",
+        "tests/sparsity/test_shrinking.py -k counts_padding",
+    ),
+    Mutant(
+        "sparsity/channels.py", "Place(at, place.block * grown)", "Place(at, place.block)", "tests/sparsity/test_shrinking.py -k flatten"
+    ),
+    Mutant(
+        "sparsity/channels.py",
+        "if self.uses(name) != 1:",
+        "if self.uses(name) < 1:",
+        "tests/sparsity/test_shrinking.py -k tied",
+    ),
+    Mutant("sparsity/encoding.py", "steps // most", "steps // (most + 1)", "tests/sparsity/test_exporting.py -k pattern"),
+    Mutant(
+        "sparsity/stopwatch.py",
+        "if max(ratios) <= 1 + NOISE and product < least:",
+        "if product < least:",
+        "tests/sparsity/test_compact.py -k over_batch_sizes",
+    ),
+    Mutant(
+        "sparsity/whole_units.py",
+        "scores[reader.layer.name].double().mean(0)",
+        "scores[reader.layer.name].double().sum(0)",
+        "tests/sparsity/test_whole_units.py -k importance_of_a_unit",
+    ),
+    Mutant(
+        "sparsity/whole_units.py",
+        "moved = moved or not bool(mask.all())",
+        "moved = False",
+        "tests/sparsity/test_whole_units.py -k refit_loses",
+    ),
+]
