@@ -1,0 +1,344 @@
+"""SHAP-SAE: what is left of an autoencoder when its least important links go, over seeds, beside what the papers say.
+
+    VESALIUS_DATA=... python reproductions/shapsae.py RESULTS.json [SEEDS] > docs/shapsae_claims.md
+
+Takes about 40 minutes with 5 seeds. What is measured is kept in RESULTS.json, and trained weights beside it; neither is made again.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import vesalius as vs
+from vesalius.core import store
+from vesalius.data import load
+from vesalius.models import Autoencoder, Sparse, Training, fit
+from vesalius.sparsity import Finetune, Pruning, Sparsified, link_importance, sweep
+from vesalius.sparsity.allocation import prefix
+from vesalius.sparsity.metrics import Labelled, Probe, Quality, Yardstick
+
+DATASETS = {"MNIST": "mnist", "Fashion-MNIST": "fashion_mnist"}
+SIZES = (784, 256, 64)
+DEEPER = (784, 256, 128, 64, 32)
+HELD = 5000
+"""Training rows at the end that are kept for early stopping; settings were chosen on them, too."""
+PROBED = 10_000
+"""Training rows that probes are fitted on."""
+SPARSITIES = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
+SCORES = ("shapley", "shapley_zero", "gate", "taylor", "linear", "wanda", "magnitude", "random")
+BARE = ("shapley", "shapley_zero", "wanda", "magnitude")
+HIGH = (0.9, 0.95)
+EPOCHS = 12
+SYNTHETIC_SEEDS = range(10)
+FEATURES = ("x1", "x2", "x3", "x4", "x5", "x6")
+
+Record = dict[str, Any]
+
+
+class Results:
+    """What was measured before, by key, in a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.known = path, json.loads(path.read_text()) if path.exists() else {}
+
+    def get(self, key: str, measure: Callable[[], Record]) -> Record:
+        """A record, measured if it is new."""
+        if key not in self.known:
+            began = time.monotonic()
+            self.known[key] = measure()
+            store.write_text(self.path, json.dumps(self.known))
+            print(f"{key}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+        found: Record = self.known[key]
+        return found
+
+
+# ---- six features ----------------------------------------------------------------------------------------------------------------------
+
+
+def six_features(seed: int, rows: int = 15_000) -> Tensor:
+    """The paper's synthetic rows: a constant, four kinds of noise, and two sums. The constant is 1, the 0.1 of x4 a standard deviation."""
+    draws = torch.Generator().manual_seed(seed)
+    x1, x2 = torch.ones(rows), torch.rand(rows, generator=draws)
+    upper = (torch.arange(rows) % 2).float()
+    x3 = torch.rand(rows, generator=draws) / 4 + 0.75 * upper
+    x4 = torch.randn(rows, generator=draws) / 10 + 0.25 + 0.5 * upper[torch.randperm(rows, generator=draws)]
+    return torch.stack([x1, x2, x3, x4, x1 + x2, x3 + x4], 1)
+
+
+def synthetic(seed: int) -> Record:
+    """Importance of six features in a 6-3-6 autoencoder, exactly."""
+    x = six_features(seed)
+    start = Autoencoder([6, 3], output="identity", seed=seed)
+    done = fit(start, x, training=Training(epochs=EPOCHS, rate=1e-2, seed=seed))
+    found = link_importance(vs.trace(done.model, x[:2]), x, estimator="exact")
+    kept = {}
+    for name in found:
+        values = found[name].values
+        kept[name] = int(prefix(values.reshape(1, -1), 0.8))
+    first = found["encoder.0"]
+    return {
+        "error": float(done.errors[done.best - 1]),
+        "mean_row": float((x - x.mean(0)).square().mean()),
+        "importance": first.unit_importance.tolist(),
+        "variance": first.variance.tolist(),
+        "kept": kept,
+    }
+
+
+# ---- pictures --------------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A trained autoencoder with its rows."""
+
+    model: Autoencoder
+    train: Tensor
+    yardstick: Yardstick
+
+    def record(self, found: Sparsified | torch.nn.Module, **more: float) -> Record:
+        """Quality on test rows."""
+        model = found.model if isinstance(found, Sparsified) else found
+        cut = {"sparsity": found.sparsity, "seconds": found.provenance["seconds"]} if isinstance(found, Sparsified) else {}
+        quality: Quality = self.yardstick.quality(model)
+        return {**vars(quality), **cut, **more}
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """A data set in parts."""
+
+    train: Tensor
+    held: Tensor
+    probed: Labelled
+    test: Labelled
+    classifier: Probe
+
+    @classmethod
+    def of(cls, name: str) -> Pictures:
+        """Rows of pixels; the classifier of reconstructions is linear on pixels."""
+        data = load(DATASETS[name])
+        x, y = data.train_x.flatten(1), data.train_y
+        probed = (x[:PROBED], y[:PROBED])
+        return cls(x[:-HELD], x[-HELD:], probed, (data.test_x.flatten(1), data.test_y), Probe.fit(*probed))
+
+    def case(self, model: Autoencoder) -> Case:
+        """With the dense network's probe."""
+        return Case(model, self.train, Yardstick.of(model, self.probed, self.test, self.classifier.scores))
+
+
+def trained(pictures: Pictures, seed: int, kept: Path, *, sizes: Sequence[int] = SIZES, sparse: Sparse | None = None) -> Autoencoder:
+    """An autoencoder, from its file if it was trained before."""
+    model = Autoencoder(sizes, sparse=sparse, seed=seed)
+    if not kept.exists():
+        done = fit(model, pictures.train, validation=pictures.held, training=Training(epochs=EPOCHS, seed=seed))
+        store.write(kept, "weights", done.model.state_dict(), {})
+    model.load_state_dict(store.read(kept, "weights")[0])
+    return model.eval()
+
+
+def masks(case: Case, score: str, *, scope: str = "layer", compensate: bool = True) -> Record:
+    """One look, one mask, at every sparsity."""
+    how = Pruning(score=score, scope=scope, compensate=compensate)
+    found = sweep(case.model, case.train, sparsity=SPARSITIES, mode="paper", pruning=how)
+    return {str(level): case.record(one) for level, one in zip(SPARSITIES, found, strict=True)}
+
+
+def refits(case: Case, levels: Sequence[float], **options: Any) -> Record:
+    """Rounds of scoring, cutting and refitting."""
+    found = sweep(case.model, case.train, sparsity=levels, pruning=Pruning(**options))
+    return {str(level): case.record(one) for level, one in zip(levels, found, strict=True)}
+
+
+def tuned(case: Case, mode: str) -> Record:
+    """A pass over the data after a mask."""
+    how = Pruning(finetune=Finetune(epochs=1))
+    found = sweep(case.model, case.train, sparsity=HIGH, mode=mode, pruning=how)
+    return {str(level): case.record(one) for level, one in zip(HIGH, found, strict=True)}
+
+
+def levels(case: Case) -> Record:
+    """The paper's importance levels."""
+    steps = (0.5, 0.8, 0.9, 0.95)
+    found = sweep(case.model, case.train, importance_level=steps, mode="paper")
+    return {str(level): case.record(one) for level, one in zip(steps, found, strict=True)}
+
+
+MEASURES: Mapping[str, Callable[[Case], Record]] = {
+    "dense": lambda case: case.record(case.model),
+    **{f"mask {score}": partial(masks, score=score) for score in SCORES},
+    "mask magnitude, all layers together": partial(masks, score="magnitude", scope="global"),
+    **{f"mask {score}, no compensation": partial(masks, score=score, compensate=False) for score in BARE},
+    "mask by importance level": levels,
+    "refit gate": partial(refits, levels=SPARSITIES),
+    **{f"refit {score}": partial(refits, levels=HIGH, score=score) for score in ("shapley", "wanda", "magnitude", "random")},
+    "mask shapley and one epoch": partial(tuned, mode="paper"),
+    "refit gate and one epoch": partial(tuned, mode="refit"),
+}
+"""Everything that is measured of one autoencoder."""
+OTHERS: Mapping[str, tuple[Sequence[int], Sparse]] = {
+    "k-sparse, 16 of 64": (SIZES, Sparse(k=16)),
+    "L1 penalty 1e-4": (SIZES, Sparse(l1=1e-4)),
+    "dropout 0.1": (SIZES, Sparse(dropout=0.1)),
+    "784-256-128-64-32": (DEEPER, Sparse()),
+}
+"""Other autoencoders, from one seed."""
+
+
+def other(case: Case) -> Record:
+    """Dense, and refitted."""
+    return {"0.0": case.record(case.model), **refits(case, HIGH)}
+
+
+def measured(name: str, results: Results, seeds: Sequence[int]) -> dict[str, list[Record]]:
+    """All records of a data set, by what was measured."""
+    found: dict[str, list[Record]] = {}
+    ready = cache(lambda: Pictures.of(name))
+
+    for seed in seeds:
+        file = results.path.with_name(f"{results.path.stem}-{DATASETS[name]}-{seed}.safetensors")
+        case = cache(lambda seed=seed, file=file: ready().case(trained(ready(), seed, file)))
+        for what, measure in MEASURES.items():
+            key = f"{name} seed {seed} {what}"
+            found.setdefault(what, []).append(results.get(key, lambda measure=measure, case=case: measure(case())))
+    for number, (what, (sizes, sparse)) in enumerate(OTHERS.items()):
+        file = results.path.with_name(f"{results.path.stem}-{DATASETS[name]}-other-{number}.safetensors")
+
+        def one(sizes: Sequence[int] = sizes, sparse: Sparse = sparse, file: Path = file) -> Record:
+            return other(ready().case(trained(ready(), 0, file, sizes=sizes, sparse=sparse)))
+
+        found[what] = [results.get(f"{name} {what}", one)]
+    return found
+
+
+# ---- telling ---------------------------------------------------------------------------------------------------------------------------
+
+
+def spread(values: Iterable[float], scale: float = 1.0, digits: int = 3) -> str:
+    """Mean and standard error."""
+    listed = [scale * value for value in values]
+    error = f" ± {statistics.stdev(listed) / len(listed) ** 0.5:.{digits}f}" if len(listed) > 1 else ""
+    return f"{statistics.fmean(listed):.{digits}f}{error}"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """In Markdown."""
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))
+
+
+def cell(records: Sequence[Record]) -> str:
+    """Error and fixed probe."""
+    return f"{spread((one['error'] for one in records), 1000, 1)} / {spread(one['fixed_probe'] for one in records)}"
+
+
+def sweep_table(found: Mapping[str, list[Record]], what: Sequence[str], levels: Sequence[float]) -> str:
+    """Error and fixed probe by sparsity."""
+    rows = []
+    for name in what:
+        rows.append([name, *(cell([one[str(level)] for one in found[name]]) if str(level) in found[name][0] else "" for level in levels)])
+    return table(["", *(f"{level:.0%}" for level in levels)], rows)
+
+
+def accuracy_table(found: Mapping[str, list[Record]]) -> str:
+    """Each meaning of accuracy, as a share of the dense network's."""
+    dense = found["dense"]
+    rows = []
+    for name, level in [("mask shapley", 0.9), ("mask magnitude", 0.9), ("mask random", 0.9), ("refit gate", 0.9), ("refit gate", 0.95)]:
+        records = [one[str(level)] for one in found[name]]
+        shares = ("fixed_probe", "refitted_probe", "on_reconstructions")
+        parts = [spread(100 * one[what] / whole[what] for one, whole in zip(records, dense, strict=True)) for what in shares]
+        error = spread(one["error"] / whole["error"] for one, whole in zip(records, dense, strict=True))
+        explained = [
+            100 * (1 - one["error"] / one["mean_row"]) / (1 - whole["error"] / whole["mean_row"])
+            for one, whole in zip(records, dense, strict=True)
+        ]
+        rows.append([f"{name} {level:.0%}", error, *parts, spread(explained)])
+    head = ["", "error / dense error", "fixed probe, %", "refitted probe, %", "classifier on reconstructions, %", "variance explained, %"]
+    return table(head, rows)
+
+
+def dense_line(found: Mapping[str, list[Record]]) -> str:
+    """The dense network and the yardstick."""
+    dense = found["dense"]
+    return (
+        f"Dense: error {spread((one['error'] for one in dense), 1000, 2)}, PSNR {spread((one['psnr'] for one in dense), 1, 2)} dB, probe"
+        f" {spread((one['fixed_probe'] for one in dense), 1, 4)}. **Always answering the mean row: error"
+        f" {1000 * dense[0]['mean_row']:.1f}.**"
+    )
+
+
+def level_table(found: Mapping[str, list[Record]]) -> str:
+    """What an importance level comes to."""
+    records = found["mask by importance level"]
+    rows = []
+    for level in records[0]:
+        some = [one[level] for one in records]
+        rows.append([level, spread(one["sparsity"] for one in some), cell(some)])
+    return table(["importance level m", "links cut", "error / probe"], rows)
+
+
+def synthetic_table(results: Results) -> str:
+    """Importance of six features."""
+    found = [results.get(f"six features seed {seed}", lambda seed=seed: synthetic(seed)) for seed in SYNTHETIC_SEEDS]
+    rows = []
+    for place, name in enumerate(FEATURES):
+        first = sum(one["importance"].index(max(one["importance"])) == place for one in found)
+        rows.append(
+            [
+                name,
+                spread(one["importance"][place] for one in found),
+                spread((one["variance"][place] for one in found), 1, 4),
+                str(first),
+            ]
+        )
+    kept = {layer: spread((one["kept"][layer] for one in found), 1, 1) for layer in found[0]["kept"]}
+    errors = f"{spread((one['error'] for one in found), 1000, 2)} against {1000 * found[0]['mean_row']:.1f} of the mean row"
+    lines = [table(["feature", "importance UI", "variance of LI", "seeds where it is highest"], rows)]
+    sets = ", ".join(f"{count} of 18 in {name}" for name, count in kept.items())
+    lines.append(f"Error x 1000 {errors}. Links kept at m = 0.8: {sets}.")
+    return "\n\n".join(lines)
+
+
+def told(name: str, found: Mapping[str, list[Record]]) -> Iterable[tuple[str, str]]:
+    """All tables of a data set."""
+    yield f"{name}: one look, one mask", sweep_table(found, [f"mask {score}" for score in SCORES], SPARSITIES)
+    more = ["mask magnitude, all layers together", *(what for what in found if "no compensation" in what)]
+    yield f"{name}: all layers together, and without compensation", sweep_table(found, more, SPARSITIES)
+    yield f"{name}: the paper's importance level", level_table(found)
+    yield (
+        f"{name}: rounds of scoring, cutting and refitting",
+        sweep_table(found, [what for what in found if what[:5] == "refit"], SPARSITIES),
+    )
+    yield f"{name}: an epoch after the mask", sweep_table(found, ["mask shapley and one epoch"], HIGH)
+    yield f"{name}: other autoencoders (one seed)", sweep_table(found, list(OTHERS), (0.0, 0.9, 0.95))
+    yield f"{name}: which accuracy", accuracy_table(found)
+
+
+def main() -> None:
+    """Measure, and write the tables."""
+    torch.set_num_threads(1)
+    results = Results(Path(sys.argv[1] if len(sys.argv) > 1 else "shapsae.json"))
+    seeds = range(int(sys.argv[2]) if len(sys.argv) > 2 else 5)
+    print("# Sparse autoencoders by the importance of links, measured again")
+    print("\nCells are error x 1000 / fixed probe on test rows, means over seeds with standard errors.")
+    print(f"\n## Six features, 6-3-6\n\n{synthetic_table(results)}")
+    for name in DATASETS:
+        found = measured(name, results, seeds)
+        print(f"\n## {name}\n\n{dense_line(found)}")
+        for title, text in told(name, found):
+            print(f"\n### {title}\n\n{text}")
+
+
+if __name__ == "__main__":
+    main()
