@@ -80,6 +80,18 @@ def test_the_commands_on_the_page_make_its_numbers_again(ran, vesalius, monkeypa
     torch.testing.assert_close(vs.Allocation.load("again/integrated_gradients.safetensors").values, before.values)
 
 
+def test_an_autoencoder_is_made_smaller_and_its_command_makes_its_numbers_again(ran, summary, vesalius, monkeypatch):
+    monkeypatch.chdir(ran[0])
+    links = summary["links"]
+    assert links["sparsity"] == pytest.approx(0.8, abs=0.01)
+    assert links["error, pruned"] < 1.6 * links["error, dense"] < 0.4 * links["error of the mean sample"]
+    command = next(line for line in Path("page/report.html").read_text().splitlines() if "vesalius sparsify" in line)
+    words = command[command.index("sparsify") :].split("<")[0].split()
+    words[words.index("--out") + 1] = "smaller"
+    assert vesalius(*words).code == 0
+    assert json.loads(Path("smaller/summary.json").read_text())["error, pruned"] == pytest.approx(links["error, pruned"], rel=1e-4)
+
+
 def test_a_second_run_keeps_everything(ran, vesalius, monkeypatch):
     monkeypatch.chdir(ran[0])
     threads = torch.get_num_threads()

@@ -21,6 +21,7 @@ from vesalius.cli.demo import Demo, demo
 from vesalius.cli.explain import Explain, explain
 from vesalius.cli.gallery import Gallery, gallery
 from vesalius.cli.progress import say
+from vesalius.cli.sparsify import Sparsify, thin
 from vesalius.core.errors import VesaliusError
 from vesalius.core.version import VERSION
 
@@ -32,6 +33,7 @@ examples:
   vesalius explain net.py:model flowers.csv --label species --out report
   vesalius explain net.py:model digits.npz --weights net.safetensors --rows 0:16 --baseline mean --out report
   vesalius explain torchvision.models:resnet18 photos/ --weights resnet18.pt --size 224 --methods integrated_gradients --out report
+  vesalius sparsify net.py:autoencoder train.npz --sparsity 0.9 --test test.npz --shape 28,28 --out small
   vesalius --version
 """
 
@@ -39,7 +41,9 @@ Command = (
     Annotated[Explain, tyro.conf.subcommand("explain", prefix_name=False)]
     | Annotated[Demo, tyro.conf.subcommand("demo", prefix_name=False)]
     | Annotated[Gallery, tyro.conf.subcommand("gallery", prefix_name=False)]
+    | Annotated[Sparsify, tyro.conf.subcommand("sparsify", prefix_name=False)]
 )
+Options = Explain | Demo | Gallery | Sparsify
 PLAIN = (tyro.conf.DisallowNone, tyro.conf.PositionalMetavarFromFieldName)
 FRAME = "\N{BOX DRAWINGS LIGHT VERTICAL}\N{BOX DRAWINGS LIGHT HORIZONTAL} "
 """What the parser draws around each line of its messages."""
@@ -77,13 +81,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _run(options: Explain | Demo | Gallery, words: Sequence[str]) -> Path:
+def _run(options: Options, words: Sequence[str]) -> Path:
     if isinstance(options, Explain):
         return explain(options, shlex.join(["vesalius", *words]))
+    if isinstance(options, Sparsify):
+        return thin(options, shlex.join(["vesalius", *words]))
     return demo(options) if isinstance(options, Demo) else gallery(options)
 
 
-def _parse(words: Sequence[str]) -> Explain | Demo | Gallery | None:
+def _parse(words: Sequence[str]) -> Options | None:
     """Options from words; ``None`` when only help was asked for.
 
     Raises:
@@ -92,13 +98,13 @@ def _parse(words: Sequence[str]) -> Explain | Demo | Gallery | None:
     complaint = io.StringIO()
     try:
         with redirect_stderr(complaint):
-            options: Explain | Demo | Gallery = tyro.cli(Command, args=list(words), prog="vesalius", description=ABOUT, config=PLAIN)
+            options: Options = tyro.cli(Command, args=list(words), prog="vesalius", description=ABOUT, config=PLAIN)
             return options
     except SystemExit as stop:
         if not stop.code:
             return None
         inside = " ".join(line.strip(FRAME) for line in complaint.getvalue().splitlines() if line[:1] in FRAME)
-        about = f"vesalius {words[0]} --help" if words[0] in ("explain", "demo", "gallery") else "vesalius --help"
+        about = f"vesalius {words[0]} --help" if words[0] in ("explain", "demo", "gallery", "sparsify") else "vesalius --help"
         raise BadWords(f"{ENOUGH.split(inside or complaint.getvalue())[0].strip()}; see {about}") from None
 
 

@@ -1,6 +1,7 @@
-"""``vesalius demo``: two networks trained in seconds, some of their decisions, right and wrong, and one page about them.
+"""``vesalius demo``: two networks trained in seconds, some of their decisions, right and wrong, an autoencoder made small, and one page.
 
-The demo is two runs of ``vesalius explain`` on files that it writes, so that the commands on the page make its numbers again.
+The demo is two runs of ``vesalius explain`` and one of ``vesalius sparsify`` on files that it writes, so that the commands on the page make
+its numbers again.
 """
 
 from __future__ import annotations
@@ -12,21 +13,25 @@ import shlex
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import tyro
+from safetensors.torch import save
 from torch import Tensor
 
 from vesalius.cli.explain import Explain, Explained, explained
 from vesalius.cli.progress import working
 from vesalius.cli.showing import describe, made_in, tally
+from vesalius.cli.sparsify import Sparsify, thinned
 from vesalius.core import store
-from vesalius.data.datasets import Dataset
+from vesalius.data.datasets import Dataset, load
 from vesalius.data.models import Trained, trained
+from vesalius.models import fit
+from vesalius.models.examples import DIGITS, digits_autoencoder, recipe_digest
 from vesalius.views.report import report
 from vesalius.views.style import percent
 
@@ -39,7 +44,7 @@ WRONG, RIGHT = 2, 4
 
 @dataclass(frozen=True, kw_only=True)
 class Demo:
-    """Train two small networks, explain some of their decisions, and write a page. Needs no connection."""
+    """Train three small networks, explain some decisions of two, make the third smaller, and write a page. Needs no connection."""
 
     out: Path = Path("vesalius-demo")
     """Folder to write to. What is finished there is not computed again."""
@@ -51,22 +56,25 @@ def demo(options: Demo) -> Path:
     """Run the command; returns the page."""
     with _one_thread():
         digits, iris = _trained("digits_cnn", options.cache), _trained("iris_mlp", options.cache)
-        commands = [_digits(digits, options.out / "digits"), _iris(iris, options.out / "iris")]
-        first = explained(_options(commands[0]), heading="Digits", anchor="digits")
-        second = explained(_options(commands[1]), heading="Iris", anchor="iris")
+        commands = [_digits(digits, options.out / "digits"), _iris(iris, options.out / "iris"), _links(options.out / "autoencoder")]
+        first = explained(tyro.cli(Explain, args=commands[0]), heading="Digits", anchor="digits")
+        second = explained(tyro.cli(Explain, args=commands[1]), heading="Iris", anchor="iris")
+        third = thinned(tyro.cli(Sparsify, args=commands[2]))
     title, lead, numbers = finding(first)
     seconds = first.seconds + second.seconds
     facts = {
         "digits": f"{describe(first.job.network)}; {percent(digits.accuracy)} of {len(digits.data.test_x)} test images right",
         "iris": f"{describe(second.job.network)}; {percent(iris.accuracy)} of {len(iris.data.test_x)} test flowers right",
         "explained": tally((*first.decisions.items, *second.decisions.items)),
+        "autoencoder": f"{describe(third.network)}; {percent(third.pruned.sparsity)} of the links cut",
         "baseline": "mean of the test samples",
         "made in": made_in(seconds, (*first.done, *second.done)),
     }
-    reproduce = "\n".join(shlex.join(["vesalius", "explain", *words]) for words in commands)
-    page = report([*first.sections, *second.sections], title=title, lead=lead, facts=facts, reproduce=reproduce)
+    verbs = ("explain", "explain", "sparsify")
+    reproduce = "\n".join(shlex.join(["vesalius", verb, *words]) for verb, words in zip(verbs, commands, strict=True))
+    page = report([*first.sections, *second.sections, *third.sections], title=title, lead=lead, facts=facts, reproduce=reproduce)
     accuracy = {"digits": digits.accuracy, "iris": iris.accuracy}
-    whole = {"finding": title, "lead": lead, **numbers, "accuracy": accuracy, "seconds": seconds}
+    whole = {"finding": title, "lead": lead, **numbers, "accuracy": accuracy, "links": third.facts, "seconds": seconds}
     store.write_text(options.out / "summary.json", json.dumps(whole, indent=1) + "\n")
     return page.save(options.out / "report.html")
 
@@ -74,10 +82,6 @@ def demo(options: Demo) -> Path:
 def _trained(name: str, cache: Path | None) -> Trained:
     with working(f"training {name}") as step:
         return trained(name, cache=cache, report=step)
-
-
-def _options(words: Sequence[str]) -> Explain:
-    return tyro.cli(Explain, args=list(words))
 
 
 def _digits(found: Trained, folder: Path) -> list[str]:
@@ -104,6 +108,23 @@ def _iris(found: Trained, folder: Path) -> list[str]:
     _write(folder / "test.csv", text.getvalue().encode())
     words = _command("iris_mlp", found, folder, folder / "test.csv")
     return [*words, "--label", "species", "--names", ",".join(data.class_names), "--audit", _first(words), "--flow", ":"]
+
+
+def _links(folder: Path) -> list[str]:
+    """Files for an autoencoder of digits, trained here unless it was before, and the command that cuts its links."""
+    data, weights = load("digits"), folder / f"autoencoder-{recipe_digest()}.safetensors"
+    if not weights.exists():
+        with working("training digits_autoencoder") as step, torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            found = fit(digits_autoencoder(), data.train_x.flatten(1), training=replace(DIGITS, report=step))
+        _write(weights, save(found.model.state_dict()))
+    for name, x in (("train", data.train_x), ("test", data.test_x)):
+        held = io.BytesIO()
+        np.savez(held, x=x.flatten(1).numpy())
+        _write(folder / f"{name}.npz", held.getvalue())
+    words = ["vesalius.models.examples:digits_autoencoder", str(folder / "train.npz"), "--test", str(folder / "test.npz")]
+    words += ["--weights", str(weights), "--shape", "8,8", "--sparsity", "0.8"]
+    return [*words, "--out", str(folder)]
 
 
 def _first(words: Sequence[str]) -> str:

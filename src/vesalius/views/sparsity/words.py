@@ -58,8 +58,10 @@ def notes(shown: Sparsified, cuts: Sequence[Cut]) -> list[str]:
         )
     silent = [f"{cut.scores.shape[0] - cut.alive:,} of {cut.name}" for cut in cuts if cut.alive < cut.scores.shape[0]]
     if silent:
-        told.append(f"Units without a link left, which compact() removes: {style.listed(silent)}.")
-    told.append("A network of masked weights is as large and as slow as before; compact() and export() make it smaller.")
+        told.append(f"Units without a link left answer with a constant: {style.listed(silent)}.")
+    told.append(
+        "A network of masked weights is as large and as slow as before; compact() and export() make it smaller and fold constants in."
+    )
     return told
 
 
