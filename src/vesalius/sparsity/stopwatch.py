@@ -38,26 +38,27 @@ class Times:
 
 
 def timed(contenders: Mapping[str, Callable[[], object]], clock: Clock, *, rounds: int = ROUNDS) -> Times:
-    """Measure; one unmeasured turn each first, which also says how many calls make up a turn.
+    """Measure; one unmeasured call each first, and one that says how many calls make up a turn.
 
     Args:
         contenders: what to call.
         clock: seconds, such as ``time.perf_counter``.
         rounds: turns of each.
     """
-    calls = {}
-    for name, run in contenders.items():
+    alone = []
+    for run in contenders.values():
         run()
         start = clock()
         run()
-        calls[name] = max(1, int(TURN / max(clock() - start, 1e-7)))
+        alone.append(clock() - start)
+    calls = max(1, int(TURN / max(min(alone, default=TURN), 1e-7)))  # as many for all: the first call of a turn meets a cold cache
     taken: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(rounds):
         for name, run in contenders.items():
             start = clock()
-            for _ in range(calls[name]):
+            for _ in range(calls):
                 run()
-            taken[name].append((clock() - start) / calls[name])
+            taken[name].append((clock() - start) / calls)
     return Times({name: tuple(seconds) for name, seconds in taken.items()})
 
 
