@@ -216,7 +216,7 @@ def test_masks_become_zeros_and_the_masked_model_is_left_as_it_is():
     torch.testing.assert_close(found(draw(5, 4)), model(draw(5, 4)))
 
 
-VARIED = "mlp two_input tied_autoencoder cnn resnet mbconv unet attention vit bert conv1d mobilenet_v3 where_gate".split()
+VARIED = "two_input cnn resnet unet bert conv1d".split()
 
 
 @pytest.mark.parametrize("one", [one for one in SPECIMENS if one.name in VARIED], ids=lambda one: one.name)
@@ -235,5 +235,5 @@ def test_the_zoo_keeps_its_outputs(one):
     before, after = (one.scores(each(*args, **kwargs)) for each in (model, smaller))
     assert float((before - after).abs().max()) <= 1e-5 * max(1, float(before.abs().max()))
     count = {name: len(units) for name, units in found.removed.items()}
-    known = {"mlp": 3, "cnn": 3, "resnet": 3, "vit": 2, "bert": 3, "conv1d": 2}
-    assert len(count) == known.get(one.name, len(count)), count
+    known = {"two_input": 0, "cnn": 3, "resnet": 3, "unet": 6, "bert": 3, "conv1d": 2}
+    assert len(count) == known[one.name], count
