@@ -72,6 +72,17 @@ def test_the_part_is_additive_and_never_larger(seed):
     torch.testing.assert_close(found.projection, found.projection.T)
 
 
+def test_errors_are_those_of_drawing_the_rows_again():
+    mixed, spread = shared(400)[0].sum(0) @ draw(6, 6, seed=5), []
+    parts, others = torch.stack([mixed, shared(400)[0][1]]), shared(400)[1]
+    found = reliability(parts, torch.zeros(400, 6, dtype=DOUBLE), others, matching=Matching(threshold=0.2))
+    assert 0.1 < found.values[0] < 0.9
+    for seed in range(400):
+        again = parts[:, torch.randint(400, (400,), generator=torch.Generator().manual_seed(seed))]
+        spread.append(strengths(torch.stack([found.part(part) for part in again])) / strengths(again))
+    torch.testing.assert_close(found.stderr, torch.stack(spread).std(0), atol=0, rtol=0.15)
+
+
 def test_numbers_are_the_definition():
     parts, others = shared(40, own=0.5)
     rest = 0.1 * draw(40, 6, seed=5)

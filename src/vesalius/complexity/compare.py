@@ -85,9 +85,7 @@ class Profile:
             spread = gain.std(0) / len(gain) ** 0.5 if len(gain) > 1 else torch.full_like(gain[0], torch.nan)
             return Measured(gain.mean(0), spread)
         if name == "reliability":
-            return (
-                None if self.reliability is None else Measured(self.reliability.values, torch.full_like(self.reliability.values, torch.nan))
-            )
+            return None if self.reliability is None else Measured(self.reliability.values, self.reliability.stderr)
         if self.coalitions is None or (name == "overfitting" and self.coalitions.test is None):
             return None
         return self.coalitions.effectiveness(None) if name == "effectiveness" else self.coalitions.overfitting

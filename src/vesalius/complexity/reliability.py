@@ -56,6 +56,7 @@ class Reliability:
     Attributes:
         explained: held-out R^2 of this feature given each other network's, from 0 to 1: negative values, worse than the mean, are set to 0.
         values: share of each component's variance within the reliable subspace, from 0 to 1; NaN for a component that does not vary.
+        stderr: standard errors of these shares over rows, for the subspace that was found.
         soft: held-out R^2 of each component given each other network's feature, set to 0 where negative: without a threshold, but without a
             reliable part to look at.
         projection: orthogonal projection of channels on the reliable subspace.
@@ -64,6 +65,7 @@ class Reliability:
 
     explained: Float64[Tensor, " K"]
     values: Float64[Tensor, " L"]
+    stderr: Float64[Tensor, " L"]
     soft: Float64[Tensor, "K L"]
     projection: Float64[Tensor, "C C"]
     axis: int
@@ -136,15 +138,24 @@ def reliability(
     projection = kept @ kept.T
     size = strengths(parts)
     varies = size > 1e-16 * total.trace() / len(total)
-    within = strengths(torch.stack([_project(part, projection, how.axis) for part in parts])) / size
+    within, spread = (torch.stack(found) for found in zip(*(_within(part, projection, how.axis) for part in parts), strict=True))
     shares = torch.stack([one.share for one in judged])
     return Reliability(
         explained=shares[:, 0].cpu(),
         values=torch.where(varies, within.clamp(0, 1), torch.nan).cpu(),
+        stderr=torch.where(varies, spread, torch.nan).cpu(),
         soft=torch.where(varies, shares[:, 1:], torch.nan).cpu(),
         projection=projection.cpu(),
         axis=how.axis,
     )
+
+
+def _within(part: Float[Tensor, "N *event"], projection: Float64[Tensor, "C C"], axis: int) -> tuple[Tensor, Tensor]:
+    """Share of a component's variance within a subspace, and its standard error over rows: that of a ratio of two means."""
+    away = part.double() - part.double().mean(0)
+    all_of_it, inside = (one.square().flatten(1).sum(1) for one in (away, _project(away, projection, axis)))
+    share = inside.sum() / all_of_it.sum()
+    return share, (inside - share * all_of_it).square().sum().sqrt() / all_of_it.sum()
 
 
 @dataclass(frozen=True, eq=False)
