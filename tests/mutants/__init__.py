@@ -22,6 +22,7 @@ MUTANTS = [
     *games.MUTANTS,
     *information.MUTANTS,
     *interactions.MUTANTS,
+    *links.MUTANTS,
     *methods.MUTANTS,
     *rules.MUTANTS,
     *sparsity.MUTANTS,

@@ -37,3 +37,18 @@ def importance(activation, weights, biases, rows, baseline):
         values = [link_values(activation, weight, bias, row, others) for row in rows]
         table.append([sum(abs(value[j]) for value in values) / len(rows) for j in range(len(weight))])
     return table
+
+
+def moments(weight, bias, row, others, q, fixed=None):
+    """Mean and variance of a unit's sum when every link is present with probability q, one of them (``fixed``: link, presence) for sure."""
+    mean = square = 0.0
+    for bits in range(1 << len(weight)):
+        chance = 1.0
+        for j in range(len(weight)):
+            here = bits >> j & 1
+            chance *= float(here == fixed[1]) if fixed and fixed[0] == j else q if here else 1 - q
+        for other in others or [[0.0] * len(row)]:
+            z = bias + sum(w * (row[j] if bits >> j & 1 else other[j]) for j, w in enumerate(weight))
+            mean += chance * z / len(others or [0])
+            square += chance * z * z / len(others or [0])
+    return mean, square - mean * mean

@@ -9,7 +9,7 @@ from vesalius.core.errors import InvalidInput, TooManyPlayers, UnknownName
 from vesalius.sparsity import permuted, units
 from vesalius.sparsity.activations import EXACT, Activation
 from vesalius.sparsity.enumerated import exact_elements, exact_values, rescale_values
-from vesalius.sparsity.gaussian import Moments, full_values, gaussian_importance, importance
+from vesalius.sparsity.gaussian import Moments, full_values, gaussian_importance, importance, legendre
 from vesalius.sparsity.permuted import sampled, steps
 from vesalius.sparsity.units import Units, folded
 
@@ -133,6 +133,33 @@ def test_the_gaussian_form_against_enumeration(act, baseline, order, bound):
     assert off(importance(game, aggregate="mean_abs", order=order), exactly(game)) < bound
 
 
+@pytest.mark.parametrize("baseline", ["data", "zero"])
+def test_means_and_variances_are_those_of_all_coalitions(baseline):
+    """The Gaussian form of a link, and the gate of a unit, from moments that are counted."""
+    game = layer(4, 6, 2, act="sigmoid", baseline=baseline)
+    rows, others = game.rows[..., 0].tolist(), game.rows[..., 0].tolist() if baseline == "data" else []
+    full, gates = full_values(game, ALL, ALL), Moments(game).gates(ALL, 1, 8)[0]
+    for u in range(2):
+        facts = (game.weight[u, :, 0].tolist(), float(game.bias[u]), rows[0], others)
+        value = gate = torch.zeros((), dtype=torch.float64)
+        for q, share in legendre(8):
+            pair = [torch.tensor(twin.moments(*facts, q, (3, here)), dtype=torch.float64) for here in (1, 0)]
+            value = value + share * (
+                game.activation.mean(pair[0][0], pair[0][1].sqrt()) - game.activation.mean(pair[1][0], pair[1][1].sqrt())
+            )
+            mean, variance = torch.tensor(twin.moments(*facts, q), dtype=torch.float64)
+            gate = gate + share * game.activation.mean_slope(mean, variance.sqrt())
+        torch.testing.assert_close(full[0, u, 3], value, rtol=0, atol=1e-12)
+        torch.testing.assert_close(gates[0, u], gate, rtol=0, atol=1e-12)
+
+
+def test_the_mean_of_a_constant_is_the_constant():
+    rows = torch.full((7, 3), 0.1, dtype=torch.float64)
+    game = Units.of(torch.ones(1, 3, dtype=torch.float64), torch.zeros(1, dtype=torch.float64), rows, Activation("tanh"), "data")
+    assert float(rows.sum(0)[0] / 7) != 0.1, "else there is nothing to test"
+    assert float(game.moved(ALL).abs().max()) == 0
+
+
 @pytest.mark.parametrize("aggregate", ["rms", "signed"])
 @pytest.mark.parametrize("kernel", [1, 2])
 def test_other_aggregates_against_enumeration(aggregate, kernel):
@@ -171,6 +198,14 @@ def test_orders_agree_with_enumeration_within_their_error(act, baseline, aggrega
         return
     assert float((found.values - truth).norm()) < 3 * float(found.stderr.norm()) + 0.002 * float(truth.norm())
     assert float(found.stderr.norm()) < 0.05 * float(exactly(game).norm())
+
+
+@pytest.mark.parametrize("aggregate", ["mean_abs", "rms"])
+def test_the_noise_of_few_orders_is_not_counted_as_size(aggregate):
+    game = layer(10, 30)
+    found = torch.stack([sampled(game, aggregate, 4, seed).values for seed in range(20)])
+    mean = found.square().mean(0).sqrt() if aggregate == "rms" else found.mean(0)
+    assert float(mean.sum() / exactly(game, aggregate).sum()) == pytest.approx(1, abs=0.04)
 
 
 def test_the_standard_error_is_the_spread_of_repetitions():
