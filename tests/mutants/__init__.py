@@ -7,6 +7,7 @@ from tests.mutants import (
     games,
     information,
     interactions,
+    links,
     methods,
     rules,
     sparsity,
