@@ -28,6 +28,8 @@ VIEWS = {
     "compact_html": "vesalius.views.notebook:compact_html",
     "importance_plot": "vesalius.views.sparsity.charts:plot_importance",
     "importance_html": "vesalius.views.notebook:importance_html",
+    "contest_plot": "vesalius.views.sparsity.charts:plot_contest",
+    "contest_html": "vesalius.views.notebook:contest_html",
     "profile_plot": "vesalius.views.interactions.charts:plot_profile",
     "profile_html": "vesalius.views.notebook:profile_html",
 }

@@ -1,6 +1,7 @@
 """Which links and units a network needs, and what is left if the rest go."""
 
 from vesalius.sparsity.compact import Compact
+from vesalius.sparsity.contests import Contest, Way, contest
 from vesalius.sparsity.exporting import load_sparse
 from vesalius.sparsity.importance import link_importance
 from vesalius.sparsity.layered import LayerImportance, LinkImportance
@@ -13,12 +14,15 @@ from vesalius.sparsity.whole_units import remove_units
 
 __all__ = [
     "Compact",
+    "Contest",
     "Finetune",
     "LayerImportance",
     "LinkImportance",
     "Pruning",
     "Sparsified",
+    "Way",
     "Weighing",
+    "contest",
     "link_importance",
     "links_of",
     "load_sparse",

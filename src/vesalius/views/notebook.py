@@ -12,6 +12,7 @@ from vesalius.information.graph import FlowGraph
 from vesalius.information.removal import Removal
 from vesalius.interactions.taylor import TaylorProfile
 from vesalius.sparsity.compact import Compact
+from vesalius.sparsity.contests import Contest
 from vesalius.sparsity.layered import LinkImportance
 from vesalius.sparsity.sparsified import Sparsified
 from vesalius.views import style
@@ -27,7 +28,7 @@ from vesalius.views.fragments import facts_of, fill, gallery, panel, table
 from vesalius.views.interactions import profile
 from vesalius.views.interactions.section import interactions_body
 from vesalius.views.interactions.words import heading_of
-from vesalius.views.sparsity import forms, importance
+from vesalius.views.sparsity import contest, forms, importance
 from vesalius.views.sparsity.section import sparsified_body
 from vesalius.views.sparsity.words import HEADING as SPARSITY
 
@@ -100,6 +101,11 @@ def compact_html(shown: Compact) -> str:
 def importance_html(shown: LinkImportance) -> str:
     """The importance of links, as on a page."""
     return _framed(importance.HEADING, importance.importance_body(shown))
+
+
+def contest_html(shown: Contest) -> str:
+    """Ways to prune side by side, as on a page."""
+    return _framed(contest.HEADING, contest.contest_body(shown))
 
 
 def _framed(heading: str, body: Markup, note: str = "") -> str:

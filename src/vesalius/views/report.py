@@ -20,6 +20,7 @@ from vesalius.information.graph import FlowGraph
 from vesalius.information.removal import Removal
 from vesalius.interactions.taylor import TaylorProfile
 from vesalius.sparsity.compact import Compact
+from vesalius.sparsity.contests import Contest
 from vesalius.sparsity.layered import LinkImportance
 from vesalius.sparsity.sparsified import Sparsified
 from vesalius.views import style
@@ -33,6 +34,7 @@ from vesalius.views.fragments import Section, anchor_of, facts_of, fill, gallery
 from vesalius.views.gallery import Exhibit, exhibit_section
 from vesalius.views.interactions.profile import profile_section
 from vesalius.views.interactions.section import interactions_section
+from vesalius.views.sparsity.contest import contest_section
 from vesalius.views.sparsity.forms import compact_section
 from vesalius.views.sparsity.importance import importance_section
 from vesalius.views.sparsity.section import sparsified_section
@@ -176,6 +178,7 @@ SECTIONS: dict[type, Callable[[Any], Section]] = {
     LinkImportance: importance_section,
     Sparsified: sparsified_section,
     Compact: compact_section,
+    Contest: contest_section,
 }
 """How each type is shown; whoever adds a type adds a line."""
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from vesalius.sparsity.contests import Contest
 from vesalius.sparsity.layered import LinkImportance
 from vesalius.sparsity.sparsified import Sparsified
 from vesalius.views import style
 from vesalius.views.charts import plot_curves
+from vesalius.views.sparsity.contest import curves_of, is_contest, labels_of
 from vesalius.views.sparsity.describe import CURVE, curve_of, cuts_of, is_sparsified
 from vesalius.views.sparsity.importance import curves_by_layer
 
@@ -38,3 +40,19 @@ def plot_importance(shown: LinkImportance, *, ax: Axes | None = None) -> Figure:
         WrongType: no such result.
     """
     return plot_curves(curves_by_layer(shown), CURVE, ax=ax)
+
+
+def plot_contest(shown: Contest, measure: str, *, ax: Axes | None = None) -> Figure:
+    """A measure of all ways to prune against how much is cut.
+
+    Args:
+        shown: from ``vesalius.sparsity.contest``.
+        measure: one that its judge gave.
+        ax: where to draw; a new figure by default.
+
+    Raises:
+        WrongType: no such result.
+        UnknownName: nothing of that name was measured.
+    """
+    is_contest(shown)
+    return plot_curves(curves_of(shown, measure), labels_of(measure), ax=ax)

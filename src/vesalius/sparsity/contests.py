@@ -1,0 +1,121 @@
+"""Ways to prune side by side: what each leaves of the same networks, against how much is cut.
+
+Axes: R networks, T amounts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor, nn
+
+from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.core.late import view
+from vesalius.sparsity.mask import sweep
+from vesalius.sparsity.options import Pruning
+from vesalius.trace.rows import Data
+
+Judge = Callable[[nn.Module, int], Mapping[str, float]]
+"""From a model, pruned or not, and its place among the networks to numbers by name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """One way to prune: the mode and options of :func:`vesalius.sparsity.sparsify`."""
+
+    mode: str = "refit"
+    pruning: Pruning | None = None
+
+
+WAYS: Mapping[str, Way] = {
+    "refit": Way(),
+    "refit, magnitude": Way(pruning=Pruning(score="magnitude")),
+    "once, Shapley": Way(mode="paper"),
+    "once, Wanda": Way(mode="paper", pruning=Pruning(score="wanda")),
+    "once, magnitude": Way(mode="paper", pruning=Pruning(score="magnitude")),
+    "random, once": Way(mode="paper", pruning=Pruning(score="random")),
+}
+"""What is usually compared."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Contest:
+    """What ways to prune leave of networks.
+
+    Attributes:
+        sparsity: [T] share of the links that was cut.
+        dense: [R] numbers of the networks before, by measure.
+        found: [R T] numbers after, by measure, then by way.
+    """
+
+    sparsity: Float64[Tensor, " T"]
+    dense: Mapping[str, Float64[Tensor, " R"]]
+    found: Mapping[str, Mapping[str, Float64[Tensor, "R T"]]]
+
+    def measure(self, name: str) -> Mapping[str, Float64[Tensor, "R T"]]:
+        """One measure, by way.
+
+        Raises:
+            UnknownName: nothing of that name was measured.
+        """
+        if name not in self.found:
+            raise UnknownName("measure", name, self.found)
+        return self.found[name]
+
+    def plot(self, measure: str = "", *, ax: Any = None) -> Any:
+        """Curves of a measure, the first by default; returns the matplotlib figure."""
+        return view("contest_plot")(self, measure or next(iter(self.found)), ax=ax)
+
+    def _repr_html_(self) -> str:
+        return str(view("contest_html")(self))
+
+    def __repr__(self) -> str:
+        lines = [f"Contest({len(next(iter(self.dense.values())))} networks, cut by {', '.join(f'{cut:.0%}' for cut in self.sparsity)})"]
+        for name, ways in self.found.items():
+            lines.append(f"  {name}: dense {float(self.dense[name].mean()):.4g}")
+            lines += [f"    {way:<18} {' '.join(f'{value:>9.4g}' for value in rows.mean(0).tolist())}" for way, rows in ways.items()]
+        return "\n".join(lines)
+
+
+def contest(
+    models: Sequence[nn.Module],
+    data: Data,
+    judge: Judge,
+    *,
+    sparsity: Sequence[float] = (0.5, 0.7, 0.8, 0.9, 0.95),
+    ways: Mapping[str, Way] = WAYS,
+) -> Contest:
+    """Prune each network in each way by each amount, and judge what is left.
+
+    Args:
+        models: of one kind, such as from several seeds; never changed.
+        data: samples to prune by.
+        judge: from a model and its place in ``models`` to numbers by name, on rows that nothing was pruned by.
+        sparsity: shares of the links that are cut, in [0, 1).
+        ways: by name.
+
+    Raises:
+        InvalidInput: no networks or ways; a judge whose names differ; otherwise as :func:`vesalius.sparsity.sparsify`.
+    """
+    if not models or not ways:
+        raise InvalidInput(f"{len(models)} networks and {len(ways)} ways to prune came; at least one of each is needed")
+    dense = [judge(model, place) for place, model in enumerate(models)]
+    names = list(dense[0])
+    found: dict[str, dict[str, list[list[float]]]] = {name: {way: [] for way in ways} for name in names}
+    for place, model in enumerate(models):
+        for way, how in ways.items():
+            pruned = sweep(model, data, sparsity=list(sparsity), mode=how.mode, pruning=how.pruning)
+            judged = [judge(one.model, place) for one in pruned]
+            if any(list(one) != names for one in (*dense, *judged)):
+                raise InvalidInput(f"the judge gave numbers of other names than {', '.join(names)}; it must always give the same")
+            for name in names:
+                found[name][way].append([one[name] for one in judged])
+    return Contest(
+        sparsity=torch.tensor(list(sparsity), dtype=torch.float64),
+        dense={name: torch.tensor([one[name] for one in dense], dtype=torch.float64) for name in names},
+        found={name: {way: torch.tensor(rows, dtype=torch.float64) for way, rows in by_way.items()} for name, by_way in found.items()},
+    )
