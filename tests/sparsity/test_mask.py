@@ -1,6 +1,7 @@
 """Networks with the links they need."""
 
 import copy
+from functools import cache
 
 import pytest
 import torch
@@ -36,6 +37,12 @@ def autoencoder(tied=False):
     return model
 
 
+@cache
+def network():
+    """Traced once: that takes longer than pruning it."""
+    return vs.trace(autoencoder(), rows()[:2])
+
+
 def error(model, dense, x):
     with torch.no_grad():
         return float((model(x) - dense(x)).square().mean())
@@ -68,7 +75,7 @@ def test_masks_are_those_that_pytorch_knows(mode, tied):
 @pytest.mark.parametrize("mode", ["paper", "refit"])
 @pytest.mark.parametrize("scope", ["layer", "row", "global"])
 def test_sparsity_is_counted_from_the_masks(mode, scope):
-    thin = sparsify(autoencoder(), rows(), sparsity=0.5, mode=mode, pruning=Pruning(scope=scope))
+    thin = sparsify(network(), rows(), sparsity=0.5, mode=mode, pruning=Pruning(scope=scope))
     masks = [module.weight_mask for module in thin.model.modules() if hasattr(module, "weight_mask")]
     assert thin.sparsity == 1 - sum(int(mask.sum()) for mask in masks) / sum(mask.numel() for mask in masks)
     assert thin.sparsity == pytest.approx(0.5, abs=0.03)
@@ -129,31 +136,31 @@ def test_a_constant_input_is_cut_and_goes_into_the_bias():
 
 @pytest.mark.parametrize("name", list(SCORES))
 def test_every_score_prunes(name):
-    thin = sparsify(autoencoder(), rows(), sparsity=0.5, pruning=Pruning(score=name, rounds=2))
+    thin = sparsify(network(), rows(), sparsity=0.5, pruning=Pruning(score=name, rounds=2))
     assert thin.sparsity == pytest.approx(0.5, abs=0.01)
     assert thin.provenance["score"] == name
 
 
 def test_ones_own_score():
-    thin = sparsify(autoencoder(), rows(), sparsity=0.5, mode="paper", pruning=Pruning(score=lambda seen: -seen.weight.abs()))
+    thin = sparsify(network(), rows(), sparsity=0.5, mode="paper", pruning=Pruning(score=lambda seen: -seen.weight.abs()))
     kept = thin.masks["encoder.0"]
     assert thin.dense.parameters["encoder.0.weight"][kept].abs().max() <= thin.dense.parameters["encoder.0.weight"][~kept].abs().min()
 
 
 def test_layers_have_amounts_of_their_own():
-    thin = sparsify(autoencoder(), rows(), sparsity={"encoder.0": 0.75, "decoder.2": 0.25})
+    thin = sparsify(network(), rows(), sparsity={"encoder.0": 0.75, "decoder.2": 0.25})
     assert thin.sparsities == {"encoder.0": 0.75, "decoder.2": 0.25}
-    only = sparsify(autoencoder(), rows(), sparsity=0.5, pruning=Pruning(layers=["encoder.2"]))
+    only = sparsify(network(), rows(), sparsity=0.5, pruning=Pruning(layers=["encoder.2"]))
     assert list(only.masks) == ["encoder.2"]
-    level = sparsify(autoencoder(), rows(), importance_level={"encoder.0": 0.5, "encoder.2": 1.0}, mode="paper")
+    level = sparsify(network(), rows(), importance_level={"encoder.0": 0.5, "encoder.2": 1.0}, mode="paper")
     assert level.sparsities["encoder.0"] > 0.5 > level.sparsities["encoder.2"]
 
 
 @pytest.mark.parametrize("mode", ["paper", "refit"])
 def test_a_sweep_is_the_same_as_one_by_one(mode):
     levels = (0.3, 0.6)
-    for level, thin in zip(levels, sweep(autoencoder(), rows(), sparsity=levels, mode=mode), strict=True):
-        alone = sparsify(autoencoder(), rows(), sparsity=level, mode=mode)
+    for level, thin in zip(levels, sweep(network(), rows(), sparsity=levels, mode=mode, pruning=Pruning(rounds=3)), strict=True):
+        alone = sparsify(network(), rows(), sparsity=level, mode=mode, pruning=Pruning(rounds=3))
         assert torch.equal(thin.model(rows()), alone.model(rows()))
 
 
@@ -164,7 +171,7 @@ def test_a_sweep_looks_at_the_dense_network_once():
         calls.append(1)
         return seen.weight.abs()
 
-    sweep(autoencoder(), rows(), importance_level=(0.2, 0.5, 0.8), mode="paper", pruning=Pruning(score=counted))
+    sweep(network(), rows(), importance_level=(0.2, 0.5, 0.8), mode="paper", pruning=Pruning(score=counted))
     assert len(calls) == 4
 
 
@@ -182,17 +189,15 @@ def test_fine_tuning_gets_nearer_and_keeps_the_mask():
 def test_fine_tuning_on_batches_by_ones_own_loss():
     x = rows()
     how = Finetune(epochs=20, rate=1e-2, loss=lambda output, seen: (output - seen).square().mean())
-    network = vs.trace(autoencoder(), x[:2])
     batched = [(part, torch.zeros(len(part), dtype=torch.int64)) for part in x.split(50)]
-    before, after = (sparsify(network, batched, sparsity=0.5, pruning=Pruning(finetune=kind)) for kind in (None, how))
+    before, after = (sparsify(network(), batched, sparsity=0.5, pruning=Pruning(finetune=kind)) for kind in (None, how))
     assert error(after.model, lambda seen: seen, x) < error(before.model, lambda seen: seen, x)
 
 
 def test_batches_give_what_tensors_give():
     x = rows()
-    network = vs.trace(autoencoder(), x[:2])
-    batched = sparsify(network, list(x.split(70)), sparsity=0.5)
-    torch.testing.assert_close(batched.model(x), sparsify(network, x, sparsity=0.5).model(x))
+    batched = sparsify(network(), list(x.split(70)), sparsity=0.5)
+    torch.testing.assert_close(batched.model(x), sparsify(network(), x, sparsity=0.5).model(x))
 
 
 # ---- other networks ------------------------------------------------------------------------------------------------------------------
@@ -287,7 +292,7 @@ CASES = [
 @pytest.mark.parametrize(("asked", "kind", "words"), CASES)
 def test_wrong_questions(asked, kind, words):
     with pytest.raises(kind, match=words):
-        sparsify(autoencoder(), rows(), **asked)
+        sparsify(network(), rows(), **asked)
 
 
 @pytest.mark.parametrize(
@@ -348,7 +353,7 @@ def test_a_network_from_a_file_has_no_model_to_mask(tmp_path):
 
 
 def test_it_tells_what_it_is():
-    thin = sparsify(autoencoder(), rows(), sparsity=0.5)
+    thin = sparsify(network(), rows(), sparsity=0.5)
     assert "50.0% cut" in repr(thin) and "encoder.0" in repr(thin)
     assert thin.mask("encoder.0") is thin.masks["encoder.0"]
     with pytest.raises(UnknownName, match="did you mean"):
