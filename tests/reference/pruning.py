@@ -64,7 +64,7 @@ def refit_net(layers, x, rounds, ridge, score):
         for step in range(1, rounds + 1):
             scores = score(now, shift, pruned)
             scores = torch.where(kept, scores, torch.full_like(scores, -1))
-            most = max(count, round(kept.numel() * (count / kept.numel()) ** ((step / rounds) ** 0.6)))
+            most = max(count, round(kept.numel() * (count / kept.numel()) ** ((step / rounds) ** 0.5)))
             kept = torch.tensor(highest(scores.flatten().tolist(), most)).reshape(kept.shape) & kept
             now, shift = refitted(pruned, targets, kept, weight, ridge)
         made.append((now, shift, kept))
