@@ -172,6 +172,17 @@ def test_a_form_that_does_not_fit_is_reported():
         link_importance(net, x, estimator="gaussian", layers=["0"], weighing=Weighing(order=1))
 
 
+def test_where_it_does_not_fit_orders_are_sampled_by_themselves():
+    x = torch.eye(24).repeat(5, 1) * 3
+    net = dense(24, 3, 2, x=x)
+    net.parameters["0.bias"].fill_(-2)
+    found = link_importance(net, x, layers=["0"])["0"]
+    assert found.estimator == "permutation" and found.stderr is not None and found.rows == 120
+    truth = link_importance(net, x, estimator="permutation", layers=["0"], weighing=Weighing(permutations=600, seed=1))["0"].values
+    gauss = link_importance(net, x, estimator="gaussian", layers=["0"], weighing=Weighing(checked=0))["0"].values
+    assert float((found.values - truth).norm()) < 0.5 * float((gauss - truth).norm())
+
+
 def test_orders_have_standard_errors(network):
     found = link_importance(network, X, estimator="permutation", layers=["0"], weighing=Weighing(permutations=20))["0"]
     exact = link_importance(network, X, estimator="exact", layers=["0"])["0"]

@@ -35,6 +35,9 @@ FULL = 1 << 21
 CHECKED_ROWS, CHECKED_ORDERS = 256, 64
 DOUBTFUL = 0.1
 """Relative error from which a layer's importance is not to be trusted."""
+SAMPLED_ROWS = 1000
+SAMPLED = 1 << 32
+"""Rows that ``auto`` samples orders for where the Gaussian form is not to be trusted, and steps up to which it does."""
 
 Found = tuple[Tensor, Tensor | None]
 
@@ -61,7 +64,7 @@ def link_importance(
             inputs are worth nothing; ``"zero"``, nothing, as if it were cut.
         estimator: ``"exact"`` enumerates up to 20 links per unit; ``"gaussian"`` is a closed form for many links; ``"permutation"`` samples
             orders, with standard errors; ``"rescale"`` is DeepLIFT's rule; ``"auto"`` enumerates where that is quick, and else takes the
-            Gaussian form, which for a unit without activation is exact.
+            Gaussian form, which for a unit without activation is exact, or orders where it is off by more than a tenth.
         weighing: all other options.
 
     Returns:
@@ -105,11 +108,14 @@ def _layer(links: Links, rows: Float[Tensor, "N GF"], baseline: str, estimator: 
     games = list(_games(links, rows, activation, baseline, how))
     chosen, order = _chosen(games[0], estimator, how)
     parts = [RUN[chosen](game, order, how) for game in games]
-    errors = [part[1] for part in parts if part[1] is not None]
     linear = chosen == "gaussian" and activation.name == "identity"
     error = 0.0 if linear or chosen == "exact" else _error(games, order, how) if chosen == "gaussian" else float("nan")
-    if error > DOUBTFUL:
+    if error > DOUBTFUL and estimator == "auto" and _affordable(games, how):
+        chosen, error = "permutation", float("nan")
+        parts = [_permutation(_some(game, SAMPLED_ROWS, how.seed), order, how) for game in games]
+    elif error > DOUBTFUL:
         warnings.warn(f"layer {links.name!r}: the Gaussian form is {error:.0%} off permutations; use estimator='permutation'", stacklevel=4)
+    errors = [part[1] for part in parts if part[1] is not None]
     return LayerImportance(
         name=links.name,
         values=_shaped(links, torch.cat([part[0] for part in parts])),
@@ -119,8 +125,20 @@ def _layer(links: Links, rows: Float[Tensor, "N GF"], baseline: str, estimator: 
         estimator="linear" if linear else chosen,
         activation=activation.name,
         error=error,
-        rows=len(rows),
+        rows=min(len(rows), SAMPLED_ROWS) if chosen == "permutation" and estimator == "auto" else len(rows),
     )
+
+
+def _affordable(games: Sequence[Units], how: Weighing) -> bool:
+    """Whether orders can be sampled in a minute or so."""
+    rows = min(len(games[0].rows), SAMPLED_ROWS)
+    return 2 * rows * how.permutations * sum(game.weight[..., 0].numel() for game in games) <= SAMPLED
+
+
+def _some(game: Units, count: int, seed: int) -> Units:
+    """The game on a few of its rows."""
+    chosen = torch.randperm(len(game.rows), generator=torch.Generator().manual_seed(seed))[:count]
+    return replace(game, rows=game.rows[chosen.to(game.rows.device)])
 
 
 def _games(links: Links, rows: Float[Tensor, "N GF"], activation: Activation, baseline: str, how: Weighing) -> Iterator[Units]:
