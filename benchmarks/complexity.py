@@ -14,7 +14,9 @@ import torch
 
 import vesalius as vs
 from vesalius.complexity import Complexity, Training, complexity
-from vesalius.data import load, pretrained, trained
+from vesalius.data import load
+from vesalius.data.models import trained
+from vesalius.data.pretrained import pretrained
 from vesalius.trace.network import Network
 
 RUNS = 3

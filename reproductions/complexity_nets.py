@@ -136,11 +136,12 @@ def balanced(y: Tensor, rows: int, seed: int) -> Tensor:
     return chosen[torch.randperm(len(chosen), generator=draw)]
 
 
-def pruned(model: nn.Module, share: float) -> nn.Module:
-    """A copy without its smallest weights, over all convolutions, by torch's own pruning."""
-    copied = copy.deepcopy(model)
+def pruned(model: nn.Module, share: float, x: Tensor, y: Tensor) -> nn.Module:
+    """A copy without its smallest weights, over all convolutions, by torch's own pruning; those left are trained on."""
+    copied = copy.deepcopy(model).requires_grad_()
     convs = [(module, "weight") for module in copied.modules() if isinstance(module, nn.Conv2d)]
     nn.utils.prune.global_unstructured(convs, nn.utils.prune.L1Unstructured, amount=share)
+    train(copied, x, y, steps=STEPS // 2, draw=torch.Generator().manual_seed(0))
     for module, name in convs:
         nn.utils.prune.remove(module, name)
     return copied
