@@ -30,9 +30,9 @@ from benchmarks.timing import interleaved, table
 from vesalius.data import load
 from vesalius.sparsity import Weighing, link_importance
 from vesalius.sparsity.activations import Activation
-from vesalius.sparsity.gaussian import importance, usual_order
-from vesalius.sparsity.permuted import sampled
-from vesalius.sparsity.units import Units
+from vesalius.sparsity.estimators.gaussian import importance, usual_order
+from vesalius.sparsity.estimators.permuted import sampled
+from vesalius.sparsity.estimators.units import Units
 
 ROWS, UNITS = 15_000, 128
 FEW_ROWS, FEW_UNITS = 8, 4

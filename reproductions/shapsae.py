@@ -26,8 +26,8 @@ from vesalius.core import store
 from vesalius.data import load
 from vesalius.models import Autoencoder, Sparse, Training, fit
 from vesalius.sparsity import Finetune, Pruning, Sparsified, link_importance, remove_units, sweep
-from vesalius.sparsity.allocation import prefix
 from vesalius.sparsity.metrics import Labelled, Probe, Quality, Yardstick
+from vesalius.sparsity.pruning.allocation import prefix
 
 DATASETS = {"MNIST": "mnist", "Fashion-MNIST": "fashion_mnist"}
 SIZES = (784, 256, 64)

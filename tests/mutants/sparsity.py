@@ -4,24 +4,34 @@ from tests.mutants.mutant import Mutant
 
 MUTANTS = [
     Mutant(
-        "sparsity/allocation.py", "ranked < level * ranked", "ranked <= level * ranked", "tests/sparsity/test_allocation.py -k shortest"
+        "sparsity/pruning/allocation.py",
+        "ranked < level * ranked",
+        "ranked <= level * ranked",
+        "tests/sparsity/test_allocation.py -k shortest",
     ),
     Mutant(
-        "sparsity/allocation.py", "(units + links) / (units * links)", "1 / (units * links)", "tests/sparsity/test_allocation.py -k denser"
+        "sparsity/pruning/allocation.py",
+        "(units + links) / (units * links)",
+        "1 / (units * links)",
+        "tests/sparsity/test_allocation.py -k denser",
     ),
-    Mutant("sparsity/allocation.py", "descending=True, stable=True", "descending=True", "tests/sparsity/test_allocation.py -k first"),
-    Mutant("sparsity/refit.py", "moments.cross + pull * start.double()", "moments.cross", "tests/sparsity/test_refit.py -k own"),
-    Mutant("sparsity/refit.py", "self.target - weight @ self.mean", "self.target", "tests/sparsity/test_refit.py -k mean"),
-    Mutant("sparsity/refit.py", "(0, 1, 0, 1)", "(0, 1, 0, 1), value=0.3", "tests/sparsity/test_refit.py -k own"),
     Mutant(
-        "sparsity/pruning.py",
+        "sparsity/pruning/allocation.py", "descending=True, stable=True", "descending=True", "tests/sparsity/test_allocation.py -k first"
+    ),
+    Mutant("sparsity/pruning/refit.py", "moments.cross + pull * start.double()", "moments.cross", "tests/sparsity/test_refit.py -k own"),
+    Mutant("sparsity/pruning/refit.py", "self.target - weight @ self.mean", "self.target", "tests/sparsity/test_refit.py -k mean"),
+    Mutant("sparsity/pruning/refit.py", "(0, 1, 0, 1)", "(0, 1, 0, 1), value=0.3", "tests/sparsity/test_refit.py -k own"),
+    Mutant(
+        "sparsity/pruning/bench.py",
         "rows, targets = bench.rows(here)",
         "rows, targets = bench.rows(dense)",
         "tests/sparsity/test_mask.py -k twin",
     ),
-    Mutant("sparsity/pruning.py", "layer.weight * ~kept, means", "layer.weight * kept, means", "tests/sparsity/test_mask.py -k formula"),
-    Mutant("sparsity/twin.py", "copy.deepcopy(pruned.call.model)", "pruned.call.model", "tests/sparsity/test_mask.py -k alone"),
-    Mutant("sparsity/finetune.py", "slope * kept[name] if", "slope if", "tests/sparsity/test_mask.py -k fine_tuning_gets"),
+    Mutant(
+        "sparsity/pruning/bench.py", "layer.weight * ~kept, means", "layer.weight * kept, means", "tests/sparsity/test_mask.py -k formula"
+    ),
+    Mutant("sparsity/pruning/twin.py", "copy.deepcopy(pruned.call.model)", "pruned.call.model", "tests/sparsity/test_mask.py -k alone"),
+    Mutant("sparsity/pruning/finetune.py", "slope * kept[name] if", "slope if", "tests/sparsity/test_mask.py -k fine_tuning_gets"),
     Mutant(
         "sparsity/scores.py",
         "(seen.rows - seen.rows.mean(0)).abs()) / len",

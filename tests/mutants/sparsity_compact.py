@@ -3,31 +3,34 @@
 from tests.mutants.mutant import Mutant
 
 MUTANTS = [
-    Mutant("sparsity/shrinking.py", "(before.double() + added)", "before.double()", "tests/sparsity/test_shrinking.py -k definition"),
+    Mutant("sparsity/forms/shrinking.py", "(before.double() + added)", "before.double()", "tests/sparsity/test_shrinking.py -k definition"),
     Mutant(
-        "sparsity/shrinking.py",
+        "sparsity/forms/shrinking.py",
         'return any(side not in (0, "valid") for side in sides)',
         "return False",
         "tests/sparsity/test_shrinking.py -k padding",
     ),
     Mutant(
-        "sparsity/shrinking.py",
+        "sparsity/forms/shrinking.py",
         "even = (seen == seen[:, :, :1]).all(2).all(1)",
         "even = torch.ones_like(seen[:, 0, 0], dtype=torch.bool)",
         "tests/sparsity/test_shrinking.py -k counts_padding",
     ),
     Mutant(
-        "sparsity/channels.py", "Place(at, place.block * grown)", "Place(at, place.block)", "tests/sparsity/test_shrinking.py -k flatten"
+        "sparsity/forms/channels.py",
+        "Place(at, place.block * grown)",
+        "Place(at, place.block)",
+        "tests/sparsity/test_shrinking.py -k flatten",
     ),
     Mutant(
-        "sparsity/channels.py",
+        "sparsity/forms/channels.py",
         "if self.uses(name) != 1:",
         "if self.uses(name) < 1:",
         "tests/sparsity/test_shrinking.py -k tied",
     ),
-    Mutant("sparsity/encoding.py", "steps // most", "steps // (most + 1)", "tests/sparsity/test_exporting.py -k pattern"),
+    Mutant("sparsity/forms/encoding.py", "steps // most", "steps // (most + 1)", "tests/sparsity/test_exporting.py -k pattern"),
     Mutant(
-        "sparsity/stopwatch.py",
+        "sparsity/forms/stopwatch.py",
         "if max(ratios) <= 1 + NOISE and product < least:",
         "if product < least:",
         "tests/sparsity/test_compact.py -k over_batch_sizes",

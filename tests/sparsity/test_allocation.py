@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.reference import pruning
-from vesalius.sparsity.allocation import erk, from_level, from_sparsity, prefix, select
+from vesalius.sparsity.pruning.allocation import erk, from_level, from_sparsity, prefix, select
 
 NUMBERS = st.lists(st.integers(0, 9), min_size=1, max_size=20)
 

@@ -10,7 +10,7 @@ import vesalius as vs
 from vesalius.core.errors import InvalidInput, NotTraceable
 from vesalius.sparsity import sparsify
 from vesalius.sparsity.compact import EXACT, compact
-from vesalius.sparsity.stopwatch import NOISE, Times, fastest, timed
+from vesalius.sparsity.forms.stopwatch import NOISE, Times, fastest, timed
 
 X = torch.randn(200, 24, generator=torch.Generator().manual_seed(0))
 

@@ -15,9 +15,9 @@ from vesalius.core import store
 from vesalius.core.errors import ForeignFile, InvalidInput, UnknownName
 from vesalius.sparsity import sparsify
 from vesalius.sparsity.compact import compact
-from vesalius.sparsity.encoding import decode, encode, encoded, save_sparse
-from vesalius.sparsity.exporting import load_sparse
-from vesalius.sparsity.layouts import SparseLinear
+from vesalius.sparsity.forms.encoding import decode, encode, encoded, save_sparse
+from vesalius.sparsity.forms.exporting import load_sparse
+from vesalius.sparsity.forms.layouts import SparseLinear
 
 X = torch.randn(300, 30, generator=torch.Generator().manual_seed(0))
 
@@ -129,7 +129,7 @@ def test_onnx_programs_compute_the_same(pruned, small, tmp_path):
 
 
 def test_without_the_package_onnx_says_what_to_install(small, tmp_path, monkeypatch):
-    monkeypatch.setattr("vesalius.sparsity.exporting.find_spec", lambda name: None)
+    monkeypatch.setattr("vesalius.sparsity.forms.exporting.find_spec", lambda name: None)
     with pytest.raises(InvalidInput, match=r"needs onnx and onnxscript; install them with: pip install 'vesalius\[onnx\]'"):
         small.export(tmp_path / "small.onnx")
 

@@ -13,10 +13,10 @@ from vesalius.core.errors import ForeignFile, InvalidInput, NotTraceable, TooMan
 from vesalius.data import load
 from vesalius.sparsity import LinkImportance, Weighing, link_importance
 from vesalius.sparsity.activations import Activation
-from vesalius.sparsity.enumerated import exact_elements, exact_values
-from vesalius.sparsity.gaussian import importance
-from vesalius.sparsity.permuted import sampled
-from vesalius.sparsity.units import Units, folded
+from vesalius.sparsity.estimators.enumerated import exact_elements, exact_values
+from vesalius.sparsity.estimators.gaussian import importance
+from vesalius.sparsity.estimators.permuted import sampled
+from vesalius.sparsity.estimators.units import Units, folded
 
 X = torch.randn(60, 6, generator=torch.Generator().manual_seed(0))
 

@@ -6,12 +6,12 @@ import torch
 
 from tests.reference import links as twin
 from vesalius.core.errors import InvalidInput, TooManyPlayers, UnknownName
-from vesalius.sparsity import permuted, units
 from vesalius.sparsity.activations import EXACT, Activation
-from vesalius.sparsity.enumerated import exact_elements, exact_values, rescale_values
-from vesalius.sparsity.gaussian import Moments, full_values, gaussian_importance, importance, legendre
-from vesalius.sparsity.permuted import sampled, steps
-from vesalius.sparsity.units import Units, folded
+from vesalius.sparsity.estimators import permuted, units
+from vesalius.sparsity.estimators.enumerated import exact_elements, exact_values, rescale_values
+from vesalius.sparsity.estimators.gaussian import Moments, full_values, gaussian_importance, importance, legendre
+from vesalius.sparsity.estimators.permuted import sampled, steps
+from vesalius.sparsity.estimators.units import Units, folded
 
 ALL = slice(None)
 EVERY = ["relu", "leaky_relu", "gelu", "silu", "sigmoid", "tanh", "softplus"]
@@ -219,7 +219,7 @@ def test_chunks_change_nothing(monkeypatch):
     game = layer(8, 50, 6)
     whole = [folded(game, run, "mean_abs") for run in ESTIMATORS.values()] + [importance(game, aggregate="mean_abs", order=1)]
     monkeypatch.setattr(units, "WORKING", 512)
-    monkeypatch.setattr("vesalius.sparsity.gaussian.WORKING", 512)
+    monkeypatch.setattr("vesalius.sparsity.estimators.gaussian.WORKING", 512)
     parts = [folded(game, run, "mean_abs") for run in ESTIMATORS.values()] + [importance(game, aggregate="mean_abs", order=1)]
     for one, two in zip(whole, parts, strict=True):
         torch.testing.assert_close(one, two, rtol=1e-10, atol=1e-12)

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from tests.reference import pruning
-from vesalius.sparsity import refit
-from vesalius.sparsity.refit import Moments, solve
+from vesalius.sparsity.pruning import refit
+from vesalius.sparsity.pruning.refit import Moments, solve
 
 
 def problem(units=7, links=12, rows=200, seed=0):

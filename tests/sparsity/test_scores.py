@@ -10,9 +10,9 @@ from vesalius.core.errors import UnknownName
 from vesalius.models import Autoencoder
 from vesalius.sparsity import scores
 from vesalius.sparsity.activations import Activation
-from vesalius.sparsity.calibration import judge
 from vesalius.sparsity.following import After
 from vesalius.sparsity.links import links_of
+from vesalius.sparsity.pruning.calibration import judge
 from vesalius.sparsity.scores import SCORES, Evidence, score_of, scored
 
 

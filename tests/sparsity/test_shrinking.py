@@ -9,9 +9,9 @@ from torch import nn
 import vesalius as vs
 from tests.reference import removal
 from tests.zoo import SPECIMENS
-from vesalius.sparsity.channels import channels_of
-from vesalius.sparsity.resized import fill, permanent
-from vesalius.sparsity.shrinking import shrink
+from vesalius.sparsity.forms.channels import channels_of
+from vesalius.sparsity.forms.resized import fill, permanent
+from vesalius.sparsity.forms.shrinking import shrink
 
 
 def seeded(*layers):

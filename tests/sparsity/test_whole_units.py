@@ -10,7 +10,7 @@ import vesalius as vs
 from tests.reference import removal
 from vesalius.core.errors import InvalidInput, NotTraceable, UnknownName
 from vesalius.sparsity import Pruning
-from vesalius.sparsity.channels import channels_of
+from vesalius.sparsity.forms.channels import channels_of
 from vesalius.sparsity.links import links_of
 from vesalius.sparsity.whole_units import remove_units, unit_importance
 

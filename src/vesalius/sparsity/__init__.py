@@ -2,7 +2,7 @@
 
 from vesalius.sparsity.compact import Compact
 from vesalius.sparsity.contests import Contest, Way, contest
-from vesalius.sparsity.exporting import load_sparse
+from vesalius.sparsity.forms.exporting import load_sparse
 from vesalius.sparsity.importance import link_importance
 from vesalius.sparsity.layered import LayerImportance, LinkImportance
 from vesalius.sparsity.links import links_of

@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from vesalius.core.errors import InvalidInput
 from vesalius.core.late import view
-from vesalius.sparsity.encoding import size_on_disk
-from vesalius.sparsity.exporting import export
-from vesalius.sparsity.forms import Form, forms_of
-from vesalius.sparsity.measured import Measured, flop, lines, memory, parameters
-from vesalius.sparsity.resized import permanent
-from vesalius.sparsity.stopwatch import Clock, Times, fastest, timed
+from vesalius.sparsity.forms.encoding import size_on_disk
+from vesalius.sparsity.forms.exporting import export
+from vesalius.sparsity.forms.measured import Measured, flop, lines, memory, parameters
+from vesalius.sparsity.forms.resized import permanent
+from vesalius.sparsity.forms.stopwatch import Clock, Times, fastest, timed
+from vesalius.sparsity.forms.variants import Form, forms_of
 from vesalius.trace.calling import Call, evaluating
 from vesalius.trace.network import Inputs, Network
 
@@ -67,7 +67,7 @@ class Compact:
         return found[form]
 
     def export(self, path: str | Path) -> Path:
-        """Write the network without dead and unused units; see :func:`vesalius.sparsity.exporting.export`."""
+        """Write the network without dead and unused units; see :func:`vesalius.sparsity.forms.exporting.export`."""
         return export(path, self.smallest, self.network)
 
     def _repr_html_(self) -> str:

@@ -16,11 +16,11 @@ from torch import Tensor
 
 from vesalius.core.errors import InvalidInput, UnknownName
 from vesalius.core.version import VERSION
-from vesalius.sparsity import enumerated, gaussian, permuted
 from vesalius.sparsity.activations import Activation
+from vesalius.sparsity.estimators import enumerated, gaussian, permuted
+from vesalius.sparsity.estimators.units import BASELINES, Units, folded
 from vesalius.sparsity.layered import LayerImportance, LinkImportance
 from vesalius.sparsity.links import Links, links_of, read
-from vesalius.sparsity.units import BASELINES, Units, folded
 from vesalius.sparsity.weighing import Weighing
 from vesalius.trace.network import Network
 from vesalius.trace.rows import Data

@@ -13,14 +13,14 @@ from torch import nn
 
 from vesalius.core.errors import InvalidInput, UnknownName
 from vesalius.core.version import VERSION
-from vesalius.sparsity.allocation import Count, from_level, from_sparsity
-from vesalius.sparsity.calibration import gather, opened
-from vesalius.sparsity.finetune import finetune
 from vesalius.sparsity.options import MODES, Pruning
-from vesalius.sparsity.pruning import WAYS, Bench
+from vesalius.sparsity.pruning.allocation import Count, from_level, from_sparsity
+from vesalius.sparsity.pruning.bench import WAYS, Bench
+from vesalius.sparsity.pruning.calibration import gather, opened
+from vesalius.sparsity.pruning.finetune import finetune
+from vesalius.sparsity.pruning.twin import with_model
 from vesalius.sparsity.scores import Score
 from vesalius.sparsity.sparsified import Sparsified
-from vesalius.sparsity.twin import with_model
 from vesalius.trace.network import Network
 from vesalius.trace.rows import Data
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from vesalius.core.errors import InvalidInput, UnknownName
-from vesalius.sparsity.allocation import ALLOCATIONS, SCOPES
+from vesalius.sparsity.pruning.allocation import ALLOCATIONS, SCOPES
 from vesalius.sparsity.scores import Score, ScoreFunction, score_of
 
 MODES = ("refit", "paper")

@@ -13,8 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vesalius.core.errors import InvalidInput, UnknownName, WrongType
+from vesalius.sparsity.estimators.gaussian import gaussian_importance
 from vesalius.sparsity.following import After, affine
-from vesalius.sparsity.gaussian import gaussian_importance
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from vesalius.core.errors import UnknownName
 from vesalius.core.late import view
 from vesalius.sparsity.compact import Compact, compact
-from vesalius.sparsity.exporting import export
-from vesalius.sparsity.resized import permanent
+from vesalius.sparsity.forms.exporting import export
+from vesalius.sparsity.forms.resized import permanent
 from vesalius.trace.network import Inputs, Network
 
 
@@ -82,7 +82,7 @@ class Sparsified:
         return compact(self.network, dense=self.dense, rows=rows, batches=batches)
 
     def export(self, path: str | Path) -> Path:
-        """Write the pruned network, all of its units, to a file; see :func:`vesalius.sparsity.exporting.export`."""
+        """Write the pruned network, all of its units, to a file; see :func:`vesalius.sparsity.forms.exporting.export`."""
         return export(path, permanent(self.model), self.network)
 
     def __repr__(self) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.sparsity.estimators.units import AGGREGATES
 from vesalius.sparsity.links import POSITIONS, ROWS
-from vesalius.sparsity.units import AGGREGATES
 
 OUTPUTS = ("post", "pre")
 GRANULARITIES = ("weight", "channel")

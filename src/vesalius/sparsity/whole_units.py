@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 from vesalius.core.errors import InvalidInput, UnknownName
 from vesalius.core.version import VERSION
-from vesalius.sparsity.calibration import Judge, carried, gather, judge, opened
-from vesalius.sparsity.channels import Channels, channels_of
-from vesalius.sparsity.finetune import finetune
+from vesalius.sparsity.forms.channels import Channels, channels_of
 from vesalius.sparsity.links import Links, links_of
 from vesalius.sparsity.options import Pruning
-from vesalius.sparsity.refit import Moments, solve
+from vesalius.sparsity.pruning.calibration import Judge, carried, gather, judge, opened
+from vesalius.sparsity.pruning.finetune import finetune
+from vesalius.sparsity.pruning.refit import Moments, solve
+from vesalius.sparsity.pruning.twin import twin, with_model, write
 from vesalius.sparsity.sparsified import Sparsified
-from vesalius.sparsity.twin import twin, with_model, write
 from vesalius.trace.network import Network
 from vesalius.trace.rows import Data
 

@@ -6,7 +6,7 @@ from markupsafe import Markup
 
 from vesalius.core.errors import WrongType
 from vesalius.sparsity.compact import Compact
-from vesalius.sparsity.measured import Measured
+from vesalius.sparsity.forms.measured import Measured
 from vesalius.views import style
 from vesalius.views.fragments import Section, anchor_of, fill
 

@@ -8,8 +8,8 @@ from math import prod
 
 from torch import Tensor, nn
 
-from vesalius.sparsity.layouts import SparseLinear
-from vesalius.sparsity.resized import tensor_of
+from vesalius.sparsity.forms.layouts import SparseLinear
+from vesalius.sparsity.forms.resized import tensor_of
 from vesalius.trace.network import Network
 
 

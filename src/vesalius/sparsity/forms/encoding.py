@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from vesalius.core import store
 from vesalius.core.errors import ForeignFile, InvalidInput
-from vesalius.sparsity.resized import fill, tensor_of
+from vesalius.sparsity.forms.resized import fill, tensor_of
 
 KIND = "sparse weights"
 GAPS = {"delta8": np.uint8, "delta16": np.uint16}
@@ -103,7 +103,7 @@ def save_sparse(path: str | Path, model: nn.Module, *, facts: Mapping[str, Any] 
 
     Args:
         path: where; by custom with the suffix ``.safetensors``.
-        model: without masks; see :func:`vesalius.sparsity.resized.permanent`.
+        model: without masks; see :func:`vesalius.sparsity.forms.resized.permanent`.
         facts: kept beside, as JSON.
     """
     tensors, named = encoded(model)
@@ -118,7 +118,7 @@ def size_on_disk(model: nn.Module, *, sparse: bool = True) -> int:
 
 
 def read_sparse(path: str | Path, model: nn.Module) -> nn.Module:
-    """A copy of a model with the weights of a file; see :func:`vesalius.sparsity.exporting.load_sparse`.
+    """A copy of a model with the weights of a file; see :func:`vesalius.sparsity.forms.exporting.load_sparse`.
 
     Raises:
         FileNotFoundError, ForeignFile, InvalidInput.

@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from vesalius.sparsity.channels import Channels, Reader, channels_of
-from vesalius.sparsity.resized import tensor_of, tensors_of
+from vesalius.sparsity.forms.channels import Channels, Reader, channels_of
+from vesalius.sparsity.forms.resized import tensor_of, tensors_of
 from vesalius.trace.layers import Layer
 from vesalius.trace.network import Network
 

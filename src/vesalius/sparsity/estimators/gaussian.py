@@ -19,7 +19,7 @@ from torch import Tensor
 
 from vesalius.core.errors import InvalidInput, UnknownName
 from vesalius.sparsity.activations import Activation
-from vesalius.sparsity.units import AGGREGATES, WORKING, Units, finished, folded
+from vesalius.sparsity.estimators.units import AGGREGATES, WORKING, Units, finished, folded
 
 NODES = 8
 """Nodes in q; the gates of 8 and of 64 differ by less than 1e-3 of the values (tests)."""
@@ -52,7 +52,7 @@ def gaussian_importance(
         aggregate: over rows: ``mean_abs``, ``rms`` or ``signed``.
 
     Raises:
-        InvalidInput, UnknownName: see :meth:`vesalius.sparsity.units.Units.of`.
+        InvalidInput, UnknownName: see :meth:`vesalius.sparsity.estimators.units.Units.of`.
     """
     units = Units.of(weight, bias, rows, activation, baseline)
     return importance(units, aggregate=aggregate, order=usual_order(baseline))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vesalius.core.errors import TooManyPlayers
 from vesalius.games.exact import dividends_, shapley
-from vesalius.sparsity.units import Units
+from vesalius.sparsity.estimators.units import Units
 
 MOST = 20
 """Links of a unit that are enumerated."""

@@ -13,13 +13,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from vesalius.sparsity.allocation import Count, select
-from vesalius.sparsity.calibration import Judge, carried, judge
 from vesalius.sparsity.links import Links, links_of
 from vesalius.sparsity.options import Pruning
-from vesalius.sparsity.refit import Moments, solve
+from vesalius.sparsity.pruning.allocation import Count, select
+from vesalius.sparsity.pruning.calibration import Judge, carried, judge
+from vesalius.sparsity.pruning.refit import Moments, solve
+from vesalius.sparsity.pruning.twin import twin, write
 from vesalius.sparsity.scores import Score
-from vesalius.sparsity.twin import twin, write
 from vesalius.trace.network import Network
 
 Matrix = Float[Tensor, "U F"]

@@ -10,9 +10,9 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from vesalius.core.errors import VesaliusError
-from vesalius.sparsity.layouts import PickedLinear, SparseLinear
-from vesalius.sparsity.resized import fill, permanent
-from vesalius.sparsity.shrinking import Shrunk, shrink
+from vesalius.sparsity.forms.layouts import PickedLinear, SparseLinear
+from vesalius.sparsity.forms.resized import fill, permanent
+from vesalius.sparsity.forms.shrinking import Shrunk, shrink
 from vesalius.trace.network import Network
 
 LONGEST = 160

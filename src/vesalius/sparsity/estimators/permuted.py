@@ -13,8 +13,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from vesalius.core.errors import InvalidInput
-from vesalius.sparsity.gaussian import NODES, Moments
-from vesalius.sparsity.units import Units, finished
+from vesalius.sparsity.estimators.gaussian import NODES, Moments
+from vesalius.sparsity.estimators.units import Units, finished
 
 TOGETHER = 64
 """Rows that share an order."""

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from vesalius.core import store
 from vesalius.core.errors import InvalidInput, UnknownName
-from vesalius.sparsity.encoding import read_sparse, save_sparse
-from vesalius.sparsity.forms import picked, sparse
+from vesalius.sparsity.forms.encoding import read_sparse, save_sparse
+from vesalius.sparsity.forms.variants import picked, sparse
 from vesalius.trace.calling import evaluating
 from vesalius.trace.exporting import NoGraph
 from vesalius.trace.exporting import export as exported

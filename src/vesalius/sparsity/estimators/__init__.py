@@ -1,0 +1,1 @@
+"""How Shapley values of links are estimated."""

@@ -1,0 +1,1 @@
+"""The forms in which a pruned network is stored and run."""

@@ -1,0 +1,1 @@
+"""How links are chosen, cut, and what is left refitted."""
