@@ -298,7 +298,10 @@ FINDINGS = """## What holds and what does not
 
 Read off the tables above, as they came out on 2026-11-29:
 
-- *Deeper generators have more complex components*: TASKS
+- *Deeper generators have more complex components*: holds for stacks of 3 x 3 convolutions. The share of orders of 2 and above rises
+  strictly, 0, 0.003, 0.09, 0.17 for 0, 2, 8 and 26 layers, each step by two standard errors or more, and what no order reached rises
+  with it (0 to .15). With 1 x 1 convolutions 26 layers look no more complex than 8: **much of what looks like depth is what a deeper
+  network sees of the picture.** Exactly 0 for a linear generator, where the paper's way leaves 4 to 5 %.
 - *More samples hardly change the distribution*: half true. On MNIST, order 0 falls from .21 to .18 and orders 2 and 3-4 rise from .15
   to .21 and from .11 to .19 between 200 and 1,000 rows, and nothing moves after that; on Fashion-MNIST there is no trend.
 - *More samples make features more reliable*: holds, most of all for the complex ones (order 2: .57 to .94 and .46 to .93). *Simple ones
