@@ -2,7 +2,7 @@
 
     VESALIUS_DATA=... python reproductions/shapsae.py RESULTS.json [SEEDS] > docs/shapsae_claims.md
 
-Takes about 40 minutes with 5 seeds. What is measured is kept in RESULTS.json, and trained weights beside it; neither is made again.
+Takes about an hour with 5 seeds on one core. What is measured is kept in RESULTS.json, and trained weights beside it; neither is made again.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import vesalius as vs
 from reproductions.results import Record, Results, table
+from reproductions.shapsae_words import ACCURACY, BARELY, EPOCH, FINDINGS, LEVELS, ONCE, OPENING, OTHER, PICTURES, ROUNDS, WHOLE
 from vesalius.core import store
 from vesalius.data import load
 from vesalius.models import Autoencoder, Sparse, Training, fit
@@ -298,58 +299,6 @@ def synthetic_table(results: Results) -> str:
     sets = ", ".join(f"{count} of 18 in {name}" for name, count in kept.items())
     lines.append(f"Error x 1000 {errors}. Links kept at m = 0.8: {sets}.")
     return "\n\n".join(lines)
-
-
-OPENING = """# Sparse autoencoders by the importance of links, measured again
-
-Rhee and Park (2023, 2025) cut the links of a trained autoencoder whose Shapley values for their unit's output are smallest, and report
-that up to 80 % cut it is better than before, and that 10 % of the links keep 99.25 % of the accuracy. Data, training, baselines and what
-accuracy means were not published; here they are our choice. Cells are means over seeds with their standard error.
-
-    VESALIUS_DATA=... python reproductions/shapsae.py RESULTS.json > docs/shapsae_claims.md
-
-## Six features
-
-The paper's 15,000 rows of a constant, four kinds of noise and two sums (x5 = x1 + x2, x6 = x3 + x4), a 6-3-6 autoencoder, ten seeds, all
-links enumerated. *Paper: the sums are clearly the most important, the constant is worth 0.* Its units are not said; ours are tanh, since
-of three ReLUs some often die.
-"""
-PICTURES = """## Digits and clothes
-
-784-256-64-256-784, ReLU, a sigmoid at the end, 12 epochs on 55,000 pictures, tested on 10,000. Cells below are the mean squared error x
-1000 / the share of test pictures that a linear probe, fitted on latents of the dense network, tells from the pruned one's. Settings were
-chosen on pictures held out from training.
-"""
-ONCE = """### Scored once, cut once
-
-As in the paper, the same share in every layer; what cut links carried on average goes into the biases, which the paper does not say.
-"""
-BARELY = """### The same without compensation, and with all layers in one ranking
-"""
-LEVELS = """### The paper's importance level
-
-The fewest links of each layer that carry a share m of its importance.
-"""
-ROUNDS = """### Scored, cut and refitted in rounds
-
-Our default: no gradient step. And with one epoch of training what is left.
-"""
-EPOCH = """### An epoch of training after one cut
-"""
-WHOLE = """### Whole units
-
-Hidden units whose outgoing links are worth least, removed, the rest refitted; columns are the share of the units of each hidden layer.
-"""
-OTHER = """### Autoencoders that are made sparse in training, and a deeper one
-
-One seed; refitted.
-"""
-ACCURACY = """### Which accuracy
-
-As shares of the dense network's.
-"""
-FINDINGS = """## What holds and what does not
-"""
 
 
 SECTIONS: Mapping[str, Callable[[Mapping[str, list[Record]]], str]] = {
