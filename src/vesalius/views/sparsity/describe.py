@@ -24,7 +24,7 @@ from vesalius.views.lines import Labels
 
 MOST_UNITS = 24
 """Units whose links are drawn as pictures, those with the most importance."""
-MOST_SAMPLES = 6
+MOST_SAMPLES = 5
 """Samples that are shown before and after."""
 STEPS = 60
 """Places along a curve of importance."""
