@@ -2,7 +2,8 @@
 
     VESALIUS_DATA=... python reproductions/shapsae.py RESULTS.json [SEEDS] > docs/shapsae_claims.md
 
-Takes about an hour with 5 seeds on one core. What is measured is kept in RESULTS.json, and trained weights beside it; neither is made again.
+Takes about an hour with 5 seeds on one core. What is measured is kept in RESULTS.json, and trained weights beside it; neither is made
+again.
 """
 
 from __future__ import annotations
