@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (VesaliusError, OSError) as error:
         return _failed(2, " ".join(str(error).split()))
     except KeyboardInterrupt:
-        return _failed(130, "stopped; methods that were finished are kept, and the same command goes on from there")
+        return _failed(130, "stopped; what was finished is kept, and the same command goes on from there")
     except Exception as error:
         traceback.print_exc()
         return _failed(1, f"unexpected {type(error).__name__}: {' '.join(str(error).split())}; a fault of vesalius, please report it")

@@ -10,7 +10,6 @@ import csv
 import io
 import json
 import shlex
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -88,10 +87,10 @@ def _digits(found: Trained, folder: Path) -> list[str]:
     """Files for the digits, and the command that explains them; 16 patches, so that Shapley values are exact."""
     held = io.BytesIO()
     np.savez(held, x=found.data.test_x.numpy(), y=found.data.test_y.numpy())
-    _write(folder / "test.npz", held.getvalue())
+    store.write_bytes(folder / "test.npz", held.getvalue())
     held = io.BytesIO()
     np.savez(held, x=found.data.train_x.numpy(), y=found.data.train_y.numpy())
-    _write(folder / "train.npz", held.getvalue())
+    store.write_bytes(folder / "train.npz", held.getvalue())
     words = _command("digits_cnn", found, folder, folder / "test.npz")
     words += ["--players", "patches:2", "--budget", str(1 << 16), "--audit", _first(words), "--flow", ":"]
     return [*words, "--complexity", "conv2", "--train", str(folder / "train.npz")]
@@ -105,7 +104,7 @@ def _iris(found: Trained, folder: Path) -> list[str]:
     lines.writerow([*data.feature_names, "species"])
     for x, y in zip(data.test_x.tolist(), data.test_y.tolist(), strict=True):
         lines.writerow([*(f"{value:.6g}" for value in x), data.class_names[y]])
-    _write(folder / "test.csv", text.getvalue().encode())
+    store.write_bytes(folder / "test.csv", text.getvalue().encode())
     words = _command("iris_mlp", found, folder, folder / "test.csv")
     return [*words, "--label", "species", "--names", ",".join(data.class_names), "--audit", _first(words), "--flow", ":"]
 
@@ -114,14 +113,13 @@ def _links(folder: Path) -> list[str]:
     """Files for an autoencoder of digits, trained here unless it was before, and the command that cuts its links."""
     data, weights = load("digits"), folder / f"autoencoder-{recipe_digest()}.safetensors"
     if not weights.exists():
-        with working("training digits_autoencoder") as step, torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
+        with working("training digits_autoencoder") as step:
             found = fit(digits_autoencoder(), data.train_x.flatten(1), training=replace(DIGITS, report=step))
-        _write(weights, save(found.model.state_dict()))
+        store.write_bytes(weights, save(found.model.state_dict()))
     for name, x in (("train", data.train_x), ("test", data.test_x)):
         held = io.BytesIO()
         np.savez(held, x=x.flatten(1).numpy())
-        _write(folder / f"{name}.npz", held.getvalue())
+        store.write_bytes(folder / f"{name}.npz", held.getvalue())
     words = ["vesalius.models.examples:digits_autoencoder", str(folder / "train.npz"), "--test", str(folder / "test.npz")]
     words += ["--weights", str(weights), "--shape", "8,8", "--sparsity", "0.8"]
     return [*words, "--out", str(folder)]
@@ -134,18 +132,10 @@ def _first(words: Sequence[str]) -> str:
 
 def _command(name: str, found: Trained, folder: Path, data: Path) -> list[str]:
     weights = folder / f"{name}.safetensors"
-    _write(weights, found.weights.read_bytes())
+    store.write_bytes(weights, found.weights.read_bytes())
     rows = ",".join(map(str, picked(found.model(found.data.test_x).detach(), found.data)))
     words = [f"vesalius.data.models:{name}", str(data), "--weights", str(weights), "--rows", rows]
     return [*words, "--baseline", "mean", "--out", str(folder)]
-
-
-def _write(path: Path, content: bytes) -> None:
-    """A file, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.draft")
-    draft.write_bytes(content)
-    shutil.move(draft, path)
 
 
 def picked(output: Tensor, data: Dataset) -> list[int]:

@@ -118,9 +118,7 @@ def _left(network: Network, layers: Sequence[str] | None, share: float | Mapping
             raise InvalidInput(f"the units of layer {name!r} cannot be removed: {found[name].why}; name other layers")
     names = named or [name for name, one in found.items() if not one.why]
     if not names:
-        raise InvalidInput(
-            f"no layer of {network.name} has units that can be removed: " + "; ".join(f"{n}: {c.why}" for n, c in found.items())
-        )
+        raise InvalidInput(f"no layer of {network.name} has units that can be removed: {_reasons(found)}")
     units = {name: found[name].layer.units for name in names}
     for name, one in keep.items() if keep else []:
         if not 1 <= one <= units[name]:

@@ -1,23 +1,29 @@
-"""A small autoencoder of images, pruned."""
+"""A small autoencoder of images that two numbers make, trained and pruned."""
 
 from functools import cache
 
 import torch
 
 import vesalius as vs
-from vesalius.models import Autoencoder
+from vesalius.models import Autoencoder, Training, fit
 from vesalius.sparsity.mask import sparsify
 from vesalius.sparsity.options import Pruning
 
 
 def images(count=64):
-    return torch.rand(count, 16, generator=torch.Generator().manual_seed(3))
+    draws = torch.Generator().manual_seed(3)
+    mixed = torch.rand(2, 16, generator=draws)
+    return torch.rand(count, 2, generator=draws) @ mixed / 2
+
+
+@cache
+def trained():
+    return fit(Autoencoder([16, 6, 3]), images(500), training=Training(epochs=40, rate=1e-2, batch=32)).model
 
 
 @cache
 def pruned(mode="paper", score="magnitude"):
-    torch.manual_seed(0)
-    return sparsify(Autoencoder([16, 6, 3]), images(), sparsity=0.6, mode=mode, pruning=Pruning(score=score, rounds=2))
+    return sparsify(trained(), images(), sparsity=0.6, mode=mode, pruning=Pruning(score=score, rounds=2))
 
 
 @cache

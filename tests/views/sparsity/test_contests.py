@@ -18,11 +18,7 @@ def rows(count=64, seed=3):
 
 
 def models(count=2):
-    found = []
-    for seed in range(count):
-        torch.manual_seed(seed)
-        found.append(Autoencoder([16, 6, 3]))
-    return found
+    return [Autoencoder([16, 6, 3], seed=seed) for seed in range(count)]
 
 
 def judged(model, place):

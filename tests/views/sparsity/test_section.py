@@ -8,6 +8,7 @@ import vesalius as vs
 from tests.views.sparsity.small import images, picked, pruned
 from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.models import Autoencoder
+from vesalius.sparsity import Pruning, sparsify
 from vesalius.views.sparsity import describe
 from vesalius.views.sparsity.charts import plot_sparsified
 from vesalius.views.sparsity.forms import compact_body, compact_section
@@ -88,6 +89,15 @@ def test_what_is_said_about_errors_is_measured():
     pair = describe.pairs_of(shown, x, (1, 4, 4))[1]
     np.testing.assert_allclose(pair.after.reshape(-1), after[1].numpy(), rtol=1e-5)
     np.testing.assert_allclose(pair.image.reshape(-1), x[1].numpy(), rtol=1e-6)
+
+
+def test_an_output_of_the_samples_shape_is_not_yet_an_autoencoder(read):
+    torch.manual_seed(0)
+    classifier = torch.nn.Sequential(torch.nn.Linear(16, 8), torch.nn.ReLU(), torch.nn.Linear(8, 16))
+    shown = sparsify(classifier, images(), sparsity=0.5, pruning=Pruning(rounds=1))
+    assert set(describe.errors_of(shown, images())) == {"from the dense output"}
+    page = read(str(sparsified_section(shown, x=images(), shape=(4, 4)).body))
+    assert "The output moves by" in page.text and "before and after" not in page.text
 
 
 def test_rounds_and_silent_units_are_told():

@@ -64,7 +64,7 @@ def sparsified_body(shown: Sparsified, *, x: Tensor | None = None, shape: Sequen
             "meaning": meaning(shown, errors),
             "columns": COLUMNS,
             "lines": table_of(cuts),
-            "pairs": [] if x is None else _pairs(shown, x, image),
+            "pairs": [] if x is None or image is None or "error, dense" not in errors else _pairs(shown, x, image),
             "heard": _heard(cuts[0], image) if pictured and image else [],
             "most": MOST_UNITS,
             "first": cuts[0].name,
@@ -82,7 +82,7 @@ def _weight(shown: Sparsified, cut: Cut) -> Tensor:
     return cut.links.matrix(shown.network.parameters[cut.links.layer.weight]).detach().cpu()
 
 
-def _pairs(shown: Sparsified, x: Tensor, shape: tuple[int, ...] | None) -> list[tuple[Markup, Markup, Markup]]:
+def _pairs(shown: Sparsified, x: Tensor, shape: tuple[int, ...]) -> list[tuple[Markup, Markup, Markup]]:
     """Sample, and what comes out before and after."""
     words = ("sample", "before", "after")
     return [
