@@ -200,6 +200,15 @@ def test_batches_give_what_tensors_give():
     torch.testing.assert_close(batched.model(x), sparsify(network(), x, sparsity=0.5).model(x))
 
 
+def test_tensors_by_name_give_what_tensors_give():
+    """In rows drawn at random, and with as many steps of fine-tuning as there are batches of rows, not as there are names."""
+    traced = network()
+    named = {traced.inputs[0].name: rows()}
+    how = Pruning(rows=100, finetune=Finetune(epochs=2, batch=32))
+    by_name, plain = (sparsify(traced, data, sparsity=0.5, pruning=how) for data in (named, rows()))
+    torch.testing.assert_close(by_name.model(rows()), plain.model(rows()))
+
+
 # ---- other networks ------------------------------------------------------------------------------------------------------------------
 
 

@@ -38,7 +38,7 @@ def batches(
         InvalidInput: labels that do not fit, inputs of another shape.
         WrongType: data or labels of another kind.
     """
-    if isinstance(data, Tensor) or _all_tensors(data):
+    if in_tensors(data):
         tensors = network.bind(data)  # type: ignore[arg-type]
         if isinstance(labels, str):
             raise InvalidInput(
@@ -71,11 +71,10 @@ def count(data: Data) -> int:
     return len(first) if isinstance(first, Tensor) and first.ndim else sys.maxsize
 
 
-def _all_tensors(data: Any) -> bool:
-    """Whether this is one tensor per input, not batches."""
-    if isinstance(data, Mapping):
-        return all(isinstance(item, Tensor) for item in data.values())
-    return isinstance(data, tuple) and all(isinstance(item, Tensor) for item in data)
+def in_tensors(data: Data) -> bool:
+    """Whether this is all rows, as one tensor per input, and not batches."""
+    items = data.values() if isinstance(data, Mapping) else data if isinstance(data, tuple) else [data]
+    return all(isinstance(item, Tensor) for item in items)
 
 
 def _parted(batch: Any) -> tuple[Any, Any]:

@@ -18,7 +18,7 @@ from vesalius.sparsity.links import Links, read
 from vesalius.sparsity.options import Loss
 from vesalius.sparsity.scores import Evidence, Score, scored
 from vesalius.trace.network import Network
-from vesalius.trace.rows import Data, batches
+from vesalius.trace.rows import Data, batches, in_tensors
 from vesalius.trace.trace import trace
 
 SCORED = 3000
@@ -51,8 +51,8 @@ def gather(network: Network, data: Data, rows: int, seed: int) -> tuple[Tensor, 
     Raises:
         InvalidInput: fewer than two samples; NaN or infinity among them.
     """
-    if isinstance(data, Tensor) or (isinstance(data, tuple) and all(isinstance(part, Tensor) for part in data)):
-        found = network.bind(data)
+    if in_tensors(data):
+        found = network.bind(data)  # type: ignore[arg-type]
         if len(found[0]) > rows:
             places = torch.randperm(len(found[0]), generator=torch.Generator().manual_seed(seed))[:rows].sort().values
             found = tuple(part[places.to(part.device)] for part in found)

@@ -16,7 +16,7 @@ from vesalius.core.errors import InvalidInput
 from vesalius.sparsity.links import Links
 from vesalius.sparsity.options import Finetune
 from vesalius.trace.network import Network
-from vesalius.trace.rows import Data, batches
+from vesalius.trace.rows import Data, batches, count, in_tensors
 
 
 def finetune(pruned: Network, dense: Network, masks: Mapping[str, tuple[Links, Bool[Tensor, "..."]]], data: Data, how: Finetune) -> None:
@@ -63,14 +63,10 @@ def _output(dense: Network, inputs: tuple[Tensor, ...]) -> Tensor:
     return dense.run(inputs)
 
 
-def _tensors(data: Data) -> bool:
-    return isinstance(data, Tensor) or (isinstance(data, tuple) and all(isinstance(part, Tensor) for part in data))
-
-
 def _steps(data: Data, how: Finetune) -> int:
     """Steps of an epoch."""
-    if _tensors(data):
-        return math.ceil(len(data if isinstance(data, Tensor) else data[0]) / how.batch)  # type: ignore[index,arg-type]
+    if in_tensors(data):
+        return math.ceil(count(data) / how.batch)
     if not isinstance(data, Sized):
         raise InvalidInput("fine-tuning needs to know how many batches there are; give a DataLoader of known length, a list, or tensors")
     return len(data)
@@ -78,7 +74,7 @@ def _steps(data: Data, how: Finetune) -> int:
 
 def _shuffled(network: Network, data: Data, how: Finetune, epoch: int) -> Iterator[tuple[Tensor, ...]]:
     """Batches of inputs: of tensors in an order drawn anew, others in the order they come."""
-    if not _tensors(data):
+    if not in_tensors(data):
         yield from (inputs for inputs, _ in batches(network, data, size=how.batch))
         return
     inputs = network.bind(data)  # type: ignore[arg-type]
