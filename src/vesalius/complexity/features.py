@@ -22,13 +22,12 @@ from vesalius.complexity.family import Shape
 from vesalius.core.errors import InvalidInput
 from vesalius.trace.anatomy import Value, downstream
 from vesalius.trace.network import Inputs, Network, Split
+from vesalius.trace.precision import HALF
 from vesalius.trace.question import unit_axis
 from vesalius.trace.rows import Data, batches
 
 ACTIVATIONS = frozenset("relu relu6 leaky_relu prelu rrelu threshold elu selu celu gelu silu mish hardswish softplus".split())
 """Activations whose input is taken in place of their output, as the paper does."""
-HALF = frozenset({torch.bfloat16, torch.float16})
-"""Types in which a sum of components would not be the feature; float32 takes their place."""
 SEQUENCE = 2
 """Axes of a row that is a sequence."""
 BATCH = 256

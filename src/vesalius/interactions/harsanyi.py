@@ -19,12 +19,12 @@ from vesalius.games.exact import dividends_, membership, sizes
 from vesalius.games.game import Game
 from vesalius.interactions.estimators import interactions_of
 from vesalius.trace.network import Inputs, Network
+from vesalius.trace.precision import HALF
 from vesalius.trace.question import Target
 
 MOST_EXACT = 20  # 2**20 evaluations, and a million coalitions to list
 LARGE_ORDER = 2  # what is estimated where that many players are too many, and no order is named
 SEED = 0
-HALF = frozenset({torch.bfloat16, torch.float16})
 
 
 def interactions(

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from vesalius.games.absence import Baseline
 from vesalius.trace.network import Inputs, Network
-
-HALF = frozenset({torch.bfloat16, torch.float16})
+from vesalius.trace.precision import HALF
 
 
 def in_full_precision(network: Network, x: Inputs, baseline: Baseline) -> tuple[Network, Inputs, Baseline]:

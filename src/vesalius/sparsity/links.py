@@ -20,11 +20,11 @@ from vesalius.sparsity.activations import Activation
 from vesalius.sparsity.following import After, affine, after
 from vesalius.trace.layers import Layer
 from vesalius.trace.network import Network
+from vesalius.trace.precision import HALF
 from vesalius.trace.rows import Data, batches
 
 DENSE = frozenset({"linear", "addmm", "matmul", "mm"})
 CONVOLUTIONS = frozenset({"conv1d", "conv2d", "conv3d"})
-HALF = frozenset({torch.bfloat16, torch.float16})
 ROWS = 8192
 """Rows of a layer's inputs that are kept; 2,000 are enough for a mask (measured)."""
 POSITIONS = 16

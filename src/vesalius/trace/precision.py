@@ -1,4 +1,4 @@
-"""The same network in another precision."""
+"""Half precision, and the same network in another one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from torch import Tensor
 from torch.fx import Graph, Node
 
 from vesalius.trace.anatomy import Anatomy, Value
+
+HALF = frozenset({torch.bfloat16, torch.float16})
+"""Types whose rounding is larger than most of what is measured here; float32 takes their place."""
 
 
 def cast(anatomy: Anatomy, dtype: torch.dtype) -> Anatomy:
