@@ -68,6 +68,17 @@ def test_a_sample_has_a_map_per_output(flowing):
     torch.testing.assert_close(found[1], expected)
 
 
+def test_a_row_is_itself_however_it_was_rounded(flowing):
+    """A sample is computed in a batch of another size than the rows were, and moves in its last bits."""
+    network, data, _ = flowing
+    units = [part.double() for part in (data, network.read(data, "1")["1"].detach(), network(data).detach())]
+    for known in neighbours(units):
+        exact = local(known, (known[0][1], known[1][1]), 3)
+        for sign in (-1, 1):
+            moved = tuple(part[1] * (1 + sign * 1e-6) for part in known)
+            torch.testing.assert_close(local(known, moved, 3), exact)
+
+
 def test_what_has_no_answer_is_refused(flowing):
     network, data, graph = flowing
     labelled = information_flow(network, data, labels=(data[:, 0] > 0).long(), measuring=Measuring(estimator="binned"))

@@ -22,6 +22,9 @@ from vesalius.trace.rows import Data
 
 CELLS_AT_ONCE = 1 << 24
 """Distances held at once."""
+ROUNDING = 1e-5
+"""Two values of a unit are the same value, computed twice, if they differ by no more than this share of the unit's largest: a batch of
+another size, another number of threads or another processor rounds otherwise."""
 
 
 def pointwise_flow(network: Network, graph: FlowGraph, data: Data, x: Inputs, *, k: int = 3, rows: int = 2000) -> Float64[Tensor, "S F L"]:
@@ -70,6 +73,7 @@ def local(
     """Point-wise information of all pairs at one point, in nats: psi(k) + psi(N) - psi(n_x + 1) - psi(n_y + 1).
 
     Distances are of ranks, so that the scale of a unit does not matter. The point may be one of the rows: it is no neighbour of itself.
+    Values that differ by rounding (``ROUNDING``) have the same rank: it is found among rows that were computed in another batch.
 
     Args:
         known: rows of two layers.
@@ -105,5 +109,6 @@ def _distances(rows: Float64[Tensor, "N A"], point: Float64[Tensor, " A"]) -> Fl
 
 
 def _ranks(ordered: Float64[Tensor, "A N"], values: Float64[Tensor, "A M"]) -> Float64[Tensor, "A M"]:
-    low, high = torch.searchsorted(ordered, values), torch.searchsorted(ordered, values, right=True)
+    near = ROUNDING * ordered.abs().amax(1, keepdim=True)
+    low, high = torch.searchsorted(ordered, values - near), torch.searchsorted(ordered, values + near, right=True)
     return (low + high).double() / 2
