@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import vesalius as vs
 from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.information.measuring import Measuring
-from vesalius.information.reading import MOST_BYTES, memory, read
+from vesalius.information.reading import MOST_BYTES, memory, read, steady
 from vesalius.information.sites import sites_of
 
 ROWS = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
@@ -81,3 +81,12 @@ def test_memory_is_stated_and_refused(network, sites):
 def test_bad_data_is_named(network, sites, data, labels, error, message):
     with pytest.raises(error, match=message):
         read(network, data, labels, sites, Measuring())
+
+
+def test_a_unit_that_only_rounding_moves_is_constant():
+    """A constant, computed in a last batch of another size, and a unit that really moves, however little beside its mean."""
+    constant, moving = torch.full((40,), 0.3), 0.3 + 1e-5 * torch.arange(40)
+    constant[30:] = torch.nextafter(constant[30:], torch.ones(10))
+    found = steady(torch.stack([constant, moving, torch.zeros(40)], 1))
+    assert found[:, 0].unique().tolist() == [float(constant[0])]
+    assert torch.equal(found[:, 1], moving) and not found[:, 2].any()

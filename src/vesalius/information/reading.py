@@ -20,6 +20,8 @@ from vesalius.trace.rows import Data, batches, count
 
 MOST_BYTES = 4 << 30
 """Memory that the units of all rows may take."""
+ROUNDING = 1e-6
+"""A unit that moves by no more than this share of its size does not move: its rows were computed in batches, which round differently."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -75,4 +77,10 @@ def read(network: Network, data: Data, labels: Tensor | str | None, sites: Seque
             measuring.report(min(done, most), most)
     if not done:
         raise InvalidInput("the data holds no rows")
-    return Read(units=tuple(torch.cat(part) for part in parts), labels=torch.cat(classes) if classes else None)
+    return Read(units=tuple(steady(torch.cat(part)) for part in parts), labels=torch.cat(classes) if classes else None)
+
+
+def steady(units: Float32[Tensor, "N U"]) -> Float32[Tensor, "N U"]:
+    """Units with those that only rounding moves held at their first value, so that nothing that counts ties takes them for units that vary."""
+    low, high = units.aminmax(dim=0)
+    return torch.where(high - low <= ROUNDING * torch.maximum(low.abs(), high.abs()), units[:1], units)

@@ -20,6 +20,9 @@ from vesalius.sparsity.forms.resized import tensor_of, tensors_of
 from vesalius.trace.layers import Layer
 from vesalius.trace.network import Network
 
+ROUNDING = 1e-6
+"""Relative difference between two positions of a constant channel that is put down to the order of sums."""
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Shrunk:
@@ -178,7 +181,7 @@ def _folded(work: _Work, one: Channels, blind: Bool[Tensor, " U"]) -> Bool[Tenso
     constants = [work.constants(one.layer, reader).double() for reader in one.readers]
     fits = blind.clone()
     for reader, seen in zip(one.readers, constants, strict=True):
-        even = (seen == seen[:, :, :1]).all(2).all(1)
+        even = ((seen - seen[:, :, :1]).abs() <= ROUNDING * seen.abs().amax(2, keepdim=True)).all(2).all(1)
         silent = ~seen.flatten(1).any(1)
         able = even if reader.folds and work.biased(reader) and not _padded(work.network, reader.layer) else torch.zeros_like(even)
         fits &= (able | silent).cpu()
