@@ -81,6 +81,6 @@ def read(network: Network, data: Data, labels: Tensor | str | None, sites: Seque
 
 
 def steady(units: Float32[Tensor, "N U"]) -> Float32[Tensor, "N U"]:
-    """Units with those that only rounding moves held at their first value, so that nothing that counts ties takes them for units that vary."""
+    """Units, with those that only rounding moves held at their first value: nothing that counts ties takes them for units that vary."""
     low, high = units.aminmax(dim=0)
     return torch.where(high - low <= ROUNDING * torch.maximum(low.abs(), high.abs()), units[:1], units)
