@@ -16,7 +16,7 @@ import torch
 import vesalius as vs
 from benchmarks.timing import table
 from vesalius.data import load
-from vesalius.models import Autoencoder, Training, fit
+from vesalius.models import Autoencoder, AutoencoderTraining, fit
 from vesalius.sparsity import Compact, Pruning, Sparsified, remove_units, sparsify
 
 ROWS = 4000
@@ -37,7 +37,7 @@ def main() -> None:
     """Print the tables."""
     data = load("mnist")
     x, test = data.train_x.flatten(1), data.test_x.flatten(1)
-    model = fit(Autoencoder([784, 256, 64]), x[:55000], validation=x[55000:], training=Training(epochs=EPOCHS)).model.eval()
+    model = fit(Autoencoder([784, 256, 64]), x[:55000], validation=x[55000:], training=AutoencoderTraining(epochs=EPOCHS)).model.eval()
     network = vs.trace(model, x[:2])
 
     def error(of: torch.nn.Module) -> float:

@@ -26,7 +26,7 @@ from reproductions.results import Record, Results, table
 from reproductions.shapsae_words import ACCURACY, BARELY, EPOCH, FINDINGS, LEVELS, ONCE, OPENING, OTHER, PICTURES, ROUNDS, WHOLE
 from vesalius.core import store
 from vesalius.data import load
-from vesalius.models import Autoencoder, Sparse, Training, fit
+from vesalius.models import Autoencoder, AutoencoderSparsity, AutoencoderTraining, fit
 from vesalius.sparsity import Finetune, Pruning, Sparsified, link_importance, remove_units, sweep
 from vesalius.sparsity.metrics import Labelled, Probe, Quality, Yardstick
 from vesalius.sparsity.pruning.allocation import prefix
@@ -70,7 +70,7 @@ def synthetic(seed: int) -> Record:
     """
     x = six_features(seed)
     start = Autoencoder([6, 3], activation="tanh", output="identity", seed=seed)
-    done = fit(start, x, training=Training(epochs=3 * EPOCHS, rate=1e-2, seed=seed))
+    done = fit(start, x, training=AutoencoderTraining(epochs=3 * EPOCHS, rate=1e-2, seed=seed))
     found = link_importance(vs.trace(done.model, x[:2]), x, estimator="exact")
     kept = {}
     for name in found:
@@ -128,11 +128,13 @@ class Pictures:
         return Case(model, self.train, Yardstick.of(model, self.probed, self.test, self.classifier.scores))
 
 
-def trained(pictures: Pictures, seed: int, kept: Path, *, sizes: Sequence[int] = SIZES, sparse: Sparse | None = None) -> Autoencoder:
+def trained(
+    pictures: Pictures, seed: int, kept: Path, *, sizes: Sequence[int] = SIZES, sparse: AutoencoderSparsity | None = None
+) -> Autoencoder:
     """An autoencoder, from its file if it was trained before."""
     model = Autoencoder(sizes, sparse=sparse, seed=seed)
     if not kept.exists():
-        done = fit(model, pictures.train, validation=pictures.held, training=Training(epochs=EPOCHS, seed=seed))
+        done = fit(model, pictures.train, validation=pictures.held, training=AutoencoderTraining(epochs=EPOCHS, seed=seed))
         store.write(kept, "weights", done.model.state_dict(), {})
     model.load_state_dict(store.read(kept, "weights")[0])
     return model.eval()
@@ -184,11 +186,11 @@ MEASURES: Mapping[str, Callable[[Case], Record]] = {
     "whole units": whole_units,
 }
 """Everything that is measured of one autoencoder."""
-OTHERS: Mapping[str, tuple[Sequence[int], Sparse]] = {
-    "k-sparse, 16 of 64": (SIZES, Sparse(k=16)),
-    "L1 penalty 1e-4": (SIZES, Sparse(l1=1e-4)),
-    "dropout 0.1": (SIZES, Sparse(dropout=0.1)),
-    "784-256-128-64-32": (DEEPER, Sparse()),
+OTHERS: Mapping[str, tuple[Sequence[int], AutoencoderSparsity]] = {
+    "k-sparse, 16 of 64": (SIZES, AutoencoderSparsity(k=16)),
+    "L1 penalty 1e-4": (SIZES, AutoencoderSparsity(l1=1e-4)),
+    "dropout 0.1": (SIZES, AutoencoderSparsity(dropout=0.1)),
+    "784-256-128-64-32": (DEEPER, AutoencoderSparsity()),
 }
 """Other autoencoders, from one seed."""
 
@@ -212,7 +214,7 @@ def measured(name: str, results: Results, seeds: Sequence[int]) -> dict[str, lis
     for number, (what, (sizes, sparse)) in enumerate(OTHERS.items()):
         file = results.path.with_name(f"{results.path.stem}-{DATASETS[name]}-other-{number}.safetensors")
 
-        def one(sizes: Sequence[int] = sizes, sparse: Sparse = sparse, file: Path = file) -> Record:
+        def one(sizes: Sequence[int] = sizes, sparse: AutoencoderSparsity = sparse, file: Path = file) -> Record:
             return other(ready().case(trained(ready(), 0, file, sizes=sizes, sparse=sparse)))
 
         found[what] = [results.get(f"{name} {what}", one)]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from vesalius.models import Autoencoder, Training, fit
+from vesalius.models import Autoencoder, AutoencoderTraining, fit
 from vesalius.sparsity import load_sparse
 
 AUTOENCODER = "from vesalius.models import Autoencoder\n\ndef small():\n    return Autoencoder([16, 6, 3])\n"
@@ -22,7 +22,7 @@ def rows(home):
     np.savez("few.npz", x=x[:8])
     np.savez("many.npz", x=draws.standard_normal((200, 4), dtype=np.float32), y=np.array([0, 1, 2, 1] * 50))
     Path("auto.py").write_text(AUTOENCODER)
-    learnt = fit(Autoencoder([16, 6, 3]), torch.from_numpy(x), training=Training(epochs=60, rate=1e-2, batch=16))
+    learnt = fit(Autoencoder([16, 6, 3]), torch.from_numpy(x), training=AutoencoderTraining(epochs=60, rate=1e-2, batch=16))
     save_file(learnt.model.state_dict(), "auto.safetensors")
     return home
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from vesalius.core.errors import ForeignFile, UnknownName
 from vesalius.data import DATASETS, MissingData, datasets, load
-from vesalius.data.files import Source, find
+from vesalius.data.download import DataFile, fetch
 
 BUNDLED = {"iris": (150, (4,), 3), "wine": (178, (13,), 3), "breast_cancer": (569, (30,), 2), "digits": (1797, (1, 8, 8), 10)}
 
@@ -48,7 +48,7 @@ def test_digits_are_pictures_in_0_to_1():
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=60))
 def test_a_stratified_split_takes_every_fourth_of_each_class(labels):
     y = torch.tensor(labels)
-    test = datasets.stratified(y)
+    test = datasets.stratified_test_mask(y)
     for label in set(labels):
         assert test[y == label].tolist() == [place % 4 == 3 for place in range(labels.count(label))]
 
@@ -66,7 +66,7 @@ def test_a_missing_set_says_where_it_was_looked_for(name, nowhere):
 
 def test_a_file_published_nowhere_is_not_fetched(nowhere):
     with pytest.raises(MissingData, match="published nowhere"):
-        find(Source(path="a/b.npz", sha256=("0",)), cache=nowhere)
+        fetch(DataFile(path="a/b.npz", sha256=("0",)), cache=nowhere)
 
 
 def test_a_file_with_other_contents_is_refused(nowhere):
@@ -77,23 +77,25 @@ def test_a_file_with_other_contents_is_refused(nowhere):
 
 
 def test_the_data_folder_is_looked_in_before_the_cache(monkeypatch, tmp_path):
-    source = Source(path="part/file", sha256=("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",), also=("other",))
+    source = DataFile(
+        path="part/file", sha256=("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",), other_paths=("other",)
+    )
     for folder in ("data/part", "cache/part"):
         (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / "file").write_text("abc")
     monkeypatch.setenv("VESALIUS_DATA", str(tmp_path / "data"))
-    assert find(source, cache=tmp_path / "cache") == tmp_path / "data/part/file"
+    assert fetch(source, cache=tmp_path / "cache") == tmp_path / "data/part/file"
     (tmp_path / "data/part/file").rename(tmp_path / "data/other")
-    assert find(source, cache=tmp_path / "cache") == tmp_path / "data/other"
+    assert fetch(source, cache=tmp_path / "cache") == tmp_path / "data/other"
     (tmp_path / "data/other").unlink()
-    assert find(source, cache=tmp_path / "cache") == tmp_path / "cache/part/file"
+    assert fetch(source, cache=tmp_path / "cache") == tmp_path / "cache/part/file"
 
 
 def test_a_download_is_asked_for_with_the_address_and_the_hash(monkeypatch, tmp_path):
     monkeypatch.delenv("VESALIUS_DATA", raising=False)
     asked = []
     monkeypatch.setattr("pooch.retrieve", lambda url, known, **rest: asked.append((url, known, rest["fname"], rest["path"])))
-    found = find(Source(path="part/file", sha256=("beef", "cafe"), url="https://example.org/file"), cache=tmp_path)
+    found = fetch(DataFile(path="part/file", sha256=("beef", "cafe"), url="https://example.org/file"), cache=tmp_path)
     assert asked == [("https://example.org/file", "sha256:beef", "file", tmp_path / "part")] and found == tmp_path / "part/file"
 
 
@@ -106,7 +108,7 @@ def test_the_original_cifar_archive_gives_the_same_layout(tmp_path):
             entry = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
             entry.size = len(content)
             archive.addfile(entry, io.BytesIO(content))
-    parts = datasets._cifar_archive(tmp_path / "cifar.tar.gz")
+    parts = datasets._read_cifar_archive(tmp_path / "cifar.tar.gz")
     assert {part: len(labels) for part, (_, labels) in parts.items()} == {"train": 4000, "test": 1000}
     assert (parts["train"][0] == pixels).all() and parts["test"][1].tolist() == [i % 10 for i in range(1000)]
 
@@ -114,11 +116,11 @@ def test_the_original_cifar_archive_gives_the_same_layout(tmp_path):
 def test_german_reads_the_original_separated_by_spaces(tmp_path):
     (tmp_path / "a").write_text("A11 6 A34\nA12 48 A32\n\n|comment\n")
     (tmp_path / "b").write_text("A11,6, A34\nA12,48, A32\n")
-    assert datasets._rows(tmp_path / "a") == datasets._rows(tmp_path / "b") == [["A11", "6", "A34"], ["A12", "48", "A32"]]
+    assert datasets._read_rows(tmp_path / "a") == datasets._read_rows(tmp_path / "b") == [["A11", "6", "A34"], ["A12", "48", "A32"]]
 
 
 def test_categories_become_columns_known_from_the_training_part():
-    features, encode = datasets._encoder([["3", "red"], ["4", "blue"]], ["size", "colour*"])
+    features, encode = datasets._one_hot_encoder([["3", "red"], ["4", "blue"]], ["size", "colour*"])
     assert features == ("size", "colour=blue", "colour=red")
     assert encode([["5", "red"], ["6", "green"]]).tolist() == [[5, 0, 1], [6, 0, 0]]
 

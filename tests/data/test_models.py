@@ -39,7 +39,7 @@ def test_a_damaged_cache_is_trained_again(tmp_path):
 
 def test_another_recipe_has_another_key():
     recipe = models.NETWORKS["digits_cnn"][1]
-    assert models._key(recipe) != models._key(models.NETWORKS["iris_mlp"][1])
+    assert models._recipe_digest(recipe) != models._recipe_digest(models.NETWORKS["iris_mlp"][1])
 
 
 def test_iris_is_standardised_inside_so_that_inputs_stay_in_centimetres(cache):
@@ -62,5 +62,5 @@ def test_rare_categories_of_adult_are_not_blown_up(data_dir):
     factory, recipe = models.NETWORKS["adult_mlp"]
     data = models.load("adult")
     quick = models.fit(factory, replace(recipe, epochs=1, batch=4096), data)
-    assert float(quick.std.min()) == pytest.approx(models.LEAST_SPREAD)
+    assert float(quick.std.min()) == pytest.approx(models.MIN_STD)
     torch.testing.assert_close(quick.std[0], data.train_x[:, 0].std())

@@ -10,9 +10,9 @@ from PIL import Image
 from tests.zoo import cifar
 from vesalius.core.errors import ForeignFile, UnknownName
 from vesalius.data import MissingData, load
-from vesalius.data.files import find
-from vesalius.data.networks.large import MEAN, STD
-from vesalius.data.pretrained import PHOTOS, PRETRAINED, Published, pretrained
+from vesalius.data.download import fetch
+from vesalius.data.networks.resnet_squeezenet import IMAGENET_MEAN, IMAGENET_STD
+from vesalius.data.pretrained import PHOTOS, PRETRAINED, PretrainedSource, pretrained
 
 
 def test_resnet20_is_as_good_as_published(data_dir):
@@ -24,14 +24,14 @@ def test_resnet20_is_as_good_as_published(data_dir):
 
 def test_resnet20_takes_pictures_as_they_are_and_says_what_the_original_says_of_normalised_ones(data_dir):
     pictures = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    normal = (pictures - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
+    normal = (pictures - torch.tensor(IMAGENET_MEAN)[:, None, None]) / torch.tensor(IMAGENET_STD)[:, None, None]
     with torch.no_grad():
         torch.testing.assert_close(pretrained("resnet20").model(pictures), cifar.resnet20(data_dir)(normal))
 
 
 def test_squeezenet_sees_a_ball_on_the_football_pitch(data_dir):
     found = pretrained("squeezenet")
-    with Image.open(find(PHOTOS["soccer"])) as file:
+    with Image.open(fetch(PHOTOS["soccer"])) as file:
         square = file.convert("RGB").crop((110, 0, 530, 420)).resize((found.size, found.size))
     picture = torch.from_numpy(np.array(square)).permute(2, 0, 1)[None] / 255
     with torch.no_grad():
@@ -47,7 +47,7 @@ def test_a_missing_network_says_where_it_was_looked_for(name, monkeypatch, tmp_p
 
 
 def test_weights_of_another_network_are_refused(monkeypatch, data_dir):
-    mixed = Published(
+    mixed = PretrainedSource(
         factory=PRETRAINED["squeezenet"].factory, weights=PRETRAINED["resnet20"].weights, classes=PRETRAINED["resnet20"].classes, size=32
     )
     monkeypatch.setitem(PRETRAINED, "mixed", mixed)

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from vesalius.core.reductions import reduced
+from vesalius.core.interaction_indices import compute_index
 from vesalius.games import exact
 from vesalius.games.estimators.adaptive import most_telling
 from vesalius.games.estimators.covariance import Covariance
@@ -28,7 +28,7 @@ def some_covariance(players, centre):
 def functional(players):
     """k-SII as a matrix on tables of all values."""
     dividends = exact.dividends(torch.eye(1 << players, dtype=torch.float64))[1:]
-    return reduced(exact.membership(players)[1:], dividends.T, "k_sii", min(2, players))[1].T
+    return compute_index(exact.membership(players)[1:], dividends.T, "k_sii", min(2, players))[1].T
 
 
 @pytest.mark.parametrize("centre", [0.02, 0.3, 0.5, 0.9])

@@ -105,8 +105,8 @@ def test_the_rescale_variant_of_deep_shap_is_rescale():
 @pytest.mark.parametrize("baseline", [0.0, 100.0])
 def test_single_precision_that_cancels_is_computed_again_in_double(baseline, monkeypatch):
     """A norm's effects from a far constant row are larger than what they add up to; stored in single precision they round once more."""
-    again, double = [], precisely.in_double
-    monkeypatch.setattr(precisely, "in_double", lambda question, rows: again.append(len(rows)) or double(question, rows))
+    again, double = [], precisely.to_float64
+    monkeypatch.setattr(precisely, "to_float64", lambda question, rows: again.append(len(rows)) or double(question, rows))
     network, x, _ = opened("norm_first", torch.float32)
     found = vs.attribute(network, x, "deeplift_rescale", target=0, baseline=baseline)
     size = torch.maximum(found.total.abs(), found.base.abs()) + found.flat.abs().sum(1)

@@ -6,7 +6,7 @@ from torch import nn
 
 import vesalius as vs
 from vesalius.core.errors import InvalidInput, UnknownName, WrongType
-from vesalius.models import Autoencoder, Sparse, Training, fit
+from vesalius.models import Autoencoder, AutoencoderSparsity, AutoencoderTraining, fit
 
 
 def rows(count=400, width=12, seed=0):
@@ -15,7 +15,7 @@ def rows(count=400, width=12, seed=0):
     return (torch.randn(count, 3, generator=generator) @ torch.randn(3, width, generator=torch.Generator().manual_seed(9))).sigmoid()
 
 
-QUICK = Training(epochs=8, rate=1e-2, batch=32)
+QUICK = AutoencoderTraining(epochs=8, rate=1e-2, batch=32)
 
 
 def test_the_decoder_mirrors_the_encoder():
@@ -35,7 +35,7 @@ def test_weights_come_from_their_seed_alone():
 
 
 @pytest.mark.parametrize("tied", [False, True])
-@pytest.mark.parametrize("sparse", [Sparse(), Sparse(k=2), Sparse(dropout=0.2)])
+@pytest.mark.parametrize("sparse", [AutoencoderSparsity(), AutoencoderSparsity(k=2), AutoencoderSparsity(dropout=0.2)])
 def test_every_kind_can_be_traced(tied, sparse):
     model = Autoencoder([12, 8, 3], tied=tied, sparse=sparse)
     network = vs.trace(model, rows(4))
@@ -51,14 +51,14 @@ def test_tied_weights_are_one_parameter_and_stay_one():
 
 
 def test_k_latents_are_kept():
-    latents = Autoencoder([12, 6], sparse=Sparse(k=2), activation="identity").encode(rows())
+    latents = Autoencoder([12, 6], sparse=AutoencoderSparsity(k=2), activation="identity").encode(rows())
     assert ((latents != 0).sum(1) == 2).all()
 
 
 def test_training_learns_and_leaves_the_model_as_it_was():
     model, x = Autoencoder([12, 8, 3], activation="tanh"), rows()
     before, state = model.encoder[0].weight.clone(), torch.random.get_rng_state()
-    done = fit(model, x, training=Training(epochs=40, rate=1e-2, batch=32))
+    done = fit(model, x, training=AutoencoderTraining(epochs=40, rate=1e-2, batch=32))
     assert torch.equal(model.encoder[0].weight, before)
     assert torch.equal(torch.random.get_rng_state(), state)
     error = float((done.model(x) - x).detach().square().mean())
@@ -66,22 +66,24 @@ def test_training_learns_and_leaves_the_model_as_it_was():
     assert not done.model.training
 
 
-@pytest.mark.parametrize("sparse", [Sparse(), Sparse(dropout=0.3)])
+@pytest.mark.parametrize("sparse", [AutoencoderSparsity(), AutoencoderSparsity(dropout=0.3)])
 def test_the_seed_decides_everything(sparse):
     first, same = (fit(Autoencoder([12, 3], sparse=sparse), rows(), training=QUICK) for _ in range(2))
-    other = fit(Autoencoder([12, 3], sparse=sparse), rows(), training=Training(epochs=8, rate=1e-2, batch=32, seed=1))
+    other = fit(Autoencoder([12, 3], sparse=sparse), rows(), training=AutoencoderTraining(epochs=8, rate=1e-2, batch=32, seed=1))
     assert torch.equal(first.errors, same.errors)
     assert not torch.equal(first.errors, other.errors)
 
 
 def test_a_penalty_makes_latents_smaller():
-    plain, penalised = (fit(Autoencoder([12, 4], sparse=Sparse(l1=weight)), rows(), training=QUICK).model for weight in (0.0, 0.3))
+    plain, penalised = (
+        fit(Autoencoder([12, 4], sparse=AutoencoderSparsity(l1=weight)), rows(), training=QUICK).model for weight in (0.0, 0.3)
+    )
     assert float(penalised.encode(rows()).detach().abs().mean()) < 0.5 * float(plain.encode(rows()).detach().abs().mean())
 
 
 def test_training_stops_when_held_out_rows_get_no_better():
     noise = torch.rand(40, 12, generator=torch.Generator().manual_seed(0))
-    how = Training(epochs=200, rate=3e-2, batch=8, patience=3)
+    how = AutoencoderTraining(epochs=200, rate=3e-2, batch=8, patience=3)
     done = fit(Autoencoder([12, 32, 16]), noise, validation=1 - rows(50), training=how)
     assert len(done.errors) < 200
     assert done.best == int(done.errors.argmin()) + 1
@@ -90,7 +92,7 @@ def test_training_stops_when_held_out_rows_get_no_better():
 
 def test_progress_is_told():
     told = []
-    fit(Autoencoder([12, 3]), rows(), training=Training(epochs=2, report=lambda done, of: told.append((done, of))))
+    fit(Autoencoder([12, 3]), rows(), training=AutoencoderTraining(epochs=2, report=lambda done, of: told.append((done, of))))
     assert told == [(0, 2), (1, 2), (2, 2)]
 
 
@@ -124,13 +126,17 @@ def test_an_identity_output_takes_any_rows():
         (lambda: Autoencoder([12, 0]), InvalidInput, "widths"),
         (lambda: Autoencoder([12, 3], activation="rellu"), UnknownName, "relu"),
         (lambda: Autoencoder([12, 3], output="soft"), UnknownName, "soft"),
-        (lambda: Autoencoder([12, 3], sparse=Sparse(k=4)), InvalidInput, "k=4 of 3"),
-        (lambda: Sparse(k=0), InvalidInput, "at least 1"),
-        (lambda: Sparse(l1=-1), InvalidInput, "penalty"),
-        (lambda: Sparse(dropout=1), InvalidInput, r"\[0, 1\)"),
-        (lambda: Training(epochs=0), InvalidInput, "epochs"),
-        (lambda: Training(rate=0), InvalidInput, "rate"),
-        (lambda: fit(Autoencoder([12, 3], output="identity"), rows(), training=Training(rate=1e30, epochs=2)), InvalidInput, "diverged"),
+        (lambda: Autoencoder([12, 3], sparse=AutoencoderSparsity(k=4)), InvalidInput, "k=4 of 3"),
+        (lambda: AutoencoderSparsity(k=0), InvalidInput, "at least 1"),
+        (lambda: AutoencoderSparsity(l1=-1), InvalidInput, "penalty"),
+        (lambda: AutoencoderSparsity(dropout=1), InvalidInput, r"\[0, 1\)"),
+        (lambda: AutoencoderTraining(epochs=0), InvalidInput, "epochs"),
+        (lambda: AutoencoderTraining(rate=0), InvalidInput, "rate"),
+        (
+            lambda: fit(Autoencoder([12, 3], output="identity"), rows(), training=AutoencoderTraining(rate=1e30, epochs=2)),
+            InvalidInput,
+            "diverged",
+        ),
     ],
 )
 def test_what_cannot_be_made(make, error, words):

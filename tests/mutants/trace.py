@@ -4,12 +4,12 @@ from tests.mutants.mutant import Mutant
 
 MUTANTS = [
     Mutant("trace/question.py", "self.classes[rows]", "self.classes[: len(rows)]", "tests/methods/test_contract.py -k targets"),
-    Mutant("trace/anatomy.py", "node not in reached and value", "value", "tests/trace/test_network.py"),
-    Mutant("trace/functional.py", "node.target = _pure(node)", "pass", "tests/trace/test_functional.py"),
-    Mutant("trace/calling.py", "module.training = False", "module.training = True", "tests/trace/test_zoo.py -k resnet"),
+    Mutant("trace/graph.py", "node not in reached and value", "value", "tests/trace/test_network.py"),
+    Mutant("trace/functionalize.py", "node.target = _pure_op(node)", "pass", "tests/trace/test_functionalize.py"),
+    Mutant("trace/signature.py", "module.training = False", "module.training = True", "tests/trace/test_zoo.py -k resnet"),
     Mutant(
         "trace/network.py",
-        'found is None or not agree(mine, found.graph("comparing"), dtype)',
+        'found is None or not parameters_match(mine, found.graph("comparing"), dtype)',
         "found is None",
         "tests/trace/test_precision.py",
     ),

@@ -53,7 +53,7 @@ def test_the_activation_takes_what_links_say(found):
     normed = [one for one in links_of(net).values() if one.after.scale is not None]
     assert normed
     for one in normed:
-        reader = next(iter(net.anatomy.nodes[one.layer.value].users)).meta["value"].name
+        reader = next(iter(net.model_graph.nodes[one.layer.value].users)).meta["value"].name
         value, z = net.read(x, [one.sources[0], reader]).values()
         weight, bias = one.argument()
         made = one.rows(value) @ weight.T + bias

@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from vesalius.core.errors import InvalidInput
-from vesalius.models import Autoencoder, Training, fit
+from vesalius.models import Autoencoder, AutoencoderTraining, fit
 from vesalius.sparsity import Pruning, sparsify
 from vesalius.sparsity.metrics import Probe, Yardstick, mapped, mean_row_error, psnr, reconstruction_error
 
@@ -61,7 +61,7 @@ def test_a_dead_latent_does_no_harm():
 def test_a_refitted_probe_hides_what_a_fixed_one_shows():
     """A random mask without refitting: classes can still be told apart, but not by who could before."""
     (x, y), test = clusters(), clusters(seed=1)
-    dense = fit(Autoencoder([8, 6], activation="tanh"), x, training=Training(epochs=20, rate=1e-2, batch=32)).model
+    dense = fit(Autoencoder([8, 6], activation="tanh"), x, training=AutoencoderTraining(epochs=20, rate=1e-2, batch=32)).model
     yardstick = Yardstick.of(
         dense, (x, y), test, classifier=lambda rows: -torch.cdist(rows, torch.stack([x[y == c].mean(0) for c in range(3)]))
     )

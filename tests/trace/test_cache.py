@@ -21,8 +21,8 @@ tracing = importlib.import_module("vesalius.trace.trace")  # the package's attri
 def exports(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows by one with every export."""
     done: list[int] = []
-    build = tracing.build
-    monkeypatch.setattr(tracing, "build", lambda *args: done.append(1) or build(*args))
+    build = tracing.export_graph
+    monkeypatch.setattr(tracing, "export_graph", lambda *args: done.append(1) or build(*args))
     return done
 
 

@@ -14,7 +14,7 @@ from tests.zoo.dense import MLP
 from vesalius.core.errors import InvalidInput, UnknownName, WrongType
 from vesalius.core.players import Players
 from vesalius.trace import Network
-from vesalius.trace.graphfile import decode, encode
+from vesalius.trace.serialization import decode_graph, encode_graph
 
 
 def traced(name: str) -> Network:
@@ -233,5 +233,5 @@ def test_what_a_graph_makes_itself_follows_the_device_it_is_loaded_to(tmp_path):
     made = [node for node in loaded.graph("looking").graph.nodes if "device" in node.kwargs]
     assert made
     assert {node.kwargs["device"] for node in made} == {torch.device("cpu")}
-    moved = decode(encode(loaded.graph("looking")), loaded.parameters, torch.device("meta"))
+    moved = decode_graph(encode_graph(loaded.graph("looking")), loaded.parameters, torch.device("meta"))
     assert {node.kwargs["device"] for node in moved.graph.nodes if "device" in node.kwargs} == {torch.device("meta")}

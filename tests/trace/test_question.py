@@ -8,7 +8,7 @@ from torch import nn
 
 import vesalius as vs
 from vesalius.core.errors import NotTraceable
-from vesalius.trace.question import ask, in_double
+from vesalius.trace.question import ask, to_float64
 
 
 @pytest.fixture(scope="module")
@@ -24,12 +24,12 @@ def test_about_some_samples_it_explains_the_classes_that_were_predicted(case):
     network, x = case
     rows = torch.tensor([4, 1, 2])
     given = ask(network, x, at="1")
-    found = in_double(given, rows)
+    found = to_float64(given, rows)
     assert {tensor.dtype for tensor in (*found.present, *found.inputs, found.total)} == {torch.float64}
     assert (found.at, found.end) == (given.at, given.end)
     assert torch.equal(found.pick.classes, given.pick.classes[rows])
     torch.testing.assert_close(found.total, given.total[rows].double(), rtol=1e-6, atol=1e-6)
-    asked = in_double(ask(network, x, target=torch.arange(6) % 4), rows)
+    asked = to_float64(ask(network, x, target=torch.arange(6) % 4), rows)
     assert torch.equal(asked.pick.classes, rows % 4)
 
 
@@ -41,16 +41,16 @@ def test_what_single_precision_took_for_the_largest_is_still_explained():
     network = vs.trace(Close(), torch.ones(1, 1))
     given = ask(network, torch.ones(1, 1))
     assert network.cast(torch.float64)(torch.ones(1, 1).double()).argmax() == 1
-    assert given.pick.classes.tolist() == in_double(given).pick.classes.tolist() == [0]
+    assert given.pick.classes.tolist() == to_float64(given).pick.classes.tolist() == [0]
 
 
 def test_one_sample_stays_one_sample(case):
     network, x = case
-    assert in_double(ask(network, x[0])).single
-    assert not in_double(ask(network, x[:1])).single
+    assert to_float64(ask(network, x[0])).single
+    assert not to_float64(ask(network, x[:1])).single
 
 
 def test_a_network_without_a_graph_has_no_other_precision():
     x = torch.ones(1, 3)
     with pytest.raises(NotTraceable, match="float64"):
-        in_double(ask(vs.trace(lambda z: z.sum(1), x), x))
+        to_float64(ask(vs.trace(lambda z: z.sum(1), x), x))

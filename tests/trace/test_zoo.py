@@ -152,7 +152,7 @@ def test_the_model_is_untouched(single: Traced):
     net = single.net
     net(*single.batch(3))
     net.read(single.batch(3), list(net.values))
-    cut = net.split(net.anatomy.output)
+    cut = net.split(net.model_graph.output)
     cut.head(*cut.front(*single.batch(3)))
     now = state(single.model)
     assert now.keys() == single.before.keys()
@@ -172,7 +172,7 @@ def test_every_value_has_a_name_and_is_what_it_says(double: Traced):
     assert all(name and name == value.name for name, value in values.items())
     assert [values[value.name] for value in double.net.inputs] == list(double.net.inputs) == list(values.values())[: len(double.net.inputs)]
     assert all(value.batch_axis == 0 for value in double.net.inputs)
-    assert values[double.net.anatomy.output].shape == (None, double.one.classes)
+    assert values[double.net.model_graph.output].shape == (None, double.one.classes)
     assert {value.family for value in values.values()} <= {"input", *FAMILIES}
     read = double.net.read(double.batch(3), list(values))
     assert list(read) == list(values)

@@ -15,8 +15,8 @@ from torch import Tensor
 from vesalius.audit.faithfulness import Agreement, Faithfulness
 from vesalius.audit.principles import HELD
 from vesalius.core import store
+from vesalius.core.display import load_view
 from vesalius.core.errors import InvalidInput, UnknownName
-from vesalius.core.late import view
 from vesalius.core.players import Players
 
 NAN = math.nan
@@ -229,11 +229,11 @@ class Audit(Mapping[str, Record]):
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        return str(view("audit_html")(self))
+        return str(load_view("audit_html")(self))
 
     def plot(self, *, ax: Any = None) -> Any:
         """Draw a table with small bars, a line per method. Returns the matplotlib figure."""
-        return view("audit_plot")(self, ax=ax)
+        return load_view("audit_plot")(self, ax=ax)
 
     # ---- keeping ------------------------------------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from vesalius.games.absence import Absence, Baseline, Constant, as_absence
 from vesalius.games.game import Game
 from vesalius.games.masked import masked_sample
 from vesalius.trace.network import Inputs, Network
-from vesalius.trace.question import Question, Target, ask, in_double
+from vesalius.trace.question import Question, Target, ask, to_float64
 
 At = str | tuple[str, ...] | None
 
@@ -91,7 +91,7 @@ class Setting:
         given = dict(zip(here.at, present, strict=True))
         names = [value.name for value in here.network.inputs]
         inputs = tuple(given.get(name, tensor.expand(count, *tensor.shape[1:])) for name, tensor in zip(names, here.inputs, strict=True))
-        return ask(here.network, inputs, target=here.asked, at=here.at if place is None else place)
+        return ask(here.network, inputs, target=here.given_target, at=here.at if place is None else place)
 
     def absence(self, which: int, place: str | None = None) -> Absence:
         """One stand-in as a baseline, as it is or taken to another ``place``."""
@@ -117,7 +117,7 @@ def settle(network: Network, x: Inputs, players: Players | Allocation, *, target
         raise InvalidInput(f"an audit is about one sample; {given.batch} came: take x[i]")
     who.check(tuple(tensor[0] for tensor in given.present))
     fills = tuple(fill[0].double() if fill.is_floating_point() and not network.opaque else fill[0] for fill in absence.fill(given))
-    question = given if network.opaque else in_double(given)
+    question = given if network.opaque else to_float64(given)
     classes = question.pick.classes
     if classes is not None:
         question = ask(question.network, question.inputs, target=int(classes[0]), at=question.at)
@@ -148,10 +148,10 @@ def _widened(question: Question, present: tuple[Tensor, ...], count: int) -> Que
     def many(tensor: Tensor) -> Tensor:
         return tensor.expand(count, *tensor.shape[1:])
 
-    assert question.cut is not None, "only a traced network has inner values"
-    cut = replace(question.cut, context=tuple(many(tensor) for tensor in question.cut.context))
+    assert question.subgraph is not None, "only a traced network has inner values"
+    cut = replace(question.subgraph, context=tuple(many(tensor) for tensor in question.subgraph.context))
     inputs = tuple(many(tensor) for tensor in question.inputs)
-    wide = replace(question, present=present, inputs=inputs, cut=cut, head=cut.head, single=False)
+    wide = replace(question, present=present, inputs=inputs, subgraph=cut, head=cut.head, single=False)
     rows = torch.arange(count, device=present[0].device)
     with torch.no_grad():
         return replace(wide, total=wide.score(present, rows))
@@ -171,7 +171,7 @@ def masked_inside(setting: Setting, masks: Bool[Tensor, "N P"], which: int) -> Q
             seen.append(torch.where(here.reshape(len(here), *[1] * (value.ndim - here.ndim), *here.shape[1:]), value, gone))
         return question.head(seen, rows)
 
-    inside = replace(question, head=head, cut=None)
+    inside = replace(question, head=head, subgraph=None)
     with torch.no_grad():
         return replace(inside, total=inside.score(present, torch.arange(len(masks), device=present[0].device)))
 

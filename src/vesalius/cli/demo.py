@@ -28,9 +28,9 @@ from vesalius.cli.showing import describe, made_in, tally
 from vesalius.cli.sparsify import Sparsify, thinned
 from vesalius.core import store
 from vesalius.data.datasets import Dataset, load
-from vesalius.data.models import Trained, trained
+from vesalius.data.models import TrainedNetwork, trained
 from vesalius.models import fit
-from vesalius.models.examples import DIGITS, digits_autoencoder, recipe_digest
+from vesalius.models.examples import DIGITS_TRAINING, digits_autoencoder, recipe_digest
 from vesalius.views.report import report
 from vesalius.views.style import percent
 
@@ -78,12 +78,12 @@ def demo(options: Demo) -> Path:
     return page.save(options.out / "report.html")
 
 
-def _trained(name: str, cache: Path | None) -> Trained:
+def _trained(name: str, cache: Path | None) -> TrainedNetwork:
     with working(f"training {name}") as step:
         return trained(name, cache=cache, report=step)
 
 
-def _digits(found: Trained, folder: Path) -> list[str]:
+def _digits(found: TrainedNetwork, folder: Path) -> list[str]:
     """Files for the digits, and the command that explains them; 16 patches, so that Shapley values are exact."""
     held = io.BytesIO()
     np.savez(held, x=found.data.test_x.numpy(), y=found.data.test_y.numpy())
@@ -96,7 +96,7 @@ def _digits(found: Trained, folder: Path) -> list[str]:
     return [*words, "--complexity", "conv2", "--train", str(folder / "train.npz")]
 
 
-def _iris(found: Trained, folder: Path) -> list[str]:
+def _iris(found: TrainedNetwork, folder: Path) -> list[str]:
     """Files for iris, and the command that explains them."""
     data = found.data
     text = io.StringIO()
@@ -114,7 +114,7 @@ def _links(folder: Path) -> list[str]:
     data, weights = load("digits"), folder / f"autoencoder-{recipe_digest()}.safetensors"
     if not weights.exists():
         with working("training digits_autoencoder") as step:
-            found = fit(digits_autoencoder(), data.train_x.flatten(1), training=replace(DIGITS, report=step))
+            found = fit(digits_autoencoder(), data.train_x.flatten(1), training=replace(DIGITS_TRAINING, report=step))
         store.write_bytes(weights, save(found.model.state_dict()))
     for name, x in (("train", data.train_x), ("test", data.test_x)):
         held = io.BytesIO()
@@ -130,7 +130,7 @@ def _first(words: Sequence[str]) -> str:
     return words[list(words).index("--rows") + 1].split(",")[0]
 
 
-def _command(name: str, found: Trained, folder: Path, data: Path) -> list[str]:
+def _command(name: str, found: TrainedNetwork, folder: Path, data: Path) -> list[str]:
     weights = folder / f"{name}.safetensors"
     store.write_bytes(weights, found.weights.read_bytes())
     rows = ",".join(map(str, picked(found.model(found.data.test_x).detach(), found.data)))

@@ -18,8 +18,8 @@ from vesalius.cli.showing import describe
 from vesalius.core.players import Players
 from vesalius.data import text
 from vesalius.data.datasets import Dataset, load
-from vesalius.data.files import find
-from vesalius.data.models import Trained, trained
+from vesalius.data.download import fetch
+from vesalius.data.models import TrainedNetwork, trained
 from vesalius.data.pretrained import PHOTOS, pretrained
 from vesalius.games.absence import Constant
 from vesalius.trace import Network, trace
@@ -68,7 +68,7 @@ def _digit_wrong(cache: Path | None) -> Example:
     return _digit("A misread digit", found, _surest_mistake(found.model(found.data.test_x).detach(), found.data))
 
 
-def _digit(heading: str, found: Trained, row: int) -> Example:
+def _digit(heading: str, found: TrainedNetwork, row: int) -> Example:
     x = found.data.test_x[row]
     job = _job(trace(found.model, x[None]), x, found.data.train_x.mean(0), "mean of the training digits")
     outcome, target = _outcome(job, found.data.class_names, int(found.data.test_y[row]))
@@ -103,7 +103,7 @@ def _cifar(heading: str, label: str, wrong: bool, cache: Path | None) -> Example
 def _photo(cache: Path | None) -> Example:
     """A photograph, cut to its middle square; values of pixels are shown added up over blocks."""
     found = pretrained("squeezenet", cache=cache)
-    with Image.open(find(PHOTOS["soccer"], cache=cache)) as file:
+    with Image.open(fetch(PHOTOS["soccer"], cache=cache)) as file:
         side = min(file.size)
         left, top = ((whole - side) // 2 for whole in file.size)
         square = file.convert("RGB").crop((left, top, left + side, top + side))
@@ -127,7 +127,7 @@ def _photo(cache: Path | None) -> Example:
 def _sentence(cache: Path | None) -> Example:
     found = _trained("reviews_cnn", cache)
     words = tuple(SENTENCE.split())
-    x = text.numbered([words], found.data.words, len(words))[0]
+    x = text.encode_texts([words], found.data.words, len(words))[0]
     network = trace(found.model, x[None])
     job = _job(network, x, None, "the zero vector for each word", at="embedding")
     outcome, target = _outcome(job, found.data.class_names, 0)
@@ -174,7 +174,7 @@ EXAMPLES: Mapping[str, Callable[[Path | None], Example]] = {
 """Makers by name; each takes the folder downloads are kept in, and raises ``MissingData`` where its files are not here."""
 
 
-def _trained(name: str, cache: Path | None) -> Trained:
+def _trained(name: str, cache: Path | None) -> TrainedNetwork:
     with working(f"training {name}") as step:
         return trained(name, cache=cache, report=step)
 
@@ -211,7 +211,7 @@ def _described(network: Network, accuracy: float, data: Dataset) -> str:
     return f"{describe(network)}; {percent(accuracy)} of {len(data.test_x):,} test samples right"
 
 
-def _first(found: Trained, label: int) -> int:
+def _first(found: TrainedNetwork, label: int) -> int:
     """The first test sample of a class that is told rightly."""
     says = found.model(found.data.test_x).detach().argmax(1)
     return int(((says == label) & (found.data.test_y == label)).nonzero()[0])

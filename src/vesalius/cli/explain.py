@@ -244,7 +244,7 @@ def _check_fit(network: Network, x: Tensor, at: str | None, method: str) -> None
     if "sensitive" not in claims:
         return
     try:
-        ask(network, x, at=at or METHODS[method]().place(network)).differentiable(method)
+        ask(network, x, at=at or METHODS[method]().place(network)).require_differentiable(method)
     except WrongType as error:
         raise WrongType(f"{error} (on the command line: --at NAME, --methods NAME)") from error
 

@@ -16,7 +16,7 @@ from vesalius.cli.progress import say
 from vesalius.cli.runs import options_of, run
 from vesalius.core import store
 from vesalius.core.errors import InvalidInput, UnknownName, VesaliusError
-from vesalius.data.files import MissingData
+from vesalius.data.download import MissingData
 from vesalius.methods import METHODS, Method
 from vesalius.views.gallery import Answer, Exhibit, adds_up, missing_section, overview_section
 from vesalius.views.report import report

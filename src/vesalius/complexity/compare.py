@@ -22,10 +22,10 @@ from vesalius.complexity.features import source
 from vesalius.complexity.reliability import Reliability, reliability
 from vesalius.complexity.strength import weighted_significance
 from vesalius.complexity.training import Training
+from vesalius.core.display import load_view
 from vesalius.core.errors import InvalidInput, UnknownName
-from vesalius.core.late import view
+from vesalius.trace.batches import Data
 from vesalius.trace.network import Inputs, Network
-from vesalius.trace.rows import Data
 
 MEASURES = ("strength", "reliability", "effectiveness", "overfitting")
 """What is compared, order by order."""
@@ -92,10 +92,10 @@ class Profile:
 
     def plot(self, *, measure: str = "strength", ax: Any = None) -> Any:
         """Bars by order; returns the matplotlib figure. See :func:`vesalius.views.complexity.charts.plot_complexity`."""
-        return view("complexity_plot")(self, measure=measure, ax=ax)
+        return load_view("complexity_plot")(self, measure=measure, ax=ax)
 
     def _repr_html_(self) -> str:
-        return str(view("complexity_html")(self))
+        return str(load_view("complexity_html")(self))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -128,10 +128,10 @@ class Comparison:
 
     def plot(self, *, measure: str = "strength", ax: Any = None) -> Any:
         """Bars by order; returns the matplotlib figure. See :func:`vesalius.views.complexity.charts.plot_comparison`."""
-        return view("comparison_plot")(self, measure=measure, ax=ax)
+        return load_view("comparison_plot")(self, measure=measure, ax=ax)
 
     def _repr_html_(self) -> str:
-        return str(view("comparison_html")(self))
+        return str(load_view("comparison_html")(self))
 
     def __repr__(self) -> str:
         lines = [f"Comparison of {len(self.profiles)} networks by orders {', '.join(map(str, self.orders))}"]

@@ -20,8 +20,8 @@ from vesalius.complexity.family import Shape, Trunk
 from vesalius.complexity.features import Source, home
 from vesalius.complexity.strength import STATS
 from vesalius.core import store
+from vesalius.core.display import load_view
 from vesalius.core.errors import InvalidInput, UnknownName
-from vesalius.core.late import view
 from vesalius.trace.network import Inputs, Network
 
 KIND = "complexity"
@@ -196,10 +196,10 @@ class Complexity:
 
     def plot(self, *, ax: Any = None) -> Any:
         """Strength by order; returns the matplotlib figure. See :func:`vesalius.views.complexity.charts.plot_complexity`."""
-        return view("complexity_plot")(self, ax=ax)
+        return load_view("complexity_plot")(self, ax=ax)
 
     def _repr_html_(self) -> str:
-        return str(view("complexity_html")(self))
+        return str(load_view("complexity_html")(self))
 
     # ---- keeping ------------------------------------------------------------------------------------------------------------------
 

@@ -24,8 +24,8 @@ from vesalius.complexity.features import Cached, Source, home, kept, source
 from vesalius.complexity.training import Exits, Table, Training, train
 from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.core.version import VERSION
+from vesalius.trace.batches import Data
 from vesalius.trace.network import Network
-from vesalius.trace.rows import Data
 
 SURE = 2.0
 """Standard errors by which a deeper net must be better, on rows to choose by, to have a component of its own."""

@@ -20,11 +20,11 @@ from torch.fx import Node
 
 from vesalius.complexity.family import Shape
 from vesalius.core.errors import InvalidInput
-from vesalius.trace.anatomy import Value, downstream
+from vesalius.trace.batches import Data, iterate_batches
+from vesalius.trace.graph import Value, downstream_nodes
 from vesalius.trace.network import Inputs, Network, Split
-from vesalius.trace.precision import HALF
+from vesalius.trace.precision import HALF_DTYPES
 from vesalius.trace.question import unit_axis
-from vesalius.trace.rows import Data, batches
 
 ACTIVATIONS = frozenset("relu relu6 leaky_relu prelu rrelu threshold elu selu celu gelu silu mish hardswish softplus".split())
 """Activations whose input is taken in place of their output, as the paper does."""
@@ -66,7 +66,7 @@ class Source:
             *seen, feature = program(*self.network.bind(x))
         if len(seen) > 1:
             seen = [torch.cat([part.flatten(1) for part in seen], 1)]
-        return seen[0].float(), feature.float() if feature.dtype in HALF else feature
+        return seen[0].float(), feature.float() if feature.dtype in HALF_DTYPES else feature
 
     @property
     def head(self) -> Callable[[Tensor], Tensor]:
@@ -75,7 +75,7 @@ class Source:
         Raises:
             InvalidInput: something bypasses the feature; see :func:`cut_at`.
         """
-        half = getattr(torch, self.network.values[self.at].dtype) in HALF
+        half = getattr(torch, self.network.values[self.at].dtype) in HALF_DTYPES
         return cut_at(self.network.cast(torch.float32) if half else self.network, self.at, pre_activation=False).head  # type: ignore[no-any-return]
 
 
@@ -104,8 +104,8 @@ def place(network: Network, at: str, *, pre_activation: bool = True) -> str:
         UnknownName, NotTraceable: see :meth:`vesalius.Network.resolve`.
         InvalidInput: the value has no batch axis in front, or is not of real numbers.
     """
-    anatomy = network.graph("finding a feature")
-    node = anatomy.nodes[network.resolve(at)]
+    model_graph = network.graph("finding a feature")
+    node = model_graph.nodes[network.resolve(at)]
     if pre_activation and node.meta["value"].op in ACTIVATIONS and "value" in node.all_input_nodes[0].meta:
         node = node.all_input_nodes[0]
     value: Value = node.meta["value"]
@@ -146,10 +146,10 @@ def cut_at(network: Network, at: str, *, pre_activation: bool = True) -> Split:
 
 def _nearest(network: Network, name: str) -> str:
     """The first value after another that nothing bypasses; the output, if there is none before it."""
-    anatomy = network.graph("finding a cut")
-    after = downstream([anatomy.nodes[name]]) - {anatomy.nodes[name]}
-    later = [other for other, node in anatomy.nodes.items() if node in after and _usable(node.meta["value"])]
-    return next((other for other in later if not anatomy.frontier((other,), anatomy.output)), anatomy.output)
+    model_graph = network.graph("finding a cut")
+    after = downstream_nodes([model_graph.nodes[name]]) - {model_graph.nodes[name]}
+    later = [other for other, node in model_graph.nodes.items() if node in after and _usable(node.meta["value"])]
+    return next((other for other in later if not model_graph.head_context((other,), model_graph.output)), model_graph.output)
 
 
 def _usable(value: Value) -> bool:
@@ -168,14 +168,14 @@ def source(network: Network, at: str, *, pre_activation: bool = True) -> Source:
 
 def _embedding(network: Network) -> str:
     """The first embedding of an integer input: from there on the network is a function of real numbers."""
-    anatomy = network.graph("finding the embedding")
-    reached = downstream(anatomy.nodes[name] for name in anatomy.inputs)
+    model_graph = network.graph("finding the embedding")
+    reached = downstream_nodes(model_graph.nodes[name] for name in model_graph.inputs)
 
     def is_embedding(node: Node) -> bool:
         value: Value | None = node.meta.get("value")
         return node in reached and value is not None and value.op == "embedding" and _usable(value)
 
-    for name, node in anatomy.nodes.items():
+    for name, node in model_graph.nodes.items():
         if is_embedding(node):
             return name
     raise InvalidInput(f"{network.name} takes integers and embeds none of them; components need an input of real numbers")
@@ -187,7 +187,7 @@ def kept(where: Source, data: Data, *, limit: int, report: Callable[[int], None]
 
     Args:
         where: what to read.
-        data: see :data:`vesalius.trace.rows.Data`; labels are passed over.
+        data: see :data:`vesalius.trace.batches.Data`; labels are passed over.
         limit: bytes above which rows go to a file.
         report: told how many rows are read.
 
@@ -196,7 +196,7 @@ def kept(where: Source, data: Data, *, limit: int, report: Callable[[int], None]
     """
     with tempfile.TemporaryDirectory(prefix="vesalius-") as folder:
         seen, features = _Table(Path(folder) / "x", limit // 2), _Table(Path(folder) / "f", limit // 2)
-        for inputs, _ in batches(where.network, data, size=BATCH):
+        for inputs, _ in iterate_batches(where.network, data, size=BATCH):
             x, f = where.read(inputs)
             for what, table, part in (("the input", seen, x), (repr(where.at), features, f)):
                 _check_finite(what, part, table.rows)

@@ -18,9 +18,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from vesalius.core import reductions, store
+from vesalius.core import interaction_indices, store
+from vesalius.core.display import load_view
 from vesalius.core.errors import InvalidInput
-from vesalius.core.late import view
 from vesalius.core.players import Players
 
 
@@ -72,21 +72,21 @@ class Allocation:
         return self.values.reshape(*self.base.shape, -1)
 
     @property
-    def _paid(self) -> Float[Tensor, "*B"]:
+    def _value_sum(self) -> Float[Tensor, "*B"]:
         """The sum of the values, in float64."""
         return self.flat.cpu().sum(-1, dtype=torch.float64)
 
     @property
     def gap(self) -> Float[Tensor, "*B"]:
         """What the values fail to add up to: total - base - sum(values); 0 for a complete method."""
-        change = _exactly(self.total) - _exactly(self.base)
-        return (change - self._paid).to(self.total)
+        change = _to_float64(self.total) - _to_float64(self.base)
+        return (change - self._value_sum).to(self.total)
 
     @property
     def unaccounted(self) -> Float[Tensor, "*B"]:
         """total - sum(values) - what was absorbed; rounding alone, where a method keeps an account of where relevance went."""
-        kept = sum((_exactly(part) for part in self.absorbed.values()), self._paid)
-        return (_exactly(self.total) - kept).to(self.total)
+        kept = sum((_to_float64(part) for part in self.absorbed.values()), self._value_sum)
+        return (_to_float64(self.total) - kept).to(self.total)
 
     @property
     def relative_gap(self) -> Float[Tensor, "*B"]:
@@ -102,7 +102,7 @@ class Allocation:
     @property
     def map(self) -> Float[Tensor, "*B *event"]:
         """Each player's value shown at every element it owns, bystanders 0 (first explained tensor, order 1)."""
-        self._order_one("a map")
+        self._require_order_one("a map")
         return self.players.scatter(self.flat)
 
     def __len__(self) -> int:
@@ -143,16 +143,16 @@ class Allocation:
             UnknownName: no such index.
             InvalidInput: an order it does not have; no dividends to make it of, but one value per player or another index.
 
-        Reference: Deng2024, equation 9; Harsanyi1959; formulas and their sources in :mod:`vesalius.core.reductions`.
+        Reference: Deng2024, equation 9; Harsanyi1959; formulas and their sources in :mod:`vesalius.core.interaction_indices`.
         """
-        order = reductions.order_of(index, order, self.players.n)
-        made = self.provenance.get("index", reductions.DIVIDENDS)
+        order = interaction_indices.resolve_order(index, order, self.players.n)
+        made = self.provenance.get("index", interaction_indices.DIVIDENDS)
         if self.order == order and (self.coalitions is None or made == index):
             return self
         if self.coalitions is None:
             raise InvalidInput(f"{index!r} of order {order} is made of dividends; this allocation has one value per player")
-        reductions.check_made_of(str(made), index)
-        coalitions, found = reductions.reduced(self.coalitions, self.values.reshape(-1, len(self.coalitions)), index, order)
+        interaction_indices.check_reducible(str(made), index)
+        coalitions, found = interaction_indices.compute_index(self.coalitions, self.values.reshape(-1, len(self.coalitions)), index, order)
         shape = self.players.shape if order == 1 else (len(coalitions),)
         return replace(
             self,
@@ -165,7 +165,7 @@ class Allocation:
 
     def top(self, k: int = 5) -> list[tuple[tuple[str, ...], float]]:
         """The k largest values of one sample by size, each with the names of its players."""
-        self._one_sample("top")
+        self._require_one_sample("top")
         flat = self.flat
         ranked = flat.abs().nan_to_num(0).argsort(descending=True)[: max(k, 0)].tolist()
         return [(self._members(i), float(flat[i])) for i in ranked]
@@ -183,7 +183,7 @@ class Allocation:
         Raises:
             InvalidInput: if a player would be cut in two or left out.
         """
-        self._order_one("grouping")
+        self._require_order_one("grouping")
         owner = self.players.within(players).to(self.values.device)
         values = self.flat.new_zeros(*self.base.shape, players.n).index_add(-1, owner, self.flat)
         return replace(self, players=players, values=values.reshape(*self.base.shape, *players.shape), stderr=None, stderr_note="")
@@ -192,11 +192,11 @@ class Allocation:
         """The values as a NumPy array, in their shape."""
         return np.asarray(self.values.detach().cpu().numpy())
 
-    def _order_one(self, what: str) -> None:
+    def _require_order_one(self, what: str) -> None:
         if self.coalitions is not None:
             raise InvalidInput(f"{what} needs one value per player; this allocation has order {self.order}, call .reduce('shapley') first")
 
-    def _one_sample(self, what: str) -> None:
+    def _require_one_sample(self, what: str) -> None:
         if self.base.ndim:
             raise InvalidInput(f".{what}() is of one sample; this allocation holds {len(self)}: take allocation[i].{what}()")
 
@@ -225,12 +225,12 @@ class Allocation:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        return str(view("html")(self))
+        return str(load_view("html")(self))
 
     def plot(self, *, ax: Any = None) -> Any:
         """Draw one sample: a heat map for images, bars for the rest. Returns the matplotlib figure."""
-        self._one_sample("plot")
-        return view("plot")(self, ax=ax)
+        self._require_one_sample("plot")
+        return load_view("plot")(self, ax=ax)
 
     # ---- keeping ------------------------------------------------------------------------------------------------------------------
 
@@ -266,6 +266,6 @@ class Allocation:
         return cls(players=players, absorbed=lost, provenance=facts["provenance"], stderr_note=facts["stderr_note"], **tensors)
 
 
-def _exactly(values: Float[Tensor, "*B"]) -> Float[Tensor, "*B"]:
+def _to_float64(values: Float[Tensor, "*B"]) -> Float[Tensor, "*B"]:
     """In float64, which not every device has."""
     return values.cpu().double()

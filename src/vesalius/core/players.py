@@ -20,7 +20,7 @@ from torch import Tensor
 from vesalius.core.errors import InvalidInput, WrongType
 
 BYSTANDER = -1
-SINGULAR = {"patches": "patch"}
+SINGULAR_KINDS = {"patches": "patch"}
 
 
 @runtime_checkable
@@ -75,7 +75,7 @@ class Players:
         if self.labels:
             return self.labels[player]
         place = ",".join(str(int(i)) for i in torch.unravel_index(torch.tensor(player), self.shape))
-        return f"{SINGULAR.get(self.kind, self.kind.removesuffix('s'))} {place}"
+        return f"{SINGULAR_KINDS.get(self.kind, self.kind.removesuffix('s'))} {place}"
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -132,15 +132,15 @@ class Players:
     @classmethod
     def tokens(cls, sample: Tensor, names: Sequence[str] = ()) -> Players:
         """Positions of a sequence: the first axis of the event, whether token ids [T] or embeddings [T, E]."""
-        return cls._along(sample, 0, "tokens", names)
+        return cls._along_axis(sample, 0, "tokens", names)
 
     @classmethod
     def channels(cls, sample: Tensor, *, axis: int = 0, names: Sequence[str] = ()) -> Players:
         """Slices along one axis of the event, by default the first ([channels, height, width])."""
-        return cls._along(sample, axis, "channels", names)
+        return cls._along_axis(sample, axis, "channels", names)
 
     @classmethod
-    def _along(cls, sample: Tensor, axis: int, kind: str, names: Sequence[str]) -> Players:
+    def _along_axis(cls, sample: Tensor, axis: int, kind: str, names: Sequence[str]) -> Players:
         if not -sample.ndim <= axis < sample.ndim:
             raise InvalidInput(f"axis {axis} does not exist in a sample of shape {tuple(sample.shape)}")
         count = sample.shape[axis]
@@ -189,7 +189,7 @@ class Players:
             terms = self.parts.to(absent[0])
             return (absent[0] + torch.tensordot(masks.to(terms), terms, 1),)
         return tuple(
-            torch.where(_align(self.expand(masks.to(here.device), site), here.ndim + 1), here, gone)
+            torch.where(_insert_event_axes(self.expand(masks.to(here.device), site), here.ndim + 1), here, gone)
             for site, (here, gone) in enumerate(zip(present, absent, strict=True))
         )
 
@@ -197,10 +197,12 @@ class Players:
         """Refuse players that do not fit the explained tensors ([*event] each)."""
         if self.parts is not None:
             if len(present) != 1 or tuple(present[0].shape) != tuple(self.parts.shape[1:]):
-                raise InvalidInput(f"components have shape {tuple(self.parts.shape[1:])}, the explained tensor {_shapes(present)}")
+                raise InvalidInput(f"components have shape {tuple(self.parts.shape[1:])}, the explained tensor {_format_shapes(present)}")
             return
         if len(self.index) != len(present):
-            raise InvalidInput(f"these players divide {len(self.index)} tensors, but {len(present)} are explained: {_shapes(present)}")
+            raise InvalidInput(
+                f"these players divide {len(self.index)} tensors, but {len(present)} are explained: {_format_shapes(present)}"
+            )
         for index, here in zip(self.index, present, strict=True):
             fits = index.ndim <= here.ndim and all(a in (1, b) for a, b in zip(reversed(index.shape), reversed(here.shape), strict=False))
             if not fits:
@@ -258,9 +260,9 @@ def default_players(samples: Sequence[Tensor], most: int = 64) -> Players:
     return Players.features(*samples)
 
 
-def _align(mask: Tensor, ndim: int) -> Tensor:
+def _insert_event_axes(mask: Tensor, ndim: int) -> Tensor:
     return mask.reshape(mask.shape[0], *[1] * (ndim - mask.ndim), *mask.shape[1:])
 
 
-def _shapes(tensors: Sequence[Tensor]) -> str:
+def _format_shapes(tensors: Sequence[Tensor]) -> str:
     return " and ".join(str(tuple(tensor.shape)) for tensor in tensors)

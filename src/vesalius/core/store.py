@@ -19,7 +19,7 @@ from torch import Tensor
 
 from vesalius.core.errors import ForeignFile
 
-FORMAT = 1
+FORMAT_VERSION = 1
 
 
 def write(path: str | Path, kind: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Path:
@@ -32,9 +32,9 @@ def write(path: str | Path, kind: str, tensors: Mapping[str, Tensor], facts: Map
         facts: everything else, as JSON.
     """
     path = Path(path)
-    header = {"vesalius": json.dumps({"kind": kind, "format": FORMAT, "facts": facts}, allow_nan=True)}
+    header = {"vesalius": json.dumps({"kind": kind, "format": FORMAT_VERSION, "facts": facts}, allow_nan=True)}
     whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    with _draft(path) as draft:
+    with _atomic_replace(path) as draft:
         draft.write_bytes(save(whole, metadata=header))  # not save_file, which only its owner may read
     return path
 
@@ -55,26 +55,26 @@ def read(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]
     try:
         with safe_open(str(path), framework="pt") as file:
             header = json.loads((file.metadata() or {}).get("vesalius", "null"))
-            _check(path, header, kind)
+            _check_header(path, header, kind)
             # cloned, since tensors in a mapped file lie where they lie: on other addresses kernels take other paths, and round otherwise
             return {name: file.get_tensor(name).clone() for name in file.keys()}, header["facts"]  # noqa: SIM118 - not a dict
     except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ForeignFile(f"{path} is corrupted or not a vesalius file ({error}); write it again with .save()") from error
 
 
-def _check(path: Path, header: Any, kind: str) -> None:
+def _check_header(path: Path, header: Any, kind: str) -> None:
     if not isinstance(header, dict) or not {"kind", "format", "facts"} <= header.keys():
         raise ForeignFile(f"{path} holds tensors, but was not written by vesalius; expected a file of kind {kind!r}")
     if header["kind"] != kind:
         raise ForeignFile(f"{path} holds a {header['kind']!r}, not a {kind!r}")
-    if header["format"] > FORMAT:
-        raise ForeignFile(f"{path} is of format {header['format']}, newer than this version reads ({FORMAT}); upgrade vesalius")
+    if header["format"] > FORMAT_VERSION:
+        raise ForeignFile(f"{path} is of format {header['format']}, newer than this version reads ({FORMAT_VERSION}); upgrade vesalius")
 
 
 def write_text(path: str | Path, text: str) -> Path:
     """Write a text file atomically (UTF-8)."""
     path = Path(path)
-    with _draft(path) as draft:
+    with _atomic_replace(path) as draft:
         draft.write_text(text, encoding="utf-8")
     return path
 
@@ -82,13 +82,13 @@ def write_text(path: str | Path, text: str) -> Path:
 def write_bytes(path: str | Path, content: bytes) -> Path:
     """Write a file of any kind atomically."""
     path = Path(path)
-    with _draft(path) as draft:
+    with _atomic_replace(path) as draft:
         draft.write_bytes(content)
     return path
 
 
 @contextmanager
-def _draft(path: Path) -> Iterator[Path]:
+def _atomic_replace(path: Path) -> Iterator[Path]:
     """A temporary name beside the target, renamed to it on success and removed on failure."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.draft")

@@ -20,13 +20,13 @@ from sklearn import datasets as bundled
 from torch import Tensor
 
 from vesalius.core.errors import UnknownName
-from vesalius.data.files import MissingData, Source, find
-from vesalius.data.text import LENGTH, Review, numbered, reviews, vocabulary
+from vesalius.data.download import DataFile, MissingData, fetch
+from vesalius.data.text import REVIEW_LENGTH, Review, build_vocabulary, encode_texts, load_reviews
 
-Bytes = UInt8[np.ndarray, "..."]
-Pixels = tuple[Bytes, Bytes]
+ByteArray = UInt8[np.ndarray, "..."]
+PixelsAndLabels = tuple[ByteArray, ByteArray]
 
-TEST_EVERY = 4
+TEST_STRIDE = 4
 """Every fourth sample of each class is for testing, where a data set has no split of its own."""
 
 
@@ -77,7 +77,7 @@ def load(name: str, *, cache: Path | None = None) -> Dataset:
     return DATASETS[name](cache)
 
 
-def stratified(classes: Int[Tensor, " rows"], every: int = TEST_EVERY) -> Bool[Tensor, " rows"]:
+def stratified_test_mask(classes: Int[Tensor, " rows"], every: int = TEST_STRIDE) -> Bool[Tensor, " rows"]:
     """Which rows are for testing: of each class the ``every``-th, twice that, ... in order. It depends on nothing but the classes."""
     test = torch.zeros(len(classes), dtype=torch.bool)
     for label in classes.unique():
@@ -89,89 +89,89 @@ def stratified(classes: Int[Tensor, " rows"], every: int = TEST_EVERY) -> Bool[T
 # ---- with scikit-learn --------------------------------------------------------------------------------------------------------------
 
 
-def _iris(cache: Path | None) -> Dataset:
-    return _table("iris", bundled.load_iris())
+def _load_iris(cache: Path | None) -> Dataset:
+    return _sklearn_table("iris", bundled.load_iris())
 
 
-def _wine(cache: Path | None) -> Dataset:
-    return _table("wine", bundled.load_wine())
+def _load_wine(cache: Path | None) -> Dataset:
+    return _sklearn_table("wine", bundled.load_wine())
 
 
-def _breast_cancer(cache: Path | None) -> Dataset:
-    return _table("breast_cancer", bundled.load_breast_cancer())
+def _load_breast_cancer(cache: Path | None) -> Dataset:
+    return _sklearn_table("breast_cancer", bundled.load_breast_cancer())
 
 
-def _table(name: str, found: Mapping[str, Any]) -> Dataset:
+def _sklearn_table(name: str, found: Mapping[str, Any]) -> Dataset:
     return Dataset(
         name=name,
-        **_split(torch.tensor(found["data"], dtype=torch.float32), torch.tensor(found["target"], dtype=torch.int64)),
+        **_stratified_split(torch.tensor(found["data"], dtype=torch.float32), torch.tensor(found["target"], dtype=torch.int64)),
         feature_names=tuple(str(feature) for feature in found["feature_names"]),
         class_names=tuple(str(label) for label in found["target_names"]),
     )
 
 
-def _digits(cache: Path | None) -> Dataset:
+def _load_digits(cache: Path | None) -> Dataset:
     found = bundled.load_digits()
     x = torch.tensor(found["images"], dtype=torch.float32)[:, None] / 16
-    return _pictures("digits", _split(x, torch.tensor(found["target"], dtype=torch.int64)), DIGITS)
+    return _picture_dataset("digits", _stratified_split(x, torch.tensor(found["target"], dtype=torch.int64)), DIGIT_CLASSES)
 
 
-def _split(x: Float[Tensor, "rows *event"], y: Int[Tensor, " rows"]) -> dict[str, Tensor]:
-    test = stratified(y)
+def _stratified_split(x: Float[Tensor, "rows *event"], y: Int[Tensor, " rows"]) -> dict[str, Tensor]:
+    test = stratified_test_mask(y)
     return {"train_x": x[~test], "train_y": y[~test], "test_x": x[test], "test_y": y[test]}
 
 
-def _pictures(name: str, parts: Mapping[str, Tensor], classes: tuple[str, ...]) -> Dataset:
+def _picture_dataset(name: str, parts: Mapping[str, Tensor], classes: tuple[str, ...]) -> Dataset:
     return Dataset(name=name, **parts, feature_names=(), class_names=classes, picture=True)
 
 
 # ---- pictures -----------------------------------------------------------------------------------------------------------------------
 
 
-def _mnist(cache: Path | None) -> Dataset:
-    return _pictures("mnist", _idx("MNIST", cache), DIGITS)
+def _load_mnist(cache: Path | None) -> Dataset:
+    return _picture_dataset("mnist", _read_idx_folder("MNIST", cache), DIGIT_CLASSES)
 
 
-def _fashion_mnist(cache: Path | None) -> Dataset:
-    return _pictures("fashion_mnist", _idx("FashionMNIST", cache), CLOTHES)
+def _load_fashion_mnist(cache: Path | None) -> Dataset:
+    return _picture_dataset("fashion_mnist", _read_idx_folder("FashionMNIST", cache), FASHION_CLASSES)
 
 
-def _idx(folder: str, cache: Path | None) -> dict[str, Tensor]:
+def _read_idx_folder(folder: str, cache: Path | None) -> dict[str, Tensor]:
     """The four files of MNIST or of a set in its format."""
     parts = {}
     for part, prefix in (("train", "train"), ("test", "t10k")):
-        images = _bytes(folder, f"{prefix}-images-idx3-ubyte.gz", 16, cache).reshape(-1, 1, 28, 28)
+        images = _read_idx_file(folder, f"{prefix}-images-idx3-ubyte.gz", 16, cache).reshape(-1, 1, 28, 28)
         parts[f"{part}_x"] = torch.tensor(images, dtype=torch.float32) / 255
-        parts[f"{part}_y"] = torch.tensor(_bytes(folder, f"{prefix}-labels-idx1-ubyte.gz", 8, cache), dtype=torch.int64)
+        parts[f"{part}_y"] = torch.tensor(_read_idx_file(folder, f"{prefix}-labels-idx1-ubyte.gz", 8, cache), dtype=torch.int64)
     return parts
 
 
-def _bytes(folder: str, name: str, header: int, cache: Path | None) -> Bytes:
-    base, digests = IDX[folder]
-    source = Source(path=f"{folder}/raw/{name}", sha256=(digests[name],), url=base + name)
-    with gzip.open(find(source, cache=cache)) as file:
+def _read_idx_file(folder: str, name: str, header: int, cache: Path | None) -> ByteArray:
+    base, digests = IDX_FILES[folder]
+    source = DataFile(path=f"{folder}/raw/{name}", sha256=(digests[name],), url=base + name)
+    with gzip.open(fetch(source, cache=cache)) as file:
         return np.frombuffer(file.read(), np.uint8, offset=header)
 
 
-def _cifar10_subset(cache: Path | None) -> Dataset:
+def _load_cifar10_subset(cache: Path | None) -> Dataset:
     """The first 4000 training and the first 1000 test pictures of CIFAR-10: not the whole of it."""
     try:
-        parts = {part: _cifar_file(source, cache) for part, source in CIFAR_PARTS.items()}
+        parts = {part: _read_cifar_npz(source, cache) for part, source in CIFAR_PARTS.items()}
     except MissingData:
-        parts = _cifar_archive(find(CIFAR_ARCHIVE, cache=cache))
+        parts = _read_cifar_archive(fetch(CIFAR_ARCHIVE, cache=cache))
     tensors = {}
     for part, (pixels, labels) in parts.items():
         tensors[f"{part}_x"] = torch.tensor(pixels, dtype=torch.float32) / 255
         tensors[f"{part}_y"] = torch.tensor(labels, dtype=torch.int64)
-    return _pictures("cifar10_subset", tensors, CIFAR_CLASSES)
+    return _picture_dataset("cifar10_subset", tensors, CIFAR_CLASSES)
 
 
-def _cifar_file(source: Source, cache: Path | None) -> Pixels:
-    with np.load(find(source, cache=cache), allow_pickle=False) as arrays:
+def _read_cifar_npz(source: DataFile, cache: Path | None) -> PixelsAndLabels:
+    with np.load(fetch(source, cache=cache), allow_pickle=False) as arrays:
         return arrays["X"].transpose(0, 3, 1, 2), arrays["y"]
 
 
-def _cifar_archive(path: Path) -> dict[str, Pixels]:
+def _read_cifar_archive(path: Path) -> dict[str, PixelsAndLabels]:
     """The same pictures from the original archive: records of one label byte and 3 x 32 x 32 bytes."""
     parts = {}
     with tarfile.open(path) as archive:
@@ -186,39 +186,41 @@ def _cifar_archive(path: Path) -> dict[str, Pixels]:
 # ---- tables -------------------------------------------------------------------------------------------------------------------------
 
 
-def _banknote(cache: Path | None) -> Dataset:
-    rows = _rows(find(BANKNOTE, cache=cache))
+def _load_banknote(cache: Path | None) -> Dataset:
+    rows = _read_rows(fetch(BANKNOTE, cache=cache))
     x, y = [[float(cell) for cell in row[:-1]] for row in rows], [int(row[-1]) for row in rows]
     features = ("variance", "skewness", "curtosis", "entropy")
-    return Dataset(name="banknote", **_split(torch.tensor(x), torch.tensor(y)), feature_names=features, class_names=("0", "1"))
+    return Dataset(name="banknote", **_stratified_split(torch.tensor(x), torch.tensor(y)), feature_names=features, class_names=("0", "1"))
 
 
-def _adult(cache: Path | None) -> Dataset:
+def _load_adult(cache: Path | None) -> Dataset:
     """Census income: one column per category, ``?`` being a category; the split is the original one."""
-    train, test = (_rows(find(source, cache=cache)) for source in ADULT)
-    features, encode = _encoder(train, ADULT_COLUMNS)
+    train, test = (_read_rows(fetch(source, cache=cache)) for source in ADULT)
+    features, encode = _one_hot_encoder(train, ADULT_COLUMNS)
     parts = {}
     for part, rows in (("train", train), ("test", test)):
         parts[f"{part}_x"] = encode(rows)
         parts[f"{part}_y"] = torch.tensor([int(row[-1].startswith(">50K")) for row in rows])
-    return Dataset(name="adult", **parts, feature_names=features, class_names=("<=50K", ">50K"), columns=_owners(features))
+    return Dataset(name="adult", **parts, feature_names=features, class_names=("<=50K", ">50K"), columns=_source_columns(features))
 
 
-def _german(cache: Path | None) -> Dataset:
+def _load_german(cache: Path | None) -> Dataset:
     """German credit: one column per category, with the codes of the original."""
-    rows = _rows(find(GERMAN, cache=cache))
-    features, encode = _encoder(rows, GERMAN_COLUMNS)
-    parts = _split(encode(rows), torch.tensor([int(row[-1]) - 1 for row in rows]))
-    return Dataset(name="german", **parts, feature_names=features, class_names=("good", "bad"), columns=_owners(features))
+    rows = _read_rows(fetch(GERMAN, cache=cache))
+    features, encode = _one_hot_encoder(rows, GERMAN_COLUMNS)
+    parts = _stratified_split(encode(rows), torch.tensor([int(row[-1]) - 1 for row in rows]))
+    return Dataset(name="german", **parts, feature_names=features, class_names=("good", "bad"), columns=_source_columns(features))
 
 
-def _rows(path: Path) -> list[list[str]]:
+def _read_rows(path: Path) -> list[list[str]]:
     """Cells of a file separated by commas or, without any, by spaces; blank lines and comments (``|``) are left out."""
     lines = [line for line in path.read_text("utf-8").splitlines() if line.strip() and not line.startswith("|")]
     return [[cell.strip() for cell in (line.split(",") if "," in line else line.split())] for line in lines]
 
 
-def _encoder(rows: Sequence[Sequence[str]], columns: Sequence[str]) -> tuple[tuple[str, ...], Callable[[Sequence[Sequence[str]]], Tensor]]:
+def _one_hot_encoder(
+    rows: Sequence[Sequence[str]], columns: Sequence[str]
+) -> tuple[tuple[str, ...], Callable[[Sequence[Sequence[str]]], Tensor]]:
     """Feature names, and the function from rows to features: numbers as they are, categories (``*`` after the name) one column each."""
     plan: list[tuple[int, str, str | None]] = []
     for place, column in enumerate(columns):
@@ -232,36 +234,36 @@ def _encoder(rows: Sequence[Sequence[str]], columns: Sequence[str]) -> tuple[tup
     return tuple(name if value is None else f"{name}={value}" for _, name, value in plan), encode
 
 
-def _owners(features: Sequence[str]) -> tuple[str, ...]:
+def _source_columns(features: Sequence[str]) -> tuple[str, ...]:
     return tuple(feature.split("=")[0] for feature in features)
 
 
 # ---- texts --------------------------------------------------------------------------------------------------------------------------
 
 
-def _reviews(cache: Path | None) -> Dataset:
+def _load_reviews(cache: Path | None) -> Dataset:
     """Movie reviews, the last words of each; the tenth of the published folds is for testing."""
-    found = reviews(cache=cache)
+    found = load_reviews(cache=cache)
     train, test = ([one for one in found if one.test == part] for part in (False, True))
-    words = vocabulary(train)
+    words = build_vocabulary(train)
     parts = {}
     for part, texts in (("train", train), ("test", test)):
-        parts[f"{part}_x"] = numbered([_flat(text) for text in texts], words, LENGTH)
+        parts[f"{part}_x"] = encode_texts([_review_words(text) for text in texts], words, REVIEW_LENGTH)
         parts[f"{part}_y"] = torch.tensor([text.label for text in texts])
     return Dataset(name="reviews", **parts, feature_names=(), class_names=("negative", "positive"), words=words)
 
 
-def _flat(text: Review) -> list[str]:
+def _review_words(text: Review) -> list[str]:
     return [word for sentence in text.sentences for word in sentence]
 
 
 # ---- where they are -----------------------------------------------------------------------------------------------------------------
 
-DIGITS = tuple(str(digit) for digit in range(10))
-CLOTHES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
+DIGIT_CLASSES = tuple(str(digit) for digit in range(10))
+FASHION_CLASSES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
-IDX: Mapping[str, tuple[str, Mapping[str, str]]] = {
+IDX_FILES: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "MNIST": (
         "https://ossci-datasets.s3.amazonaws.com/mnist/",
         {
@@ -282,29 +284,31 @@ IDX: Mapping[str, tuple[str, Mapping[str, str]]] = {
     ),
 }
 CIFAR_PARTS = {
-    "train": Source(
+    "train": DataFile(
         path="cifar10/cifar10_train_first4000.npz", sha256=("fd9e39ce8150299681dc3fa939101066ccf1d9a63a162b658000a7db0d283afa",)
     ),
-    "test": Source(path="cifar10/cifar10_test_first1000.npz", sha256=("42f8ab528387545c5e2aeca572837b3490aa036fc0710f24bd3d8477effd671f",)),
+    "test": DataFile(
+        path="cifar10/cifar10_test_first1000.npz", sha256=("42f8ab528387545c5e2aeca572837b3490aa036fc0710f24bd3d8477effd671f",)
+    ),
 }
-CIFAR_ARCHIVE = Source(
+CIFAR_ARCHIVE = DataFile(
     path="cifar10/cifar-10-binary.tar.gz",
     sha256=("c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",),
     url="https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
 )
 UCI = "https://archive.ics.uci.edu/ml/machine-learning-databases/"
-BANKNOTE = Source(
+BANKNOTE = DataFile(
     path="banknote/data_banknote_authentication.txt",
     sha256=("d0539aaed2139ba7a587b3e34fb345ce503ff7d5d33dbf9912d8e195ce425cb9",),
     url=UCI + "00267/data_banknote_authentication.txt",
 )
 ADULT = (
-    Source(
+    DataFile(
         path="tabular/adult.data",
         sha256=("5b00264637dbfec36bdeaab5676b0b309ff9eb788d63554ca0a249491c86603d",),
         url=UCI + "adult/adult.data",
     ),
-    Source(
+    DataFile(
         path="tabular/adult.test",
         sha256=(
             "a2a9044bc167a35b2361efbabec64e89d69ce82d9790d2980119aac5fd7e9c05",
@@ -313,14 +317,14 @@ ADULT = (
         url=UCI + "adult/adult.test",
     ),
 )
-GERMAN = Source(
+GERMAN = DataFile(
     path="tabular/german.data",
     sha256=(
         "b21f3d81db8071257d5ff1deaeba1fd4303b62712e6fcc9715c7a86202cb5871",
         "ec12a88b9fc14d74ba646ea0410cf7ff4533bec2eb61652f8ad76796bbfec017",  # the same separated by commas
     ),
     url=UCI + "statlog/german/german.data",
-    also=("tabular/german.data.csv",),
+    other_paths=("tabular/german.data.csv",),
 )
 ADULT_COLUMNS = (
     "age workclass* fnlwgt education* education-num marital-status* occupation* relationship* race* sex* capital-gain capital-loss"
@@ -332,16 +336,16 @@ GERMAN_COLUMNS = (
 ).split()
 
 DATASETS: Mapping[str, Callable[[Path | None], Dataset]] = {
-    "iris": _iris,
-    "digits": _digits,
-    "wine": _wine,
-    "breast_cancer": _breast_cancer,
-    "mnist": _mnist,
-    "fashion_mnist": _fashion_mnist,
-    "cifar10_subset": _cifar10_subset,
-    "banknote": _banknote,
-    "adult": _adult,
-    "german": _german,
-    "reviews": _reviews,
+    "iris": _load_iris,
+    "digits": _load_digits,
+    "wine": _load_wine,
+    "breast_cancer": _load_breast_cancer,
+    "mnist": _load_mnist,
+    "fashion_mnist": _load_fashion_mnist,
+    "cifar10_subset": _load_cifar10_subset,
+    "banknote": _load_banknote,
+    "adult": _load_adult,
+    "german": _load_german,
+    "reviews": _load_reviews,
 }
 """Loaders by name; each takes the folder downloads are kept in."""

@@ -15,11 +15,11 @@ from vesalius.core import store
 from vesalius.core.errors import ForeignFile, UnknownName
 from vesalius.core.version import VERSION
 from vesalius.data.datasets import Dataset, load
-from vesalius.data.files import user_cache
+from vesalius.data.download import user_cache
 from vesalius.data.networks import small
 from vesalius.data.networks.small import adult_mlp, digits_cnn, iris_mlp, reviews_cnn
 
-LEAST_SPREAD = 0.1
+MIN_STD = 0.1
 """Columns that vary less are not stretched further."""
 
 
@@ -45,7 +45,7 @@ class Recipe:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Trained:
+class TrainedNetwork:
     """A trained network.
 
     Attributes:
@@ -70,7 +70,7 @@ NETWORKS: Mapping[str, tuple[Callable[[], nn.Module], Recipe]] = {
 """Factory and recipe of each network, by name."""
 
 
-def trained(name: str, *, cache: Path | None = None, report: Callable[[int, int], None] | None = None) -> Trained:
+def trained(name: str, *, cache: Path | None = None, report: Callable[[int, int], None] | None = None) -> TrainedNetwork:
     """A trained network: from the cache if this version trained it before, else trained now.
 
     Args:
@@ -85,17 +85,17 @@ def trained(name: str, *, cache: Path | None = None, report: Callable[[int, int]
         raise UnknownName("network", name, NETWORKS)
     factory, recipe = NETWORKS[name]
     data = load(recipe.data, cache=cache)
-    path = (user_cache() if cache is None else cache) / "networks" / f"{name}-{_key(recipe)}.safetensors"
-    model = _read(path, factory)
+    path = (user_cache() if cache is None else cache) / "networks" / f"{name}-{_recipe_digest(recipe)}.safetensors"
+    model = _read_cached(path, factory)
     if model is None:
         model = fit(factory, recipe, data, report)
         store.write(path, "weights", model.state_dict(), {"network": name, "recipe": asdict(recipe)})
-    return Trained(model=model, data=data, accuracy=accuracy(model, data), weights=path)
+    return TrainedNetwork(model=model, data=data, accuracy=accuracy(model, data), weights=path)
 
 
 def fit(factory: Callable[[], nn.Module], recipe: Recipe, data: Dataset, report: Callable[[int, int], None] | None = None) -> nn.Module:
     """Train a new network by a recipe; the global random state is left as it was."""
-    with _seeded(recipe.seed):
+    with _fixed_seed(recipe.seed):
         model = factory()
         _standardise(model, data.train_x)
         optimiser = torch.optim.AdamW(model.parameters(), recipe.rate, weight_decay=recipe.decay)
@@ -124,14 +124,14 @@ def _standardise(model: nn.Module, x: Tensor) -> None:
     if {"mean", "std"} <= buffers.keys():
         buffers["mean"].copy_(x.mean(0))
         # a category of three people in ten thousand would otherwise be blown up a hundred times
-        buffers["std"].copy_(x.std(0).clamp(min=LEAST_SPREAD))
+        buffers["std"].copy_(x.std(0).clamp(min=MIN_STD))
 
 
-def _read(path: Path, factory: Callable[[], nn.Module]) -> nn.Module | None:
+def _read_cached(path: Path, factory: Callable[[], nn.Module]) -> nn.Module | None:
     """The kept network, or ``None`` if there is none that can be used."""
     try:
         tensors, _ = store.read(path, "weights")
-        with _seeded(0):
+        with _fixed_seed(0):
             model = factory()
         model.load_state_dict(tensors)
     except (FileNotFoundError, ForeignFile, RuntimeError):
@@ -139,7 +139,7 @@ def _read(path: Path, factory: Callable[[], nn.Module]) -> nn.Module | None:
     return model.eval()
 
 
-def _key(recipe: Recipe) -> str:
+def _recipe_digest(recipe: Recipe) -> str:
     """Digest of the recipe, the version, this file and that of the architectures: what a kept network depends on."""
     files = b"".join(Path(file).read_bytes() for file in (__file__, small.__file__))
     parts = f"{VERSION} {recipe}".encode() + files
@@ -147,7 +147,7 @@ def _key(recipe: Recipe) -> str:
 
 
 @contextmanager
-def _seeded(seed: int) -> Iterator[None]:
+def _fixed_seed(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         yield

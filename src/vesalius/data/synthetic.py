@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from vesalius.core.errors import InvalidInput
 
-MOST_DIVIDENDS = 20
+MAX_TABLE_PLAYERS = 20
 """Players up to which a table of all coalitions is made."""
 
 
@@ -42,7 +42,7 @@ class UnanimityGame:
 
     def dividends(self) -> Float[Tensor, " S"]:
         """Harsanyi dividends of all coalitions."""
-        return _table(self.members, self.weights)
+        return _dividend_table(self.members, self.weights)
 
 
 def unanimity_game(players: int, terms: int, *, largest: int | None = None, generator: torch.Generator | None = None) -> UnanimityGame:
@@ -58,8 +58,10 @@ def unanimity_game(players: int, terms: int, *, largest: int | None = None, gene
     """
     largest = players if largest is None else largest
     found: dict[tuple[int, ...], None] = {}
-    if terms > _subsets(players, largest):
-        raise InvalidInput(f"{terms} terms, but {players} players have {_subsets(players, largest)} coalitions of 1 to {largest} members")
+    if terms > _count_subsets(players, largest):
+        raise InvalidInput(
+            f"{terms} terms, but {players} players have {_count_subsets(players, largest)} coalitions of 1 to {largest} members"
+        )
     while len(found) < terms:
         size = int(torch.randint(1, largest + 1, (), generator=generator))
         found[tuple(sorted(torch.randperm(players, generator=generator)[:size].tolist()))] = None
@@ -92,7 +94,7 @@ class Polynomial:
         A term a * prod x_i^e_i over its inputs I gives each T within I the dividend
         a * prod_{T} (x_i^e_i - b_i^e_i) * prod_{I without T} b_i^e_i.
         """
-        table = torch.zeros(1 << _few(x.numel()), dtype=torch.float64)
+        table = torch.zeros(1 << _check_table_size(x.numel()), dtype=torch.float64)
         present = (torch.arange(len(table))[:, None] >> torch.arange(x.numel()) & 1).bool()
         for exponents, coefficient in zip(self.exponents.double(), self.coefficients.double(), strict=True):
             here, gone = x.double() ** exponents, baseline.double() ** exponents
@@ -179,7 +181,7 @@ def planted_net(inputs: int, outputs: int, *, plain: int = 6, each: int = 2, gen
         raise InvalidInput(f"{each} twins need as many plain units to copy, and there are {plain}")
     hidden = plain + 3 * each
     place = torch.randperm(hidden, generator=generator).tolist()
-    ordinary, silent, unread, copies = (place[a:b] for a, b in _bounds(plain, each))
+    ordinary, silent, unread, copies = (place[a:b] for a, b in _group_bounds(plain, each))
     weight = torch.randn(hidden, inputs, generator=generator)
     # at most half of what the weights can reach, so that every unit is on for some inputs and off for others
     bias = weight.abs().sum(1) * (torch.rand(hidden, generator=generator) - 0.5)
@@ -194,12 +196,12 @@ def planted_net(inputs: int, outputs: int, *, plain: int = 6, each: int = 2, gen
     return PlantedNet(model, tuple(silent), tuple(unread), tuple(zip(ordinary[:each], copies, strict=True)))
 
 
-def _bounds(plain: int, each: int) -> list[tuple[int, int]]:
+def _group_bounds(plain: int, each: int) -> list[tuple[int, int]]:
     edges = [0, plain, plain + each, plain + 2 * each, plain + 3 * each]
     return list(pairwise(edges))
 
 
-def _subsets(players: int, largest: int) -> int:
+def _count_subsets(players: int, largest: int) -> int:
     count, total = 1, 0
     for size in range(1, largest + 1):
         count = count * (players - size + 1) // size
@@ -207,13 +209,13 @@ def _subsets(players: int, largest: int) -> int:
     return total
 
 
-def _table(members: Bool[Tensor, "K P"], weights: Float[Tensor, " K"]) -> Float[Tensor, " S"]:
-    table = torch.zeros(1 << _few(members.shape[1]), dtype=torch.float64)
+def _dividend_table(members: Bool[Tensor, "K P"], weights: Float[Tensor, " K"]) -> Float[Tensor, " S"]:
+    table = torch.zeros(1 << _check_table_size(members.shape[1]), dtype=torch.float64)
     place = (members.long() << torch.arange(members.shape[1])).sum(1)
     return table.index_add(0, place, weights.double())
 
 
-def _few(players: int) -> int:
-    if players > MOST_DIVIDENDS:
-        raise InvalidInput(f"a table of all coalitions of {players} players is too large; at most {MOST_DIVIDENDS}")
+def _check_table_size(players: int) -> int:
+    if players > MAX_TABLE_PLAYERS:
+        raise InvalidInput(f"a table of all coalitions of {players} players is too large; at most {MAX_TABLE_PLAYERS}")
     return players

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch.fx import Node
 
-from vesalius.trace.anatomy import Anatomy, Value
+from vesalius.trace.graph import ModelGraph, Value
 from vesalius.trace.layers import Layer
 
 PASSED = frozenset({"batch_norm", "dropout", "add", "group_norm"})
@@ -32,17 +32,17 @@ class Place:
     active: bool = False
 
 
-def own(anatomy: Anatomy, layer: Layer) -> Place:
+def own(model_graph: ModelGraph, layer: Layer) -> Place:
     """The layer's own value, one row or grid of units per sample."""
-    node, axis = _unfolded(anatomy, layer)
+    node, axis = _unfolded(model_graph, layer)
     return Place(value=_value(node).name, axis=axis)
 
 
-def behind(anatomy: Anatomy, layer: Layer) -> Place:
+def behind(model_graph: ModelGraph, layer: Layer) -> Place:
     """The same after normalisation, residual sum and activation, as far as the units stay what they are."""
-    node, axis = _unfolded(anatomy, layer)
+    node, axis = _unfolded(model_graph, layer)
     last = _value(node).name
-    while (user := _next(anatomy, node)) is not None:
+    while (user := _next(model_graph, node)) is not None:
         follower = _value(user)
         if follower.family == "elementwise" or len(_followers(node)) > 1:
             return Place(value=follower.name, axis=axis, active=True)
@@ -58,9 +58,9 @@ def _value(node: Node) -> Value:
     return found
 
 
-def _unfolded(anatomy: Anatomy, layer: Layer) -> tuple[Node, int]:
+def _unfolded(model_graph: ModelGraph, layer: Layer) -> tuple[Node, int]:
     """Where a layer ran on all positions of all samples as one batch, what that is reshaped to; else its own value."""
-    node = anatomy.nodes[layer.value]
+    node = model_graph.nodes[layer.value]
     users = _followers(node)
     if _value(node).batch_axis is None and len(users) == 1 and "value" in users[0].meta:
         user = _value(users[0])
@@ -69,14 +69,14 @@ def _unfolded(anatomy: Anatomy, layer: Layer) -> tuple[Node, int]:
     return node, layer.unit_axis
 
 
-def _next(anatomy: Anatomy, node: Node) -> Node | None:
+def _next(model_graph: ModelGraph, node: Node) -> Node | None:
     """The one value made of this one that has its shape; of several, the one that they all come together in, as in x * sigmoid(x)."""
     users = _followers(node)
     if not users or not _alike(users, node):
         return None
     if len(users) == 1:
         return users[0]
-    order = {name: place for place, name in enumerate(anatomy.nodes)}
+    order = {name: place for place, name in enumerate(model_graph.nodes)}
     between, active = set(users), False
     while len(between) > 1:
         first = min(between, key=lambda each: order[_value(each).name])

@@ -23,8 +23,8 @@ from vesalius.information.reading import Read, memory, read
 from vesalius.information.sites import Site, sites_of
 from vesalius.information.spread import Spread
 from vesalius.information.weighting import Weighting
+from vesalius.trace.batches import LABELS_FROM_DATA, Data
 from vesalius.trace.network import Network
-from vesalius.trace.rows import FROM_DATA, Data
 
 MOST_TABLES = 256
 """Units of a layer up to which the information between them is measured by tables; by correlations of more."""
@@ -71,8 +71,8 @@ def information_flow(
     """
     if not isinstance(network, Network):
         raise WrongType(f"expected a Network, not {type(network).__name__}; make one with vesalius.trace(model, x)")
-    if isinstance(labels, str) and labels != FROM_DATA:
-        raise InvalidInput(f"labels are class numbers, or {FROM_DATA!r} to take them from the batches, not {labels!r}")
+    if isinstance(labels, str) and labels != LABELS_FROM_DATA:
+        raise InvalidInput(f"labels are class numbers, or {LABELS_FROM_DATA!r} to take them from the batches, not {labels!r}")
     how, weights = measuring or Measuring(), weighting or Weighting()
     sites = sites_of(network, layers, how.unit)
     if labels is not None and len(sites) > 2 and sites[-1].kind == "classes":

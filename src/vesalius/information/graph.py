@@ -18,8 +18,8 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from vesalius.core import store
+from vesalius.core.display import load_view
 from vesalius.core.errors import InvalidInput, UnknownName
-from vesalius.core.late import view
 from vesalius.information import centrality, communities, export, paths, spare
 from vesalius.information.layered import FlowEdges, FlowLayer
 from vesalius.information.spread import Spread
@@ -290,10 +290,10 @@ class FlowGraph:
 
     def plot(self, *, most_units: int = 16, most_edges: int | None = None, shape: Sequence[int] | None = None, ax: Any = None) -> Any:
         """A layered drawing; returns the matplotlib figure. See :func:`vesalius.views.flow.charts.plot_flow`."""
-        return view("flow_plot")(self, most_units=most_units, most_edges=most_edges, shape=shape, ax=ax)
+        return load_view("flow_plot")(self, most_units=most_units, most_edges=most_edges, shape=shape, ax=ax)
 
     def _repr_html_(self) -> str:
-        return str(view("flow_html")(self))
+        return str(load_view("flow_html")(self))
 
     # ---- keeping ------------------------------------------------------------------------------------------------------------------
 

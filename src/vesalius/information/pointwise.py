@@ -17,8 +17,8 @@ from vesalius.information.graph import FlowGraph
 from vesalius.information.measuring import Measuring
 from vesalius.information.reading import read
 from vesalius.information.sites import pooled, sites_of
+from vesalius.trace.batches import Data
 from vesalius.trace.network import Inputs, Network
-from vesalius.trace.rows import Data
 
 CELLS_AT_ONCE = 1 << 24
 """Distances held at once."""

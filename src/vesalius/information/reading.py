@@ -15,8 +15,8 @@ from torch import Tensor
 from vesalius.core.errors import InvalidInput
 from vesalius.information.measuring import Measuring
 from vesalius.information.sites import Site, drawn, pooled
+from vesalius.trace.batches import Data, count_rows, iterate_batches
 from vesalius.trace.network import Network
-from vesalius.trace.rows import Data, batches, count
 
 MOST_BYTES = 4 << 30
 """Memory that the units of all rows may take."""
@@ -52,7 +52,7 @@ def read(network: Network, data: Data, labels: Tensor | str | None, sites: Seque
         InvalidInput: no rows, too few, labels that do not fit, more than 4 GiB of units, NaN or infinite values.
         WrongType: data or labels of another kind.
     """
-    most = min(measuring.rows, count(data))
+    most = min(measuring.rows, count_rows(data))
     if (asked := memory(sites, most)) > MOST_BYTES:
         raise InvalidInput(
             f"{most:,} rows of {sum(site.units for site in sites):,} units would take {asked / 2**30:.1f} GiB, at most"
@@ -63,7 +63,7 @@ def read(network: Network, data: Data, labels: Tensor | str | None, sites: Seque
     parts: list[list[Tensor]] = [[] for _ in sites]
     classes: list[Tensor] = []
     done, generator = 0, torch.Generator().manual_seed(measuring.seed)
-    for inputs, given in batches(network, data, labels, size=measuring.batch):
+    for inputs, given in iterate_batches(network, data, labels, size=measuring.batch):
         if done >= measuring.rows:
             break
         with torch.no_grad():

@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Bool, Float64, Int
 from torch import Tensor
 
+from vesalius.core.display import load_view
 from vesalius.core.errors import InvalidInput, UnknownName
-from vesalius.core.late import view
 from vesalius.information.graph import FlowGraph
 from vesalius.information.sites import sites_of
 from vesalius.trace.network import Inputs, Network
@@ -46,10 +46,10 @@ class Removal:
 
     def plot(self, *, ax: Any = None) -> Any:
         """The curves; returns the matplotlib figure. See :func:`vesalius.views.flow.charts.plot_removal`."""
-        return view("removal_plot")(self, ax=ax)
+        return load_view("removal_plot")(self, ax=ax)
 
     def _repr_html_(self) -> str:
-        return str(view("removal_html")(self))
+        return str(load_view("removal_html")(self))
 
 
 @dataclass(frozen=True, kw_only=True)

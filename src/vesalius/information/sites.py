@@ -18,7 +18,7 @@ from torch import Tensor
 
 from vesalius.core.errors import InvalidInput, UnknownName
 from vesalius.information.behind import Place, behind, own
-from vesalius.trace.anatomy import Anatomy, Value
+from vesalius.trace.graph import ModelGraph, Value
 from vesalius.trace.layers import Layer
 from vesalius.trace.network import Network
 
@@ -86,48 +86,52 @@ def sites_of(network: Network, layers: Sequence[str] | None, unit: str) -> tuple
         UnknownName: no such layer, or no such kind of unit.
         InvalidInput: fewer than two sites, one twice, or a value without units.
     """
-    anatomy = network.graph("information flow")
+    model_graph = network.graph("information flow")
     if unit not in UNITS:
         raise UnknownName("unit", unit, UNITS)
-    found = _default(network, anatomy, unit) if layers is None else [_named(network, anatomy, name, unit) for name in layers]
+    found = _default(network, model_graph, unit) if layers is None else [_named(network, model_graph, name, unit) for name in layers]
     distinct = {site.value: site for site in found}
     if len(distinct) < 2:
         raise InvalidInput(f"a flow runs between at least two layers; found {', '.join(site.name for site in found) or 'none'}")
     if layers is not None and len(distinct) < len(found):
         twice = next(site for site in found if distinct[site.value] is not site)
         raise InvalidInput(f"layer {twice.name!r} is read at {twice.value!r}, which is also where {distinct[twice.value].name!r} is read")
-    order = {name: place for place, name in enumerate(anatomy.nodes)}
+    order = {name: place for place, name in enumerate(model_graph.nodes)}
     return tuple(sorted(distinct.values(), key=lambda site: order[site.value]))
 
 
-def _default(network: Network, anatomy: Anatomy, unit: str) -> list[Site]:
+def _default(network: Network, model_graph: ModelGraph, unit: str) -> list[Site]:
     heads = [_heads(value) for value in network.values.values() if value.op == "attention"]
     layers = [layer for layer in network.layers.values() if layer.op != "embedding"]
-    chosen = [layer for layer in layers if not heads or behind(anatomy, layer).active]
-    inner = [_layer_site(layer, _place(anatomy, layer, unit)) for layer in chosen]
-    ends = [site for name in anatomy.inputs if (site := _input(anatomy.value(name))).units <= MOST_FEATURES and _real(anatomy.value(name))]
-    inner = [site for site in inner if site.value != anatomy.output and _parallel(anatomy, site)]
-    return [*ends, *heads, *inner, _output(anatomy)]
+    chosen = [layer for layer in layers if not heads or behind(model_graph, layer).active]
+    inner = [_layer_site(layer, _place(model_graph, layer, unit)) for layer in chosen]
+    ends = [
+        site
+        for name in model_graph.inputs
+        if (site := _input(model_graph.value(name))).units <= MOST_FEATURES and _real(model_graph.value(name))
+    ]
+    inner = [site for site in inner if site.value != model_graph.output and _parallel(model_graph, site)]
+    return [*ends, *heads, *inner, _output(model_graph)]
 
 
-def _parallel(anatomy: Anatomy, site: Site) -> bool:
+def _parallel(model_graph: ModelGraph, site: Site) -> bool:
     """Whether a sample has one row of these units."""
-    return anatomy.value(site.value).batch_axis == 0
+    return model_graph.value(site.value).batch_axis == 0
 
 
 def _real(value: Value) -> bool:
     return value.is_floating and value.batch_axis == 0
 
 
-def _named(network: Network, anatomy: Anatomy, name: str, unit: str) -> Site:
-    if name == INPUT and name not in anatomy.nodes:
-        return _input(anatomy.value(anatomy.inputs[0]))
-    if name == OUTPUT and name not in anatomy.nodes:
-        return _output(anatomy)
+def _named(network: Network, model_graph: ModelGraph, name: str, unit: str) -> Site:
+    if name == INPUT and name not in model_graph.nodes:
+        return _input(model_graph.value(model_graph.inputs[0]))
+    if name == OUTPUT and name not in model_graph.nodes:
+        return _output(model_graph)
     if name in network.layers:
-        return _layer_site(network.layers[name], _place(anatomy, network.layers[name], unit))
-    value = anatomy.value(network.resolve(name))
-    if name in anatomy.inputs:
+        return _layer_site(network.layers[name], _place(model_graph, network.layers[name], unit))
+    value = model_graph.value(network.resolve(name))
+    if name in model_graph.inputs:
         return _input(value)
     if value.op == "attention":
         return replace(_heads(value), name=name)
@@ -138,8 +142,8 @@ def _named(network: Network, anatomy: Anatomy, name: str, unit: str) -> Site:
     return Site(name=name, value=value.name, kind=kind, units=int(value.shape[axis] or 0), axis=axis)
 
 
-def _place(anatomy: Anatomy, layer: Layer, unit: str) -> Place:
-    return behind(anatomy, layer) if unit == UNITS[0] else own(anatomy, layer)
+def _place(model_graph: ModelGraph, layer: Layer, unit: str) -> Place:
+    return behind(model_graph, layer) if unit == UNITS[0] else own(model_graph, layer)
 
 
 def _layer_site(layer: Layer, place: Place) -> Site:
@@ -155,8 +159,8 @@ def _input(value: Value) -> Site:
     return Site(name=value.name, value=value.name, kind="features", units=prod(int(side or 1) for side in value.event), axis=None)
 
 
-def _output(anatomy: Anatomy) -> Site:
-    value = anatomy.value(anatomy.output)
+def _output(model_graph: ModelGraph) -> Site:
+    value = model_graph.value(model_graph.output)
     return Site(name=OUTPUT, value=value.name, kind="classes", units=prod(int(side or 1) for side in value.event), axis=None)
 
 

@@ -12,14 +12,14 @@ from torch import Tensor
 
 from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput, TooManyPlayers, WrongType
+from vesalius.core.interaction_indices import DIVIDENDS
 from vesalius.core.players import Players
-from vesalius.core.reductions import DIVIDENDS
 from vesalius.games.absence import Baseline
 from vesalius.games.exact import dividends_, membership, sizes
 from vesalius.games.game import Game
 from vesalius.interactions.estimators import interactions_of
 from vesalius.trace.network import Inputs, Network
-from vesalius.trace.precision import HALF
+from vesalius.trace.precision import HALF_DTYPES
 from vesalius.trace.question import Target
 
 MOST_EXACT = 20  # 2**20 evaluations, and a million coalitions to list
@@ -120,8 +120,8 @@ def _listed(dividend: Tensor, players: int, max_order: int | None) -> tuple[Tens
 def _refuse_half(network: Network) -> None:
     """Differences of half-precision outputs are rounding."""
     held = {tensor.dtype for tensor in network.parameters.values()} | {getattr(torch, value.dtype) for value in network.inputs}
-    if held & HALF:
+    if held & HALF_DTYPES:
         raise InvalidInput(
-            f"the network is in {', '.join(sorted(str(dtype) for dtype in held & HALF))}, whose rounding is larger than most interactions;"
-            " use network.cast(torch.float32) and x.float()"
+            f"the network is in {', '.join(sorted(str(dtype) for dtype in held & HALF_DTYPES))}, whose rounding is larger than most"
+            " interactions; use network.cast(torch.float32) and x.float()"
         )

@@ -26,8 +26,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from vesalius.core.display import load_view
 from vesalius.core.errors import InvalidInput, TooManyPlayers, UnknownName
-from vesalius.core.late import view
 from vesalius.core.players import Players
 from vesalius.games.absence import Baseline, as_absence
 from vesalius.games.exact import dividends, membership, sizes
@@ -162,11 +162,11 @@ class TaylorProfile:
         return "\n".join(rows)
 
     def _repr_html_(self) -> str:
-        return str(view("profile_html")(self))
+        return str(load_view("profile_html")(self))
 
     def plot(self, *, ax: Any = None) -> Any:
         """Draw the shares as a table in colours. Returns the matplotlib figure."""
-        return view("profile_plot")(self, ax=ax)
+        return load_view("profile_plot")(self, ax=ax)
 
 
 # ---- questions --------------------------------------------------------------------------------------------------------------------

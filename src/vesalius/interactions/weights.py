@@ -33,7 +33,7 @@ from vesalius.games.absence import Absence, Baseline, Constant, as_absence
 from vesalius.interactions.taylor import MOST_DEGREES, MOST_TERMS, degrees_of, terms_of
 from vesalius.rules.jets import doubled
 from vesalius.trace.network import Inputs, Network
-from vesalius.trace.question import Cut, Question, Target, ask
+from vesalius.trace.question import Question, Target, TargetSubgraph, ask
 
 aten = torch.ops.aten
 
@@ -189,20 +189,20 @@ def scaled(question: Question, players: Players, starts: Sequence[Tensor], times
         starts: b, [*event] per explained tensor.
         times: t.
     """
-    assert question.cut is not None
+    assert question.subgraph is not None
     count = len(times)
     bystander = torch.cat([times, times.new_ones(count, 1)], 1).to(starts[0].device)
     scales = [_whole(bystander[:, index.to(bystander.device)], start) for index, start in zip(players.index, starts, strict=True)]
     shifts = [(1 - scale) * start for scale, start in zip(scales, starts, strict=True)]
-    cut = question.cut
+    cut = question.subgraph
     several = tuple(tensor.expand(count, *tensor.shape[1:]) for tensor in cut.context)
     axes = (*cut.axes, *cut.axes[: len(starts)], *cut.axes[: len(starts)])
-    behind = Cut(behind_scales(cut.program, len(starts)), axes, (*several, *scales, *shifts))
+    behind = TargetSubgraph(behind_scales(cut.program, len(starts)), axes, (*several, *scales, *shifts))
     classes = question.pick.classes
     pick = question.pick if classes is None else replace(question.pick, classes=classes.expand(count))
     present = tuple(tensor.expand(count, *tensor.shape[1:]) for tensor in question.present)
     inputs = tuple(tensor.expand(count, *tensor.shape[1:]) for tensor in question.inputs)
-    posed = replace(question, present=present, single=False, inputs=inputs, head=behind.head, pick=pick, cut=behind)
+    posed = replace(question, present=present, single=False, inputs=inputs, head=behind.head, pick=pick, subgraph=behind)
     rows = torch.arange(count, device=present[0].device)
     with torch.no_grad():
         return replace(posed, total=posed.score(present, rows))

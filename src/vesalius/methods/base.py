@@ -126,7 +126,7 @@ def ends(question: Question, fills: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]
 def _score(question: Question, points: Sequence[Tensor]) -> Tensor:
     """The target at one point per sample; the network is run once where all are the same and nothing else goes in."""
     rows = torch.arange(question.batch, device=points[0].device)
-    alike = question.cut is not None and not question.cut.context and all(bool((point == point[:1]).all()) for point in points)
+    alike = question.subgraph is not None and not question.subgraph.context and all(bool((point == point[:1]).all()) for point in points)
     if not alike:
         return question.score(points, rows)
     output = question.head([point[:1] for point in points], rows[:1])

@@ -50,7 +50,7 @@ class GradCAM(Method):
         return last_spatial(network)
 
     def allocate(self, question: Question, absence: Absence) -> Allocation:
-        question.differentiable(self.name)
+        question.require_differentiable(self.name)
         fills = absence.fill(question)
         base, total = ends(question, fills)
         path = Path(question, tuple(fill.mean(1) for fill in fills))

@@ -34,7 +34,7 @@ class GradientXInput(Method):
     claims: ClassVar[frozenset[str]] = frozenset({"dummy", "linear", "sensitive"})
 
     def allocate(self, question: Question, absence: Absence) -> Allocation:
-        question.differentiable(self.name)
+        question.require_differentiable(self.name)
         fills = absence.fill(question)
         base, total = ends(question, fills)
         path = Path(question, tuple(fill.mean(1) for fill in fills))
@@ -55,7 +55,7 @@ class GradientXInputAtBaseline(Method):
     claims: ClassVar[frozenset[str]] = frozenset({"dummy", "linear", "sensitive"})
 
     def allocate(self, question: Question, absence: Absence) -> Allocation:
-        question.differentiable(self.name)
+        question.require_differentiable(self.name)
         fills = absence.fill(question)
         base, total = ends(question, fills)
         values = torch.zeros(())
@@ -94,7 +94,7 @@ class SmoothGrad(Method):
             raise InvalidInput(f"samples must be even and level and deviation positive, not {self.samples}, {self.level}, {self.deviation}")
 
     def allocate(self, question: Question, absence: Absence) -> Allocation:
-        question.differentiable(self.name)
+        question.require_differentiable(self.name)
         fills = absence.fill(question)
         base, total = ends(question, fills)
         path = Path(question, tuple(fill.mean(1) for fill in fills))

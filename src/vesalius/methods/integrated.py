@@ -57,7 +57,7 @@ class AlongLines(Method):
             raise UnknownName("rule", self.rule, RULES)
 
     def allocate(self, question: Question, absence: Absence) -> Allocation:
-        question.differentiable(self.name)
+        question.require_differentiable(self.name)
         fills = absence.fill(question)
         reason = "" if self.rule != "quadrature" else "asked for"
         if self.rule == "auto" and question.network.opaque:

@@ -14,7 +14,7 @@ from torch import Tensor
 from vesalius.games.memory import Batches, batch_size
 from vesalius.methods.path import BACKWARD_COST
 from vesalius.rules.compare import Compared
-from vesalius.trace.question import Question, in_double
+from vesalius.trace.question import Question, to_float64
 
 ROUNDING = 5e-6
 """Share of |f(x) - f(b)| that single precision may lose; samples that lose more are computed again in double precision."""
@@ -33,7 +33,7 @@ def precisely(question: Question, fills: tuple[Tensor, ...], compare: Ask) -> Co
     weak = (~closed(found)).nonzero().flatten()
     if not len(weak):
         return found
-    exact = compare(in_double(question, weak), tuple(fill[weak].double() for fill in fills))
+    exact = compare(to_float64(question, weak), tuple(fill[weak].double() for fill in fills))
     values, base, total = found.values.clone(), found.base.clone(), found.total.clone()
     values[weak], base[weak], total[weak] = (part.to(values.dtype) for part in (exact.values, exact.base, exact.total))
     return Compared(values, base, total)

@@ -23,7 +23,7 @@ from vesalius.methods.path import BACKWARD_COST, spread
 from vesalius.rules.composite import Composite, resolve
 from vesalius.rules.layer_rules import AlphaBeta, Box, Epsilon, LayerRule, Square
 from vesalius.rules.relevance import Propagated, Propagation
-from vesalius.trace.question import Question, in_double
+from vesalius.trace.question import Question, to_float64
 
 RULE_COST = 2 * BACKWARD_COST
 """Memory of a run with layer rules, as a multiple of the live values of a forward pass."""
@@ -78,7 +78,7 @@ class LayerWise(Method):
         if question.present[0].dtype == torch.float64 or bool(balanced(found).all()):
             return found
         weak: Int[Tensor, " n"] = (~balanced(found)).nonzero().flatten()
-        exact = share(in_double(question, weak))
+        exact = share(to_float64(question, weak))
         values = found.values.index_copy(0, weak, exact.values.to(found.values.dtype))
         absorbed = {}
         for account in {**found.absorbed, **exact.absorbed}:

@@ -1,6 +1,6 @@
 """Networks for people without one: autoencoders, plain or made sparse in training, and how they are trained."""
 
-from vesalius.models.autoencoder import Autoencoder, Sparse
-from vesalius.models.training import Fitted, Training, fit
+from vesalius.models.autoencoder import Autoencoder, AutoencoderSparsity
+from vesalius.models.training import AutoencoderTraining, FittedAutoencoder, fit
 
-__all__ = ["Autoencoder", "Fitted", "Sparse", "Training", "fit"]
+__all__ = ["Autoencoder", "AutoencoderSparsity", "AutoencoderTraining", "FittedAutoencoder", "fit"]

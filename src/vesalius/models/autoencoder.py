@@ -30,7 +30,7 @@ ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sparse:
+class AutoencoderSparsity:
     """How training makes an autoencoder sparse; nothing by default.
 
     Attributes:
@@ -71,7 +71,7 @@ class TopK(nn.Module):
 
 
 @final
-class Transposed(nn.Module):
+class TransposedLinear(nn.Module):
     """A linear layer that reads another one's weight the other way round; only the bias is its own."""
 
     def __init__(self, layer: nn.Linear) -> None:
@@ -109,22 +109,22 @@ class Autoencoder(nn.Module):
         output: str = "sigmoid",
         tied: bool = False,
         *,
-        sparse: Sparse | None = None,
+        sparse: AutoencoderSparsity | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.sizes, self.output, self.sparse = tuple(sizes), output, sparse or Sparse()
-        _check(self.sizes, (activation, output), self.sparse)
+        self.sizes, self.output, self.sparse = tuple(sizes), output, sparse or AutoencoderSparsity()
+        _check_architecture(self.sizes, (activation, output), self.sparse)
         generator = torch.Generator().manual_seed(seed)
-        down = [_linear(wide, narrow, generator) for wide, narrow in pairwise(self.sizes)]
-        up: list[nn.Linear | Transposed] = [Transposed(layer) for layer in reversed(down)] if tied else []
-        up = up or [_linear(narrow, wide, generator) for narrow, wide in pairwise(self.sizes[::-1])]
+        down = [_he_linear(wide, narrow, generator) for wide, narrow in pairwise(self.sizes)]
+        up: list[nn.Linear | TransposedLinear] = [TransposedLinear(layer) for layer in reversed(down)] if tied else []
+        up = up or [_he_linear(narrow, wide, generator) for narrow, wide in pairwise(self.sizes[::-1])]
         between = [activation] * (len(down) - 1)
         code: list[nn.Module] = [] if self.sparse.k is None else [TopK(self.sparse.k)]
-        self.encoder = nn.Sequential(*self._stacked(down, [*between, activation]), *code)
-        self.decoder = nn.Sequential(*self._stacked(up[:-1], between), up[-1], ACTIVATIONS[output]())
+        self.encoder = nn.Sequential(*self._stack_layers(down, [*between, activation]), *code)
+        self.decoder = nn.Sequential(*self._stack_layers(up[:-1], between), up[-1], ACTIVATIONS[output]())
 
-    def _stacked(self, layers: Sequence[nn.Module], activations: Sequence[str]) -> list[nn.Module]:
+    def _stack_layers(self, layers: Sequence[nn.Module], activations: Sequence[str]) -> list[nn.Module]:
         """Layers, each with its activation and dropout."""
         parts: list[nn.Module] = []
         for layer, activation in zip(layers, activations, strict=True):
@@ -145,7 +145,7 @@ class Autoencoder(nn.Module):
         return self.decode(self.encode(x))
 
 
-def _linear(fan_in: int, fan_out: int, generator: torch.Generator) -> nn.Linear:
+def _he_linear(fan_in: int, fan_out: int, generator: torch.Generator) -> nn.Linear:
     """A layer whose weights do not come from the global generator."""
     layer = nn.utils.skip_init(nn.Linear, fan_in, fan_out)
     with torch.no_grad():
@@ -154,7 +154,7 @@ def _linear(fan_in: int, fan_out: int, generator: torch.Generator) -> nn.Linear:
     return layer
 
 
-def _check(sizes: tuple[int, ...], activations: Sequence[str], sparse: Sparse) -> None:
+def _check_architecture(sizes: tuple[int, ...], activations: Sequence[str], sparse: AutoencoderSparsity) -> None:
     if len(sizes) < 2 or min(sizes) < 1:
         raise InvalidInput(f"sizes are widths from the row to the latent, such as [784, 256, 64], not {list(sizes)}")
     for name in activations:

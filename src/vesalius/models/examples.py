@@ -6,9 +6,9 @@ import hashlib
 
 from vesalius.core.version import VERSION
 from vesalius.models.autoencoder import Autoencoder
-from vesalius.models.training import Training
+from vesalius.models.training import AutoencoderTraining
 
-DIGITS = Training(epochs=100, batch=64, rate=1e-2, patience=20)
+DIGITS_TRAINING = AutoencoderTraining(epochs=100, batch=64, rate=1e-2, patience=20)
 """How :func:`digits_autoencoder` is trained on the digits of scikit-learn; seconds."""
 
 
@@ -19,4 +19,4 @@ def digits_autoencoder() -> Autoencoder:
 
 def recipe_digest() -> str:
     """A name for what training makes of it: of this version, with these options."""
-    return hashlib.sha256(f"{VERSION} {DIGITS}".encode()).hexdigest()[:12]
+    return hashlib.sha256(f"{VERSION} {DIGITS_TRAINING}".encode()).hexdigest()[:12]

@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.models.autoencoder import Autoencoder
 
-ROWS_AT_ONCE = 4096
+EVALUATION_BATCH = 4096
 """Rows of a batch where nothing is learnt."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training:
+class AutoencoderTraining:
     """Adam, with a rate that falls as a cosine does, on the mean squared error.
 
     Attributes:
@@ -56,7 +56,7 @@ class Training:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Fitted:
+class FittedAutoencoder:
     """A trained autoencoder.
 
     Attributes:
@@ -70,12 +70,16 @@ class Fitted:
     best: int
 
     def __repr__(self) -> str:
-        return f"Fitted({type(self.model).__name__}: held-out error {float(self.errors[self.best - 1]):.5f}, epoch {self.best})"
+        return f"FittedAutoencoder({type(self.model).__name__}: held-out error {float(self.errors[self.best - 1]):.5f}, epoch {self.best})"
 
 
 def fit(
-    model: nn.Module, x: Float[Tensor, "N D"], *, validation: Float[Tensor, "M D"] | None = None, training: Training | None = None
-) -> Fitted:
+    model: nn.Module,
+    x: Float[Tensor, "N D"],
+    *,
+    validation: Float[Tensor, "M D"] | None = None,
+    training: AutoencoderTraining | None = None,
+) -> FittedAutoencoder:
     """Train a copy of an autoencoder; the model and the global random state are left as they were.
 
     Args:
@@ -88,22 +92,22 @@ def fit(
         InvalidInput: no or one row, another width, not a number, rows outside [0, 1] for a sigmoid output; training diverged.
         WrongType: not a tensor of rows in floating point.
     """
-    how = training or Training()
+    how = training or AutoencoderTraining()
     generator = torch.Generator().manual_seed(how.seed)
-    _check(model, x, "x")
+    _check_rows(model, x, "x")
     if validation is None:
         if len(x) < 2:
             raise InvalidInput("one row came: one to learn from and one to stop by are needed; give more rows")
         order = torch.randperm(len(x), generator=generator).to(x.device)
         held = max(1, min(len(x) - 1, int(len(x) * how.held_out)))
         x, validation = x[order[held:]], x[order[:held]]
-    _check(model, validation, "validation")
+    _check_rows(model, validation, "validation")
     learner = copy.deepcopy(model)
-    with _seeded(how.seed, x.device):
-        return _run(learner, x, validation, how, generator)
+    with _fixed_seed(how.seed, x.device):
+        return _train(learner, x, validation, how, generator)
 
 
-def _run(learner: nn.Module, x: Tensor, validation: Tensor, how: Training, generator: torch.Generator) -> Fitted:
+def _train(learner: nn.Module, x: Tensor, validation: Tensor, how: AutoencoderTraining, generator: torch.Generator) -> FittedAutoencoder:
     optimiser = torch.optim.Adam(learner.parameters(), how.rate, fused=True)
     steps = how.epochs * math.ceil(len(x) / how.batch)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
@@ -114,12 +118,12 @@ def _run(learner: nn.Module, x: Tensor, validation: Tensor, how: Training, gener
     for epoch in range(1, how.epochs + 1):
         learner.train()
         for places in torch.randperm(len(x), generator=generator).to(x.device).split(how.batch):
-            loss = _loss(learner, x[places])
+            loss = _training_loss(learner, x[places])
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
             schedule.step()
-        errors.append(_error(learner, validation))
+        errors.append(_mean_squared_error(learner, validation))
         if math.isfinite(errors[-1]) and (not best or errors[-1] < errors[best - 1]):
             best, kept = epoch, copy.deepcopy(learner.state_dict())
         if how.report is not None:
@@ -129,10 +133,10 @@ def _run(learner: nn.Module, x: Tensor, validation: Tensor, how: Training, gener
     if not best:
         raise InvalidInput(f"training diverged: the error on held-out rows was never a number; use a lower rate than {how.rate}")
     learner.load_state_dict(kept)
-    return Fitted(model=learner.eval(), errors=torch.tensor(errors), best=best)
+    return FittedAutoencoder(model=learner.eval(), errors=torch.tensor(errors), best=best)
 
 
-def _loss(learner: nn.Module, x: Tensor) -> Tensor:
+def _training_loss(learner: nn.Module, x: Tensor) -> Tensor:
     """Squared error per element, and the penalty."""
     weight = learner.sparse.l1 if isinstance(learner, Autoencoder) else 0.0
     if not weight:
@@ -143,12 +147,12 @@ def _loss(learner: nn.Module, x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _error(learner: nn.Module, x: Tensor) -> float:
+def _mean_squared_error(learner: nn.Module, x: Tensor) -> float:
     learner.eval()
-    return sum(float((learner(rows) - rows).square().sum()) for rows in x.split(ROWS_AT_ONCE)) / x.numel()
+    return sum(float((learner(rows) - rows).square().sum()) for rows in x.split(EVALUATION_BATCH)) / x.numel()
 
 
-def _check(model: nn.Module, x: Tensor, name: str) -> None:
+def _check_rows(model: nn.Module, x: Tensor, name: str) -> None:
     if not isinstance(x, Tensor) or not x.is_floating_point():
         raise WrongType(f"{name} is {getattr(x, 'dtype', type(x).__name__)}; expected a tensor of rows in floating point")
     if x.ndim != 2 or len(x) == 0:
@@ -167,7 +171,7 @@ def _check(model: nn.Module, x: Tensor, name: str) -> None:
 
 
 @contextmanager
-def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+def _fixed_seed(seed: int, device: torch.device) -> Iterator[None]:
     """The global generators, which dropout draws from, set for a while."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.default_generator.manual_seed(seed)

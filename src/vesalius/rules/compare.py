@@ -17,8 +17,8 @@ from vesalius.rules.kinds import kind_of
 from vesalius.rules.run import Plan, Run, Table
 from vesalius.rules.signal import Signal
 from vesalius.rules.units import Algebra
-from vesalius.trace.anatomy import Value, data_inputs
-from vesalius.trace.question import Cut, Question
+from vesalius.trace.graph import Value, data_inputs
+from vesalius.trace.question import Question, TargetSubgraph
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,13 @@ class Comparison:
 
     def __init__(self, question: Question, table: Table) -> None:
         question.network.graph(table.name)
-        question.differentiable(table.name)
-        assert question.cut is not None
+        question.require_differentiable(table.name)
+        assert question.subgraph is not None
         self.question, self.table = question, table
-        self.cut: Cut = question.cut
-        self.plan = Plan(self.cut.program, len(question.at))
+        self.subgraph: TargetSubgraph = question.subgraph
+        self.plan = Plan(self.subgraph.program, len(question.at))
         table.covers(self.plan)
-        self.one_row_will_do = not self.cut.context and _stretches(self.plan)
+        self.one_row_will_do = not self.subgraph.context and _stretches(self.plan)
 
     def rescale(self, rows: Int[Tensor, " N"], fills: Sequence[Shaped[Tensor, "B M ..."]]) -> Compared:
         """Rescale multipliers against each reference: the rows are run once, a reference once without gradients."""
@@ -70,7 +70,7 @@ class Comparison:
             leaves, points = self.leaves(rows), [fill[rows, m] for fill in fills]
             signals = [
                 Signal(value, base=base)
-                for value, base in zip(self.cut.arguments(leaves, rows), self.cut.arguments(points, rows), strict=True)
+                for value, base in zip(self.subgraph.arguments(leaves, rows), self.subgraph.arguments(points, rows), strict=True)
             ]
             explained = signals[: len(leaves)]
             found = Run(self.table, algebra).through(self.plan, explained, [signal.value for signal in signals[len(leaves) :]])
@@ -116,7 +116,7 @@ class Comparison:
 
     def run(self, values: Sequence[Tensor], rows: Int[Tensor, " N"], state: Chords) -> Float[Tensor, " N"]:
         """One pass; the target of each row."""
-        inputs = self.cut.arguments(values, rows)
+        inputs = self.subgraph.arguments(values, rows)
         explained = [Signal(tensor) for tensor in inputs[: len(values)]]
         with torch.set_grad_enabled(state.there is not None):
             found = Run(self.table, state).through(self.plan, explained, inputs[len(values) :])

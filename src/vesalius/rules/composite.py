@@ -13,7 +13,7 @@ from vesalius.core.errors import InvalidInput, UnknownName
 from vesalius.rules.kinds import kind_of, name_of
 from vesalius.rules.layer_rules import AlphaBeta, Box, Epsilon, Gamma, LayerRule
 from vesalius.rules.run import Plan
-from vesalius.trace.anatomy import Value
+from vesalius.trace.graph import Value
 
 LINEAR_KINDS = frozenset("move add scale map affine shape".split())
 

@@ -30,7 +30,7 @@ from vesalius.rules.opened import pairwise
 from vesalius.rules.rescale import OPENINGS, single
 from vesalius.rules.run import Call, Plan, Rule, Run, Table
 from vesalius.rules.signal import Signal
-from vesalius.trace.question import Question, in_double
+from vesalius.trace.question import Question, to_float64
 
 aten = torch.ops.aten
 
@@ -90,10 +90,10 @@ class Expansion:
         if order < 1:
             raise InvalidInput(f"a series needs an order of at least 1, not {order}")
         question.network.graph(JETS.name)
-        question.differentiable(JETS.name)
-        assert question.cut is not None
-        self.question, self.cut, self.order = question, question.cut, order
-        self.plan = Plan(self.cut.program, len(question.at))
+        question.require_differentiable(JETS.name)
+        assert question.subgraph is not None
+        self.question, self.subgraph, self.order = question, question.subgraph, order
+        self.plan = Plan(self.subgraph.program, len(question.at))
         JETS.covers(self.plan)
 
     def along(
@@ -110,7 +110,7 @@ class Expansion:
             InvalidInput: the target is not analytic at some start (a root or a logarithm of 0).
         """
         count = len(starts)
-        points, slopes = self.cut.arguments(starts, rows), self.cut.arguments(directions, rows)
+        points, slopes = self.subgraph.arguments(starts, rows), self.subgraph.arguments(directions, rows)
         signals = [_started(point, slope, self.order) for point, slope in zip(points[:count], slopes[:count], strict=True)]
         state = Jets(self.order)
         with torch.no_grad():
@@ -138,10 +138,10 @@ def doubled(question: Question, fills: Sequence[Tensor]) -> tuple[Question, tupl
         NotTraceable: the network is opaque and not in float64.
         WrongType: an explained tensor is of integers.
     """
-    question.differentiable(JETS.name)
+    question.require_differentiable(JETS.name)
     if all(tensor.dtype == torch.float64 for tensor in question.present):
         return question, tuple(fills)
-    return in_double(question), tuple(fill.double() for fill in fills)
+    return to_float64(question), tuple(fill.double() for fill in fills)
 
 
 # ---- rules ------------------------------------------------------------------------------------------------------------------------

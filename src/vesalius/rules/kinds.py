@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
-from vesalius.trace.opset import packet
+from vesalius.trace.opset import base_op_name
 
 OPS: Mapping[str, str] = {
     # made from sizes alone: no relevance
@@ -56,5 +56,5 @@ def kind_of(target: Callable[..., Any]) -> str:
 @cache
 def name_of(target: Callable[..., Any]) -> str:
     """Name of an op without namespace, overload and in-place mark."""
-    name = packet(target).removesuffix("_")
+    name = base_op_name(target).removesuffix("_")
     return name.strip("_") if name.startswith("__") else name

@@ -45,10 +45,10 @@ class Propagation:
 
     def __init__(self, question: Question, composite: Composite, *, gated: bool = False) -> None:
         question.network.graph(LRP.name)
-        question.differentiable(LRP.name)
-        assert question.cut is not None
-        self.question, self.cut, self.gated = question, question.cut, gated
-        self.plan = Plan(folded(self.cut.program), len(question.at))
+        question.require_differentiable(LRP.name)
+        assert question.subgraph is not None
+        self.question, self.subgraph, self.gated = question, question.subgraph, gated
+        self.plan = Plan(folded(self.subgraph.program), len(question.at))
         LRP.covers(self.plan)
         self.rules = composite.assign(self.plan)
         self.dense = composite.dense
@@ -57,8 +57,8 @@ class Propagation:
         """Relevance of some samples."""
         leaves = [tensor[rows].detach().requires_grad_() for tensor in self.question.present]
         count = len(leaves)
-        inputs = self.cut.arguments(leaves, rows)
-        started = [start(value, axis) for value, axis in zip(inputs[:count], self.cut.axes, strict=False)]
+        inputs = self.subgraph.arguments(leaves, rows)
+        started = [start(value, axis) for value, axis in zip(inputs[:count], self.subgraph.axes, strict=False)]
         ledger = Ledger(len(rows))
         state = Relevance(ledger, self.rules, self.dense, self.gated)
         with torch.enable_grad():
@@ -75,7 +75,7 @@ class Propagation:
             return torch.cat([torch.zeros_like(leaf).reshape(len(leaf), -1) for leaf in leaves], 1)
         slopes = torch.autograd.grad(total.sum(), [*leaves, *raws], allow_unused=True)
         values = []
-        for place, (leaf, axis) in enumerate(zip(leaves, self.cut.axes, strict=False)):
+        for place, (leaf, axis) in enumerate(zip(leaves, self.subgraph.axes, strict=False)):
             c, raw = slopes[place], slopes[len(leaves) + place]
             value = torch.zeros_like(leaf) if c is None else c * leaf.detach()
             values.append(value if raw is None else value + raw.movedim(axis, 0))

@@ -20,7 +20,7 @@ from torch.fx.node import map_arg
 from vesalius.core.errors import NoRule
 from vesalius.rules.kinds import kind_of, name_of
 from vesalius.rules.signal import Signal, plain, signals_in
-from vesalius.trace.anatomy import Value, data_inputs
+from vesalius.trace.graph import Value, data_inputs
 
 
 @dataclass(frozen=True, eq=False)

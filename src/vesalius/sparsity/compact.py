@@ -13,16 +13,16 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
+from vesalius.core.display import load_view
 from vesalius.core.errors import InvalidInput
-from vesalius.core.late import view
 from vesalius.sparsity.forms.encoding import size_on_disk
 from vesalius.sparsity.forms.exporting import export
 from vesalius.sparsity.forms.measured import Measured, flop, lines, memory, parameters
 from vesalius.sparsity.forms.resized import permanent
 from vesalius.sparsity.forms.stopwatch import Clock, Times, fastest, timed
 from vesalius.sparsity.forms.variants import Form, forms_of
-from vesalius.trace.calling import Call, evaluating
 from vesalius.trace.network import Inputs, Network
+from vesalius.trace.signature import ModelCall, eval_mode
 
 EXACT = 1e-5
 """How far from the masked model's output a form may be, as a share of its largest value; more where the precision has fewer digits."""
@@ -71,7 +71,7 @@ class Compact:
         return export(path, self.smallest, self.network)
 
     def _repr_html_(self) -> str:
-        return str(view("compact_html")(self))
+        return str(load_view("compact_html")(self))
 
     def __repr__(self) -> str:
         gone = ", ".join(f"{name} {len(units)}" for name, units in self.removed.items()) or "none"
@@ -115,7 +115,7 @@ def compact(
         raise InvalidInput(f"batches are batch sizes to measure, 1 or more each, not {list(batches)}")
     given = _rows(network, rows)
     some = tuple(tensor[:ROWS] for tensor in given)
-    with torch.no_grad(), evaluating(call.model):
+    with torch.no_grad(), eval_mode(call.model):
         expected = call.run([tensor.clone() for tensor in some]).clone()
     found = forms_of(network, call.model, lambda model: _difference(replace(call, model=model), some, expected), _tolerance(expected))
     base = found.forms["permanent"].model
@@ -140,7 +140,7 @@ def compact(
     )
 
 
-def _live(network: Network) -> Call:
+def _live(network: Network) -> ModelCall:
     if network.call is None:
         raise InvalidInput(
             f"{network.name} was loaded from a file, and there is no model to make small; load the weights into the model, and trace it"
@@ -164,8 +164,8 @@ def _rows(network: Network, rows: Inputs | None) -> tuple[Tensor, ...]:
     return tuple(tensor.to(home, getattr(torch, value.dtype)) for tensor, value in zip(drawn, network.inputs, strict=True))
 
 
-def _difference(call: Call, rows: Sequence[Tensor], expected: Tensor) -> float:
-    with torch.no_grad(), evaluating(call.model):
+def _difference(call: ModelCall, rows: Sequence[Tensor], expected: Tensor) -> float:
+    with torch.no_grad(), eval_mode(call.model):
         found = call.run([tensor.clone() for tensor in rows])
     if found.shape != expected.shape:
         return float("inf")
@@ -177,13 +177,13 @@ def _tolerance(expected: Tensor) -> float:
     return max(EXACT, 4 * torch.finfo(expected.dtype).eps)
 
 
-def _times(call: Call, forms: Mapping[str, Form], rows: Sequence[Tensor], batches: Sequence[int], clock: Clock) -> dict[int, Times]:
+def _times(call: ModelCall, forms: Mapping[str, Form], rows: Sequence[Tensor], batches: Sequence[int], clock: Clock) -> dict[int, Times]:
     """Times by batch size."""
     found = {}
     with ExitStack() as stack:
         stack.enter_context(torch.no_grad())
         for form in forms.values():
-            stack.enter_context(evaluating(form.model))
+            stack.enter_context(eval_mode(form.model))
         for batch in batches:
             inputs = [tensor[torch.arange(batch, device=tensor.device) % len(tensor)] for tensor in rows]
             runs: dict[str, Callable[[], object]] = {

@@ -13,11 +13,11 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor, nn
 
+from vesalius.core.display import load_view
 from vesalius.core.errors import InvalidInput, UnknownName
-from vesalius.core.late import view
 from vesalius.sparsity.mask import sweep
 from vesalius.sparsity.options import Pruning
-from vesalius.trace.rows import Data
+from vesalius.trace.batches import Data
 
 Judge = Callable[[nn.Module, int], Mapping[str, float]]
 """From a model, pruned or not, and its place among the networks to numbers by name."""
@@ -68,10 +68,10 @@ class Contest:
 
     def plot(self, measure: str = "", *, ax: Any = None) -> Any:
         """Curves of a measure, the first by default; returns the matplotlib figure."""
-        return view("contest_plot")(self, measure or next(iter(self.found)), ax=ax)
+        return load_view("contest_plot")(self, measure or next(iter(self.found)), ax=ax)
 
     def _repr_html_(self) -> str:
-        return str(view("contest_html")(self))
+        return str(load_view("contest_html")(self))
 
     def __repr__(self) -> str:
         lines = [f"Contest({len(next(iter(self.dense.values())))} networks, cut by {', '.join(f'{cut:.0%}' for cut in self.sparsity)})"]

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.fx import Node
 
 from vesalius.sparsity.activations import Activation
-from vesalius.trace.anatomy import Anatomy
+from vesalius.trace.graph import ModelGraph
 from vesalius.trace.layers import Layer
 
 PASSED = frozenset(
@@ -41,21 +41,21 @@ class After:
     unread: str = ""
 
 
-def after(anatomy: Anatomy, layer: Layer) -> After:
+def after(model_graph: ModelGraph, layer: Layer) -> After:
     """Follow a layer's output to its activation.
 
     Args:
-        anatomy: the graph.
+        model_graph: the graph.
         layer: of it.
     """
-    node = anatomy.nodes[layer.value]
+    node = model_graph.nodes[layer.value]
     scale: Tensor | None = None
     shift: Tensor | None = None
     while (node := _only_reader(node)) is not None:  # type: ignore[assignment]
         value = node.meta["value"]
         if value.op in PASSED:
             continue
-        affine = AFFINE[value.op](anatomy, node, layer) if value.op in AFFINE else None
+        affine = AFFINE[value.op](model_graph, node, layer) if value.op in AFFINE else None
         if affine is None:
             break
         scale, shift = _composed((scale, shift), affine)
@@ -83,9 +83,9 @@ def _composed(first: Affine, then: Affine) -> Affine:
     return scale, then[1] if moved is None else moved if then[1] is None else moved + then[1]
 
 
-def _norm(anatomy: Anatomy, node: Node, layer: Layer) -> Affine | None:
+def _norm(model_graph: ModelGraph, node: Node, layer: Layer) -> Affine | None:
     """Batch norm with running statistics, whose parameters belong to the layer's units."""
-    weight, bias, mean, variance = (_tensor(anatomy, argument) for argument in node.args[1:5])
+    weight, bias, mean, variance = (_tensor(model_graph, argument) for argument in node.args[1:5])
     if mean is None or variance is None or len(mean) != layer.units or _moved(node, layer):
         return None
     eps = next((float(argument) for argument in reversed(node.args) if isinstance(argument, float)), 1e-5)
@@ -98,21 +98,21 @@ def _moved(node: Node, layer: Layer) -> bool:
     return bool(node.meta["value"].shape[layer.unit_axis] != layer.units) or len(node.meta["value"].shape) <= layer.unit_axis
 
 
-def _added(anatomy: Anatomy, node: Node, layer: Layer) -> Affine | None:
+def _added(model_graph: ModelGraph, node: Node, layer: Layer) -> Affine | None:
     """A parameter added to the units of a product of matrices."""
     if len(node.args) != 2 or node.kwargs or layer.op not in UNIT_LAST:
         return None
-    tensors = [found for argument in node.args if (found := _tensor(anatomy, argument)) is not None]
+    tensors = [found for argument in node.args if (found := _tensor(model_graph, argument)) is not None]
     if len(tensors) != 1 or tensors[0].shape != (layer.units,) or node.meta["value"].shape[-1] != layer.units:
         return None
     return None, tensors[0]
 
 
-def _tensor(anatomy: Anatomy, argument: object) -> Tensor | None:
-    return anatomy.tensors[str(argument.target)].detach() if isinstance(argument, Node) and argument.op == "get_attr" else None
+def _tensor(model_graph: ModelGraph, argument: object) -> Tensor | None:
+    return model_graph.tensors[str(argument.target)].detach() if isinstance(argument, Node) and argument.op == "get_attr" else None
 
 
-AFFINE: Mapping[str, Callable[[Anatomy, Node, Layer], Affine | None]] = {"batch_norm": _norm, "add": _added}
+AFFINE: Mapping[str, Callable[[ModelGraph, Node, Layer], Affine | None]] = {"batch_norm": _norm, "add": _added}
 
 
 def _argument(node: Node, place: int, name: str, default: float) -> float:

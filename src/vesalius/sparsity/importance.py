@@ -22,8 +22,8 @@ from vesalius.sparsity.estimators.units import BASELINES, Units, folded
 from vesalius.sparsity.layered import LayerImportance, LinkImportance
 from vesalius.sparsity.links import Links, links_of, read
 from vesalius.sparsity.weighing import Weighing
+from vesalius.trace.batches import Data
 from vesalius.trace.network import Network
-from vesalius.trace.rows import Data
 
 ESTIMATORS = ("auto", "exact", "gaussian", "permutation", "rescale")
 ENUMERABLE = 1 << 24

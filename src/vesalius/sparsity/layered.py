@@ -15,8 +15,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vesalius.core import store
+from vesalius.core.display import load_view
 from vesalius.core.errors import UnknownName
-from vesalius.core.late import view
 
 KIND = "link importance"
 
@@ -117,10 +117,10 @@ class LinkImportance:
 
     def plot(self, *, ax: Any = None) -> Any:
         """How much the strongest links carry; returns the matplotlib figure. See :func:`vesalius.views.sparsity.charts.plot_importance`."""
-        return view("importance_plot")(self, ax=ax)
+        return load_view("importance_plot")(self, ax=ax)
 
     def _repr_html_(self) -> str:
-        return str(view("importance_html")(self))
+        return str(load_view("importance_html")(self))
 
     def save(self, path: str | Path) -> Path:
         """Write to one file (safetensors with a JSON header), atomically."""

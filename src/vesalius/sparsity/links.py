@@ -18,10 +18,10 @@ from vesalius.core.errors import InvalidInput, UnknownName, WrongType
 from vesalius.games.memory import batch_size
 from vesalius.sparsity.activations import Activation
 from vesalius.sparsity.following import After, affine, after
+from vesalius.trace.batches import Data, iterate_batches
 from vesalius.trace.layers import Layer
 from vesalius.trace.network import Network
-from vesalius.trace.precision import HALF
-from vesalius.trace.rows import Data, batches
+from vesalius.trace.precision import HALF_DTYPES
 
 DENSE = frozenset({"linear", "addmm", "matmul", "mm"})
 CONVOLUTIONS = frozenset({"conv1d", "conv2d", "conv3d"})
@@ -235,8 +235,8 @@ def _meant(network: Network, name: str, found: Mapping[str, Sequence[Layer]]) ->
 def _links(network: Network, name: str, found: Mapping[str, Sequence[Layer]]) -> Links:
     uses = found[name]
     tied = tuple(other for other, layers in found.items() if other != name and layers[0].weight == uses[0].weight)
-    anatomy = network.graph("following a layer")
-    follows = [after(anatomy, use) for use in uses]
+    model_graph = network.graph("following a layer")
+    follows = [after(model_graph, use) for use in uses]
     alike = len(uses) == 1 or all(one.activation == follows[0].activation and one.scale is one.shift is None for one in follows)
     follow = follows[0] if alike else After(activation=Activation())
     return Links(name=name, network=network, layers=tuple(uses), tied=tied, after=follow)
@@ -244,7 +244,7 @@ def _links(network: Network, name: str, found: Mapping[str, Sequence[Layer]]) ->
 
 def _precise(tensor: Tensor) -> Tensor:
     tensor = tensor.detach()
-    return tensor.float() if tensor.dtype in HALF else tensor
+    return tensor.float() if tensor.dtype in HALF_DTYPES else tensor
 
 
 def read(
@@ -254,7 +254,7 @@ def read(
 
     Args:
         links: of one network.
-        data: see :data:`vesalius.trace.rows.Data`; labels are passed over.
+        data: see :data:`vesalius.trace.batches.Data`; labels are passed over.
         rows: at most so many are kept per layer, whatever the data's length.
         positions: see :meth:`Links.rows`.
         seed: of the draws.
@@ -269,7 +269,7 @@ def read(
     samples = {name: Sample(rows, seed) for name in links}
     draws = torch.Generator().manual_seed(seed)
     device = next(iter(network.parameters.values())).device
-    for inputs, _ in batches(network, data, size=batch_size(network, device)):
+    for inputs, _ in iterate_batches(network, data, size=batch_size(network, device)):
         with torch.no_grad():
             values = iter(program(*inputs))
         for name, one in links.items():

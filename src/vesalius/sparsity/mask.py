@@ -21,8 +21,8 @@ from vesalius.sparsity.pruning.finetune import finetune
 from vesalius.sparsity.pruning.twin import with_model
 from vesalius.sparsity.scores import Score
 from vesalius.sparsity.sparsified import Sparsified
+from vesalius.trace.batches import Data
 from vesalius.trace.network import Network
-from vesalius.trace.rows import Data
 
 FEWEST = 16
 """Samples below which a refit would only learn them by heart."""

@@ -10,8 +10,8 @@ from typing import Any
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from vesalius.core.display import load_view
 from vesalius.core.errors import UnknownName
-from vesalius.core.late import view
 from vesalius.sparsity.compact import Compact, compact
 from vesalius.sparsity.forms.exporting import export
 from vesalius.sparsity.forms.resized import permanent
@@ -72,10 +72,10 @@ class Sparsified:
 
     def plot(self, *, ax: Any = None) -> Any:
         """How much the strongest links carry; returns the matplotlib figure. See :func:`vesalius.views.sparsity.charts.plot_sparsified`."""
-        return view("sparsified_plot")(self, ax=ax)
+        return load_view("sparsified_plot")(self, ax=ax)
 
     def _repr_html_(self) -> str:
-        return str(view("sparsified_html")(self))
+        return str(load_view("sparsified_html")(self))
 
     def compact(self, rows: Inputs | None = None, batches: Sequence[int] = (1, 256)) -> Compact:
         """The pruned network made small, in the form that is fastest on this machine; see :func:`vesalius.sparsity.compact.compact`."""

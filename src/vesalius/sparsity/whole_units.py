@@ -23,8 +23,8 @@ from vesalius.sparsity.pruning.finetune import finetune
 from vesalius.sparsity.pruning.refit import Moments, solve
 from vesalius.sparsity.pruning.twin import twin, with_model, write
 from vesalius.sparsity.sparsified import Sparsified
+from vesalius.trace.batches import Data
 from vesalius.trace.network import Network
-from vesalius.trace.rows import Data
 
 HELD = 8
 """Of so many samples one is held out, to measure what was lost."""

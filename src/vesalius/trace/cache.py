@@ -18,67 +18,69 @@ from torch import Tensor, nn
 from vesalius.core import store
 from vesalius.core.errors import ForeignFile
 from vesalius.core.version import VERSION
-from vesalius.trace.anatomy import Anatomy
-from vesalius.trace.calling import Call
-from vesalius.trace.graphfile import decode, encode
+from vesalius.trace.graph import ModelGraph
+from vesalius.trace.serialization import decode_graph, encode_graph
+from vesalius.trace.signature import ModelCall
 
 
-def load(folder: Path, call: Call, example: Sequence[Tensor]) -> Anatomy | None:
+def load(folder: Path, call: ModelCall, example: Sequence[Tensor]) -> ModelGraph | None:
     """A kept graph over the model's own tensors, or ``None``."""
-    path = folder / f"{key(call, example)}.safetensors"
+    path = folder / f"{trace_key(call, example)}.safetensors"
     try:
         tensors, facts = store.read(path, "graph")
     except (FileNotFoundError, ForeignFile):
         return None
-    live = {name: _tensor(call.model, name) for name in facts["live"]}
+    live = {name: _find_tensor(call.model, name) for name in facts["live"]}
     if any(tensor is None for tensor in live.values()):
         return None
     device = example[0].device
     constants = {name: tensor.to(device) for name, tensor in tensors.items()}
     try:
-        return decode(facts["graph"], {**constants, **{name: tensor for name, tensor in live.items() if tensor is not None}}, device)
+        return decode_graph(facts["graph"], {**constants, **{name: tensor for name, tensor in live.items() if tensor is not None}}, device)
     except ForeignFile:
         return None
 
 
-def save(folder: Path, call: Call, example: Sequence[Tensor], anatomy: Anatomy) -> Path:
+def save(folder: Path, call: ModelCall, example: Sequence[Tensor], model_graph: ModelGraph) -> Path:
     """Keep a graph; tensors that are not the model's own (lifted constants) are stored with it."""
-    live = [name for name in anatomy.tensors if _tensor(call.model, name) is not None]
-    constants = {name: tensor for name, tensor in anatomy.tensors.items() if name not in live}
-    return store.write(folder / f"{key(call, example)}.safetensors", "graph", constants, {"live": live, "graph": encode(anatomy)})
+    live = [name for name in model_graph.tensors if _find_tensor(call.model, name) is not None]
+    constants = {name: tensor for name, tensor in model_graph.tensors.items() if name not in live}
+    return store.write(
+        folder / f"{trace_key(call, example)}.safetensors", "graph", constants, {"live": live, "graph": encode_graph(model_graph)}
+    )
 
 
-def key(call: Call, example: Sequence[Tensor]) -> str:
+def trace_key(call: ModelCall, example: Sequence[Tensor]) -> str:
     """Digest of everything the graph depends on."""
     parts: list[str] = [VERSION, torch.__version__, repr(call.args), repr(sorted(call.kwargs.items())), repr(call.output)]
     parts += [f"{tuple(tensor.shape[1:])} {tensor.dtype} {tensor.device}" for tensor in example]
     for name, module in call.model.named_modules():
-        parts += [name, type(module).__qualname__, repr(sorted(_plain(module).items()))]
+        parts += [name, type(module).__qualname__, repr(sorted(_plain_attributes(module).items()))]
     parts += [f"{name} {tuple(t.shape)} {t.dtype}" for name, t in call.model.state_dict(keep_vars=True).items()]
-    parts += sorted({_source(type(module)) for module in call.model.modules()})
+    parts += sorted({_source_digest(type(module)) for module in call.model.modules()})
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
-def _plain(module: nn.Module) -> dict[str, Any]:
+def _plain_attributes(module: nn.Module) -> dict[str, Any]:
     """Attributes of a module that its code may branch on."""
-    found = {name: _fact(value) for name, value in vars(module).items() if name != "training" and not name.startswith("_")}
+    found = {name: _stable_value(value) for name, value in vars(module).items() if name != "training" and not name.startswith("_")}
     return {name: fact for name, fact in found.items() if "object at 0x" not in repr(fact)}
 
 
-def _fact(value: Any) -> Any:
+def _stable_value(value: Any) -> Any:
     """A value without what differs between processes or with the weights."""
     if isinstance(value, Tensor):
         return tuple(value.shape), str(value.dtype)
     if isinstance(value, (tuple, list)):
-        return [_fact(item) for item in value]
+        return [_stable_value(item) for item in value]
     if isinstance(value, dict):
-        return [(str(name), _fact(item)) for name, item in value.items()]
+        return [(str(name), _stable_value(item)) for name, item in value.items()]
     if callable(value) and hasattr(value, "__qualname__"):
         return f"{value.__module__}.{value.__qualname__}"
     return value
 
 
-def _source(cls: type) -> str:
+def _source_digest(cls: type) -> str:
     """Digest of the file a class was written in; its name where there is no file."""
     try:
         return hashlib.sha256(Path(inspect.getfile(cls)).read_bytes()).hexdigest()
@@ -86,7 +88,7 @@ def _source(cls: type) -> str:
         return cls.__qualname__
 
 
-def _tensor(model: nn.Module, name: str) -> Tensor | None:
+def _find_tensor(model: nn.Module, name: str) -> Tensor | None:
     owner, _, leaf = name.rpartition(".")
     try:
         found = getattr(model.get_submodule(owner), leaf, None)

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from torch.fx import Node
 
-from vesalius.trace.anatomy import Anatomy, Value
-from vesalius.trace.opset import packet
+from vesalius.trace.graph import ModelGraph, Value
+from vesalius.trace.opset import base_op_name
 
 WEIGHT_ARGUMENT = {"addmm": 2, "embedding": 0, "matmul": 1, "mm": 1}
 """Position of the weight where it is not the second argument."""
 
-AXES = {
+LAYER_AXES = {
     "linear": (0, 1, -1),
     "addmm": (1, 0, -1),
     "matmul": (1, 0, -1),
@@ -64,48 +64,48 @@ class Layer:
     groups: int = 1
 
 
-def find_layers(anatomy: Anatomy) -> dict[str, Layer]:
+def find_layers(model_graph: ModelGraph) -> dict[str, Layer]:
     """All layers, in order of computation."""
-    found = [layer for node in anatomy.nodes.values() if (layer := _layer(anatomy, node)) is not None]
-    owners = Counter(_owner(layer) for layer in found)
-    modules = Counter(anatomy.value(layer.value).module for layer in found)
-    named = [_named(layer, _name(layer, anatomy.value(layer.value), owners, modules)) for layer in found]
+    found = [layer for node in model_graph.nodes.values() if (layer := _read_layer(model_graph, node)) is not None]
+    owners = Counter(_weight_owner(layer) for layer in found)
+    modules = Counter(model_graph.value(layer.value).module for layer in found)
+    named = [_with_name(layer, _layer_name(layer, model_graph.value(layer.value), owners, modules)) for layer in found]
     return {layer.name: layer for layer in named}
 
 
-def _owner(layer: Layer) -> str:
+def _weight_owner(layer: Layer) -> str:
     """Path of the module that owns the weight, if the weight is its only one."""
     path, _, leaf = layer.weight.rpartition(".")
     return path if leaf == "weight" else ""
 
 
-def _name(layer: Layer, value: Value, owners: Counter[str], modules: Counter[str]) -> str:
+def _layer_name(layer: Layer, value: Value, owners: Counter[str], modules: Counter[str]) -> str:
     """The weight's module, else the module that computes, else the value: the first that belongs to this layer alone."""
-    if _owner(layer) and owners[_owner(layer)] == 1:
-        return _owner(layer)
+    if _weight_owner(layer) and owners[_weight_owner(layer)] == 1:
+        return _weight_owner(layer)
     return value.module if value.module and modules[value.module] == 1 and value.module not in owners else value.name
 
 
-def _named(layer: Layer, name: str) -> Layer:
+def _with_name(layer: Layer, name: str) -> Layer:
     return Layer(**{**vars(layer), "name": name})
 
 
-def _layer(anatomy: Anatomy, node: Node) -> Layer | None:
-    op = packet(node.target) if node.op == "call_function" else ""  # type: ignore[arg-type]
-    if op not in AXES:
+def _read_layer(model_graph: ModelGraph, node: Node) -> Layer | None:
+    op = base_op_name(node.target) if node.op == "call_function" else ""  # type: ignore[arg-type]
+    if op not in LAYER_AXES:
         return None
     position = WEIGHT_ARGUMENT.get(op, 1)
-    weight, swapped = _parameter(node.args[position])
+    weight, swapped = _matrix_parameter(node.args[position])
     if weight is None:
         return None
-    out_axis, in_axis, unit_axis = AXES[op]
+    out_axis, in_axis, unit_axis = LAYER_AXES[op]
     value: Value = node.meta["value"]
-    groups = _groups(node, op)
+    groups = _conv_groups(node, op)
     if swapped:
         out_axis, in_axis = in_axis, out_axis
     source = node.args[1] if op in ("addmm", "embedding") else node.args[0]
     bias_at = BIAS_ARGUMENT.get(op, 2)
-    bias = _parameter(node.args[bias_at])[0] if bias_at is not None and len(node.args) > bias_at else None
+    bias = _matrix_parameter(node.args[bias_at])[0] if bias_at is not None and len(node.args) > bias_at else None
     axis = unit_axis % len(value.shape)
     return Layer(
         name=value.name,
@@ -115,7 +115,7 @@ def _layer(anatomy: Anatomy, node: Node) -> Layer | None:
         weight=weight,
         out_axis=out_axis,
         in_axis=in_axis,
-        shape=tuple(anatomy.tensors[weight].shape),
+        shape=tuple(model_graph.tensors[weight].shape),
         unit_axis=axis,
         units=int(value.shape[axis] or 0),
         bias=bias or "",
@@ -123,20 +123,20 @@ def _layer(anatomy: Anatomy, node: Node) -> Layer | None:
     )
 
 
-def _parameter(argument: object) -> tuple[str | None, bool]:
+def _matrix_parameter(argument: object) -> tuple[str | None, bool]:
     """Name of the matrix parameter behind an argument, and whether it was transposed on the way (as in tied weights)."""
     swapped = False
     while isinstance(argument, Node):
         if argument.op == "get_attr":
             return str(argument.target), swapped
-        if argument.op != "call_function" or packet(argument.target) not in ("t", "transpose", "numpy_T", "mT", "detach", "alias"):  # type: ignore[arg-type]
+        if argument.op != "call_function" or base_op_name(argument.target) not in ("t", "transpose", "numpy_T", "mT", "detach", "alias"):  # type: ignore[arg-type]
             break
-        swapped ^= packet(argument.target) not in ("detach", "alias")  # type: ignore[arg-type]
+        swapped ^= base_op_name(argument.target) not in ("detach", "alias")  # type: ignore[arg-type]
         argument = argument.args[0]
     return None, False
 
 
-def _groups(node: Node, op: str) -> int:
+def _conv_groups(node: Node, op: str) -> int:
     place = {"conv1d": 6, "conv2d": 6, "conv3d": 6, "conv_transpose1d": 6, "conv_transpose2d": 6, "conv_transpose3d": 6}.get(op)
     groups = node.args[place] if place is not None and len(node.args) > place else 1
     return groups if isinstance(groups, int) else 1

@@ -19,16 +19,16 @@ from torch.fx import GraphModule
 
 from vesalius.core import store
 from vesalius.core.errors import ForeignFile, InvalidInput, NotTraceable, UnknownName, WrongType
-from vesalius.trace.anatomy import Anatomy, Value, bytes_per_sample
-from vesalius.trace.calling import Call, evaluating
-from vesalius.trace.graphfile import decode, encode
+from vesalius.trace.graph import ModelGraph, Value, bytes_per_sample
 from vesalius.trace.layers import Layer, find_layers
-from vesalius.trace.precision import agree, cast
+from vesalius.trace.precision import cast_graph, parameters_match
+from vesalius.trace.serialization import decode_graph, encode_graph
+from vesalius.trace.signature import ModelCall, eval_mode
 
-WAY_OUT = (
+UNTRACEABLE_HINT = (
     "Rewrite that line with tensor operations (torch.where), or use the methods that need no graph: integrated_gradients, occlusion, ..."
 )
-OPAQUE_BYTES = 1 << 20
+OPAQUE_SAMPLE_BYTES = 1 << 20
 """Memory one sample is assumed to take where the graph is unknown."""
 
 Inputs = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
@@ -58,16 +58,16 @@ class Network:
     Attributes:
         name: class name of the model.
         inputs: facts about each input.
-        anatomy: the graph; ``None`` for an opaque network.
+        model_graph: the graph; ``None`` for an opaque network.
         reason: why there is no graph, with the line of the user's code; empty otherwise.
         call: the live model; ``None`` when loaded from a file.
     """
 
     name: str
     inputs: tuple[Value, ...]
-    anatomy: Anatomy | None
+    model_graph: ModelGraph | None
     reason: str = ""
-    call: Call | None = None
+    call: ModelCall | None = None
     _programs: dict[tuple[tuple[str, ...], tuple[str, ...]], GraphModule] = field(default_factory=dict, repr=False)
     _digests: dict[tuple[Any, ...], str] = field(default_factory=dict, repr=False)
     _casts: dict[torch.dtype, Network] = field(default_factory=dict, repr=False)
@@ -78,20 +78,20 @@ class Network:
         Raises:
             InvalidInput, WrongType: inputs of another shape or dtype than the example's.
         """
-        return self.run(self.bind(_merge(args, kwargs, [value.name for value in self.inputs])))
+        return self.run(self.bind(_merge_inputs(args, kwargs, [value.name for value in self.inputs])))
 
     def run(self, tensors: Sequence[Tensor]) -> Float[Tensor, "B ..."]:
         """The output for inputs that are already bound, unchecked."""
-        if self.anatomy is not None:
-            return self.program([value.name for value in self.inputs], [self.anatomy.output])(*tensors)[0]
+        if self.model_graph is not None:
+            return self.program([value.name for value in self.inputs], [self.model_graph.output])(*tensors)[0]
         assert self.call is not None
-        with evaluating(self.call.model):
+        with eval_mode(self.call.model):
             return self.call.run([tensor.clone() for tensor in tensors])  # a model may write to its inputs
 
     @property
     def opaque(self) -> bool:
         """Whether the graph is unknown."""
-        return self.anatomy is None
+        return self.model_graph is None
 
     def bind(self, x: Inputs) -> tuple[Tensor, ...]:
         """Inputs in any form as a checked tuple in the network's order.
@@ -111,7 +111,7 @@ class Network:
             raise InvalidInput(f"{self.name} takes {len(names)} inputs ({', '.join(names)}); {len(x)} came")
         for value, tensor in zip(self.inputs, tensors, strict=True):
             _check_input(value, tensor)
-        homes = {tensor.device for tensor in self.anatomy.tensors.values()} if self.anatomy is not None else set()
+        homes = {tensor.device for tensor in self.model_graph.tensors.values()} if self.model_graph is not None else set()
         if homes and (astray := {tensor.device for tensor in tensors} - homes):
             raise InvalidInput(f"an input is on {astray.pop()}, the network on {homes.pop()}; move the input with .to(device)")
         if len({len(tensor) for tensor in tensors}) > 1:
@@ -120,21 +120,21 @@ class Network:
 
     # ---- looking in ---------------------------------------------------------------------------------------------------------------
 
-    def graph(self, need: str) -> Anatomy:
+    def graph(self, need: str) -> ModelGraph:
         """The graph, or the error that explains why there is none.
 
         Raises:
             NotTraceable: the network is opaque.
         """
-        if self.anatomy is None:
-            raise NotTraceable(need, self.reason, WAY_OUT)
-        return self.anatomy
+        if self.model_graph is None:
+            raise NotTraceable(need, self.reason, UNTRACEABLE_HINT)
+        return self.model_graph
 
     @property
     def values(self) -> dict[str, Value]:
         """Every value the model computes, by name, in order of computation."""
-        anatomy = self.graph("listing values")
-        return {name: anatomy.value(name) for name in anatomy.nodes}
+        model_graph = self.graph("listing values")
+        return {name: model_graph.value(name) for name in model_graph.nodes}
 
     @cached_property
     def layers(self) -> dict[str, Layer]:
@@ -176,10 +176,10 @@ class Network:
             at: values or modules; or inputs.
             output: what the head computes; the network's output by default.
         """
-        anatomy = self.graph("cutting the network")
-        cut = tuple(anatomy.resolve(name) for name in ([at] if isinstance(at, str) else at))
-        end = anatomy.resolve(output) if output else anatomy.output
-        context = anatomy.frontier(cut, end)
+        model_graph = self.graph("cutting the network")
+        cut = tuple(model_graph.resolve(name) for name in ([at] if isinstance(at, str) else at))
+        end = model_graph.resolve(output) if output else model_graph.output
+        context = model_graph.head_context(cut, end)
         inputs = [value.name for value in self.inputs]
         return Split(self.program(inputs, [*cut, *context]), self._head((*cut, *context), end), cut, context)
 
@@ -202,9 +202,9 @@ class Network:
         """
         mine = self.graph(f"computing in {dtype}")
         found = self._casts.get(dtype)
-        if found is None or not agree(mine, found.graph("comparing"), dtype):
-            anatomy = cast(mine, dtype)
-            found = self._casts[dtype] = Network(self.name, tuple(anatomy.value(name) for name in anatomy.inputs), anatomy)
+        if found is None or not parameters_match(mine, found.graph("comparing"), dtype):
+            model_graph = cast_graph(mine, dtype)
+            found = self._casts[dtype] = Network(self.name, tuple(model_graph.value(name) for name in model_graph.inputs), model_graph)
         return found
 
     # ---- for players --------------------------------------------------------------------------------------------------------------
@@ -225,13 +225,13 @@ class Network:
     @cached_property
     def sample_bytes(self) -> int:
         """Memory that one sample takes during a forward pass, estimated from the graph."""
-        return bytes_per_sample(self.anatomy) if self.anatomy is not None else OPAQUE_BYTES
+        return bytes_per_sample(self.model_graph) if self.model_graph is not None else OPAQUE_SAMPLE_BYTES
 
     @property
     def parameters(self) -> Mapping[str, Tensor]:
         """Parameters, buffers and constants by name; they share memory with the model's."""
-        if self.anatomy is not None:
-            return self.anatomy.tensors
+        if self.model_graph is not None:
+            return self.model_graph.tensors
         assert self.call is not None
         return {name: tensor.detach() for name, tensor in self.call.model.state_dict().items()}
 
@@ -251,7 +251,7 @@ class Network:
     def __repr__(self) -> str:
         count = sum(tensor.numel() for tensor in self.parameters.values())
         taken = ", ".join(f"{value.name} {['batch', *value.shape[1:]]}".replace("'", "") for value in self.inputs)
-        inside = f"opaque: {self.reason}" if self.anatomy is None else f"{len(self.values)} values, {len(self.layers)} layers"
+        inside = f"opaque: {self.reason}" if self.model_graph is None else f"{len(self.values)} values, {len(self.layers)} layers"
         return f"Network({self.name}: {taken}; {inside}; {count:,} parameters)"
 
     # ---- keeping ------------------------------------------------------------------------------------------------------------------
@@ -262,8 +262,10 @@ class Network:
         Raises:
             NotTraceable: an opaque network has nothing to write.
         """
-        anatomy = self.graph("saving")
-        return store.write(path, "network", anatomy.tensors, {"name": self.name, "digest": self.digest(), "graph": encode(anatomy)})
+        model_graph = self.graph("saving")
+        return store.write(
+            path, "network", model_graph.tensors, {"name": self.name, "digest": self.digest(), "graph": encode_graph(model_graph)}
+        )
 
     @classmethod
     def load(cls, path: str | Path, *, device: torch.device | str = "cpu") -> Network:
@@ -273,14 +275,16 @@ class Network:
             FileNotFoundError, ForeignFile: see :func:`vesalius.core.store.read`.
         """
         tensors, facts = store.read(path, "network")
-        anatomy = decode(facts.get("graph", {}), {name: tensor.to(device) for name, tensor in tensors.items()}, torch.device(device))
-        found = cls(facts["name"], tuple(anatomy.value(name) for name in anatomy.inputs), anatomy)
+        model_graph = decode_graph(
+            facts.get("graph", {}), {name: tensor.to(device) for name, tensor in tensors.items()}, torch.device(device)
+        )
+        found = cls(facts["name"], tuple(model_graph.value(name) for name in model_graph.inputs), model_graph)
         if found.digest() != facts["digest"]:
             raise ForeignFile(f"{path} is corrupted: its parameters are not those that were written; write it again with .save()")
         return found
 
 
-def _merge(args: Sequence[Tensor], kwargs: Mapping[str, Tensor], names: Sequence[str]) -> Inputs:
+def _merge_inputs(args: Sequence[Tensor], kwargs: Mapping[str, Tensor], names: Sequence[str]) -> Inputs:
     if not kwargs:
         return args
     if len(args) > len(names):

@@ -52,17 +52,17 @@ FAMILIES: dict[str, frozenset[str]] = {
     ),
 }
 
-PARAMETRISED = frozenset("linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d addmm embedding".split())
+PARAMETRISED_OPS = frozenset("linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d addmm embedding".split())
 """Linear ops with a weight; bilinear where the weight depends on the inputs too."""
 
-VIEWS = frozenset(
+VIEW_OPS = frozenset(
     "view reshape flatten unflatten unsqueeze squeeze transpose permute t expand expand_as contiguous slice select split split_with_sizes"
     " chunk unbind narrow movedim swapaxes getitem alias detach view_as mT broadcast_to diagonal unfold numpy_T to type_as dropout"
     " _reshape_alias".split()
 )
 """Ops whose result may share memory with their input."""
 
-READABLE = {
+READABLE_NAMES = {
     "_native_batch_norm_legit_no_training": "batch_norm",
     "native_layer_norm": "layer_norm",
     "native_group_norm": "group_norm",
@@ -75,26 +75,26 @@ READABLE = {
 }
 
 
-def packet(target: Callable[..., Any]) -> str:
+def base_op_name(target: Callable[..., Any]) -> str:
     """Name of an op without namespace and overload: ``conv2d`` for ``torch.ops.aten.conv2d.default``."""
     if isinstance(target, torch._ops.OpOverload):
         return str(target._schema.name).split("::")[1]
     return str(getattr(target, "__name__", target))
 
 
-def readable(target: Callable[..., Any]) -> str:
+def readable_op_name(target: Callable[..., Any]) -> str:
     """Name of an op as a user knows it, in-place marks dropped."""
-    name = packet(target)
-    return READABLE.get(name, name.strip("_") if name.startswith("__") else name.rstrip("_"))
+    name = base_op_name(target)
+    return READABLE_NAMES.get(name, name.strip("_") if name.startswith("__") else name.rstrip("_"))
 
 
-def family(target: Callable[..., Any]) -> str:
+def op_family(target: Callable[..., Any]) -> str:
     """Family of an op, or ``unknown``."""
-    name = packet(target).rstrip("_").removeprefix("__")
+    name = base_op_name(target).rstrip("_").removeprefix("__")
     return next((kind for kind, names in FAMILIES.items() if name in names), "unknown")
 
 
-def settle(kind: str, op: str, varying: Sequence[bool]) -> str:
+def resolve_family(kind: str, op: str, varying: Sequence[bool]) -> str:
     """Family of an op in its place: a product with a constant is linear, what no input reaches is ``zero``.
 
     Args:
@@ -106,16 +106,16 @@ def settle(kind: str, op: str, varying: Sequence[bool]) -> str:
         return "zero"
     if kind == "bilinear" and sum(varying) == 1:
         return "elementwise" if op == "div" and not varying[0] else "linear"
-    if kind == "linear" and op in PARAMETRISED and any(varying[1:]):
+    if kind == "linear" and op in PARAMETRISED_OPS and any(varying[1:]):
         return "bilinear"
     return kind
 
 
 def is_view(target: Callable[..., Any]) -> bool:
     """Whether the result may share memory with the first argument."""
-    return packet(target) in VIEWS
+    return base_op_name(target) in VIEW_OPS
 
 
 def is_inplace(target: Callable[..., Any]) -> bool:
     """Whether the op writes into its first argument."""
-    return isinstance(target, torch._ops.OpOverload) and packet(target).endswith("_") and target._schema.is_mutable
+    return isinstance(target, torch._ops.OpOverload) and base_op_name(target).endswith("_") and target._schema.is_mutable

@@ -9,42 +9,42 @@ import torch
 from torch import Tensor
 from torch.fx import Graph, Node
 
-from vesalius.trace.anatomy import Anatomy, Value
+from vesalius.trace.graph import ModelGraph, Value
 
-HALF = frozenset({torch.bfloat16, torch.float16})
+HALF_DTYPES = frozenset({torch.bfloat16, torch.float16})
 """Types whose rounding is larger than most of what is measured here; float32 takes their place."""
 
 
-def cast(anatomy: Anatomy, dtype: torch.dtype) -> Anatomy:
+def cast_graph(model_graph: ModelGraph, dtype: torch.dtype) -> ModelGraph:
     """A graph whose floating tensors, and whose casts to floating types, are of one type."""
-    tensors = {name: _like(tensor, dtype) for name, tensor in anatomy.tensors.items()}
+    tensors = {name: _cast_tensor(tensor, dtype) for name, tensor in model_graph.tensors.items()}
     graph = Graph()
     copies: dict[Node, Node] = {}
-    for node in anatomy.graph.nodes:
+    for node in model_graph.graph.nodes:
         if node.op == "output":
             continue
         copy = copies[node] = graph.node_copy(node, copies.__getitem__)
-        copy.args, copy.kwargs = _cast(copy.args, dtype), _cast(copy.kwargs, dtype)
+        copy.args, copy.kwargs = _cast_argument(copy.args, dtype), _cast_argument(copy.kwargs, dtype)
         value: Value | None = node.meta.get("value")
         if value is not None and value.is_floating:
             copy.meta = {**node.meta, "value": replace(value, dtype=str(dtype).removeprefix("torch."))}
-    graph.output(copies[anatomy.nodes[anatomy.output]])
-    nodes = {name: copies[node] for name, node in anatomy.nodes.items()}
-    return Anatomy(graph, tensors, nodes, anatomy.inputs, anatomy.output)
+    graph.output(copies[model_graph.nodes[model_graph.output]])
+    nodes = {name: copies[node] for name, node in model_graph.nodes.items()}
+    return ModelGraph(graph, tensors, nodes, model_graph.inputs, model_graph.output)
 
 
-def agree(anatomy: Anatomy, copy: Anatomy, dtype: torch.dtype) -> bool:
+def parameters_match(model_graph: ModelGraph, copy: ModelGraph, dtype: torch.dtype) -> bool:
     """Whether an earlier copy still has the original's parameters; told by their values, since not every write leaves a mark."""
-    return all(torch.equal(_like(tensor, dtype), copy.tensors[name]) for name, tensor in anatomy.tensors.items())
+    return all(torch.equal(_cast_tensor(tensor, dtype), copy.tensors[name]) for name, tensor in model_graph.tensors.items())
 
 
-def _like(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+def _cast_tensor(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     return tensor.to(dtype) if tensor.is_floating_point() else tensor
 
 
-def _cast(argument: Any, dtype: torch.dtype) -> Any:
+def _cast_argument(argument: Any, dtype: torch.dtype) -> Any:
     if isinstance(argument, (tuple, list)):
-        return tuple(_cast(item, dtype) for item in argument)
+        return tuple(_cast_argument(item, dtype) for item in argument)
     if isinstance(argument, dict):
-        return {key: _cast(item, dtype) for key, item in argument.items()}
+        return {key: _cast_argument(item, dtype) for key, item in argument.items()}
     return dtype if isinstance(argument, torch.dtype) and argument.is_floating_point else argument

@@ -17,12 +17,12 @@ from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.trace.network import Inputs, Network
 
 Target = int | Tensor | tuple[int | str, ...] | None
-Head = Callable[[Sequence[Tensor], Int[Tensor, " N"]], Tensor]
-EVERY = slice(None)
+HeadFunction = Callable[[Sequence[Tensor], Int[Tensor, " N"]], Tensor]
+ALL_SAMPLES = slice(None)
 
 
 @dataclass(frozen=True, eq=False)
-class Pick:
+class TargetSelector:
     """From an output [N ...] to one number per row.
 
     Attributes:
@@ -47,7 +47,7 @@ class Pick:
 
 
 @dataclass(frozen=True, eq=False)
-class Cut:
+class TargetSubgraph:
     """The part of a graph that a question is about.
 
     Attributes:
@@ -97,11 +97,11 @@ class Question:
     single: bool
     inputs: tuple[Tensor, ...]
     end: str
-    head: Head
-    pick: Pick
+    head: HeadFunction
+    pick: TargetSelector
     total: Tensor
-    cut: Cut | None = None
-    asked: Target = None
+    subgraph: TargetSubgraph | None = None
+    given_target: Target = None
 
     @property
     def batch(self) -> int:
@@ -117,7 +117,7 @@ class Question:
         """
         return self.pick(self.head(values, rows), rows)
 
-    def differentiable(self, method: str) -> None:
+    def require_differentiable(self, method: str) -> None:
         """Refuse tensors that have no gradient.
 
         Raises:
@@ -125,9 +125,9 @@ class Question:
         """
         for name, tensor in zip(self.at, self.present, strict=True):
             if not tensor.is_floating_point():
-                raise WrongType(f"{name!r} is {tensor.dtype} and has no gradient, which {method} needs; {self._elsewhere()}")
+                raise WrongType(f"{name!r} is {tensor.dtype} and has no gradient, which {method} needs; {self._suggest_alternative()}")
 
-    def _elsewhere(self) -> str:
+    def _suggest_alternative(self) -> str:
         if self.network.opaque:
             return "use a method that only evaluates, such as shapley_value"
         embeddings = [layer.value for layer in self.network.layers.values() if layer.op == "embedding"]
@@ -150,23 +150,25 @@ def ask(network: Network, x: Inputs, *, target: Target = None, at: str | Sequenc
         UnknownName: ``at`` or the target's layer does not exist.
         NotTraceable: an inner ``at`` or target on an opaque network.
     """
-    tensors, single = _batched(network, x)
+    tensors, single = _add_batch_axis(network, x)
     inputs = network.bind(tensors)
     for value, tensor in zip(network.inputs, inputs, strict=True):
         _check_finite(value.name, tensor)
-    names = _sites(network, at)
-    end, unit = _inner_target(network, target)
-    present, head, cut = _open(network, inputs, names, end)
+    names = _resolve_at(network, at)
+    end, unit = _resolve_inner_target(network, target)
+    present, head, cut = _build_head(network, inputs, names, end)
     rows = torch.arange(len(inputs[0]), device=inputs[0].device)
     with torch.no_grad():
         output = head(present, rows)
     _check_finite("the output", output)
-    pick, readable = (Pick(unit=unit), f"{target[0]}[{target[1]}]") if unit and isinstance(target, tuple) else _output_pick(output, target)
-    holder = end or (network.anatomy.output if network.anatomy else "")
+    pick, readable = (
+        (TargetSelector(unit=unit), f"{target[0]}[{target[1]}]") if unit and isinstance(target, tuple) else _output_selector(output, target)
+    )
+    holder = end or (network.model_graph.output if network.model_graph else "")
     return Question(network, names, present, readable, single, inputs, holder, head, pick, pick(output, rows), cut, target)
 
 
-def in_double(question: Question, rows: Int[Tensor, " n"] | slice = EVERY) -> Question:
+def to_float64(question: Question, rows: Int[Tensor, " n"] | slice = ALL_SAMPLES) -> Question:
     """The same question in float64, about all samples or some of them; predicted classes stay those that were predicted.
 
     Raises:
@@ -175,11 +177,11 @@ def in_double(question: Question, rows: Int[Tensor, " n"] | slice = EVERY) -> Qu
     network = question.network.cast(torch.float64)
     inputs = tuple(tensor[rows].double() if tensor.is_floating_point() else tensor[rows] for tensor in question.inputs)
     classes = question.pick.classes
-    asked = ask(network, inputs, target=question.asked if classes is None else classes[rows], at=question.at)
+    asked = ask(network, inputs, target=question.given_target if classes is None else classes[rows], at=question.at)
     return replace(asked, single=question.single)
 
 
-def _batched(network: Network, x: Inputs) -> tuple[Inputs, bool]:
+def _add_batch_axis(network: Network, x: Inputs) -> tuple[Inputs, bool]:
     """Add the batch axis that a single sample lacks."""
     parts = x.values() if isinstance(x, Mapping) else x if isinstance(x, (tuple, list)) else [x]
     first = next(iter(parts), None)
@@ -199,7 +201,7 @@ def _check_finite(name: str, tensor: Tensor) -> None:
     raise InvalidInput(f"{name!r} holds NaN or infinity, first in sample {row}; clean or drop those samples")
 
 
-def _sites(network: Network, at: str | Sequence[str] | None) -> tuple[str, ...]:
+def _resolve_at(network: Network, at: str | Sequence[str] | None) -> tuple[str, ...]:
     names = [value.name for value in network.inputs]
     if at is None:
         return tuple(value.name for value in network.inputs if value.is_floating) or (names[0],)
@@ -213,7 +215,7 @@ def _sites(network: Network, at: str | Sequence[str] | None) -> tuple[str, ...]:
     return sites
 
 
-def _inner_target(network: Network, target: Target) -> tuple[str | None, tuple[int, int] | None]:
+def _resolve_inner_target(network: Network, target: Target) -> tuple[str | None, tuple[int, int] | None]:
     """The inner value a target names, and the unit's axis and position there."""
     if not isinstance(target, tuple) or not target or not isinstance(target[0], str):
         return None, None
@@ -232,10 +234,10 @@ def _inner_target(network: Network, target: Target) -> tuple[str | None, tuple[i
 
 def unit_axis(network: Network, name: str) -> int:
     """Axis of units of a value: that of the nearest layer above it with as many axes, else channels first for images and last otherwise."""
-    anatomy = network.graph("finding units")
+    model_graph = network.graph("finding units")
     by_value = {layer.value: layer for layer in network.layers.values()}
-    rank = len(anatomy.value(name).shape)
-    node = anatomy.nodes[name]
+    rank = len(model_graph.value(name).shape)
+    node = model_graph.nodes[name]
     while "value" in node.meta and len(node.meta["value"].shape) == rank:
         if (layer := by_value.get(node.meta["value"].name)) is not None:
             return layer.unit_axis
@@ -245,22 +247,22 @@ def unit_axis(network: Network, name: str) -> int:
     return 1 if rank >= 4 else rank - 1
 
 
-def _open(
+def _build_head(
     network: Network, inputs: tuple[Tensor, ...], at: tuple[str, ...], end: str | None
-) -> tuple[tuple[Tensor, ...], Head, Cut | None]:
+) -> tuple[tuple[Tensor, ...], HeadFunction, TargetSubgraph | None]:
     """The explained tensors (batch first), and the function from them to the output."""
     if network.opaque:
-        return *_open_opaque(network, inputs, at), None
+        return *_build_opaque_head(network, inputs, at), None
     split = network.split(at, end)
     axes = tuple(network.values[name].batch_axis or 0 for name in (*split.at, *split.context))
     with torch.no_grad():
         found = [tensor.movedim(axis, 0) for tensor, axis in zip(split.front(*inputs), axes, strict=True)]
     program = network.program((*split.at, *split.context), [end or network.graph("running a part of the network").output])
-    cut = Cut(program, axes, tuple(found[len(at) :]))
+    cut = TargetSubgraph(program, axes, tuple(found[len(at) :]))
     return tuple(found[: len(at)]), cut.head, cut
 
 
-def _open_opaque(network: Network, inputs: tuple[Tensor, ...], at: tuple[str, ...]) -> tuple[tuple[Tensor, ...], Head]:
+def _build_opaque_head(network: Network, inputs: tuple[Tensor, ...], at: tuple[str, ...]) -> tuple[tuple[Tensor, ...], HeadFunction]:
     names = [value.name for value in network.inputs]
     places = [names.index(name) for name in at]
 
@@ -271,13 +273,13 @@ def _open_opaque(network: Network, inputs: tuple[Tensor, ...], at: tuple[str, ..
     return tuple(inputs[place] for place in places), head
 
 
-def _output_pick(output: Tensor, target: Target) -> tuple[Pick, str]:
+def _output_selector(output: Tensor, target: Target) -> tuple[TargetSelector, str]:
     """How to take one number per sample from the network's output."""
     sizes = tuple(output.shape[1:])
     if target is None:
-        return _default_pick(output)
+        return _default_selector(output)
     if isinstance(target, Tensor):
-        return _class_per_sample(output, target)
+        return _class_selector(output, target)
     place = (target,) if isinstance(target, int) else tuple(target)
     if not all(isinstance(i, int) for i in place):
         raise WrongType(f"a target is a class, a tensor of classes, a tuple of ints or (layer, unit), not {target!r}")
@@ -286,20 +288,20 @@ def _output_pick(output: Tensor, target: Target) -> tuple[Pick, str]:
     for i, side in zip(place, sizes, strict=True):
         if not -side <= int(i) < side:
             raise InvalidInput(f"target {target!r} is out of range: the output of one sample has shape {list(sizes)}")
-    return Pick(index=tuple(int(i) for i in place)), f"class {place[0]}" if len(place) == 1 else f"output {place}"
+    return TargetSelector(index=tuple(int(i) for i in place)), f"class {place[0]}" if len(place) == 1 else f"output {place}"
 
 
-def _default_pick(output: Tensor) -> tuple[Pick, str]:
+def _default_selector(output: Tensor) -> tuple[TargetSelector, str]:
     if output[0].numel() == 1:
-        return Pick(), "output"
+        return TargetSelector(), "output"
     if output.ndim != 2:
         raise InvalidInput(f"the output of one sample has shape {list(output.shape[1:])}; say which number to explain: target=(i, j, ...)")
     classes = output.argmax(1)
     found = classes.unique().tolist()
-    return Pick(classes=classes), f"class {found[0]}" if len(found) == 1 else "predicted class"
+    return TargetSelector(classes=classes), f"class {found[0]}" if len(found) == 1 else "predicted class"
 
 
-def _class_per_sample(output: Tensor, target: Tensor) -> tuple[Pick, str]:
+def _class_selector(output: Tensor, target: Tensor) -> tuple[TargetSelector, str]:
     if target.is_floating_point() or target.is_complex() or target.dtype == torch.bool:
         raise WrongType(f"a tensor of classes is of integers, not {target.dtype}")
     if output.ndim != 2 or target.shape not in ((), (len(output),)):
@@ -308,4 +310,4 @@ def _class_per_sample(output: Tensor, target: Tensor) -> tuple[Pick, str]:
     if int(classes.min()) < 0 or int(classes.max()) >= output.shape[1]:
         raise InvalidInput(f"a target class is out of range: there are {output.shape[1]} classes, found {classes.unique().tolist()}")
     found = classes.unique().tolist()
-    return Pick(classes=classes), f"class {found[0]}" if len(found) == 1 else "class per sample"
+    return TargetSelector(classes=classes), f"class {found[0]}" if len(found) == 1 else "class per sample"

@@ -13,24 +13,24 @@ from torch.export import ExportedProgram
 
 from vesalius.core.errors import InvalidInput
 from vesalius.trace import cache as caching
-from vesalius.trace.anatomy import Anatomy, Value
-from vesalius.trace.calling import evaluating, fix_call
-from vesalius.trace.exporting import NoGraph, build, clean
+from vesalius.trace.export import NoGraph, clean_graph, export_graph
+from vesalius.trace.graph import ModelGraph, Value
 from vesalius.trace.network import Network
+from vesalius.trace.signature import bind_call, eval_mode
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 5e-2, torch.bfloat16: 1e-1}
 """Largest relative difference between model and graph that is put down to rounding."""
-FLAT = 1e-3
+FLAT_GRADIENT = 1e-3
 """A gradient smaller than this share of output over input is compared as if it were that large: it may be rounding and nothing else."""
 
-DISAGREES = (
+GRAPH_DISAGREES = (
     "on the example, the exported graph has another output or another gradient than the model (torch.no_grad or a custom"
     " autograd.Function in its forward does that)"
 )
 
 
 @dataclass(frozen=True)
-class Behaviour:
+class OutputAndGradients:
     """What a model does on an example: its output, and the gradient of a mixture of its outputs for each floating input.
 
     A plain sum would not do: that of a softmax or a LayerNorm is constant.
@@ -68,25 +68,25 @@ def trace(
         InvalidInput: no example, an empty or unequal batch, several outputs and no choice.
         UnknownName: ``output`` does not exist.
     """
-    call, tensors = fix_call(model, example, kwargs or {}, output)
-    with evaluating(call.model):
-        expected = _observe(call.run, tensors)
+    call, tensors = bind_call(model, example, kwargs or {}, output)
+    with eval_mode(call.model):
+        expected = _run_with_gradients(call.run, tensors)
     _check_output(expected.output, len(tensors[0]))
     name = type(model).__name__ if isinstance(model, torch.nn.Module) else getattr(model, "__name__", type(model).__name__)
-    inputs = tuple(_input(name_, tensor) for name_, tensor in zip(call.names, tensors, strict=True))
+    inputs = tuple(_input_value(name_, tensor) for name_, tensor in zip(call.names, tensors, strict=True))
     if not isinstance(model, torch.nn.Module):
         return Network(name, inputs, None, "it is a plain callable, not a torch.nn.Module", call)
-    if cache is not None and (kept := caching.load(Path(cache), call, tensors)) is not None and _agrees(kept, tensors, expected):
+    if cache is not None and (kept := caching.load(Path(cache), call, tensors)) is not None and _graph_matches(kept, tensors, expected):
         return Network(name, inputs, kept, "", call)
     try:
-        anatomy = build(call, tensors)
+        model_graph = export_graph(call, tensors)
     except NoGraph as error:
         return Network(name, inputs, None, error.reason, call)
-    if not _agrees(anatomy, tensors, expected):
-        return Network(name, inputs, None, DISAGREES, call)
+    if not _graph_matches(model_graph, tensors, expected):
+        return Network(name, inputs, None, GRAPH_DISAGREES, call)
     if cache is not None:
-        caching.save(Path(cache), call, tensors, anatomy)
-    return Network(name, inputs, anatomy, "", call)
+        caching.save(Path(cache), call, tensors, model_graph)
+    return Network(name, inputs, model_graph, "", call)
 
 
 def from_exported(program: ExportedProgram, name: str = "exported") -> Network:
@@ -97,13 +97,13 @@ def from_exported(program: ExportedProgram, name: str = "exported") -> Network:
     """
     users = [spec.arg.name for spec in program.graph_signature.input_specs if spec.kind.name == "USER_INPUT"]
     try:
-        anatomy = clean(program, users, None)
+        model_graph = clean_graph(program, users, None)
     except NoGraph as error:
         raise InvalidInput(f"this exported program cannot be opened: {error.reason}. Export it with a dynamic batch size") from error
-    return Network(name, tuple(anatomy.value(user) for user in users), anatomy)
+    return Network(name, tuple(model_graph.value(user) for user in users), model_graph)
 
 
-def _input(name: str, tensor: Tensor) -> Value:
+def _input_value(name: str, tensor: Tensor) -> Value:
     return Value(name, "input", "input", (None, *tensor.shape[1:]), str(tensor.dtype).removeprefix("torch."), 0)
 
 
@@ -114,7 +114,7 @@ def _check_output(result: Tensor, batch: int) -> None:
         raise InvalidInput(f"the output is {result.dtype}; expected real numbers such as logits")
 
 
-def _observe(run: Callable[[Sequence[Tensor]], Tensor], tensors: Sequence[Tensor]) -> Behaviour:
+def _run_with_gradients(run: Callable[[Sequence[Tensor]], Tensor], tensors: Sequence[Tensor]) -> OutputAndGradients:
     """Run forward and backward on copies: a model may write to its inputs."""
     leaves = [tensor.clone().requires_grad_(tensor.is_floating_point()) for tensor in tensors]
     floating = [leaf for leaf in leaves if leaf.requires_grad]
@@ -128,24 +128,24 @@ def _observe(run: Callable[[Sequence[Tensor]], Tensor], tensors: Sequence[Tensor
             else [None] * len(floating)
         )
     slopes = (torch.zeros_like(leaf) if slope is None else slope for leaf, slope in zip(floating, found, strict=True))
-    return Behaviour(output.detach(), tuple(slopes))
+    return OutputAndGradients(output.detach(), tuple(slopes))
 
 
-def _agrees(anatomy: Anatomy, tensors: Sequence[Tensor], expected: Behaviour) -> bool:
+def _graph_matches(model_graph: ModelGraph, tensors: Sequence[Tensor], expected: OutputAndGradients) -> bool:
     """Whether a graph does what the model does, on the example."""
-    program = anatomy.program(anatomy.inputs, [anatomy.output])
-    found = _observe(lambda given: program(*given)[0], tensors)
-    if not _close(found.output, expected.output, floor=1e-12):
+    program = model_graph.program(model_graph.inputs, [model_graph.output])
+    found = _run_with_gradients(lambda given: program(*given)[0], tensors)
+    if not _is_close(found.output, expected.output, floor=1e-12):
         return False
     change = float(expected.output.abs().nan_to_num(0).max())
     sizes = [float(tensor.abs().max()) for tensor in tensors if tensor.is_floating_point()]
     return all(
-        _close(ours, theirs, floor=FLAT * change / max(size, 1e-12))
+        _is_close(ours, theirs, floor=FLAT_GRADIENT * change / max(size, 1e-12))
         for ours, theirs, size in zip(found.slopes, expected.slopes, sizes, strict=True)
     )
 
 
-def _close(ours: Tensor, theirs: Tensor, *, floor: float) -> bool:
+def _is_close(ours: Tensor, theirs: Tensor, *, floor: float) -> bool:
     """Whether two tensors differ by no more than rounding, relative to the larger of their size and a floor."""
     if ours.shape != theirs.shape or ours.dtype != theirs.dtype or not torch.equal(ours.isnan(), theirs.isnan()):
         return False

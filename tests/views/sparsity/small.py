@@ -5,7 +5,7 @@ from functools import cache
 import torch
 
 import vesalius as vs
-from vesalius.models import Autoencoder, Training, fit
+from vesalius.models import Autoencoder, AutoencoderTraining, fit
 from vesalius.sparsity.mask import sparsify
 from vesalius.sparsity.options import Pruning
 
@@ -18,7 +18,7 @@ def images(count=64):
 
 @cache
 def trained():
-    return fit(Autoencoder([16, 6, 3]), images(500), training=Training(epochs=40, rate=1e-2, batch=32)).model
+    return fit(Autoencoder([16, 6, 3]), images(500), training=AutoencoderTraining(epochs=40, rate=1e-2, batch=32)).model
 
 
 @cache

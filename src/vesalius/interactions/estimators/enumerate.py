@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from vesalius.core.errors import TooManyPlayers
-from vesalius.core.reductions import reduced
+from vesalius.core.interaction_indices import compute_index
 from vesalius.games import exact
 from vesalius.games.estimators.enumerate import BLOCK
 from vesalius.games.estimators.estimate import Asked, ask, require
@@ -59,7 +59,7 @@ class Exact:
         table = torch.cat([ask(game, block) for block in members.split(BLOCK)])
         coalitions, values = members[1:], exact.dividends(table)[1:]
         if max_order is not None:
-            coalitions, found = reduced(coalitions, values[None], "k_sii", min(2, n))
+            coalitions, found = compute_index(coalitions, values[None], "k_sii", min(2, n))
             values = found[0]
         return Estimate(
             coalitions=coalitions,

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vesalius.core.errors import InvalidInput
-from vesalius.core.reductions import reduced
+from vesalius.core.interaction_indices import compute_index
 from vesalius.games.estimators import design
 from vesalius.games.estimators.estimate import Asked, ask, ends, require
 from vesalius.interactions.estimators.enumerate import Exact
@@ -82,7 +82,7 @@ class Sparse:
         refits = self._refits(data, members, total - base, generator)
         coalitions = members
         if max_order == 2:
-            coalitions, found = reduced(members, torch.cat([dividends[:, None], refits], 1).T, "k_sii", 2)
+            coalitions, found = compute_index(members, torch.cat([dividends[:, None], refits], 1).T, "k_sii", 2)
             dividends, refits = found[0], found[1:].T
         missed = f"the terms found explain {explained:.3f} of the variance; the error does not cover what they miss"
         return Estimate(

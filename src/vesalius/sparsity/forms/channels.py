@@ -9,7 +9,7 @@ from typing import Any
 
 from torch.fx import Node
 
-from vesalius.trace.anatomy import Anatomy, Value
+from vesalius.trace.graph import ModelGraph, Value
 from vesalius.trace.layers import Layer
 from vesalius.trace.network import Network
 from vesalius.trace.opset import FAMILIES
@@ -81,25 +81,25 @@ def channels_of(network: Network) -> dict[str, Channels]:
     Raises:
         NotTraceable: an opaque network.
     """
-    anatomy = network.graph("following units")
-    uses = _uses(anatomy)
-    return {name: _followed(network, anatomy, layer, uses) for name, layer in network.layers.items()}
+    model_graph = network.graph("following units")
+    uses = _uses(model_graph)
+    return {name: _followed(network, model_graph, layer, uses) for name, layer in network.layers.items()}
 
 
-def _uses(anatomy: Anatomy) -> Callable[[str], int]:
+def _uses(model_graph: ModelGraph) -> Callable[[str], int]:
     """How often a tensor is read in the graph, under any name."""
     counts: dict[int, int] = {}
-    homes = {name: tensor.data_ptr() or -place for place, (name, tensor) in enumerate(anatomy.tensors.items(), 1)}
-    for node in anatomy.graph.nodes:
+    homes = {name: tensor.data_ptr() or -place for place, (name, tensor) in enumerate(model_graph.tensors.items(), 1)}
+    for node in model_graph.graph.nodes:
         if node.op == "get_attr" and str(node.target) in homes:
             home = homes[str(node.target)]
             counts[home] = counts.get(home, 0) + len(node.users)
     return lambda name: counts.get(homes[name], 0)
 
 
-def _followed(network: Network, anatomy: Anatomy, layer: Layer, uses: Callable[[str], int]) -> Channels:
+def _followed(network: Network, model_graph: ModelGraph, layer: Layer, uses: Callable[[str], int]) -> Channels:
     try:
-        return _Following(network, anatomy, layer, uses).run()
+        return _Following(network, model_graph, layer, uses).run()
     except _Blocked as found:
         return Channels(layer=layer, why=str(found))
 
@@ -107,8 +107,8 @@ def _followed(network: Network, anatomy: Anatomy, layer: Layer, uses: Callable[[
 class _Following:
     """One pass over the graph, from a layer's output on."""
 
-    def __init__(self, network: Network, anatomy: Anatomy, layer: Layer, uses: Callable[[str], int]) -> None:
-        self.anatomy, self.layer, self.uses = anatomy, layer, uses
+    def __init__(self, network: Network, model_graph: ModelGraph, layer: Layer, uses: Callable[[str], int]) -> None:
+        self.model_graph, self.layer, self.uses = model_graph, layer, uses
         self.layers = {one.value: one for one in network.layers.values()}
         self.places: dict[Node, Place] = {}
         self.readers: list[Reader] = []
@@ -121,12 +121,12 @@ class _Following:
         self._once(self.layer.weight)
         if self.layer.bias:
             self._once(self.layer.bias)
-        start = self.anatomy.nodes[self.layer.value]
+        start = self.model_graph.nodes[self.layer.value]
         self.places[start] = Place(self.layer.unit_axis)
-        for node in self.anatomy.graph.nodes:
+        for node in self.model_graph.graph.nodes:
             if node is not start and not node.meta.get("batch_size"):
                 self._visit(node)
-        if self.layer.value == self.anatomy.output or not self.readers:
+        if self.layer.value == self.model_graph.output or not self.readers:
             raise _Blocked("its units are the network's output")
         return Channels(self.layer, tuple(self.readers), tuple(self.vectors), self.reshaped)
 
@@ -190,7 +190,7 @@ class _Following:
         for other in others:
             if other.op != "get_attr":
                 raise _Blocked(f"{value.name!r} ({value.op}) joins it with other values")
-            tensor = self.anatomy.tensors[str(other.target)]
+            tensor = self.model_graph.tensors[str(other.target)]
             if tensor.numel() == 1 and value.op != "batch_norm":
                 continue
             along = 0 if value.op in ("batch_norm", "prelu") else place.axis - (len(shape) - tensor.ndim)

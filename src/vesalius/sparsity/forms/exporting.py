@@ -16,10 +16,10 @@ from vesalius.core import store
 from vesalius.core.errors import InvalidInput, UnknownName
 from vesalius.sparsity.forms.encoding import read_sparse, save_sparse
 from vesalius.sparsity.forms.variants import picked, sparse
-from vesalius.trace.calling import evaluating
-from vesalius.trace.exporting import NoGraph
-from vesalius.trace.exporting import export as exported
+from vesalius.trace.export import NoGraph
+from vesalius.trace.export import export_program as exported
 from vesalius.trace.network import Network
+from vesalius.trace.signature import eval_mode
 
 FORMS: Mapping[str, Callable[[nn.Module], nn.Module | None]] = {
     "dense": lambda model: None,
@@ -79,7 +79,7 @@ def _exported(model: nn.Module, network: Network) -> torch.export.ExportedProgra
         raise InvalidInput(f"{network.name} was loaded from a file, and nothing says how its model is called; trace the model")
     call = replace(network.call, model=model)
     try:
-        with torch.no_grad(), evaluating(model):
+        with torch.no_grad(), eval_mode(model):
             return exported(call, _example(network))
     except NoGraph as error:
         raise InvalidInput(f"the smaller {network.name} does not export: {error.reason}") from error

@@ -82,9 +82,9 @@ class _Work:
 
     @classmethod
     def of(cls, network: Network, model: nn.Module) -> _Work:
-        anatomy = network.graph("removing units")
-        tensors = tensors_of(model, anatomy.tensors)
-        own = Network(network.name, network.inputs, replace(anatomy, tensors=tensors), network.reason, network.call)
+        model_graph = network.graph("removing units")
+        tensors = tensors_of(model, model_graph.tensors)
+        own = Network(network.name, network.inputs, replace(model_graph, tensors=tensors), network.reason, network.call)
         return cls(own, model, {name: tensor.clone() for name, tensor in tensors.items()}, set())
 
     def incoming(self, layer: Layer) -> Float[Tensor, "U F"]:

@@ -17,8 +17,8 @@ from vesalius.sparsity.following import After
 from vesalius.sparsity.links import Links, read
 from vesalius.sparsity.options import Loss
 from vesalius.sparsity.scores import Evidence, Score, scored
+from vesalius.trace.batches import Data, is_tensor_data, iterate_batches
 from vesalius.trace.network import Network
-from vesalius.trace.rows import Data, batches, in_tensors
 from vesalius.trace.trace import trace
 
 SCORED = 3000
@@ -51,14 +51,14 @@ def gather(network: Network, data: Data, rows: int, seed: int) -> tuple[Tensor, 
     Raises:
         InvalidInput: fewer than two samples; NaN or infinity among them.
     """
-    if in_tensors(data):
+    if is_tensor_data(data):
         found = network.bind(data)  # type: ignore[arg-type]
         if len(found[0]) > rows:
             places = torch.randperm(len(found[0]), generator=torch.Generator().manual_seed(seed))[:rows].sort().values
             found = tuple(part[places.to(part.device)] for part in found)
     else:
         parts: list[tuple[Tensor, ...]] = []
-        for inputs, _ in batches(network, data, size=batch_size(network, home(network))):
+        for inputs, _ in iterate_batches(network, data, size=batch_size(network, home(network))):
             parts.append(inputs)
             if sum(len(part[0]) for part in parts) >= rows:
                 break

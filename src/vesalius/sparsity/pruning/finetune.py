@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from vesalius.core.errors import InvalidInput
 from vesalius.sparsity.links import Links
 from vesalius.sparsity.options import Finetune
+from vesalius.trace.batches import Data, count_rows, is_tensor_data, iterate_batches
 from vesalius.trace.network import Network
-from vesalius.trace.rows import Data, batches, count, in_tensors
 
 
 def finetune(pruned: Network, dense: Network, masks: Mapping[str, tuple[Links, Bool[Tensor, "..."]]], data: Data, how: Finetune) -> None:
@@ -65,8 +65,8 @@ def _output(dense: Network, inputs: tuple[Tensor, ...]) -> Tensor:
 
 def _steps(data: Data, how: Finetune) -> int:
     """Steps of an epoch."""
-    if in_tensors(data):
-        return math.ceil(count(data) / how.batch)
+    if is_tensor_data(data):
+        return math.ceil(count_rows(data) / how.batch)
     if not isinstance(data, Sized):
         raise InvalidInput("fine-tuning needs to know how many batches there are; give a DataLoader of known length, a list, or tensors")
     return len(data)
@@ -74,8 +74,8 @@ def _steps(data: Data, how: Finetune) -> int:
 
 def _shuffled(network: Network, data: Data, how: Finetune, epoch: int) -> Iterator[tuple[Tensor, ...]]:
     """Batches of inputs: of tensors in an order drawn anew, others in the order they come."""
-    if not in_tensors(data):
-        yield from (inputs for inputs, _ in batches(network, data, size=how.batch))
+    if not is_tensor_data(data):
+        yield from (inputs for inputs, _ in iterate_batches(network, data, size=how.batch))
         return
     inputs = network.bind(data)  # type: ignore[arg-type]
     generator = torch.Generator().manual_seed(how.seed * 1_000_003 + epoch)

@@ -22,13 +22,13 @@ def twin(network: Network) -> Network:
     Raises:
         NotTraceable: an opaque network.
     """
-    anatomy = network.graph("pruning")
+    model_graph = network.graph("pruning")
     copies: dict[tuple[int, tuple[int, ...], tuple[int, ...]], Tensor] = {}
     tensors = {}
-    for name, tensor in anatomy.tensors.items():
+    for name, tensor in model_graph.tensors.items():
         key = (tensor.data_ptr(), tuple(tensor.shape), tensor.stride()) if tensor.numel() else (-len(copies) - 1, (), ())
         tensors[name] = copies.setdefault(key, tensor.detach().clone())
-    return Network(network.name, network.inputs, replace(anatomy, tensors=tensors), network.reason, network.call)
+    return Network(network.name, network.inputs, replace(model_graph, tensors=tensors), network.reason, network.call)
 
 
 def write(links: Links, weight: Float[Tensor, "U F"], bias: Float[Tensor, " U"] | None) -> None:
@@ -65,7 +65,7 @@ def with_model(pruned: Network, masks: Mapping[str, tuple[Links, Bool[Tensor, ".
         for module in list(model.modules()):
             for leaf in [leaf for leaf, parameter in module.named_parameters(recurse=False) if parameter is weight]:
                 prune.custom_from_mask(module, leaf, mask.to(weight.dtype))
-    return model, Network(pruned.name, pruned.inputs, pruned.anatomy, pruned.reason, replace(pruned.call, model=model))
+    return model, Network(pruned.name, pruned.inputs, pruned.model_graph, pruned.reason, replace(pruned.call, model=model))
 
 
 def _check_owned(links: Links, known: Mapping[str, nn.Parameter]) -> None:

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput
+from vesalius.core.interaction_indices import DIVIDENDS
 from vesalius.core.players import Players
-from vesalius.core.reductions import DIVIDENDS
 from vesalius.views.describe import Row, divides_image, one_sample, rows_of, values_of
 
 MOST_EDGES = 40

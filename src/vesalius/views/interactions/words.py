@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from vesalius.core.allocation import Allocation
+from vesalius.core.interaction_indices import DIVIDENDS
 from vesalius.core.players import Players
-from vesalius.core.reductions import DIVIDENDS
 from vesalius.views import style
 from vesalius.views.interactions.describe import Effect, Size
 

@@ -9,12 +9,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of ImageNet, per channel; both networks were trained with them."""
 
 
 @final
-class Block(nn.Module):
+class ResidualBlock(nn.Module):
     """Two convolutions and a shortcut without parameters: every other pixel, and zero channels on both sides (option A)."""
 
     def __init__(self, before: int, channels: int, stride: int) -> None:
@@ -38,13 +38,13 @@ class ResNet20(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("mean", _channels(MEAN), persistent=False)
-        self.register_buffer("std", _channels(STD), persistent=False)
+        self.register_buffer("mean", _per_channel(IMAGENET_MEAN), persistent=False)
+        self.register_buffer("std", _per_channel(IMAGENET_STD), persistent=False)
         self.conv1 = nn.Conv2d(3, 16, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(16)
-        self.layer1 = nn.Sequential(*(Block(16, 16, 1) for _ in range(3)))
-        self.layer2 = nn.Sequential(Block(16, 32, 2), Block(32, 32, 1), Block(32, 32, 1))
-        self.layer3 = nn.Sequential(Block(32, 64, 2), Block(64, 64, 1), Block(64, 64, 1))
+        self.layer1 = nn.Sequential(*(ResidualBlock(16, 16, 1) for _ in range(3)))
+        self.layer2 = nn.Sequential(ResidualBlock(16, 32, 2), ResidualBlock(32, 32, 1), ResidualBlock(32, 32, 1))
+        self.layer3 = nn.Sequential(ResidualBlock(32, 64, 2), ResidualBlock(64, 64, 1), ResidualBlock(64, 64, 1))
         self.linear = nn.Linear(64, 10)
 
     def forward(self, x: Float[Tensor, "batch 3 32 32"]) -> Float[Tensor, "batch 10"]:
@@ -74,8 +74,8 @@ class SqueezeNet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("mean", _channels(MEAN), persistent=False)
-        self.register_buffer("std", _channels(STD), persistent=False)
+        self.register_buffer("mean", _per_channel(IMAGENET_MEAN), persistent=False)
+        self.register_buffer("std", _per_channel(IMAGENET_STD), persistent=False)
         early = [Fire(96, 16, 64), Fire(128, 16, 64), Fire(128, 32, 128)]
         middle = [Fire(256, 32, 128), Fire(256, 48, 192), Fire(384, 48, 192), Fire(384, 64, 256)]
         start = [nn.Conv2d(3, 96, 7, stride=2), nn.ReLU()]
@@ -97,7 +97,7 @@ def squeezenet() -> nn.Module:
     return SqueezeNet()
 
 
-def _channels(values: Sequence[float]) -> Float[Tensor, "3 1 1"]:
+def _per_channel(values: Sequence[float]) -> Float[Tensor, "3 1 1"]:
     return torch.tensor(values).reshape(3, 1, 1)
 
 

@@ -19,12 +19,12 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx import Graph, Node
 
-from vesalius.trace.anatomy import Anatomy, Value, downstream
-from vesalius.trace.calling import Call, evaluating
-from vesalius.trace.functional import functional, is_check
-from vesalius.trace.opset import family, readable, settle
+from vesalius.trace.functionalize import functionalize, is_assertion
+from vesalius.trace.graph import ModelGraph, Value, downstream_nodes
+from vesalius.trace.opset import op_family, readable_op_name, resolve_family
+from vesalius.trace.signature import ModelCall, eval_mode
 
-NOISY = ("torch.fx.experimental.symbolic_shapes", "torch.export", "torch.fx.experimental.proxy_tensor", "torch._dynamo")
+NOISY_LOGGERS = ("torch.fx.experimental.symbolic_shapes", "torch.export", "torch.fx.experimental.proxy_tensor", "torch._dynamo")
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,10 @@ class NoGraph(Exception):
     reason: str
 
 
-class _Whole(nn.Module):
+class _ExportWrapper(nn.Module):
     """The model with its call fixed: flat tensors in, one tensor out."""
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: ModelCall) -> None:
         super().__init__()
         self.model = call.model
         self._call = (call,)  # in a tuple, so that the model is registered once
@@ -46,7 +46,7 @@ class _Whole(nn.Module):
         return self._call[0].run(tensors)
 
 
-def build(call: Call, example: Sequence[Tensor]) -> Anatomy:
+def export_graph(call: ModelCall, example: Sequence[Tensor]) -> ModelGraph:
     """Export a call and clean its graph.
 
     Args:
@@ -56,23 +56,23 @@ def build(call: Call, example: Sequence[Tensor]) -> Anatomy:
     Raises:
         NoGraph: the model does not export, or only for one batch size.
     """
-    return clean(export(call, example), call.names, call.model)
+    return clean_graph(export_program(call, example), call.names, call.model)
 
 
-def export(call: Call, example: Sequence[Tensor]) -> ExportedProgram:
+def export_program(call: ModelCall, example: Sequence[Tensor]) -> ExportedProgram:
     """torch.export with a dynamic batch, in eval semantics."""
     doubled = tuple(torch.cat([tensor, tensor]) if len(tensor) == 1 else tensor for tensor in example)
     batch = ({0: torch.export.Dim.AUTO},) * len(doubled)
     try:
         # without gradients, a torch.no_grad() around constants inside leaves no nested graph; one around data is found by trace's own check
-        with evaluating(call.model), _quiet(), _open_attention(), torch.no_grad():
-            return torch.export.export(_Whole(call), doubled, dynamic_shapes={"tensors": batch}, strict=False)
+        with eval_mode(call.model), _silence_torch(), _disable_attention_fastpath(), torch.no_grad():
+            return torch.export.export(_ExportWrapper(call), doubled, dynamic_shapes={"tensors": batch}, strict=False)
     except Exception as error:
-        raise NoGraph(_explain(error)) from error
+        raise NoGraph(_describe_error(error)) from error
 
 
 @contextlib.contextmanager
-def _open_attention() -> Iterator[None]:
+def _disable_attention_fastpath() -> Iterator[None]:
     """Keep torch's transformer layers from collapsing into one fused op, which has no derivative."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
@@ -83,9 +83,9 @@ def _open_attention() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def _silence_torch() -> Iterator[None]:
     """Keep torch.export from printing graphs and warnings that a user can do nothing about."""
-    loggers = [logging.getLogger(name) for name in NOISY]
+    loggers = [logging.getLogger(name) for name in NOISY_LOGGERS]
     levels = [logger.level for logger in loggers]
     try:
         for logger in loggers:
@@ -98,7 +98,7 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _explain(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     """The first line of an export error, and the user's own line that caused it."""
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
     frame = _user_frame(error)
@@ -115,7 +115,7 @@ def _user_frame(error: BaseException) -> traceback.FrameSummary | None:
     return inner[-1] if inner else None
 
 
-def clean(program: ExportedProgram, names: Sequence[str], model: nn.Module | None) -> Anatomy:
+def clean_graph(program: ExportedProgram, names: Sequence[str], model: nn.Module | None) -> ModelGraph:
     """Parameters as attributes, in-place ops as pure ones, checks dropped, values named.
 
     Args:
@@ -123,12 +123,12 @@ def clean(program: ExportedProgram, names: Sequence[str], model: nn.Module | Non
         names: names of the user's inputs, in order.
         model: where live parameters are taken from; the program's own copies otherwise.
     """
-    with _quiet():
-        program = functional(program)
-    return _Cleaner(program, list(names), model).run()
+    with _silence_torch():
+        program = functionalize(program)
+    return _GraphCleaner(program, list(names), model).run()
 
 
-class _Cleaner:
+class _GraphCleaner:
     """One pass over an exported graph."""
 
     def __init__(self, program: ExportedProgram, names: list[str], model: nn.Module | None) -> None:
@@ -137,10 +137,10 @@ class _Cleaner:
         self.copies: dict[Node, Node] = {}
         self.tensors: dict[str, Tensor] = {}
         self.nodes: dict[str, Node] = {}
-        self.modules = {_module(node) for node in program.graph.nodes}
+        self.modules = {_module_path(node) for node in program.graph.nodes}
         self.batch: set[Any] = set()
 
-    def run(self) -> Anatomy:
+    def run(self) -> ModelGraph:
         kinds = {spec.arg.name: spec for spec in self.program.graph_signature.input_specs}
         users = iter(self.inputs)
         for node in self.program.graph.nodes:
@@ -149,28 +149,28 @@ class _Cleaner:
             elif node.op == "call_function":
                 self._call(node)
             elif node.op == "get_attr":
-                raise NoGraph(f"the graph holds a nested graph ({node.target}), which is not supported: {_line(node)}")
-        output = self._output()
+                raise NoGraph(f"the graph holds a nested graph ({node.target}), which is not supported: {_source_line(node)}")
+        output = self._output_node()
         self.graph.output(output)
         self.graph.eliminate_dead_code()
-        self._settle_families()
+        self._resolve_families()
         alive = set(self.graph.nodes)
         kept = {name: node for name, node in self.nodes.items() if node in alive and node.meta["value"].is_tensor}
-        return Anatomy(self.graph, self._used(), kept, tuple(self.inputs), output.meta["value"].name)
+        return ModelGraph(self.graph, self._used_tensors(), kept, tuple(self.inputs), output.meta["value"].name)
 
     def _placeholder(self, node: Node, spec: Any, users: Iterator[str]) -> None:
         if spec.kind == InputKind.USER_INPUT:
             copy = self.graph.placeholder(node.name)
             name = next(users)
-            self.batch |= {_symbol(node)} - {None}
+            self.batch |= {_batch_symbol(node)} - {None}
             self._register(copy, node, name, "input")
         else:
             target = spec.target.removeprefix("model.")
-            self.tensors[target] = self._live(target, spec)
+            self.tensors[target] = self._live_tensor(target, spec)
             copy = self.graph.get_attr(target)
         self.copies[node] = copy
 
-    def _live(self, target: str, spec: Any) -> Tensor:
+    def _live_tensor(self, target: str, spec: Any) -> Tensor:
         """The model's own tensor, sharing memory, without gradient."""
         stored = self.program.state_dict.get(spec.target)
         tensor = stored if stored is not None else self.program.constants[spec.target]
@@ -180,10 +180,10 @@ class _Cleaner:
         return tensor.detach()
 
     def _call(self, node: Node) -> None:
-        if is_check(node):
+        if is_assertion(node):
             return
         if "higher_order" in str(getattr(node.target, "__module__", "")) or not callable(node.target):
-            raise NoGraph(f"op {node.target} is not supported: {_line(node)}")
+            raise NoGraph(f"op {node.target} is not supported: {_source_line(node)}")
         copy = self.graph.node_copy(node, lambda old: self.copies[old])
         self.copies[node] = copy
         copy.meta = {}
@@ -191,7 +191,7 @@ class _Cleaner:
         if isinstance(value, torch.SymInt):
             copy.meta["batch_size"] = value.node.expr in self.batch
         elif isinstance(value, (Tensor, tuple, list)):
-            self._register(copy, node, self._name(node), readable(node.target))
+            self._register(copy, node, self._name(node), readable_op_name(node.target))
 
     def _register(self, copy: Node, node: Node, name: str, op: str) -> None:
         value = node.meta.get("val")
@@ -202,76 +202,76 @@ class _Cleaner:
         copy.meta["value"] = Value(
             name=name,
             op=op,
-            family="input" if op == "input" else family(node.target),  # type: ignore[arg-type]
+            family="input" if op == "input" else op_family(node.target),  # type: ignore[arg-type]
             shape=tuple(None if axis in axes else int(side) for axis, side in enumerate(sizes)),
             dtype="tuple" if tensor is None else str(tensor.dtype).removeprefix("torch."),
             batch_axis=axes[0] if exact else None,
-            module=_module(node),
-            line=_line(node),
+            module=_module_path(node),
+            line=_source_line(node),
         )
         self.nodes[name] = copy
 
     def _name(self, node: Node) -> str:
         """Module path plus op, numbered where that is not unique; parts of a tuple by their place."""
         source = node.args[0] if node.args else None
-        if readable(node.target) == "getitem" and isinstance(source, Node) and source in self.copies:  # type: ignore[arg-type]
+        if readable_op_name(node.target) == "getitem" and isinstance(source, Node) and source in self.copies:  # type: ignore[arg-type]
             stem = f"{self.copies[source].meta['value'].name}.{node.args[1]}"
         else:
-            stem = "/".join(filter(None, [_module(node), readable(node.target)]))  # type: ignore[arg-type]
+            stem = "/".join(filter(None, [_module_path(node), readable_op_name(node.target)]))  # type: ignore[arg-type]
         name, count = stem, 0
         while name in self.nodes or name in self.inputs or name in self.modules:
             count += 1
             name = f"{stem}_{count}"
         return name
 
-    def _output(self) -> Node:
+    def _output_node(self) -> Node:
         wanted = [spec.arg.name for spec in self.program.graph_signature.output_specs if spec.kind == OutputKind.USER_OUTPUT]
         found = next((old for old in self.copies if old.name == wanted[0]), None)
         if found is None or "value" not in self.copies[found].meta:
             raise NoGraph("the output does not depend on the inputs")
         if not self.batch or self.copies[found].meta["value"].batch_axis != 0:
-            raise NoGraph(self._fixed_batch())
+            raise NoGraph(self._explain_fixed_batch())
         return self.copies[found]
 
-    def _fixed_batch(self) -> str:
+    def _explain_fixed_batch(self) -> str:
         """Where the batch size became a constant."""
         nodes = [node for node in self.copies.values() if "value" in node.meta and node.op == "call_function"]
         lost = next((n for n in nodes if n.meta["value"].batch_axis is None and n.meta["value"].family not in ("zero", "unknown")), None)
         where = f", first at {lost.meta['value'].line}" if lost is not None else ""
         return f"the output's first axis does not follow the batch size{where}"
 
-    def _settle_families(self) -> None:
+    def _resolve_families(self) -> None:
         """Families in the light of which arguments depend on the inputs."""
-        varying = downstream(node for node in self.graph.nodes if node.op == "placeholder")
+        varying = downstream_nodes(node for node in self.graph.nodes if node.op == "placeholder")
         for node in self.graph.nodes:
             value: Value | None = node.meta.get("value")
             if value is not None and node.op == "call_function":
-                tensors = [source in varying for source in _arguments(node) if "batch_size" not in source.meta]
-                node.meta["value"] = replace(value, family=settle(value.family, value.op, tensors))
+                tensors = [source in varying for source in _argument_nodes(node) if "batch_size" not in source.meta]
+                node.meta["value"] = replace(value, family=resolve_family(value.family, value.op, tensors))
 
-    def _used(self) -> dict[str, Tensor]:
+    def _used_tensors(self) -> dict[str, Tensor]:
         used = {node.target for node in self.graph.nodes if node.op == "get_attr"}
         return {name: tensor for name, tensor in self.tensors.items() if name in used}
 
 
-def _arguments(node: Node) -> list[Node]:
+def _argument_nodes(node: Node) -> list[Node]:
     """Node arguments with repetition (``x * x`` has two), those in lists included."""
     flat = [item for arg in node.args for item in (arg if isinstance(arg, (tuple, list)) else [arg])]
     return [item for item in flat if isinstance(item, Node)]
 
 
-def _symbol(node: Node) -> Any:
+def _batch_symbol(node: Node) -> Any:
     side = node.meta["val"].shape[0] if node.meta["val"].ndim else None
     return side.node.expr if isinstance(side, torch.SymInt) else None
 
 
-def _module(node: Node) -> str:
+def _module_path(node: Node) -> str:
     stack: Mapping[str, Any] = node.meta.get("nn_module_stack") or {}
     path = str(list(stack.values())[-1][0]) if stack else ""
     return path.removeprefix("model").removeprefix(".") if path == "model" or path.startswith("model.") else path
 
 
-def _line(node: Node) -> str:
+def _source_line(node: Node) -> str:
     """Source line of a node: the innermost one outside torch, as ``file.py:12``."""
     torch_home = str(Path(torch.__file__).parent)
     places = [line.strip() for line in (node.meta.get("stack_trace") or "").splitlines() if line.strip().startswith("File ")]

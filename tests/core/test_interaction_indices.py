@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 
 from tests.reference import indices as slow
-from vesalius.core import reductions
+from vesalius.core import interaction_indices
 from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput, UnknownName
 from vesalius.core.players import Players
@@ -72,7 +72,7 @@ def test_banzhaf_is_the_mean_contribution(players):
 
 
 def test_bernoulli_numbers_are_the_known_ones():
-    found = [reductions._bernoulli(n) for n in range(13)]
+    found = [interaction_indices._bernoulli_number(n) for n in range(13)]
     assert found == [
         Fraction(*pair)
         for pair in [(1, 1), (-1, 2), (1, 6), (0, 1), (-1, 30), (0, 1), (1, 42), (0, 1), (-1, 30), (0, 1), (5, 66), (0, 1), (-691, 2730)]
@@ -169,9 +169,12 @@ def test_looking_and_transforming_agree(players, count, seed, data):
     rows = rows[torch.randperm(len(rows), generator=generator)[:count]]
     values = torch.randn(3, len(rows), dtype=torch.float64, generator=generator)
     order = data.draw(st.integers(1, min(4, players)))
-    scale = reductions.weights("k_sii", order, players)
-    wanted = reductions._subsets(players, order, values.device)
-    one, other = (torch.cat(way(rows, values, scale, wanted), 1) for way in (reductions._by_looking, reductions._by_transform))
+    scale = interaction_indices.index_weights("k_sii", order, players)
+    wanted = interaction_indices._subsets(players, order, values.device)
+    one, other = (
+        torch.cat(way(rows, values, scale, wanted), 1)
+        for way in (interaction_indices._sum_by_enumeration, interaction_indices._sum_by_transform)
+    )
     torch.testing.assert_close(one, other, atol=1e-12, rtol=1e-12)
 
 

@@ -58,7 +58,7 @@ class Value:
 
 
 @dataclass(frozen=True, eq=False)
-class Anatomy:
+class ModelGraph:
     """A cleaned graph.
 
     Attributes:
@@ -76,11 +76,11 @@ class Anatomy:
     inputs: tuple[str, ...]
     output: str
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Anatomy:
+    def __deepcopy__(self, memo: dict[int, Any]) -> ModelGraph:
         """A copy whose names mean its own nodes."""
         graph = copy.deepcopy(self.graph, memo)
         nodes = {node.meta["value"].name: node for node in graph.nodes if "value" in node.meta and node.meta["value"].is_tensor}
-        return Anatomy(graph, copy.deepcopy(dict(self.tensors), memo), nodes, self.inputs, self.output)
+        return ModelGraph(graph, copy.deepcopy(dict(self.tensors), memo), nodes, self.inputs, self.output)
 
     def value(self, name: str) -> Value:
         """Facts about a value."""
@@ -94,21 +94,21 @@ class Anatomy:
             UnknownName: neither.
             InvalidInput: a module that is called more than once, or returns more than one value.
         """
-        inside = [node for node in self.graph.nodes if "value" in node.meta and name and _within(node.meta["value"].module, name)]
+        inside = [node for node in self.graph.nodes if "value" in node.meta and name and _is_inside(node.meta["value"].module, name)]
         if name in self.nodes and not inside:
             return name
         if name in self.nodes:
-            raise InvalidInput(f"{name!r} is both an input and a module; for the module, name one of its values: {_names(inside)}")
+            raise InvalidInput(f"{name!r} is both an input and a module; for the module, name one of its values: {_format_names(inside)}")
         if not inside:
             modules = {v.meta["value"].module for v in self.nodes.values()} - {""}
             raise UnknownName("value or module", name, [*self.nodes, *sorted(modules)])
         members = set(inside)
-        leaving = [node.meta["value"].name for node in inside if node.meta["value"].is_tensor and self._leaves(node, members)]
+        leaving = [node.meta["value"].name for node in inside if node.meta["value"].is_tensor and self._is_used_outside(node, members)]
         if len(leaving) != 1:
             raise InvalidInput(f"module {name!r} has {len(leaving)} outputs in this graph; choose one of {', '.join(map(repr, leaving))}")
         return str(leaving[0])
 
-    def _leaves(self, node: Node, members: set[Node]) -> bool:
+    def _is_used_outside(self, node: Node, members: set[Node]) -> bool:
         """Whether a value is used outside a set (through sizes does not count), or is the model's output."""
         if node.meta["value"].name == self.output:
             return True
@@ -125,17 +125,17 @@ class Anatomy:
         Raises:
             InvalidInput: an input of the model is needed that is not among ``inputs``.
         """
-        return extract(self, inputs, outputs)
+        return extract_program(self, inputs, outputs)
 
-    def frontier(self, at: Sequence[str], output: str) -> tuple[str, ...]:
+    def head_context(self, at: Sequence[str], output: str) -> tuple[str, ...]:
         """What else a head needs that starts at some values: the nearest values with a batch axis of their own.
 
         Values that the chosen ones do not reach are taken as they are where one axis is exactly the batch; otherwise the head computes
         them again, from nearer the inputs.
         """
         starts = {self.nodes[name] for name in at}
-        reached = downstream(starts)
-        varying = downstream(self.nodes[name] for name in self.inputs)
+        reached = downstream_nodes(starts)
+        varying = downstream_nodes(self.nodes[name] for name in self.inputs)
         context: dict[str, None] = {}
 
         def visit(node: Node) -> None:
@@ -153,7 +153,7 @@ class Anatomy:
         visit(self.nodes[output])
         known = [*at, *context]
         if not any(self.value(name).batch_axis is not None for name in known):
-            needed = _needed(self, [self.nodes[output]], {self.nodes[name] for name in known})
+            needed = _required_nodes(self, [self.nodes[output]], {self.nodes[name] for name in known})
             context |= {self.inputs[0]: None} if any(node.meta.get("batch_size") for node in needed) else {}
         return tuple(context)
 
@@ -163,7 +163,7 @@ def data_inputs(node: Node) -> list[Node]:
     return [] if node.meta.get("batch_size") else list(node.all_input_nodes)
 
 
-def downstream(starts: Iterable[Node]) -> set[Node]:
+def downstream_nodes(starts: Iterable[Node]) -> set[Node]:
     """Nodes that depend on the given ones, themselves included, other than through the batch size."""
     reached: set[Node] = set(starts)
     queue = list(reached)
@@ -175,41 +175,41 @@ def downstream(starts: Iterable[Node]) -> set[Node]:
     return reached
 
 
-def _names(nodes: Sequence[Node]) -> str:
+def _format_names(nodes: Sequence[Node]) -> str:
     return ", ".join(repr(node.meta["value"].name) for node in nodes)
 
 
-def _within(module: str, path: str) -> bool:
+def _is_inside(module: str, path: str) -> bool:
     return module == path or module.startswith(path + ".")
 
 
-def extract(anatomy: Anatomy, inputs: Sequence[str], outputs: Sequence[str]) -> GraphModule:
-    """See :meth:`Anatomy.program`."""
-    if unknown := [name for name in outputs if name not in anatomy.nodes]:
-        raise UnknownName("value", unknown[0], anatomy.nodes)
+def extract_program(model_graph: ModelGraph, inputs: Sequence[str], outputs: Sequence[str]) -> GraphModule:
+    """See :meth:`ModelGraph.program`."""
+    if unknown := [name for name in outputs if name not in model_graph.nodes]:
+        raise UnknownName("value", unknown[0], model_graph.nodes)
     graph = Graph()
     copies: dict[Node, Any] = {}
     for position, name in enumerate(inputs):
-        source = anatomy.nodes[name] if name in anatomy.nodes else _parameter(anatomy, name)
+        source = model_graph.nodes[name] if name in model_graph.nodes else _parameter_node(model_graph, name)
         copies[source] = graph.placeholder(f"input_{position}")
-    batch = _batch_source([anatomy.nodes[name] for name in inputs if name in anatomy.nodes])
-    for node in _needed(anatomy, [anatomy.nodes[name] for name in outputs], set(copies)):
+    batch = _batch_source([model_graph.nodes[name] for name in inputs if name in model_graph.nodes])
+    for node in _required_nodes(model_graph, [model_graph.nodes[name] for name in outputs], set(copies)):
         if node.op == "placeholder":
             raise InvalidInput(f"{list(outputs)} cannot be computed from {list(inputs)} alone: {node.meta['value'].name!r} is needed too")
         if node.meta.get("batch_size") and batch is not None:
             copies[node] = graph.call_function(torch.ops.aten.sym_size.int, (copies[batch[0]], batch[1]))
         else:
             copies[node] = graph.node_copy(node, lambda old: copies[old])
-    graph.output(tuple(copies[anatomy.nodes[name]] for name in outputs))
-    return GraphModule(dict(anatomy.tensors), graph)
+    graph.output(tuple(copies[model_graph.nodes[name]] for name in outputs))
+    return GraphModule(dict(model_graph.tensors), graph)
 
 
-def _parameter(anatomy: Anatomy, name: str) -> Node:
-    for node in anatomy.graph.nodes:
+def _parameter_node(model_graph: ModelGraph, name: str) -> Node:
+    for node in model_graph.graph.nodes:
         if node.op == "get_attr" and node.target == name:
             found: Node = node
             return found
-    raise UnknownName("value or parameter", name, [*anatomy.nodes, *anatomy.tensors])
+    raise UnknownName("value or parameter", name, [*model_graph.nodes, *model_graph.tensors])
 
 
 def _batch_source(starts: Sequence[Node]) -> tuple[Node, int] | None:
@@ -217,7 +217,7 @@ def _batch_source(starts: Sequence[Node]) -> tuple[Node, int] | None:
     return next(((node, axis) for node in starts if (axis := node.meta["value"].batch_axis) is not None), None)
 
 
-def _needed(anatomy: Anatomy, targets: Sequence[Node], given: set[Node]) -> list[Node]:
+def _required_nodes(model_graph: ModelGraph, targets: Sequence[Node], given: set[Node]) -> list[Node]:
     """Nodes to compute for some targets, in order, without those that are given."""
     wanted: set[Node] = set()
     queue = [node for node in targets if node not in given]
@@ -227,25 +227,25 @@ def _needed(anatomy: Anatomy, targets: Sequence[Node], given: set[Node]) -> list
             continue
         wanted.add(node)
         queue += [source for source in data_inputs(node) if source not in given]
-    return [node for node in anatomy.graph.nodes if node in wanted]
+    return [node for node in model_graph.graph.nodes if node in wanted]
 
 
-def bytes_per_sample(anatomy: Anatomy) -> int:
+def bytes_per_sample(model_graph: ModelGraph) -> int:
     """Memory that the values alive at the worst moment of a forward pass take, per sample."""
-    last = {source: position for position, node in enumerate(anatomy.graph.nodes) for source in node.all_input_nodes}
+    last = {source: position for position, node in enumerate(model_graph.graph.nodes) for source in node.all_input_nodes}
     alive = worst = 0
     ends: dict[int, int] = {}
-    for position, node in enumerate(anatomy.graph.nodes):
+    for position, node in enumerate(model_graph.graph.nodes):
         value: Value | None = node.meta.get("value")
         if value is not None and value.is_tensor:
-            alive += (size := _bytes(value))
+            alive += (size := _value_bytes(value))
             ends[last.get(node, position)] = ends.get(last.get(node, position), 0) + size
             worst = max(worst, alive)
         alive -= ends.pop(position, 0)
     return max(worst, 1)
 
 
-def _bytes(value: Value) -> int:
+def _value_bytes(value: Value) -> int:
     count = 1
     for side in value.shape:
         count *= side or 1

@@ -22,12 +22,12 @@ from vesalius.core.errors import InvalidInput, UnknownName
 
 DIVIDENDS = "dividend"
 """What an allocation's values are said to be where they are not an index of something."""
-MOST_DENSE = 24  # players for which a table of all coalitions is made: 128 MiB in float64
-BLOCK = 1 << 22  # pairs of a listed coalition and a candidate looked at together
+MAX_TABLE_PLAYERS = 24  # players for which a table of all coalitions is made: 128 MiB in float64
+PAIRS_PER_BLOCK = 1 << 22  # pairs of a listed coalition and a candidate looked at together
 
 
 @dataclass(frozen=True)
-class Index:
+class InteractionIndex:
     """One index.
 
     Attributes:
@@ -43,24 +43,24 @@ class Index:
     sums_to_shapley: bool = False
 
 
-def _sii(s: int, t: int, k: int) -> Fraction:
+def _sii_weight(s: int, t: int, k: int) -> Fraction:
     return Fraction(1, t - s + 1)
 
 
-def _banzhaf(s: int, t: int, k: int) -> Fraction:
+def _banzhaf_weight(s: int, t: int, k: int) -> Fraction:
     return Fraction(1, 2 ** (t - s))
 
 
-def _k_sii(s: int, t: int, k: int) -> Fraction:
+def _k_sii_weight(s: int, t: int, k: int) -> Fraction:
     """SII of the sets of s + j players within T, weighted by Bernoulli numbers."""
-    return sum((_bernoulli(j) * comb(t - s, j) * _sii(s + j, t, k) for j in range(min(k, t) - s + 1)), Fraction(0))
+    return sum((_bernoulli_number(j) * comb(t - s, j) * _sii_weight(s + j, t, k) for j in range(min(k, t) - s + 1)), Fraction(0))
 
 
-def _stii(s: int, t: int, k: int) -> Fraction:
+def _stii_weight(s: int, t: int, k: int) -> Fraction:
     return Fraction(int(s == t)) if s < k else Fraction(1, comb(t, k))
 
 
-def _fsii(s: int, t: int, k: int) -> Fraction:
+def _fsii_weight(s: int, t: int, k: int) -> Fraction:
     if t <= k:
         return Fraction(int(s == t))
     size = Fraction(s, k + s) * comb(k, s) * Fraction(comb(t - 1, k), comb(t + k - 1, k + s))
@@ -68,23 +68,23 @@ def _fsii(s: int, t: int, k: int) -> Fraction:
 
 
 @cache
-def _bernoulli(n: int) -> Fraction:
+def _bernoulli_number(n: int) -> Fraction:
     """The n-th Bernoulli number, with B1 = -1/2."""
-    return -sum((comb(n + 1, j) * _bernoulli(j) for j in range(n)), Fraction(0)) / (n + 1) if n else Fraction(1)
+    return -sum((comb(n + 1, j) * _bernoulli_number(j) for j in range(n)), Fraction(0)) / (n + 1) if n else Fraction(1)
 
 
-INDICES: Mapping[str, Index] = {
-    "shapley": Index(_sii, order=1, single=True),
-    "banzhaf": Index(_banzhaf, order=1, single=True),
-    "sii": Index(_sii),
-    "k_sii": Index(_k_sii, sums_to_shapley=True),
-    "stii": Index(_stii, sums_to_shapley=True),
-    "fsii": Index(_fsii, sums_to_shapley=True),
+INDICES: Mapping[str, InteractionIndex] = {
+    "shapley": InteractionIndex(_sii_weight, order=1, single=True),
+    "banzhaf": InteractionIndex(_banzhaf_weight, order=1, single=True),
+    "sii": InteractionIndex(_sii_weight),
+    "k_sii": InteractionIndex(_k_sii_weight, sums_to_shapley=True),
+    "stii": InteractionIndex(_stii_weight, sums_to_shapley=True),
+    "fsii": InteractionIndex(_fsii_weight, sums_to_shapley=True),
 }
 """Indices by name. Reference: Shapley1953, Banzhaf1965, Grabisch1999 (sii), Bordt2023 (k_sii), Sundararajan2020 (stii), Tsai2023 (fsii)."""
 
 
-def order_of(index: str, order: int | None, players: int) -> int:
+def resolve_order(index: str, order: int | None, players: int) -> int:
     """The order that is meant, checked.
 
     Raises:
@@ -103,7 +103,7 @@ def order_of(index: str, order: int | None, players: int) -> int:
     return order
 
 
-def check_made_of(made: str, index: str) -> None:
+def check_reducible(made: str, index: str) -> None:
     """Refuse to take an index of what is an index already, save where the result is known to be right.
 
     Raises:
@@ -114,14 +114,14 @@ def check_made_of(made: str, index: str) -> None:
     raise InvalidInput(f"these values are {made!r} already, from which {index!r} does not follow; reduce the dividends they were made of")
 
 
-def weights(index: str, order: int, players: int) -> Float[Tensor, "s t"]:
+def index_weights(index: str, order: int, players: int) -> Float[Tensor, "s t"]:
     """w(s, t) for s up to the order and t up to all players, in float64; 0 where t < s, and in row and column 0."""
     weight = INDICES[index].weight
     rows = [[float(weight(s, t, order)) if 1 <= s <= t else 0.0 for t in range(players + 1)] for s in range(order + 1)]
     return torch.tensor(rows, dtype=torch.float64)
 
 
-def reduced(
+def compute_index(
     coalitions: Bool[Tensor, "K P"], values: Float[Tensor, "B K"], index: str, order: int
 ) -> tuple[Bool[Tensor, "C P"], Float[Tensor, "B C"]]:
     """An index of all coalitions of up to ``order`` players.
@@ -137,22 +137,22 @@ def reduced(
     """
     players = coalitions.shape[1]
     coalitions, dividend = coalitions.to(values.device), values.double()
-    scale = weights(index, order, players).to(values.device)
+    scale = index_weights(index, order, players).to(values.device)
     wanted = _subsets(players, order, values.device)
     candidates = sum(len(members) for members in wanted)
-    dense = players <= MOST_DENSE and len(coalitions) * candidates >= 1 << players
-    each = (_by_transform if dense else _by_looking)(coalitions, dividend, scale, wanted)
-    return torch.cat([_masks(members, players) for members in wanted]), torch.cat(each, 1)
+    dense = players <= MAX_TABLE_PLAYERS and len(coalitions) * candidates >= 1 << players
+    each = (_sum_by_transform if dense else _sum_by_enumeration)(coalitions, dividend, scale, wanted)
+    return torch.cat([_members_to_masks(members, players) for members in wanted]), torch.cat(each, 1)
 
 
-def _by_transform(
+def _sum_by_transform(
     coalitions: Bool[Tensor, "K P"], dividend: Float[Tensor, "B K"], scale: Float[Tensor, "s t"], wanted: list[Int[Tensor, "_ _"]]
 ) -> list[Float[Tensor, "B _"]]:
     """Sums over supersets in tables of all coalitions: n 2**n additions for each size."""
     players = coalitions.shape[1]
     bits = 2.0 ** torch.arange(players, device=dividend.device, dtype=torch.float64)
     both = torch.stack([bits, torch.ones_like(bits)], 1)  # whole numbers, which a matrix product of doubles keeps
-    blocks = coalitions.split(BLOCK // 64)  # type: ignore[no-untyped-call]
+    blocks = coalitions.split(PAIRS_PER_BLOCK // 64)  # type: ignore[no-untyped-call]
     place, size = torch.cat([rows.double() @ both for rows in blocks]).long().unbind(1)
     found = []
     for s, members in enumerate(wanted, start=1):
@@ -164,7 +164,7 @@ def _by_transform(
     return found
 
 
-def _by_looking(
+def _sum_by_enumeration(
     coalitions: Bool[Tensor, "K P"], dividend: Float[Tensor, "B K"], scale: Float[Tensor, "s t"], wanted: list[Int[Tensor, "_ _"]]
 ) -> list[Float[Tensor, "B _"]]:
     """Sums over the listed coalitions that contain each wanted one, in blocks."""
@@ -172,7 +172,7 @@ def _by_looking(
     found = []
     for s, members in enumerate(wanted, start=1):
         weighted = dividend * scale[s, size]
-        blocks = members.split(max(1, BLOCK // max(1, len(coalitions))))  # type: ignore[no-untyped-call]
+        blocks = members.split(max(1, PAIRS_PER_BLOCK // max(1, len(coalitions))))  # type: ignore[no-untyped-call]
         found.append(torch.cat([weighted @ coalitions[:, block].all(2).double() for block in blocks], 1))
     return found
 
@@ -190,6 +190,6 @@ def _subsets(players: int, order: int, device: torch.device) -> list[Int[Tensor,
     return found
 
 
-def _masks(members: Int[Tensor, "C s"], players: int) -> Bool[Tensor, "C P"]:
+def _members_to_masks(members: Int[Tensor, "C s"], players: int) -> Bool[Tensor, "C P"]:
     masks = torch.zeros(len(members), players, dtype=torch.bool, device=members.device)
     return masks.scatter_(1, members, True)

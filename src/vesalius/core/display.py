@@ -35,7 +35,7 @@ VIEWS = {
 }
 
 
-def view(name: str) -> Callable[..., Any]:
+def load_view(name: str) -> Callable[..., Any]:
     """The drawing function registered under a name."""
     module, function = VIEWS[name].split(":")
     drawing: Callable[..., Any] = getattr(import_module(module), function)

@@ -15,7 +15,7 @@ from vesalius.core.errors import InvalidInput, UnknownName, WrongType
 
 
 @dataclass(frozen=True, eq=False)
-class Call:
+class ModelCall:
     """A model with the shape of its call fixed by an example.
 
     Attributes:
@@ -34,19 +34,19 @@ class Call:
 
     def run(self, tensors: Sequence[Tensor]) -> Tensor:
         """Call the model with other tensors in the same places, and pick the output."""
-        args = [tensors[arg.place] if isinstance(arg, Place) else arg for arg in self.args]
-        kwargs = {name: tensors[arg.place] if isinstance(arg, Place) else arg for name, arg in self.kwargs.items()}
-        return pick(self.model(*args, **kwargs), self.output)
+        args = [tensors[arg.place] if isinstance(arg, InputSlot) else arg for arg in self.args]
+        kwargs = {name: tensors[arg.place] if isinstance(arg, InputSlot) else arg for name, arg in self.kwargs.items()}
+        return select_output(self.model(*args, **kwargs), self.output)
 
 
 @dataclass(frozen=True)
-class Place:
+class InputSlot:
     """Stands for the i-th tensor input in a call."""
 
     place: int
 
 
-class Wrapped(nn.Module):
+class CallableModule(nn.Module):
     """A plain callable as a module, so that there is one way to call."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -57,9 +57,9 @@ class Wrapped(nn.Module):
         return self.function(*args, **kwargs)
 
 
-def fix_call(
+def bind_call(
     model: Callable[..., Any], example: Sequence[Any], kwargs: Mapping[str, Any], output: str | int | None
-) -> tuple[Call, tuple[Tensor, ...]]:
+) -> tuple[ModelCall, tuple[Tensor, ...]]:
     """The call an example shows, and its tensors.
 
     Raises:
@@ -77,14 +77,14 @@ def fix_call(
             return argument
         tensors.append(argument.detach())
         names.append(name)
-        return Place(len(tensors) - 1)
+        return InputSlot(len(tensors) - 1)
 
     args = tuple(place(name, argument) for name, argument in zip(named, example, strict=True))
     keyword = {name: place(name, argument) for name, argument in kwargs.items()}
     containers = [type(a).__name__ for a in (*args, *keyword.values()) if isinstance(a, (dict, list, tuple)) and a]
     _check_batches(names, tensors, containers)
-    module = model if isinstance(model, nn.Module) else Wrapped(model)
-    return Call(module, args, keyword, tuple(names), output), tuple(tensors)
+    module = model if isinstance(model, nn.Module) else CallableModule(model)
+    return ModelCall(module, args, keyword, tuple(names), output), tuple(tensors)
 
 
 def _parameter_names(model: Callable[..., Any], count: int) -> list[str]:
@@ -111,7 +111,7 @@ def _check_batches(names: Sequence[str], tensors: Sequence[Tensor], containers: 
         raise InvalidInput(f"all inputs need the same batch size in their first axis; found {found}")
 
 
-def pick(result: Any, output: str | int | None) -> Tensor:
+def select_output(result: Any, output: str | int | None) -> Tensor:
     """The tensor meant by ``output`` in whatever a model returned.
 
     Raises:
@@ -121,7 +121,7 @@ def pick(result: Any, output: str | int | None) -> Tensor:
     """
     if isinstance(result, Tensor) and output is None:
         return result
-    parts = _parts(result)
+    parts = _output_parts(result)
     if output is None:
         tensors = {name: part for name, part in parts.items() if isinstance(part, Tensor)}
         if len(tensors) == 1:
@@ -137,7 +137,7 @@ def pick(result: Any, output: str | int | None) -> Tensor:
     return chosen
 
 
-def _parts(result: Any) -> dict[str, Any]:
+def _output_parts(result: Any) -> dict[str, Any]:
     if isinstance(result, Mapping):
         return {str(name): part for name, part in result.items()}
     if is_dataclass(result) and not isinstance(result, type):
@@ -150,7 +150,7 @@ def _parts(result: Any) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
+def eval_mode(model: nn.Module) -> Iterator[None]:
     """Eval semantics inside; outside, every flag, attribute and buffer as it was.
 
     Flags are set directly: a user's own ``train()`` or ``eval()`` may do more than that. What a forward pass keeps on its modules (a count
@@ -170,14 +170,14 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             if module.training != training:
                 module.training = training
         for where, before in kept:
-            _restore(where, before)
+            _restore_namespace(where, before)
         with torch.no_grad():
             for buffer, before in buffers:
                 if not torch.equal(buffer, before):
                     buffer.copy_(before)
 
 
-def _restore(now: dict[str, Any], before: Mapping[str, Any]) -> None:
+def _restore_namespace(now: dict[str, Any], before: Mapping[str, Any]) -> None:
     """Bring a namespace back, touching only what differs."""
     for name in now.keys() - before.keys():
         del now[name]

@@ -11,7 +11,7 @@ import pooch
 
 from vesalius.core.errors import ForeignFile, VesaliusError
 
-FOLDER = "VESALIUS_DATA"
+FOLDER_VARIABLE = "VESALIUS_DATA"
 """Environment variable that names a folder to look in first."""
 
 
@@ -20,7 +20,7 @@ class MissingData(VesaliusError, FileNotFoundError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class DataFile:
     """One file of a public data set.
 
     Attributes:
@@ -33,7 +33,7 @@ class Source:
     path: str
     sha256: tuple[str, ...]
     url: str = ""
-    also: tuple[str, ...] = ()
+    other_paths: tuple[str, ...] = ()
 
 
 def user_cache() -> Path:
@@ -41,7 +41,7 @@ def user_cache() -> Path:
     return Path(pooch.os_cache("vesalius"))
 
 
-def find(source: Source, *, cache: Path | None = None) -> Path:
+def fetch(source: DataFile, *, cache: Path | None = None) -> Path:
     """The file on this machine, downloaded if it must be.
 
     Args:
@@ -53,26 +53,26 @@ def find(source: Source, *, cache: Path | None = None) -> Path:
         ForeignFile: a file of that name holds something else.
     """
     cache = user_cache() if cache is None else cache
-    here = [Path(folder) for folder in (os.environ.get(FOLDER),) if folder] + [cache]
-    places = [folder / name for folder in here for name in (source.path, *source.also)]
+    here = [Path(folder) for folder in (os.environ.get(FOLDER_VARIABLE),) if folder] + [cache]
+    places = [folder / name for folder in here for name in (source.path, *source.other_paths)]
     for place in places:
         if place.is_file():
-            return _checked(place, source)
-    looked = f"looked for {', '.join(map(str, places))}" + f"; ${FOLDER} is not set" * (len(here) == 1)
+            return _verify_digest(place, source)
+    looked = f"looked for {', '.join(map(str, places))}" + f"; ${FOLDER_VARIABLE} is not set" * (len(here) == 1)
     if not source.url:
-        raise MissingData(f"there is no {source.path}: {looked}. It is published nowhere on its own; put it into ${FOLDER}")
+        raise MissingData(f"there is no {source.path}: {looked}. It is published nowhere on its own; put it into ${FOLDER_VARIABLE}")
     target = cache / source.path
     try:
         pooch.retrieve(source.url, f"sha256:{source.sha256[0]}", fname=target.name, path=target.parent, progressbar=False)
     except (OSError, ValueError) as error:
         raise MissingData(
             f"there is no {source.path}: {looked}, and {source.url} could not be fetched ({_first_line(error)}). "
-            f"Fetch it by hand and put it into ${FOLDER}"
+            f"Fetch it by hand and put it into ${FOLDER_VARIABLE}"
         ) from error
     return target
 
 
-def _checked(place: Path, source: Source) -> Path:
+def _verify_digest(place: Path, source: DataFile) -> Path:
     """A file as it is, if its contents are the expected ones."""
     found = hashlib.sha256(place.read_bytes()).hexdigest()
     if found not in source.sha256:

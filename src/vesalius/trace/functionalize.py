@@ -12,23 +12,23 @@ import torch
 from torch.export import ExportedProgram
 from torch.fx import Node
 
-from vesalius.trace.opset import is_inplace, is_view, packet
+from vesalius.trace.opset import base_op_name, is_inplace, is_view
 
 
-def functional(program: ExportedProgram) -> ExportedProgram:
+def functionalize(program: ExportedProgram) -> ExportedProgram:
     """The same program without in-place ops (its graph is changed when that is enough)."""
     if any(_writes_shared_memory(node) for node in program.graph.nodes if _is_inplace_node(node)):
         for node in program.graph.nodes:
-            if node.op == "call_function" and packet(node.target) == "dropout" and not node.args[2]:
+            if node.op == "call_function" and base_op_name(node.target) == "dropout" and not node.args[2]:
                 node.target, node.args = torch.ops.aten.alias.default, node.args[:1]  # in eval it hands its input on, memory and all
-        return program.run_decompositions({torch.ops.aten.copy.default: _copied})
+        return program.run_decompositions({torch.ops.aten.copy.default: _differentiable_copy})
     for node in list(program.graph.nodes):
         if _is_inplace_node(node):
-            node.target = _pure(node)  # later uses refer to this node already: export follows the write
+            node.target = _pure_op(node)  # later uses refer to this node already: export follows the write
     return program
 
 
-def _copied(written: torch.Tensor, source: torch.Tensor, non_blocking: bool = False) -> torch.Tensor:
+def _differentiable_copy(written: torch.Tensor, source: torch.Tensor, non_blocking: bool = False) -> torch.Tensor:
     """``aten.copy`` in ops that have a derivative."""
     return source.to(written.dtype).expand(written.shape)
 
@@ -40,7 +40,7 @@ def _is_inplace_node(node: Node) -> bool:
 def _writes_shared_memory(node: Node) -> bool:
     """Whether a node writes to memory that another live node, or the caller, may read afterwards, or has no pure twin."""
     written = cast(Node, node.args[0])
-    if _pure(node) is None:
+    if _pure_op(node) is None:
         return True
     if written.op != "call_function" or (is_view(written.target) and not _is_inplace_node(written)):  # type: ignore[arg-type]
         return True
@@ -57,16 +57,16 @@ def _is_used_after(view: Node, write: Node) -> bool:
     )
 
 
-def _pure(node: Node) -> torch._ops.OpOverload | None:
+def _pure_op(node: Node) -> torch._ops.OpOverload | None:
     """The op that computes what an in-place one writes, if it exists and keeps the dtype."""
     overload = cast(torch._ops.OpOverload, node.target)
-    op = getattr(torch.ops.aten, packet(overload).rstrip("_"), None)
+    op = getattr(torch.ops.aten, base_op_name(overload).rstrip("_"), None)
     tensors = [arg.meta["val"] for arg in node.args if isinstance(arg, Node) and isinstance(arg.meta.get("val"), torch.Tensor)]
     keeps = all(torch.can_cast(other.dtype, tensors[0].dtype) for other in tensors)
     return getattr(op, overload._overloadname or "default", None) if keeps else None
 
 
-def is_check(node: Node) -> bool:
+def is_assertion(node: Node) -> bool:
     """Whether a node only asserts something about sizes or metadata."""
-    name = packet(node.target) if node.op == "call_function" else ""  # type: ignore[arg-type]
+    name = base_op_name(node.target) if node.op == "call_function" else ""  # type: ignore[arg-type]
     return name.startswith(("_assert", "sym_constrain", "_check"))

@@ -165,7 +165,7 @@ def test_writing_in_place(way):
     net(ours).sum().backward()
     model(theirs).sum().backward()
     torch.testing.assert_close(ours.grad, theirs.grad)
-    assert [node for node in net.anatomy.graph.nodes if node.op == "call_function" and is_inplace(node.target)] == []
+    assert [node for node in net.model_graph.graph.nodes if node.op == "call_function" and is_inplace(node.target)] == []
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
