@@ -18,7 +18,7 @@ import vesalius as vs
 from benchmarks.timing import table
 from vesalius.audit import Audit, audit
 from vesalius.data.models import trained
-from vesalius.games.exact import membership
+from vesalius.games.moebius import membership
 from vesalius.methods import METHODS
 
 SEGMENTS = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 0, 3, 8, 11]

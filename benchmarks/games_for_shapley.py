@@ -19,7 +19,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-from vesalius.games import exact
+from vesalius.games import moebius
 
 TRUTH_PAIRS = 30_000  # antithetic pairs of permutations behind the truth of the 49-patch games
 
@@ -190,9 +190,9 @@ def mnist(part: str) -> tuple[Tensor, Tensor]:
 
 def tabulated(name: str, n: int, value: Callable[[Tensor], Tensor]) -> KnownGame:
     """A game answered from the table of all its values, with exact Shapley values."""
-    table = torch.cat([value(part) for part in exact.membership(n).split(8192)])
+    table = torch.cat([value(part) for part in moebius.membership(n).split(8192)])
     place = 1 << torch.arange(n)
-    return KnownGame(name, n, lambda masks: table[masks.long() @ place], exact.shapley(exact.dividends(table)), 0.0)
+    return KnownGame(name, n, lambda masks: table[masks.long() @ place], moebius.shapley_values(moebius.dividends(table)), 0.0)
 
 
 def sampled_truth(value: Callable[[Tensor], Tensor], n: int, generator: torch.Generator, pairs: int = TRUTH_PAIRS) -> tuple[Tensor, float]:

@@ -31,9 +31,16 @@ from shapiq import approximator as shapiq
 from torch import Tensor, nn
 
 from vesalius.games.game import Game
-from vesalius.interactions.estimators import Exact, LeastSquares, Permutation, Sparse, Surrogate, interactions_of
-from vesalius.interactions.estimators.estimate import pairs_of
-from vesalius.interactions.estimators.readoff import pair_share
+from vesalius.interactions.estimators import (
+    ExactInteractions,
+    LeastSquaresInteractions,
+    PermutationInteractions,
+    SparseInteractions,
+    SurrogateInteractions,
+    interactions_of,
+)
+from vesalius.interactions.estimators.estimate import pair_indices
+from vesalius.interactions.estimators.gaussian_process import indicator_sii
 
 SEEDS = (301, 302)  # development used 201 to 204
 RUNS = {10: 4, 100: 2}  # repetitions by evaluations per player
@@ -162,7 +169,7 @@ def estimator_table(seeds: list[int]) -> None:
     print("|---|---|---|---|---|")
     for seed, game in small_games(seeds[:1]):
         cells = []
-        for estimator in (Surrogate(), Permutation(), Sparse()):
+        for estimator in (SurrogateInteractions(), PermutationInteractions(), SparseInteractions()):
             found = ours(game, 100 * game.n, 1, estimator)
             cells.append(f"{found.squares[0]:.2g}, {100 * found.covered:.0f} %, {found.explained:.3f}")
         print(f"| {game.name} | {seed} | " + " | ".join(cells) + " |", flush=True)
@@ -176,7 +183,8 @@ def faith_table(seeds: list[int]) -> None:
         truth = faith(game)
         budget = 50 * game.n
         found = [
-            LeastSquares().estimate(Game.of(game.value, game.n), budget, generator=torch.Generator().manual_seed(run)) for run in range(3)
+            LeastSquaresInteractions().estimate(Game.of(game.value, game.n), budget, generator=torch.Generator().manual_seed(run))
+            for run in range(3)
         ]
         mine = statistics.fmean(float((one.values - truth)[game.n :].square().mean()) for one in found)
         covered = statistics.fmean(float(((one.values - truth).abs() <= 1.96 * one.stderr).double().mean()) for one in found)
@@ -238,7 +246,7 @@ def small_games(seeds: list[int]) -> Iterator[tuple[int, PairGame]]:
     for build in builders:
         for seed in seeds:
             game = build(seed)
-            whole = Exact().estimate(Game.of(game.function, game.n), 1 << game.n)
+            whole = ExactInteractions().estimate(Game.of(game.function, game.n), 1 << game.n)
             yield seed, PairGame(game.name, game.n, game.function, whole.values[game.n :])
 
 
@@ -252,7 +260,7 @@ def sigmoid_14(seed: int) -> object:
 
 def faith(game: PairGame) -> Tensor:
     """Exact Faith-Shap of order 2: the regression with all coalitions."""
-    return LeastSquares().estimate(Game.of(game.value, game.n), 1 << game.n).values
+    return LeastSquaresInteractions().estimate(Game.of(game.value, game.n), 1 << game.n).values
 
 
 def large_games(seed: int) -> Iterator[PairGame]:
@@ -325,9 +333,9 @@ def sampled_pairs(value: Callable[[Tensor], Tensor], n: int, generator: torch.Ge
     What a polynomial of order 2 leaves over is summed with the weights of the index: sizes up to 2 and from n - 2 on in full, the others
     sampled, more where weights are larger. The polynomial is fitted to other coalitions, so nothing is biased by it.
     """
-    fit = LeastSquares().estimate(Game.of(value, n), 6000, generator=generator)
+    fit = LeastSquaresInteractions().estimate(Game.of(value, n), 6000, generator=generator)
     linear, pairs = fit.values[:n], torch.zeros(n, n, dtype=torch.float64)
-    pairs[tuple(pairs_of(n))] = fit.values[n:]
+    pairs[tuple(pair_indices(n))] = fit.values[n:]
 
     def left(masks: Tensor) -> Tensor:
         m = masks.double()
@@ -337,7 +345,7 @@ def sampled_pairs(value: Callable[[Tensor], Tensor], n: int, generator: torch.Ge
     for at, members in enumerate([(i,) for i in range(n)] + list(combinations(range(n), 2))):
         few[at, list(members)] = True
     sure = torch.cat([few, ~few])
-    fixed = fit.values[n:] + pair_share(sure.double()).T @ left(sure)
+    fixed = fit.values[n:] + indicator_sii(sure.double()).T @ left(sure)
     middle = list(range(3, n - 2))
     share = torch.tensor([1 / size + 1 / (n - size) for size in middle])
     counts = (share / share.sum() * REFERENCE / BATCHES).ceil().long().tolist()
@@ -346,7 +354,7 @@ def sampled_pairs(value: Callable[[Tensor], Tensor], n: int, generator: torch.Ge
         total = torch.zeros_like(fixed)
         for size, count in zip(middle, counts, strict=True):
             masks = torch.rand(count, n, generator=generator).argsort(1).argsort(1) < size
-            total += comb(n, size) / count * (pair_share(masks.double()).T @ left(masks))
+            total += comb(n, size) / count * (indicator_sii(masks.double()).T @ left(masks))
         batches.append(total)
     found = torch.stack(batches)
     return fixed + found.mean(0), float((found.var(0) / BATCHES).mean())

@@ -22,14 +22,14 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import vesalius as vs
 from benchmarks.timing import interleaved, peak_megabytes, table
 from tests.zoo import cifar_test_images, resnet20
-from vesalius.games.exact import dividends, dividends_
-from vesalius.interactions import enumerate_all, interactions
+from vesalius.games.moebius import dividends, dividends_
+from vesalius.interactions import harsanyi_dividends, interactions
 
 DATA = Path(os.environ["VESALIUS_DATA"])
 
 MEMORY = """
 import torch
-from vesalius.games.exact import {name}
+from vesalius.games.moebius import {name}
 {name}(torch.zeros(1 << 10, dtype=torch.float64))
 def run():
     values = torch.ones(1 << 20, dtype=torch.float64)
@@ -72,8 +72,8 @@ def indices() -> None:
         computer = shapiq.ExactComputer(lambda masks: ask[0][masks @ ask[1]], 14)
         return computer("k-SII", 2)
 
-    times = interleaved({"ours": lambda: enumerate_all(game).reduce("k_sii"), "shapiq": peer}, rounds=3)
-    found, expected = enumerate_all(game).reduce("k_sii"), shapiq.ExactComputer(theirs)("k-SII", 2)
+    times = interleaved({"ours": lambda: harsanyi_dividends(game).reduce("k_sii"), "shapiq": peer}, rounds=3)
+    found, expected = harsanyi_dividends(game).reduce("k_sii"), shapiq.ExactComputer(theirs)("k-SII", 2)
     members = [tuple(row.nonzero().flatten().tolist()) for row in found.coalitions]
     worst = max(abs(expected[who] - value) for who, value in zip(members, found.values.tolist(), strict=True))
     table(list(times.items()), ("k-SII of order 2, 14 players", "median s"))

@@ -21,7 +21,7 @@ from captum.attr import ShapleyValueSampling
 from games_for_shapley import FAMILIES, KnownGame
 from peers_for_shapley import SLOW, ask, peers
 
-from vesalius.games.estimators import Auto, Estimate, Estimator, Permutation
+from vesalius.games.estimators import AutoShapley, PermutationShapley, ShapleyEstimate, ShapleyEstimator
 from vesalius.games.game import Game
 
 SEEDS = (101, 102, 103)  # development used 0 to 9
@@ -43,7 +43,7 @@ class Errors:
         return statistics.fmean(self.squares)
 
 
-def ours(game: KnownGame, budget: int, runs: int, estimator: Estimator) -> tuple[Errors, list[Estimate]]:
+def ours(game: KnownGame, budget: int, runs: int, estimator: ShapleyEstimator) -> tuple[Errors, list[ShapleyEstimate]]:
     squares, seconds, found = [], [], []
     for run in range(runs):
         start = time.perf_counter()
@@ -76,7 +76,7 @@ def error_table(instances: Callable[[], Iterator[tuple[int, KnownGame]]]) -> Non
     print("|---|---|---|---|---|---|---|---|---|---|")
     for seed, game in instances():
         for multiple, runs in RUNS.items():
-            mine, _ = ours(game, multiple * game.n, runs, Auto())
+            mine, _ = ours(game, multiple * game.n, runs, AutoShapley())
             others = theirs(game, multiple * game.n, runs)
             name = min(others, key=lambda key: others[key].mean)
             best = others[name]
@@ -95,12 +95,12 @@ def coverage_table(instances: Callable[[], Iterator[tuple[int, KnownGame]]]) -> 
     for seed, game in instances():
         shares = []
         for multiple, runs in COVERAGE_RUNS.items():
-            _, found = ours(game, multiple * game.n, runs if game.n <= 20 else max(2, runs // 3), Auto())
+            _, found = ours(game, multiple * game.n, runs if game.n <= 20 else max(2, runs // 3), AutoShapley())
             shares.append(statistics.fmean(covered(estimate, game) for estimate in found))
         print(f"| {game.name} | {seed} | " + " | ".join(f"{100 * share:.1f}" for share in shares) + " |", flush=True)
 
 
-def covered(estimate: Estimate, game: KnownGame) -> float:
+def covered(estimate: ShapleyEstimate, game: KnownGame) -> float:
     width = (estimate.stderr.square() + game.truth_variance).sqrt()
     rounding = 1e-12 * abs(estimate.total - estimate.base)
     return float(((estimate.values - game.truth).abs() <= 1.96 * width + rounding).double().mean())
@@ -115,15 +115,15 @@ def speed_table(instances: Callable[[], Iterator[tuple[int, KnownGame]]], rounds
             continue
         level = Errors([captum_run(game, 1, run)[0] for run in range(8)], 0.0).mean
         budgets = {
-            "auto": reaching(game, level, Auto(), (2, 3, 4, 5, 8, 10)),
-            "permutation": reaching(game, level, Permutation(), (2, 4, 8, 12, 16, 25)),
+            "auto": reaching(game, level, AutoShapley(), (2, 3, 4, 5, 8, 10)),
+            "permutation": reaching(game, level, PermutationShapley(), (2, 4, 8, 12, 16, 25)),
         }
         times: dict[str, list[float]] = {"captum, 1 at once": [], "captum, 49 at once": [], **{name: [] for name in budgets}}
         for run in range(rounds):
             times["captum, 1 at once"].append(captum_run(game, 1, run)[1])
             times["captum, 49 at once"].append(captum_run(game, 49, run)[1])
-            times["auto"].append(ours(game, budgets["auto"][0], 1, Auto())[0].seconds)
-            times["permutation"].append(ours(game, budgets["permutation"][0], 1, Permutation())[0].seconds)
+            times["auto"].append(ours(game, budgets["auto"][0], 1, AutoShapley())[0].seconds)
+            times["permutation"].append(ours(game, budgets["permutation"][0], 1, PermutationShapley())[0].seconds)
         fastest = min(statistics.median(times[name]) for name in times if name.startswith("captum"))
         for name, seconds in times.items():
             evaluations, error = budgets.get(name, (1 + 49 * CAPTUM_PERMUTATIONS, level))
@@ -144,7 +144,7 @@ def captum_run(game: KnownGame, at_once: int, seed: int) -> tuple[float, float]:
     return float((values - game.truth).square().mean()), seconds
 
 
-def reaching(game: KnownGame, level: float, estimator: Estimator, multiples: tuple[int, ...]) -> tuple[int, float]:
+def reaching(game: KnownGame, level: float, estimator: ShapleyEstimator, multiples: tuple[int, ...]) -> tuple[int, float]:
     """The least budget tried at which our mean square error is no larger, and that error; the largest tried where none is."""
     for multiple in multiples:
         error = ours(game, multiple * game.n, 6, estimator)[0].mean

@@ -1,8 +1,8 @@
 """The unification of Deng et al. 2024, measured: fourteen methods, and what share of every Taylor effect each hands to whom.
 
 No weight here comes from a formula: each method is run as a program on scaled copies of a network, and its weights are read off the
-polynomials that come out (:func:`vesalius.interactions.weights.allocation_weights`). Next to them stands the weight that theory derives,
-and how far the two are apart. Run from the root of the repository:
+polynomials that come out (:func:`vesalius.interactions.taylor_weights.allocation_weights`). Next to them stands the weight that theory
+derives, and how far the two are apart. Run from the root of the repository:
 
     python reproductions/taylor.py > docs/reproductions.md
 """
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 import vesalius as vs
-from vesalius.interactions.weights import AllocationWeights, Allocator, Scalings, allocation_weights
+from vesalius.interactions.taylor_weights import AllocationWeights, Allocator, Scalings, allocation_weights
 from vesalius.methods import (
     DeepLIFTRescale,
     DeepLIFTRevealCancel,

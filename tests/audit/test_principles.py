@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.audit import twin
 from tests.reference.analytic import CLOSED_FORM_LEAK, NEURONS
 from vesalius.audit.principles import HELD, Shortfall, closed_form_leak, exact, floor
-from vesalius.games.exact import dividends, membership, shapley, values_of
+from vesalius.games.moebius import dividends, membership, shapley_values, values_from_dividends
 
 NAMES = ("miss", "over", "reverse", "leak", "completeness_error")
 
@@ -27,7 +27,7 @@ def fair_maps(values):
     """Every effect shared equally among its members, for every masked sample."""
     player = membership(int(math.log2(len(values)))).double()
     share = dividends(values)[:, None] * player / player.sum(1, keepdim=True).clamp_min(1)
-    return values_of(share)
+    return values_from_dividends(share)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -50,7 +50,7 @@ def test_equal_shares_hold_all_principles(seed):
     values = random_game(5, seed)
     found = exact(values, fair_maps(values))
     assert max(found.leak, found.completeness_error) < 1e-13
-    torch.testing.assert_close(fair_maps(values)[-1], shapley(dividends(values)))
+    torch.testing.assert_close(fair_maps(values)[-1], shapley_values(dividends(values)))
 
 
 @pytest.mark.parametrize(

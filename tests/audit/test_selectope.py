@@ -12,7 +12,7 @@ from tests.audit.nets import columns, sample, tanh_net, traced
 from vesalius.audit import Auditor, audit_map
 from vesalius.audit.selectope import Selectope, additive_errors
 from vesalius.core.errors import InvalidInput, TooManyPlayers
-from vesalius.games.exact import dividends, membership, shapley, values_of
+from vesalius.games.moebius import dividends, membership, shapley_values, values_from_dividends
 
 SMALL = 6
 
@@ -163,5 +163,5 @@ def test_effects_are_those_of_the_network(case):
     found = audit_map(known.values, network, x, columns(SMALL))
     values = vs.Game.on(network, x, columns(SMALL))(membership(SMALL))
     assert found.effects == pytest.approx(float(dividends(values)[1:].abs().sum()))
-    torch.testing.assert_close(shapley(dividends(values)), known.values)
-    torch.testing.assert_close(values_of(dividends(values)), values)
+    torch.testing.assert_close(shapley_values(dividends(values)), known.values)
+    torch.testing.assert_close(values_from_dividends(dividends(values)), values)

@@ -6,7 +6,7 @@ import torch
 from vesalius.core.allocation import Allocation
 from vesalius.core.errors import ForeignFile, InvalidInput, UnknownName
 from vesalius.core.players import Players
-from vesalius.games.exact import membership
+from vesalius.games.moebius import membership
 
 
 def allocation(values, base=0.0, total=1.0, **more):

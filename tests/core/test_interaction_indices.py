@@ -15,7 +15,7 @@ from vesalius.core import interaction_indices
 from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput, UnknownName
 from vesalius.core.players import Players
-from vesalius.games.exact import dividends, membership
+from vesalius.games.moebius import dividends, membership
 
 HIGHER = ["sii", "k_sii", "stii", "fsii"]
 SUMMING = ["k_sii", "stii", "fsii"]

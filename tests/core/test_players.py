@@ -7,7 +7,7 @@ from hypothesis import given
 
 from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.core.players import Players, default_players
-from vesalius.games.exact import membership
+from vesalius.games.moebius import membership
 
 
 def owner_of_pixel(row, column, size, width):

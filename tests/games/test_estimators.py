@@ -11,9 +11,9 @@ from hypothesis import given, settings
 
 from tests.reference import shapley as slow
 from vesalius.core.errors import BudgetTooSmall, InvalidInput, TooManyPlayers, UnknownName
-from vesalius.games import exact
-from vesalius.games.estimators import ESTIMATORS, Adaptive, Auto, Kernel, Permutation, Surrogate, shapley
-from vesalius.games.estimators.kernel import constrained, kernel_weights
+from vesalius.games import moebius
+from vesalius.games.estimators import ESTIMATORS, AdaptiveShapley, AutoShapley, KernelShapley, PermutationShapley, SurrogateShapley, shapley
+from vesalius.games.estimators.kernel_shap import constrained_regression, kernel_weights
 from vesalius.games.game import Game
 
 SAMPLED = ["adaptive", "surrogate", "kernel", "permutation"]
@@ -37,12 +37,12 @@ def smooth_table(players, seed):
     """A random tanh network of the members, with pairwise terms; its truth is exact."""
     generator = rng(seed)
     weights = torch.randn(players, 6, dtype=torch.float64, generator=generator) * 1.5 / players**0.5
-    member = exact.membership(players).double()
+    member = moebius.membership(players).double()
     return torch.tanh(member @ weights + 0.3) @ torch.randn(6, dtype=torch.float64, generator=generator)
 
 
 def truth(table):
-    return exact.shapley(exact.dividends(table))
+    return moebius.shapley_values(moebius.dividends(table))
 
 
 @pytest.mark.parametrize(("name", "players"), [
@@ -166,13 +166,13 @@ def test_auto_enumerates_when_it_may_and_regresses_when_there_is_plenty():
     assert shapley(game, budget=1024).estimator == "exact"
     assert shapley(game, budget=120, generator=rng()).estimator == "adaptive"
     assert shapley(game, budget=121, generator=rng()).estimator == "surrogate"
-    assert Auto(surrogate_pairs=100).estimate(game, 202, generator=rng()).estimator == "kernel"
+    assert AutoShapley(surrogate_pairs=100).estimate(game, 202, generator=rng()).estimator == "kernel"
 
 
 def test_permutation_pairs_are_averaged_over_orders_and_unbiased():
     """The mean over many estimates is the truth within its own standard error; one game, all players at once by chi square."""
     table = random_table(5)
-    runs = torch.stack([Permutation().estimate(table_game(table), 10, generator=rng(seed)).values for seed in range(600)])
+    runs = torch.stack([PermutationShapley().estimate(table_game(table), 10, generator=rng(seed)).values for seed in range(600)])
     score = (runs.mean(0) - truth(table)) / (runs.std(0) / 600**0.5)
     assert score.abs().max() < 4.0
 
@@ -184,7 +184,7 @@ def test_kernel_is_the_constrained_regression(seed):
     rows = rows[(rows.sum(1) > 0) & (rows.sum(1) < 7)]
     odd = torch.randn(len(rows), dtype=torch.float64, generator=generator)
     expected = slow.regression(rows.double().tolist(), kernel_weights(rows)[0].tolist(), odd.tolist(), 1.5)
-    torch.testing.assert_close(constrained(rows, odd, 1.5)[0], expected)
+    torch.testing.assert_close(constrained_regression(rows, odd, 1.5)[0], expected)
 
 
 @cache
@@ -203,7 +203,7 @@ def repeated(estimator, budget):
     return hit, square, claimed, notes
 
 
-CLAIMS = [(Adaptive(), 50), (Adaptive(), 100), (Surrogate(), 100), (Kernel(), 150), (Permutation(), 500)]
+CLAIMS = [(AdaptiveShapley(), 50), (AdaptiveShapley(), 100), (SurrogateShapley(), 100), (KernelShapley(), 150), (PermutationShapley(), 500)]
 
 
 @pytest.mark.parametrize(("estimator", "budget"), CLAIMS)
@@ -228,6 +228,6 @@ def test_an_error_that_is_not_honest_says_so(name):
 
 
 def test_the_processes_are_more_precise_than_regression_on_smooth_games():
-    _, regression, _, _ = repeated(Kernel(), 100)
-    assert repeated(Surrogate(), 100)[1] < 0.75 * regression
-    assert repeated(Adaptive(), 100)[1] < 0.5 * regression
+    _, regression, _, _ = repeated(KernelShapley(), 100)
+    assert repeated(SurrogateShapley(), 100)[1] < 0.75 * regression
+    assert repeated(AdaptiveShapley(), 100)[1] < 0.5 * regression

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from tests.reference import shapley as slow
-from vesalius.games.estimators.adaptive import candidates, most_telling
-from vesalius.games.estimators.covariance import Covariance
-from vesalius.games.estimators.posterior import condition
+from vesalius.games.estimators.adaptive import candidate_coalitions, select_most_informative
+from vesalius.games.estimators.gaussian_process.covariance import Covariance
+from vesalius.games.estimators.gaussian_process.posterior import condition
 
 
 def rng(seed=0):
@@ -30,20 +30,20 @@ def test_choices_are_those_that_lower_the_variance_most(seed):
         best = min(left, key=lambda at: float(variance[at]))
         expected.append(best)
         rows = torch.cat([rows, pool[best : best + 1]])
-    assert most_telling(covariance, known, pool, 4) == expected
+    assert select_most_informative(covariance, known, pool, 4) == expected
 
 
 def test_choices_are_all_different_even_when_all_are_wanted():
     covariance = Covariance(torch.randn(10, dtype=torch.float64, generator=rng(1)), odd=False)
     every = torch.tensor(slow.bits(4), dtype=torch.float64)
-    assert sorted(most_telling(covariance, every[[0, 15]], every[1:15], 99)) == list(range(14))
+    assert sorted(select_most_informative(covariance, every[[0, 15]], every[1:15], 99)) == list(range(14))
 
 
 @pytest.mark.parametrize("players", [3, 6, 10, 11, 20])
 def test_candidates_are_new_different_and_enough(players):
     rows = torch.cat([torch.zeros(1, players), torch.ones(1, players), 1 - torch.eye(players)]).bool()
     wanted = min(2 * players, 2**players - len(rows))
-    pool = candidates(rows, wanted, generator=rng())
+    pool = candidate_coalitions(rows, wanted, generator=rng())
     every = {tuple(row) for row in torch.cat([rows, pool]).tolist()}
     assert len(every) == len(rows) + len(pool)
     assert len(pool) >= wanted

@@ -7,7 +7,7 @@ from torch import nn
 from vesalius import Game, Players, trace
 from vesalius.core.errors import InvalidInput, MemoryExhausted, NotTraceable, TooManyPlayers, UnknownName
 from vesalius.games.absence import Blur, Marginal, Mean
-from vesalius.games.exact import membership
+from vesalius.games.moebius import membership
 
 
 def counting(function):

@@ -10,9 +10,17 @@ import torch
 
 from vesalius.core.errors import BudgetTooSmall, InvalidInput, TooManyPlayers, UnknownName
 from vesalius.core.players import Players
-from vesalius.games import exact
+from vesalius.games import moebius
 from vesalius.games.game import Game
-from vesalius.interactions.estimators import ESTIMATORS, Exact, LeastSquares, Permutation, Sparse, Surrogate, interactions_of
+from vesalius.interactions.estimators import (
+    ESTIMATORS,
+    ExactInteractions,
+    LeastSquaresInteractions,
+    PermutationInteractions,
+    SparseInteractions,
+    SurrogateInteractions,
+    interactions_of,
+)
 
 SAMPLED = ["surrogate", "least_squares", "permutation", "sparse"]
 
@@ -35,7 +43,7 @@ def smooth_table(players, seed):
     """A random tanh network of the members; its truth is exact."""
     generator = rng(seed)
     weights = torch.randn(players, 6, dtype=torch.float64, generator=generator) * 1.5 / players**0.5
-    member = exact.membership(players).double()
+    member = moebius.membership(players).double()
     return torch.tanh(member @ weights + 0.3) @ torch.randn(6, dtype=torch.float64, generator=generator)
 
 
@@ -154,7 +162,7 @@ def test_shapley_values_follow(name):
     table = smooth_table(9, 1)
     found = interactions_of(table_game(table), budget=512 if name == "exact" else 500, estimator=name, generator=rng())
     close = {"exact": 1e-10, "surrogate": 0.01, "permutation": 0.2, "sparse": 0.1}[name]
-    torch.testing.assert_close(found.reduce("shapley").values, exact.shapley(exact.dividends(table)), atol=close, rtol=0)
+    torch.testing.assert_close(found.reduce("shapley").values, moebius.shapley_values(moebius.dividends(table)), atol=close, rtol=0)
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)
@@ -202,9 +210,9 @@ def test_without_a_budget_there_is_enough(name):
 def test_coalitions_that_do_not_tell_interactions_apart_are_refused(monkeypatch):
     """Singles and their complements alone, thrice over, know nothing of pairs."""
     alone = torch.eye(6, dtype=torch.bool).repeat(4, 1)
-    monkeypatch.setattr("vesalius.games.estimators.design.border_pairs", lambda *_, **__: alone)
+    monkeypatch.setattr("vesalius.games.estimators.coalition_sampling.singles_first_pairs", lambda *_, **__: alone)
     with pytest.raises(BudgetTooSmall, match=r"a budget of 50 .* 'least_squares'"):
-        LeastSquares().estimate(table_game(random_table(6)), 50)
+        LeastSquaresInteractions().estimate(table_game(random_table(6)), 50)
 
 
 @pytest.mark.parametrize(("name", "order"), [("surrogate", 3), ("permutation", 1), ("surrogate", None), ("exact", 3), ("sparse", 3)])
@@ -263,7 +271,7 @@ def test_players_with_names_are_kept():
 
 
 def test_more_coalitions_than_rows_most_are_not_asked():
-    found = Surrogate(rows_most=120).estimate(table_game(smooth_table(12, 3)), 1000, generator=rng())
+    found = SurrogateInteractions(rows_most=120).estimate(table_game(smooth_table(12, 3)), 1000, generator=rng())
     assert found.evaluations == 120
 
 
@@ -271,7 +279,7 @@ def test_permutation_is_unbiased():
     """The mean of many runs is the truth within its own standard error, for an even and an odd number of players."""
     for players in (5, 6):
         table = random_table(players)
-        runs = torch.stack([Permutation().estimate(table_game(table), 100, generator=rng(seed)).values for seed in range(300)])
+        runs = torch.stack([PermutationInteractions().estimate(table_game(table), 100, generator=rng(seed)).values for seed in range(300)])
         score = (runs.mean(0) - slow_k_sii(table)) / (runs.std(0) / 300**0.5)
         assert score.abs().max() < 4.0
         assert 0.5 < float(score.square().mean()) < 2.0
@@ -298,9 +306,9 @@ def repeated(estimator, budget):
         table = smooth_table(10, seed)
         found = estimator.estimate(table_game(table), budget, generator=rng(seed))
         truth = (
-            LeastSquares().estimate(table_game(table), 1024).values
+            LeastSquaresInteractions().estimate(table_game(table), 1024).values
             if found.index == "fsii"
-            else Exact().estimate(table_game(table), 1024).values
+            else ExactInteractions().estimate(table_game(table), 1024).values
         )
         hits.append(((found.values - truth).abs() <= 1.96 * found.stderr + 1e-12).double().mean())
         square.append((found.values - truth).square().mean())
@@ -308,7 +316,13 @@ def repeated(estimator, budget):
     return tuple(float(torch.stack(one).mean()) for one in (hits, square, claimed))
 
 
-CLAIMS = [(Surrogate(), 50), (Surrogate(), 100), (Surrogate(), 400), (Permutation(), 800), (LeastSquares(), 300)]
+CLAIMS = [
+    (SurrogateInteractions(), 50),
+    (SurrogateInteractions(), 100),
+    (SurrogateInteractions(), 400),
+    (PermutationInteractions(), 800),
+    (LeastSquaresInteractions(), 300),
+]
 
 
 @pytest.mark.parametrize(("estimator", "budget"), CLAIMS)
@@ -325,8 +339,8 @@ def test_standard_errors_are_no_wider_than_the_errors(estimator, budget):
 
 
 def test_the_surrogate_is_the_more_precise_one_on_smooth_games():
-    assert repeated(Surrogate(), 100)[1] < repeated(Permutation(), 800)[1]
-    assert repeated(Surrogate(), 400)[1] < 0.02 * repeated(Permutation(), 800)[1]
+    assert repeated(SurrogateInteractions(), 100)[1] < repeated(PermutationInteractions(), 800)[1]
+    assert repeated(SurrogateInteractions(), 400)[1] < 0.02 * repeated(PermutationInteractions(), 800)[1]
 
 
 def test_an_error_that_is_not_honest_says_so():
@@ -342,7 +356,7 @@ def test_sparse_terms_end_where_noise_begins():
     noise = torch.randn(1 << 20, dtype=torch.float64, generator=rng(5))
     place = 1 << torch.arange(20)
     noisy = Game.of(lambda masks: game(masks) + 0.05 * noise[masks.long() @ place], 20)
-    found = Sparse().estimate(noisy, 600, max_order=None, generator=rng())
+    found = SparseInteractions().estimate(noisy, 600, max_order=None, generator=rng())
     got = {tuple(row.nonzero().flatten().tolist()): float(v) for row, v in zip(found.coalitions, found.values, strict=True)}
     assert worth.keys() <= got.keys()
     assert len(got) <= len(worth) + 3
@@ -358,7 +372,7 @@ def test_sparse_errors_are_those_of_its_terms():
         noise = 0.05 * torch.randn(1 << 20, dtype=torch.float64, generator=rng(seed + 6))
         noise[[0, -1]] = 0
         noisy = Game.of(lambda masks, noise=noise: game(masks) + noise[masks.long() @ place], 20)
-        found = Sparse().estimate(noisy, 600, max_order=None, generator=rng(seed + 1))
+        found = SparseInteractions().estimate(noisy, 600, max_order=None, generator=rng(seed + 1))
         truth = [worth.get(tuple(row.nonzero().flatten().tolist()), 0.0) for row in found.coalitions]
         score.append((found.values - torch.tensor(truth).double()) / found.stderr)
     assert 0.5 < float(torch.cat(score).square().mean()) < 3.0
@@ -367,10 +381,10 @@ def test_sparse_errors_are_those_of_its_terms():
 def test_sparse_does_not_claim_to_explain_more_than_it_does():
     """Against all coalitions, of which one in thirteen was asked: what it says and what is so, in the median of 12 games."""
     said, found_so = [], []
-    every = exact.membership(10)
+    every = moebius.membership(10)
     for seed in range(12):
         table = smooth_table(10, seed)
-        found = Sparse().estimate(table_game(table), 80, max_order=None, generator=rng(seed))
+        found = SparseInteractions().estimate(table_game(table), 80, max_order=None, generator=rng(seed))
         inside = (~every).double() @ found.coalitions.double().T == 0
         error = table - found.base - inside.double() @ found.values
         said.append(found.explained)

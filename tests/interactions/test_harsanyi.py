@@ -11,8 +11,8 @@ from tests.reference import shapley as slow
 from vesalius import Allocation, Game, Players, trace
 from vesalius.core.errors import InvalidInput, TooManyPlayers, WrongType
 from vesalius.games.absence import Marginal
-from vesalius.games.exact import membership, values_of
-from vesalius.interactions import enumerate_all, interactions
+from vesalius.games.moebius import membership, values_from_dividends
+from vesalius.interactions import harsanyi_dividends, interactions
 
 KNOWN = [case for case in analytic.CASES if case.dividends]
 
@@ -69,7 +69,7 @@ def test_they_add_up(net, found):
 
 def test_index_order_gives_the_game_back(net, found):
     x = sample(9)
-    table = values_of(torch.cat([found.base[None], found.values]))
+    table = values_from_dividends(torch.cat([found.base[None], found.values]))
     game = Game.on(net, x, Players.features(x), target=1, baseline=0.5)
     torch.testing.assert_close(table, game(membership(9)), atol=1e-12, rtol=0)
 
@@ -186,11 +186,11 @@ def test_with_more_players_pairs_are_estimated():
 def test_a_game_is_asked_once_for_every_coalition():
     asked = []
     game = Game.of(lambda masks: asked.extend(map(tuple, masks.tolist())) or masks.double().prod(1), 15, batch=300)
-    dividend = enumerate_all(game)
+    dividend = harsanyi_dividends(game)
     assert len(asked) == len(set(asked)) == game.evaluations == int(dividend.evaluations) == 1 << 15
     assert dividend.values.nonzero().tolist() == [[(1 << 15) - 2]]
     assert game.table().nonzero().tolist() == [[(1 << 15) - 1]]
-    assert int(enumerate_all(game, max_order=1).evaluations) == 1 << 15  # of this call alone
+    assert int(harsanyi_dividends(game, max_order=1).evaluations) == 1 << 15  # of this call alone
 
 
 # ---- what is refused
@@ -198,7 +198,7 @@ def test_a_game_is_asked_once_for_every_coalition():
 
 def test_more_players_than_can_be_enumerated():
     with pytest.raises(TooManyPlayers, match=r"21 players, but at most 20 .*interactions_of"):
-        enumerate_all(Game.of(lambda masks: masks.double().sum(1), 21))
+        harsanyi_dividends(Game.of(lambda masks: masks.double().sum(1), 21))
 
 
 def test_players_that_do_not_fit(net):

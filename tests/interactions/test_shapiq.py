@@ -8,8 +8,8 @@ import shapiq
 import torch
 
 from vesalius import Game, Players, trace
-from vesalius.games.exact import membership
-from vesalius.interactions import enumerate_all
+from vesalius.games.moebius import membership
+from vesalius.interactions import harsanyi_dividends
 
 THEIRS = {"shapley": "SV", "banzhaf": "BV", "sii": "SII", "k_sii": "k-SII", "stii": "STII", "fsii": "FSII"}
 CASES = [
@@ -31,7 +31,7 @@ def test_indices_are_those_of_shapiq(index, order, players):
     computer = shapiq.ExactComputer(game.to_shapiq())
     computer._big_M = 1e10  # it fits FSII with a large weight for an infinite one; its own 1e8 leaves an error of 3e-9
     theirs = computer(THEIRS[index], order)
-    ours = enumerate_all(game).reduce(index, order=order)
+    ours = harsanyi_dividends(game).reduce(index, order=order)
     coalitions = torch.eye(players).bool() if ours.coalitions is None else ours.coalitions
     expected = [theirs[tuple(row.nonzero().flatten().tolist())] for row in coalitions]
     close = 1e-8 if index == "fsii" and order > 2 else 1e-9  # there the fit itself is badly conditioned
@@ -41,7 +41,7 @@ def test_indices_are_those_of_shapiq(index, order, players):
 def test_dividends_are_their_moebius_transform():
     game = table_game(8)
     theirs = shapiq.ExactComputer(game.to_shapiq())("Moebius", 8)
-    ours = enumerate_all(game)
+    ours = harsanyi_dividends(game)
     expected = [theirs[tuple(row.nonzero().flatten().tolist())] for row in ours.coalitions]
     torch.testing.assert_close(ours.values, torch.tensor(expected, dtype=torch.float64), atol=1e-10, rtol=0)
 
@@ -61,6 +61,6 @@ def test_a_game_for_shapiq_has_the_same_values_and_names():
 def test_their_estimators_run_on_it_and_are_counted_here():
     game = table_game(6)
     estimate = shapiq.KernelSHAP(n=6, random_state=0).approximate(64, game.to_shapiq())
-    expected = enumerate_all(game).reduce("shapley").values
+    expected = harsanyi_dividends(game).reduce("shapley").values
     assert [estimate[(player,)] for player in range(6)] == pytest.approx(expected.tolist(), abs=1e-5)
     assert game.evaluations == 64 + 64

@@ -12,8 +12,8 @@ from tests.reference import jets as twin
 from tests.reference.analytic import NEURONS, POLYNOMIALS
 from vesalius.core.errors import InvalidInput, NotTraceable, TooManyPlayers, UnknownName
 from vesalius.games.absence import Marginal
-from vesalius.interactions.lines import root_test
-from vesalius.interactions.taylor import kappa_terms, order_totals, subset_orders, taylor_profile
+from vesalius.interactions.convergence import root_test
+from vesalius.interactions.taylor import order_totals, subset_orders, taylor_profile, taylor_terms
 
 CLOSE = {"rtol": 1e-8, "atol": 1e-8}
 TERMS = {
@@ -62,7 +62,7 @@ def test_polynomials_are_exact(case):
     torch.testing.assert_close(whole.totals, torch.tensor(expected).double(), rtol=1e-13, atol=1e-13)
     assert whole.errors[3:].max() < 1e-13
     assert whole.convergence.radius == math.inf and bool(whole.convergence.represents)
-    found = kappa_terms(net, case.x[0], features(case.x), baseline=case.baseline[0], order=5)
+    found = taylor_terms(net, case.x[0], features(case.x), baseline=case.baseline[0], order=5)
     for kappa, effect in zip(found.degrees.tolist(), found.effects.tolist(), strict=True):
         assert abs(effect - terms.get(tuple(kappa), 0)) < 1e-11
     assert found.misfit < 1e-13
@@ -89,7 +89,7 @@ def test_effects_of_coalitions_add_up_to_dividends():
 
 
 def test_a_neuron_has_the_known_effects_of_its_signs():
-    profile = kappa_terms(network(U1), U1.x[0], vs.Players.segments(torch.tensor([0, 1, 0, 1])), order=3)
+    profile = taylor_terms(network(U1), U1.x[0], vs.Players.segments(torch.tensor([0, 1, 0, 1])), order=3)
     sums = {"positive": 0.0, "negative": 0.0, "mixed": 0.0}
     for (up, down), effect in zip(profile.degrees.tolist(), profile.effects.tolist(), strict=True):
         sums["mixed" if up and down else "positive" if up else "negative"] += effect
@@ -126,7 +126,7 @@ def test_coalitions_are_the_loops():
 def test_single_terms_are_partial_derivatives():
     model, net, x = tanh_net(2)
     b = torch.tensor([0.1, 0.2, -0.3]).double()
-    found = kappa_terms(net, x[0], features(x), baseline=b, order=4)
+    found = taylor_terms(net, x[0], features(x), baseline=b, order=4)
     assert len(found.effects) == sum(len(twin.degrees(3, k)) for k in range(1, 5)) == 34
     for kappa in found.degrees.tolist():
         assert found[kappa] == pytest.approx(twin.term(model, x[0], b, kappa), abs=1e-9)
@@ -136,7 +136,7 @@ def test_single_terms_are_partial_derivatives():
 
 def test_terms_of_six_players_and_order_six():
     _, net, x = tanh_net(3, inputs=6)
-    found = kappa_terms(net, x[0], features(x), order=6)
+    found = taylor_terms(net, x[0], features(x), order=6)
     whole = order_totals(net, x[0], order=6)
     orders = found.degrees.sum(1)
     sums = torch.stack([found.effects[orders == k].sum() for k in range(1, 7)])
@@ -146,7 +146,7 @@ def test_terms_of_six_players_and_order_six():
 def test_groups_are_scaled_as_a_whole_and_bystanders_stay():
     model, net, x = tanh_net(4, inputs=4)
     players = vs.Players.segments(torch.tensor([0, 1, 0, -1]))
-    found = kappa_terms(net, x[0], players, order=3)
+    found = taylor_terms(net, x[0], players, order=3)
     start = torch.tensor([0.0, 0, 0, x[0, 3]]).double()
 
     def scaled(s):
@@ -277,8 +277,8 @@ def test_a_network_of_pieces_without_a_kink_is_represented():
 
 def test_no_terms_where_the_baseline_sits_on_a_kink():
     with pytest.raises(InvalidInput, match="kink of relu"):
-        kappa_terms(network(R1), R1.x[0], features(R1.x))
-    assert kappa_terms(network(R4), R4.x[0], features(R4.x), order=2)[0, 1, 0] == pytest.approx(-1)
+        taylor_terms(network(R1), R1.x[0], features(R1.x))
+    assert taylor_terms(network(R4), R4.x[0], features(R4.x), order=2)[0, 1, 0] == pytest.approx(-1)
 
 
 def test_no_change_is_shown_as_effects():
@@ -295,9 +295,9 @@ def test_refusals():
     with pytest.raises(TooManyPlayers, match="13 players, but at most 12"):
         taylor_profile(net, x[0], features(x))
     with pytest.raises(TooManyPlayers, match="at most 6"):
-        kappa_terms(net, x[0], features(x))
+        taylor_terms(net, x[0], features(x))
     with pytest.raises(InvalidInput, match="lower the order"):
-        kappa_terms(net, x[0], vs.Players.segments(torch.arange(13) % 6), order=30)
+        taylor_terms(net, x[0], vs.Players.segments(torch.arange(13) % 6), order=30)
     with pytest.raises(InvalidInput, match="links"):
         taylor_profile(network(U1), U1.x[0], vs.Players.links(network(U1), "linear"))
     with pytest.raises(InvalidInput, match="one sample"):

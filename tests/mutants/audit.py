@@ -7,7 +7,9 @@ MUTANTS = [
     Mutant("audit/selectope.py", "against.flip(0)", "against", "tests/audit/test_selectope.py -k shortfall"),
     Mutant("audit/maps.py", "isinstance(method, SmoothGrad)", "False", "tests/audit/test_audit.py -k masked_model"),
     Mutant("audit/maps.py", "found if agree else", "found if True else", "tests/audit/test_audit.py -k believed"),
-    Mutant("audit/principles.py", "(1 + math.sqrt(2)) ** players_of(values)", "1.0", "tests/audit/test_principles.py -k single_precision"),
+    Mutant(
+        "audit/principles.py", "(1 + math.sqrt(2)) ** player_count(values)", "1.0", "tests/audit/test_principles.py -k single_precision"
+    ),
     Mutant("audit/setting.py", "target=int(classes[0])", "target=None", "tests/audit/test_audit.py -k that_class_too"),
     Mutant("audit/sampling.py", " / size.bincount()[size]", "", "tests/audit/test_audit.py -k every_size"),
     Mutant(

@@ -3,9 +3,9 @@
 from tests.mutants.mutant import Mutant
 
 MUTANTS = [
-    Mutant("games/exact.py", "present -= absent", "present += absent", "tests/games/test_exact.py"),
+    Mutant("games/moebius.py", "present -= absent", "present += absent", "tests/games/test_moebius.py"),
     Mutant("games/game.py", "max(1, tried // 2)", "1", "tests/games/test_game.py -k halves"),
-    Mutant("games/masked.py", "torch.stack(each).mean(0)", "each[0]", "tests/games/test_game.py"),
+    Mutant("games/network_game.py", "torch.stack(each).mean(0)", "each[0]", "tests/games/test_game.py"),
     Mutant("games/absence.py", "data.to(here.dtype).mean(0)", "data.to(here.dtype).amax(0)", "tests/games/test_game.py"),
     Mutant("games/game.py", ".bool()).numpy()", ".bool()).neg().numpy()", "tests/interactions/test_shapiq.py -k same_values"),
 ]

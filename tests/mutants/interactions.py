@@ -3,8 +3,13 @@
 from tests.mutants.mutant import Mutant
 
 MUTANTS = [
-    Mutant("interactions/lines.py", "agrees if self.pieces else", "", "tests/interactions/test_taylor.py -k kink"),
-    Mutant("interactions/weights.py", "[(1 - scale) * start", "[0 * start", "tests/interactions/test_weights.py -k x_input-baseline1"),
+    Mutant("interactions/convergence.py", "agrees if self.pieces else", "", "tests/interactions/test_taylor.py -k kink"),
+    Mutant(
+        "interactions/taylor_weights.py",
+        "[(1 - scale) * start",
+        "[0 * start",
+        "tests/interactions/test_taylor_weights.py -k x_input-baseline1",
+    ),
     Mutant("interactions/harsanyi.py", "(size <= max_order)", "(size < max_order)", "tests/interactions/test_harsanyi.py -k shorter"),
     Mutant(
         "interactions/taylor.py",
@@ -13,24 +18,24 @@ MUTANTS = [
         "tests/interactions/test_taylor.py -k profile",
     ),
     Mutant("interactions/harsanyi.py", "table[-1].clone()", "table[-1]", "tests/interactions/test_harsanyi.py -k add_up"),
-    Mutant("interactions/lines.py", "long().cumprod(1).sum(1)", "long().sum(1)", "tests/interactions/test_taylor.py -k comes_back"),
+    Mutant("interactions/convergence.py", "long().cumprod(1).sum(1)", "long().sum(1)", "tests/interactions/test_taylor.py -k comes_back"),
     Mutant(
-        "interactions/weights.py",
+        "interactions/taylor_weights.py",
         "(times[fitted:, None] ** kappas)",
         "(times[fitted:, None] ** (kappas + 1))",
-        "tests/interactions/test_weights.py -k known_weights",
+        "tests/interactions/test_taylor_weights.py -k known_weights",
     ),
     Mutant(
-        "interactions/estimators/readoff.py",
+        "interactions/estimators/gaussian_process.py",
         "twice / 4 + same)",
         "twice / 4)",
-        "tests/interactions/test_estimators_readoff.py -k read_off",
+        "tests/interactions/test_estimators_gaussian_process.py -k read_off",
     ),
     Mutant(
-        "interactions/estimators/telling.py",
-        "about=pairs",
+        "interactions/estimators/adaptive.py",
+        "about=pair_covariance",
         "about=Covariance.shapley",
-        "tests/interactions/test_estimators_readoff.py -k collected",
+        "tests/interactions/test_estimators_gaussian_process.py -k collected",
     ),
     Mutant(
         "interactions/estimators/least_squares.py",
@@ -42,7 +47,7 @@ MUTANTS = [
         "interactions/estimators/permutation.py",
         "torch.arange(1, players) != gap",
         "torch.arange(players - 1) != gap",
-        "tests/interactions/test_estimators_readoff.py -k sweep",
+        "tests/interactions/test_estimators_gaussian_process.py -k sweep",
     ),
     Mutant(
         "interactions/estimators/sparse.py",
@@ -57,7 +62,7 @@ MUTANTS = [
         "tests/interactions/test_estimators.py -k sparse_does_not",
     ),
     Mutant(
-        "interactions/estimators/pursuit.py",
+        "interactions/estimators/matching_pursuit.py",
         "2 * log(len(pool.members))",
         "0.0",
         "tests/interactions/test_estimators.py -k noise_begins",
@@ -66,6 +71,6 @@ MUTANTS = [
         "interactions/estimators/surrogate.py",
         "weights[some] / precision, 1 / precision",
         "weights[some], 1 / precision",
-        "tests/interactions/test_estimators_readoff.py -k left_out",
+        "tests/interactions/test_estimators_gaussian_process.py -k left_out",
     ),
 ]

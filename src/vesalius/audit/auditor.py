@@ -22,7 +22,7 @@ from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput, NoRule, NotTraceable, TooManyPlayers, WrongType
 from vesalius.core.players import Players
 from vesalius.games.absence import Baseline
-from vesalius.games.game import Game, facts
+from vesalius.games.game import Game, question_provenance
 from vesalius.methods import METHODS, Method
 from vesalius.methods.base import resolve
 from vesalius.trace.network import Inputs, Network
@@ -309,7 +309,7 @@ def _rounded(values: Tensor | np.ndarray[Any, np.dtype[Any]], setting: Setting) 
 def _facts(auditor: Auditor, setting: Setting) -> dict[str, Any]:
     question, players = setting.question, setting.players
     return {
-        **facts(question, setting.baseline),
+        **question_provenance(question, setting.baseline),
         "players": f"{players.n} {players.kind}",
         "stand_ins": setting.repeats,
         "seed": auditor.seed,

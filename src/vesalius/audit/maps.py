@@ -27,7 +27,7 @@ from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput
 from vesalius.core.players import BYSTANDER, Players
 from vesalius.games.absence import Constant
-from vesalius.games.exact import membership, players_of
+from vesalius.games.moebius import membership, player_count
 from vesalius.methods import Method, PredictionDifference, SmoothGrad
 
 CHECKED = 12
@@ -73,7 +73,7 @@ def game_maps(method: Method, setting: Setting, values: Float[Tensor, " S"]) -> 
         InvalidInput: the method's values are not in the output's unit.
     """
     method = ready(method, setting)
-    players = players_of(values)
+    players = player_count(values)
     everyone = membership(players)
     if "dummy" not in method.claims:
         return _played(method, setting, values, everyone)

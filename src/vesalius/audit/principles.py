@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from vesalius.games.exact import dividends, membership, players_of
+from vesalius.games.moebius import dividends, membership, player_count
 
 HELD = 1e-8
 """A principle is held if what breaks it is at most this share of all effects."""
@@ -57,7 +57,7 @@ def exact(values: Float[Tensor, " S"], maps: Float[Tensor, "S P"]) -> Exact:
     sign = torch.where(effects < 0, -1.0, 1.0).to(effects)
     size, paid = effects.abs(), total * sign
     whole = float(size.sum())
-    outside = parts.abs().masked_fill(membership(players_of(values)), 0).sum()
+    outside = parts.abs().masked_fill(membership(player_count(values)), 0).sum()
     return Exact(
         miss=_share(float((size - paid.clamp_min(0)).clamp_min(0).sum()), whole),
         over=_share(float((paid - size).clamp_min(0).sum()), whole),
@@ -101,7 +101,7 @@ def floor(values: Float[Tensor, " S"], precision: float) -> float:
     Reference: taylor.md, section 5.1: errors s of the values become 10 s 2**(|S|/2) in an effect.
     """
     effects = dividends(values.double())[1:].abs().sum()
-    noise = 10 * precision * float(values.abs().max()) * (1 + math.sqrt(2)) ** players_of(values)
+    noise = 10 * precision * float(values.abs().max()) * (1 + math.sqrt(2)) ** player_count(values)
     return max(HELD, noise / float(effects)) if float(effects) else HELD
 
 

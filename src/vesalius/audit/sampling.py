@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from vesalius.games.exact import membership
+from vesalius.games.moebius import membership
 
 LEAST = 16
 """Coalitions in each group of sizes, if they are drawn."""

@@ -20,7 +20,7 @@ from scipy.optimize import linprog
 from torch import Tensor
 
 from vesalius.core.errors import InvalidInput
-from vesalius.games.exact import dividends, membership, players_of, values_of
+from vesalius.games.moebius import dividends, membership, player_count, values_from_dividends
 
 AT_ONCE = 64
 """Constraints added in a round of the linear program, the most violated first."""
@@ -117,7 +117,7 @@ class Selectope:
         """
         effects = dividends(values.double())
         effects[0] = 0
-        inside, against = values_of(effects.clamp_min(0)), values_of((-effects).clamp_min(0))
+        inside, against = values_from_dividends(effects.clamp_min(0)), values_from_dividends((-effects).clamp_min(0))
         least = inside - (against[-1] - against.flip(0))
         return cls(least, effects, float(effects.abs().sum()))
 
@@ -128,7 +128,7 @@ class Selectope:
 
     def box(self) -> tuple[Float[Tensor, " P"], Float[Tensor, " P"]]:
         """The least and the most that each player can get."""
-        single = self.effects[1 << torch.arange(players_of(self.effects))]
+        single = self.effects[1 << torch.arange(player_count(self.effects))]
         member = membership(len(single)).double()
         return self.least[1 << torch.arange(len(single))], self.effects.clamp_min(0) @ member - (-single).clamp_min(0)
 

@@ -20,7 +20,7 @@ from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.core.players import Players
 from vesalius.games.absence import Absence, Baseline, Constant, as_absence
 from vesalius.games.game import Game
-from vesalius.games.masked import masked_sample
+from vesalius.games.network_game import characteristic_of_sample
 from vesalius.trace.network import Inputs, Network
 from vesalius.trace.question import Question, Target, ask, to_float64
 
@@ -65,7 +65,7 @@ class Setting:
 
     def game(self) -> Game:
         """The game of the masked sample, averaged over the stand-ins."""
-        masked = masked_sample(self.question, self.players, tuple(fill[None] for fill in self.stand_ins), 0)
+        masked = characteristic_of_sample(self.question, self.players, tuple(fill[None] for fill in self.stand_ins), 0)
         return Game(masked.value, self.players, batch=masked.batch)
 
     def masked(self, masks: Bool[Tensor, "N P"], which: int) -> tuple[Tensor, ...]:

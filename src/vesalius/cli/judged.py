@@ -19,8 +19,8 @@ from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput
 from vesalius.core.players import Players
 from vesalius.games.game import Game
-from vesalius.interactions import enumerate_all, interactions_of
-from vesalius.interactions.harsanyi import MOST_EXACT
+from vesalius.interactions import harsanyi_dividends, interactions_of
+from vesalius.interactions.harsanyi import MAX_EXACT_PLAYERS
 from vesalius.methods import METHODS
 from vesalius.views.audit.section import audit_section
 from vesalius.views.describe import divides_image
@@ -125,8 +125,8 @@ def _interactions(job: Job, players: Players, name: str, seed: int) -> Allocatio
     target = None if job.target is None else int(job.target[0])
     game = Game.on(job.network, job.x, players, target=target, baseline=job.absence)
     with working(f"interactions of {name}"):
-        exact = players.n <= MOST_EXACT
-        found = enumerate_all(game) if exact else interactions_of(game, generator=torch.Generator().manual_seed(seed))
+        exact = players.n <= MAX_EXACT_PLAYERS
+        found = harsanyi_dividends(game) if exact else interactions_of(game, generator=torch.Generator().manual_seed(seed))
     return replace(found, provenance={**game.provenance, **found.provenance})
 
 

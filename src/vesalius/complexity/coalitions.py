@@ -15,7 +15,7 @@ from torch import Tensor
 from vesalius.complexity.losses import LOSSES, Loss
 from vesalius.complexity.strength import Head
 from vesalius.core.errors import InvalidInput, TooManyPlayers, UnknownName
-from vesalius.games import exact
+from vesalius.games import moebius
 from vesalius.games.memory import Batches
 
 MAX_COMPONENTS = 12
@@ -103,7 +103,7 @@ def subsets(
         MemoryExhausted: not even one row fits.
     """
     loss = LOSSES[how.loss] if isinstance(how.loss, str) else how.loss
-    present = exact.membership(len(rows.parts)).to(rows.parts)
+    present = moebius.membership(len(rows.parts)).to(rows.parts)
     at_once = max(1, how.memory // (absent[0].numel() * absent.element_size()))
     batches = Batches(max(1, at_once // len(present)), "a feature in the head")
     indices = torch.arange(len(rows.rest), device=rows.rest.device)

@@ -20,7 +20,7 @@ from torch import Tensor
 from vesalius.complexity.coalitions import Rows, Scoring, subsets
 from vesalius.complexity.strength import Head, strengths
 from vesalius.core.errors import InvalidInput, UnknownName
-from vesalius.games import exact
+from vesalius.games import moebius
 
 NORMALISERS = ("std", "var", None)
 BLOCK = 4096
@@ -266,7 +266,7 @@ def coalitions(
 
 
 def _shapley(losses: Float64[Tensor, "S n"]) -> Float64[Tensor, "L n"]:
-    return torch.cat([exact.shapley(exact.dividends(some)) for some in losses.split(BLOCK, 1)], 1)
+    return torch.cat([moebius.shapley_values(moebius.dividends(some)) for some in losses.split(BLOCK, 1)], 1)
 
 
 def _bootstrap(values: Float64[Tensor, "L n"], resamples: int, draw: torch.Generator) -> Float64[Tensor, "R L"]:

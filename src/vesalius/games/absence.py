@@ -53,7 +53,8 @@ class Constant(Absence):
         if len(values) != len(question.at):
             raise InvalidInput(f"{len(values)} baselines for {len(question.at)} explained tensors ({', '.join(question.at)})")
         return tuple(
-            _fit(value, here, name, question)[:, None] for value, here, name in zip(values, question.present, question.at, strict=True)
+            _expand_constant(value, here, name, question)[:, None]
+            for value, here, name in zip(values, question.present, question.at, strict=True)
         )
 
     def describe(self) -> str:
@@ -72,11 +73,11 @@ class Mean(Absence):
     data: Tensor | Sequence[Tensor]
 
     def fill(self, question: Question) -> tuple[Shaped[Tensor, "B M ..."], ...]:
-        found = _background(self.data, question)
+        found = _read_background(self.data, question)
         return tuple(data.to(here.dtype).mean(0).expand_as(here)[:, None] for data, here in zip(found, question.present, strict=True))
 
     def describe(self) -> str:
-        return f"mean of {_rows(self.data)} samples"
+        return f"mean of {_row_count(self.data)} samples"
 
 
 @final
@@ -91,11 +92,11 @@ class Marginal(Absence):
     background: Tensor | Sequence[Tensor]
 
     def fill(self, question: Question) -> tuple[Shaped[Tensor, "B M ..."], ...]:
-        found = _background(self.background, question)
+        found = _read_background(self.background, question)
         return tuple(data.expand(question.batch, *data.shape) for data in found)
 
     def describe(self) -> str:
-        return f"average over {_rows(self.background)} background samples"
+        return f"average over {_row_count(self.background)} background samples"
 
 
 @final
@@ -112,7 +113,7 @@ class Blur(Absence):
     def fill(self, question: Question) -> tuple[Shaped[Tensor, "B M ..."], ...]:
         if not (self.sigma > 0 and math.isfinite(self.sigma)):
             raise InvalidInput(f"a blur needs a positive sigma in pixels, not {self.sigma}")
-        return tuple(_blurred(here, self.sigma)[:, None] for here in question.present)
+        return tuple(_blur(here, self.sigma)[:, None] for here in question.present)
 
     def describe(self) -> str:
         return f"blurred by {self.sigma:g} pixels"
@@ -132,7 +133,7 @@ def as_absence(baseline: Baseline) -> Absence:
     raise WrongType(f"a baseline is a number, a tensor or an absence (Constant, Mean, Blur, Marginal), not {type(baseline).__name__}")
 
 
-def _fit(value: float | Tensor, here: Shaped[Tensor, "B *event"], name: str, question: Question) -> Tensor:
+def _expand_constant(value: float | Tensor, here: Shaped[Tensor, "B *event"], name: str, question: Question) -> Tensor:
     """A constant in the shape and dtype of an explained tensor."""
     if not isinstance(value, Tensor):
         if not math.isfinite(value):
@@ -160,7 +161,7 @@ def _broadcasts(value: Tensor, here: Tensor) -> bool:
     return value.ndim <= here.ndim and all(a in (1, b) for a, b in zip(reversed(value.shape), reversed(here.shape), strict=False))
 
 
-def _background(data: Tensor | Sequence[Tensor], question: Question) -> list[Tensor]:
+def _read_background(data: Tensor | Sequence[Tensor], question: Question) -> list[Tensor]:
     """Data at the explained tensors, batch first."""
     network = question.network
     inputs = network.bind(data)
@@ -175,21 +176,21 @@ def _background(data: Tensor | Sequence[Tensor], question: Question) -> list[Ten
     return [found[name].movedim(network.values[name].batch_axis or 0, 0) for name in question.at]
 
 
-def _rows(data: Tensor | Sequence[Tensor]) -> int:
+def _row_count(data: Tensor | Sequence[Tensor]) -> int:
     return len(data) if isinstance(data, Tensor) else len(data[0])
 
 
-def _blurred(image: Tensor, sigma: float) -> Tensor:
+def _blur(image: Tensor, sigma: float) -> Tensor:
     """Separable Gaussian blur of the last two axes of [B *channels H W]."""
     if image.ndim < 3 or not image.is_floating_point():
         raise InvalidInput(f"only images [..., height, width] can be blurred, not {image.dtype} {list(image.shape[1:])}")
     flat = image.reshape(-1, 1, *image.shape[-2:])
     for axis in (-2, -1):
-        flat = _blurred_along(flat, axis, sigma)
+        flat = _blur_along(flat, axis, sigma)
     return flat.reshape(image.shape)
 
 
-def _blurred_along(image: Float[Tensor, "N 1 H W"], axis: int, sigma: float) -> Float[Tensor, "N 1 H W"]:
+def _blur_along(image: Float[Tensor, "N 1 H W"], axis: int, sigma: float) -> Float[Tensor, "N 1 H W"]:
     side = image.shape[axis]
     offset = torch.arange(side, device=image.device)
     distance = offset[:, None] - offset

@@ -20,14 +20,14 @@ from vesalius.core.errors import InvalidInput, MemoryExhausted, TooManyPlayers
 from vesalius.core.players import Players
 from vesalius.core.version import VERSION
 from vesalius.games.absence import Baseline, as_absence
-from vesalius.games.exact import MAX_PLAYERS
-from vesalius.games.masked import masked_links, masked_sample, pose
-from vesalius.games.memory import is_out_of_memory, release
+from vesalius.games.memory import free_cached_memory, is_out_of_memory
+from vesalius.games.moebius import MAX_PLAYERS
+from vesalius.games.network_game import ask_about_sample, characteristic_of_links, characteristic_of_sample
 from vesalius.trace.network import Inputs, Network
 from vesalius.trace.question import Question, Target
 
 BLOCK = 1 << 14  # coalitions written out at once, where all are asked
-Value = Callable[[Bool[Tensor, "N P"]], Float[Tensor, " N"]]
+ValueFunction = Callable[[Bool[Tensor, "N P"]], Float[Tensor, " N"]]
 
 
 class Game:
@@ -43,7 +43,7 @@ class Game:
 
     def __init__(
         self,
-        value: Value,
+        value: ValueFunction,
         players: Players,
         *,
         batch: int = 1024,
@@ -60,7 +60,7 @@ class Game:
         self._known: dict[bytes, float] | None = {} if keep else None
 
     @classmethod
-    def of(cls, value: Value, players: int | Players, *, batch: int = 1024) -> Game:
+    def of(cls, value: ValueFunction, players: int | Players, *, batch: int = 1024) -> Game:
         """A game on any callable, for instance ``Game.of(lambda masks: masks.double().prod(1), 5)``."""
         if isinstance(players, int):
             players = Players((torch.arange(players),), (players,), "features")
@@ -84,10 +84,12 @@ class Game:
             InvalidInput: more than one sample, players that do not fit.
         """
         absence = as_absence(baseline)
-        question = pose(network, x, players, target=target, at=at)
+        question = ask_about_sample(network, x, players, target=target, at=at)
         links = players.kind == "links"
-        masked = masked_links(question, players) if links else masked_sample(question, players, absence.fill(question), 0)
-        return cls(masked.value, players, batch=masked.batch, provenance=facts(question, absence.describe()))
+        masked = (
+            characteristic_of_links(question, players) if links else characteristic_of_sample(question, players, absence.fill(question), 0)
+        )
+        return cls(masked.value, players, batch=masked.batch, provenance=question_provenance(question, absence.describe()))
 
     def __call__(self, masks: Tensor) -> Float[Tensor, " N"]:
         """Values of coalitions, as float64 on the CPU.
@@ -117,7 +119,7 @@ class Game:
         Coalitions are written out in blocks, and are neither looked up nor remembered: a table is its own memory.
 
         Raises:
-            TooManyPlayers: above ``exact.MAX_PLAYERS``.
+            TooManyPlayers: above ``moebius.MAX_PLAYERS``.
             InvalidInput, MemoryExhausted: as a call.
         """
         n = self.players.n
@@ -156,7 +158,7 @@ class Game:
         while done < len(masks):
             part = masks[done : done + self.batch]
             try:
-                values.append(self._checked(part))
+                values.append(self._evaluate_finite(part))
             except (RuntimeError, MemoryError) as error:
                 self._shrink(error, len(part))
                 continue
@@ -164,7 +166,7 @@ class Game:
             self.evaluations += len(part)
         return torch.cat(values) if values else torch.empty(0, dtype=torch.float64)
 
-    def _checked(self, masks: Bool[Tensor, "N P"]) -> Float[Tensor, " N"]:
+    def _evaluate_finite(self, masks: Bool[Tensor, "N P"]) -> Float[Tensor, " N"]:
         values = self._value(masks).detach().to("cpu", torch.float64)
         if values.shape != (len(masks),):
             raise InvalidInput(
@@ -183,11 +185,11 @@ class Game:
             raise MemoryExhausted(
                 "one coalition alone does not fit into memory; use a smaller input, a smaller background or another device"
             ) from error
-        release()
+        free_cached_memory()
         self.batch = max(1, tried // 2)
 
 
-def facts(question: Question, baseline: str) -> Mapping[str, Any]:
+def question_provenance(question: Question, baseline: str) -> Mapping[str, Any]:
     """What is needed to ask the same again, for the provenance of what is made of the answers."""
     return {
         "model": question.network.name,

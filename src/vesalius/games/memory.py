@@ -13,7 +13,7 @@ from torch import Tensor
 from vesalius.core.errors import MemoryExhausted
 from vesalius.trace.network import Network
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 CPU_BYTES = 1 << 26
 """Working set of one batch on a CPU: larger ones fall out of the caches and are slower per sample (measured on ResNet-20)."""
@@ -41,7 +41,7 @@ class Batches:
     size: int
     what: str
 
-    def over(self, rows: Int[Tensor, " N"], run: Callable[[Int[Tensor, " n"]], Found]) -> Iterator[Found]:
+    def over(self, rows: Int[Tensor, " N"], run: Callable[[Int[Tensor, " n"]], Result]) -> Iterator[Result]:
         """Results of a function, batch by batch, in order.
 
         Raises:
@@ -63,7 +63,7 @@ class Batches:
             raise error
         if tried == 1:
             raise MemoryExhausted(f"{self.what} does not fit into memory; use a smaller input or another device") from error
-        release()
+        free_cached_memory()
         self.size = max(1, tried // 2)
 
 
@@ -75,7 +75,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
 
 
-def release() -> None:
+def free_cached_memory() -> None:
     """Give cached memory back to the accelerator."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -15,15 +15,15 @@ from vesalius.core.errors import InvalidInput, TooManyPlayers, WrongType
 from vesalius.core.interaction_indices import DIVIDENDS
 from vesalius.core.players import Players
 from vesalius.games.absence import Baseline
-from vesalius.games.exact import dividends_, membership, sizes
 from vesalius.games.game import Game
+from vesalius.games.moebius import coalition_sizes, dividends_, membership
 from vesalius.interactions.estimators import interactions_of
 from vesalius.trace.network import Inputs, Network
 from vesalius.trace.precision import HALF_DTYPES
 from vesalius.trace.question import Target
 
-MOST_EXACT = 20  # 2**20 evaluations, and a million coalitions to list
-LARGE_ORDER = 2  # what is estimated where that many players are too many, and no order is named
+MAX_EXACT_PLAYERS = 20  # 2**20 evaluations, and a million coalitions to list
+ESTIMATED_ORDER = 2  # what is estimated where that many players are too many, and no order is named
 SEED = 0
 
 
@@ -67,16 +67,16 @@ def interactions(
     """
     if not isinstance(network, Network):
         raise WrongType(f"expected a Network, not {type(network).__name__}; make one with vesalius.trace(model, x)")
-    _refuse_half(network)
+    _refuse_half_precision(network)
     game = Game.on(network, x, players, target=target, baseline=baseline)
-    if players.n <= MOST_EXACT:
-        return enumerate_all(game, max_order=max_order)
-    order = LARGE_ORDER if max_order is None else max_order
+    if players.n <= MAX_EXACT_PLAYERS:
+        return harsanyi_dividends(game, max_order=max_order)
+    order = ESTIMATED_ORDER if max_order is None else max_order
     found = interactions_of(game, max_order=order, generator=torch.Generator().manual_seed(SEED))
     return replace(found, provenance={**game.provenance, **found.provenance, "options": {"max_order": order, "seed": SEED}})
 
 
-def enumerate_all(game: Game, *, max_order: int | None = None) -> Allocation:
+def harsanyi_dividends(game: Game, *, max_order: int | None = None) -> Allocation:
     """Dividends of a game from all its coalitions, as :func:`interactions` returns them.
 
     Args:
@@ -88,14 +88,14 @@ def enumerate_all(game: Game, *, max_order: int | None = None) -> Allocation:
         InvalidInput: an order below 1, a value that is NaN or infinite.
     """
     n = game.players.n
-    if n > MOST_EXACT:
-        raise TooManyPlayers(n, MOST_EXACT, hint="group players, or estimate with vesalius.interactions.interactions_of")
+    if n > MAX_EXACT_PLAYERS:
+        raise TooManyPlayers(n, MAX_EXACT_PLAYERS, hint="group players, or estimate with vesalius.interactions.interactions_of")
     if max_order is not None and max_order < 1:
         raise InvalidInput(f"max_order is {max_order}; it counts players of the largest coalitions listed, so it is at least 1")
     before = game.evaluations
     table = game.table()
     base, total = table[0].clone(), table[-1].clone()
-    listed, values = _listed(dividends_(table), n, max_order)
+    listed, values = _select_up_to_order(dividends_(table), n, max_order)
     return Allocation(
         players=game.players,
         values=values,
@@ -107,17 +107,17 @@ def enumerate_all(game: Game, *, max_order: int | None = None) -> Allocation:
     )
 
 
-def _listed(dividend: Tensor, players: int, max_order: int | None) -> tuple[Tensor, Tensor]:
+def _select_up_to_order(dividend: Tensor, players: int, max_order: int | None) -> tuple[Tensor, Tensor]:
     """Coalitions [K P] that are listed, and their dividends [K]."""
     member = membership(players)
     if max_order is None or max_order >= players:
         return member[1:], dividend[1:]
-    size = sizes(players)
+    size = coalition_sizes(players)
     rows = (size > 0) & (size <= max_order)
     return member[rows], dividend[rows]
 
 
-def _refuse_half(network: Network) -> None:
+def _refuse_half_precision(network: Network) -> None:
     """Differences of half-precision outputs are rounding."""
     held = {tensor.dtype for tensor in network.parameters.values()} | {getattr(torch, value.dtype) for value in network.inputs}
     if held & HALF_DTYPES:

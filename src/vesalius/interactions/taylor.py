@@ -30,19 +30,27 @@ from vesalius.core.display import load_view
 from vesalius.core.errors import InvalidInput, TooManyPlayers, UnknownName
 from vesalius.core.players import Players
 from vesalius.games.absence import Baseline, as_absence
-from vesalius.games.exact import dividends, membership, sizes
-from vesalius.interactions.lines import RADIUS_ORDERS, Asked, Convergence, Lines, baselines, combined, worst
+from vesalius.games.moebius import coalition_sizes, dividends, membership
+from vesalius.interactions.convergence import (
+    RADIUS_ORDERS,
+    Convergence,
+    LineSeries,
+    SampleQuestion,
+    player_steps,
+    scale_steps,
+    worst_convergence,
+)
 from vesalius.rules.jets import doubled
 from vesalius.trace.network import Inputs, Network
 from vesalius.trace.question import Question, Target, ask
 
-MOST_SUBSETS = 12
+MAX_SUBSET_PLAYERS = 12
 """Players whose 2**n subsets are expanded one by one."""
-MOST_DEGREES = 6
+MAX_DEGREE_PLAYERS = 6
 """Players whose degrees are told apart."""
-MOST_TERMS = 3000
+MAX_TERMS = 3000
 """Terms of one order that are told apart; a least-squares problem of that many unknowns is solved."""
-KINKED = 1e-8
+MAX_MISFIT = 1e-8
 """Misfit above which the series in all directions are not those of one Taylor expansion."""
 
 
@@ -95,7 +103,7 @@ class SubsetOrders:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class KappaTerms:
+class TaylorTerms:
     """Single Taylor terms.
 
     Attributes:
@@ -197,14 +205,14 @@ def order_totals(
     """
     asked = ask(network, x, target=target, at=at)
     question, fills = doubled(asked, as_absence(baseline).fill(asked))
-    lines = Lines(question, _enough(order))
+    lines = LineSeries(question, _orders_for_radius(order))
     rows = torch.arange(question.batch, device=question.present[0].device)
     parts = []
     for m in range(fills[0].shape[1]):
         starts = [fill[:, m] for fill in fills]
         parts.append(lines.judged(starts, [here - start for here, start in zip(question.present, starts, strict=True)], rows))
     coefficients = torch.stack([found.coefficients for found, _ in parts]).mean(0)
-    convergence = worst([found for _, found in parts])
+    convergence = worst_convergence([found for _, found in parts])
     totals, base, total = coefficients[:, 1 : order + 1], coefficients[:, 0], question.total.detach()
     if question.single:
         return OrderTotals(totals=totals[0], base=base[0], total=total[0], convergence=convergence[0])
@@ -228,19 +236,21 @@ def subset_orders(
         TooManyPlayers: more than 12.
         NotTraceable, NoRule, InvalidInput: as :func:`order_totals`.
     """
-    _at_most(players, MOST_SUBSETS, "group them (Players.patches, Players.segments), or use order_totals, which needs no players")
-    asked = Asked(network, x, players, target, baseline)
-    lines, masks = Lines(asked.question, _enough(order)), membership(players.n).double()
+    _refuse_more_players(
+        players, MAX_SUBSET_PLAYERS, "group them (Players.patches, Players.segments), or use order_totals, which needs no players"
+    )
+    asked = SampleQuestion(network, x, players, target, baseline)
+    lines, masks = LineSeries(asked.question, _orders_for_radius(order)), membership(players.n).double()
     rows = torch.zeros(len(masks), dtype=torch.long, device=asked.question.present[0].device)
     effects, values, convergence = torch.zeros(len(masks), order, dtype=torch.float64), torch.zeros(len(masks)).double(), []
-    each = baselines(asked.question, players, asked.fills)
+    each = player_steps(asked.question, players, asked.fills)
     for line in each:
-        starts, directions = combined(line, masks)
+        starts, directions = scale_steps(line, masks)
         found, judged = lines.judged(starts, directions, rows)
         values += lines.at(1.0, starts, directions, rows).cpu() / len(each)
         effects += dividends(found.coefficients[:, 1 : order + 1].contiguous()).cpu() / len(each)
         convergence.append(judged.worst())
-    return SubsetOrders(players=players, effects=effects, dividends=dividends(values), convergence=worst(convergence))
+    return SubsetOrders(players=players, effects=effects, dividends=dividends(values), convergence=worst_convergence(convergence))
 
 
 def taylor_profile(
@@ -251,7 +261,7 @@ def taylor_profile(
     Args, Raises: as :func:`subset_orders`.
     """
     found = subset_orders(network, x, players, target=target, baseline=baseline, order=order)
-    size = sizes(players.n)
+    size = coalition_sizes(players.n)
     by_size = torch.stack([(size == s).double() for s in range(1, players.n + 1)])
     effects = by_size @ found.effects
     base = float(found.dividends[0])
@@ -265,9 +275,9 @@ def taylor_profile(
     )
 
 
-def kappa_terms(
+def taylor_terms(
     network: Network, x: Inputs, players: Players, *, target: Target = None, baseline: Baseline = None, order: int = 4
-) -> KappaTerms:
+) -> TaylorTerms:
     """Single terms I(kappa) of all degrees up to K.
 
     A series in a direction that moves player i by s_i (x_i - b_i) has g_k(s) = sum over |kappa| = k of I(kappa) s^kappa. Twice as many
@@ -288,28 +298,30 @@ def kappa_terms(
         InvalidInput: more than 3,000 terms of one order; a function that is not analytic at the baseline, such as one with a kink there.
         NotTraceable, NoRule: as :func:`order_totals`.
     """
-    _at_most(players, MOST_DEGREES, "group them, or use subset_orders, which tells coalitions apart but not degrees within them")
+    _refuse_more_players(
+        players, MAX_DEGREE_PLAYERS, "group them, or use subset_orders, which tells coalitions apart but not degrees within them"
+    )
     count = math.comb(players.n + order - 1, order)
-    if count > MOST_TERMS:
-        raise InvalidInput(f"{count} terms of order {order}, but at most {MOST_TERMS} are told apart; lower the order or group players")
-    asked = Asked(network, x, players, target, baseline)
-    return terms_of(asked.question, players, asked.fills, order)
+    if count > MAX_TERMS:
+        raise InvalidInput(f"{count} terms of order {order}, but at most {MAX_TERMS} are told apart; lower the order or group players")
+    asked = SampleQuestion(network, x, players, target, baseline)
+    return taylor_terms_of_question(asked.question, players, asked.fills, order)
 
 
-def terms_of(question: Question, players: Players, fills: Sequence[Tensor], order: int) -> KappaTerms:
-    """:func:`kappa_terms` of a question that is posed already, of one sample in float64."""
-    directions = sphere(2 * math.comb(players.n + order - 1, order), players.n)
-    lines, series = Lines(question, order), torch.zeros(len(directions), order + 1, dtype=torch.float64)
+def taylor_terms_of_question(question: Question, players: Players, fills: Sequence[Tensor], order: int) -> TaylorTerms:
+    """:func:`taylor_terms` of a question that is posed already, of one sample in float64."""
+    directions = sphere_directions(2 * math.comb(players.n + order - 1, order), players.n)
+    lines, series = LineSeries(question, order), torch.zeros(len(directions), order + 1, dtype=torch.float64)
     rows = torch.zeros(len(directions), dtype=torch.long, device=question.present[0].device)
-    each = baselines(question, players, fills)
+    each = player_steps(question, players, fills)
     pieces: set[str] = set()
     for line in each:
-        along = lines.along(*combined(line, directions), rows)
+        along = lines.along(*scale_steps(line, directions), rows)
         series += along.coefficients.cpu() / len(each)
         pieces.update(along.pieces)
     degrees, effects, misfit = [], [], 0.0
     for k in range(1, order + 1):
-        kappa = degrees_of(players.n, k)
+        kappa = multi_indices(players.n, k)
         scale = torch.tensor([math.sqrt(math.factorial(k) / math.prod(map(math.factorial, row))) for row in kappa.tolist()]).double()
         basis = (directions[:, None] ** kappa).prod(2) * scale
         found = torch.linalg.lstsq(basis, series[:, k : k + 1], driver="gelsd").solution
@@ -317,12 +329,12 @@ def terms_of(question: Question, players: Players, fills: Sequence[Tensor], orde
         degrees.append(kappa)
         effects.append(found[:, 0] * scale)
     misfit /= float(series[:, 1:].abs().max()) or 1.0
-    if misfit > KINKED:
+    if misfit > MAX_MISFIT:
         raise InvalidInput(
             f"the network has no Taylor terms at this baseline: it sits on a kink of {', '.join(sorted(pieces)) or 'the network'} (misfit"
             f" {misfit:.2g}); move the baseline a little, or use subset_orders, which follows each line from the kink"
         )
-    return KappaTerms(
+    return TaylorTerms(
         players=players,
         degrees=torch.cat(degrees),
         effects=torch.cat(effects),
@@ -331,24 +343,24 @@ def terms_of(question: Question, players: Players, fills: Sequence[Tensor], orde
     )
 
 
-def sphere(count: int, players: int) -> Float[Tensor, "N n"]:
+def sphere_directions(count: int, players: int) -> Float[Tensor, "N n"]:
     """Directions spread over the unit sphere: always the same, so that results are."""
     drawn = torch.randn(count, players, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     return drawn / drawn.norm(dim=1, keepdim=True)
 
 
-def degrees_of(players: int, order: int) -> Int[Tensor, "M n"]:
+def multi_indices(players: int, order: int) -> Int[Tensor, "M n"]:
     """All kappa with |kappa| = order."""
     chosen = torch.tensor(list(combinations_with_replacement(range(players), order)))
     return torch.nn.functional.one_hot(chosen, players).sum(1)
 
 
-def _at_most(players: Players, most: int, hint: str) -> None:
+def _refuse_more_players(players: Players, most: int, hint: str) -> None:
     if players.n > most:
         raise TooManyPlayers(players.n, most, hint=hint)
 
 
-def _enough(order: int) -> int:
+def _orders_for_radius(order: int) -> int:
     """Orders to compute, so that the radius can be estimated."""
     if order < 1:
         raise InvalidInput(f"an order of at least 1 is needed, not {order}")

@@ -14,7 +14,7 @@ from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput, UnknownName, WrongType
 from vesalius.core.players import Players
 from vesalius.games.absence import Absence, Baseline, as_absence
-from vesalius.games.game import facts
+from vesalius.games.game import question_provenance
 from vesalius.methods.precision import in_full_precision
 from vesalius.trace.network import Inputs, Network
 from vesalius.trace.question import Question, Target, ask
@@ -89,7 +89,7 @@ def attribute(
     question = ask(network, x, target=target, at=chosen.place(network) if at is None else at)
     allocation = chosen.allocate(question, absence)
     options = {field.name: _plain(getattr(chosen, field.name)) for field in fields(chosen)}
-    asked = {"method": chosen.name, "options": options, **facts(question, absence.describe())}
+    asked = {"method": chosen.name, "options": options, **question_provenance(question, absence.describe())}
     whole = replace(allocation, provenance={**asked, **allocation.provenance})
     return whole[0] if question.single else whole
 

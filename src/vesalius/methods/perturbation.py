@@ -15,9 +15,9 @@ from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput
 from vesalius.core.players import Players, default_players
 from vesalius.games.absence import Absence
-from vesalius.games.estimators import Estimate, shapley
+from vesalius.games.estimators import ShapleyEstimate, shapley
 from vesalius.games.game import Game
-from vesalius.games.masked import masked_sample
+from vesalius.games.network_game import characteristic_of_sample
 from vesalius.methods.base import Method, register
 from vesalius.trace.question import Question
 
@@ -44,10 +44,10 @@ class Occlusion(Method):
         without = torch.cat([torch.ones(1, players.n, dtype=torch.bool), ~torch.eye(players.n, dtype=torch.bool)])
         nobody = torch.zeros(1, players.n, dtype=torch.bool)
 
-        def play(game: Game, sample: int) -> Estimate:
+        def play(game: Game, sample: int) -> ShapleyEstimate:
             values = game(torch.cat([nobody, without]))
             base, total, rest = values[0], values[1], values[2:]
-            return Estimate(
+            return ShapleyEstimate(
                 values=total - rest, stderr=None, base=float(base), total=float(total), evaluations=game.evaluations, estimator="occlusion"
             )
 
@@ -79,7 +79,7 @@ class ShapleyValue(Method):
     def allocate(self, question: Question, absence: Absence) -> Allocation:
         players = self.players or _default(question)
 
-        def play(game: Game, sample: int) -> Estimate:
+        def play(game: Game, sample: int) -> ShapleyEstimate:
             generator = torch.Generator().manual_seed(self.seed + sample)
             return shapley(game, budget=self.budget, estimator=self.estimator, generator=generator)
 
@@ -113,12 +113,12 @@ class OcclusionPatch(Method):
         windows = self._windows(players)
         share = windows.double() / windows.sum(0).clamp_min(1)
 
-        def play(game: Game, sample: int) -> Estimate:
+        def play(game: Game, sample: int) -> ShapleyEstimate:
             ends = torch.tensor([[False], [True]]).expand(2, players.n)
             values = game(torch.cat([ends, ~windows]))
             base, total, rest = values[0], values[1], values[2:]
             lost = (total - rest) @ share
-            return Estimate(
+            return ShapleyEstimate(
                 values=lost, stderr=None, base=float(base), total=float(total), evaluations=game.evaluations, estimator="occlusion"
             )
 
@@ -205,12 +205,12 @@ def _default(question: Question) -> Players:
     return default_players([tensor[0] for tensor in question.present])
 
 
-def _gather(question: Question, players: Players, absence: Absence, play: Callable[[Game, int], Estimate]) -> Allocation:
+def _gather(question: Question, players: Players, absence: Absence, play: Callable[[Game, int], ShapleyEstimate]) -> Allocation:
     """One game per sample, as one allocation."""
     fills = absence.fill(question)
     found = []
     for sample in range(question.batch):
-        masked = masked_sample(question, players, fills, sample)
+        masked = characteristic_of_sample(question, players, fills, sample)
         found.append(play(Game(masked.value, players, batch=masked.batch), sample))
     here = question.present[0]
     dtype = here.dtype if here.is_floating_point() else torch.get_default_dtype()

@@ -7,7 +7,7 @@ import torch
 
 from vesalius.core.allocation import Allocation
 from vesalius.core.players import Players
-from vesalius.games.exact import membership
+from vesalius.games.moebius import membership
 
 
 @pytest.fixture

@@ -1,11 +1,23 @@
 """Shapley values of games too large to enumerate, within a budget of evaluations."""
 
-from vesalius.games.estimators.adaptive import Adaptive
-from vesalius.games.estimators.auto import ESTIMATORS, Auto, shapley
-from vesalius.games.estimators.enumerate import Exact
-from vesalius.games.estimators.estimate import Asked, Estimate, Estimator
-from vesalius.games.estimators.kernel import Kernel
-from vesalius.games.estimators.permutation import Permutation
-from vesalius.games.estimators.surrogate import Surrogate
+from vesalius.games.estimators.adaptive import AdaptiveShapley
+from vesalius.games.estimators.auto import ESTIMATORS, AutoShapley, shapley
+from vesalius.games.estimators.estimate import GameLike, ShapleyEstimate, ShapleyEstimator
+from vesalius.games.estimators.exact import ExactShapley
+from vesalius.games.estimators.kernel_shap import KernelShapley
+from vesalius.games.estimators.permutation import PermutationShapley
+from vesalius.games.estimators.surrogate import SurrogateShapley
 
-__all__ = ["ESTIMATORS", "Adaptive", "Asked", "Auto", "Estimate", "Estimator", "Exact", "Kernel", "Permutation", "Surrogate", "shapley"]
+__all__ = [
+    "ESTIMATORS",
+    "AdaptiveShapley",
+    "AutoShapley",
+    "ExactShapley",
+    "GameLike",
+    "KernelShapley",
+    "PermutationShapley",
+    "ShapleyEstimate",
+    "ShapleyEstimator",
+    "SurrogateShapley",
+    "shapley",
+]

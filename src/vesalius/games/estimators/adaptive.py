@@ -16,21 +16,21 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from vesalius.games import exact
-from vesalius.games.estimators import design
-from vesalius.games.estimators.covariance import Covariance
-from vesalius.games.estimators.enumerate import Exact
-from vesalius.games.estimators.estimate import Asked, Estimate, ask, efficient, require
-from vesalius.games.estimators.posterior import JITTER, condition, fitted, noisy
+from vesalius.games import moebius
+from vesalius.games.estimators import coalition_sampling
+from vesalius.games.estimators.estimate import GameLike, ShapleyEstimate, evaluate, make_efficient, require_budget
+from vesalius.games.estimators.exact import ExactShapley
+from vesalius.games.estimators.gaussian_process.covariance import Covariance
+from vesalius.games.estimators.gaussian_process.posterior import JITTER, condition, fit_covariance, observed_covariance
 
-SMALL = 10  # players up to which any coalition may be chosen
-CHAINS = 4  # orders of arrival whose prefixes may be chosen above that
-HONEST_FROM = 5  # evaluations per player from which the coverage of the errors was measured and found right
-About = Callable[[Covariance, Float[Tensor, "B P"]], Float[Tensor, "V B"]]
+ALL_CANDIDATES_UP_TO = 10  # players up to which any coalition may be chosen
+CANDIDATE_ORDERS = 4  # orders of arrival whose prefixes may be chosen above that
+CALIBRATED_FROM = 5  # evaluations per player from which the coverage of the errors was measured and found right
+TargetCovariance = Callable[[Covariance, Float[Tensor, "B P"]], Float[Tensor, "V B"]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Adaptive:
+class AdaptiveShapley:
     """Gaussian process on coalitions with Bayesian experimental design; the best there is at few evaluations.
 
     First every player is left out once. Then, again and again, the process is fitted to all values known and the next coalitions are those
@@ -47,7 +47,7 @@ class Adaptive:
     fit_rows: int = 400
     steps: int = 15
 
-    def estimate(self, game: Asked, budget: int, *, generator: torch.Generator | None = None) -> Estimate:
+    def estimate(self, game: GameLike, budget: int, *, generator: torch.Generator | None = None) -> ShapleyEstimate:
         """Shapley values from exactly ``budget`` coalitions, or from all where there are fewer.
 
         Args:
@@ -58,32 +58,34 @@ class Adaptive:
             BudgetTooSmall: nothing but the ends fits.
         """
         n = game.players.n
-        require(budget, 2 if n == 1 else 4, estimator="adaptive")
-        if Exact().affords(n, budget):
-            return Exact().estimate(game, budget)
+        require_budget(budget, 2 if n == 1 else 4, estimator="adaptive")
+        if ExactShapley().affords(n, budget):
+            return ExactShapley().estimate(game, budget)
         out = ~torch.eye(n, dtype=torch.bool)[torch.randperm(n, generator=generator)]
         rows = torch.cat([torch.zeros(1, n, dtype=torch.bool), torch.ones(1, n, dtype=torch.bool), out])[:budget]
-        values = ask(game, rows)
+        values = evaluate(game, rows)
         while len(rows) < budget:
             wanted = min(budget, int(len(rows) * self.growth) + 1) - len(rows)
-            covariance, _, _ = self._fitted(rows, values, generator)
-            pool = candidates(rows, wanted, generator=generator)
-            chosen = pool[most_telling(covariance, rows.double(), pool.double(), wanted)]
-            rows, values = torch.cat([rows, chosen]), torch.cat([values, ask(game, chosen)])
+            covariance, _, _ = self._fit_covariance(rows, values, generator)
+            pool = candidate_coalitions(rows, wanted, generator=generator)
+            chosen = pool[select_most_informative(covariance, rows.double(), pool.double(), wanted)]
+            rows, values = torch.cat([rows, chosen]), torch.cat([values, evaluate(game, chosen)])
         base, total = float(values[0]), float(values[1])
         mean, stderr = self._read(rows, values, generator)
-        honest = len(rows) >= HONEST_FROM * n
-        return Estimate(
-            values=efficient(mean, total - base),
+        honest = len(rows) >= CALIBRATED_FROM * n
+        return ShapleyEstimate(
+            values=make_efficient(mean, total - base),
             stderr=stderr,
             base=base,
             total=total,
             evaluations=len(rows),
             estimator="adaptive",
-            stderr_note="" if honest else f"{len(rows)} evaluations; the error is honest from {HONEST_FROM * n} on",
+            stderr_note="" if honest else f"{len(rows)} evaluations; the error is honest from {CALIBRATED_FROM * n} on",
         )
 
-    def _fitted(self, rows: Tensor, values: Tensor, generator: torch.Generator | None) -> tuple[Covariance, Float[Tensor, " K"], float]:
+    def _fit_covariance(
+        self, rows: Tensor, values: Tensor, generator: torch.Generator | None
+    ) -> tuple[Covariance, Float[Tensor, " K"], float]:
         """The process, the standardised values and the unit they were divided by."""
         centred = values - values.mean()
         scale = float(centred.std())
@@ -92,12 +94,12 @@ class Adaptive:
         y = centred / scale
         inner = 2 + torch.randperm(len(rows) - 2, generator=generator)[: self.fit_rows]
         some = torch.cat([torch.tensor([0, 1]), inner])
-        return fitted(rows[some].double(), y[some], odd=False, steps=self.steps), y, scale
+        return fit_covariance(rows[some].double(), y[some], odd=False, steps=self.steps), y, scale
 
     def _read(self, rows: Tensor, values: Tensor, generator: torch.Generator | None) -> tuple[Float[Tensor, " P"], Float[Tensor, " P"]]:
         """Shapley values and standard errors: of the posterior, but no smaller than the left-out errors of single values say."""
         n = rows.shape[1]
-        covariance, y, scale = self._fitted(rows, values, generator)
+        covariance, y, scale = self._fit_covariance(rows, values, generator)
         if not y.any():
             return torch.zeros(n, dtype=torch.float64), torch.zeros(n, dtype=torch.float64)
         found = condition(covariance, rows.double(), y)
@@ -106,22 +108,27 @@ class Adaptive:
         return found.mean * scale, scale * (found.variance * max(1.0, calibration) * widened).sqrt()
 
 
-def candidates(rows: Bool[Tensor, "K P"], wanted: int, *, generator: torch.Generator | None) -> Bool[Tensor, "C P"]:
+def candidate_coalitions(rows: Bool[Tensor, "K P"], wanted: int, *, generator: torch.Generator | None) -> Bool[Tensor, "C P"]:
     """Coalitions worth asking that were not asked: more than are wanted, unless fewer are left."""
     n = rows.shape[1]
-    if n <= SMALL:
-        pool = exact.membership(n)
+    if n <= ALL_CANDIDATES_UP_TO:
+        pool = moebius.membership(n)
     else:
-        orders = torch.rand(CHAINS, 1, n, generator=generator).argsort(2).argsort(2)
+        orders = torch.rand(CANDIDATE_ORDERS, 1, n, generator=generator).argsort(2).argsort(2)
         chains = (orders < torch.arange(1, n)[:, None]).reshape(-1, n)
-        spread = design.border_pairs(n, n + wanted, generator=generator)
+        spread = coalition_sampling.singles_first_pairs(n, n + wanted, generator=generator)
         pool = torch.cat([chains, ~chains, spread, ~spread]).unique(dim=0)
     asked = {row.tobytes() for row in rows.numpy()}
     return pool[[row.tobytes() not in asked for row in pool.numpy()]]
 
 
-def most_telling(
-    covariance: Covariance, known: Float[Tensor, "K P"], pool: Float[Tensor, "C P"], wanted: int, *, about: About = Covariance.shapley
+def select_most_informative(
+    covariance: Covariance,
+    known: Float[Tensor, "K P"],
+    pool: Float[Tensor, "C P"],
+    wanted: int,
+    *,
+    about: TargetCovariance = Covariance.shapley,
 ) -> list[int]:
     """Coalitions of a pool, chosen in turn, whose values lower the summed posterior variance of what is asked about most.
 
@@ -137,7 +144,7 @@ def most_telling(
     Returns:
         Places in the pool, in the order of choice; all of them where the pool is no larger than wanted.
     """
-    factor = torch.linalg.cholesky(noisy(covariance, known))
+    factor = torch.linalg.cholesky(observed_covariance(covariance, known))
     count = min(wanted, len(pool))
     seen = torch.empty(len(known) + count, len(pool), dtype=torch.float64)
     seen[: len(known)] = torch.linalg.solve_triangular(factor, covariance.between(known, pool), upper=False)

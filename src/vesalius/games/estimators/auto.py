@@ -10,19 +10,19 @@ from dataclasses import dataclass
 import torch
 
 from vesalius.core.errors import UnknownName
-from vesalius.games.estimators.adaptive import Adaptive
-from vesalius.games.estimators.enumerate import Exact
-from vesalius.games.estimators.estimate import Asked, Estimate, Estimator, require
-from vesalius.games.estimators.kernel import Kernel
-from vesalius.games.estimators.permutation import Permutation
-from vesalius.games.estimators.surrogate import Surrogate
+from vesalius.games.estimators.adaptive import AdaptiveShapley
+from vesalius.games.estimators.estimate import GameLike, ShapleyEstimate, ShapleyEstimator, require_budget
+from vesalius.games.estimators.exact import ExactShapley
+from vesalius.games.estimators.kernel_shap import KernelShapley
+from vesalius.games.estimators.permutation import PermutationShapley
+from vesalius.games.estimators.surrogate import SurrogateShapley
 
-ALL_UP_TO = 12  # players up to which all coalitions are asked when no budget is given
-PER_PLAYER = 100  # evaluations per player above that
+EXACT_UP_TO = 12  # players up to which all coalitions are asked when no budget is given
+BUDGET_PER_PLAYER = 100  # evaluations per player above that
 
 
 @dataclass(frozen=True, kw_only=True)
-class Auto:
+class AutoShapley:
     """The most precise estimator for the number of players and the budget, as measured in benchmarks/shapley.py.
 
     Exact where the budget reaches 2**n. Else adaptive, up to ``adaptive_per_player`` evaluations per player and ``adaptive_most`` in all;
@@ -33,37 +33,37 @@ class Auto:
     adaptive_most: int = 600
     surrogate_pairs: int = 2500
 
-    def estimate(self, game: Asked, budget: int, *, generator: torch.Generator | None = None) -> Estimate:
+    def estimate(self, game: GameLike, budget: int, *, generator: torch.Generator | None = None) -> ShapleyEstimate:
         """Shapley values by the estimator that suits; ``estimator`` of the result names it.
 
         Raises:
             BudgetTooSmall: below 4 evaluations (2 for a single player).
         """
         n = game.players.n
-        require(budget, 2 if n == 1 else 4, estimator="auto")
-        return self._chosen(n, budget).estimate(game, budget, generator=generator)
+        require_budget(budget, 2 if n == 1 else 4, estimator="auto")
+        return self._choose_estimator(n, budget).estimate(game, budget, generator=generator)
 
-    def _chosen(self, players: int, budget: int) -> Estimator:
-        if Exact().affords(players, budget):
-            return Exact()
+    def _choose_estimator(self, players: int, budget: int) -> ShapleyEstimator:
+        if ExactShapley().affords(players, budget):
+            return ExactShapley()
         if budget <= min(self.adaptive_per_player * players, self.adaptive_most):
-            return Adaptive()
-        return Surrogate() if budget // 2 <= self.surrogate_pairs else Kernel()
+            return AdaptiveShapley()
+        return SurrogateShapley() if budget // 2 <= self.surrogate_pairs else KernelShapley()
 
 
-ESTIMATORS: dict[str, type[Estimator]] = {
-    "auto": Auto,
-    "exact": Exact,
-    "adaptive": Adaptive,
-    "surrogate": Surrogate,
-    "kernel": Kernel,
-    "permutation": Permutation,
+ESTIMATORS: dict[str, type[ShapleyEstimator]] = {
+    "auto": AutoShapley,
+    "exact": ExactShapley,
+    "adaptive": AdaptiveShapley,
+    "surrogate": SurrogateShapley,
+    "kernel": KernelShapley,
+    "permutation": PermutationShapley,
 }
 
 
 def shapley(
-    game: Asked, *, budget: int | None = None, estimator: str | Estimator = "auto", generator: torch.Generator | None = None
-) -> Estimate:
+    game: GameLike, *, budget: int | None = None, estimator: str | ShapleyEstimator = "auto", generator: torch.Generator | None = None
+) -> ShapleyEstimate:
     """Shapley values of a game.
 
     Args:
@@ -87,5 +87,5 @@ def shapley(
         estimator = ESTIMATORS[estimator]()
     n = game.players.n
     if budget is None:
-        budget = 1 << n if n <= ALL_UP_TO or isinstance(estimator, Exact) else PER_PLAYER * n
+        budget = 1 << n if n <= EXACT_UP_TO or isinstance(estimator, ExactShapley) else BUDGET_PER_PLAYER * n
     return estimator.estimate(game, budget, generator=generator)

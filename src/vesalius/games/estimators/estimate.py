@@ -13,7 +13,7 @@ from vesalius.core.errors import BudgetTooSmall, InvalidInput
 
 
 @runtime_checkable
-class HasCount(Protocol):
+class PlayersLike(Protocol):
     """What an estimator asks of the players."""
 
     @property
@@ -21,16 +21,16 @@ class HasCount(Protocol):
 
 
 @runtime_checkable
-class Asked(Protocol):
+class GameLike(Protocol):
     """What an estimator asks of a game: n players and a value for every coalition."""
 
     @property
-    def players(self) -> HasCount: ...
+    def players(self) -> PlayersLike: ...
     def __call__(self, masks: Bool[Tensor, "C P"]) -> Float[Tensor, " C"]: ...
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Estimate:
+class ShapleyEstimate:
     """Shapley values and how well they are known.
 
     Attributes:
@@ -53,13 +53,13 @@ class Estimate:
 
 
 @runtime_checkable
-class Estimator(Protocol):
+class ShapleyEstimator(Protocol):
     """A way to estimate Shapley values within a budget of evaluations."""
 
-    def estimate(self, game: Asked, budget: int, *, generator: torch.Generator | None = None) -> Estimate: ...
+    def estimate(self, game: GameLike, budget: int, *, generator: torch.Generator | None = None) -> ShapleyEstimate: ...
 
 
-def ask(game: Asked, masks: Bool[Tensor, "C P"]) -> Float[Tensor, " C"]:
+def evaluate(game: GameLike, masks: Bool[Tensor, "C P"]) -> Float[Tensor, " C"]:
     """Values of coalitions in float64.
 
     Raises:
@@ -75,18 +75,18 @@ def ask(game: Asked, masks: Bool[Tensor, "C P"]) -> Float[Tensor, " C"]:
     return values
 
 
-def ends(game: Asked) -> tuple[float, float]:
+def empty_and_full_values(game: GameLike) -> tuple[float, float]:
     """Values of the empty and of the full coalition."""
-    empty, full = ask(game, torch.tensor([[False], [True]]).expand(2, game.players.n).contiguous()).tolist()
+    empty, full = evaluate(game, torch.tensor([[False], [True]]).expand(2, game.players.n).contiguous()).tolist()
     return empty, full
 
 
-def require(budget: int, least: int, *, estimator: str) -> None:
+def require_budget(budget: int, least: int, *, estimator: str) -> None:
     """Refuse a budget that is too small, before anything is asked."""
     if budget < least:
         raise BudgetTooSmall(budget, least, estimator=estimator)
 
 
-def efficient(values: Float[Tensor, " P"], gain: float) -> Float[Tensor, " P"]:
+def make_efficient(values: Float[Tensor, " P"], gain: float) -> Float[Tensor, " P"]:
     """Values shifted alike so that they sum to the gain: the orthogonal projection on the efficient ones."""
     return values + (gain - values.sum()) / len(values)

@@ -11,11 +11,11 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from vesalius.games.estimators.estimate import Asked, Estimate, ask, efficient, ends, require
+from vesalius.games.estimators.estimate import GameLike, ShapleyEstimate, empty_and_full_values, evaluate, make_efficient, require_budget
 
 
 @dataclass(frozen=True, kw_only=True)
-class Permutation:
+class PermutationShapley:
     """Mean marginal contribution over random orders of arrival, each order together with its reverse.
 
     A pair of orders costs 2 (n - 1) evaluations beyond the empty and the full coalition. The estimate is the mean over independent pairs,
@@ -24,7 +24,7 @@ class Permutation:
     Reference: Castro2009; the reversed orders are Mitchell2022, section 4.1.
     """
 
-    def estimate(self, game: Asked, budget: int, *, generator: torch.Generator | None = None) -> Estimate:
+    def estimate(self, game: GameLike, budget: int, *, generator: torch.Generator | None = None) -> ShapleyEstimate:
         """Shapley values from as many pairs of orders as the budget allows.
 
         Args:
@@ -35,18 +35,18 @@ class Permutation:
             BudgetTooSmall: not even one pair of orders fits.
         """
         n = game.players.n
-        require(budget, 2 * n, estimator="permutation")
-        base, total = ends(game)
+        require_budget(budget, 2 * n, estimator="permutation")
+        base, total = empty_and_full_values(game)
         pairs = max(1, (budget - 2) // (2 * (n - 1))) if n > 1 else 1
         ranks = torch.rand(pairs, n, generator=generator).argsort(1)
         ranks = torch.stack([ranks, n - 1 - ranks], 1)
-        masks, place = prefixes(ranks).reshape(-1, n).unique(dim=0, return_inverse=True)
-        inner = ask(game, masks)[place].view(pairs, 2, n - 1) if n > 1 else torch.empty(1, 2, 0, dtype=torch.float64)
+        masks, place = prefix_coalitions(ranks).reshape(-1, n).unique(dim=0, return_inverse=True)
+        inner = evaluate(game, masks)[place].view(pairs, 2, n - 1) if n > 1 else torch.empty(1, 2, 0, dtype=torch.float64)
         first, last = (torch.full((pairs, 2, 1), value, dtype=torch.float64) for value in (base, total))
         gains = torch.cat([first, inner, last], 2).diff(dim=2).gather(2, ranks).mean(1)
         exact = n <= 2
-        return Estimate(
-            values=efficient(gains.mean(0), total - base),
+        return ShapleyEstimate(
+            values=make_efficient(gains.mean(0), total - base),
             stderr=torch.zeros(n, dtype=torch.float64) if exact else gains.std(0) / pairs**0.5 if pairs > 1 else None,
             base=base,
             total=total,
@@ -56,6 +56,6 @@ class Permutation:
         )
 
 
-def prefixes(ranks: Int[Tensor, "*K P"]) -> Bool[Tensor, "*K S P"]:
+def prefix_coalitions(ranks: Int[Tensor, "*K P"]) -> Bool[Tensor, "*K S P"]:
     """The coalitions of the first 1, ..., n - 1 arrivals, given every player's place in the order."""
     return ranks[..., None, :] < torch.arange(1, ranks.shape[-1])[:, None]

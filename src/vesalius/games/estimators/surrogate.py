@@ -15,17 +15,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vesalius.games.estimators import design
-from vesalius.games.estimators.covariance import Covariance
-from vesalius.games.estimators.enumerate import Exact
-from vesalius.games.estimators.estimate import Asked, Estimate, ask, efficient, ends, require
-from vesalius.games.estimators.posterior import Posterior, condition, fitted
+from vesalius.games.estimators import coalition_sampling
+from vesalius.games.estimators.estimate import GameLike, ShapleyEstimate, empty_and_full_values, evaluate, make_efficient, require_budget
+from vesalius.games.estimators.exact import ExactShapley
+from vesalius.games.estimators.gaussian_process.covariance import Covariance
+from vesalius.games.estimators.gaussian_process.posterior import Posterior, condition, fit_covariance
 
-HONEST_FROM = 5  # evaluations per player from which the coverage of the errors was measured and found right
+CALIBRATED_FROM = 5  # evaluations per player from which the coverage of the errors was measured and found right
 
 
 @dataclass(frozen=True, kw_only=True)
-class Surrogate:
+class SurrogateShapley:
     """Gaussian process on coalitions; biased towards smooth games, and far more precise on those.
 
     Args:
@@ -38,7 +38,7 @@ class Surrogate:
     joint_rows: int = 5000
     steps: int = 15
 
-    def estimate(self, game: Asked, budget: int, *, generator: torch.Generator | None = None) -> Estimate:
+    def estimate(self, game: GameLike, budget: int, *, generator: torch.Generator | None = None) -> ShapleyEstimate:
         """Shapley values from ``(budget - 2) // 2`` pairs: every player alone and left out first, then all sizes alike.
 
         Args:
@@ -49,50 +49,50 @@ class Surrogate:
             BudgetTooSmall: fewer than one pair fits.
         """
         n = game.players.n
-        require(budget, 2 if n == 1 else 4, estimator="surrogate")
-        if Exact().affords(n, budget):
-            return Exact().estimate(game, budget)
-        base, total = ends(game)
-        rows = design.border_pairs(n, (budget - 2) // 2, generator=generator)
-        inside = ask(game, torch.cat([rows, ~rows]))
-        data = Data(rows.double(), inside[: len(rows)], inside[len(rows) :], base, total)
+        require_budget(budget, 2 if n == 1 else 4, estimator="surrogate")
+        if ExactShapley().affords(n, budget):
+            return ExactShapley().estimate(game, budget)
+        base, total = empty_and_full_values(game)
+        rows = coalition_sampling.singles_first_pairs(n, (budget - 2) // 2, generator=generator)
+        inside = evaluate(game, torch.cat([rows, ~rows]))
+        data = PairObservations(rows.double(), inside[: len(rows)], inside[len(rows) :], base, total)
         values, stderr = self.read(data, generator)
         evaluations = 2 + len(inside)
-        honest = evaluations >= HONEST_FROM * n - 1
-        return Estimate(
+        honest = evaluations >= CALIBRATED_FROM * n - 1
+        return ShapleyEstimate(
             values=values,
             stderr=stderr,
             base=base,
             total=total,
             evaluations=evaluations,
             estimator="surrogate",
-            stderr_note="" if honest else f"{evaluations} evaluations; the error is honest from {HONEST_FROM * n} on",
+            stderr_note="" if honest else f"{evaluations} evaluations; the error is honest from {CALIBRATED_FROM * n} on",
         )
 
-    def read(self, data: Data, generator: torch.Generator | None) -> tuple[Float[Tensor, " P"], Float[Tensor, " P"]]:
+    def read(self, data: PairObservations, generator: torch.Generator | None) -> tuple[Float[Tensor, " P"], Float[Tensor, " P"]]:
         """Shapley values and standard errors."""
         n = data.rows.shape[1]
         if data.flat:  # nothing varies: there is no scale to fit
             return torch.full((n,), (data.total - data.base) / n, dtype=torch.float64), torch.zeros(n, dtype=torch.float64)
         chosen = torch.randperm(len(data.rows), generator=generator)[: self.fit_pairs].sort().values
         kinds = [True] if 2 * len(data.rows) + 2 > self.joint_rows else [True, False]
-        opinions = [self._opinion(data, chosen, odd) for odd in kinds]
+        opinions = [self._fit_and_calibrate(data, chosen, odd) for odd in kinds]
         weight = torch.tensor([max(opinion.error, 1e-300) for opinion in opinions], dtype=torch.float64).log().mul(-2).softmax(0)
-        means = torch.stack([efficient(opinion.mean, data.total - data.base) for opinion in opinions])
+        means = torch.stack([make_efficient(opinion.mean, data.total - data.base) for opinion in opinions])
         values = weight @ means
         spread = weight @ (means - values).square()
         variance = weight @ torch.stack([opinion.variance for opinion in opinions]) + spread
         widened = 1 + n / len(data.rows)  # for parameters that are themselves fitted; chosen on games the benchmark does not report
-        return efficient(values, data.total - data.base), (variance * widened).sqrt()
+        return make_efficient(values, data.total - data.base), (variance * widened).sqrt()
 
-    def _opinion(self, data: Data, chosen: Tensor, odd: bool) -> Opinion:
+    def _fit_and_calibrate(self, data: PairObservations, chosen: Tensor, odd: bool) -> CalibratedPosterior:
         x, y, scale = data.seen(odd)
-        covariance = fitted(x[data.places(chosen, odd)], y[data.places(chosen, odd)], odd=odd, steps=self.steps)
-        return opinion(covariance, condition(covariance, x, y), scale)
+        covariance = fit_covariance(x[data.places(chosen, odd)], y[data.places(chosen, odd)], odd=odd, steps=self.steps)
+        return calibrate(covariance, condition(covariance, x, y), scale)
 
 
 @dataclass(frozen=True, eq=False)
-class Data:
+class PairObservations:
     """What was asked: pairs of complements and the two ends."""
 
     rows: Float[Tensor, "M P"]
@@ -126,7 +126,7 @@ class Data:
 
 
 @dataclass(frozen=True, eq=False)
-class Opinion:
+class CalibratedPosterior:
     """What one process says of the Shapley values.
 
     Attributes:
@@ -140,14 +140,14 @@ class Opinion:
     error: float
 
 
-def opinion(covariance: Covariance, posterior: Posterior, scale: float) -> Opinion:
+def calibrate(covariance: Covariance, posterior: Posterior, scale: float) -> CalibratedPosterior:
     """Shapley values in the unit of the game, and how the process did on pairs that were left out."""
-    error, expected = left_out(posterior, covariance.odd)
+    error, expected = leave_pair_out_errors(posterior, covariance.odd)
     calibration = (error.square() / expected).mean()
-    return Opinion(posterior.mean * scale, posterior.variance * scale**2 * calibration, float(error.square().mean()) * scale**2)
+    return CalibratedPosterior(posterior.mean * scale, posterior.variance * scale**2 * calibration, float(error.square().mean()) * scale**2)
 
 
-def left_out(posterior: Posterior, odd: bool) -> tuple[Float[Tensor, " M"], Float[Tensor, " M"]]:
+def leave_pair_out_errors(posterior: Posterior, odd: bool) -> tuple[Float[Tensor, " M"], Float[Tensor, " M"]]:
     """Error of (v(S) - v(complement)) / 2 when its pair is left out, and the variance that the process expected of it.
 
     The formulas for leaving out a block b are K^-1[b, b]^-1 (K^-1 y)[b] and K^-1[b, b]^-1 (Rasmussen2006, section 5.4.2).

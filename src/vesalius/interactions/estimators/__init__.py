@@ -1,11 +1,22 @@
 """Interactions of games too large to enumerate, within a budget of evaluations."""
 
-from vesalius.interactions.estimators.auto import ESTIMATORS, Auto, interactions_of
-from vesalius.interactions.estimators.enumerate import Exact
-from vesalius.interactions.estimators.estimate import Estimate, Estimator
-from vesalius.interactions.estimators.least_squares import LeastSquares
-from vesalius.interactions.estimators.permutation import Permutation
-from vesalius.interactions.estimators.sparse import Sparse
-from vesalius.interactions.estimators.surrogate import Surrogate
+from vesalius.interactions.estimators.auto import ESTIMATORS, AutoInteractions, interactions_of
+from vesalius.interactions.estimators.estimate import InteractionEstimate, InteractionEstimator
+from vesalius.interactions.estimators.exact import ExactInteractions
+from vesalius.interactions.estimators.least_squares import LeastSquaresInteractions
+from vesalius.interactions.estimators.permutation import PermutationInteractions
+from vesalius.interactions.estimators.sparse import SparseInteractions
+from vesalius.interactions.estimators.surrogate import SurrogateInteractions
 
-__all__ = ["ESTIMATORS", "Auto", "Estimate", "Estimator", "Exact", "LeastSquares", "Permutation", "Sparse", "Surrogate", "interactions_of"]
+__all__ = [
+    "ESTIMATORS",
+    "AutoInteractions",
+    "ExactInteractions",
+    "InteractionEstimate",
+    "InteractionEstimator",
+    "LeastSquaresInteractions",
+    "PermutationInteractions",
+    "SparseInteractions",
+    "SurrogateInteractions",
+    "interactions_of",
+]

@@ -13,20 +13,20 @@ from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput, UnknownName
 from vesalius.core.players import Players
 from vesalius.core.version import VERSION
-from vesalius.games.estimators.estimate import Asked, require
-from vesalius.interactions.estimators.enumerate import Exact
-from vesalius.interactions.estimators.estimate import Estimate, Estimator
-from vesalius.interactions.estimators.least_squares import LeastSquares
-from vesalius.interactions.estimators.permutation import Permutation
-from vesalius.interactions.estimators.sparse import Sparse
-from vesalius.interactions.estimators.surrogate import Surrogate
+from vesalius.games.estimators.estimate import GameLike, require_budget
+from vesalius.interactions.estimators.estimate import InteractionEstimate, InteractionEstimator
+from vesalius.interactions.estimators.exact import ExactInteractions
+from vesalius.interactions.estimators.least_squares import LeastSquaresInteractions
+from vesalius.interactions.estimators.permutation import PermutationInteractions
+from vesalius.interactions.estimators.sparse import SparseInteractions
+from vesalius.interactions.estimators.surrogate import SurrogateInteractions
 
-ALL_UP_TO = 12  # players up to which all coalitions are asked when no budget is given
-PER_PLAYER = 100  # evaluations per player above that
+EXACT_UP_TO = 12  # players up to which all coalitions are asked when no budget is given
+BUDGET_PER_PLAYER = 100  # evaluations per player above that
 
 
 @dataclass(frozen=True, kw_only=True)
-class Auto:
+class AutoInteractions:
     """The most precise estimator for what is asked, as measured in benchmarks/interaction_estimators.py.
 
     Exact where the budget reaches 2**n. Else the surrogate for order 2, sparse recovery for dividends of all orders, and the regression for
@@ -35,40 +35,42 @@ class Auto:
 
     def least(self, players: int, max_order: int | None) -> int:
         """Evaluations it needs."""
-        return self._chosen(players, 0, max_order).least(players, max_order)
+        return self._choose_estimator(players, 0, max_order).least(players, max_order)
 
-    def estimate(self, game: Asked, budget: int, *, max_order: int | None = 2, generator: torch.Generator | None = None) -> Estimate:
+    def estimate(
+        self, game: GameLike, budget: int, *, max_order: int | None = 2, generator: torch.Generator | None = None
+    ) -> InteractionEstimate:
         """Interactions by the estimator that suits; ``estimator`` of the result names it.
 
         Raises: as the estimator that suits.
         """
         n = game.players.n
-        require(budget, self.least(n, max_order), estimator="auto")
-        return self._chosen(n, budget, max_order).estimate(game, budget, max_order=max_order, generator=generator)
+        require_budget(budget, self.least(n, max_order), estimator="auto")
+        return self._choose_estimator(n, budget, max_order).estimate(game, budget, max_order=max_order, generator=generator)
 
-    def _chosen(self, players: int, budget: int, max_order: int | None) -> Estimator:
-        if max_order in (2, None) and Exact().affords(players, budget):
-            return Exact()
+    def _choose_estimator(self, players: int, budget: int, max_order: int | None) -> InteractionEstimator:
+        if max_order in (2, None) and ExactInteractions().affords(players, budget):
+            return ExactInteractions()
         if max_order is None:
-            return Sparse()
-        return Surrogate() if max_order == 2 else LeastSquares()
+            return SparseInteractions()
+        return SurrogateInteractions() if max_order == 2 else LeastSquaresInteractions()
 
 
-ESTIMATORS: dict[str, type[Estimator]] = {
-    "auto": Auto,
-    "exact": Exact,
-    "surrogate": Surrogate,
-    "least_squares": LeastSquares,
-    "permutation": Permutation,
-    "sparse": Sparse,
+ESTIMATORS: dict[str, type[InteractionEstimator]] = {
+    "auto": AutoInteractions,
+    "exact": ExactInteractions,
+    "surrogate": SurrogateInteractions,
+    "least_squares": LeastSquaresInteractions,
+    "permutation": PermutationInteractions,
+    "sparse": SparseInteractions,
 }
 
 
 def interactions_of(
-    game: Asked,
+    game: GameLike,
     *,
     max_order: int | None = 2,
-    estimator: str | Estimator = "auto",
+    estimator: str | InteractionEstimator = "auto",
     budget: int | None = None,
     generator: torch.Generator | None = None,
 ) -> Allocation:
@@ -104,8 +106,8 @@ def interactions_of(
         raise InvalidInput(f"a largest order of {max_order}; coalitions have one player or more")
     n = game.players.n
     if budget is None:
-        everything = n <= ALL_UP_TO or isinstance(estimator, Exact)
-        budget = 1 << n if everything else max(PER_PLAYER * n, 2 * estimator.least(n, max_order))
+        everything = n <= EXACT_UP_TO or isinstance(estimator, ExactInteractions)
+        budget = 1 << n if everything else max(BUDGET_PER_PLAYER * n, 2 * estimator.least(n, max_order))
     found = estimator.estimate(game, budget, max_order=max_order, generator=generator)
     players = game.players if isinstance(game.players, Players) else Players((torch.arange(n),), (n,), "features")
     return Allocation(

@@ -12,11 +12,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vesalius.core.errors import InvalidInput
-from vesalius.games.estimators.estimate import Asked
+from vesalius.games.estimators.estimate import GameLike
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Estimate:
+class InteractionEstimate:
     """Values of coalitions and how well they are known.
 
     Attributes:
@@ -47,20 +47,22 @@ class Estimate:
 
 
 @runtime_checkable
-class Estimator(Protocol):
+class InteractionEstimator(Protocol):
     """A way to estimate interactions within a budget of evaluations."""
 
     def least(self, players: int, max_order: int | None) -> int: ...
 
-    def estimate(self, game: Asked, budget: int, *, max_order: int | None = 2, generator: torch.Generator | None = None) -> Estimate: ...
+    def estimate(
+        self, game: GameLike, budget: int, *, max_order: int | None = 2, generator: torch.Generator | None = None
+    ) -> InteractionEstimate: ...
 
 
-def listed(players: int, order: int) -> list[tuple[int, ...]]:
+def coalitions_up_to(players: int, order: int) -> list[tuple[int, ...]]:
     """All coalitions of 1 to ``order`` players, small ones first, each size in lexicographic order."""
     return [members for size in range(1, order + 1) for members in combinations(range(players), size)]
 
 
-def presence(coalitions: Sequence[tuple[int, ...]], players: int) -> Bool[Tensor, "K P"]:
+def membership_rows(coalitions: Sequence[tuple[int, ...]], players: int) -> Bool[Tensor, "K P"]:
     """Rows of members for coalitions given by their players."""
     rows = torch.zeros(len(coalitions), players, dtype=torch.bool)
     for row, members in zip(rows, coalitions, strict=True):
@@ -68,26 +70,26 @@ def presence(coalitions: Sequence[tuple[int, ...]], players: int) -> Bool[Tensor
     return rows
 
 
-def pairs_of(players: int) -> Tensor:
-    """The first and the second member of every pair, in the order of :func:`listed`."""
+def pair_indices(players: int) -> Tensor:
+    """The first and the second member of every pair, in the order of :func:`coalitions_up_to`."""
     return torch.triu_indices(players, players, 1)
 
 
-def summed(pairs: Float[Tensor, "Q *out"], players: int) -> Float[Tensor, "P *out"]:
+def sum_over_pairs(pairs: Float[Tensor, "Q *out"], players: int) -> Float[Tensor, "P *out"]:
     """For every player, the sum over the pairs it is in."""
-    first, second = pairs_of(players)
+    first, second = pair_indices(players)
     return pairs.new_zeros(players, *pairs.shape[1:]).index_add(0, first, pairs).index_add(0, second, pairs)
 
 
-def aggregated(shapley: Float[Tensor, "P *out"], pairs: Float[Tensor, "Q *out"]) -> Float[Tensor, "K *out"]:
+def k_sii_from_sii(shapley: Float[Tensor, "P *out"], pairs: Float[Tensor, "Q *out"]) -> Float[Tensor, "K *out"]:
     """k-SII of order 2 from Shapley values and the Shapley interaction index of pairs; sums to what the Shapley values sum to.
 
     Reference: Bordt2023 (n-Shapley values), for order 2.
     """
-    return torch.cat([shapley - summed(pairs, len(shapley)) / 2, pairs])
+    return torch.cat([shapley - sum_over_pairs(pairs, len(shapley)) / 2, pairs])
 
 
-def only_order_two(max_order: int | None, estimator: str) -> None:
+def require_order_two(max_order: int | None, estimator: str) -> None:
     """Refuse another order than pairs and singles.
 
     Raises:
@@ -100,7 +102,7 @@ def only_order_two(max_order: int | None, estimator: str) -> None:
         )
 
 
-def share_explained(error: Float[Tensor, " B"], values: Float[Tensor, " B"]) -> float:
+def explained_variance(error: Float[Tensor, " B"], values: Float[Tensor, " B"]) -> float:
     """1 - mean square error / variance; 1 where nothing varies and nothing is missed."""
     spread = float((values - values.mean()).square().mean())
     missed = float(error.square().mean())

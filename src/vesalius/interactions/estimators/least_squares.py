@@ -13,18 +13,18 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vesalius.core.errors import BudgetTooSmall, InvalidInput
-from vesalius.games.estimators import design
-from vesalius.games.estimators.estimate import Asked, ask, ends, require
-from vesalius.games.estimators.kernel import kernel_weights
-from vesalius.interactions.estimators.enumerate import Exact
-from vesalius.interactions.estimators.estimate import Estimate, listed, presence, share_explained
-from vesalius.interactions.estimators.polynomial import RANK, columns, dividends_of
+from vesalius.games.estimators import coalition_sampling
+from vesalius.games.estimators.estimate import GameLike, empty_and_full_values, evaluate, require_budget
+from vesalius.games.estimators.kernel_shap import kernel_weights
+from vesalius.interactions.estimators.estimate import InteractionEstimate, coalitions_up_to, explained_variance, membership_rows
+from vesalius.interactions.estimators.exact import ExactInteractions
+from vesalius.interactions.estimators.polynomial import RANK_TOLERANCE, dividends_of_polynomial, monomial_columns
 
-COLUMNS_MOST = 5000  # unknowns of one parity above which the regression would not fit into memory
+MAX_COLUMNS = 5000  # unknowns of one parity above which the regression would not fit into memory
 
 
 @dataclass(frozen=True, kw_only=True)
-class LeastSquares:
+class LeastSquaresInteractions:
     """Faith-Shap: the dividends of the polynomial that is nearest to the game under the Shapley kernel, exact at both ends.
 
     Coalitions come in pairs of complements, on which the regression falls apart into one for odd and one for even monomials. Weights are
@@ -37,10 +37,12 @@ class LeastSquares:
 
     def least(self, players: int, max_order: int | None) -> int:
         """Evaluations it needs: a pair for every unknown of either parity, and one per player to tell the error by."""
-        free = max(len(part) - 1 for part in _monomials(players, max_order))
+        free = max(len(part) - 1 for part in _monomials_by_parity(players, max_order))
         return min(2 + 2 * (free + players), 1 << players)
 
-    def estimate(self, game: Asked, budget: int, *, max_order: int | None = 2, generator: torch.Generator | None = None) -> Estimate:
+    def estimate(
+        self, game: GameLike, budget: int, *, max_order: int | None = 2, generator: torch.Generator | None = None
+    ) -> InteractionEstimate:
         """Faith-Shap of all coalitions of up to ``max_order`` players.
 
         Args:
@@ -53,31 +55,31 @@ class LeastSquares:
             InvalidInput: no order, or more unknowns than fit into memory.
         """
         n = game.players.n
-        unknown = _count(n, max_order)
-        if unknown > COLUMNS_MOST:
+        unknown = _monomial_count(n, max_order)
+        if unknown > MAX_COLUMNS:
             raise InvalidInput(f"{unknown} interactions of order {max_order} of {n} players are too many for 'least_squares'; use 'sparse'")
-        require(budget, self.least(n, max_order), estimator="least_squares")
+        require_budget(budget, self.least(n, max_order), estimator="least_squares")
         if n == 1:
-            return Exact().estimate(game, budget)
-        order = min(_order(max_order), n)
-        rows = design.border_pairs(n, min((budget - 2) // 2, 2 ** (n - 1) - 1), generator=generator)
-        odd, even = (_Regression.of(rows, part, budget) for part in _monomials(n, max_order))
-        base, total = ends(game)
-        values = ask(game, torch.cat([rows, ~rows])).view(2, -1)
-        found = [odd.solved((values[0] - values[1]) / 2, (total - base) / 2), even.solved((values[0] + values[1]) / 2, (total + base) / 2)]
+            return ExactInteractions().estimate(game, budget)
+        order = min(_require_order(max_order), n)
+        rows = coalition_sampling.singles_first_pairs(n, min((budget - 2) // 2, 2 ** (n - 1) - 1), generator=generator)
+        odd, even = (_Regression.of(rows, part, budget) for part in _monomials_by_parity(n, max_order))
+        base, total = empty_and_full_values(game)
+        values = evaluate(game, torch.cat([rows, ~rows])).view(2, -1)
+        found = [odd.solve((values[0] - values[1]) / 2, (total - base) / 2), even.solve((values[0] + values[1]) / 2, (total + base) / 2)]
         monomials = [*odd.monomials, *even.monomials]
-        influence = dividends_of(monomials, torch.cat([influence for _, influence, _ in found]), order)
+        influence = dividends_of_polynomial(monomials, torch.cat([influence for _, influence, _ in found]), order)
         left_out = [error for _, _, error in found]
-        return Estimate(
-            coalitions=presence(listed(n, order), n),
-            values=dividends_of(monomials, torch.cat([coefficients for coefficients, _, _ in found]), order),
+        return InteractionEstimate(
+            coalitions=membership_rows(coalitions_up_to(n, order), n),
+            values=dividends_of_polynomial(monomials, torch.cat([coefficients for coefficients, _, _ in found]), order),
             stderr=influence.square().sum(1).sqrt(),
             base=base,
             total=total,
             evaluations=2 + 2 * len(rows),
             estimator="least_squares",
             index="fsii",
-            explained=share_explained(torch.cat([left_out[1] + left_out[0], left_out[1] - left_out[0]]), values.flatten()),
+            explained=explained_variance(torch.cat([left_out[1] + left_out[0], left_out[1] - left_out[0]]), values.flatten()),
         )
 
 
@@ -106,18 +108,18 @@ class _Regression:
     def of(cls, rows: Bool[Tensor, "M P"], monomials: list[tuple[int, ...]], budget: int) -> _Regression:
         """Factored, or refused where the coalitions cannot tell the monomials apart."""
         weight, unseen = kernel_weights(rows)
-        matrix = columns(rows, monomials)
-        free = torch.linalg.qr(_at_full(monomials)[:, None], mode="complete").Q[:, 1:]
+        matrix = monomial_columns(rows, monomials)
+        free = torch.linalg.qr(_values_at_full(monomials)[:, None], mode="complete").Q[:, 1:]
         q, r = torch.linalg.qr(weight.sqrt()[:, None] * (matrix @ free))
         pivots = r.diagonal().abs()
-        missing = len(monomials) - 1 - int((pivots > RANK * pivots.max()).sum()) if len(pivots) else 0
+        missing = len(monomials) - 1 - int((pivots > RANK_TOLERANCE * pivots.max()).sum()) if len(pivots) else 0
         if missing:
             raise BudgetTooSmall(budget, budget + 2 * missing, estimator="least_squares")
         return cls(monomials, matrix, weight, unseen, free, q, r)
 
-    def solved(self, y: Float[Tensor, " M"], at_full: float) -> tuple[Float[Tensor, " U"], Float[Tensor, "U M"], Float[Tensor, " M"]]:
+    def solve(self, y: Float[Tensor, " M"], at_full: float) -> tuple[Float[Tensor, " U"], Float[Tensor, "U M"], Float[Tensor, " M"]]:
         """Coefficients, every pair's influence on them, and the error of every pair's value when it is left out."""
-        fixed = _at_full(self.monomials)
+        fixed = _values_at_full(self.monomials)
         start = fixed * at_full / fixed.square().sum()
         right = self.weight.sqrt() * (y - self.columns @ start)
         inverse = self.free @ torch.linalg.solve_triangular(self.r, self.q.T, upper=True)
@@ -126,22 +128,22 @@ class _Regression:
         return start + inverse @ right, inverse * (error * self.unseen.sqrt()), error / self.weight.sqrt()
 
 
-def _at_full(monomials: list[tuple[int, ...]]) -> Float[Tensor, " U"]:
+def _values_at_full(monomials: list[tuple[int, ...]]) -> Float[Tensor, " U"]:
     """Every monomial's value at the full coalition."""
     return torch.tensor([0.5 ** len(members) for members in monomials], dtype=torch.float64)
 
 
-def _order(max_order: int | None) -> int:
+def _require_order(max_order: int | None) -> int:
     if max_order is None or max_order < 1:
         raise InvalidInput(f"'least_squares' needs a largest order of 1 or more, not {max_order}; 'sparse' finds dividends of all orders")
     return max_order
 
 
-def _count(players: int, max_order: int | None) -> int:
-    return sum(comb(players, size) for size in range(min(_order(max_order), players) + 1))
+def _monomial_count(players: int, max_order: int | None) -> int:
+    return sum(comb(players, size) for size in range(min(_require_order(max_order), players) + 1))
 
 
-def _monomials(players: int, max_order: int | None) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
+def _monomials_by_parity(players: int, max_order: int | None) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
     """The odd ones, and the even ones with the empty one."""
-    every = [(), *listed(players, min(_order(max_order), players))]
+    every = [(), *coalitions_up_to(players, min(_require_order(max_order), players))]
     return [members for members in every if len(members) % 2], [members for members in every if len(members) % 2 == 0]

@@ -11,16 +11,24 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from vesalius.games.estimators.estimate import Asked, ask, efficient, ends, require
-from vesalius.games.estimators.permutation import prefixes
-from vesalius.interactions.estimators.enumerate import Exact
-from vesalius.interactions.estimators.estimate import Estimate, aggregated, listed, only_order_two, pairs_of, presence, share_explained
+from vesalius.games.estimators.estimate import GameLike, empty_and_full_values, evaluate, make_efficient, require_budget
+from vesalius.games.estimators.permutation import prefix_coalitions
+from vesalius.interactions.estimators.estimate import (
+    InteractionEstimate,
+    coalitions_up_to,
+    explained_variance,
+    k_sii_from_sii,
+    membership_rows,
+    pair_indices,
+    require_order_two,
+)
+from vesalius.interactions.estimators.exact import ExactInteractions
 
 FOLDS = 8  # sweeps whose values are predicted from the others
 
 
 @dataclass(frozen=True, kw_only=True)
-class Permutation:
+class PermutationInteractions:
     """Mean of v(S + i + j) - v(S + i) - v(S + j) + v(S) over random orders in which j follows i and S arrived before.
 
     Orders come in sweeps of about n / 2 in which every pair is neighbours exactly once: Hamiltonian paths that share no edge, under a
@@ -34,7 +42,9 @@ class Permutation:
         """Evaluations it needs: two sweeps, without which there is no spread."""
         return min(2 + 2 * sweep_cost(players), 1 << players)
 
-    def estimate(self, game: Asked, budget: int, *, max_order: int | None = 2, generator: torch.Generator | None = None) -> Estimate:
+    def estimate(
+        self, game: GameLike, budget: int, *, max_order: int | None = 2, generator: torch.Generator | None = None
+    ) -> InteractionEstimate:
         """k-SII of singles and pairs from as many sweeps as the budget allows.
 
         Args:
@@ -47,22 +57,22 @@ class Permutation:
             InvalidInput: another order.
         """
         n = game.players.n
-        only_order_two(max_order, "permutation")
-        require(budget, self.least(n, max_order), estimator="permutation")
+        require_order_two(max_order, "permutation")
+        require_budget(budget, self.least(n, max_order), estimator="permutation")
         if n < 3 or budget < 2 + 2 * sweep_cost(n):
-            return Exact().estimate(game, budget)
-        base, total = ends(game)
+            return ExactInteractions().estimate(game, budget)
+        base, total = empty_and_full_values(game)
         sweeps = (budget - 2) // sweep_cost(n)
-        ranks, kept = orders(n, sweeps, generator=generator)
-        masks = torch.cat([prefixes(ranks), skips(ranks)], 2)
+        ranks, kept = neighbour_orders(n, sweeps, generator=generator)
+        masks = torch.cat([prefix_coalitions(ranks), skip_coalitions(ranks)], 2)
         rows, place = masks.reshape(-1, n).unique(dim=0, return_inverse=True)
-        asked = ask(game, rows)
+        asked = evaluate(game, rows)
         values = asked[place].view(masks.shape[:3])
-        samples = _per_sweep(ranks, kept, values, (base, total))
+        samples = _interactions_per_sweep(ranks, kept, values, (base, total))
         mean = samples.mean(0)
-        mean = torch.cat([efficient(mean[:n], total - base - float(mean[n:].sum())), mean[n:]])
-        return Estimate(
-            coalitions=presence(listed(n, 2), n),
+        mean = torch.cat([make_efficient(mean[:n], total - base - float(mean[n:].sum())), mean[n:]])
+        return InteractionEstimate(
+            coalitions=membership_rows(coalitions_up_to(n, 2), n),
             values=mean,
             stderr=samples.std(0) / sweeps**0.5,
             base=base,
@@ -70,7 +80,7 @@ class Permutation:
             evaluations=2 + len(rows),
             estimator="permutation",
             index="k_sii",
-            explained=_explained(samples, masks, values, base),
+            explained=_explained_by_other_sweeps(samples, masks, values, base),
             stderr_note="" if sweeps >= 20 else f"the spread of {sweeps} sweeps; below 20 it is itself uncertain",
         )
 
@@ -80,21 +90,21 @@ def sweep_cost(players: int) -> int:
     return (players + 1) // 2 * (2 * players - 2)
 
 
-def zigzags(players: int) -> Int[Tensor, "A N"]:
+def hamiltonian_paths(players: int) -> Int[Tensor, "A N"]:
     """Half as many paths through an even number of players as there are players; every pair is neighbours in exactly one."""
     steps = torch.arange(1, players)
     offsets = torch.cat([torch.zeros(1, dtype=torch.long), torch.where(steps % 2 == 1, (steps + 1) // 2, -(steps // 2))])
     return (torch.arange(players // 2)[:, None] + offsets) % players
 
 
-def orders(players: int, sweeps: int, *, generator: torch.Generator | None) -> tuple[Int[Tensor, "S A P"], Bool[Tensor, "S A W"]]:
+def neighbour_orders(players: int, sweeps: int, *, generator: torch.Generator | None) -> tuple[Int[Tensor, "S A P"], Bool[Tensor, "S A W"]]:
     """Every player's place in the orders of some sweeps, and which neighbours are to be used.
 
     An odd number of players is made even by one more who is then taken out; those next to it become neighbours, which are not used.
     """
     even = players + players % 2
     naming = torch.rand(sweeps, even, generator=generator).argsort(1)
-    path = naming[:, zigzags(even)]
+    path = naming[:, hamiltonian_paths(even)]
     if even == players:
         return path.argsort(2), torch.ones(*path.shape[:2], players - 1, dtype=torch.bool)
     real = path < players
@@ -103,13 +113,13 @@ def orders(players: int, sweeps: int, *, generator: torch.Generator | None) -> t
     return order.argsort(2), torch.arange(1, players) != gap[..., None]
 
 
-def skips(ranks: Int[Tensor, "S A P"]) -> Bool[Tensor, "S A W P"]:
+def skip_coalitions(ranks: Int[Tensor, "S A P"]) -> Bool[Tensor, "S A W P"]:
     """For neighbours at places w and w + 1: everybody before them, and the second of the two."""
     place = torch.arange(ranks.shape[-1] - 1)[:, None]
     return (ranks[..., None, :] < place) | (ranks[..., None, :] == place + 1)
 
 
-def _per_sweep(
+def _interactions_per_sweep(
     ranks: Int[Tensor, "S A P"], kept: Bool[Tensor, "S A W"], values: Float[Tensor, "S A V"], limits: tuple[float, float]
 ) -> Float[Tensor, "S K"]:
     """k-SII of every sweep by itself."""
@@ -121,15 +131,17 @@ def _per_sweep(
     order = ranks.argsort(2)
     one, other = order[..., :-1][kept], order[..., 1:][kept]
     number = torch.zeros(n, n, dtype=torch.long)
-    number[tuple(pairs_of(n))] = torch.arange(n * (n - 1) // 2)
+    number[tuple(pair_indices(n))] = torch.arange(n * (n - 1) // 2)
     pair = number[torch.minimum(one, other), torch.maximum(one, other)].view(len(ranks), -1)
-    return aggregated(shapley.T, torch.zeros_like(bend[kept]).view(pair.shape).scatter(1, pair, bend[kept].view(pair.shape)).T).T
+    return k_sii_from_sii(shapley.T, torch.zeros_like(bend[kept]).view(pair.shape).scatter(1, pair, bend[kept].view(pair.shape)).T).T
 
 
-def _explained(samples: Float[Tensor, "S K"], masks: Bool[Tensor, "S A V P"], values: Float[Tensor, "S A V"], base: float) -> float:
+def _explained_by_other_sweeps(
+    samples: Float[Tensor, "S K"], masks: Bool[Tensor, "S A V P"], values: Float[Tensor, "S A V"], base: float
+) -> float:
     """How well a sweep's values are predicted by adding up, from the other sweeps, the k-SII of singles and pairs that are present."""
     sweeps, n = len(samples), masks.shape[3]
-    first, second = pairs_of(n)
+    first, second = pair_indices(n)
     errors = []
     for at in range(min(sweeps, FOLDS)):
         other = (samples.sum(0) - samples[at]) / (sweeps - 1)
@@ -137,4 +149,4 @@ def _explained(samples: Float[Tensor, "S K"], masks: Bool[Tensor, "S A V P"], va
         matrix[first, second] = other[n:]
         present = masks[at].reshape(-1, n).double()
         errors.append(values[at].flatten() - base - present @ other[:n] - ((present @ matrix) * present).sum(1))
-    return share_explained(torch.cat(errors), values[: len(errors)].flatten())
+    return explained_variance(torch.cat(errors), values[: len(errors)].flatten())

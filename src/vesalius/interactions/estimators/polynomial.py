@@ -14,14 +14,14 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from vesalius.interactions.estimators.estimate import listed
+from vesalius.interactions.estimators.estimate import coalitions_up_to
 
-SPARE = 8  # coalitions beyond the unknowns, on either side
+EXTRA_COALITIONS = 8  # coalitions beyond the unknowns, on either side
 ROUNDING = 1e-9  # of the largest deviation from the mean
-RANK = 1e-9  # a pivot below this part of the largest is a direction the sample says nothing about
+RANK_TOLERANCE = 1e-9  # a pivot below this part of the largest is a direction the sample says nothing about
 
 
-def columns(rows: Bool[Tensor, "M P"], monomials: Sequence[tuple[int, ...]]) -> Float[Tensor, "M U"]:
+def monomial_columns(rows: Bool[Tensor, "M P"], monomials: Sequence[tuple[int, ...]]) -> Float[Tensor, "M U"]:
     """Products of z_i over each monomial's players; 1 for the empty one."""
     z = rows.double() - 0.5
     out = torch.ones(len(rows), len(monomials), dtype=torch.float64)
@@ -31,17 +31,19 @@ def columns(rows: Bool[Tensor, "M P"], monomials: Sequence[tuple[int, ...]]) -> 
     return out
 
 
-def dividends_of(monomials: Sequence[tuple[int, ...]], coefficients: Float[Tensor, "U *out"], order: int) -> Float[Tensor, "K *out"]:
+def dividends_of_polynomial(
+    monomials: Sequence[tuple[int, ...]], coefficients: Float[Tensor, "U *out"], order: int
+) -> Float[Tensor, "K *out"]:
     """Dividends of the polynomial, for all coalitions of 1 to ``order`` players.
 
     Reference: the product of [i present] - 1/2 over U is the sum over T within U of (-1/2)**(|U| - |T|) [T present].
     """
     players = max((max(members) for members in monomials if members), default=-1) + 1
-    place = {members: at for at, members in enumerate(listed(players, order))}
+    place = {members: at for at, members in enumerate(coalitions_up_to(players, order))}
     out = coefficients.new_zeros(len(place), *coefficients.shape[1:])
     targets, sources, weights = [], [], []
     for at, members in enumerate(monomials):
-        for part in _within(members):
+        for part in _nonempty_subsets(members):
             targets.append(place[part])
             sources.append(at)
             weights.append((-0.5) ** (len(members) - len(part)))
@@ -49,30 +51,30 @@ def dividends_of(monomials: Sequence[tuple[int, ...]], coefficients: Float[Tenso
     return out.index_add(0, torch.tensor(targets), coefficients[torch.tensor(sources)] * scale)
 
 
-def _within(members: tuple[int, ...]) -> list[tuple[int, ...]]:
+def _nonempty_subsets(members: tuple[int, ...]) -> list[tuple[int, ...]]:
     parts: list[tuple[int, ...]] = [()]
     for member in members:
         parts += [(*part, member) for part in parts]
     return parts[1:]
 
 
-def exact_fit(rows: Bool[Tensor, "M P"], values: Float[Tensor, " M"], *, generator: torch.Generator | None) -> Tensor | None:
+def fit_if_quadratic(rows: Bool[Tensor, "M P"], values: Float[Tensor, " M"], *, generator: torch.Generator | None) -> Tensor | None:
     """Dividends of singles and pairs, where a polynomial of order 2 is all there is to the values; None where it is not.
 
     The polynomial is solved for on just enough coalitions, and has to predict all others to rounding.
     """
     n = rows.shape[1]
-    monomials = [(), *listed(n, min(2, n))]
-    if len(rows) < len(monomials) + 2 * SPARE:
+    monomials = [(), *coalitions_up_to(n, min(2, n))]
+    if len(rows) < len(monomials) + 2 * EXTRA_COALITIONS:
         return None
     order = torch.randperm(len(rows), generator=generator)
-    used, rest = order[: len(monomials) + SPARE], order[len(monomials) + SPARE :]
-    q, r = torch.linalg.qr(columns(rows[used], monomials))
+    used, rest = order[: len(monomials) + EXTRA_COALITIONS], order[len(monomials) + EXTRA_COALITIONS :]
+    q, r = torch.linalg.qr(monomial_columns(rows[used], monomials))
     pivots = r.diagonal().abs()
-    if float(pivots.min()) < RANK * float(pivots.max()):
+    if float(pivots.min()) < RANK_TOLERANCE * float(pivots.max()):
         return None
     solution = torch.linalg.solve_triangular(r, q.T @ values[used, None], upper=True)[:, 0]
-    error = values[rest] - columns(rows[rest], monomials) @ solution
+    error = values[rest] - monomial_columns(rows[rest], monomials) @ solution
     if float(error.abs().max()) > ROUNDING * float((values - values.mean()).abs().max()):
         return None
-    return dividends_of(monomials, solution, min(2, n))
+    return dividends_of_polynomial(monomials, solution, min(2, n))

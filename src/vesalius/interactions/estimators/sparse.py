@@ -17,17 +17,17 @@ from torch import Tensor
 
 from vesalius.core.errors import InvalidInput
 from vesalius.core.interaction_indices import compute_index
-from vesalius.games.estimators import design
-from vesalius.games.estimators.estimate import Asked, ask, ends, require
-from vesalius.interactions.estimators.enumerate import Exact
-from vesalius.interactions.estimators.estimate import Estimate, only_order_two, share_explained
-from vesalius.interactions.estimators.pursuit import Data, pursued, solved
+from vesalius.games.estimators import coalition_sampling
+from vesalius.games.estimators.estimate import GameLike, empty_and_full_values, evaluate, require_budget
+from vesalius.interactions.estimators.estimate import InteractionEstimate, explained_variance, require_order_two
+from vesalius.interactions.estimators.exact import ExactInteractions
+from vesalius.interactions.estimators.matching_pursuit import RegressionPairs, find_terms, solve_least_squares
 
-PLAYERS_MOST = 64
+MAX_PLAYERS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sparse:
+class SparseInteractions:
     """Orthogonal matching pursuit on dividends, forward and backward, with hierarchical candidates.
 
     Terms are added while a validation part of the coalitions is predicted better, and dropped when they do not stand out from noise. A last
@@ -53,7 +53,9 @@ class Sparse:
         """Evaluations it needs."""
         return min(4 * players + 2, 1 << players)
 
-    def estimate(self, game: Asked, budget: int, *, max_order: int | None = 2, generator: torch.Generator | None = None) -> Estimate:
+    def estimate(
+        self, game: GameLike, budget: int, *, max_order: int | None = 2, generator: torch.Generator | None = None
+    ) -> InteractionEstimate:
         """Dividends, or k-SII of singles and pairs that follows from them.
 
         Args:
@@ -66,26 +68,26 @@ class Sparse:
             InvalidInput: more players, or another order.
         """
         n = game.players.n
-        if n > PLAYERS_MOST:
-            raise InvalidInput(f"'sparse' is for at most {PLAYERS_MOST} players, not {n}; group players, or use 'surrogate'")
+        if n > MAX_PLAYERS:
+            raise InvalidInput(f"'sparse' is for at most {MAX_PLAYERS} players, not {n}; group players, or use 'surrogate'")
         if max_order is not None:
-            only_order_two(max_order, "sparse")
-        require(budget, self.least(n, max_order), estimator="sparse")
+            require_order_two(max_order, "sparse")
+        require_budget(budget, self.least(n, max_order), estimator="sparse")
         if n < 4 or budget >= 1 << n:
-            return Exact().estimate(game, budget, max_order=max_order)
-        base, total = ends(game)
-        half = design.border_pairs(n, (budget - 2) // 2, generator=generator)
-        values = ask(game, torch.cat([half, ~half])).view(2, -1) - base
-        data = Data(torch.stack([half, ~half]), values)
-        members, explained = self._searched(data, generator)
-        dividends = solved(data.columns(members), data.flat, total - base)
-        refits = self._refits(data, members, total - base, generator)
+            return ExactInteractions().estimate(game, budget, max_order=max_order)
+        base, total = empty_and_full_values(game)
+        half = coalition_sampling.singles_first_pairs(n, (budget - 2) // 2, generator=generator)
+        values = evaluate(game, torch.cat([half, ~half])).view(2, -1) - base
+        data = RegressionPairs(torch.stack([half, ~half]), values)
+        members, explained = self._find_terms(data, generator)
+        dividends = solve_least_squares(data.columns(members), data.flat, total - base)
+        refits = self._bootstrap_refits(data, members, total - base, generator)
         coalitions = members
         if max_order == 2:
             coalitions, found = compute_index(members, torch.cat([dividends[:, None], refits], 1).T, "k_sii", 2)
             dividends, refits = found[0], found[1:].T
         missed = f"the terms found explain {explained:.3f} of the variance; the error does not cover what they miss"
-        return Estimate(
+        return InteractionEstimate(
             coalitions=coalitions,
             values=dividends,
             stderr=refits.std(1),
@@ -98,21 +100,23 @@ class Sparse:
             stderr_note="" if explained > 1 - 1e-6 else missed,
         )
 
-    def _searched(self, data: Data, generator: torch.Generator | None) -> tuple[Bool[Tensor, "T P"], float]:
+    def _find_terms(self, data: RegressionPairs, generator: torch.Generator | None) -> tuple[Bool[Tensor, "T P"], float]:
         """Members of the terms, and the share of variance that they explain on coalitions that had no say in it."""
         order = torch.randperm(data.pairs, generator=generator)
         test, check, train = order.tensor_split([data.pairs // 6, data.pairs // 3])
         limit = max(1, min(self.terms_most, len(train) // 2))
-        members = pursued(data.part(train), data.part(check), most=limit, patience=self.patience, rounds=self.rounds)
+        members = find_terms(data.part(train), data.part(check), most=limit, patience=self.patience, rounds=self.rounds)
         known, unknown = data.part(torch.cat([check, train])), data.part(test)
-        dividends = solved(known.columns(members), known.flat, None)
-        return members, share_explained(unknown.flat - unknown.columns(members) @ dividends, unknown.flat)
+        dividends = solve_least_squares(known.columns(members), known.flat, None)
+        return members, explained_variance(unknown.flat - unknown.columns(members) @ dividends, unknown.flat)
 
-    def _refits(self, data: Data, members: Bool[Tensor, "T P"], gain: float, generator: torch.Generator | None) -> Float[Tensor, "T R"]:
+    def _bootstrap_refits(
+        self, data: RegressionPairs, members: Bool[Tensor, "T P"], gain: float, generator: torch.Generator | None
+    ) -> Float[Tensor, "T R"]:
         draws = torch.randint(data.pairs, (self.resamples, data.pairs), generator=generator)
         columns, y = data.columns(members), data.flat
         found = []
         for draw in draws:
             weight = torch.bincount(draw, minlength=data.pairs).double().sqrt().repeat(2)
-            found.append(solved(columns * weight[:, None], y * weight, gain))
+            found.append(solve_least_squares(columns * weight[:, None], y * weight, gain))
         return torch.stack(found, 1)

@@ -11,20 +11,20 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from vesalius.games.estimators import design
-from vesalius.games.estimators.covariance import Covariance
-from vesalius.games.estimators.estimate import Asked, ask, efficient, require
-from vesalius.games.estimators.posterior import fitted, noisy
-from vesalius.interactions.estimators import readoff, telling
-from vesalius.interactions.estimators.enumerate import Exact
-from vesalius.interactions.estimators.estimate import Estimate, listed, only_order_two, presence
-from vesalius.interactions.estimators.polynomial import exact_fit
+from vesalius.games.estimators import coalition_sampling
+from vesalius.games.estimators.estimate import GameLike, evaluate, make_efficient, require_budget
+from vesalius.games.estimators.gaussian_process.covariance import Covariance
+from vesalius.games.estimators.gaussian_process.posterior import fit_covariance, observed_covariance
+from vesalius.interactions.estimators import adaptive, gaussian_process
+from vesalius.interactions.estimators.estimate import InteractionEstimate, coalitions_up_to, membership_rows, require_order_two
+from vesalius.interactions.estimators.exact import ExactInteractions
+from vesalius.interactions.estimators.polynomial import fit_if_quadratic
 
-HONEST_FROM = 5  # evaluations per player from which the coverage of the errors was measured and found right
+CALIBRATED_FROM = 5  # evaluations per player from which the coverage of the errors was measured and found right
 
 
 @dataclass(frozen=True, kw_only=True)
-class Surrogate:
+class SurrogateInteractions:
     """k-SII of order 2 of a Gaussian process on coalitions; biased towards smooth games, and far more precise on those.
 
     With few evaluations the coalitions are chosen one after another for what they tell about pairs; with many they are pairs of
@@ -52,7 +52,9 @@ class Surrogate:
         """Evaluations it needs: below four per player the estimate is no better than zero."""
         return min(4 * players, 1 << players)
 
-    def estimate(self, game: Asked, budget: int, *, max_order: int | None = 2, generator: torch.Generator | None = None) -> Estimate:
+    def estimate(
+        self, game: GameLike, budget: int, *, max_order: int | None = 2, generator: torch.Generator | None = None
+    ) -> InteractionEstimate:
         """k-SII of singles and pairs, with posterior standard errors.
 
         Args:
@@ -65,17 +67,17 @@ class Surrogate:
             InvalidInput: another order.
         """
         n = game.players.n
-        only_order_two(max_order, "surrogate")
-        require(budget, self.least(n, max_order), estimator="surrogate")
-        if Exact().affords(n, budget):
-            return Exact().estimate(game, budget)
-        rows, values = self._collected(game, min(budget, self.rows_most), generator)
+        require_order_two(max_order, "surrogate")
+        require_budget(budget, self.least(n, max_order), estimator="surrogate")
+        if ExactInteractions().affords(n, budget):
+            return ExactInteractions().estimate(game, budget)
+        rows, values = self._collect_coalitions(game, min(budget, self.rows_most), generator)
         base, total = float(values[~rows.any(1)][0]), float(values[rows.all(1)][0])
         mean, stderr, explained = self._read(rows, values, generator)
-        mean = torch.cat([efficient(mean[:n], total - base - float(mean[n:].sum())), mean[n:]])
-        honest = len(rows) >= HONEST_FROM * n
-        return Estimate(
-            coalitions=presence(listed(n, 2), n),
+        mean = torch.cat([make_efficient(mean[:n], total - base - float(mean[n:].sum())), mean[n:]])
+        honest = len(rows) >= CALIBRATED_FROM * n
+        return InteractionEstimate(
+            coalitions=membership_rows(coalitions_up_to(n, 2), n),
             values=mean,
             stderr=stderr,
             base=base,
@@ -84,60 +86,62 @@ class Surrogate:
             estimator="surrogate",
             index="k_sii",
             explained=explained,
-            stderr_note="" if honest else f"{len(rows)} evaluations; the error is honest from {HONEST_FROM * n} on",
+            stderr_note="" if honest else f"{len(rows)} evaluations; the error is honest from {CALIBRATED_FROM * n} on",
         )
 
-    def _collected(self, game: Asked, budget: int, generator: torch.Generator | None) -> tuple[Bool[Tensor, "M P"], Float[Tensor, " M"]]:
+    def _collect_coalitions(
+        self, game: GameLike, budget: int, generator: torch.Generator | None
+    ) -> tuple[Bool[Tensor, "M P"], Float[Tensor, " M"]]:
         """Coalitions and their values; the empty and the full one come first."""
         n = game.players.n
         if budget <= min(self.chosen_per_player * n, self.chosen_most):
-            return telling.collected(
-                lambda masks: ask(game, masks),
+            return adaptive.collect_coalitions(
+                lambda masks: evaluate(game, masks),
                 n,
                 budget,
-                fit=lambda rows, values: self._fitted(rows, (values - values.mean()) / scale_of(values), generator),
+                fit=lambda rows, values: self._fit_covariance(rows, (values - values.mean()) / standard_unit(values), generator),
                 growth=self.growth,
                 generator=generator,
             )
-        half = design.border_pairs(n, (budget - 2) // 2, generator=generator)
-        rows = torch.cat([telling.start(n)[:2], half, ~half])
-        return rows, ask(game, rows)
+        half = coalition_sampling.singles_first_pairs(n, (budget - 2) // 2, generator=generator)
+        rows = torch.cat([adaptive.first_coalitions(n)[:2], half, ~half])
+        return rows, evaluate(game, rows)
 
-    def _fitted(self, rows: Bool[Tensor, "M P"], y: Float[Tensor, " M"], generator: torch.Generator | None) -> Covariance:
+    def _fit_covariance(self, rows: Bool[Tensor, "M P"], y: Float[Tensor, " M"], generator: torch.Generator | None) -> Covariance:
         inner = 2 + torch.randperm(len(rows) - 2, generator=generator)[: self.fit_rows]
         some = torch.cat([torch.tensor([0, 1]), inner])
-        return fitted(rows[some].double(), y[some], odd=False, steps=self.steps)
+        return fit_covariance(rows[some].double(), y[some], odd=False, steps=self.steps)
 
     def _read(
         self, rows: Bool[Tensor, "M P"], values: Float[Tensor, " M"], generator: torch.Generator | None
     ) -> tuple[Float[Tensor, " K"], Float[Tensor, " K"], float]:
         """Interactions, their standard errors, and the share of variance explained."""
-        known = exact_fit(rows, values, generator=generator)
+        known = fit_if_quadratic(rows, values, generator=generator)
         if known is not None:
             return known, torch.zeros_like(known), 1.0
-        scale = scale_of(values)
+        scale = standard_unit(values)
         y = (values - values.mean()) / scale
-        covariance = self._fitted(rows, y, generator)
+        covariance = self._fit_covariance(rows, y, generator)
         x = rows.double()
-        factor = torch.linalg.cholesky(noisy(covariance, x))
+        factor = torch.linalg.cholesky(observed_covariance(covariance, x))
         weights = torch.cholesky_solve(y[:, None], factor)[:, 0]
-        cross = readoff.interactions(covariance, x)
+        cross = gaussian_process.interaction_covariance(covariance, x)
         seen = torch.linalg.solve_triangular(factor, cross.T, upper=False).square().sum(0)
-        variance = (readoff.variance(covariance) - seen).clamp_min(0)
-        error, expected = left_out(factor, weights, generator=generator)
+        variance = (gaussian_process.interaction_variance(covariance) - seen).clamp_min(0)
+        error, expected = leave_one_out_errors(factor, weights, generator=generator)
         calibration = float((error.square() / expected).mean())
         widened = 1 + 2 * rows.shape[1] / len(rows)  # for parameters that are themselves fitted
         stderr = scale * (variance * max(1.0, calibration) * widened).sqrt()
         return cross @ weights * scale, stderr, 1 - float(error.square().mean() / y[2:].var(correction=0))
 
 
-def scale_of(values: Float[Tensor, " M"]) -> Float[Tensor, ""]:
+def standard_unit(values: Float[Tensor, " M"]) -> Float[Tensor, ""]:
     """The unit in which the process sees the values; 1 where they do not vary."""
     spread = values.std()
     return spread if float(spread) > 1e-14 * float(values.abs().max()) else torch.ones_like(spread)
 
 
-def left_out(
+def leave_one_out_errors(
     factor: Float[Tensor, "M M"], weights: Float[Tensor, " M"], *, most: int = 400, generator: torch.Generator | None
 ) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:
     """Errors of predicting single coalitions from all others, and the variances that were expected of them.

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vesalius.core.errors import TooManyPlayers
-from vesalius.games.exact import dividends_, shapley
+from vesalius.games.moebius import dividends_, shapley_values
 from vesalius.sparsity.estimators.units import Units
 
 MOST = 20
@@ -31,9 +31,9 @@ def exact_values(units: Units, rows: slice, chosen: slice) -> Float[Tensor, "n u
         raise TooManyPlayers(units.players, MOST, hint="use estimator='gaussian' or 'permutation'")
     present = _subset_sums(units.contributions(units.moved(rows), chosen)) + units.base[chosen]
     if units.baseline == "zero":
-        return shapley(dividends_(units.activation(present))).permute(1, 2, 0)
+        return shapley_values(dividends_(units.activation(present))).permute(1, 2, 0)
     worth = _mean_over_background(units, present, chosen)
-    return shapley(dividends_(worth)).permute(1, 2, 0)
+    return shapley_values(dividends_(worth)).permute(1, 2, 0)
 
 
 def _mean_over_background(units: Units, present: Float[Tensor, "S n u"], chosen: slice) -> Float[Tensor, "S n u"]:

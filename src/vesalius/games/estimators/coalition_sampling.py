@@ -18,10 +18,10 @@ from torch import Tensor
 ENUMERATE_BELOW = 4  # a stratum is listed in full when it holds at most this many times the pairs wanted from it
 
 
-def border_pairs(players: int, pairs: int, *, generator: torch.Generator | None) -> Bool[Tensor, "M P"]:
+def singles_first_pairs(players: int, pairs: int, *, generator: torch.Generator | None) -> Bool[Tensor, "M P"]:
     """Every player alone (and, as complement, left out) in random order, then balanced pairs of the other sizes."""
     alone = torch.eye(players, dtype=torch.bool)[torch.randperm(players, generator=generator)]
-    alone = distinct(alone)[:pairs]
+    alone = drop_repeated_pairs(alone)[:pairs]
     inner = balanced_pairs(players, pairs - len(alone), smallest=2, generator=generator)
     return torch.cat([alone, inner])
 
@@ -36,14 +36,14 @@ def balanced_pairs(players: int, pairs: int, *, smallest: int = 1, generator: to
         smallest: the least size of the smaller member of a pair.
     """
     sizes = range(smallest, players // 2 + 1)
-    most = torch.tensor([stratum(players, size) for size in sizes], dtype=torch.float64)
+    most = torch.tensor([pairs_of_size(players, size) for size in sizes], dtype=torch.float64)
     weight = torch.tensor([0.5 if 2 * size == players else 1.0 for size in sizes], dtype=torch.float64)
-    counts = rounded(filled(most, weight, float(pairs)), most, generator=generator)
-    drawn = [_of_size(players, size, count, generator) for size, count in zip(sizes, counts, strict=True) if count]
+    counts = round_keeping_sum(share_within_limits(most, weight, float(pairs)), most, generator=generator)
+    drawn = [_draw_pairs(players, size, count, generator) for size, count in zip(sizes, counts, strict=True) if count]
     return torch.cat([torch.empty(0, players, dtype=torch.bool), *drawn])
 
 
-def rounded(share: Float[Tensor, " K"], most: Float[Tensor, " K"], *, generator: torch.Generator | None) -> list[int]:
+def round_keeping_sum(share: Float[Tensor, " K"], most: Float[Tensor, " K"], *, generator: torch.Generator | None) -> list[int]:
     """Whole numbers with the same sum, each the floor or the ceiling of its share (systematic sampling), none above its limit."""
     offset = float(torch.rand((), generator=generator))
     total = round(float(share.sum()))
@@ -56,7 +56,7 @@ def rounded(share: Float[Tensor, " K"], most: Float[Tensor, " K"], *, generator:
     return [int(count) for count in counts]
 
 
-def filled(most: Float[Tensor, " K"], weight: Float[Tensor, " K"], total: float) -> Float[Tensor, " K"]:
+def share_within_limits(most: Float[Tensor, " K"], weight: Float[Tensor, " K"], total: float) -> Float[Tensor, " K"]:
     """A total shared in proportion to weights, nobody above its limit."""
     share = torch.zeros_like(most)
     total = min(total, float(most.sum()))
@@ -66,12 +66,12 @@ def filled(most: Float[Tensor, " K"], weight: Float[Tensor, " K"], total: float)
     return share
 
 
-def stratum(players: int, size: int) -> int:
+def pairs_of_size(players: int, size: int) -> int:
     """How many pairs {S, complement} have a member of this size."""
     return comb(players, size) // (2 if 2 * size == players else 1)
 
 
-def distinct(rows: Bool[Tensor, "M P"]) -> Bool[Tensor, "K P"]:
+def drop_repeated_pairs(rows: Bool[Tensor, "M P"]) -> Bool[Tensor, "K P"]:
     """First rows of every pair {S, complement}, in order."""
     seen: set[bytes] = set()
     keep = []
@@ -83,9 +83,9 @@ def distinct(rows: Bool[Tensor, "M P"]) -> Bool[Tensor, "K P"]:
     return rows[keep]
 
 
-def _of_size(players: int, size: int, count: int, generator: torch.Generator | None) -> Bool[Tensor, "M P"]:
-    if stratum(players, size) <= ENUMERATE_BELOW * count:
-        members = torch.tensor(list(combinations(range(players), size)))[: stratum(players, size)]
+def _draw_pairs(players: int, size: int, count: int, generator: torch.Generator | None) -> Bool[Tensor, "M P"]:
+    if pairs_of_size(players, size) <= ENUMERATE_BELOW * count:
+        members = torch.tensor(list(combinations(range(players), size)))[: pairs_of_size(players, size)]
         chosen = members[torch.rand(len(members), generator=generator).argsort()[:count]]
         return torch.zeros(count, players, dtype=torch.bool).scatter_(1, chosen, True)
     rows = torch.empty(0, players, dtype=torch.bool)
@@ -95,5 +95,5 @@ def _of_size(players: int, size: int, count: int, generator: torch.Generator | N
         for draw in draws:  # the least used players, ties at random
             draw[:] = draw + used
             used.scatter_add_(0, draw.topk(size, largest=False).indices, torch.ones(size))
-        rows = distinct(torch.cat([rows, draws.argsort(1).argsort(1) < size]))
+        rows = drop_repeated_pairs(torch.cat([rows, draws.argsort(1).argsort(1) < size]))
     return rows

@@ -7,9 +7,9 @@ from math import comb
 import pytest
 import torch
 
-from vesalius.games.estimators import design
+from vesalius.games.estimators import coalition_sampling
 
-DESIGNS = [design.balanced_pairs, design.border_pairs]
+DESIGNS = [coalition_sampling.balanced_pairs, coalition_sampling.singles_first_pairs]
 
 
 def rng(seed=0):
@@ -43,7 +43,7 @@ def test_the_generator_decides(draw):
 
 
 def test_balanced_sizes_are_equal_up_to_what_exists():
-    rows = design.balanced_pairs(12, 200, generator=rng())
+    rows = coalition_sampling.balanced_pairs(12, 200, generator=rng())
     size = torch.minimum(rows.sum(1), 12 - rows.sum(1)).bincount().tolist()
     assert size[1] == 12  # all there are
     free = (200 - 12) / 4.5  # sizes 2 to 5 count once, 6 counts half
@@ -52,7 +52,7 @@ def test_balanced_sizes_are_equal_up_to_what_exists():
 
 
 def test_players_appear_equally_often_within_a_size():
-    rows = design.balanced_pairs(49, 240, generator=rng())
+    rows = coalition_sampling.balanced_pairs(49, 240, generator=rng())
     of_ten = rows[rows.sum(1) == 10]
     used = of_ten.sum(0)
     assert len(of_ten) >= 9
@@ -60,9 +60,9 @@ def test_players_appear_equally_often_within_a_size():
 
 
 def test_border_comes_first():
-    rows = design.border_pairs(9, 6, generator=rng())
+    rows = coalition_sampling.singles_first_pairs(9, 6, generator=rng())
     assert rows.sum(1).tolist() == [1] * 6
-    rows = design.border_pairs(9, 40, generator=rng())
+    rows = coalition_sampling.singles_first_pairs(9, 40, generator=rng())
     assert torch.equal(rows[:9].sum(0), torch.ones(9, dtype=torch.long))
     assert rows[9:].sum(1).min() >= 2
     assert rows[9:].sum(1).max() <= 7
@@ -70,7 +70,9 @@ def test_border_comes_first():
 
 def test_rounding_keeps_sum_and_expectation():
     share, most = torch.tensor([0.25, 0.5, 3.75, 2.5], dtype=torch.float64), torch.tensor([1.0, 9, 4, 9], dtype=torch.float64)
-    draws = torch.tensor([design.rounded(share, most, generator=rng(seed)) for seed in range(2000)], dtype=torch.float64)
+    draws = torch.tensor(
+        [coalition_sampling.round_keeping_sum(share, most, generator=rng(seed)) for seed in range(2000)], dtype=torch.float64
+    )
     assert set(draws.sum(1).tolist()) == {7.0}
     assert ((draws - share).abs() < 1).all()
     torch.testing.assert_close(draws.mean(0), share, atol=4 * 0.5 / 2000**0.5, rtol=0)
@@ -78,6 +80,6 @@ def test_rounding_keeps_sum_and_expectation():
 
 @pytest.mark.parametrize("players", [2, 5, 6, 11])
 def test_strata_add_up_to_all_pairs(players):
-    strata = [design.stratum(players, size) for size in range(1, players // 2 + 1)]
+    strata = [coalition_sampling.pairs_of_size(players, size) for size in range(1, players // 2 + 1)]
     assert sum(strata) == 2 ** (players - 1) - 1
     assert strata[0] == (players if players > 2 else 1) == comb(players, 1) // (2 if players == 2 else 1)

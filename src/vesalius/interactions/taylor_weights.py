@@ -30,18 +30,18 @@ from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput, TooManyPlayers, UnknownName, WrongType
 from vesalius.core.players import Players
 from vesalius.games.absence import Absence, Baseline, Constant, as_absence
-from vesalius.interactions.taylor import MOST_DEGREES, MOST_TERMS, degrees_of, terms_of
+from vesalius.interactions.taylor import MAX_DEGREE_PLAYERS, MAX_TERMS, multi_indices, taylor_terms_of_question
 from vesalius.rules.jets import doubled
 from vesalius.trace.network import Inputs, Network
 from vesalius.trace.question import Question, Target, TargetSubgraph, ask
 
 aten = torch.ops.aten
 
-ABSENT = 1e-9
+NEGLIGIBLE_EFFECT = 1e-9
 """Terms below this share of the largest have no weights: there is nothing to share out."""
-EXACT = 1e-6
+EXACT_MISFIT = 1e-6
 """Misfit up to which the map is taken to be a polynomial of the scalings."""
-HELD_OUT = 0.25
+HELD_OUT_SHARE = 0.25
 """Scalings that the fitted map is held against, as a share of those it was fitted to."""
 
 
@@ -98,12 +98,12 @@ class AllocationWeights:
     @property
     def exact(self) -> bool:
         """Whether the map is a polynomial of the scalings, so that there are such weights at all."""
-        return self.misfit <= EXACT
+        return self.misfit <= EXACT_MISFIT
 
     @property
     def weights(self) -> Float[Tensor, "M P"]:
         """w_{i,kappa}; NaN for terms that are 0."""
-        there = self.effects.abs() > ABSENT * self.effects.abs().max()
+        there = self.effects.abs() > NEGLIGIBLE_EFFECT * self.effects.abs().max()
         return torch.where(there[:, None], self.allocated / self.effects[:, None], torch.nan)
 
     def __getitem__(self, kappa: Sequence[int]) -> Float[Tensor, " P"]:
@@ -161,13 +161,13 @@ def allocation_weights(
     if question.batch != 1 or fills[0].shape[1] != 1:
         raise InvalidInput(f"weights are of one sample and one baseline, not of {question.batch} and {fills[0].shape[1]}; loop over them")
     players = chosen.players or Players.features(*(tensor[0] for tensor in question.present))
-    kappas = _terms(players, chosen.order)
+    kappas = _multi_indices_up_to(players, chosen.order)
     times = chebyshev_points(2 * len(kappas), players.n, chosen.low)
     starts = [fill[0, 0] for fill in fills]
-    maps = method.allocate(scaled(question, players, starts, times), Constant(value=starts)).flat.double()
-    fitted = round(len(times) / (1 + HELD_OUT))
-    found = fit(times[:fitted], maps[:fitted], kappas, chosen.low)
-    terms = terms_of(question, players, fills, chosen.order)
+    maps = method.allocate(scale_question(question, players, starts, times), Constant(value=starts)).flat.double()
+    fitted = round(len(times) / (1 + HELD_OUT_SHARE))
+    found = fit_polynomial(times[:fitted], maps[:fitted], kappas, chosen.low)
+    terms = taylor_terms_of_question(question, players, fills, chosen.order)
     apart = (times[fitted:, None] ** kappas).prod(2) @ found - maps[fitted:]
     return AllocationWeights(
         method=method.name,
@@ -180,7 +180,7 @@ def allocation_weights(
     )
 
 
-def scaled(question: Question, players: Players, starts: Sequence[Tensor], times: Float[Tensor, "N n"]) -> Question:
+def scale_question(question: Question, players: Players, starts: Sequence[Tensor], times: Float[Tensor, "N n"]) -> Question:
     """The question about f o scale_t, one sample per scaling: x itself, of which the network sees b + t (x - b).
 
     Args:
@@ -192,12 +192,12 @@ def scaled(question: Question, players: Players, starts: Sequence[Tensor], times
     assert question.subgraph is not None
     count = len(times)
     bystander = torch.cat([times, times.new_ones(count, 1)], 1).to(starts[0].device)
-    scales = [_whole(bystander[:, index.to(bystander.device)], start) for index, start in zip(players.index, starts, strict=True)]
+    scales = [_expand_scales(bystander[:, index.to(bystander.device)], start) for index, start in zip(players.index, starts, strict=True)]
     shifts = [(1 - scale) * start for scale, start in zip(scales, starts, strict=True)]
     cut = question.subgraph
     several = tuple(tensor.expand(count, *tensor.shape[1:]) for tensor in cut.context)
     axes = (*cut.axes, *cut.axes[: len(starts)], *cut.axes[: len(starts)])
-    behind = TargetSubgraph(behind_scales(cut.program, len(starts)), axes, (*several, *scales, *shifts))
+    behind = TargetSubgraph(prepend_scaling(cut.program, len(starts)), axes, (*several, *scales, *shifts))
     classes = question.pick.classes
     pick = question.pick if classes is None else replace(question.pick, classes=classes.expand(count))
     present = tuple(tensor.expand(count, *tensor.shape[1:]) for tensor in question.present)
@@ -208,7 +208,7 @@ def scaled(question: Question, players: Players, starts: Sequence[Tensor], times
         return replace(posed, total=posed.score(present, rows))
 
 
-def behind_scales(program: GraphModule, explained: int) -> GraphModule:
+def prepend_scaling(program: GraphModule, explained: int) -> GraphModule:
     """The same program with its first inputs times scales plus shifts, which are inputs at the end: all scales, then all shifts."""
     graph = Graph()
     copies: dict[Node, Node] = {}
@@ -228,10 +228,12 @@ def behind_scales(program: GraphModule, explained: int) -> GraphModule:
     return GraphModule(program, graph)
 
 
-def fit(times: Float[Tensor, "N n"], maps: Float[Tensor, "N P"], kappas: Int[Tensor, "M1 n"], low: float) -> Float[Tensor, "M1 P"]:
+def fit_polynomial(
+    times: Float[Tensor, "N n"], maps: Float[Tensor, "N P"], kappas: Int[Tensor, "M1 n"], low: float
+) -> Float[Tensor, "M1 P"]:
     """Coefficients of t^kappa in the polynomials that come nearest to some values, by way of Chebyshev polynomials on [low, 1]."""
     degree = int(kappas.max())
-    table = _chebyshev(degree, low)
+    table = _chebyshev_coefficients(degree, low)
     powers = times[:, :, None] ** torch.arange(degree + 1)
     values = powers @ table.T
     basis = torch.stack([values[:, i, kappas[:, i]] for i in range(kappas.shape[1])]).prod(0)
@@ -243,11 +245,11 @@ def chebyshev_points(count: int, players: int, low: float) -> Float[Tensor, "N n
     """Scalings that crowd towards the faces of the cube [low, 1]^n, as Chebyshev's points do: always the same ones, and a quarter more to
     hold the fit against.
     """
-    drawn = torch.rand(round(count * (1 + HELD_OUT)), players, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    drawn = torch.rand(round(count * (1 + HELD_OUT_SHARE)), players, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     return low + (1 - low) * (1 - torch.cos(math.pi * drawn)) / 2
 
 
-def _chebyshev(degree: int, low: float) -> Float[Tensor, "D D"]:
+def _chebyshev_coefficients(degree: int, low: float) -> Float[Tensor, "D D"]:
     """Coefficients of t^j in T_d on [low, 1]."""
     table = torch.zeros(degree + 1, degree + 1, dtype=torch.float64)
     table[0, 0] = 1
@@ -258,17 +260,17 @@ def _chebyshev(degree: int, low: float) -> Float[Tensor, "D D"]:
     return table
 
 
-def _terms(players: Players, order: int) -> Int[Tensor, "M1 n"]:
+def _multi_indices_up_to(players: Players, order: int) -> Int[Tensor, "M1 n"]:
     """All kappa with |kappa| <= order."""
     if players.parts is not None or players.kind == "links":
         raise InvalidInput(f"{players.kind} have no scale; use players that divide the explained tensor")
-    if players.n > MOST_DEGREES:
-        raise TooManyPlayers(players.n, MOST_DEGREES, hint="group them: Scalings(players=Players.segments(...))")
-    if order < 1 or math.comb(players.n + order, order) > MOST_TERMS:
-        raise InvalidInput(f"an order of {order} with {players.n} players; it is at least 1, with at most {MOST_TERMS} terms")
-    return torch.cat([torch.zeros(1, players.n, dtype=torch.long), *(degrees_of(players.n, k) for k in range(1, order + 1))])
+    if players.n > MAX_DEGREE_PLAYERS:
+        raise TooManyPlayers(players.n, MAX_DEGREE_PLAYERS, hint="group them: Scalings(players=Players.segments(...))")
+    if order < 1 or math.comb(players.n + order, order) > MAX_TERMS:
+        raise InvalidInput(f"an order of {order} with {players.n} players; it is at least 1, with at most {MAX_TERMS} terms")
+    return torch.cat([torch.zeros(1, players.n, dtype=torch.long), *(multi_indices(players.n, k) for k in range(1, order + 1))])
 
 
-def _whole(scales: Float[Tensor, "N ..."], start: Tensor) -> Tensor:
+def _expand_scales(scales: Float[Tensor, "N ..."], start: Tensor) -> Tensor:
     """Scales of all elements [N *event], from those of an index that broadcasts to the event."""
     return scales.reshape(len(scales), *[1] * (start.ndim + 1 - scales.ndim), *scales.shape[1:]).expand(len(scales), *start.shape)

@@ -8,15 +8,15 @@ import pytest
 import torch
 
 from vesalius.core.interaction_indices import compute_index
-from vesalius.games import exact
-from vesalius.games.estimators.adaptive import most_telling
-from vesalius.games.estimators.covariance import Covariance
-from vesalius.games.estimators.posterior import noisy
-from vesalius.interactions.estimators import readoff, telling
-from vesalius.interactions.estimators.estimate import listed
-from vesalius.interactions.estimators.permutation import orders, skips, sweep_cost, zigzags
-from vesalius.interactions.estimators.polynomial import columns, dividends_of, exact_fit
-from vesalius.interactions.estimators.surrogate import left_out
+from vesalius.games import moebius
+from vesalius.games.estimators.adaptive import select_most_informative
+from vesalius.games.estimators.gaussian_process.covariance import Covariance
+from vesalius.games.estimators.gaussian_process.posterior import observed_covariance
+from vesalius.interactions.estimators import adaptive, gaussian_process
+from vesalius.interactions.estimators.estimate import coalitions_up_to
+from vesalius.interactions.estimators.permutation import hamiltonian_paths, neighbour_orders, skip_coalitions, sweep_cost
+from vesalius.interactions.estimators.polynomial import dividends_of_polynomial, fit_if_quadratic, monomial_columns
+from vesalius.interactions.estimators.surrogate import leave_one_out_errors
 
 
 def some_covariance(players, centre):
@@ -27,35 +27,37 @@ def some_covariance(players, centre):
 
 def functional(players):
     """k-SII as a matrix on tables of all values."""
-    dividends = exact.dividends(torch.eye(1 << players, dtype=torch.float64))[1:]
-    return compute_index(exact.membership(players)[1:], dividends.T, "k_sii", min(2, players))[1].T
+    dividends = moebius.dividends(torch.eye(1 << players, dtype=torch.float64))[1:]
+    return compute_index(moebius.membership(players)[1:], dividends.T, "k_sii", min(2, players))[1].T
 
 
 @pytest.mark.parametrize("centre", [0.02, 0.3, 0.5, 0.9])
 @pytest.mark.parametrize("players", [1, 2, 3, 4, 5])
 def test_read_off_is_the_index_of_the_covariance(players, centre):
     """Quadrature, closed forms and noise terms against the index of k(., T), T by T, and against the index in both arguments."""
-    covariance, rows = some_covariance(players, centre), exact.membership(players).double()
+    covariance, rows = some_covariance(players, centre), moebius.membership(players).double()
     full = covariance.between(rows, rows) + torch.diag(covariance.noise_at(rows))
     index = functional(players)
-    torch.testing.assert_close(readoff.interactions(covariance, rows), index @ full)
-    torch.testing.assert_close(readoff.variance(covariance), (index @ full @ index.T).diagonal())
+    torch.testing.assert_close(gaussian_process.interaction_covariance(covariance, rows), index @ full)
+    torch.testing.assert_close(gaussian_process.interaction_variance(covariance), (index @ full @ index.T).diagonal())
 
 
 def test_large_rates_are_clamped_as_in_the_covariance():
-    covariance, rows = some_covariance(4, 0.5), exact.membership(4).double()
+    covariance, rows = some_covariance(4, 0.5), moebius.membership(4).double()
     covariance.parameters[6:] = 3.0
     full = covariance.between(rows, rows) + torch.diag(covariance.noise_at(rows))
-    torch.testing.assert_close(readoff.interactions(covariance, rows), functional(4) @ full)
-    torch.testing.assert_close(readoff.variance(covariance), (functional(4) @ full @ functional(4).T).diagonal())
+    torch.testing.assert_close(gaussian_process.interaction_covariance(covariance, rows), functional(4) @ full)
+    torch.testing.assert_close(gaussian_process.interaction_variance(covariance), (functional(4) @ full @ functional(4).T).diagonal())
 
 
 def test_left_out_errors_are_those_of_leaving_out():
-    covariance, rows = some_covariance(4, 0.4), exact.membership(4).double()[[0, 15, 1, 6, 7, 12, 9]]
+    covariance, rows = some_covariance(4, 0.4), moebius.membership(4).double()[[0, 15, 1, 6, 7, 12, 9]]
     y = torch.randn(7, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    full = noisy(covariance, rows)
+    full = observed_covariance(covariance, rows)
     factor = torch.linalg.cholesky(full)
-    errors, variances = left_out(factor, torch.cholesky_solve(y[:, None], factor)[:, 0], generator=torch.Generator().manual_seed(2))
+    errors, variances = leave_one_out_errors(
+        factor, torch.cholesky_solve(y[:, None], factor)[:, 0], generator=torch.Generator().manual_seed(2)
+    )
     expected = []
     for at in range(2, 7):
         keep = [row for row in range(7) if row != at]
@@ -66,15 +68,20 @@ def test_left_out_errors_are_those_of_leaving_out():
 
 def variance_with(covariance, rows):
     """Summed posterior variance of the pairs of five players once some coalitions are known."""
-    cross = readoff.interactions(covariance, rows)[5:]
-    return float((readoff.variance(covariance)[5:] - (cross @ torch.linalg.inv(noisy(covariance, rows)) * cross).sum(1)).sum())
+    cross = gaussian_process.interaction_covariance(covariance, rows)[5:]
+    return float(
+        (
+            gaussian_process.interaction_variance(covariance)[5:]
+            - (cross @ torch.linalg.inv(observed_covariance(covariance, rows)) * cross).sum(1)
+        ).sum()
+    )
 
 
 def test_chosen_coalitions_lower_the_variance_most():
     """The first choice against conditioning on every coalition of the pool in turn; later ones differ from each other."""
-    covariance, every = some_covariance(5, 0.3), exact.membership(5)
+    covariance, every = some_covariance(5, 0.3), moebius.membership(5)
     known, pool = every[[0, 31, 1, 30]].double(), every[[3, 5, 7, 11, 21, 25, 28, 14]].double()
-    chosen = most_telling(covariance, known, pool, 3, about=telling.pairs)
+    chosen = select_most_informative(covariance, known, pool, 3, about=adaptive.pair_covariance)
     assert chosen[0] == min(range(8), key=lambda at: variance_with(covariance, torch.cat([known, pool[at : at + 1]])))
     assert len(set(chosen)) == 3
 
@@ -82,36 +89,38 @@ def test_chosen_coalitions_lower_the_variance_most():
 @pytest.mark.parametrize("centre", [0.02, 0.9])
 def test_what_is_collected_tells_of_pairs(centre):
     """Here the best coalition for Shapley values is another."""
-    covariance, every = some_covariance(5, centre), exact.membership(5)
-    rows, values = telling.collected(lambda masks: masks.double().sum(1), 5, 13, fit=lambda *_: covariance, growth=1.0, generator=None)
-    left = [row for row in every if not (telling.start(5) == row).all(1).any()]
+    covariance, every = some_covariance(5, centre), moebius.membership(5)
+    rows, values = adaptive.collect_coalitions(
+        lambda masks: masks.double().sum(1), 5, 13, fit=lambda *_: covariance, growth=1.0, generator=None
+    )
+    left = [row for row in every if not (adaptive.first_coalitions(5) == row).all(1).any()]
     best = min(left, key=lambda row: variance_with(covariance, torch.cat([rows[:12], row[None]]).double()))
     assert torch.equal(rows[12], best) and torch.equal(values, rows.double().sum(1))
 
 
 @pytest.mark.parametrize("order", [1, 2, 3])
 def test_coefficients_of_products_become_dividends(order):
-    monomials = [(), *listed(5, order)]
+    monomials = [(), *coalitions_up_to(5, order)]
     coefficients = torch.randn(len(monomials), dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    table = columns(exact.membership(5), monomials) @ coefficients
-    place = [sum(1 << p for p in members) for members in listed(5, order)]
-    torch.testing.assert_close(dividends_of(monomials, coefficients, order), exact.dividends(table)[place])
+    table = monomial_columns(moebius.membership(5), monomials) @ coefficients
+    place = [sum(1 << p for p in members) for members in coalitions_up_to(5, order)]
+    torch.testing.assert_close(dividends_of_polynomial(monomials, coefficients, order), moebius.dividends(table)[place])
 
 
 def test_only_a_polynomial_of_order_two_is_taken_for_one():
-    rows = exact.membership(7)
+    rows = moebius.membership(7)
     m = rows.double()
     two = 1 + m[:, 0] - 2 * m[:, 1] * m[:, 2]
-    found = exact_fit(rows, two, generator=torch.Generator().manual_seed(0))
-    expected = torch.tensor([{(0,): 1.0, (1, 2): -2.0}.get(members, 0.0) for members in listed(7, 2)], dtype=torch.float64)
+    found = fit_if_quadratic(rows, two, generator=torch.Generator().manual_seed(0))
+    expected = torch.tensor([{(0,): 1.0, (1, 2): -2.0}.get(members, 0.0) for members in coalitions_up_to(7, 2)], dtype=torch.float64)
     torch.testing.assert_close(found, expected)
-    assert exact_fit(rows, two + 1e-6 * m[:, :3].prod(1), generator=None) is None
-    assert exact_fit(rows[:40], two[:40], generator=None) is None
+    assert fit_if_quadratic(rows, two + 1e-6 * m[:, :3].prod(1), generator=None) is None
+    assert fit_if_quadratic(rows[:40], two[:40], generator=None) is None
 
 
 @pytest.mark.parametrize("players", [3, 4, 7, 8])
 def test_every_pair_is_neighbours_once_in_a_sweep(players):
-    ranks, kept = orders(players, 5, generator=torch.Generator().manual_seed(0))
+    ranks, kept = neighbour_orders(players, 5, generator=torch.Generator().manual_seed(0))
     order = ranks.argsort(2)
     for sweep in range(5):
         neighbours = torch.stack([order[sweep, :, :-1], order[sweep, :, 1:]], -1)[kept[sweep]].sort(1).values
@@ -121,10 +130,10 @@ def test_every_pair_is_neighbours_once_in_a_sweep(players):
 
 
 def test_zigzags_share_no_edge():
-    edges = {frozenset(edge) for path in zigzags(10).tolist() for edge in pairwise(path)}
+    edges = {frozenset(edge) for path in hamiltonian_paths(10).tolist() for edge in pairwise(path)}
     assert len(edges) == 45
 
 
 def test_skips_are_those_before_and_the_second():
     ranks = torch.tensor([[[2, 0, 1, 3]]])  # order of arrival: 1, 2, 0, 3
-    assert skips(ranks)[0, 0].tolist() == [[False, False, True, False], [True, True, False, False], [False, True, True, True]]
+    assert skip_coalitions(ranks)[0, 0].tolist() == [[False, False, True, False], [True, True, False, False], [False, True, True, True]]

@@ -13,21 +13,21 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from vesalius.games.estimators.adaptive import candidates, most_telling
-from vesalius.games.estimators.covariance import Covariance
-from vesalius.interactions.estimators import readoff
+from vesalius.games.estimators.adaptive import candidate_coalitions, select_most_informative
+from vesalius.games.estimators.gaussian_process.covariance import Covariance
+from vesalius.interactions.estimators import gaussian_process
 
-Fit = Callable[[Bool[Tensor, "K P"], Float[Tensor, " K"]], Covariance]
+FitCovariance = Callable[[Bool[Tensor, "K P"], Float[Tensor, " K"]], Covariance]
 
 
-def start(players: int) -> Bool[Tensor, "K P"]:
+def first_coalitions(players: int) -> Bool[Tensor, "K P"]:
     """The empty and the full coalition, every player left out once, and every player alone."""
     alone = torch.eye(players, dtype=torch.bool)
     return torch.cat([torch.zeros(1, players, dtype=torch.bool), torch.ones(1, players, dtype=torch.bool), ~alone, alone])
 
 
-def collected(
-    ask: Callable[[Tensor], Tensor], players: int, budget: int, *, fit: Fit, growth: float, generator: torch.Generator | None
+def collect_coalitions(
+    ask: Callable[[Tensor], Tensor], players: int, budget: int, *, fit: FitCovariance, growth: float, generator: torch.Generator | None
 ) -> tuple[Bool[Tensor, "K P"], Float[Tensor, " K"]]:
     """Exactly ``budget`` coalitions and their values.
 
@@ -37,16 +37,16 @@ def collected(
         fit: the process that describes what is known so far.
         growth: the process is fitted anew when the evaluations have grown by this factor.
     """
-    rows = start(players)
+    rows = first_coalitions(players)
     values = ask(rows)
     while len(rows) < budget:
         wanted = min(budget, int(len(rows) * growth) + 1) - len(rows)
-        pool = candidates(rows, wanted, generator=generator)
-        chosen = pool[most_telling(fit(rows, values), rows.double(), pool.double(), wanted, about=pairs)]
+        pool = candidate_coalitions(rows, wanted, generator=generator)
+        chosen = pool[select_most_informative(fit(rows, values), rows.double(), pool.double(), wanted, about=pair_covariance)]
         rows, values = torch.cat([rows, chosen]), torch.cat([values, ask(chosen)])
     return rows, values
 
 
-def pairs(covariance: Covariance, rows: Float[Tensor, "B P"]) -> Float[Tensor, "Q B"]:
+def pair_covariance(covariance: Covariance, rows: Float[Tensor, "B P"]) -> Float[Tensor, "Q B"]:
     """Covariance of the interaction of every pair with the value of every coalition."""
-    return readoff.interactions(covariance, rows)[covariance.players :]
+    return gaussian_process.interaction_covariance(covariance, rows)[covariance.players :]

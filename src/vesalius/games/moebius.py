@@ -45,44 +45,44 @@ def dividends_(values: Float[Tensor, "S *out"]) -> Float[Tensor, "S *out"]:
     """
     if not values.is_contiguous():
         raise InvalidInput("a table that is not contiguous cannot be transformed in place; use dividends(), or .contiguous() first")
-    for absent, present in _splits(values):
+    for absent, present in _halves_per_player(values):
         present -= absent
     return values
 
 
-def values_of(dividend: Float[Tensor, "S *out"]) -> Float[Tensor, "S *out"]:
+def values_from_dividends(dividend: Float[Tensor, "S *out"]) -> Float[Tensor, "S *out"]:
     """The game with the given dividends: v(S) = sum of d(T) over T within S. The inverse of :func:`dividends`.
 
     Raises: as :func:`dividends`.
     """
     table = dividend.clone(memory_format=torch.contiguous_format)
-    for absent, present in _splits(table):
+    for absent, present in _halves_per_player(table):
         present += absent
     return table
 
 
-def shapley(dividend: Float[Tensor, "S *out"]) -> Float[Tensor, "P *out"]:
+def shapley_values(dividend: Float[Tensor, "S *out"]) -> Float[Tensor, "P *out"]:
     """Shapley values: every coalition's dividend, shared equally among its members.
 
     Raises: as :func:`dividends`.
 
     Reference: Shapley1953; equation 9 of Deng2024.
     """
-    players = players_of(dividend)
-    share = dividend / sizes(players).clamp_min(1).to(dividend).view(-1, *[1] * (dividend.dim() - 1))
+    players = player_count(dividend)
+    share = dividend / coalition_sizes(players).clamp_min(1).to(dividend).view(-1, *[1] * (dividend.dim() - 1))
     # One half of the table per player, as a view: a membership matrix would take n times the memory of the game.
-    return torch.stack([present.sum((0, 1)) for _, present in _splits(share)]) if players else dividend[:0]
+    return torch.stack([present.sum((0, 1)) for _, present in _halves_per_player(share)]) if players else dividend[:0]
 
 
 def membership(players: int) -> Bool[Tensor, "S P"]:
     """Whether player i is in coalition S, for all coalitions in index order."""
     member = torch.zeros(1 << players, players, dtype=torch.bool)
-    for player, (_, present) in enumerate(_splits(member)):
+    for player, (_, present) in enumerate(_halves_per_player(member)):
         present[..., player] = True
     return member
 
 
-def sizes(players: int) -> Float[Tensor, " S"]:
+def coalition_sizes(players: int) -> Float[Tensor, " S"]:
     """How many members each coalition has, in index order."""
     count = torch.zeros(1)
     for _ in range(players):
@@ -90,7 +90,7 @@ def sizes(players: int) -> Float[Tensor, " S"]:
     return count
 
 
-def players_of(table: Shaped[Tensor, "S *out"]) -> int:
+def player_count(table: Shaped[Tensor, "S *out"]) -> int:
     """Number of players of a table, checked."""
     rows = len(table)
     if rows.bit_count() != 1:
@@ -101,6 +101,6 @@ def players_of(table: Shaped[Tensor, "S *out"]) -> int:
     return players
 
 
-def _splits(table: Shaped[Tensor, "S *out"]) -> list[tuple[Tensor, ...]]:
+def _halves_per_player(table: Shaped[Tensor, "S *out"]) -> list[tuple[Tensor, ...]]:
     """For every player, views of the table without and with that player."""
-    return [table.view(-1, 2, 1 << player, *table.shape[1:]).unbind(1) for player in range(players_of(table))]
+    return [table.view(-1, 2, 1 << player, *table.shape[1:]).unbind(1) for player in range(player_count(table))]

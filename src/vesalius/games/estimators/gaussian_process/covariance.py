@@ -25,7 +25,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-LEAST = 1e-6  # a factor of the product is kept above this; a large rate makes 1 - r centre (1 - centre) negative
+MIN_FACTOR = 1e-6  # a factor of the product is kept above this; a large rate makes 1 - r centre (1 - centre) negative
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,15 +55,20 @@ class Covariance:
     def between(self, a: Float[Tensor, "A P"], b: Float[Tensor, "B P"]) -> Float[Tensor, "A B"]:
         """Covariance of the values of coalitions, without noise."""
         if not self.odd:
-            return self._plain(a, b)
-        return (self._plain(a, b) + self._plain(1 - a, 1 - b) - self._plain(1 - a, b) - self._plain(a, 1 - b)) / 4
+            return self._game_covariance(a, b)
+        return (
+            self._game_covariance(a, b)
+            + self._game_covariance(1 - a, 1 - b)
+            - self._game_covariance(1 - a, b)
+            - self._game_covariance(a, 1 - b)
+        ) / 4
 
     def noise_at(self, a: Float[Tensor, "A P"]) -> Float[Tensor, " A"]:
         """Variance of the noise: none at the empty and the full coalition."""
         size = a.sum(1)
         return self.noise * ((size > 0) & (size < self.players))
 
-    def _plain(self, a: Tensor, b: Tensor) -> Tensor:
+    def _game_covariance(self, a: Tensor, b: Tensor) -> Tensor:
         c0, c1, c2, c3 = self.parameters[:4].exp()
         both, one, none = (1 - self.centre) ** 2, -self.centre * (1 - self.centre), self.centre**2
         shared = a @ b.T
@@ -77,7 +82,7 @@ class Covariance:
         return c0 + c1 * linear + c2 * pairwise + c3 * (product - self._norm()).exp()
 
     def _factor(self, x: Tensor) -> Tensor:
-        return (1 + self.parameters[6:].exp() * x).clamp_min(LEAST)
+        return (1 + self.parameters[6:].exp() * x).clamp_min(MIN_FACTOR)
 
     def _norm(self) -> Tensor:
         """Log of the product's mean variance, so that c3 is a variance."""
@@ -86,42 +91,42 @@ class Covariance:
     def shapley(self, b: Float[Tensor, "B P"]) -> Float[Tensor, "P B"]:
         """Covariance of every player's Shapley value with the value of every coalition, noise included."""
         smooth = (self._shapley(b) - self._shapley(1 - b)) / 2 if self.odd else self._shapley(b)
-        return smooth + self.noise * share_of_one_value(b, self.odd).T
+        return smooth + self.noise * indicator_shapley(b, self.odd).T
 
     def _shapley(self, b: Tensor) -> Tensor:
         _, c1, c2, c3 = self.parameters[:4].exp()
         a = b.T - self.centre
-        present = self._factor_of(a * (1 - self.centre))
-        absent = self._factor_of(-a * self.centre)
+        present = self._factor_columns(a * (1 - self.centre))
+        absent = self._factor_columns(-a * self.centre)
         product = torch.zeros_like(a)
-        for q, weight in quadrature(self.players):
+        for q, weight in gauss_legendre(self.players):
             terms = (q * present + (1 - q) * absent).log()
             product += weight * (terms.sum(0) - terms - self._norm()).exp()
         return c1 * a + c2 * a * (a.sum(0) - a) * (0.5 - self.centre) + c3 * (present - absent) * product
 
-    def _factor_of(self, x: Tensor) -> Tensor:
-        return (1 + self.parameters[6:, None].exp() * x).clamp_min(LEAST)
+    def _factor_columns(self, x: Tensor) -> Tensor:
+        return (1 + self.parameters[6:, None].exp() * x).clamp_min(MIN_FACTOR)
 
     def shapley_variance(self) -> Float[Tensor, " P"]:
         """Prior variance of every player's Shapley value."""
         _, c1, c2, c3 = self.parameters[:4].exp()
         k11, k10, k00 = (self._factor(x) for x in ((1 - self.centre) ** 2, -self.centre * (1 - self.centre), self.centre**2))
         product = torch.zeros_like(k11)
-        for q, weight in quadrature(self.players):
-            for p, other in quadrature(self.players):
+        for q, weight in gauss_legendre(self.players):
+            for p, other in gauss_legendre(self.players):
                 terms = (q * p * k11 + (q * (1 - p) + p * (1 - q)) * k10 + (1 - q) * (1 - p) * k00).log()
                 product += weight * other * (terms.sum() - terms - self._norm()).exp()
         smooth = c1 + c2 * (self.players - 1) * (0.5 - self.centre) ** 2 + c3 * (k11 - 2 * k10 + k00) * product
         return smooth + self.noise * noise_variance(self.players, self.odd)
 
 
-def quadrature(players: int) -> list[tuple[float, float]]:
+def gauss_legendre(players: int) -> list[tuple[float, float]]:
     """Nodes and weights on [0, 1], exact for the multilinear extension of a game along the diagonal."""
     nodes, weights = np.polynomial.legendre.leggauss(players // 2 + 1)
     return list(zip(((nodes + 1) / 2).tolist(), (weights / 2).tolist(), strict=True))
 
 
-def share_of_one_value(b: Float[Tensor, "B P"], odd: bool) -> Float[Tensor, "B P"]:
+def indicator_shapley(b: Float[Tensor, "B P"], odd: bool) -> Float[Tensor, "B P"]:
     """Shapley values of the game that is 1 at one coalition (odd: 1 there and -1 at its complement) and 0 elsewhere.
 
     Zero for the empty and the full coalition, which carry no noise.
@@ -141,7 +146,7 @@ def noise_variance(players: int, odd: bool) -> float:
     return sum(1 / comb(players - 1, size - 1) + 1 / comb(players - 1, size) for size in range(1, players)) / players**2
 
 
-def prior(players: int, odd: bool) -> tuple[Float[Tensor, " D"], Float[Tensor, " D"]]:
+def parameter_prior(players: int, odd: bool) -> tuple[Float[Tensor, " D"], Float[Tensor, " D"]]:
     """Centres and standard deviations of the parameters before any value is seen."""
     pairwise = -30.0 if odd else log(4 / players**2)  # even in the game: invisible to the odd part at centre 1/2
     start = [0.0, log(4 / players), pairwise, log(0.3), 0.0, log(1e-2 if odd else 1e-4)] + [log(4 / players)] * players

@@ -11,14 +11,14 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from vesalius.games.estimators import design
-from vesalius.games.estimators.estimate import Asked, Estimate, ask, efficient, ends, require
+from vesalius.games.estimators import coalition_sampling
+from vesalius.games.estimators.estimate import GameLike, ShapleyEstimate, empty_and_full_values, evaluate, make_efficient, require_budget
 
-CUTOFF = 1e-9  # singular values below this part of the largest are directions the sample says nothing about
+SINGULAR_VALUE_CUTOFF = 1e-9  # singular values below this part of the largest are directions the sample says nothing about
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kernel:
+class KernelShapley:
     """Leverage-weighted KernelSHAP.
 
     The regression of u(S) = (v(S) - v(complement of S)) / 2 on [i in S] - 1/2, weighted by the Shapley kernel over the chance of being
@@ -29,7 +29,7 @@ class Kernel:
     Differs from the paper: players appear equally often within a size, and the weights use the numbers drawn per size, not expected ones.
     """
 
-    def estimate(self, game: Asked, budget: int, *, generator: torch.Generator | None = None) -> Estimate:
+    def estimate(self, game: GameLike, budget: int, *, generator: torch.Generator | None = None) -> ShapleyEstimate:
         """Shapley values by regression on ``(budget - 2) // 2`` pairs.
 
         Args:
@@ -40,13 +40,15 @@ class Kernel:
             BudgetTooSmall: fewer than one pair fits.
         """
         n = game.players.n
-        require(budget, 2 if n == 1 else 4, estimator="kernel")
-        base, total = ends(game)
-        rows = design.balanced_pairs(n, (budget - 2) // 2, generator=generator) if n > 1 else torch.empty(0, 1, dtype=torch.bool)
-        odd = (ask(game, rows) - ask(game, ~rows)) / 2 if n > 1 else torch.empty(0, dtype=torch.float64)
-        values, stderr = constrained(rows, odd, total - base)
+        require_budget(budget, 2 if n == 1 else 4, estimator="kernel")
+        base, total = empty_and_full_values(game)
+        rows = (
+            coalition_sampling.balanced_pairs(n, (budget - 2) // 2, generator=generator) if n > 1 else torch.empty(0, 1, dtype=torch.bool)
+        )
+        odd = (evaluate(game, rows) - evaluate(game, ~rows)) / 2 if n > 1 else torch.empty(0, dtype=torch.float64)
+        values, stderr = constrained_regression(rows, odd, total - base)
         enough = len(rows) >= 2 * n or len(rows) == 2 ** (n - 1) - 1
-        return Estimate(
+        return ShapleyEstimate(
             values=values,
             stderr=stderr,
             base=base,
@@ -57,7 +59,9 @@ class Kernel:
         )
 
 
-def constrained(rows: Bool[Tensor, "M P"], odd: Float[Tensor, " M"], gain: float) -> tuple[Float[Tensor, " P"], Float[Tensor, " P"] | None]:
+def constrained_regression(
+    rows: Bool[Tensor, "M P"], odd: Float[Tensor, " M"], gain: float
+) -> tuple[Float[Tensor, " P"], Float[Tensor, " P"] | None]:
     """Weighted least squares under the efficiency constraint, and its standard errors.
 
     The errors are those of a leave-one-pair-out jackknife (HC3 sandwich), reduced by the share of each size that was drawn: a size known in
@@ -80,9 +84,9 @@ def constrained(rows: Bool[Tensor, "M P"], odd: Float[Tensor, " M"], gain: float
     left = weight.sqrt()[:, None] * (centred @ basis)
     right = weight.sqrt() * (odd - centred.sum(1) * gain / n)
     u, s, vh = torch.linalg.svd(left, full_matrices=False)
-    keep = s > CUTOFF * s.max()
+    keep = s > SINGULAR_VALUE_CUTOFF * s.max()
     u, inverse = u[:, keep], basis @ (vh[keep].T / s[keep])
-    values = efficient(gain / n + inverse @ (u.T @ right), gain)
+    values = make_efficient(gain / n + inverse @ (u.T @ right), gain)
     if len(rows) < n and unseen.any():
         return values, None
     residual = right - u @ (u.T @ right)
@@ -97,6 +101,6 @@ def kernel_weights(rows: Bool[Tensor, "M P"]) -> tuple[Float[Tensor, " M"], Floa
     size = rows.sum(1)
     size = torch.minimum(size, n - size)
     drawn = torch.bincount(size, minlength=n // 2 + 1).double()
-    exist = torch.tensor([float(design.stratum(n, s)) for s in range(n // 2 + 1)], dtype=torch.float64)
+    exist = torch.tensor([float(coalition_sampling.pairs_of_size(n, s)) for s in range(n // 2 + 1)], dtype=torch.float64)
     mass = torch.tensor([0.0] + [(n - 1) / (s * (n - s)) / (2 if 2 * s == n else 1) for s in range(1, n // 2 + 1)], dtype=torch.float64)
     return (mass / drawn)[size], (1 - drawn / exist)[size]

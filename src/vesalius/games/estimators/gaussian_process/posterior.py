@@ -14,7 +14,7 @@ from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from vesalius.games.estimators.covariance import Covariance, prior
+from vesalius.games.estimators.gaussian_process.covariance import Covariance, parameter_prior
 
 JITTER = 1e-8  # relative to the diagonal; keeps Cholesky stable where the noise is tiny
 BLOCK = 256  # rows of the covariance matrix made at once, so that what is in between stays in the cache
@@ -37,9 +37,9 @@ class Posterior:
     precision: Float[Tensor, "M M"]
 
 
-def fitted(rows: Float[Tensor, "M P"], y: Float[Tensor, " M"], *, odd: bool, steps: int = 15) -> Covariance:
+def fit_covariance(rows: Float[Tensor, "M P"], y: Float[Tensor, " M"], *, odd: bool, steps: int = 15) -> Covariance:
     """Parameters of highest posterior probability: marginal likelihood times a Gaussian prior."""
-    start, spread = prior(rows.shape[1], odd)
+    start, spread = parameter_prior(rows.shape[1], odd)
 
     def objective(at: np.ndarray) -> tuple[float, np.ndarray]:
         parameters = torch.tensor(at, requires_grad=True)
@@ -47,7 +47,7 @@ def fitted(rows: Float[Tensor, "M P"], y: Float[Tensor, " M"], *, odd: bool, ste
         rates = parameters[6:]
         penalty = (step**2).sum() / 2 + ((rates - rates.mean()) ** 2).sum() / 2
         covariance = Covariance(parameters, odd)
-        full = noisy(covariance, rows)
+        full = observed_covariance(covariance, rows)
         with torch.no_grad():
             factor = torch.linalg.cholesky(full)
             precision = torch.cholesky_inverse(factor)
@@ -63,7 +63,7 @@ def fitted(rows: Float[Tensor, "M P"], y: Float[Tensor, " M"], *, odd: bool, ste
     return Covariance(torch.tensor(found.x), odd)
 
 
-def noisy(covariance: Covariance, rows: Float[Tensor, "M P"]) -> Float[Tensor, "M M"]:
+def observed_covariance(covariance: Covariance, rows: Float[Tensor, "M P"]) -> Float[Tensor, "M M"]:
     """Covariance of the observed values of coalitions."""
     full = torch.cat([covariance.between(block, rows) for block in rows.split(BLOCK)])
     return full + torch.diag(covariance.noise_at(rows) + JITTER * full.diagonal())
@@ -71,7 +71,7 @@ def noisy(covariance: Covariance, rows: Float[Tensor, "M P"]) -> Float[Tensor, "
 
 def condition(covariance: Covariance, rows: Float[Tensor, "M P"], y: Float[Tensor, " M"]) -> Posterior:
     """The process given its values at some coalitions."""
-    factor = torch.linalg.cholesky(noisy(covariance, rows))
+    factor = torch.linalg.cholesky(observed_covariance(covariance, rows))
     cross = covariance.shapley(rows)
     precision = torch.cholesky_inverse(factor)
     weights = precision @ y

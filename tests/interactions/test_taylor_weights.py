@@ -13,7 +13,7 @@ from tests.reference.analytic import KAPPA_WEIGHTS, NEURONS, POLYNOMIALS
 from tests.reference.jets import monomial_weights
 from vesalius.core.errors import InvalidInput, TooManyPlayers, WrongType
 from vesalius.games.absence import Marginal
-from vesalius.interactions.weights import Scalings, allocation_weights
+from vesalius.interactions.taylor_weights import Scalings, allocation_weights
 from vesalius.methods import (
     DeepLIFTRescale,
     GradientXInput,

@@ -23,14 +23,14 @@ LINK_BATCH = 64
 
 
 @dataclass(frozen=True)
-class Masked:
+class CharacteristicFunction:
     """A characteristic function on a network, and how many coalitions fit into memory at once."""
 
     value: Callable[[Bool[Tensor, "N P"]], Float[Tensor, " N"]]
     batch: int
 
 
-def pose(network: Network, x: Inputs, players: Players, *, target: Target, at: str | None) -> Question:
+def ask_about_sample(network: Network, x: Inputs, players: Players, *, target: Target, at: str | None) -> Question:
     """The question a game asks about one sample; units and links bring their layer with them.
 
     Raises:
@@ -43,7 +43,9 @@ def pose(network: Network, x: Inputs, players: Players, *, target: Target, at: s
     return question
 
 
-def masked_sample(question: Question, players: Players, stand_ins: Sequence[Shaped[Tensor, "B M ..."]], sample: int) -> Masked:
+def characteristic_of_sample(
+    question: Question, players: Players, stand_ins: Sequence[Shaped[Tensor, "B M ..."]], sample: int
+) -> CharacteristicFunction:
     """Players within a sample; what stands in for absent ones comes from ``Absence.fill``.
 
     Raises:
@@ -60,10 +62,10 @@ def masked_sample(question: Question, players: Players, stand_ins: Sequence[Shap
             each = [question.score(players.compose(masks, present, [fill[m] for fill in fills]), rows).double() for m in range(count)]
         return torch.stack(each).mean(0)
 
-    return Masked(value, batch_size(question.network, present[0].device))
+    return CharacteristicFunction(value, batch_size(question.network, present[0].device))
 
 
-def masked_links(question: Question, players: Players) -> Masked:
+def characteristic_of_links(question: Question, players: Players) -> CharacteristicFunction:
     """Players are a layer's weights; an absent link has weight zero."""
     network = question.network
     layer = network.layer(players.layer or "")
@@ -77,4 +79,4 @@ def masked_links(question: Question, players: Players) -> Masked:
             kept = players.expand(masks.to(weight.device)).reshape(-1, *weight.shape)
             return torch.cat([question.pick(program(*question.inputs, weight * mask)[0], rows) for mask in kept])
 
-    return Masked(value, LINK_BATCH)
+    return CharacteristicFunction(value, LINK_BATCH)

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 import torch
 
 from vesalius.core.errors import TooManyPlayers
-from vesalius.games import exact
-from vesalius.games.estimators.estimate import Asked, Estimate, ask, efficient, require
+from vesalius.games import moebius
+from vesalius.games.estimators.estimate import GameLike, ShapleyEstimate, evaluate, make_efficient, require_budget
 
 BLOCK = 1 << 16  # coalitions asked at once
 
 
 @dataclass(frozen=True, kw_only=True)
-class Exact:
+class ExactShapley:
     """All 2**n coalitions, by way of their dividends.
 
     Args:
@@ -30,7 +30,7 @@ class Exact:
         """Whether all coalitions of so many players can be asked."""
         return players <= self.most and budget >= 1 << players
 
-    def estimate(self, game: Asked, budget: int, *, generator: torch.Generator | None = None) -> Estimate:
+    def estimate(self, game: GameLike, budget: int, *, generator: torch.Generator | None = None) -> ShapleyEstimate:
         """The Shapley values.
 
         Args:
@@ -45,11 +45,11 @@ class Exact:
         n = game.players.n
         if n > self.most:
             raise TooManyPlayers(n, self.most, hint="use estimator='auto', or group players")
-        require(budget, 1 << n, estimator="exact")
-        table = torch.cat([ask(game, block) for block in exact.membership(n).split(BLOCK)])
+        require_budget(budget, 1 << n, estimator="exact")
+        table = torch.cat([evaluate(game, block) for block in moebius.membership(n).split(BLOCK)])
         base, total = float(table[0]), float(table[-1])
-        return Estimate(
-            values=efficient(exact.shapley(exact.dividends(table)), total - base),
+        return ShapleyEstimate(
+            values=make_efficient(moebius.shapley_values(moebius.dividends(table)), total - base),
             stderr=torch.zeros(n, dtype=torch.float64),
             base=base,
             total=total,

@@ -11,14 +11,14 @@ import torch
 
 from vesalius.core.errors import TooManyPlayers
 from vesalius.core.interaction_indices import compute_index
-from vesalius.games import exact
-from vesalius.games.estimators.enumerate import BLOCK
-from vesalius.games.estimators.estimate import Asked, ask, require
-from vesalius.interactions.estimators.estimate import Estimate, only_order_two
+from vesalius.games import moebius
+from vesalius.games.estimators.estimate import GameLike, evaluate, require_budget
+from vesalius.games.estimators.exact import BLOCK
+from vesalius.interactions.estimators.estimate import InteractionEstimate, require_order_two
 
 
 @dataclass(frozen=True, kw_only=True)
-class Exact:
+class ExactInteractions:
     """All 2**n coalitions, by way of their dividends.
 
     Args:
@@ -35,7 +35,9 @@ class Exact:
         """Evaluations it needs."""
         return 1 << players
 
-    def estimate(self, game: Asked, budget: int, *, max_order: int | None = 2, generator: torch.Generator | None = None) -> Estimate:
+    def estimate(
+        self, game: GameLike, budget: int, *, max_order: int | None = 2, generator: torch.Generator | None = None
+    ) -> InteractionEstimate:
         """The interactions.
 
         Args:
@@ -52,16 +54,16 @@ class Exact:
         n = game.players.n
         if n > self.most:
             raise TooManyPlayers(n, self.most, hint="use estimator='auto', or group players")
-        require(budget, self.least(n, max_order), estimator="exact")
+        require_budget(budget, self.least(n, max_order), estimator="exact")
         if max_order is not None:
-            only_order_two(max_order, "exact")
-        members = exact.membership(n)
-        table = torch.cat([ask(game, block) for block in members.split(BLOCK)])
-        coalitions, values = members[1:], exact.dividends(table)[1:]
+            require_order_two(max_order, "exact")
+        members = moebius.membership(n)
+        table = torch.cat([evaluate(game, block) for block in members.split(BLOCK)])
+        coalitions, values = members[1:], moebius.dividends(table)[1:]
         if max_order is not None:
             coalitions, found = compute_index(coalitions, values[None], "k_sii", min(2, n))
             values = found[0]
-        return Estimate(
+        return InteractionEstimate(
             coalitions=coalitions,
             values=values,
             stderr=torch.zeros_like(values),

@@ -6,9 +6,15 @@ import pytest
 import torch
 
 from tests.reference import shapley as slow
-from vesalius.games.estimators.covariance import Covariance, noise_variance, prior, quadrature, share_of_one_value
-from vesalius.games.estimators.posterior import condition, fitted, noisy
-from vesalius.games.estimators.surrogate import left_out
+from vesalius.games.estimators.gaussian_process.covariance import (
+    Covariance,
+    gauss_legendre,
+    indicator_shapley,
+    noise_variance,
+    parameter_prior,
+)
+from vesalius.games.estimators.gaussian_process.posterior import condition, fit_covariance, observed_covariance
+from vesalius.games.estimators.surrogate import leave_pair_out_errors
 
 PLAYERS = [1, 2, 3, 4, 5]
 
@@ -72,7 +78,7 @@ def test_noise_terms_are_shapley_values_of_single_values(players, odd):
     if odd:
         table = table - table.flip(0)
     expected = torch.stack(slow.shapley_by_sum(list(table)))
-    torch.testing.assert_close(share_of_one_value(rows, odd), expected.T)
+    torch.testing.assert_close(indicator_shapley(rows, odd), expected.T)
     variance = expected.square().sum(1) / (2 if odd else 1)  # odd: both members of a pair carry the same noise
     torch.testing.assert_close(variance, torch.full((players,), noise_variance(players, odd), dtype=torch.float64))
 
@@ -80,7 +86,7 @@ def test_noise_terms_are_shapley_values_of_single_values(players, odd):
 @pytest.mark.parametrize("players", [1, 2, 7, 16])
 def test_quadrature_is_exact_for_the_multilinear_extension(players):
     for power in range(players):
-        assert sum(weight * q**power for q, weight in quadrature(players)) == pytest.approx(1 / (power + 1), abs=1e-14)
+        assert sum(weight * q**power for q, weight in gauss_legendre(players)) == pytest.approx(1 / (power + 1), abs=1e-14)
 
 
 @pytest.mark.parametrize("odd", [False, True])
@@ -106,8 +112,8 @@ def test_left_out_errors_are_those_of_leaving_out(odd):
     rows = every[torch.cat([torch.tensor([15]), pairs])] if odd else every[torch.cat([torch.tensor([15, 0]), pairs, 15 - pairs])]
     y = torch.randn(len(rows), dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     covariance = Covariance(parameters, odd)
-    full = noisy(covariance, rows)
-    errors, variances = left_out(condition(covariance, rows, y), odd)
+    full = observed_covariance(covariance, rows)
+    errors, variances = leave_pair_out_errors(condition(covariance, rows, y), odd)
     for at in range(len(pairs)):
         out = [1 + at] if odd else [2 + at, 2 + at + len(pairs)]
         keep = [row for row in range(len(rows)) if row not in out]
@@ -124,12 +130,12 @@ def test_fit_raises_the_posterior_probability_and_finds_who_plays():
     rows = everything(6)
     y = 2 * rows[:, :3].prod(1) + rows[:, 0] - rows[:, 1]
     y = (y - y.mean()) / y.std()
-    covariance = fitted(rows, y, odd=False)
-    start, _ = prior(6, odd=False)
+    covariance = fit_covariance(rows, y, odd=False)
+    start, _ = parameter_prior(6, odd=False)
     rates = covariance.parameters[6:]
     assert rates[:3].min() > rates[3:].max() + 0.5
     assert likelihood(covariance, rows, y) > likelihood(Covariance(start, odd=False), rows, y) + 10
 
 
 def likelihood(covariance, rows, y):
-    return float(torch.distributions.MultivariateNormal(torch.zeros_like(y), noisy(covariance, rows)).log_prob(y))
+    return float(torch.distributions.MultivariateNormal(torch.zeros_like(y), observed_covariance(covariance, rows)).log_prob(y))

@@ -16,8 +16,8 @@ from torch import Tensor
 from vesalius.core.errors import InvalidInput
 from vesalius.core.players import Players
 from vesalius.games.absence import Baseline, as_absence
-from vesalius.games.masked import pose
 from vesalius.games.memory import Batches, batch_size
+from vesalius.games.network_game import ask_about_sample
 from vesalius.rules.jets import Expanded, Expansion, doubled
 from vesalius.trace.network import Inputs, Network
 from vesalius.trace.question import Question, Target
@@ -26,14 +26,14 @@ RADIUS_ORDERS = 20
 """Orders that the radius of convergence is estimated from, however few were asked for."""
 ROUNDING = 1e-13
 """Coefficients below this share of the largest are rounding."""
-GRID = 32
+COMPARED_POINTS = 32
 """Points of the line at which the function is compared with its series."""
-MARGIN = 1.15
+RADIUS_MARGIN = 1.15
 """Estimated radius above which the true one is taken to be above 1: estimates were within 13 %."""
-AGREE = 1e-6
+AGREEMENT = 1e-6
 """Largest difference between a function and its series, as a share of the function's range on the line, that counts as none."""
 
-Line = tuple[Sequence[Tensor], Sequence[Tensor]]
+PlayerSteps = tuple[Sequence[Tensor], Sequence[Tensor]]
 """A start [*event] and the steps [n *event] of the players, for every explained tensor."""
 
 
@@ -56,7 +56,7 @@ class Convergence:
     def represents(self) -> Tensor:
         """[*B] whether the series represents f at x: 20 terms agree with f all the way, or, for an analytic f, its radius is above 1.15."""
         agrees = self.reach >= 1
-        return agrees if self.pieces else agrees | (self.radius > MARGIN)
+        return agrees if self.pieces else agrees | (self.radius > RADIUS_MARGIN)
 
     @property
     def verdict(self) -> str:
@@ -70,7 +70,7 @@ class Convergence:
         known = f"radius of convergence about {radius:.3g} of the way"
         if bool(self.represents.all()):
             return "the series represents f at x" + (f" ({known})" if math.isfinite(radius) else "")
-        if radius > 1 / MARGIN:
+        if radius > 1 / RADIUS_MARGIN:
             return f"THE SERIES MAY NOT REPRESENT f AT x: {known}, too close to 1 to tell"
         return f"THE SERIES DOES NOT REPRESENT f AT x: {known}"
 
@@ -83,7 +83,7 @@ class Convergence:
         return replace(self, radius=self.radius.amin(), reach=self.reach.amin())
 
 
-class Lines:
+class LineSeries:
     """Series of one question along any lines, in batches that fit into memory.
 
     Args:
@@ -126,17 +126,17 @@ class Lines:
         found = self.along(starts, directions, rows)
         floor = ROUNDING * float(found.coefficients.abs().max())
         radius = torch.tensor([root_test(row, floor) for row in found.coefficients[:, 1:].tolist()]).to(found.coefficients)
-        times = torch.linspace(0, 1, GRID + 1, dtype=torch.float64)
+        times = torch.linspace(0, 1, COMPARED_POINTS + 1, dtype=torch.float64)
         exact = torch.stack([self.at(float(time), starts, directions, rows) for time in times], 1)
         powers = times.to(exact)[:, None] ** torch.arange(self.order + 1, device=exact.device)
         apart = (exact - found.coefficients @ powers.T).abs()
         span = exact.amax(1, keepdim=True) - exact.amin(1, keepdim=True)
-        agree = (apart <= AGREE * span + ROUNDING * exact.abs().max()).long().cumprod(1).sum(1)
-        reach = (agree - 1).clamp_min(0) / GRID
+        agree = (apart <= AGREEMENT * span + ROUNDING * exact.abs().max()).long().cumprod(1).sum(1)
+        reach = (agree - 1).clamp_min(0) / COMPARED_POINTS
         return found, Convergence(radius=radius, reach=reach.to(found.coefficients), pieces=found.pieces)
 
 
-class Asked:
+class SampleQuestion:
     """A question about one sample and its players, in float64.
 
     Raises:
@@ -146,12 +146,12 @@ class Asked:
     def __init__(self, network: Network, x: Inputs, players: Players, target: Target, baseline: Baseline) -> None:
         if players.kind == "links":
             raise InvalidInput("links have no place on a line from a baseline to x; ask about units, or use vesalius.Game for links")
-        posed = pose(network, x, players, target=target, at=None)
+        posed = ask_about_sample(network, x, players, target=target, at=None)
         players.check(tuple(tensor[0] for tensor in posed.present))
         self.question, self.fills = doubled(posed, as_absence(baseline).fill(posed))
 
 
-def baselines(question: Question, players: Players, fills: Sequence[Tensor]) -> list[Line]:
+def player_steps(question: Question, players: Players, fills: Sequence[Tensor]) -> list[PlayerSteps]:
     """Where nobody is present, and what each player adds to that; once per baseline."""
     present = [tensor[0] for tensor in question.present]
     masks = torch.cat([torch.zeros(1, players.n, dtype=torch.bool), torch.eye(players.n, dtype=torch.bool)])
@@ -162,7 +162,7 @@ def baselines(question: Question, players: Players, fills: Sequence[Tensor]) -> 
     return found
 
 
-def combined(line: Line, scales: Float[Tensor, "N n"]) -> tuple[list[Tensor], list[Tensor]]:
+def scale_steps(line: PlayerSteps, scales: Float[Tensor, "N n"]) -> tuple[list[Tensor], list[Tensor]]:
     """Starts and directions in which player i moves by its scale times its step."""
     starts, moves = line
     directions = [torch.tensordot(scales.to(step), step, 1) for step in moves]
@@ -195,7 +195,7 @@ def root_test(coefficients: Sequence[float], floor: float = 0.0) -> float:
     return math.exp(-float((at * logs).sum() / at.square().sum()))
 
 
-def worst(parts: Sequence[Convergence]) -> Convergence:
+def worst_convergence(parts: Sequence[Convergence]) -> Convergence:
     """Of several lines of the same samples."""
     radius, reach = (torch.stack([getattr(part, name) for part in parts]).amin(0) for name in ("radius", "reach"))
     pieces = dict.fromkeys(name for part in parts for name in part.pieces)

@@ -12,15 +12,15 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from vesalius.interactions.estimators.estimate import listed, presence
+from vesalius.interactions.estimators.estimate import coalitions_up_to, membership_rows
 
 ROUNDING = 1e-22  # of the values' sum of squares: nothing is left to explain
-DEPENDENT = 1e-8  # of a column's sum of squares left beside the terms: it says nothing new
+DEPENDENT_SHARE = 1e-8  # of a column's sum of squares left beside the terms: it says nothing new
 RIDGE = 1e-12  # of the mean diagonal, for resamples in which two terms look alike
 
 
 @dataclass(frozen=True, eq=False)
-class Data:
+class RegressionPairs:
     """Pairs of complements and their values above that of the empty coalition."""
 
     rows: Bool[Tensor, "2 N P"]
@@ -34,9 +34,9 @@ class Data:
     def flat(self) -> Float[Tensor, " M"]:
         return self.values.reshape(-1)
 
-    def part(self, pairs: Int[Tensor, " N"]) -> Data:
+    def part(self, pairs: Int[Tensor, " N"]) -> RegressionPairs:
         """Some of the pairs."""
-        return Data(self.rows[:, pairs], self.values[:, pairs])
+        return RegressionPairs(self.rows[:, pairs], self.values[:, pairs])
 
     def columns(self, members: Bool[Tensor, "C P"]) -> Float[Tensor, "M C"]:
         """Whether all members of a candidate are present."""
@@ -44,7 +44,7 @@ class Data:
         return (absent == 0).double()
 
 
-def solved(columns: Float[Tensor, "M T"], y: Float[Tensor, " M"], gain: float | None) -> Float[Tensor, " T"]:
+def solve_least_squares(columns: Float[Tensor, "M T"], y: Float[Tensor, " M"], gain: float | None) -> Float[Tensor, " T"]:
     """Least squares; the coefficients sum to the gain, if one is given."""
     gram = columns.T @ columns
     gram += RIDGE * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype)
@@ -57,25 +57,25 @@ def solved(columns: Float[Tensor, "M T"], y: Float[Tensor, " M"], gain: float | 
     return found if gain is None else found + along * (gain - found.sum()) / along.sum()
 
 
-def pursued(train: Data, check: Data, *, most: int, patience: int, rounds: int) -> Bool[Tensor, "T P"]:
+def find_terms(train: RegressionPairs, check: RegressionPairs, *, most: int, patience: int, rounds: int) -> Bool[Tensor, "T P"]:
     """Terms found by adding and dropping in turn, until a round ends where it began.
 
     Returns:
         Members of at least one term.
     """
     players = train.rows.shape[2]
-    pool = Pool(train, presence(listed(players, 2), players))
+    pool = CandidatePool(train, membership_rows(coalitions_up_to(players, 2), players))
     terms: list[int] = []
     for _ in range(rounds):
         before = sorted(terms)
-        terms = forward(train, check, pool, terms, most=most, patience=patience)
-        terms = backward(train, pool, terms)
+        terms = forward_selection(train, check, pool, terms, most=most, patience=patience)
+        terms = backward_elimination(train, pool, terms)
         if sorted(terms) == before:
             break
     return pool.members[terms or [0]]
 
 
-class Pool:
+class CandidatePool:
     """Candidates and their columns, none twice.
 
     Args:
@@ -83,7 +83,7 @@ class Pool:
         members: of the first candidates.
     """
 
-    def __init__(self, data: Data, members: Bool[Tensor, "C P"]) -> None:
+    def __init__(self, data: RegressionPairs, members: Bool[Tensor, "C P"]) -> None:
         self.data = data
         self.members = members
         self._rows = data.columns(members).T.contiguous()  # with room at the end, so that growing is not copying
@@ -110,18 +110,20 @@ class Pool:
         return len(fresh)
 
 
-def forward(train: Data, check: Data, pool: Pool, terms: list[int], *, most: int, patience: int) -> list[int]:
+def forward_selection(
+    train: RegressionPairs, check: RegressionPairs, pool: CandidatePool, terms: list[int], *, most: int, patience: int
+) -> list[int]:
     """Terms added one by one, each the one that lowers the error most; as many as predict the checked coalitions best."""
     chosen = list(terms)
     fit = Projection.of(train.flat, pool, chosen)
-    best, best_error = list(terms), _error(train, check, pool, terms)
+    best, best_error = list(terms), _validation_error(train, check, pool, terms)
     while len(chosen) < most and float(fit.rest.square().sum()) > ROUNDING * float(train.flat.square().sum()):
         at = fit.strongest(chosen)
         if at is None:
             break
         chosen.append(at)
         fit.add(pool, at)
-        error = _error(train, check, pool, chosen)
+        error = _validation_error(train, check, pool, chosen)
         if error < best_error:
             best, best_error = list(chosen), error
         elif len(chosen) - len(best) >= patience:
@@ -147,7 +149,7 @@ class Projection:
     match: Float[Tensor, " C"]
 
     @classmethod
-    def of(cls, y: Float[Tensor, " M"], pool: Pool, terms: list[int]) -> Projection:
+    def of(cls, y: Float[Tensor, " M"], pool: CandidatePool, terms: list[int]) -> Projection:
         basis = torch.linalg.qr(pool.columns[:, terms]).Q if terms else y.new_empty(len(y), 0)
         rest = y - basis @ (basis.T @ y)
         power = pool.columns.square().sum(0)
@@ -155,13 +157,13 @@ class Projection:
 
     def strongest(self, terms: list[int]) -> int | None:
         """The candidate that would lower the error most; None where none would."""
-        usable = self.left > DEPENDENT * self.power.clamp_min(1)
+        usable = self.left > DEPENDENT_SHARE * self.power.clamp_min(1)
         score = torch.where(usable, self.match.square() / self.left.clamp_min(1e-12), -torch.ones_like(self.left))
         score[terms] = -1
         at = int(score.argmax())
         return at if float(score[at]) > 0 else None
 
-    def add(self, pool: Pool, term: int) -> None:
+    def add(self, pool: CandidatePool, term: int) -> None:
         """Take a candidate in, and its extensions to the candidates."""
         direction = pool.columns[:, term]
         for _ in range(2):  # once is not enough in floating point
@@ -179,21 +181,21 @@ class Projection:
         self.match = torch.cat([self.match - along * step, self.rest @ new])
 
 
-def _error(train: Data, check: Data, pool: Pool, terms: list[int]) -> float:
+def _validation_error(train: RegressionPairs, check: RegressionPairs, pool: CandidatePool, terms: list[int]) -> float:
     """Mean square error on the checked coalitions."""
     if not terms:
         return float(check.flat.square().mean())
-    found = solved(pool.columns[:, terms], train.flat, None)
+    found = solve_least_squares(pool.columns[:, terms], train.flat, None)
     return float((check.flat - check.columns(pool.members[terms]) @ found).square().mean())
 
 
-def backward(train: Data, pool: Pool, terms: list[int]) -> list[int]:
+def backward_elimination(train: RegressionPairs, pool: CandidatePool, terms: list[int]) -> list[int]:
     """Terms without those that do not stand out: the weakest goes while its square over its variance is below 2 log(candidates)."""
     kept = list(terms)
     bar = 2 * log(len(pool.members))
     while len(kept) > 1:
         columns = pool.columns[:, kept]
-        found = solved(columns, train.flat, None)
+        found = solve_least_squares(columns, train.flat, None)
         noise = float((train.flat - columns @ found).square().sum()) / max(1, len(columns) - len(kept))
         noise = max(noise, ROUNDING * float(train.flat.square().mean()))
         gram = columns.T @ columns
