@@ -16,7 +16,7 @@ from vesalius.audit.setting import settle
 from vesalius.core.errors import InvalidInput, UnknownName, WrongType
 from vesalius.games.absence import Blur, Mean
 from vesalius.methods import METHODS, IntegratedGradients, Method, Occlusion, PredictionDifference, ShapleyValue, SmoothGrad
-from vesalius.methods.path import spread
+from vesalius.methods.straight_path import feature_allocation
 
 FAST = ("shapley_value", "gradient_x_input", "occlusion", "occlusion_patch", "deeplift_rescale")
 SMALL = 5
@@ -254,7 +254,7 @@ class Halved(Method):
 
     def allocate(self, question, absence):
         found = METHODS["gradient_x_input"]().allocate(question, absence)
-        return spread(question, found.flat / 2, found.base, found.total, evaluations=found.evaluations)
+        return feature_allocation(question, found.flat / 2, found.base, found.total, evaluations=found.evaluations)
 
 
 def test_a_users_method_on_a_linear_network():

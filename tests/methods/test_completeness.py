@@ -16,12 +16,12 @@ from vesalius.methods import (
     IntegratedGradients,
     Occlusion,
     ShapleyValue,
-    precisely,
+    double_precision,
 )
-from vesalius.rules.compare import Comparison
-from vesalius.rules.components import COMPONENTS
+from vesalius.rules.deep_shap import DEEP_SHAP
+from vesalius.rules.network_contributions import ReferenceComparison
 from vesalius.rules.rescale import RESCALE
-from vesalius.rules.reveal import REVEAL
+from vesalius.rules.reveal_cancel import REVEAL_CANCEL
 from vesalius.trace.question import ask
 
 EXPORTABLE = [found.name for found in SPECIMENS if found.exportable]
@@ -69,8 +69,8 @@ def test_every_op_has_a_rule(name):
     """No specimen falls back to quadrature, under any table."""
     network, x, at = opened(name, torch.float32)
     question = ask(network, x, target=0, at=at)
-    for table in (RESCALE, REVEAL, COMPONENTS):
-        Comparison(question, table)
+    for table in (RESCALE, REVEAL_CANCEL, DEEP_SHAP):
+        ReferenceComparison(question, table)
 
 
 @pytest.mark.parametrize("name", ["cnn", "encoder", "where_gate", "extremes"])
@@ -105,8 +105,8 @@ def test_the_rescale_variant_of_deep_shap_is_rescale():
 @pytest.mark.parametrize("baseline", [0.0, 100.0])
 def test_single_precision_that_cancels_is_computed_again_in_double(baseline, monkeypatch):
     """A norm's effects from a far constant row are larger than what they add up to; stored in single precision they round once more."""
-    again, double = [], precisely.to_float64
-    monkeypatch.setattr(precisely, "to_float64", lambda question, rows: again.append(len(rows)) or double(question, rows))
+    again, double = [], double_precision.to_float64
+    monkeypatch.setattr(double_precision, "to_float64", lambda question, rows: again.append(len(rows)) or double(question, rows))
     network, x, _ = opened("norm_first", torch.float32)
     found = vs.attribute(network, x, "deeplift_rescale", target=0, baseline=baseline)
     size = torch.maximum(found.total.abs(), found.base.abs()) + found.flat.abs().sum(1)
@@ -117,7 +117,7 @@ def test_single_precision_that_cancels_is_computed_again_in_double(baseline, mon
 
 
 def test_single_precision_alone_would_not_do(monkeypatch):
-    monkeypatch.setattr(precisely, "closed", lambda found: torch.ones(len(found.total), dtype=torch.bool))
+    monkeypatch.setattr(double_precision, "adds_up", lambda found: torch.ones(len(found.total), dtype=torch.bool))
     network, x, _ = opened("norm_first", torch.float32)
     found = vs.attribute(network, x, "deeplift_rescale", target=0, baseline=100.0)
     assert (found.gap.abs() > 1e-5 * (found.total - found.base).abs() + 1e-6 * found.total.abs()).any()

@@ -9,7 +9,7 @@ from torch import nn
 import vesalius as vs
 from vesalius.core.errors import InvalidInput, NotTraceable, UnknownName, WrongType
 from vesalius.methods import METHODS, Method, ShapleyValue, register
-from vesalius.methods.base import resolve
+from vesalius.methods.base import resolve_method
 
 CLAIMS = {"complete", "dummy", "symmetric", "linear", "sensitive", "accounted", "graph"}
 
@@ -83,7 +83,7 @@ class Stage:
 
 @pytest.fixture(params=sorted(METHODS))
 def method(request):
-    return resolve(request.param)
+    return resolve_method(request.param)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from captum.attr import LayerGradCam
 from torch import nn
 
 import vesalius as vs
-from tests.rules.nets import EXACT, Function, random, settled
+from tests.rules.layer_rule_networks import EXACT, Function, random, settled
 from tests.zoo import cifar_test_images, resnet20, specimen
 from vesalius.core.errors import InvalidInput, NotTraceable, UnknownName
 from vesalius.methods import GradCAM

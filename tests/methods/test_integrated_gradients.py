@@ -10,8 +10,8 @@ from tests.zoo import cifar_test_images, resnet20, specimen
 from vesalius.core.errors import InvalidInput, NoRule, UnknownName, WrongType
 from vesalius.games.absence import Blur, Marginal, Mean
 from vesalius.methods import ExpectedGradients, IntegratedGradients
-from vesalius.methods.path import Path
-from vesalius.rules.compare import Comparison
+from vesalius.methods.straight_path import StraightPath
+from vesalius.rules.network_contributions import ReferenceComparison
 
 
 def opened(name, dtype=torch.float32, batch=3):
@@ -215,7 +215,10 @@ def test_options_out_of_range_are_refused(options):
 
 @pytest.mark.parametrize(
     ("rule", "owner", "name", "rows"),
-    [("secants", Comparison, "run", lambda values, rows, state: rows), ("quadrature", Path, "_gradient", lambda rows, times, shift: rows)],
+    [
+        ("secants", ReferenceComparison, "run", lambda values, rows, state: rows),
+        ("quadrature", StraightPath, "_gradient", lambda rows, times, shift: rows),
+    ],
 )
 def test_few_samples_fit_when_memory_is_short(monkeypatch, rule, owner, name, rows):
     """In double precision: other batch sizes round differently, and quadrature closes in on kinks until rounding decides their side."""

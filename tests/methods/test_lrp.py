@@ -11,12 +11,12 @@ import torch
 from torch import nn
 
 import vesalius as vs
-from tests.rules.nets import EXACT, Function, everywhere, random, settled
+from tests.rules.layer_rule_networks import EXACT, Function, everywhere, random, settled
 from tests.zoo import specimen
 from vesalius.core.errors import InvalidInput, NoRule, NotTraceable, UnknownName, WrongType
 from vesalius.methods import DeepTaylor, LRPAlphaBeta, LRPEpsilon
 from vesalius.rules.composite import Composite, epsilon_gamma_box
-from vesalius.rules.layer_rules import AlphaBeta, Box, Epsilon, Gamma, Square
+from vesalius.rules.layer_rules import AlphaBeta, Box, Epsilon, Gamma, WSquare
 
 METHODS = [LRPEpsilon(), LRPAlphaBeta(), DeepTaylor(), DeepTaylor(domain="box", low=-5.0, high=5.0)]
 
@@ -62,7 +62,7 @@ def test_the_methods_are_composites_too():
     spelled = {
         LRPAlphaBeta(alpha=3.0, beta=2.0): Composite(**vars(everywhere(AlphaBeta(alpha=3.0, beta=2.0))) | {"layers": top}),
         DeepTaylor(): Composite(**vars(everywhere(z_plus)) | {"layers": top}),
-        DeepTaylor(domain="unbounded"): Composite(**vars(everywhere(z_plus)) | {"layers": {"0": Square(), **top}}),
+        DeepTaylor(domain="unbounded"): Composite(**vars(everywhere(z_plus)) | {"layers": {"0": WSquare(), **top}}),
         DeepTaylor(domain="box", low=-3.0, high=4.0): Composite(
             **vars(everywhere(z_plus)) | {"layers": {"0": Box(low=-3.0, high=4.0), **top}}
         ),
@@ -78,7 +78,7 @@ def test_the_later_word_counts():
     model, x = settled(nn.Linear(4, 3)), random(2, 4, seed=1)
     network = vs.trace(model, x)
     gamma, z_plus = Gamma(), AlphaBeta(alpha=1, beta=0)
-    order = [{"dense": z_plus}, {"first": Square()}, {"last": gamma}, {"layers": {"0": Epsilon(epsilon=0.5)}}]
+    order = [{"dense": z_plus}, {"first": WSquare()}, {"last": gamma}, {"layers": {"0": Epsilon(epsilon=0.5)}}]
     given, alone = {}, []
     for each in order:
         given |= each
@@ -177,7 +177,7 @@ def test_half_precision_is_explained_in_single(method):
         (LRPEpsilon(composite=Composite(layers={"4.0": Epsilon()})), UnknownName, "there is no layer '4.0'"),
         (LRPEpsilon(composite=Composite(layers={"1": Epsilon()})), UnknownName, "there is no layer '1'"),
         (LRPEpsilon(composite=Composite(layers={"2": Box()})), InvalidInput, "Box is for layers that stand on the explained tensor"),
-        (LRPEpsilon(composite=everywhere(Square())), InvalidInput, "Square is for layers that stand on the explained tensor"),
+        (LRPEpsilon(composite=everywhere(WSquare())), InvalidInput, "Square is for layers that stand on the explained tensor"),
     ],
 )
 def test_composites_that_do_not_fit(method, error, message):

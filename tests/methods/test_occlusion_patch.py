@@ -9,7 +9,7 @@ from torch import nn
 
 import vesalius as vs
 from tests.reference.black_box import prediction_difference
-from tests.rules.nets import EXACT, Function, random, settled
+from tests.rules.layer_rule_networks import EXACT, Function, random, settled
 from tests.zoo import cifar_test_images, resnet20, specimen
 from vesalius.core.errors import InvalidInput
 from vesalius.games.absence import Marginal

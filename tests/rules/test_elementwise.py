@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from tests.reference.two_point import secant
-from tests.rules.ops import EVERYWHERE, POSITIVE, M, together
-from tests.rules.single import EXACT, random, slopes
-from vesalius.rules.kinds import OPS as KINDS
-from vesalius.rules.slopes import SMALL, Elementwise
+from tests.rules.op_cases import EVERYWHERE, POSITIVE, M, together
+from tests.rules.single_op import EXACT, random, slopes
+from vesalius.rules.op_kinds import OPS_BY_KIND as KINDS
+from vesalius.rules.two_point_ops import CLOSE_ENDS, Elementwise
 from vesalius.trace.question import ask
 
 FUNCTIONS = {**EVERYWHERE, **POSITIVE}
@@ -72,4 +72,4 @@ def test_a_saturated_function_at_infinite_ends_has_slope_zero():
     found = rule.slope(ends, torch.tensor([-torch.inf, 0.0, -torch.inf]).double())
     assert found[1:].tolist() == [0, 0]
     assert found.isfinite().all()
-    assert SMALL[torch.float64] < SMALL[torch.float32]
+    assert CLOSE_ENDS[torch.float64] < CLOSE_ENDS[torch.float32]

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 import vesalius as vs
-from tests.rules.ops import OPS, drawn
-from tests.rules.single import EXACT, TABLES, Op, readout, slopes
-from vesalius.rules.kinds import OPS as KINDS
+from tests.rules.op_cases import OPS, drawn
+from tests.rules.single_op import EXACT, TABLES, Op, readout, slopes
+from vesalius.rules.op_kinds import OPS_BY_KIND as KINDS
 from vesalius.trace.question import ask
 
 

@@ -8,7 +8,7 @@ from torch import nn
 import vesalius as vs
 from tests.reference import attention
 from tests.reference.attention import Rules, Sequence, ViT
-from tests.rules.nets import EXACT, random, settled
+from tests.rules.layer_rule_networks import EXACT, random, settled
 from vesalius.methods import LRPEpsilon
 
 MODELS = {

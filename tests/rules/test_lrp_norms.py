@@ -10,7 +10,7 @@ from torch import nn
 import vesalius as vs
 from tests.reference import convolution, dense
 from tests.reference.dense import Options
-from tests.rules.nets import AT_THE_INPUT, EVERYWHERE, EXACT, at_the_input, everywhere, random, settled
+from tests.rules.layer_rule_networks import AT_THE_INPUT, EVERYWHERE, EXACT, at_the_input, everywhere, random, settled
 from vesalius.methods import LRPEpsilon
 from vesalius.rules.composite import Composite
 from vesalius.rules.layer_rules import AlphaBeta, Epsilon

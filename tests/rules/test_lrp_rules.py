@@ -5,12 +5,12 @@ import torch
 from torch import nn
 
 import vesalius as vs
-from tests.rules.nets import AT_THE_INPUT, EVERYWHERE, EXACT, NETS, at_the_input, everywhere, random, settled, twin
+from tests.rules.layer_rule_networks import AT_THE_INPUT, EVERYWHERE, EXACT, NETS, at_the_input, everywhere, random, settled, twin
 from tests.zoo import TWINS, cifar_test_images, resnet20, specimen
 from vesalius.core.errors import InvalidInput
 from vesalius.methods import DeepTaylor, LRPAlphaBeta, LRPEpsilon
 from vesalius.rules.composite import Composite
-from vesalius.rules.layer_rules import AlphaBeta, Box, Epsilon, Gamma, Square
+from vesalius.rules.layer_rules import AlphaBeta, Box, Epsilon, Gamma, WSquare
 
 
 def mapped(model, x, composite, target=1):
@@ -67,7 +67,7 @@ def test_zeros_everywhere_are_no_trouble():
     model = settled(nn.Linear(3, 4, bias=False), nn.ReLU(), nn.Linear(4, 2, bias=False))
     for rule in [entry[0] for entry in EVERYWHERE.values()]:
         assert mapped(model, torch.zeros(1, 3).double(), everywhere(rule)).values.abs().max() == 0
-    for rule in (Box(low=0.0, high=0.0), Square(), Square(flat=True)):
+    for rule in (Box(low=0.0, high=0.0), WSquare(), WSquare(flat=True)):
         assert mapped(model, torch.zeros(1, 3).double(), at_the_input(rule)).values.abs().max() == 0
 
 

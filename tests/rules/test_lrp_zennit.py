@@ -12,7 +12,7 @@ from tests.peers.zennit import composites, rules, types
 from tests.zoo import TWINS
 from vesalius.methods import LRPEpsilon
 from vesalius.rules.composite import Composite, epsilon_gamma_box
-from vesalius.rules.layer_rules import AlphaBeta, Box, Epsilon, Gamma, Square
+from vesalius.rules.layer_rules import AlphaBeta, Box, Epsilon, Gamma, WSquare
 
 STILL = rules.Norm(stabilizer=1e-20)
 """An average pool in zennit is a layer of its own, whose stabiliser shifts what passes by some 1e-5."""
@@ -27,8 +27,8 @@ EVERYWHERE = {
 }
 AT_THE_INPUT = {
     "ZBox": (Box(low=LOW, high=HIGH), rules.ZBox(LOW, HIGH)),
-    "WSquare": (Square(), rules.WSquare(zero_params=["bias"])),
-    "Flat": (Square(flat=True), rules.Flat()),
+    "WSquare": (WSquare(), rules.WSquare(zero_params=["bias"])),
+    "Flat": (WSquare(flat=True), rules.Flat()),
 }
 """Without zero_params, zennit counts the squared bias among the inputs."""
 PRESETS = {

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from tests.reference import two_point
-from tests.rules.single import EXACT, multipliers, random, readout
+from tests.rules.single_op import EXACT, multipliers, random, readout
 
 SIZE, EPS = 5, 1e-3
 

@@ -24,7 +24,7 @@ from vesalius.core.players import Players
 from vesalius.games.absence import Baseline
 from vesalius.games.game import Game, question_provenance
 from vesalius.methods import METHODS, Method
-from vesalius.methods.base import resolve
+from vesalius.methods.base import resolve_method
 from vesalius.trace.network import Inputs, Network
 from vesalius.trace.question import Target
 
@@ -364,7 +364,7 @@ def named(methods: Methods) -> dict[str, Method]:
 
 
 def _method(given: Any) -> Method:
-    return given() if isinstance(given, type) and issubclass(given, Method) else resolve(given)
+    return given() if isinstance(given, type) and issubclass(given, Method) else resolve_method(given)
 
 
 def _label(method: Method) -> str:

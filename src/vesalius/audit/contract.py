@@ -20,7 +20,7 @@ from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput, NoRule, NotTraceable, VesaliusError, WrongType
 from vesalius.games.absence import Baseline, Marginal
 from vesalius.methods import Method, attribute
-from vesalius.methods.base import resolve
+from vesalius.methods.base import resolve_method
 from vesalius.trace import Network
 
 CLAIMS = frozenset({"complete", "dummy", "symmetric", "linear", "sensitive", "accounted", "graph"})
@@ -89,7 +89,7 @@ def check_method(method: str | Method | type[Method]) -> Contract:
     Returns:
         A report: ``.passed``, ``.failures``, and all checks when printed. ``.require()`` raises if something is broken.
     """
-    chosen = method() if isinstance(method, type) else resolve(method)
+    chosen = method() if isinstance(method, type) else resolve_method(method)
     case = _tried(chosen)
     checks = []
     for name, claim, check in CHECKS:

@@ -18,7 +18,7 @@ from vesalius.core.players import Players
 from vesalius.games.absence import Baseline, as_absence
 from vesalius.games.memory import Batches, batch_size
 from vesalius.games.network_game import ask_about_sample
-from vesalius.rules.jets import Expanded, Expansion, doubled
+from vesalius.rules.taylor_mode import TaylorCoefficients, TaylorExpansion, to_double
 from vesalius.trace.network import Inputs, Network
 from vesalius.trace.question import Question, Target
 
@@ -90,26 +90,26 @@ class LineSeries:
         question: in float64.
         order: K, at least 1.
 
-    Raises: as :class:`vesalius.rules.jets.Expansion`.
+    Raises: as :class:`vesalius.rules.taylor_mode.TaylorExpansion`.
     """
 
     def __init__(self, question: Question, order: int) -> None:
         self.question, self.order = question, order
-        self.expansion = Expansion(question, order)
+        self.expansion = TaylorExpansion(question, order)
         size = batch_size(question.network, question.present[0].device)
         self.batches = Batches(max(1, size // (order + 1)), "the series of one line")
 
     def along(
         self, starts: Sequence[Shaped[Tensor, "N ..."]], directions: Sequence[Shaped[Tensor, "N ..."]], rows: Int[Tensor, " N"]
-    ) -> Expanded:
-        """Coefficients of the target; see :meth:`vesalius.rules.jets.Expansion.along`."""
+    ) -> TaylorCoefficients:
+        """Coefficients of the target; see :meth:`vesalius.rules.taylor_mode.TaylorExpansion.along`."""
 
-        def some(part: Int[Tensor, " m"]) -> Expanded:
+        def some(part: Int[Tensor, " m"]) -> TaylorCoefficients:
             return self.expansion.along([start[part] for start in starts], [move[part] for move in directions], rows[part])
 
         found = list(self.batches.over(torch.arange(len(rows), device=rows.device), some))
         pieces = dict.fromkeys(name for part in found for name in part.pieces)
-        return Expanded(torch.cat([part.coefficients for part in found]), tuple(pieces))
+        return TaylorCoefficients(torch.cat([part.coefficients for part in found]), tuple(pieces))
 
     def at(self, time: float, starts: Sequence[Tensor], directions: Sequence[Tensor], rows: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
         """The target itself at a time."""
@@ -121,7 +121,9 @@ class LineSeries:
         with torch.no_grad():
             return torch.cat(list(self.batches.over(torch.arange(len(rows), device=rows.device), some)))
 
-    def judged(self, starts: Sequence[Tensor], directions: Sequence[Tensor], rows: Int[Tensor, " N"]) -> tuple[Expanded, Convergence]:
+    def judged(
+        self, starts: Sequence[Tensor], directions: Sequence[Tensor], rows: Int[Tensor, " N"]
+    ) -> tuple[TaylorCoefficients, Convergence]:
         """Coefficients, and what they are worth at time 1."""
         found = self.along(starts, directions, rows)
         floor = ROUNDING * float(found.coefficients.abs().max())
@@ -148,7 +150,7 @@ class SampleQuestion:
             raise InvalidInput("links have no place on a line from a baseline to x; ask about units, or use vesalius.Game for links")
         posed = ask_about_sample(network, x, players, target=target, at=None)
         players.check(tuple(tensor[0] for tensor in posed.present))
-        self.question, self.fills = doubled(posed, as_absence(baseline).fill(posed))
+        self.question, self.fills = to_double(posed, as_absence(baseline).fill(posed))
 
 
 def player_steps(question: Question, players: Players, fills: Sequence[Tensor]) -> list[PlayerSteps]:

@@ -2,7 +2,7 @@
 
 With d = x - b, the target on the line from b to x is g(t) = f(b + t d) = sum over k of g_k t^k. A term of degrees kappa is
 I(kappa) = d^kappa / kappa! times the derivative of f at b, and g_k is the sum of I(kappa) over |kappa| = k. All come from truncated series
-that are propagated through the graph (:mod:`vesalius.rules.jets`), so none is a difference of large numbers.
+that are propagated through the graph (:mod:`vesalius.rules.taylor_mode`), so none is a difference of large numbers.
 
 These are derivatives at b, true whatever the function does elsewhere. That they add up to f(x) - f(b) is another matter: it needs a radius
 of convergence above 1 and no kink in between. So a number is never refused because of that, but every result says first whether the series
@@ -40,7 +40,7 @@ from vesalius.interactions.convergence import (
     scale_steps,
     worst_convergence,
 )
-from vesalius.rules.jets import doubled
+from vesalius.rules.taylor_mode import to_double
 from vesalius.trace.network import Inputs, Network
 from vesalius.trace.question import Question, Target, ask
 
@@ -204,7 +204,7 @@ def order_totals(
         InvalidInput: a function that is not analytic at the baseline.
     """
     asked = ask(network, x, target=target, at=at)
-    question, fills = doubled(asked, as_absence(baseline).fill(asked))
+    question, fills = to_double(asked, as_absence(baseline).fill(asked))
     lines = LineSeries(question, _orders_for_radius(order))
     rows = torch.arange(question.batch, device=question.present[0].device)
     parts = []

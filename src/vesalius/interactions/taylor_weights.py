@@ -31,7 +31,7 @@ from vesalius.core.errors import InvalidInput, TooManyPlayers, UnknownName, Wron
 from vesalius.core.players import Players
 from vesalius.games.absence import Absence, Baseline, Constant, as_absence
 from vesalius.interactions.taylor import MAX_DEGREE_PLAYERS, MAX_TERMS, multi_indices, taylor_terms_of_question
-from vesalius.rules.jets import doubled
+from vesalius.rules.taylor_mode import to_double
 from vesalius.trace.network import Inputs, Network
 from vesalius.trace.question import Question, Target, TargetSubgraph, ask
 
@@ -157,7 +157,7 @@ def allocation_weights(
         raise WrongType(f"a method is an instance, such as vesalius.METHODS['occlusion'](), not {method!r}")
     chosen = scalings or Scalings()
     asked = ask(network, x, target=target, at=method.place(network))
-    question, fills = doubled(asked, as_absence(baseline).fill(asked))
+    question, fills = to_double(asked, as_absence(baseline).fill(asked))
     if question.batch != 1 or fills[0].shape[1] != 1:
         raise InvalidInput(f"weights are of one sample and one baseline, not of {question.batch} and {fills[0].shape[1]}; loop over them")
     players = chosen.players or Players.features(*(tensor[0] for tensor in question.present))

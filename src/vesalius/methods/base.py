@@ -15,7 +15,7 @@ from vesalius.core.errors import InvalidInput, UnknownName, WrongType
 from vesalius.core.players import Players
 from vesalius.games.absence import Absence, Baseline, as_absence
 from vesalius.games.game import question_provenance
-from vesalius.methods.precision import in_full_precision
+from vesalius.methods.upcast import upcast_half_precision
 from vesalius.trace.network import Inputs, Network
 from vesalius.trace.question import Question, Target, ask
 
@@ -83,18 +83,18 @@ def attribute(
     """
     if not isinstance(network, Network):
         raise WrongType(f"expected a Network, not {type(network).__name__}; make one with vesalius.trace(model, x)")
-    chosen = resolve(method)
-    network, x, baseline = in_full_precision(network, x, baseline)
+    chosen = resolve_method(method)
+    network, x, baseline = upcast_half_precision(network, x, baseline)
     absence = as_absence(baseline)
     question = ask(network, x, target=target, at=chosen.place(network) if at is None else at)
     allocation = chosen.allocate(question, absence)
-    options = {field.name: _plain(getattr(chosen, field.name)) for field in fields(chosen)}
+    options = {field.name: _describe_option(getattr(chosen, field.name)) for field in fields(chosen)}
     asked = {"method": chosen.name, "options": options, **question_provenance(question, absence.describe())}
     whole = replace(allocation, provenance={**asked, **allocation.provenance})
     return whole[0] if question.single else whole
 
 
-def resolve(method: str | Method) -> Method:
+def resolve_method(method: str | Method) -> Method:
     """An instance for a name; an instance as it is.
 
     Raises:
@@ -109,21 +109,21 @@ def resolve(method: str | Method) -> Method:
     return METHODS[method]()
 
 
-def _plain(option: Any) -> Any:
+def _describe_option(option: Any) -> Any:
     """An option as JSON; anything larger by its description."""
     if isinstance(option, (Players, Tensor)):
         return repr(option) if isinstance(option, Players) else f"tensor {list(option.shape)}"
     return option if option is None or isinstance(option, (bool, int, float, str)) else repr(option)
 
 
-def ends(question: Question, fills: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+def base_and_total(question: Question, fills: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
     """The target at the baselines (their mean, where there are several) and at the samples: [B] each."""
     with torch.no_grad():
-        each = [_score(question, [fill[:, m] for fill in fills]) for m in range(fills[0].shape[1])]
+        each = [_score_points(question, [fill[:, m] for fill in fills]) for m in range(fills[0].shape[1])]
     return torch.stack(each).mean(0), question.total
 
 
-def _score(question: Question, points: Sequence[Tensor]) -> Tensor:
+def _score_points(question: Question, points: Sequence[Tensor]) -> Tensor:
     """The target at one point per sample; the network is run once where all are the same and nothing else goes in."""
     rows = torch.arange(question.batch, device=points[0].device)
     alike = question.subgraph is not None and not question.subgraph.context and all(bool((point == point[:1]).all()) for point in points)

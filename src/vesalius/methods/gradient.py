@@ -15,8 +15,8 @@ from torch import Tensor
 from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput
 from vesalius.games.absence import Absence
-from vesalius.methods.base import Method, ends, register
-from vesalius.methods.path import Path, flat, spread
+from vesalius.methods.base import Method, base_and_total, register
+from vesalius.methods.straight_path import StraightPath, feature_allocation, flatten_samples
 from vesalius.trace.question import Question
 
 
@@ -36,10 +36,10 @@ class GradientXInput(Method):
     def allocate(self, question: Question, absence: Absence) -> Allocation:
         question.require_differentiable(self.name)
         fills = absence.fill(question)
-        base, total = ends(question, fills)
-        path = Path(question, tuple(fill.mean(1) for fill in fills))
-        values = torch.cat([slope * path.direction[rows] for rows, _, slope in path.gradients(*path.everywhere(1.0))])
-        return spread(question, values, base, total, evaluations=torch.full((question.batch,), 2 + fills[0].shape[1]))
+        base, total = base_and_total(question, fills)
+        path = StraightPath(question, tuple(fill.mean(1) for fill in fills))
+        values = torch.cat([slope * path.direction[rows] for rows, _, slope in path.gradients(*path.at_time(1.0))])
+        return feature_allocation(question, values, base, total, evaluations=torch.full((question.batch,), 2 + fills[0].shape[1]))
 
 
 @register
@@ -57,14 +57,14 @@ class GradientXInputAtBaseline(Method):
     def allocate(self, question: Question, absence: Absence) -> Allocation:
         question.require_differentiable(self.name)
         fills = absence.fill(question)
-        base, total = ends(question, fills)
+        base, total = base_and_total(question, fills)
         values = torch.zeros(())
         count = fills[0].shape[1]
         for m in range(count):
-            path = Path(question, tuple(fill[:, m] for fill in fills))
-            found = torch.cat([slope * path.direction[rows] for rows, _, slope in path.gradients(*path.everywhere(0.0))])
+            path = StraightPath(question, tuple(fill[:, m] for fill in fills))
+            found = torch.cat([slope * path.direction[rows] for rows, _, slope in path.gradients(*path.at_time(0.0))])
             values = values.to(found) + found / count
-        return spread(question, values, base, total, evaluations=torch.full((question.batch,), 1 + 2 * count))
+        return feature_allocation(question, values, base, total, evaluations=torch.full((question.batch,), 1 + 2 * count))
 
 
 @register
@@ -96,15 +96,15 @@ class SmoothGrad(Method):
     def allocate(self, question: Question, absence: Absence) -> Allocation:
         question.require_differentiable(self.name)
         fills = absence.fill(question)
-        base, total = ends(question, fills)
-        path = Path(question, tuple(fill.mean(1) for fill in fills))
+        base, total = base_and_total(question, fills)
+        path = StraightPath(question, tuple(fill.mean(1) for fill in fills))
         generator = torch.Generator().manual_seed(self.seed)
         mean = torch.zeros_like(path.direction)
         squares = torch.zeros_like(path.direction)
         for _ in range(self.samples // 2):
             noise = torch.randn(path.width, generator=generator, dtype=torch.float64).to(path.direction)
             pair = [
-                torch.cat([slope for _, _, slope in path.gradients(*path.everywhere(1.0), noise * sign * self._size(path))])
+                torch.cat([slope for _, _, slope in path.gradients(*path.at_time(1.0), noise * sign * self._noise_scale(path))])
                 for sign in (1, -1)
             ]
             both = (pair[0] + pair[1]) / 2
@@ -113,12 +113,12 @@ class SmoothGrad(Method):
         mean = mean / count
         error = ((squares / count - mean * mean).clamp_min(0) / max(count - 1, 1)).sqrt()
         evaluations = torch.full((question.batch,), self.samples + 1 + fills[0].shape[1])
-        found = spread(question, mean * path.direction, base, total, evaluations=evaluations)
+        found = feature_allocation(question, mean * path.direction, base, total, evaluations=evaluations)
         return replace(found, stderr=(error * path.direction.abs()).reshape(found.values.shape))
 
-    def _size(self, path: Path) -> Float[Tensor, "B 1"]:
+    def _noise_scale(self, path: StraightPath) -> Float[Tensor, "B 1"]:
         """Standard deviation of the noise of each sample."""
-        here = flat(path.question.present)
+        here = flatten_samples(path.question.present)
         if self.deviation is not None:
             return torch.full_like(here[:, :1], self.deviation)
         return self.level * (here.amax(1, keepdim=True) - here.amin(1, keepdim=True))

@@ -40,7 +40,7 @@ class Occlusion(Method):
     players: Players | None = None
 
     def allocate(self, question: Question, absence: Absence) -> Allocation:
-        players = self.players or _default(question)
+        players = self.players or _default_players(question)
         without = torch.cat([torch.ones(1, players.n, dtype=torch.bool), ~torch.eye(players.n, dtype=torch.bool)])
         nobody = torch.zeros(1, players.n, dtype=torch.bool)
 
@@ -51,7 +51,7 @@ class Occlusion(Method):
                 values=total - rest, stderr=None, base=float(base), total=float(total), evaluations=game.evaluations, estimator="occlusion"
             )
 
-        return _gather(question, players, absence, play)
+        return _play_samples(question, players, absence, play)
 
 
 @register
@@ -77,13 +77,13 @@ class ShapleyValue(Method):
     seed: int = 0
 
     def allocate(self, question: Question, absence: Absence) -> Allocation:
-        players = self.players or _default(question)
+        players = self.players or _default_players(question)
 
         def play(game: Game, sample: int) -> ShapleyEstimate:
             generator = torch.Generator().manual_seed(self.seed + sample)
             return shapley(game, budget=self.budget, estimator=self.estimator, generator=generator)
 
-        return _gather(question, players, absence, play)
+        return _play_samples(question, players, absence, play)
 
 
 @register
@@ -109,7 +109,7 @@ class OcclusionPatch(Method):
     patches: Players | None = None
 
     def allocate(self, question: Question, absence: Absence) -> Allocation:
-        players = positions([tensor[0] for tensor in question.present])
+        players = position_players([tensor[0] for tensor in question.present])
         windows = self._windows(players)
         share = windows.double() / windows.sum(0).clamp_min(1)
 
@@ -122,7 +122,7 @@ class OcclusionPatch(Method):
                 values=lost, stderr=None, base=float(base), total=float(total), evaluations=game.evaluations, estimator="occlusion"
             )
 
-        return _gather(question, players, absence, play)
+        return _play_samples(question, players, absence, play)
 
     def _windows(self, players: Players) -> Bool[Tensor, "W P"]:
         """Members of each window."""
@@ -133,7 +133,7 @@ class OcclusionPatch(Method):
         steps = [max(1, side // 2) for side in sides] if self.stride is None else _per_axis(self.stride, len(players.shape))
         if min(*sides, *steps) < 1:
             raise InvalidInput(f"size and stride must be at least 1, not {self.size} and {self.stride}")
-        along = [_starts(extent, side, step) for extent, side, step in zip(players.shape, sides, steps, strict=True)]
+        along = [_window_starts(extent, side, step) for extent, side, step in zip(players.shape, sides, steps, strict=True)]
         rows = []
         for corner in product(*along):
             window = torch.zeros(players.shape, dtype=torch.bool)
@@ -185,13 +185,13 @@ def _per_axis(size: int | tuple[int, int], axes: int) -> list[int]:
     return [size] * axes if isinstance(size, int) else list(size)[-axes:]
 
 
-def _starts(extent: int, side: int, step: int) -> list[int]:
+def _window_starts(extent: int, side: int, step: int) -> list[int]:
     """Where windows begin along an axis; the last reaches the end."""
     starts = list(range(0, max(extent - side, 0) + 1, step))
     return starts if starts[-1] + side >= extent else [*starts, starts[-1] + step]
 
 
-def positions(samples: Sequence[Tensor]) -> Players:
+def position_players(samples: Sequence[Tensor]) -> Players:
     """The finest parts that are next to each other: pixels over all channels, steps of a sequence, columns."""
     if len(samples) == 1 and samples[0].ndim >= 3:
         return Players.patches(samples[0], 1)
@@ -201,11 +201,11 @@ def positions(samples: Sequence[Tensor]) -> Players:
     return Players(flat.index, (flat.n,), flat.kind)
 
 
-def _default(question: Question) -> Players:
+def _default_players(question: Question) -> Players:
     return default_players([tensor[0] for tensor in question.present])
 
 
-def _gather(question: Question, players: Players, absence: Absence, play: Callable[[Game, int], ShapleyEstimate]) -> Allocation:
+def _play_samples(question: Question, players: Players, absence: Absence, play: Callable[[Game, int], ShapleyEstimate]) -> Allocation:
     """One game per sample, as one allocation."""
     fills = absence.fill(question)
     found = []

@@ -20,17 +20,17 @@ from torch import Tensor
 
 Numbers = np.ndarray[Any, np.dtype[Any]]
 
-START = 5
+START_NODES = 5
 """Nodes every line begins with, ends included."""
-FLOOR = 1e-3
+MIN_CHANGE = 1e-3
 """Gaps below this share of the largest change along the path count as closed, so that f(x) = f(b) can be reached."""
 STORE_BYTES = 1 << 28
 """Gradients kept at once; more samples than that allows are taken in turn."""
 
 
 @runtime_checkable
-class Line(Protocol):
-    """What an integrator asks of a path: see :class:`vesalius.methods.path.Path`."""
+class GradientPath(Protocol):
+    """What an integrator asks of a path: see :class:`vesalius.methods.straight_path.StraightPath`."""
 
     samples: int
     width: int
@@ -52,7 +52,7 @@ class Integral:
     converged: Bool[Tensor, " B"]
 
 
-def fixed(path: Line, steps: int) -> Float[Tensor, "B D"]:
+def gauss_legendre(path: GradientPath, steps: int) -> Float[Tensor, "B D"]:
     """Gauss-Legendre quadrature with the same nodes for every sample."""
     nodes, weights = (torch.from_numpy(part) for part in np.polynomial.legendre.leggauss(steps))
     rows = torch.arange(path.samples, device=path.device).repeat_interleave(steps)
@@ -66,10 +66,10 @@ def fixed(path: Line, steps: int) -> Float[Tensor, "B D"]:
     return mean * path.direction
 
 
-class Adaptive:
+class AdaptiveTrapezoid:
     """One adaptive run over all samples."""
 
-    def __init__(self, path: Line, base: Float[Tensor, " B"], total: Float[Tensor, " B"], *, tol: float, max_steps: int) -> None:
+    def __init__(self, path: GradientPath, base: Float[Tensor, " B"], total: Float[Tensor, " B"], *, tol: float, max_steps: int) -> None:
         self.path, self.tol, self.max_steps = path, tol, max_steps
         self.change = (total - base).abs().double().cpu()
 
@@ -85,8 +85,8 @@ class Adaptive:
         )
 
     def _run(self, samples: range) -> Integral:
-        lines = [_Nodes(sample) for sample in samples]
-        wanted = [(line, float(time)) for line in lines for time in np.linspace(0, 1, START)]
+        lines = [_PathNodes(sample) for sample in samples]
+        wanted = [(line, float(time)) for line in lines for time in np.linspace(0, 1, START_NODES)]
         while wanted:
             self._evaluate(wanted)
             wanted = [(line, time) for line in lines for time in self._refine(line)]
@@ -94,7 +94,7 @@ class Adaptive:
         converged = torch.tensor([self._closed(line) for line in lines])
         return Integral(values, torch.tensor([len(line.times) for line in lines]), converged)
 
-    def _evaluate(self, wanted: list[tuple[_Nodes, float]]) -> None:
+    def _evaluate(self, wanted: list[tuple[_PathNodes, float]]) -> None:
         rows = torch.tensor([line.sample for line, _ in wanted], device=self.path.device)
         times = torch.tensor([time for _, time in wanted], device=self.path.device, dtype=self.path.dtype)
         done = 0
@@ -105,7 +105,7 @@ class Adaptive:
                 line.add(time, target, along[i], slopes[i])
             done += len(owners)
 
-    def _refine(self, line: _Nodes) -> list[float]:
+    def _refine(self, line: _PathNodes) -> list[float]:
         """Midpoints of the panels to halve: the largest defects, until the rest is within tolerance."""
         room = self.max_steps - len(line.times)
         if room <= 0 or self._closed(line):
@@ -120,16 +120,16 @@ class Adaptive:
         middles = (times[chosen] + times[chosen + 1]) / 2
         return [float(time) for time in middles if time not in line.times]
 
-    def _closed(self, line: _Nodes) -> bool:
+    def _closed(self, line: _PathNodes) -> bool:
         """Whether what a line fails to add up to is within tolerance, and not by accident of sign."""
         _, defects = line.defects()
         return bool(max(abs(defects.sum()), np.sqrt((defects**2).sum())) <= self._allowed(line))
 
-    def _allowed(self, line: _Nodes) -> float:
-        return float(max(self.tol * float(self.change[line.sample]), FLOOR * line.excursion()))
+    def _allowed(self, line: _PathNodes) -> float:
+        return float(max(self.tol * float(self.change[line.sample]), MIN_CHANGE * line.excursion()))
 
 
-class _Nodes:
+class _PathNodes:
     """The nodes of one sample's line."""
 
     def __init__(self, sample: int) -> None:

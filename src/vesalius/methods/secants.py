@@ -1,8 +1,8 @@
 """Integrated gradients as chains of secants, refined per line until the map is known to a tolerance.
 
-A line from baseline to sample is cut into pieces. A first, coarse chain over ``PILOT`` pieces shows where the mean gradient changes; each
-piece is then cut again, finer where it changes more, and the difference between a piece's coarse and fine map tells how far the fine one
-still is from the integral. Errors of pieces are independent and fall as the length to the power 1.5 (measured; networks with kinks), so
+A line from baseline to sample is cut into pieces. A first, coarse chain over ``PILOT_PIECES`` pieces shows where the mean gradient changes;
+each piece is then cut again, finer where it changes more, and the difference between a piece's coarse and fine map tells how far the fine
+one still is from the integral. Errors of pieces are independent and fall as the length to the power 1.5 (measured; networks with kinks), so
 that they add in squares. Every map adds up to the target's change to rounding, however coarse.
 
 Axes: L lines, D elements of all explained tensors of one sample, P pieces of the pilot.
@@ -23,26 +23,26 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vesalius.games.memory import Batches
-from vesalius.rules.compare import Comparison
+from vesalius.rules.network_contributions import ReferenceComparison
 
 Numbers = np.ndarray[Any, np.dtype[Any]]
 
-POWER = 1.3
+NODE_POWER = 1.3
 """Nodes lie at (k / n)**POWER: most kinks are near the baseline, where values change most for their size (best of 1 to 3 on ResNet-20)."""
-PILOT = 4
+PILOT_PIECES = 4
 """Pieces of the first chain."""
-EXTRAPOLATED = 0.2
+EXTRAPOLATION = 0.2
 """Share of a piece's last change that is added once more, over its number of secants (best on ResNet-20)."""
-CONTRACTION = 1.33
+ERROR_FACTOR = 1.33
 """Error of a chain of m secants, as a multiple of its difference from one secant, over m**1.5 (fitted on ResNet-20)."""
-LEAST = 8
+MIN_SECANTS = 8
 """Fewest secants after the pilot: where few kinks make the error, fewer are no estimate."""
-ROUNDS = 5
+MAX_REFINEMENTS = 5
 """Refinements after which a line is given up as not converged."""
 
 
 @dataclass(frozen=True)
-class Lines:
+class SecantLines:
     """Straight lines from absent to present values of the explained tensors.
 
     Attributes:
@@ -54,7 +54,7 @@ class Lines:
         together: how many lines, one after the other, have only the mean of their maps asked for.
     """
 
-    comparison: Comparison
+    comparison: ReferenceComparison
     rows: Int[Tensor, " L"]
     start: Sequence[Tensor]
     end: Sequence[Tensor]
@@ -76,7 +76,7 @@ class Lines:
 
 
 @dataclass(frozen=True)
-class Found:
+class SecantMaps:
     """Maps [L D], secants used [L], the estimated relative error of each map [L], and whether it is within tolerance [L]."""
 
     values: Float[Tensor, "L D"]
@@ -86,7 +86,7 @@ class Found:
 
 
 @dataclass
-class _Line:
+class _LineState:
     """What is known of one line.
 
     Attributes:
@@ -102,8 +102,8 @@ class _Line:
     density: Numbers
     counts: Numbers
     tol: float
-    fine: list[Tensor | None] = field(default_factory=lambda: [None] * PILOT)
-    spent: int = PILOT
+    fine: list[Tensor | None] = field(default_factory=lambda: [None] * PILOT_PIECES)
+    spent: int = PILOT_PIECES
 
     def distances(self) -> Numbers:
         """How far each piece's fine map is from its coarse one."""
@@ -112,7 +112,7 @@ class _Line:
     def value(self) -> Float[Tensor, " D"]:
         """The map: fine pieces, a little extrapolated; it adds up as they do."""
         pieces = [
-            fine + EXTRAPOLATED / int(count) * (fine - coarse)
+            fine + EXTRAPOLATION / int(count) * (fine - coarse)
             for fine, coarse, count in zip(self._cut(), self.coarse, self.counts, strict=True)
         ]
         return torch.stack(pieces).sum(0)
@@ -121,24 +121,24 @@ class _Line:
         """Estimated error of the map, relative to its size, now or with other numbers of secants."""
         size = max(float(self.value().norm()), float(np.finfo(np.float32).tiny))
         counts = self.counts if counts is None else counts
-        return CONTRACTION * float(np.sqrt((self.distances() ** 2 / counts**3.0).sum())) / size
+        return ERROR_FACTOR * float(np.sqrt((self.distances() ** 2 / counts**3.0).sum())) / size
 
     def _cut(self) -> list[Tensor]:
         return [fine for fine in self.fine if fine is not None]
 
 
-def grid(count: int) -> Numbers:
+def initial_nodes(count: int) -> Numbers:
     """Nodes of a chain of ``count`` secants whose line nothing is known about."""
-    return np.linspace(0, 1, count + 1) ** POWER
+    return np.linspace(0, 1, count + 1) ** NODE_POWER
 
 
-def fixed(lines: Lines, count: int) -> Float[Tensor, "L D"]:
+def integrate_fixed(lines: SecantLines, count: int) -> Float[Tensor, "L D"]:
     """Chains of as many secants as asked for, for every line."""
-    times = torch.from_numpy(grid(count)).to(lines.start[0]).expand(len(lines.rows), -1)
+    times = torch.from_numpy(initial_nodes(count)).to(lines.start[0]).expand(len(lines.rows), -1)
     return lines.chain(torch.arange(len(lines.rows), device=lines.rows.device), times)
 
 
-def adaptive(lines: Lines, tol: float, most: int) -> Found:
+def integrate_adaptive(lines: SecantLines, tol: float, most: int) -> SecantMaps:
     """Chains of as many secants as each map needs.
 
     Args:
@@ -146,21 +146,21 @@ def adaptive(lines: Lines, tol: float, most: int) -> Found:
         tol: relative L2 error of each map, or of the mean of those that belong together: their errors are independent.
         most: secants of a line at which it is given up.
     """
-    known = _pilot(lines, tol, most)
-    wanted = [(place, piece) for place, _ in enumerate(known) for piece in range(PILOT)]
-    for _ in range(ROUNDS):
-        _cut(lines, known, wanted)
-        wanted = [(place, piece) for place, line in enumerate(known) for piece in _refine(line, most)]
+    known = _run_pilot(lines, tol, most)
+    wanted = [(place, piece) for place, _ in enumerate(known) for piece in range(PILOT_PIECES)]
+    for _ in range(MAX_REFINEMENTS):
+        _cut_pieces(lines, known, wanted)
+        wanted = [(place, piece) for place, line in enumerate(known) for piece in _refine_line(line, most)]
         if not wanted:
             break
     errors = torch.tensor([line.error() for line in known])
     values = torch.stack([line.value() for line in known])
-    return Found(values, torch.tensor([line.spent for line in known]), errors, errors <= torch.tensor([line.tol for line in known]))
+    return SecantMaps(values, torch.tensor([line.spent for line in known]), errors, errors <= torch.tensor([line.tol for line in known]))
 
 
-def _pilot(lines: Lines, tol: float, most: int) -> list[_Line]:
+def _run_pilot(lines: SecantLines, tol: float, most: int) -> list[_LineState]:
     """A coarse chain over every line, and how many secants each piece should get."""
-    nodes = grid(PILOT)
+    nodes = initial_nodes(PILOT_PIECES)
     every = torch.arange(len(lines.rows), device=lines.rows.device)
     pieces: list[list[Tensor]] = [[] for _ in every]
 
@@ -175,11 +175,11 @@ def _pilot(lines: Lines, tol: float, most: int) -> list[_Line]:
             pieces[done + place] = [shares[place] for shares in chain]
         done += len(chain[0])
     coarse = torch.stack([torch.stack(maps) for maps in pieces])
-    tols = tol * _leeway(coarse.sum(1), lines.together)
-    return [_started(maps, nodes, float(allowed), most) for maps, allowed in zip(coarse, tols, strict=True)]
+    tols = tol * _tolerance_factors(coarse.sum(1), lines.together)
+    return [_plan_line(maps, nodes, float(allowed), most) for maps, allowed in zip(coarse, tols, strict=True)]
 
 
-def _leeway(maps: Float[Tensor, "L D"], together: int) -> Float[Tensor, " L"]:
+def _tolerance_factors(maps: Float[Tensor, "L D"], together: int) -> Float[Tensor, " L"]:
     """How much larger a line's relative error may be than that of the mean of the maps it belongs to."""
     if together == 1:
         return torch.ones(len(maps))
@@ -188,7 +188,7 @@ def _leeway(maps: Float[Tensor, "L D"], together: int) -> Float[Tensor, " L"]:
     return allowed.reshape(-1).cpu()
 
 
-def _started(coarse: Float[Tensor, "P D"], nodes: Numbers, tol: float, most: int) -> _Line:
+def _plan_line(coarse: Float[Tensor, "P D"], nodes: Numbers, tol: float, most: int) -> _LineState:
     """Where a line should be cut: the density of nodes that makes the error least for their number."""
     lengths = np.diff(nodes)
     rates = coarse.double() / torch.from_numpy(lengths).to(coarse.device)[:, None]
@@ -197,13 +197,13 @@ def _started(coarse: Float[Tensor, "P D"], nodes: Numbers, tol: float, most: int
     inner = jumps**2 / ((lengths[1:] + lengths[:-1]) / 2)
     roughness = np.concatenate([inner[:1], inner, inner[-1:]])
     whole = 0.25 * math.sqrt(float((lengths**2 * (roughness[1:] + roughness[:-1]) / 2).sum()))
-    count = int(np.clip(math.ceil(PILOT * (whole / (0.9 * tol)) ** (2 / 3)), LEAST, max(most - PILOT, LEAST)))
+    count = int(np.clip(math.ceil(PILOT_PIECES * (whole / (0.9 * tol)) ** (2 / 3)), MIN_SECANTS, max(most - PILOT_PIECES, MIN_SECANTS)))
     density = np.sqrt(roughness) + 1e-3 * np.sqrt(roughness).mean() + 1e-12
     weight = lengths * (density[1:] + density[:-1]) / 2
-    return _Line(coarse, density, _spread(np.full(PILOT, 2), weight**4, count), tol)
+    return _LineState(coarse, density, _distribute_secants(np.full(PILOT_PIECES, 2), weight**4, count), tol)
 
 
-def _spread(counts: Numbers, weight: Numbers, total: int) -> Numbers:
+def _distribute_secants(counts: Numbers, weight: Numbers, total: int) -> Numbers:
     """More secants where one more lowers the squared error most, until there are ``total``."""
     counts = counts.copy()
     while counts.sum() < total:
@@ -211,14 +211,14 @@ def _spread(counts: Numbers, weight: Numbers, total: int) -> Numbers:
     return counts
 
 
-def _cut(lines: Lines, known: list[_Line], wanted: list[tuple[int, int]]) -> None:
+def _cut_pieces(lines: SecantLines, known: list[_LineState], wanted: list[tuple[int, int]]) -> None:
     """Chains over the pieces that are to be cut (again), those with equally many secants together."""
-    nodes = grid(PILOT)
+    nodes = initial_nodes(PILOT_PIECES)
     by_count: dict[int, list[tuple[int, int]]] = {}
     for place, piece in wanted:
         by_count.setdefault(int(known[place].counts[piece]), []).append((place, piece))
     for group in by_count.values():
-        times = np.stack([_between(nodes, known[place], piece) for place, piece in group])
+        times = np.stack([_cut_times(nodes, known[place], piece) for place, piece in group])
         which = torch.tensor([place for place, _ in group], device=lines.rows.device)
         found = lines.chain(which, torch.from_numpy(times).to(lines.start[0]))
         for (place, piece), shares in zip(group, found, strict=True):
@@ -226,7 +226,7 @@ def _cut(lines: Lines, known: list[_Line], wanted: list[tuple[int, int]]) -> Non
             known[place].spent += int(known[place].counts[piece])
 
 
-def _between(nodes: Numbers, line: _Line, piece: int) -> Numbers:
+def _cut_times(nodes: Numbers, line: _LineState, piece: int) -> Numbers:
     """Times that cut a piece so that each part holds the same share of the density, which is linear between nodes."""
     left, right = line.density[piece], line.density[piece + 1]
     share = np.linspace(0, 1, int(line.counts[piece]) + 1)
@@ -236,7 +236,7 @@ def _between(nodes: Numbers, line: _Line, piece: int) -> Numbers:
     return nodes[piece] + share * (nodes[piece + 1] - nodes[piece])
 
 
-def _refine(line: _Line, most: int) -> Iterator[int]:
+def _refine_line(line: _LineState, most: int) -> Iterator[int]:
     """Pieces to be cut again, with their new numbers of secants, if the map is not good enough yet."""
     if line.error() <= line.tol or line.spent >= most:
         return

@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from vesalius.core.errors import InvalidInput, UnknownName
-from vesalius.rules.kinds import kind_of, name_of
+from vesalius.rules.interpreter import Plan
 from vesalius.rules.layer_rules import AlphaBeta, Box, Epsilon, Gamma, LayerRule
-from vesalius.rules.run import Plan
+from vesalius.rules.op_kinds import op_kind, op_name
 from vesalius.trace.graph import Value
 
 LINEAR_KINDS = frozenset("move add scale map affine shape".split())
@@ -43,11 +43,11 @@ class Composite:
             UnknownName: a layer that has no map in it.
             InvalidInput: no layer stands on the explained tensor, though there is a rule for those that do.
         """
-        maps = [node for node in plan.traced if node.op == "call_function" and kind_of(node.target) == "map"]  # type: ignore[arg-type]
-        paths = {node: _path(node) for node in maps}
+        maps = [node for node in plan.traced if node.op == "call_function" and op_kind(node.target) == "map"]  # type: ignore[arg-type]
+        paths = {node: _module_path(node) for node in maps}
         if unknown := [name for name in self.layers if name not in paths.values()]:
             raise UnknownName("layer", unknown[0], paths.values())
-        first, last = _first(plan), _last(plan)
+        first, last = _first_layers(plan), _last_layers(plan)
         if self.first is not None and not first:
             raise InvalidInput(
                 f"no layer stands on the explained tensor, so that {type(self.first).__name__}, which knows its domain, has no place;"
@@ -56,7 +56,7 @@ class Composite:
         return {node: self._rule(node, paths[node], node in first, node in last) for node in maps}
 
     def _rule(self, node: Node, path: str, first: bool, last: bool) -> LayerRule:
-        rule = self.convolution if name_of(node.target).startswith("conv") else self.dense  # type: ignore[arg-type]
+        rule = self.convolution if op_name(node.target).startswith("conv") else self.dense  # type: ignore[arg-type]
         if first and self.first is not None:
             rule = self.first
         if last and self.last is not None:
@@ -83,7 +83,7 @@ PRESETS = {"epsilon_plus": epsilon_plus, "epsilon_alpha2_beta1": epsilon_alpha2_
 """Composites without options, by name."""
 
 
-def resolve(composite: str | Composite) -> Composite:
+def resolve_composite(composite: str | Composite) -> Composite:
     """A composite by name, or as it is."""
     if isinstance(composite, Composite):
         return composite
@@ -94,18 +94,18 @@ def resolve(composite: str | Composite) -> Composite:
     return PRESETS[composite]()
 
 
-def _path(node: Node) -> str:
+def _module_path(node: Node) -> str:
     value: Value | None = node.meta.get("value")
     return "" if value is None else value.module or value.name
 
 
-def _first(plan: Plan) -> set[Node]:
+def _first_layers(plan: Plan) -> set[Node]:
     """Maps that read explained tensors, moved at most."""
     near, found = set(plan.explained), set()
     for node in plan.traced:
         if node.op != "call_function" or not any(source in near for source in node.all_input_nodes):
             continue
-        kind = kind_of(node.target)  # type: ignore[arg-type]
+        kind = op_kind(node.target)  # type: ignore[arg-type]
         if kind == "move":
             near.add(node)
         elif kind == "map":
@@ -113,21 +113,21 @@ def _first(plan: Plan) -> set[Node]:
     return found
 
 
-def _last(plan: Plan) -> set[Node]:
+def _last_layers(plan: Plan) -> set[Node]:
     """Maps after which no op is non-linear."""
     traced = set(plan.traced)
     bent: set[Node] = set()
     for node in reversed(plan.traced):
         after = [user for user in node.users if user in traced]
-        if any(user in bent or not _linear(user, traced) for user in after):
+        if any(user in bent or not _is_linear(user, traced) for user in after):
             bent.add(node)
     return {node for node in plan.traced if node not in bent}
 
 
-def _linear(node: Node, traced: set[Node]) -> bool:
+def _is_linear(node: Node, traced: set[Node]) -> bool:
     if node.op != "call_function":
         return True
-    kind = kind_of(node.target)  # type: ignore[arg-type]
+    kind = op_kind(node.target)  # type: ignore[arg-type]
     if kind in ("multiply", "divide", "map"):
         return sum(source in traced for source in node.all_input_nodes) == 1 and (kind != "divide" or node.args[0] in traced)
     return kind in LINEAR_KINDS
@@ -136,41 +136,41 @@ def _linear(node: Node, traced: set[Node]) -> bool:
 # ---- batch norm -------------------------------------------------------------------------------------------------------------------
 
 
-def folded(program: GraphModule) -> GraphModule:
+def fold_batch_norms(program: GraphModule) -> GraphModule:
     """The same program with every batch norm that directly follows a layer, and is its only reader, folded into the layer's weight and
     bias; kept with the program, since torch never forgets the source of a program that it has compiled.
     """
     if "folded" not in program.meta:
-        program.meta["folded"] = _folded(program)
+        program.meta["folded"] = _fold_copy(program)
     found: GraphModule = program.meta["folded"]
     return found
 
 
-def _folded(program: GraphModule) -> GraphModule:
+def _fold_copy(program: GraphModule) -> GraphModule:
     graph = torch.fx.Graph()
     copies: dict[Node, Node] = {}
     output = graph.graph_copy(program.graph, copies)  # type: ignore[arg-type]
     graph.output(output)
     for node in list(graph.nodes):
-        if node.op == "call_function" and kind_of(node.target) == "affine":
-            _fold(graph, node)
+        if node.op == "call_function" and op_kind(node.target) == "affine":
+            _fold_norm(graph, node)
     graph.eliminate_dead_code()
     return GraphModule(program, graph)
 
 
-def _fold(graph: torch.fx.Graph, norm: Node) -> None:
+def _fold_norm(graph: torch.fx.Graph, norm: Node) -> None:
     layer = norm.args[0]
-    if not isinstance(layer, Node) or layer.op != "call_function" or len(layer.users) > 1 or not _takes_a_norm(layer):
+    if not isinstance(layer, Node) or layer.op != "call_function" or len(layer.users) > 1 or not _can_fold_norm(layer):
         return
     if norm.args[3] is None:  # statistics of the batch
         return
-    turned = name_of(layer.target).startswith("conv_transpose")  # type: ignore[arg-type]
-    native = name_of(norm.target).startswith("_")  # type: ignore[arg-type]
+    turned = op_name(layer.target).startswith("conv_transpose")  # type: ignore[arg-type]
+    native = op_name(norm.target).startswith("_")  # type: ignore[arg-type]
     eps = norm.args[6] if native else norm.args[7]
     bias = layer.args[2] if len(layer.args) > 2 else layer.kwargs.get("bias")
     with graph.inserting_before(layer):
-        weight = graph.call_function(fold_weight, (layer.args[1], *_statistics(norm), eps, turned))
-        shift = graph.call_function(fold_bias, (bias, *_statistics(norm), eps))
+        weight = graph.call_function(fold_weight, (layer.args[1], *_norm_statistics(norm), eps, turned))
+        shift = graph.call_function(fold_bias, (bias, *_norm_statistics(norm), eps))
     layer.args = (layer.args[0], weight, shift, *layer.args[3:])
     layer.kwargs = {key: value for key, value in layer.kwargs.items() if key != "bias"}
     readers = [user for user in list(norm.users)] if native else [norm]
@@ -178,11 +178,11 @@ def _fold(graph: torch.fx.Graph, norm: Node) -> None:
         reader.replace_all_uses_with(layer)
 
 
-def _takes_a_norm(layer: Node) -> bool:
+def _can_fold_norm(layer: Node) -> bool:
     """Whether a layer's outputs are the channels of a norm behind it, and its weight is a plain constant."""
-    name = name_of(layer.target)  # type: ignore[arg-type]
+    name = op_name(layer.target)  # type: ignore[arg-type]
     value: Value | None = layer.meta.get("value")
-    if kind_of(layer.target) != "map" or not isinstance(layer.args[1], Node) or layer.args[1].op != "get_attr":  # type: ignore[arg-type]
+    if op_kind(layer.target) != "map" or not isinstance(layer.args[1], Node) or layer.args[1].op != "get_attr":  # type: ignore[arg-type]
         return False
     if name == "linear":
         return value is not None and len(value.shape) == 2
@@ -190,7 +190,7 @@ def _takes_a_norm(layer: Node) -> bool:
     return name.startswith("conv") and name != "convolution" and groups == 1
 
 
-def _statistics(norm: Node) -> tuple[object, ...]:
+def _norm_statistics(norm: Node) -> tuple[object, ...]:
     """Mean, variance, weight and bias."""
     weight, bias, mean, variance = norm.args[1:5]
     return mean, variance, weight, bias
@@ -199,7 +199,7 @@ def _statistics(norm: Node) -> tuple[object, ...]:
 def fold_weight(weight: Tensor, mean: Tensor, variance: Tensor, *rest: object) -> Tensor:
     """A layer's weight times the norm's scale, per output channel."""
     gain, _, eps, turned = rest
-    scale = _scale(variance, gain, eps)
+    scale = _norm_scale(variance, gain, eps)
     place = [1] * weight.ndim
     place[1 if turned else 0] = -1
     return weight * scale.reshape(place)
@@ -208,10 +208,10 @@ def fold_weight(weight: Tensor, mean: Tensor, variance: Tensor, *rest: object) -
 def fold_bias(bias: Tensor | None, mean: Tensor, variance: Tensor, *rest: object) -> Tensor:
     """A layer's bias behind the norm."""
     gain, shift, eps = rest
-    moved = (-mean if bias is None else bias - mean) * _scale(variance, gain, eps)
+    moved = (-mean if bias is None else bias - mean) * _norm_scale(variance, gain, eps)
     return moved if shift is None else moved + shift  # type: ignore[operator]
 
 
-def _scale(variance: Tensor, gain: object, eps: object) -> Tensor:
+def _norm_scale(variance: Tensor, gain: object, eps: object) -> Tensor:
     scale = torch.rsqrt(variance + eps)  # type: ignore[operator]
     return scale if gain is None else scale * gain  # type: ignore[operator]

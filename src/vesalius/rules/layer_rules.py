@@ -18,13 +18,13 @@ import torch
 from torch import Tensor
 
 from vesalius.core.errors import InvalidInput
-from vesalius.rules.maps import Map
+from vesalius.rules.linear_maps import LinearMap
 
-Book = Callable[[str, Tensor], None]
+Absorb = Callable[[str, Tensor], None]
 
 
 @dataclass(frozen=True, eq=False)
-class Visit:
+class LayerVisit:
     """A map on the way back.
 
     Attributes:
@@ -34,10 +34,10 @@ class Visit:
         book: takes an account and an amount in the shape of z.
     """
 
-    found: Map
+    found: LinearMap
     x: Tensor
     z: Tensor
-    book: Book
+    absorb: Absorb
 
     @property
     def bias(self) -> Tensor:
@@ -47,15 +47,15 @@ class Visit:
     def signed(self, with_sign: Tensor, against: Tensor) -> Tensor:
         """with_sign applied to what is positive in x, plus against applied to what is negative."""
         total = self.found.apply(self.x.clamp(min=0), with_sign)
-        return total if self.rising else total + self.found.apply(self.x.clamp(max=0), against)
+        return total if self.is_nonnegative else total + self.found.apply(self.x.clamp(max=0), against)
 
-    def signed_back(self, c: Tensor, with_sign: Tensor, against: Tensor) -> Tensor:
+    def back_by_sign(self, c: Tensor, with_sign: Tensor, against: Tensor) -> Tensor:
         """The transposed of :meth:`signed`."""
         found = self.found.back(c, self.x, with_sign)
-        return found if self.rising else torch.where(self.x > 0, found, self.found.back(c, self.x, against))
+        return found if self.is_nonnegative else torch.where(self.x > 0, found, self.found.back(c, self.x, against))
 
     @cached_property
-    def rising(self) -> bool:
+    def is_nonnegative(self) -> bool:
         """Whether x is nowhere negative."""
         return not bool(self.x.amin() < 0)
 
@@ -67,7 +67,7 @@ class LayerRule(ABC):
     """Whether the rule gives relevance itself, not a multiplier; only for maps that stand on the explained tensor."""
 
     @abstractmethod
-    def back(self, visit: Visit, c: Tensor) -> Tensor:
+    def back(self, visit: LayerVisit, c: Tensor) -> Tensor:
         """Multiplier (or relevance, where ``direct``) of the input, given the multiplier of the result."""
 
 
@@ -88,14 +88,14 @@ class Epsilon(LayerRule):
         if not self.epsilon >= 0:
             raise InvalidInput(f"epsilon must be at least 0, not {self.epsilon}")
 
-    def back(self, visit: Visit, c: Tensor) -> Tensor:
+    def back(self, visit: LayerVisit, c: Tensor) -> Tensor:
         kept = c
         if self.epsilon > 0:
             size = visit.z.abs()
             kept = c * (size / (size + self.epsilon))
-            visit.book("stabiliser", visit.z * (c - kept))
+            visit.absorb("stabiliser", visit.z * (c - kept))
         if visit.found.bias is not None:
-            visit.book("bias", visit.bias * kept)
+            visit.absorb("bias", visit.bias * kept)
         return visit.found.back(kept, visit.x, visit.found.weight)
 
 
@@ -120,13 +120,13 @@ class AlphaBeta(LayerRule):
         if not (self.alpha >= 1 and abs(self.alpha - self.beta - 1) < 1e-9):
             raise InvalidInput(f"alpha - beta must be 1 and alpha at least 1, not {self.alpha} and {self.beta}")
 
-    def back(self, visit: Visit, c: Tensor) -> Tensor:
+    def back(self, visit: LayerVisit, c: Tensor) -> Tensor:
         weight = visit.found.weight
         up, down = weight.clamp(min=0), weight.clamp(max=0)
         found = self._side(visit, c, (up, down), 1) * self.alpha
         return found - self._side(visit, c, (down, up), -1) * self.beta if self.beta else found
 
-    def _side(self, visit: Visit, c: Tensor, weights: tuple[Tensor, Tensor], sign: int) -> Tensor:
+    def _side(self, visit: LayerVisit, c: Tensor, weights: tuple[Tensor, Tensor], sign: int) -> Tensor:
         """One side's multiplier, unweighted; what does not pass is booked with its weight."""
         bias = visit.bias.clamp(min=0) if sign > 0 else visit.bias.clamp(max=0)
         factor = self.alpha if sign > 0 else -self.beta
@@ -135,11 +135,11 @@ class AlphaBeta(LayerRule):
         somebody = whole.sign().abs()  # as numbers: on a CPU truth values are ten times slower
         kept = relevance / (whole + sign * (self.stabiliser + 1 - somebody)) * somebody
         left = factor * (relevance - whole * kept)
-        visit.book("one_sided", left * (1 - somebody))
-        visit.book("stabiliser", left * somebody)
+        visit.absorb("one_sided", left * (1 - somebody))
+        visit.absorb("stabiliser", left * somebody)
         if visit.found.bias is not None:
-            visit.book("bias", factor * bias * kept)
-        return visit.signed_back(kept, *weights)
+            visit.absorb("bias", factor * bias * kept)
+        return visit.back_by_sign(kept, *weights)
 
 
 @final
@@ -161,7 +161,7 @@ class Gamma(LayerRule):
         if not self.gamma >= 0:
             raise InvalidInput(f"gamma must be at least 0, not {self.gamma}")
 
-    def back(self, visit: Visit, c: Tensor) -> Tensor:
+    def back(self, visit: LayerVisit, c: Tensor) -> Tensor:
         weight, bias = visit.found.weight, visit.bias
         up, down = weight + self.gamma * weight.clamp(min=0), weight + self.gamma * weight.clamp(max=0)
         relevance = visit.z * c
@@ -170,12 +170,12 @@ class Gamma(LayerRule):
         for weights, extra, here in (((up, down), bias.clamp(min=0), visit.z > 0), ((down, up), bias.clamp(max=0), visit.z < 0)):
             counted = bias + self.gamma * extra
             whole = visit.signed(*weights) + counted
-            kept = torch.where(here, relevance / away(whole, self.stabiliser), torch.zeros_like(relevance))
+            kept = torch.where(here, relevance / stabilise(whole, self.stabiliser), torch.zeros_like(relevance))
             left = left - whole * kept
             if visit.found.bias is not None:
-                visit.book("bias", counted * kept)
-            total = total + visit.signed_back(kept, *weights)
-        visit.book("stabiliser", left)
+                visit.absorb("bias", counted * kept)
+            total = total + visit.back_by_sign(kept, *weights)
+        visit.absorb("stabiliser", left)
         return total
 
 
@@ -197,21 +197,21 @@ class Box(LayerRule):
     high: float | Tensor = 1.0
     stabiliser: float = 1e-6
 
-    def back(self, visit: Visit, c: Tensor) -> Tensor:
+    def back(self, visit: LayerVisit, c: Tensor) -> Tensor:
         weight = visit.found.weight
         up, down = weight.clamp(min=0), weight.clamp(max=0)
         low, high = (torch.as_tensor(bound, dtype=c.dtype, device=c.device).expand_as(visit.x) for bound in (self.low, self.high))
         apply, back = visit.found.apply, visit.found.back
         whole = apply(visit.x, weight) - apply(low, up) - apply(high, down)
         relevance = visit.z * c
-        kept = relevance / away(whole, self.stabiliser)
-        visit.book("stabiliser", relevance - whole * kept)
+        kept = relevance / stabilise(whole, self.stabiliser)
+        visit.absorb("stabiliser", relevance - whole * kept)
         return visit.x * back(kept, visit.x, weight) - low * back(kept, visit.x, up) - high * back(kept, visit.x, down)
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Square(LayerRule):
+class WSquare(LayerRule):
     """Squared weights, in proportion, whatever the input: for inputs without bounds.
 
     Attributes:
@@ -225,25 +225,25 @@ class Square(LayerRule):
     flat: bool = False
     stabiliser: float = 1e-6
 
-    def back(self, visit: Visit, c: Tensor) -> Tensor:
+    def back(self, visit: LayerVisit, c: Tensor) -> Tensor:
         weight = torch.ones_like(visit.found.weight) if self.flat else visit.found.weight * visit.found.weight
         whole = visit.found.apply(torch.ones_like(visit.x), weight)
         relevance = visit.z * c
-        kept = relevance / away(whole, self.stabiliser)
-        visit.book("stabiliser", relevance - whole * kept)
+        kept = relevance / stabilise(whole, self.stabiliser)
+        visit.absorb("stabiliser", relevance - whole * kept)
         return visit.found.back(kept, visit.x, weight)
 
 
-def away(whole: Tensor, distance: float) -> Tensor:
+def stabilise(whole: Tensor, distance: float) -> Tensor:
     """A denominator moved away from zero, by its sign; 0 counts as positive."""
     return torch.where(whole >= 0, whole + distance, whole - distance)
 
 
-class _Layer(torch.autograd.Function):
+class _LayerRuleFunction(torch.autograd.Function):
     """A linear map whose backward pass is a layer rule."""
 
     @staticmethod
-    def forward(ctx: Any, rule: LayerRule, visit: Visit, x: Tensor, raw: Tensor | None) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, rule: LayerRule, visit: LayerVisit, x: Tensor, raw: Tensor | None) -> Tensor:  # type: ignore[override]
         ctx.rule, ctx.visit = rule, visit
         return visit.z.detach()
 
@@ -253,7 +253,7 @@ class _Layer(torch.autograd.Function):
         return (None, None, None, found) if ctx.rule.direct else (None, None, found, None)
 
 
-def passed(rule: LayerRule, visit: Visit, x: Tensor, raw: Tensor | None) -> Tensor:
+def apply_layer_rule(rule: LayerRule, visit: LayerVisit, x: Tensor, raw: Tensor | None) -> Tensor:
     """The map's result, with a rule for the way back.
 
     Args:
@@ -266,4 +266,4 @@ def passed(rule: LayerRule, visit: Visit, x: Tensor, raw: Tensor | None) -> Tens
         raise InvalidInput(
             f"{type(rule).__name__} is for layers that stand on the explained tensor itself, with nothing but moves of its elements between"
         )
-    return _Layer.apply(rule, visit, x, raw)
+    return _LayerRuleFunction.apply(rule, visit, x, raw)

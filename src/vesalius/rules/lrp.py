@@ -19,26 +19,26 @@ from torch import Tensor
 from torch.fx import Node
 
 from vesalius.core.errors import NoRule
-from vesalius.rules.kinds import kind_of, name_of
-from vesalius.rules.layer_rules import Epsilon, LayerRule, Visit, passed
-from vesalius.rules.ledger import Ledger, Owner, Place, absorbing, read_place
-from vesalius.rules.maps import read_map
-from vesalius.rules.opened import pairwise
-from vesalius.rules.rescale import OPENINGS, PIECES, single
-from vesalius.rules.run import Call, Rule, Run, Table, constant, linear
-from vesalius.rules.signal import Signal, plain, signals_in
-from vesalius.rules.slopes import Elementwise, transposed
-from vesalius.rules.units import MIXING, channel_scale
+from vesalius.rules.absorbed import AbsorbedRelevance, LazySampleAxis, SampleAxis, absorb_constant, read_sample_axis
+from vesalius.rules.decompositions import einsum_pairwise
+from vesalius.rules.interpreter import Interpreter, OpCall, Rule, RuleTable, constant, linear
+from vesalius.rules.layer_rules import Epsilon, LayerRule, LayerVisit, apply_layer_rule
+from vesalius.rules.linear_maps import read_linear_map
+from vesalius.rules.op_kinds import op_kind, op_name
+from vesalius.rules.rescale import ALL_DECOMPOSITIONS, PIECEWISE_UNIT_SLOPE, only_signal
+from vesalius.rules.signal import Signal, signals_in, to_tensors
+from vesalius.rules.two_point_ops import Elementwise, vjp
+from vesalius.rules.unit_rules import SUMMING_OPS, batch_norm_affine
 
 aten = torch.ops.aten
 
 GATES = frozenset({"sigmoid", "hardsigmoid"})
-THROUGH_ORIGIN = frozenset({"relu", "leaky_relu", "abs"})
+LINEAR_THROUGH_ORIGIN = frozenset({"relu", "leaky_relu", "abs"})
 """Straight pieces that meet at the origin: the slope from 0 is the gradient."""
 
 
 @dataclass(eq=False)
-class Relevance:
+class LRPState:
     """State of a run.
 
     Attributes:
@@ -48,14 +48,14 @@ class Relevance:
         gated: whether a product with a softmax or a sigmoid gives all to its other factor, not half to each.
     """
 
-    ledger: Ledger
+    ledger: AbsorbedRelevance
     rules: Mapping[Node, LayerRule] = field(default_factory=dict)
-    otherwise: LayerRule = field(default_factory=Epsilon)
+    default_rule: LayerRule = field(default_factory=Epsilon)
     gated: bool = False
 
 
 @dataclass(frozen=True, eq=False)
-class Mark:
+class LRPMeta:
     """What a signal carries.
 
     Attributes:
@@ -64,244 +64,250 @@ class Mark:
         raw: stands for the relevance of the value itself, while nothing but moves lie between it and the explained tensor.
     """
 
-    owner: Owner
+    owner: LazySampleAxis
     gate: bool = False
     raw: Tensor | None = None
 
 
-def start(value: Tensor, axis: int) -> tuple[Signal, Tensor]:
+def start_signal(value: Tensor, axis: int) -> tuple[Signal, Tensor]:
     """An explained tensor as a signal, and the tensor whose gradient is relevance given directly."""
     raw = torch.zeros_like(value).requires_grad_()
-    return Signal(value, more=Mark(Owner(lambda: Place(axis)), raw=raw)), raw
+    return Signal(value, extra=LRPMeta(LazySampleAxis(lambda: SampleAxis(axis)), raw=raw)), raw
 
 
-def marked(call: Call, found: Any, *, gate: bool = False, moved: bool = False) -> Any:
+def attach_meta(call: OpCall, found: Any, *, gate: bool = False, moved: bool = False) -> Any:
     """Results with their owners; ``moved`` where elements change places."""
     if not isinstance(found, (tuple, list)):
-        return _marked(call, found, None, gate, moved)
-    return type(found)(_marked(call, part, place, gate, moved) for place, part in enumerate(found))
+        return _attach_meta(call, found, None, gate, moved)
+    return type(found)(_attach_meta(call, part, place, gate, moved) for place, part in enumerate(found))
 
 
-def _marked(call: Call, found: Any, part: int | None, gate: bool, moved: bool) -> Any:
+def _attach_meta(call: OpCall, found: Any, part: int | None, gate: bool, moved: bool) -> Any:
     if not isinstance(found, Signal):
         return found
-    return replace(found, more=Mark(Owner(partial(_place, call, part, moved, found.value.shape)), gate))
+    return replace(found, extra=LRPMeta(LazySampleAxis(partial(_find_sample_axis, call, part, moved, found.value.shape)), gate))
 
 
-def _place(call: Call, part: int | None, moved: bool, shape: torch.Size) -> Place:
+def _find_sample_axis(call: OpCall, part: int | None, moved: bool, shape: torch.Size) -> SampleAxis:
     """How samples are told apart in a result: by the graph, else as in a factor of its shape, else by finding each element's sample."""
     value = call.node.meta.get("value") if call.node is not None else None
     if value is not None and value.batch_axis is not None:
-        return Place(value.batch_axis)
-    for signal in [] if moved or name_of(call.target) == "einsum" else call.signals:
-        place = signal.more.owner()
+        return SampleAxis(value.batch_axis)
+    for signal in [] if moved or op_name(call.target) == "einsum" else call.signals:
+        place = signal.extra.owner()
         if signal.value.ndim == len(shape) and signal.value.shape[place.axis] == shape[place.axis]:
             return place
-    return read_place(_owners(call, part))
+    return read_sample_axis(_find_element_samples(call, part))
 
 
 @torch.no_grad()
-def _owners(call: Call, part: int | None) -> Tensor:
+def _find_element_samples(call: OpCall, part: int | None) -> Tensor:
     """The sample that each element of a result comes from: what the op makes of the samples' numbers, counted between zeros and ones."""
     signals = call.signals
-    samples = [signal.more.owner().spelled(signal.value.shape).to(signal.value) for signal in signals]
+    samples = [signal.extra.owner().sample_ids(signal.value.shape).to(signal.value) for signal in signals]
     ones, zeros = ([make(signal.value) for signal in signals] for make in (torch.ones_like, torch.zeros_like))
-    if kind_of(call.target) in ("map", "multiply", "divide") and len(signals) == 2:
+    if op_kind(call.target) in ("map", "multiply", "divide") and len(signals) == 2:
         samples[1] = zeros[1] = ones[1]  # the first factor says whose a product is
-    numbers, nobody, somebody = (_counted(call, part, values) for values in (samples, zeros, ones))
+    numbers, nobody, somebody = (_apply_with_unit_weights(call, part, values) for values in (samples, zeros, ones))
     return ((numbers - nobody) / (somebody - nobody)).round()
 
 
-def _counted(call: Call, part: int | None, values: list[Tensor]) -> Tensor:
+def _apply_with_unit_weights(call: OpCall, part: int | None, values: list[Tensor]) -> Tensor:
     """An op of numbers; all weights of a map count 1."""
-    if kind_of(call.target) == "map" and len(values) == 1:
-        found, _ = read_map(call)
+    if op_kind(call.target) == "map" and len(values) == 1:
+        found, _ = read_linear_map(call)
         return found.apply(values[0], torch.ones_like(found.weight))
     results = call.on(values)
     counted: Tensor = results if part is None else results[part]
     return counted
 
 
-def move(run: Run, call: Call) -> Any:
+def move(run: Interpreter, call: OpCall) -> Any:
     """Elements moved, summed or averaged; constants among them keep their relevance."""
-    mixing = name_of(call.target) in MIXING or kind_of(call.target) == "choose"  # elements stay in their places, or are added up
-    found = marked(call, linear(run, call), gate=all(signal.more.gate for signal in call.signals), moved=not mixing)
+    mixing = op_name(call.target) in SUMMING_OPS or op_kind(call.target) == "choose"  # elements stay in their places, or are added up
+    found = attach_meta(call, linear(run, call), gate=all(signal.extra.gate for signal in call.signals), moved=not mixing)
     if not signals_in(found):
         return constant(run, call)
-    fixed = _constant_part(call)
+    fixed = _evaluate_constant_part(call)
     if fixed is not None:
-        return _each(found, fixed, lambda part, still: replace(part, value=absorbing(part.value, still, run.state.ledger, part.more.owner)))
+        return _change_signals(
+            found, fixed, lambda part, still: replace(part, value=absorb_constant(part.value, still, run.state.ledger, part.extra.owner))
+        )
     source = call.signals[0]
     if len(call.signals) == 1 and source.inverse is not None:
-        found = _each(found, found, lambda part, _: replace(part, inverse=source.inverse))  # that there is one is all that matters here
-    if len(call.signals) == 1 and source.more.raw is not None and not mixing:
-        found = _each(found, call.on([source.more.raw]), lambda part, raw: replace(part, more=replace(part.more, raw=raw)))
+        found = _change_signals(
+            found, found, lambda part, _: replace(part, inverse=source.inverse)
+        )  # that there is one is all that matters here
+    if len(call.signals) == 1 and source.extra.raw is not None and not mixing:
+        found = _change_signals(found, call.on([source.extra.raw]), lambda part, raw: replace(part, extra=replace(part.extra, raw=raw)))
     return found
 
 
-def _each(found: Any, other: Any, change: Callable[[Signal, Any], Signal]) -> Any:
+def _change_signals(found: Any, other: Any, change: Callable[[Signal, Any], Signal]) -> Any:
     """A change of every signal of a result, together with the same part of another result."""
     if not isinstance(found, (tuple, list)):
         return change(found, other)
     return type(found)(change(part, twin) if isinstance(part, Signal) else part for part, twin in zip(found, other, strict=True))
 
 
-def _constant_part(call: Call) -> Any:
+def _evaluate_constant_part(call: OpCall) -> Any:
     """What a move gives for signals that are zero; ``None`` where it has no constants of its own."""
     fixed = [item for arg in call.args for item in (arg if isinstance(arg, (tuple, list)) else [arg])]
-    padded = name_of(call.target) in ("pad", "constant_pad_nd") and bool(
-        call.argument(3 if name_of(call.target) == "pad" else 2, "value", 0)
+    padded = op_name(call.target) in ("pad", "constant_pad_nd") and bool(
+        call.argument(3 if op_name(call.target) == "pad" else 2, "value", 0)
     )
-    filled = name_of(call.target) in ("masked_fill", "where")
+    filled = op_name(call.target) in ("masked_fill", "where")
     if not (padded or filled or any(isinstance(item, Tensor) and item.is_floating_point() for item in fixed)):
         return None
     with torch.no_grad():
         return call.on([torch.zeros_like(signal.value) for signal in call.signals])
 
 
-def add(run: Run, call: Call) -> Any:
+def add(run: Interpreter, call: OpCall) -> Any:
     """The multiplier goes to all terms; a constant term keeps its relevance."""
-    found = marked(call, linear(run, call))
+    found = attach_meta(call, linear(run, call))
     if len(call.signals) == 2:
         return found
     with torch.no_grad():
         fixed = call.on([torch.zeros_like(signal.value) for signal in call.signals])
-    return replace(found, value=absorbing(found.value, fixed, run.state.ledger, found.more.owner))
+    return replace(found, value=absorb_constant(found.value, fixed, run.state.ledger, found.extra.owner))
 
 
-def multiply(run: Run, call: Call) -> Any:
+def multiply(run: Interpreter, call: OpCall) -> Any:
     """By a constant: linear. By the reciprocal of a root: as a norm, frozen. Else half to each factor, or all to the one that is no
     gate.
     """
     if len(call.signals) == 1:
-        return marked(call, linear(run, call), gate=call.signals[0].more.gate)
+        return attach_meta(call, linear(run, call), gate=call.signals[0].extra.gate)
     first, second = call.signals
     frozen = [signal.inverse is not None for signal in (first, second)]
     if first is not second and any(frozen):
-        return marked(call, Signal(_with_frozen(call, frozen)))
-    return _product(run, call)
+        return attach_meta(call, Signal(_apply_with_frozen(call, frozen)))
+    return _halve_or_gate(run, call)
 
 
-def _with_frozen(call: Call, frozen: list[bool]) -> Tensor:
+def _apply_with_frozen(call: OpCall, frozen: list[bool]) -> Tensor:
     """A product or quotient in which some factors count as constants."""
     result: Tensor = call.on([signal.value.detach() if still else signal.value for signal, still in zip(call.signals, frozen, strict=True)])
     return result
 
 
-def _product(run: Run, call: Call) -> Any:
-    gates = [signal.more.gate for signal in call.signals]
+def _halve_or_gate(run: Interpreter, call: OpCall) -> Any:
+    gates = [signal.extra.gate for signal in call.signals]
     if run.state.gated and sum(gates) == 1:
-        return marked(call, Signal(_with_frozen(call, gates)))
-    return marked(call, Signal(_Halved.apply(call, *(signal.value for signal in call.signals))))
+        return attach_meta(call, Signal(_apply_with_frozen(call, gates)))
+    return attach_meta(call, Signal(_HalvedProductFunction.apply(call, *(signal.value for signal in call.signals))))
 
 
-class _Halved(torch.autograd.Function):
+class _HalvedProductFunction(torch.autograd.Function):
     """A product of two values: half of the gradient to each."""
 
     @staticmethod
-    def forward(ctx: Any, call: Call, *values: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, call: OpCall, *values: Tensor) -> Tensor:  # type: ignore[override]
         ctx.call, ctx.values = call, [value.detach() for value in values]
         return call.on(values)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
-        found = transposed(lambda *values: ctx.call.on(values), ctx.values, grad / 2)
+        found = vjp(lambda *values: ctx.call.on(values), ctx.values, grad / 2)
         return None, *found
 
 
-def divide(run: Run, call: Call) -> Any:
+def divide(run: Interpreter, call: OpCall) -> Any:
     """All to the numerator: the denominator counts as a constant, as the deviation of a norm does."""
     if not isinstance(call.args[1], Signal):
-        return marked(call, linear(run, call), gate=call.signals[0].more.gate)
+        return attach_meta(call, linear(run, call), gate=call.signals[0].extra.gate)
     if not isinstance(call.args[0], Signal):
         found = elementwise(run, call)
         return replace(found, inverse=lambda: call.args[1])
-    return marked(call, Signal(_with_frozen(call, [False, True])))
+    return attach_meta(call, Signal(_apply_with_frozen(call, [False, True])))
 
 
-def mapped(run: Run, call: Call) -> Any:
+def linear_map(run: Interpreter, call: OpCall) -> Any:
     """A map with a constant weight follows its layer's rule; one of two values is a product."""
-    name, bias = name_of(call.target), _bias(call)
+    name, bias = op_name(call.target), _bias_of(call)
     if name == "einsum" and len(call.signals) > 2:
-        return pairwise(run, *call.args[:2])
+        return einsum_pairwise(run, *call.args[:2])
     if isinstance(bias, Signal) or (bias is not None and len(call.signals) > 1):
-        return _biased(run, call, bias)
+        return _split_bias(run, call, bias)
     if len(call.signals) == 2:
-        return _product(run, call)
-    signal = single(run, call)
-    if _has_bias_behind(name) and signal is call.args[1]:
+        return _halve_or_gate(run, call)
+    signal = only_signal(run, call)
+    if _has_bias_argument(name) and signal is call.args[1]:
         if name != "linear":
             raise NoRule(run.table.name, [f"{name} with a kernel that depends on the input"])
         return run(aten.matmul.default, call.args[0], run(aten.transpose.int, signal, 0, 1))
-    rule = run.state.rules.get(call.node, run.state.otherwise) if call.node is not None else run.state.otherwise
-    found, _ = read_map(call)
+    rule = run.state.rules.get(call.node, run.state.default_rule) if call.node is not None else run.state.default_rule
+    found, _ = read_linear_map(call)
     with torch.no_grad():
         z = call.on([signal.value])
-    result = marked(call, Signal(z))
-    owner, ledger = result.more.owner, run.state.ledger
-    visit = Visit(found, signal.value.detach(), z, lambda account, amount: ledger.book(account, amount.expand_as(z), owner))
-    return replace(result, value=passed(rule, visit, signal.value, signal.more.raw))
+    result = attach_meta(call, Signal(z))
+    owner, ledger = result.extra.owner, run.state.ledger
+    visit = LayerVisit(found, signal.value.detach(), z, lambda account, amount: ledger.absorb(account, amount.expand_as(z), owner))
+    return replace(result, value=apply_layer_rule(rule, visit, signal.value, signal.extra.raw))
 
 
-def _has_bias_behind(name: str) -> bool:
+def _has_bias_argument(name: str) -> bool:
     return name == "linear" or name.startswith("conv")
 
 
-def _bias(call: Call) -> Any:
+def _bias_of(call: OpCall) -> Any:
     """What a map adds to its product."""
-    name = name_of(call.target)
-    return call.args[0] if name in ("addmm", "baddbmm") else call.argument(2, "bias") if _has_bias_behind(name) else None
+    name = op_name(call.target)
+    return call.args[0] if name in ("addmm", "baddbmm") else call.argument(2, "bias") if _has_bias_argument(name) else None
 
 
-def _biased(run: Run, call: Call, bias: Any) -> Any:
+def _split_bias(run: Interpreter, call: OpCall, bias: Any) -> Any:
     """A product and what is added to it as terms of their own: where both factors are values, or the bias is one."""
-    if not _has_bias_behind(name_of(call.target)):
+    if not _has_bias_argument(op_name(call.target)):
         terms = (run(aten.matmul.default, *call.args[1:3]), "alpha"), (bias, "beta")
         return run(aten.add.Tensor, *(run(aten.mul.Scalar, term, call.kwargs.get(name, 1)) for term, name in terms))
     kwargs = {key: value for key, value in call.kwargs.items() if key != "bias"}
     bare = replace(call, args=(*call.args[:2], None, *call.args[3:]), kwargs=kwargs)
-    product = mapped(run, bare) if bare.signals else bare.plainly()
-    rank = len(plain(call.args[1]).shape)
+    product = linear_map(run, bare) if bare.signals else bare.evaluate()
+    rank = len(to_tensors(call.args[1]).shape)
     return run(aten.add.Tensor, product, run(aten.view.default, bias, [-1, *[1] * (rank - 2)]))
 
 
-def affine(run: Run, call: Call) -> Any:
+def affine(run: Interpreter, call: OpCall) -> Any:
     """Batch norm that could not be folded into a map: a scale, whose shift keeps its relevance."""
     if call.args[3] is None:
         raise NoRule(run.table.name, ["batch_norm with the statistics of the batch, which mixes samples"])
-    found = marked(call, linear(run, call))
+    found = attach_meta(call, linear(run, call))
     first = found[0] if isinstance(found, tuple) else found
-    shift = channel_scale(call)[1]
-    first = replace(first, value=absorbing(first.value, shift, run.state.ledger, first.more.owner))
+    shift = batch_norm_affine(call)[1]
+    first = replace(first, value=absorb_constant(first.value, shift, run.state.ledger, first.extra.owner))
     return (first, *found[1:]) if isinstance(found, tuple) else first
 
 
-def elementwise(run: Run, call: Call) -> Any:
+def elementwise(run: Interpreter, call: OpCall) -> Any:
     """R passes unchanged, c by the slope from 0; what the function gives for 0 is a bias."""
-    signal, name = single(run, call), name_of(call.target)
-    if name in THROUGH_ORIGIN:
-        return marked(call, linear(run, call))
+    signal, name = only_signal(run, call), op_name(call.target)
+    if name in LINEAR_THROUGH_ORIGIN:
+        return attach_meta(call, linear(run, call))
 
-    function = partial(_function, call)
-    result = marked(call, Signal(function(signal.value.detach())), gate=name in GATES)
-    value = _FromZero.apply(Elementwise(function, name in PIECES), run.state.ledger, result.more.owner, signal.value)
+    function = partial(_evaluate, call)
+    result = attach_meta(call, Signal(function(signal.value.detach())), gate=name in GATES)
+    value = _SlopeFromZeroFunction.apply(
+        Elementwise(function, name in PIECEWISE_UNIT_SLOPE), run.state.ledger, result.extra.owner, signal.value
+    )
     falling = name in ("rsqrt", "reciprocal") or (name == "pow" and call.args[1] in (-0.5, -1))
     inverse = (lambda: signal) if falling else None
     found = replace(result, value=value, inverse=inverse)
     return (found, None) if name == "log_sigmoid_forward" else found
 
 
-def _function(call: Call, z: Tensor) -> Tensor:
+def _evaluate(call: OpCall, z: Tensor) -> Tensor:
     result = call.on([z])
     found: Tensor = result[0] if isinstance(result, tuple) else result
     return found
 
 
-class _FromZero(torch.autograd.Function):
+class _SlopeFromZeroFunction(torch.autograd.Function):
     """s(z) with the slope (s(z) - s(0)) / z; s(z) / z where s has no value at 0."""
 
     @staticmethod
-    def forward(ctx: Any, rule: Elementwise, ledger: Ledger, owner: Owner, z: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, rule: Elementwise, ledger: AbsorbedRelevance, owner: LazySampleAxis, z: Tensor) -> Tensor:  # type: ignore[override]
         output = rule.value(z)
         ctx.kept = rule, ledger, owner, z.detach(), output.detach()
         return output
@@ -313,27 +319,27 @@ class _FromZero(torch.autograd.Function):
         offset = rule.value(zero)
         offset = torch.where(offset.isfinite(), offset, zero)
         if bool((offset != 0).any()):
-            ledger.book("bias", grad * offset, owner)
+            ledger.absorb("bias", grad * offset, owner)
         return None, None, None, grad * rule.slope(z, zero, output, offset)
 
 
-def taylor(account: str) -> Rule:
+def taylor_rule(account: str) -> Rule:
     """The gradient at the value; what the linear term leaves over is booked."""
 
-    def rule(run: Run, call: Call) -> Any:
-        signal = single(run, call)
-        found = marked(call, Signal(call.on([signal.value.detach()])), gate=account == "softmax" and "log" not in name_of(call.target))
-        value = _Linearised.apply(call, (run.state.ledger, account, found.more.owner, signal.more.owner), signal.value)
+    def rule(run: Interpreter, call: OpCall) -> Any:
+        signal = only_signal(run, call)
+        found = attach_meta(call, Signal(call.on([signal.value.detach()])), gate=account == "softmax" and "log" not in op_name(call.target))
+        value = _LinearTermFunction.apply(call, (run.state.ledger, account, found.extra.owner, signal.extra.owner), signal.value)
         return replace(found, value=value)
 
     return rule
 
 
-class _Linearised(torch.autograd.Function):
+class _LinearTermFunction(torch.autograd.Function):
     """A function with its own gradient, and the account of y c - z c_z."""
 
     @staticmethod
-    def forward(ctx: Any, call: Call, books: tuple[Any, ...], z: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, call: OpCall, books: tuple[Any, ...], z: Tensor) -> Tensor:  # type: ignore[override]
         output = call.on([z])
         ctx.kept = call, books, z.detach(), output.detach()
         return output
@@ -341,45 +347,45 @@ class _Linearised(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
         call, (ledger, account, after, before), z, output = ctx.kept
-        (found,) = transposed(lambda value: call.on([value]), [z], grad)
+        (found,) = vjp(lambda value: call.on([value]), [z], grad)
         found = torch.zeros_like(z) if found is None else found.nan_to_num()
-        ledger.book(account, grad * output.nan_to_num(), after)
-        ledger.book(account, -torch.where(found == 0, found, z * found), before)  # a masked logit is infinite
+        ledger.absorb(account, grad * output.nan_to_num(), after)
+        ledger.absorb(account, -torch.where(found == 0, found, z * found), before)  # a masked logit is infinite
         return None, None, found
 
 
-def straight(run: Run, call: Call) -> Any:
+def gradient_rule(run: Interpreter, call: OpCall) -> Any:
     """The gradient as it is: of a change of sign, of the winner of a maximum."""
-    return marked(call, linear(run, call))
+    return attach_meta(call, linear(run, call))
 
 
-def pair(run: Run, call: Call) -> Any:
+def elementwise_pair(run: Interpreter, call: OpCall) -> Any:
     """All to the winner; a constant that wins keeps its relevance."""
-    return marked(call, linear(run, call)) if len(call.signals) == 2 else taylor("bias")(run, call)
+    return attach_meta(call, linear(run, call)) if len(call.signals) == 2 else taylor_rule("bias")(run, call)
 
 
-def choose(run: Run, call: Call) -> Any:
+def choose(run: Interpreter, call: OpCall) -> Any:
     """The branch that was taken."""
-    condition = call.args[0] if name_of(call.target) == "where" else call.args[1]
+    condition = call.args[0] if op_name(call.target) == "where" else call.args[1]
     if isinstance(condition, Signal):
-        raise NoRule(run.table.name, [f"{name_of(call.target)} by a condition that is a number"])
+        raise NoRule(run.table.name, [f"{op_name(call.target)} by a condition that is a number"])
     return move(run, call)
 
 
 RULES: Mapping[str, Rule] = {
     "move": move,
     "add": add,
-    "scale": straight,
-    "map": mapped,
+    "scale": gradient_rule,
+    "map": linear_map,
     "multiply": multiply,
     "divide": divide,
     "affine": affine,
     "elementwise": elementwise,
-    "pair": pair,
-    "softmax": taylor("softmax"),
-    "log_softmax": taylor("softmax"),
-    "logsumexp": taylor("softmax"),
-    "largest": straight,
+    "pair": elementwise_pair,
+    "softmax": taylor_rule("softmax"),
+    "log_softmax": taylor_rule("softmax"),
+    "logsumexp": taylor_rule("softmax"),
+    "largest": gradient_rule,
     "step": constant,
     "choose": choose,
     "argmax": constant,
@@ -388,4 +394,4 @@ RULES: Mapping[str, Rule] = {
     "all": constant,
 }
 
-LRP = Table("layer-wise relevance propagation", RULES, OPENINGS)
+LRP = RuleTable("layer-wise relevance propagation", RULES, ALL_DECOMPOSITIONS)

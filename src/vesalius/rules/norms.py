@@ -1,6 +1,6 @@
 """The two-point rule of layer norm, RMS norm, group norm and instance norm.
 
-It is the chain of the rules of its parts (``opened.py`` has them one by one): centre, mean square, root, quotient.
+It is the chain of the rules of its parts (``decompositions.py`` has them one by one): centre, mean square, root, quotient.
 
 Axes: * rows that are normalised, each on its own; K elements of a row.
 """
@@ -14,18 +14,18 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from vesalius.rules.chord import End, TwoPoint, across
-from vesalius.rules.kinds import name_of
-from vesalius.rules.opened import OPENED
-from vesalius.rules.run import Call, Run
-from vesalius.rules.slopes import reciprocal_means
+from vesalius.rules.decompositions import DECOMPOSITIONS
+from vesalius.rules.interpreter import Interpreter, OpCall
+from vesalius.rules.op_kinds import op_name
+from vesalius.rules.two_point import Endpoint, TwoPointRule, apply_two_point
+from vesalius.rules.two_point_ops import quotient_multipliers
 
 aten = torch.ops.aten
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class Norm(TwoPoint):
+class Norm(TwoPointRule):
     """y = w a / c + bias, with a = x (minus the mean of its row) and c = sqrt(mean of a**2 + eps).
 
     Attributes:
@@ -45,10 +45,10 @@ class Norm(TwoPoint):
     def value(self, *inputs: Tensor) -> Tensor:
         return self.function(inputs[0])
 
-    def share(self, grad: Tensor, here: End, there: End) -> Sequence[Tensor | None]:
+    def share(self, grad: Tensor, here: Endpoint, there: Endpoint) -> Sequence[Tensor | None]:
         (a1, c1), (a0, c0) = self._parts(here.inputs[0]), self._parts(there.inputs[0])
         grad = self.rows(grad if self.weight is None else grad * self.weight)
-        numerator, early, late = reciprocal_means(c1, c0)
+        numerator, early, late = quotient_multipliers(c1, c0)
         of_root = -((grad * a0).sum(-1, keepdim=True) * early + (grad * a1).sum(-1, keepdim=True) * late)
         of_square = of_root / (c1 + c0)
         found = grad * numerator + (a1 + a0) * (of_square / a1.shape[-1])
@@ -64,25 +64,25 @@ class Norm(TwoPoint):
         return a, ((a * a).mean(-1, keepdim=True) + self.eps).sqrt()
 
 
-def norm(run: Run, call: Call) -> Any:
+def norm(run: Interpreter, call: OpCall) -> Any:
     """All norms over elements of one sample; opened where weight or bias depend on the input too."""
-    name = name_of(call.target)
+    name = op_name(call.target)
     if len(call.signals) > 1:
-        return OPENED[name](run, call)
+        return DECOMPOSITIONS[name](run, call)
     if name == "instance_norm" and not call.args[5]:
-        return OPENED[name](run, call)  # by running statistics, a batch norm
+        return DECOMPOSITIONS[name](run, call)  # by running statistics, a batch norm
     native = "native" in name or "fused" in name
 
     def function(x: Tensor) -> Tensor:
         found: Any = call.on([x])
         return found[0] if native else found
 
-    read = _over_last if name.endswith(("layer_norm", "rms_norm")) else _over_groups
-    found = across(run, Norm(function, *read(call, name)), call.signals[0])
+    read = _read_layer_norm if name.endswith(("layer_norm", "rms_norm")) else _read_group_norm
+    found = apply_two_point(run, Norm(function, *read(call, name)), call.signals[0])
     return (found, None, None)[: 2 if "fused" in name else 3] if native else found
 
 
-def _over_last(call: Call, name: str) -> tuple[Callable[[Tensor], Tensor], Tensor | None, float, bool]:
+def _read_layer_norm(call: OpCall, name: str) -> tuple[Callable[[Tensor], Tensor], Tensor | None, float, bool]:
     """Rows, weight, eps and whether it is centred, of a norm over the last axes."""
     centred = "rms" not in name
     shape, weight = tuple(call.args[1]), call.argument(2, "weight")
@@ -92,7 +92,7 @@ def _over_last(call: Call, name: str) -> tuple[Callable[[Tensor], Tensor], Tenso
     return lambda x: x.flatten(-len(shape)), weight, eps, centred
 
 
-def _over_groups(call: Call, name: str) -> tuple[Callable[[Tensor], Tensor], Tensor | None, float, bool]:
+def _read_group_norm(call: OpCall, name: str) -> tuple[Callable[[Tensor], Tensor], Tensor | None, float, bool]:
     """The same of a norm over groups of channels and all positions."""
     value = call.signals[0].value
     if name == "native_group_norm":

@@ -11,13 +11,13 @@ from typing import Any
 
 import torch
 
-from vesalius.rules.run import Call, Rule, Run
+from vesalius.rules.interpreter import Interpreter, OpCall, Rule
 
 aten = torch.ops.aten
 
 
 @dataclass(frozen=True, eq=False)
-class Weights:
+class CellWeights:
     """One direction of one layer."""
 
     inner: Any
@@ -26,11 +26,11 @@ class Weights:
     hidden_bias: Any
 
 
-Cell = Callable[[Run, Any, tuple[Any, ...], Weights], tuple[Any, ...]]
+Cell = Callable[[Interpreter, Any, tuple[Any, ...], CellWeights], tuple[Any, ...]]
 """From the input's part [B gates*H] and the states before to the states after, the visible one first."""
 
 
-def lstm_cell(run: Run, given: Any, states: tuple[Any, ...], weights: Weights) -> tuple[Any, ...]:
+def lstm_cell(run: Interpreter, given: Any, states: tuple[Any, ...], weights: CellWeights) -> tuple[Any, ...]:
     """Gates in torch's order: input, forget, cell, output."""
     hidden, cell = states
     gates = run(aten.add.Tensor, given, run(aten.linear.default, hidden, weights.hidden, weights.hidden_bias))
@@ -41,7 +41,7 @@ def lstm_cell(run: Run, given: Any, states: tuple[Any, ...], weights: Weights) -
     return run(aten.mul.Tensor, run(aten.sigmoid.default, leave), run(aten.tanh.default, cell)), cell
 
 
-def gru_cell(run: Run, given: Any, states: tuple[Any, ...], weights: Weights) -> tuple[Any, ...]:
+def gru_cell(run: Interpreter, given: Any, states: tuple[Any, ...], weights: CellWeights) -> tuple[Any, ...]:
     """Gates in torch's order: reset, update, new."""
     (hidden,) = states
     reset, update, fresh = run(aten.chunk.default, given, 3, -1)
@@ -52,24 +52,24 @@ def gru_cell(run: Run, given: Any, states: tuple[Any, ...], weights: Weights) ->
     return (run(aten.add.Tensor, fresh, run(aten.mul.Tensor, update, run(aten.sub.Tensor, hidden, fresh))),)
 
 
-def plain_cell(function: Any) -> Cell:
+def rnn_cell(function: Any) -> Cell:
     """h = s(W x + U h)."""
 
-    def cell(run: Run, given: Any, states: tuple[Any, ...], weights: Weights) -> tuple[Any, ...]:
+    def cell(run: Interpreter, given: Any, states: tuple[Any, ...], weights: CellWeights) -> tuple[Any, ...]:
         linear = run(aten.linear.default, states[0], weights.hidden, weights.hidden_bias)
         return (run(function, run(aten.add.Tensor, given, linear)),)
 
     return cell
 
 
-def unrolled(cell: Cell, states: int) -> Rule:
+def unroll(cell: Cell, states: int) -> Rule:
     """An op of torch for whole sequences, from its cell."""
 
-    def sequence(run: Run, call: Call) -> Any:
+    def sequence(run: Interpreter, call: OpCall) -> Any:
         x, hx, params, biased, layers, _, _, both, batch_first = call.args
         given = list(hx) if states > 1 else [hx]
         directions = 2 if both else 1
-        weights = _weights(params, biased, layers * directions)
+        weights = _read_weights(params, biased, layers * directions)
         steps = run(aten.transpose.int, x, 0, 1) if batch_first else x
         finals = []
         for layer in range(layers):
@@ -77,7 +77,7 @@ def unrolled(cell: Cell, states: int) -> Rule:
             for side in range(directions):
                 place = layer * directions + side
                 start = tuple(run(aten.select.int, state, 0, place) for state in given)
-                outputs, final = _direction(run, cell, steps, start, (weights[place], bool(side)))
+                outputs, final = _run_direction(run, cell, steps, start, (weights[place], bool(side)))
                 sides.append(outputs)
                 finals.append(final)
             steps = run(aten.cat.default, sides, -1) if both else sides[0]
@@ -87,7 +87,9 @@ def unrolled(cell: Cell, states: int) -> Rule:
     return sequence
 
 
-def _direction(run: Run, cell: Cell, steps: Any, states: tuple[Any, ...], how: tuple[Weights, bool]) -> tuple[Any, tuple[Any, ...]]:
+def _run_direction(
+    run: Interpreter, cell: Cell, steps: Any, states: tuple[Any, ...], how: tuple[CellWeights, bool]
+) -> tuple[Any, tuple[Any, ...]]:
     """All outputs [T B H] of one direction, and its last states."""
     weights, backwards = how
     given = list(run(aten.unbind.int, run(aten.linear.default, steps, weights.inner, weights.inner_bias), 0))
@@ -98,16 +100,16 @@ def _direction(run: Run, cell: Cell, steps: Any, states: tuple[Any, ...], how: t
     return run(aten.stack.default, outputs[::-1] if backwards else outputs, 0), states
 
 
-def _weights(params: Sequence[Any], biased: bool, count: int) -> list[Weights]:
+def _read_weights(params: Sequence[Any], biased: bool, count: int) -> list[CellWeights]:
     size = len(params) // count
     rows = [params[i * size : (i + 1) * size] for i in range(count)]
-    return [Weights(row[0], row[1], row[2] if biased else None, row[3] if biased else None) for row in rows]
+    return [CellWeights(row[0], row[1], row[2] if biased else None, row[3] if biased else None) for row in rows]
 
 
-RECURRENT: Mapping[str, Rule] = {
-    "lstm": unrolled(lstm_cell, 2),
-    "gru": unrolled(gru_cell, 1),
-    "rnn_tanh": unrolled(plain_cell(aten.tanh.default), 1),
-    "rnn_relu": unrolled(plain_cell(aten.relu.default), 1),
+RECURRENT_DECOMPOSITIONS: Mapping[str, Rule] = {
+    "lstm": unroll(lstm_cell, 2),
+    "gru": unroll(gru_cell, 1),
+    "rnn_tanh": unroll(rnn_cell(aten.tanh.default), 1),
+    "rnn_relu": unroll(rnn_cell(aten.relu.default), 1),
 }
 """Recurrent layers, by op."""

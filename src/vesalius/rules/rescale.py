@@ -14,23 +14,34 @@ import torch
 from torch import Tensor
 
 from vesalius.core.errors import NoRule
-from vesalius.rules.chord import End, TwoPoint, across
-from vesalius.rules.kinds import name_of
-from vesalius.rules.largest import largest
+from vesalius.rules.decompositions import DECOMPOSITIONS, einsum_pairwise
+from vesalius.rules.interpreter import Interpreter, OpCall, Rule, RuleTable, linear
+from vesalius.rules.max_pool import reduce_max
 from vesalius.rules.norms import norm
-from vesalius.rules.opened import OPENED, pairwise
-from vesalius.rules.recurrent import RECURRENT
-from vesalius.rules.run import Call, Rule, Run, Table, linear
+from vesalius.rules.op_kinds import op_name
+from vesalius.rules.recurrent import RECURRENT_DECOMPOSITIONS
 from vesalius.rules.signal import Signal
-from vesalius.rules.slopes import MATRICES, TIMES, Elementwise, LogSoftmax, LogSumExp, Pair, Product, Quotient, Softmax, Square
+from vesalius.rules.two_point import Endpoint, TwoPointRule, apply_two_point
+from vesalius.rules.two_point_ops import (
+    ELEMENTWISE_PRODUCT,
+    MATRIX_PRODUCT,
+    Elementwise,
+    ElementwisePair,
+    LogSoftmax,
+    LogSumExp,
+    Product,
+    Quotient,
+    Softmax,
+    Square,
+)
 
 aten = torch.ops.aten
 
-PIECES = frozenset("relu relu6 abs clamp clamp_min clamp_max hardtanh threshold".split())
+PIECEWISE_UNIT_SLOPE = frozenset("relu relu6 abs clamp clamp_min clamp_max hardtanh threshold".split())
 """Elementwise functions made of straight pieces of slope -1, 0 or 1."""
-COUNTING = frozenset("sum mean cumsum".split())
+COUNTING_OPS = frozenset("sum mean cumsum".split())
 """Ops after which a truth value is a number."""
-PLACING = frozenset(
+REARRANGING_OPS = frozenset(
     "view reshape flatten unflatten unsqueeze squeeze transpose permute t expand expand_as contiguous clone slice select index gather"
     " index_select movedim swapaxes alias repeat repeat_interleave broadcast_to view_as reshape_as mT narrow flip roll to _to_copy type_as"
     " _unsafe_view _reshape_alias numpy_T dropout identity".split()
@@ -40,7 +51,7 @@ PLACING = frozenset(
 
 @final
 @dataclass(frozen=True, eq=False)
-class Choice(TwoPoint):
+class Choice(TwoPointRule):
     """where(c, a, b) = b + c (a - b) with a condition c that the inputs reach: a product.
 
     Attributes:
@@ -52,7 +63,7 @@ class Choice(TwoPoint):
     def value(self, *inputs: Tensor) -> Tensor:
         return torch.where(inputs[0].bool(), *self._branches(inputs))
 
-    def share(self, grad: Tensor, here: End, there: End) -> Sequence[Tensor | None]:
+    def share(self, grad: Tensor, here: Endpoint, there: Endpoint) -> Sequence[Tensor | None]:
         (a1, b1), (a0, b0) = self._branches(here.inputs), self._branches(there.inputs)
         c1, c0 = here.inputs[0], there.inputs[0]
         jump = ((a1 - b1) + (a0 - b0)).nan_to_num(posinf=0.0, neginf=0.0) / 2
@@ -67,39 +78,39 @@ class Choice(TwoPoint):
         return [next(fresh) if fixed is None else torch.as_tensor(fixed, dtype=like.dtype, device=like.device) for fixed in self.constants]
 
 
-def move(run: Run, call: Call) -> Any:
+def move(run: Interpreter, call: OpCall) -> Any:
     """Elements moved, summed or averaged: linear."""
-    result, name = linear(run, call), name_of(call.target)
+    result, name = linear(run, call), op_name(call.target)
     source = call.signals[0]
     if isinstance(result, Signal):
         if not result.value.is_floating_point():
             if not source.boolean:
                 raise NoRule(run.table.name, [f"{name} to {result.value.dtype}"])
             result = replace(source, boolean=False)  # a truth value counted as 0 and 1
-        if source.inverse is not None and name in PLACING:
+        if source.inverse is not None and name in REARRANGING_OPS:
             origin = source.inverse
-            return replace(result, inverse=lambda: move(run, replaced(call, origin())))
-        return replace(result, boolean=source.boolean and name not in COUNTING and name not in ("to", "_to_copy"))
+            return replace(result, inverse=lambda: move(run, replace_signal(call, origin())))
+        return replace(result, boolean=source.boolean and name not in COUNTING_OPS and name not in ("to", "_to_copy"))
     return result
 
 
-def replaced(call: Call, signal: Signal) -> Call:
+def replace_signal(call: OpCall, signal: Signal) -> OpCall:
     """The same call with another signal in the first place."""
-    return Call(call.target, (signal, *call.args[1:]), call.kwargs, call.node)
+    return OpCall(call.target, (signal, *call.args[1:]), call.kwargs, call.node)
 
 
-def add(run: Run, call: Call) -> Any:
+def add(run: Interpreter, call: OpCall) -> Any:
     """Sums and differences: linear, and numbers whatever was added."""
     return replace(linear(run, call), boolean=False)
 
 
-def elementwise(run: Run, call: Call) -> Any:
+def elementwise(run: Interpreter, call: OpCall) -> Any:
     """Functions of one value, element by element."""
-    signal, name = single(run, call), name_of(call.target)
+    signal, name = only_signal(run, call), op_name(call.target)
     power = call.argument(1, "exponent") if name == "pow" else None
     if name == "square" or power == 2:
-        return across(run, Square(), signal)
-    found = across(run, Elementwise(lambda z: _first(call.on([z])), name in PIECES, name), signal)
+        return apply_two_point(run, Square(), signal)
+    found = apply_two_point(run, Elementwise(lambda z: _first_result(call.on([z])), name in PIECEWISE_UNIT_SLOPE, name), signal)
     if name == "rsqrt" or power == -0.5:
         return replace(found, inverse=lambda: run(aten.sqrt.default, signal))
     if name == "reciprocal" or power == -1:
@@ -107,20 +118,20 @@ def elementwise(run: Run, call: Call) -> Any:
     return (found, None) if name == "log_sigmoid_forward" else found
 
 
-def multiply(run: Run, call: Call) -> Any:
+def multiply(run: Interpreter, call: OpCall) -> Any:
     """A product of two values, one of which may be a constant or a reciprocal."""
     if len(call.signals) == 1:
-        return replace(linear(run, call), boolean=False, inverse=_scaled(run, call))
+        return replace(linear(run, call), boolean=False, inverse=_reciprocal_source(run, call))
     first, second = call.signals
     if first is second:
-        return across(run, Square(), first)
+        return apply_two_point(run, Square(), first)
     for value, other in ((first, second), (second, first)):
         if other.inverse is not None:
-            return across(run, Quotient(), value, other.inverse())
-    return across(run, TIMES, first, second)
+            return apply_two_point(run, Quotient(), value, other.inverse())
+    return apply_two_point(run, ELEMENTWISE_PRODUCT, first, second)
 
 
-def _scaled(run: Run, call: Call) -> Callable[[], Signal] | None:
+def _reciprocal_source(run: Interpreter, call: OpCall) -> Callable[[], Signal] | None:
     """What a constant times a reciprocal is the reciprocal of."""
     (signal,), constant = call.signals, next(arg for arg in call.args if not isinstance(arg, Signal))
     if signal.inverse is None or not bool(torch.as_tensor(constant != 0).all()):
@@ -129,7 +140,7 @@ def _scaled(run: Run, call: Call) -> Callable[[], Signal] | None:
     return lambda: run(aten.div.Tensor, origin(), constant)
 
 
-def divide(run: Run, call: Call) -> Any:
+def divide(run: Interpreter, call: OpCall) -> Any:
     """A quotient; by a constant it is linear, of a constant it is elementwise."""
     if call.kwargs.get("rounding_mode") is not None:
         raise NoRule(run.table.name, ["div with rounding"])
@@ -137,69 +148,69 @@ def divide(run: Run, call: Call) -> Any:
     if not isinstance(second, Signal):
         return replace(linear(run, call), boolean=False)
     if isinstance(first, Signal):
-        return across(run, Quotient(), first, second)
-    found = across(run, Elementwise(lambda z: call.on([z])), second)
+        return apply_two_point(run, Quotient(), first, second)
+    found = apply_two_point(run, Elementwise(lambda z: call.on([z])), second)
     one = not isinstance(first, Tensor) and first == 1
     return replace(found, inverse=(lambda: second) if one else None)
 
 
-def product(run: Run, call: Call) -> Any:
+def linear_map(run: Interpreter, call: OpCall) -> Any:
     """A map whose weight is a constant, or a value too."""
     if len(call.signals) == 1:
         return linear(run, call)
-    if name_of(call.target) == "einsum" and len(call.signals) > 2:
-        return pairwise(run, *call.args[:2])
+    if op_name(call.target) == "einsum" and len(call.signals) > 2:
+        return einsum_pairwise(run, *call.args[:2])
     if len(call.signals) != 2:
-        raise NoRule(run.table.name, [f"{name_of(call.target)} of {len(call.signals)} values"])
-    matrices = name_of(call.target) in ("matmul", "mm", "bmm") and all(signal.value.ndim > 1 for signal in call.signals)
-    return across(run, MATRICES if matrices else Product(lambda first, second: call.on([first, second])), *call.signals)
+        raise NoRule(run.table.name, [f"{op_name(call.target)} of {len(call.signals)} values"])
+    matrices = op_name(call.target) in ("matmul", "mm", "bmm") and all(signal.value.ndim > 1 for signal in call.signals)
+    return apply_two_point(run, MATRIX_PRODUCT if matrices else Product(lambda first, second: call.on([first, second])), *call.signals)
 
 
-def affine(run: Run, call: Call) -> Any:
+def affine(run: Interpreter, call: OpCall) -> Any:
     """Batch norm in eval mode."""
     return linear(run, call)
 
 
-def softmax(run: Run, call: Call) -> Any:
+def softmax(run: Interpreter, call: OpCall) -> Any:
     """Softmax over one axis, and its logarithm."""
-    rule = LogSoftmax if "log" in name_of(call.target) else Softmax
-    found = across(run, rule(call.args[1]), single(run, call))
+    rule = LogSoftmax if "log" in op_name(call.target) else Softmax
+    found = apply_two_point(run, rule(call.args[1]), only_signal(run, call))
     dtype = call.argument(2, "dtype")
     return run(aten.to.dtype, found, dtype) if isinstance(dtype, torch.dtype) and dtype != found.value.dtype else found
 
 
-def logsumexp(run: Run, call: Call) -> Any:
+def logsumexp(run: Interpreter, call: OpCall) -> Any:
     """Over one or several axes."""
     dims = call.args[1]
     dims = (dims,) if isinstance(dims, int) else tuple(dims)
-    return across(run, LogSumExp(dims, bool(call.argument(2, "keepdim", False))), single(run, call))
+    return apply_two_point(run, LogSumExp(dims, bool(call.argument(2, "keepdim", False))), only_signal(run, call))
 
 
-def pair(run: Run, call: Call) -> Any:
+def elementwise_pair(run: Interpreter, call: OpCall) -> Any:
     """Maximum and minimum of two values, one of which may be a constant."""
     if len(call.signals) == 1:
-        return across(run, Elementwise(lambda z: call.on([z]), True), call.signals[0])
-    return across(run, Pair(lambda first, second: call.on([first, second])), *call.signals)
+        return apply_two_point(run, Elementwise(lambda z: call.on([z]), True), call.signals[0])
+    return apply_two_point(run, ElementwisePair(lambda first, second: call.on([first, second])), *call.signals)
 
 
-def step(run: Run, call: Call) -> Any:
+def step(run: Interpreter, call: OpCall) -> Any:
     """Comparisons and logic: functions with the values 0 and 1, which change in steps."""
-    signals, name = call.signals, name_of(call.target)
+    signals, name = call.signals, op_name(call.target)
     if name in ("logical_not", "bitwise_not"):
         return replace(run(aten.rsub.Scalar, signals[0], 1), boolean=True)
     logic = name.rpartition("_")[2]
     if logic in ("and", "or", "xor"):
-        return _joined(run, call, logic)
+        return _logical_op(run, call, logic)
     like = signals[0].value
 
     def indicator(*ends: Tensor) -> Tensor:
         return call.on(ends).to(like.dtype)
 
-    rule = Elementwise(indicator) if len(signals) == 1 else Pair(indicator)
-    return replace(across(run, rule, *signals), boolean=True)
+    rule = Elementwise(indicator) if len(signals) == 1 else ElementwisePair(indicator)
+    return replace(apply_two_point(run, rule, *signals), boolean=True)
 
 
-def _joined(run: Run, call: Call, logic: str) -> Any:
+def _logical_op(run: Interpreter, call: OpCall, logic: str) -> Any:
     """c and d = c d; c or d = not (not c and not d); c xor d = (c - d)^2."""
     like = call.signals[0].value.dtype
     parts = [replace(arg, boolean=False) if isinstance(arg, Signal) else torch.as_tensor(arg).to(like) for arg in call.args]
@@ -211,24 +222,24 @@ def _joined(run: Run, call: Call, logic: str) -> Any:
     return replace(run(aten.rsub.Scalar, neither, 1), boolean=True)
 
 
-def choose(run: Run, call: Call) -> Any:
+def choose(run: Interpreter, call: OpCall) -> Any:
     """where and masked_fill."""
-    condition, first, second = call.args if name_of(call.target) == "where" else (call.args[1], call.args[2], call.args[0])
+    condition, first, second = call.args if op_name(call.target) == "where" else (call.args[1], call.args[2], call.args[0])
     if not isinstance(condition, Signal):
         return replace(linear(run, call), boolean=False)
     branches = [branch for branch in (first, second) if isinstance(branch, Signal)]
     constants = tuple(None if isinstance(branch, Signal) else branch for branch in (first, second))
-    return across(run, Choice(constants), condition, *branches)
+    return apply_two_point(run, Choice(constants), condition, *branches)
 
 
-def single(run: Run, call: Call) -> Signal:
+def only_signal(run: Interpreter, call: OpCall) -> Signal:
     """The only signal of a call."""
     if len(call.signals) != 1:
-        raise NoRule(run.table.name, [f"{name_of(call.target)} of {len(call.signals)} values"])
+        raise NoRule(run.table.name, [f"{op_name(call.target)} of {len(call.signals)} values"])
     return call.signals[0]
 
 
-def _first(result: Any) -> Tensor:
+def _first_result(result: Any) -> Tensor:
     found: Tensor = result[0] if isinstance(result, tuple) else result
     return found
 
@@ -237,21 +248,21 @@ RULES: Mapping[str, Rule] = {
     "move": move,
     "add": add,
     "scale": add,
-    "map": product,
+    "map": linear_map,
     "multiply": multiply,
     "divide": divide,
     "affine": affine,
     "elementwise": elementwise,
-    "pair": pair,
+    "pair": elementwise_pair,
     "softmax": softmax,
     "log_softmax": softmax,
     "logsumexp": logsumexp,
     "norm": norm,
-    "largest": largest,
+    "largest": reduce_max,
     "step": step,
     "choose": choose,
 }
 
-OPENINGS: Mapping[str, Rule] = {**OPENED, **RECURRENT}
+ALL_DECOMPOSITIONS: Mapping[str, Rule] = {**DECOMPOSITIONS, **RECURRENT_DECOMPOSITIONS}
 
-RESCALE = Table("deeplift_rescale", RULES, OPENINGS)
+RESCALE = RuleTable("deeplift_rescale", RULES, ALL_DECOMPOSITIONS)

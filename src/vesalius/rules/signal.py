@@ -25,15 +25,15 @@ class Signal:
     boolean: bool = False
     base: Tensor | None = None
     inverse: Callable[[], Signal] | None = None
-    more: Any = None
+    extra: Any = None
 
 
-def plain(argument: Any) -> Any:
+def to_tensors(argument: Any) -> Any:
     """An argument with its signals as tensors, truth values as such."""
     if isinstance(argument, Signal):
         return argument.value.bool() if argument.boolean else argument.value
     if isinstance(argument, (tuple, list)):
-        return type(argument)(plain(item) for item in argument)
+        return type(argument)(to_tensors(item) for item in argument)
     return argument
 
 

@@ -19,23 +19,23 @@ import torch
 from torch import Tensor
 
 from vesalius.rules import rescale
-from vesalius.rules.kinds import KIND, name_of
-from vesalius.rules.maps import Map, read_map
-from vesalius.rules.run import Call, Rule, Run, linear
+from vesalius.rules.interpreter import Interpreter, OpCall, Rule, linear
+from vesalius.rules.linear_maps import LinearMap, read_linear_map
+from vesalius.rules.op_kinds import KIND_BY_OP, op_name
 from vesalius.rules.signal import Signal
-from vesalius.rules.slopes import Elementwise
+from vesalius.rules.two_point_ops import Elementwise
 
-AVERAGING = frozenset(op for op, kind in KIND.items() if kind == "move" and ("avg_pool" in op or op == "mean"))
-MIXING = AVERAGING | {"sum", "cumsum"} | {op for op in KIND if op.startswith("upsample")}
+AVERAGING_OPS = frozenset(op for op, kind in KIND_BY_OP.items() if kind == "move" and ("avg_pool" in op or op == "mean"))
+SUMMING_OPS = AVERAGING_OPS | {"sum", "cumsum"} | {op for op in KIND_BY_OP if op.startswith("upsample")}
 """Moves that add elements up, so that one element has several players afterwards."""
-TAME = frozenset(
+EVALUABLE_ANYWHERE = frozenset(
     "relu gelu silu sigmoid tanh softplus elu selu celu leaky_relu prelu hardtanh hardswish hardsigmoid relu6 mish erf sin cos logsigmoid"
     " abs clamp clamp_min clamp_max hardshrink softshrink tanhshrink threshold softsign atan square".split()
 )
 """Functions that may be evaluated at points which no value takes; exp grows out of bounds there, log and sqrt are not defined."""
 
 
-class Parts:
+class PowerSum:
     """The sum of a power of the contributions to a signal, made when first asked for.
 
     Attributes:
@@ -55,7 +55,7 @@ class Parts:
         return self._made
 
 
-class Algebra(ABC):
+class UnitRule(ABC):
     """Which power is summed, and what a function makes of it.
 
     Attributes:
@@ -72,7 +72,7 @@ class Algebra(ABC):
     def function(self, rule: Elementwise, signal: Signal) -> Signal:
         """A function of one value of several players."""
 
-    def mapped(self, found: Map, given: Signal, result: Signal) -> Parts:
+    def mapped(self, found: LinearMap, given: Signal, result: Signal) -> PowerSum:
         """Parts behind a linear map.
 
         Args:
@@ -81,7 +81,7 @@ class Algebra(ABC):
             result: of the map.
         """
         del result
-        return Parts(lambda: found.apply(self.source(*ends_of(given)), self.scale(found.weight)))
+        return PowerSum(lambda: found.apply(self.source(*ends_of(given)), self.scale(found.weight)))
 
     def scale(self, factor: Any) -> Any:
         """What parts are multiplied by where contributions are multiplied by a factor."""
@@ -94,42 +94,42 @@ def ends_of(signal: Signal) -> tuple[Tensor, Tensor]:
     return signal.value, signal.base
 
 
-def parts_of(run: Run, signal: Signal) -> Parts:
+def power_sum_of(run: Interpreter, signal: Signal) -> PowerSum:
     """The parts a signal carries; those of a source where it carries none."""
-    if isinstance(signal.more, Parts):
-        return signal.more
+    if isinstance(signal.extra, PowerSum):
+        return signal.extra
     ends = ends_of(signal)
-    parts = Parts(lambda: run.state.source(*ends), single=True)
-    object.__setattr__(signal, "more", parts)  # so that all that read this source share them
+    parts = PowerSum(lambda: run.state.source(*ends), single=True)
+    object.__setattr__(signal, "extra", parts)  # so that all that read this source share them
     return parts
 
 
-def move(run: Run, call: Call) -> Any:
+def move(run: Interpreter, call: OpCall) -> Any:
     """Moves, with the same move of the parts."""
-    found, name = rescale.move(run, call), name_of(call.target)
-    given = [parts_of(run, signal) for signal in call.signals]
-    single = name not in MIXING and all(parts.single for parts in given)
+    found, name = rescale.move(run, call), op_name(call.target)
+    given = [power_sum_of(run, signal) for signal in call.signals]
+    single = name not in SUMMING_OPS and all(parts.single for parts in given)
     memo: list[Any] = []
 
     def result() -> Any:
         if not memo:
-            memo.append(_homogeneous(call, [parts() for parts in given]))
+            memo.append(_move_without_constants(call, [parts() for parts in given]))
         return memo[0]
 
     if isinstance(found, (tuple, list)):
         return type(found)(
-            replace(part, more=Parts(lambda place=place: result()[place], single=single)) if isinstance(part, Signal) else part
+            replace(part, extra=PowerSum(lambda place=place: result()[place], single=single)) if isinstance(part, Signal) else part
             for place, part in enumerate(found)
         )
     # an average of n has the n-th part of each contribution
-    share = found.value.numel() / call.signals[0].value.numel() if name in AVERAGING else 1.0
-    return replace(found, more=Parts(lambda: result() * share ** (run.state.power - 1), single=single))
+    share = found.value.numel() / call.signals[0].value.numel() if name in AVERAGING_OPS else 1.0
+    return replace(found, extra=PowerSum(lambda: result() * share ** (run.state.power - 1), single=single))
 
 
-def _homogeneous(call: Call, column: Sequence[Tensor]) -> Any:
+def _move_without_constants(call: OpCall, column: Sequence[Tensor]) -> Any:
     """A move of parts, its constants left out."""
     moved = call.on(column)
-    constants = name_of(call.target) in ("pad", "constant_pad_nd") or any(
+    constants = op_name(call.target) in ("pad", "constant_pad_nd") or any(
         isinstance(item, Tensor) and item.is_floating_point()
         for arg in call.args
         for item in (arg if isinstance(arg, (tuple, list)) else [arg])
@@ -141,12 +141,12 @@ def _homogeneous(call: Call, column: Sequence[Tensor]) -> Any:
     return moved - fixed
 
 
-def add(run: Run, call: Call) -> Any:
+def add(run: Interpreter, call: OpCall) -> Any:
     """Sums and differences: the parts are added up, those of a subtracted value too."""
-    found, name = rescale.add(run, call), name_of(call.target)
+    found, name = rescale.add(run, call), op_name(call.target)
     alpha = call.kwargs.get("alpha", 1)
     factors = {"add": (1, alpha), "sub": (1, -alpha), "rsub": (-alpha, 1), "neg": (-1,)}[name]
-    terms = [(parts_of(run, arg), factor) for arg, factor in zip(call.args, factors, strict=False) if isinstance(arg, Signal)]
+    terms = [(power_sum_of(run, arg), factor) for arg, factor in zip(call.args, factors, strict=False) if isinstance(arg, Signal)]
     shape = found.value.shape
 
     def make() -> Tensor:
@@ -155,33 +155,33 @@ def add(run: Run, call: Call) -> Any:
 
     alone = terms[0][0]
     players = alone.players if len(terms) == 1 and factors[0] == 1 else None
-    return replace(found, more=Parts(make, single=len(terms) == 1 and alone.single, players=players))
+    return replace(found, extra=PowerSum(make, single=len(terms) == 1 and alone.single, players=players))
 
 
-def scale(run: Run, call: Call) -> Any:
+def scale_by_constant(run: Interpreter, call: OpCall) -> Any:
     """Products with and quotients by a constant; of two values, a source."""
-    rule = rescale.multiply if name_of(call.target) == "mul" else rescale.divide
+    rule = rescale.multiply if op_name(call.target) == "mul" else rescale.divide
     found = rule(run, call)
-    if len(call.signals) > 1 or (isinstance(call.args[1], Signal) and name_of(call.target) == "div"):
+    if len(call.signals) > 1 or (isinstance(call.args[1], Signal) and op_name(call.target) == "div"):
         return found
-    parts = parts_of(run, call.signals[0])
+    parts = power_sum_of(run, call.signals[0])
     constant = next(arg for arg in call.args if not isinstance(arg, Signal))
-    factor = constant if name_of(call.target) == "mul" else 1 / constant
-    players = _scaled(parts, factor) if found.value.shape == call.signals[0].value.shape else None
-    return replace(found, more=Parts(lambda: parts() * run.state.scale(factor), single=parts.single, players=players))
+    factor = constant if op_name(call.target) == "mul" else 1 / constant
+    players = _scale_players(parts, factor) if found.value.shape == call.signals[0].value.shape else None
+    return replace(found, extra=PowerSum(lambda: parts() * run.state.scale(factor), single=parts.single, players=players))
 
 
-def affine(run: Run, call: Call) -> Any:
+def affine(run: Interpreter, call: OpCall) -> Any:
     """Batch norm: a scale per channel."""
     found = linear(run, call)
     first = found[0] if isinstance(found, tuple) else found
-    parts, factor = parts_of(run, call.signals[0]), channel_scale(call)[0]
-    more = Parts(lambda: parts() * run.state.scale(factor), single=parts.single, players=_scaled(parts, factor))
-    first = replace(first, more=more)
+    parts, factor = power_sum_of(run, call.signals[0]), batch_norm_affine(call)[0]
+    more = PowerSum(lambda: parts() * run.state.scale(factor), single=parts.single, players=_scale_players(parts, factor))
+    first = replace(first, extra=more)
     return (first, *found[1:]) if isinstance(found, tuple) else first
 
 
-def _scaled(parts: Parts, factor: Any) -> Callable[[], Tensor] | None:
+def _scale_players(parts: PowerSum, factor: Any) -> Callable[[], Tensor] | None:
     """The contributions themselves, times a factor, where they are known."""
     players = parts.players
     if players is None:
@@ -189,10 +189,10 @@ def _scaled(parts: Parts, factor: Any) -> Callable[[], Tensor] | None:
     return lambda: players() * (factor[..., None] if isinstance(factor, Tensor) and factor.ndim else factor)
 
 
-def channel_scale(call: Call) -> tuple[Tensor, Tensor]:
+def batch_norm_affine(call: OpCall) -> tuple[Tensor, Tensor]:
     """Scale and shift of a batch norm in eval mode, shaped to multiply its input."""
     weight, bias, mean, variance = call.args[1:5]
-    eps = call.args[6] if name_of(call.target).startswith("_") else call.args[7]
+    eps = call.args[6] if op_name(call.target).startswith("_") else call.args[7]
     factor = torch.rsqrt(variance + eps)
     factor = factor if weight is None else factor * weight
     shift = -mean * factor if bias is None else bias - mean * factor
@@ -200,23 +200,23 @@ def channel_scale(call: Call) -> tuple[Tensor, Tensor]:
     return factor.reshape(place), shift.reshape(place)
 
 
-def mapped(run: Run, call: Call) -> Any:
+def linear_map(run: Interpreter, call: OpCall) -> Any:
     """A map with a constant weight; with a weight that is a signal, a source."""
-    found = rescale.product(run, call)
+    found = rescale.linear_map(run, call)
     if len(call.signals) > 1:
         return found
-    what, given = read_map(call)
-    return replace(found, more=run.state.mapped(what, given, found))
+    what, given = read_linear_map(call)
+    return replace(found, extra=run.state.mapped(what, given, found))
 
 
-def elementwise(run: Run, call: Call) -> Any:
+def elementwise(run: Interpreter, call: OpCall) -> Any:
     """A function of several players where it is tame; of one, or where it is not, the secant slope."""
-    name, signals = name_of(call.target), call.signals
+    name, signals = op_name(call.target), call.signals
     power = call.argument(1, "exponent") if name == "pow" else None
-    tame = name in TAME or (isinstance(power, (int, float)) and power > 0 and power == int(power))
-    if not tame or len(signals) != 1 or parts_of(run, signals[0]).single:
+    tame = name in EVALUABLE_ANYWHERE or (isinstance(power, (int, float)) and power > 0 and power == int(power))
+    if not tame or len(signals) != 1 or power_sum_of(run, signals[0]).single:
         return rescale.elementwise(run, call)
-    rule = Elementwise(lambda z: call.on([z]), name in rescale.PIECES, name)
+    rule = Elementwise(lambda z: call.on([z]), name in rescale.PIECEWISE_UNIT_SLOPE, name)
     return run.state.function(rule, signals[0])
 
 
@@ -225,9 +225,9 @@ RULES: Mapping[str, Rule] = {
     "move": move,
     "add": add,
     "scale": add,
-    "multiply": scale,
-    "divide": scale,
+    "multiply": scale_by_constant,
+    "divide": scale_by_constant,
     "affine": affine,
-    "map": mapped,
+    "map": linear_map,
     "elementwise": elementwise,
 }

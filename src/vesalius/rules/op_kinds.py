@@ -8,7 +8,7 @@ from typing import Any
 
 from vesalius.trace.opset import base_op_name
 
-OPS: Mapping[str, str] = {
+OPS_BY_KIND: Mapping[str, str] = {
     # made from sizes alone: no relevance
     "shape": "zeros_like ones_like full_like empty_like rand_like new_zeros new_ones new_full new_empty sym_size arange zeros ones full",
     # elements moved, summed or averaged with fixed weights >= 0
@@ -43,18 +43,18 @@ OPS: Mapping[str, str] = {
     "choose": "where masked_fill",
 }
 
-KIND = {op: kind for kind, ops in OPS.items() for op in ops.split()}
+KIND_BY_OP = {op: kind for kind, ops in OPS_BY_KIND.items() for op in ops.split()}
 
 
 @cache
-def kind_of(target: Callable[..., Any]) -> str:
+def op_kind(target: Callable[..., Any]) -> str:
     """Kind of an op; its own name if it has no kind: some are opened into simpler ops, the rest have no rule."""
-    name = name_of(target)
-    return KIND.get(name, name)
+    name = op_name(target)
+    return KIND_BY_OP.get(name, name)
 
 
 @cache
-def name_of(target: Callable[..., Any]) -> str:
+def op_name(target: Callable[..., Any]) -> str:
     """Name of an op without namespace, overload and in-place mark."""
     name = base_op_name(target).removesuffix("_")
     return name.strip("_") if name.startswith("__") else name

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from tests.reference import two_point
-from tests.rules.single import EXACT, multipliers, random
+from tests.rules.single_op import EXACT, multipliers, random
 
 SIZE = 5
 MASK = torch.tensor([True, False, True, True, False])

@@ -8,9 +8,9 @@ import vesalius as vs
 from tests.zoo import TWINS, specimen
 from vesalius.core.errors import MemoryExhausted, NoRule, NotTraceable, UnknownName, WrongType
 from vesalius.games.absence import Blur, Marginal, Mean
-from vesalius.methods import DeepLIFTRescale, DeepLIFTRevealCancel, DeepSHAP, precisely
-from vesalius.rules.chord import Chords
-from vesalius.rules.compare import Comparison
+from vesalius.methods import DeepLIFTRescale, DeepLIFTRevealCancel, DeepSHAP, double_precision
+from vesalius.rules.network_contributions import ReferenceComparison
+from vesalius.rules.two_point import TwoPointState
 
 METHODS = [DeepLIFTRescale(), DeepLIFTRevealCancel(), DeepSHAP(variant="exact")]
 each = pytest.mark.parametrize("method", METHODS, ids=["rescale", "revealcancel", "deep_shap exact"])
@@ -72,8 +72,8 @@ def test_batches_of_any_size_give_the_same_values(method, monkeypatch):
     _, network, x = opened(5)
     background = Marginal(background=torch.stack([x[0] / 2, x[1]]))
     expected = vs.attribute(network, x, method, target=1, baseline=background)
-    name = "rescale" if isinstance(method, DeepLIFTRescale) else "by_units"
-    whole, tried = getattr(Comparison, name), []
+    name = "rescale" if isinstance(method, DeepLIFTRescale) else "with_unit_rules"
+    whole, tried = getattr(ReferenceComparison, name), []
 
     def cramped(self, rows, *args):
         tried.append(len(rows))
@@ -81,16 +81,16 @@ def test_batches_of_any_size_give_the_same_values(method, monkeypatch):
             raise torch.OutOfMemoryError("out of memory")
         return whole(self, rows, *args)
 
-    monkeypatch.setattr(Comparison, name, cramped)
+    monkeypatch.setattr(ReferenceComparison, name, cramped)
     found = vs.attribute(network, x, method, target=1, baseline=background)
     assert tried == [5, 2, 2, 1]
     torch.testing.assert_close(found.values, expected.values, **EXACT)
     tried.clear()
-    monkeypatch.setattr(precisely, "batch_size", lambda network, device: 2 * precisely.COMPARISON_COST)
+    monkeypatch.setattr(double_precision, "batch_size", lambda network, device: 2 * double_precision.COMPARISON_COST)
     found = vs.attribute(network, x, method, target=1, baseline=background)
     assert tried == [2, 2, 1]
     torch.testing.assert_close(found.values, expected.values, **EXACT)
-    monkeypatch.setattr(Comparison, name, lambda self, rows, *args: (_ for _ in ()).throw(torch.OutOfMemoryError("out of memory")))
+    monkeypatch.setattr(ReferenceComparison, name, lambda self, rows, *args: (_ for _ in ()).throw(torch.OutOfMemoryError("out of memory")))
     with pytest.raises(MemoryExhausted, match="the comparison of one sample does not fit"):
         vs.attribute(network, x, method, target=1)
 
@@ -100,16 +100,16 @@ def test_a_reference_that_all_samples_share_is_run_once(name, monkeypatch):
     found = specimen(name)
     args, kwargs = found.example(3, torch.float64)
     network = vs.trace(found.build().double().eval(), *args, kwargs=kwargs)
-    sizes, run = [], Comparison.run
+    sizes, run = [], ReferenceComparison.run
 
     def watched(self, values, rows, state):
         sizes.append(len(values[0]))
         return run(self, values, rows, state)
 
-    monkeypatch.setattr(Comparison, "run", watched)
+    monkeypatch.setattr(ReferenceComparison, "run", watched)
     shared = vs.attribute(network, args, "deeplift_rescale", target=0)
     assert sizes == [3, 1]
-    monkeypatch.setattr(Comparison, "reference", lambda self, points, rows, tape: self.run(points, rows, Chords(tape)))
+    monkeypatch.setattr(ReferenceComparison, "reference", lambda self, points, rows, tape: self.run(points, rows, TwoPointState(tape)))
     apart = vs.attribute(network, args, "deeplift_rescale", target=0)
     assert sizes[2:] == [3, 3]
     torch.testing.assert_close(shared.values, apart.values, **EXACT)

@@ -16,17 +16,17 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from vesalius.rules.chord import End, TwoPoint
+from vesalius.rules.two_point import Endpoint, TwoPointRule
 
-SMALL = {torch.float32: 1e-5, torch.float64: 1e-8}
+CLOSE_ENDS = {torch.float32: 1e-5, torch.float64: 1e-8}
 """Relative difference of the ends below which a slope is the derivative half way."""
-SERIES = 1e-2
+CLOSE_DENOMINATORS = 1e-2
 """Relative difference of two denominators below which their logarithmic mean is a power series."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class Elementwise(TwoPoint):
+class Elementwise(TwoPointRule):
     """y = s(z) element by element: the slope of the secant.
 
     Attributes:
@@ -40,20 +40,20 @@ class Elementwise(TwoPoint):
     name: str = ""
 
     @property
-    def closed(self) -> bool:
+    def has_closed_form(self) -> bool:
         """Whether slopes are found without the function's values."""
         return self.name in SECANTS
 
     def value(self, *inputs: Tensor) -> Tensor:
         return self.function(inputs[0])
 
-    def share(self, grad: Tensor, here: End, there: End) -> Sequence[Tensor | None]:
+    def share(self, grad: Tensor, here: Endpoint, there: Endpoint) -> Sequence[Tensor | None]:
         # the slope comes first, so that the result lies in memory as the input does; other layouts make the next op slow
         return (self.slope(here.inputs[0], there.inputs[0], here.output, there.output) * grad,)
 
     def slope(self, z1: Tensor, z0: Tensor, y1: Tensor | None = None, y0: Tensor | None = None) -> Tensor:
         """(s(z1) - s(z0)) / (z1 - z0), the derivative where the ends meet."""
-        if self.closed:
+        if self.has_closed_form:
             return SECANTS[self.name](z1, z0)
         y1 = self.function(z1) if y1 is None else y1
         y0 = self.function(z0) if y0 is None else y0
@@ -63,37 +63,37 @@ class Elementwise(TwoPoint):
         if self.pieces:
             whole, close = not bool(slope.sum().isnan()), slope.isnan
         else:
-            apart = change.abs().sub_(z1.abs().add_(1).mul_(SMALL[change.dtype]))
+            apart = change.abs().sub_(z1.abs().add_(1).mul_(CLOSE_ENDS[change.dtype]))
             whole, close = bool(apart.amin() > 0), lambda: ~(apart > 0)  # not a number: both ends infinite
         if whole:
             return slope
         return torch.where(close(), derivative(self.function, torch.lerp(z1, z0.expand_as(z1), 0.5).nan_to_num_()), slope)
 
 
-def _relu(z1: Tensor, z0: Tensor) -> Tensor:
+def _relu_secant(z1: Tensor, z0: Tensor) -> Tensor:
     """max(z1, z0) over the distance is above 1 where both are positive, below 0 where both are negative, and the slope in between."""
     return torch.maximum(z1, z0).div_((z1 - z0).abs_()).nan_to_num_(0.0).clamp_(0, 1)
 
 
-SECANTS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {"relu": _relu}
+SECANTS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {"relu": _relu_secant}
 """Slopes of secants in closed form."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class Square(TwoPoint):
+class Square(TwoPointRule):
     """y = z * z, whose slope needs no division."""
 
     def value(self, *inputs: Tensor) -> Tensor:
         return inputs[0] * inputs[0]
 
-    def share(self, grad: Tensor, here: End, there: End) -> Sequence[Tensor | None]:
+    def share(self, grad: Tensor, here: Endpoint, there: Endpoint) -> Sequence[Tensor | None]:
         return (grad * (here.inputs[0] + there.inputs[0]),)
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class Product(TwoPoint):
+class Product(TwoPointRule):
     """A function linear in each of two inputs (mul, matmul, einsum): each gets the mean of both ends of the other.
 
     Attributes:
@@ -107,21 +107,21 @@ class Product(TwoPoint):
     def value(self, *inputs: Tensor) -> Tensor:
         return self.function(*inputs)
 
-    def share(self, grad: Tensor, here: End, there: End) -> Sequence[Tensor | None]:
+    def share(self, grad: Tensor, here: Endpoint, there: Endpoint) -> Sequence[Tensor | None]:
         means = [(end + other) / 2 for end, other in zip(here.inputs, there.inputs, strict=True)]
         if self.back is None:
-            return transposed(self.function, means, grad)
+            return vjp(self.function, means, grad)
         return [found.sum_to_size(end.shape) for found, end in zip(self.back(grad, *means), here.inputs, strict=True)]
 
 
-TIMES = Product(torch.mul, lambda grad, first, second: (grad * second, grad * first))
-MATRICES = Product(torch.matmul, lambda grad, first, second: (grad @ second.mT, first.mT @ grad))
+ELEMENTWISE_PRODUCT = Product(torch.mul, lambda grad, first, second: (grad * second, grad * first))
+MATRIX_PRODUCT = Product(torch.matmul, lambda grad, first, second: (grad @ second.mT, first.mT @ grad))
 """Products of matrices, or of batches of them."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class Quotient(TwoPoint):
+class Quotient(TwoPointRule):
     """y = a / c: the mean of the derivatives along the line where c keeps its sign, else a product with the secant of 1 / c.
 
     Differs from ``two_point_rules.md``, which always takes the product: at a LayerNorm whose input is constant at the baseline that hands
@@ -131,15 +131,15 @@ class Quotient(TwoPoint):
     def value(self, *inputs: Tensor) -> Tensor:
         return inputs[0] / inputs[1]
 
-    def share(self, grad: Tensor, here: End, there: End) -> Sequence[Tensor | None]:
+    def share(self, grad: Tensor, here: Endpoint, there: Endpoint) -> Sequence[Tensor | None]:
         (a1, c1), (a0, c0) = here.inputs, there.inputs
-        numerator, early, late = reciprocal_means(c1, c0)
+        numerator, early, late = quotient_multipliers(c1, c0)
         return (grad * numerator).sum_to_size(a1.shape), -(grad * (a0 * early + a1 * late)).sum_to_size(c1.shape)
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class Softmax(TwoPoint):
+class Softmax(TwoPointRule):
     """p = exp(l) with l = z - logsumexp(z): the secant slope of exp, and the logarithmic means of :class:`LogSumExp`.
 
     A shift of all logits between the ends, which softmax does not see, leaves the multipliers as they are. Differs from
@@ -152,17 +152,17 @@ class Softmax(TwoPoint):
         p = torch.softmax(inputs[0], self.dim)
         return torch.where(inputs[0].isneginf(), torch.zeros_like(p), p)  # a row of nothing but masked logits is 0, not NaN
 
-    def share(self, grad: Tensor, here: End, there: End) -> Sequence[Tensor | None]:
+    def share(self, grad: Tensor, here: Endpoint, there: Endpoint) -> Sequence[Tensor | None]:
         z1, z0 = here.inputs[0], there.inputs[0]
-        p1, p0, l1, l0 = here.output, there.output, logs(z1, self.dim), logs(z0, self.dim)
-        slope = log_mean(p1, p0, l1 - l0)  # type: ignore[arg-type]
+        p1, p0, l1, l0 = here.output, there.output, finite_log_softmax(z1, self.dim), finite_log_softmax(z0, self.dim)
+        slope = logarithmic_mean(p1, p0, l1 - l0)  # type: ignore[arg-type]
         given = grad * slope
-        return (given - weights(z1, z0, self.dim) * given.sum(self.dim, keepdim=True),)
+        return (given - logsumexp_weights(z1, z0, self.dim) * given.sum(self.dim, keepdim=True),)
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class LogSoftmax(TwoPoint):
+class LogSoftmax(TwoPointRule):
     """l = z - logsumexp(z)."""
 
     dim: int
@@ -170,13 +170,13 @@ class LogSoftmax(TwoPoint):
     def value(self, *inputs: Tensor) -> Tensor:
         return torch.log_softmax(inputs[0], self.dim)
 
-    def share(self, grad: Tensor, here: End, there: End) -> Sequence[Tensor | None]:
-        return (grad - weights(here.inputs[0], there.inputs[0], self.dim) * grad.sum(self.dim, keepdim=True),)
+    def share(self, grad: Tensor, here: Endpoint, there: Endpoint) -> Sequence[Tensor | None]:
+        return (grad - logsumexp_weights(here.inputs[0], there.inputs[0], self.dim) * grad.sum(self.dim, keepdim=True),)
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class LogSumExp(TwoPoint):
+class LogSumExp(TwoPointRule):
     """log sum exp(z): L(e1_i, e0_i) / L(S1, S0) for each z_i, with e = exp(z) and S = sum e in any common scale."""
 
     dims: tuple[int, ...]
@@ -185,17 +185,17 @@ class LogSumExp(TwoPoint):
     def value(self, *inputs: Tensor) -> Tensor:
         return torch.logsumexp(inputs[0], self.dims, self.keepdim)
 
-    def share(self, grad: Tensor, here: End, there: End) -> Sequence[Tensor | None]:
+    def share(self, grad: Tensor, here: Endpoint, there: Endpoint) -> Sequence[Tensor | None]:
         z1, z0 = here.inputs[0], there.inputs[0]
         if not self.keepdim:
             for dim in sorted(dim % z1.ndim for dim in self.dims):
                 grad = grad.unsqueeze(dim)
-        return (grad * weights(z1, z0, self.dims),)
+        return (grad * logsumexp_weights(z1, z0, self.dims),)
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class Pair(TwoPoint):
+class ElementwisePair(TwoPointRule):
     """A function of two inputs, element by element: the Shapley value of each, over its change.
 
     For maximum, minimum and comparisons of two signals.
@@ -206,16 +206,16 @@ class Pair(TwoPoint):
     def value(self, *inputs: Tensor) -> Tensor:
         return self.function(*inputs)
 
-    def share(self, grad: Tensor, here: End, there: End) -> Sequence[Tensor | None]:
+    def share(self, grad: Tensor, here: Endpoint, there: Endpoint) -> Sequence[Tensor | None]:
         (a1, b1), (a0, b0) = here.inputs, there.inputs
         both, none, first, second = here.output, there.output, self.function(a1, b0), self.function(a0, b1)
         assert both is not None and none is not None
         of_a, of_b = (both - second + first - none) / 2, (both - first + second - none) / 2
-        limit_a, limit_b = transposed(self.function, [torch.lerp(a1, a0.expand_as(a1), 0.5), torch.lerp(b1, b0.expand_as(b1), 0.5)], grad)
-        return over(grad * of_a, a1, a0, limit_a), over(grad * of_b, b1, b0, limit_b)
+        limit_a, limit_b = vjp(self.function, [torch.lerp(a1, a0.expand_as(a1), 0.5), torch.lerp(b1, b0.expand_as(b1), 0.5)], grad)
+        return divide_by_change(grad * of_a, a1, a0, limit_a), divide_by_change(grad * of_b, b1, b0, limit_b)
 
 
-def over(effect: Tensor, end: Tensor, other: Tensor, limit: Tensor | None) -> Tensor:
+def divide_by_change(effect: Tensor, end: Tensor, other: Tensor, limit: Tensor | None) -> Tensor:
     """An effect over the change that made it, summed to the input's shape; its limit where nothing changed."""
     change = end - other
     summed = effect.sum_to_size(end.shape)
@@ -223,53 +223,53 @@ def over(effect: Tensor, end: Tensor, other: Tensor, limit: Tensor | None) -> Te
     return torch.where(change == 0, limit, summed / torch.where(change == 0, torch.ones_like(change), change))
 
 
-def log_mean(a: Tensor, b: Tensor, difference: Tensor) -> Tensor:
+def logarithmic_mean(a: Tensor, b: Tensor, difference: Tensor) -> Tensor:
     """L(a, b) of positive numbers, given log(a / b); 0 where both are 0."""
-    close = ~(difference.abs() > 4 * SMALL[a.dtype])
+    close = ~(difference.abs() > 4 * CLOSE_ENDS[a.dtype])
     return torch.where(close, (a + b) / 2, (a - b) / torch.where(close, torch.ones_like(difference), difference))
 
 
-def logs(z: Tensor, dim: int | Sequence[int]) -> Tensor:
+def finite_log_softmax(z: Tensor, dim: int | Sequence[int]) -> Tensor:
     """z - logsumexp(z), with the lowest finite number for minus infinity, so that differences are finite."""
     return (z - torch.logsumexp(z, dim, keepdim=True)).nan_to_num(nan=0.0, neginf=torch.finfo(z.dtype).min / 4)
 
 
-def weights(z1: Tensor, z0: Tensor, dim: int | Sequence[int]) -> Tensor:
+def logsumexp_weights(z1: Tensor, z0: Tensor, dim: int | Sequence[int]) -> Tensor:
     """What each logit's change counts in the change of the log-sum-exp; they add up to at most 1."""
     shift = torch.maximum(z1.amax(dim, keepdim=True), z0.amax(dim, keepdim=True)).nan_to_num(neginf=0.0)
     floor = torch.finfo(z1.dtype).min / 4
     l1, l0 = (z1 - shift).clamp_min(floor), (z0 - shift).clamp_min(floor)
     e1, e0 = l1.exp(), l0.exp()
-    part = log_mean(e1, e0, l1 - l0)
+    part = logarithmic_mean(e1, e0, l1 - l0)
     s1, s0 = e1.sum(dim, keepdim=True), e0.sum(dim, keepdim=True)
     change = torch.logsumexp(l1, dim, keepdim=True) - torch.logsumexp(l0, dim, keepdim=True)
-    whole = log_mean(s1, s0, change)
+    whole = logarithmic_mean(s1, s0, change)
     return part / torch.where(whole == 0, torch.ones_like(whole), whole)
 
 
-def reciprocal_means(c1: Tensor, c0: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def quotient_multipliers(c1: Tensor, c0: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """What a and c of a quotient a / c count: n for a, and -(a0 early + a1 late) for c."""
     one_sign = c1 * c0 > 0
     safe1, safe0 = torch.where(one_sign, c1, torch.ones_like(c1)), torch.where(one_sign, c0, torch.ones_like(c0))
-    first, second = log_means(safe1, safe0)
+    first, second = line_means(safe1, safe0)
     half = 1 / (2 * c1 * c0)
     numerator = torch.where(one_sign, first, (1 / c1 + 1 / c0) / 2)
     return numerator, torch.where(one_sign, 1 / (safe1 * safe0) - second, half), torch.where(one_sign, second, half)
 
 
-def log_means(c1: Tensor, c0: Tensor) -> tuple[Tensor, Tensor]:
+def line_means(c1: Tensor, c0: Tensor) -> tuple[Tensor, Tensor]:
     """Means of 1 / c and of t / c**2 along the line from c0 (t = 0) to c1 (t = 1), both of one sign."""
     change = c1 - c0
     ratio = change / c0
-    close = ratio.abs() < SERIES
+    close = ratio.abs() < CLOSE_DENOMINATORS
     safe = torch.where(close, torch.ones_like(change), change)
     log = torch.where(ratio.abs() < 0.5, torch.log1p(ratio), torch.log(c1 / c0))
-    first = torch.where(close, _series(ratio, lambda k: 1 / (k + 1)) / c0, log / safe)
-    second = torch.where(close, _series(ratio, lambda k: (k + 1) / (k + 2)) / c0**2, (log - change / c1) / safe**2)
+    first = torch.where(close, _alternating_series(ratio, lambda k: 1 / (k + 1)) / c0, log / safe)
+    second = torch.where(close, _alternating_series(ratio, lambda k: (k + 1) / (k + 2)) / c0**2, (log - change / c1) / safe**2)
     return first, second
 
 
-def _series(ratio: Tensor, coefficient: Callable[[int], float], terms: int = 9) -> Tensor:
+def _alternating_series(ratio: Tensor, coefficient: Callable[[int], float], terms: int = 9) -> Tensor:
     """sum over k of coefficient(k) * (-ratio)**k."""
     total = torch.full_like(ratio, coefficient(terms - 1))
     for k in reversed(range(terms - 1)):
@@ -288,7 +288,7 @@ def derivative(function: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
     return torch.zeros_like(z) if found is None else found
 
 
-def transposed(function: Callable[..., Any], inputs: Sequence[Tensor], grad: Tensor) -> list[Tensor | None]:
+def vjp(function: Callable[..., Any], inputs: Sequence[Tensor], grad: Tensor) -> list[Tensor | None]:
     """Vector-Jacobian products of a function at some inputs."""
     with torch.enable_grad():
         leaves = [tensor.detach().requires_grad_() for tensor in inputs]

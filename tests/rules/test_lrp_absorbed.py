@@ -10,9 +10,9 @@ from torch import nn
 import vesalius as vs
 from tests.reference import convolution, dense
 from tests.reference.dense import Options
-from tests.rules.nets import EXACT, NETS, Function, everywhere, random
-from tests.rules.ops import EVERYWHERE, OPS, POSITIVE, drawn
-from tests.rules.single import Op, readout
+from tests.rules.layer_rule_networks import EXACT, NETS, Function, everywhere, random
+from tests.rules.op_cases import EVERYWHERE, OPS, POSITIVE, drawn
+from tests.rules.single_op import Op, readout
 from tests.zoo import SPECIMENS, specimen
 from vesalius.core.errors import InvalidInput
 from vesalius.methods import DeepTaylor, LRPAlphaBeta, LRPEpsilon

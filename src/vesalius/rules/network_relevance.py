@@ -12,16 +12,16 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from vesalius.rules.composite import Composite, folded
-from vesalius.rules.ledger import Ledger
-from vesalius.rules.lrp import LRP, Relevance, start
-from vesalius.rules.run import Plan, Run
+from vesalius.rules.absorbed import AbsorbedRelevance
+from vesalius.rules.composite import Composite, fold_batch_norms
+from vesalius.rules.interpreter import Interpreter, Plan
+from vesalius.rules.lrp import LRP, LRPState, start_signal
 from vesalius.rules.signal import Signal
 from vesalius.trace.question import Question
 
 
 @dataclass(frozen=True)
-class Propagated:
+class PropagatedRelevance:
     """Relevance of each element [N D], what went elsewhere [N] by account, and the target [N] that was shared out."""
 
     values: Float[Tensor, "N D"]
@@ -29,13 +29,13 @@ class Propagated:
     total: Float[Tensor, " N"]
 
 
-class Propagation:
+class RelevancePropagation:
     """The part of a network that a question is about, with a rule for every layer.
 
     Args:
         question: what is asked.
         composite: which rule each layer follows.
-        gated: see :class:`vesalius.rules.lrp.Relevance`.
+        gated: see :class:`vesalius.rules.lrp.LRPState`.
 
     Raises:
         NotTraceable: the network is opaque.
@@ -48,27 +48,27 @@ class Propagation:
         question.require_differentiable(LRP.name)
         assert question.subgraph is not None
         self.question, self.subgraph, self.gated = question, question.subgraph, gated
-        self.plan = Plan(folded(self.subgraph.program), len(question.at))
-        LRP.covers(self.plan)
+        self.plan = Plan(fold_batch_norms(self.subgraph.program), len(question.at))
+        LRP.require_rules(self.plan)
         self.rules = composite.assign(self.plan)
         self.dense = composite.dense
 
-    def share(self, rows: Int[Tensor, " N"]) -> Propagated:
+    def share(self, rows: Int[Tensor, " N"]) -> PropagatedRelevance:
         """Relevance of some samples."""
         leaves = [tensor[rows].detach().requires_grad_() for tensor in self.question.present]
         count = len(leaves)
         inputs = self.subgraph.arguments(leaves, rows)
-        started = [start(value, axis) for value, axis in zip(inputs[:count], self.subgraph.axes, strict=False)]
-        ledger = Ledger(len(rows))
-        state = Relevance(ledger, self.rules, self.dense, self.gated)
+        started = [start_signal(value, axis) for value, axis in zip(inputs[:count], self.subgraph.axes, strict=False)]
+        ledger = AbsorbedRelevance(len(rows))
+        state = LRPState(ledger, self.rules, self.dense, self.gated)
         with torch.enable_grad():
-            found = Run(LRP, state).through(self.plan, [signal for signal, _ in started], inputs[count:])
+            found = Interpreter(LRP, state).through(self.plan, [signal for signal, _ in started], inputs[count:])
             total = self.question.pick(found.value if isinstance(found, Signal) else found, rows)
         values = self._values(total, leaves, [raw for _, raw in started])
         if not total.requires_grad:
             ledger.accounts["bias"] = total.detach().double()
         absorbed = {account: amount.to(total.dtype) for account, amount in sorted(ledger.accounts.items())}
-        return Propagated(values, absorbed, total.detach())
+        return PropagatedRelevance(values, absorbed, total.detach())
 
     def _values(self, total: Float[Tensor, " N"], leaves: list[Tensor], raws: list[Tensor]) -> Float[Tensor, "N D"]:
         if not total.requires_grad:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.rules.single import EXACT, TABLES, multipliers, random
+from tests.rules.single_op import EXACT, TABLES, multipliers, random
 
 FEATURES, HIDDEN, STEPS = 3, 2, 3
 

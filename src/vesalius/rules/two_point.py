@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vesalius.rules.run import Run
+from vesalius.rules.interpreter import Interpreter
 from vesalius.rules.signal import Signal
 
 
 @dataclass(eq=False)
-class End:
+class Endpoint:
     """What one non-linear op saw in one pass. Written again when a pass is made again."""
 
     inputs: tuple[Tensor, ...] = ()
@@ -30,13 +30,13 @@ class End:
 class Tape:
     """The ends of all non-linear ops of a pass, in order of computation."""
 
-    ends: list[End] = field(default_factory=list)
+    ends: list[Endpoint] = field(default_factory=list)
     place: int = 0
 
-    def next(self) -> End:
+    def next(self) -> Endpoint:
         """The end of the next op."""
         if self.place == len(self.ends):
-            self.ends.append(End())
+            self.ends.append(Endpoint())
         self.place += 1
         return self.ends[self.place - 1]
 
@@ -47,7 +47,7 @@ class Tape:
 
 
 @dataclass(eq=False)
-class Chords:
+class TwoPointState:
     """State of a pass that is compared with another pass, made before or after it.
 
     Attributes:
@@ -59,7 +59,7 @@ class Chords:
     there: Tape | None = None
 
 
-class TwoPoint(ABC):
+class TwoPointRule(ABC):
     """An op and its two-point rule."""
 
     @abstractmethod
@@ -67,15 +67,15 @@ class TwoPoint(ABC):
         """The op."""
 
     @abstractmethod
-    def share(self, grad: Tensor, here: End, there: End) -> Sequence[Tensor | None]:
+    def share(self, grad: Tensor, here: Endpoint, there: Endpoint) -> Sequence[Tensor | None]:
         """Multipliers of the inputs, given that of the output; ends may have one row for all samples."""
 
 
-class _Chord(torch.autograd.Function):
+class _TwoPointFunction(torch.autograd.Function):
     """An op whose backward pass is a two-point rule."""
 
     @staticmethod
-    def forward(ctx: Any, rule: TwoPoint, here: End, there: End, *inputs: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, rule: TwoPointRule, here: Endpoint, there: Endpoint, *inputs: Tensor) -> Tensor:  # type: ignore[override]
         ctx.rule, ctx.here, ctx.there = rule, here, there
         output = rule.value(*inputs)
         here.inputs, here.output = tuple(tensor.detach() for tensor in inputs), output.detach()
@@ -86,19 +86,19 @@ class _Chord(torch.autograd.Function):
         return None, None, None, *ctx.rule.share(grad, ctx.here, ctx.there)
 
 
-def across(run: Run, rule: TwoPoint, *signals: Signal) -> Signal:
+def apply_two_point(run: Interpreter, rule: TwoPointRule, *signals: Signal) -> Signal:
     """Apply an op to signals under its two-point rule.
 
     Where both ends travel side by side (``Signal.base``), the other end is computed here; else it is on a tape.
     """
     inputs = tuple(signal.value for signal in signals)
-    if not isinstance(run.state, Chords):
+    if not isinstance(run.state, TwoPointState):
         bases = tuple(signal.base for signal in signals)
         with torch.no_grad():
-            other = End(bases, rule.value(*bases))  # type: ignore[arg-type]
-        return Signal(_Chord.apply(rule, End(), other, *inputs), base=other.output)
+            other = Endpoint(bases, rule.value(*bases))  # type: ignore[arg-type]
+        return Signal(_TwoPointFunction.apply(rule, Endpoint(), other, *inputs), base=other.output)
     here = run.state.here.next()
     if run.state.there is None:
         here.inputs, here.output = inputs, rule.value(*inputs)
         return Signal(here.output)
-    return Signal(_Chord.apply(rule, here, run.state.there.next(), *inputs))
+    return Signal(_TwoPointFunction.apply(rule, here, run.state.there.next(), *inputs))

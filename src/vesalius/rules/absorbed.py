@@ -17,7 +17,7 @@ from vesalius.core.errors import InvalidInput
 
 
 @dataclass(frozen=True, eq=False)
-class Place:
+class SampleAxis:
     """Which sample each part of a tensor belongs to.
 
     Attributes:
@@ -36,13 +36,13 @@ class Place:
             return sums
         return torch.zeros(batch, dtype=torch.float64, device=sums.device).index_add(0, self.rows, sums)
 
-    def spelled(self, shape: torch.Size) -> Tensor:
+    def sample_ids(self, shape: torch.Size) -> Tensor:
         """The sample of every element of a tensor of this shape."""
         rows = torch.arange(shape[self.axis]) if self.rows is None else self.rows.cpu()
         return rows.double().reshape([-1 if axis == self.axis else 1 for axis in range(len(shape))]).expand(shape).contiguous()
 
 
-def read_place(owners: Tensor) -> Place:
+def read_sample_axis(owners: Tensor) -> SampleAxis:
     """The axis along which the owner of elements changes, and the owner at each position; NaN where an element is nobody's.
 
     Raises:
@@ -52,25 +52,25 @@ def read_place(owners: Tensor) -> Place:
         rows = owners.movedim(axis, 0).reshape(owners.shape[axis], -1)
         first = rows.nan_to_num(-1).amax(1, keepdim=True)
         if bool(((first >= 0) & ((rows == first) | rows.isnan())).all()):
-            return Place(axis, first[:, 0].long())
+            return SampleAxis(axis, first[:, 0].long())
     raise InvalidInput("relevance cannot be accounted for per sample, since samples are mixed inside; explain one sample at a time")
 
 
-class Owner:
+class LazySampleAxis:
     """A place, worked out when first asked for: most values are never asked."""
 
-    def __init__(self, find: Callable[[], Place]) -> None:
+    def __init__(self, find: Callable[[], SampleAxis]) -> None:
         self._find = find
-        self._found: Place | None = None
+        self._found: SampleAxis | None = None
 
-    def __call__(self) -> Place:
+    def __call__(self) -> SampleAxis:
         if self._found is None:
             self._found = self._find()
         return self._found
 
 
 @dataclass(eq=False)
-class Ledger:
+class AbsorbedRelevance:
     """Amounts per sample, by where they went: ``bias`` (constants of all kinds), ``stabiliser``, ``one_sided`` (neurons all of whose
     contributions have the sign that a rule leaves out), ``softmax`` (what its linear term leaves over).
     """
@@ -78,27 +78,27 @@ class Ledger:
     batch: int
     accounts: dict[str, Float[Tensor, " B"]] = field(default_factory=dict)
 
-    def book(self, account: str, amount: Tensor, owner: Owner) -> None:
+    def absorb(self, account: str, amount: Tensor, owner: LazySampleAxis) -> None:
         """Add an amount of relevance, element by element of some value."""
         sums = owner().per_sample(amount, self.batch)
         self.accounts[account] = self.accounts[account] + sums if account in self.accounts else sums
 
 
-class _Absorbed(torch.autograd.Function):
+class _AbsorbConstantFunction(torch.autograd.Function):
     """A value part of which is constant: that part's relevance is booked on the way back."""
 
     @staticmethod
-    def forward(ctx: Any, value: Tensor, constant: Tensor, ledger: Ledger, owner: Owner) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, value: Tensor, constant: Tensor, ledger: AbsorbedRelevance, owner: LazySampleAxis) -> Tensor:  # type: ignore[override]
         ctx.kept = constant, ledger, owner
         return value.view_as(value)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
         constant, ledger, owner = ctx.kept
-        ledger.book("bias", grad * constant.nan_to_num(posinf=0.0, neginf=0.0), owner)  # a mask of minus infinity gets no relevance
+        ledger.absorb("bias", grad * constant.nan_to_num(posinf=0.0, neginf=0.0), owner)  # a mask of minus infinity gets no relevance
         return grad, None, None, None
 
 
-def absorbing(value: Tensor, constant: Tensor, ledger: Ledger, owner: Owner) -> Tensor:
+def absorb_constant(value: Tensor, constant: Tensor, ledger: AbsorbedRelevance, owner: LazySampleAxis) -> Tensor:
     """A value with the account of its constant part, which is broadcastable to it."""
-    return _Absorbed.apply(value, constant, ledger, owner)
+    return _AbsorbConstantFunction.apply(value, constant, ledger, owner)

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from tests.reference import two_point
 from tests.reference.convolution import pool
-from tests.rules.single import EXACT, TABLES, multipliers, random
+from tests.rules.single_op import EXACT, TABLES, multipliers, random
 
 
 def ends(*shape):

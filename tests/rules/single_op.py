@@ -6,17 +6,17 @@ import torch
 from torch import nn
 
 import vesalius as vs
-from vesalius.rules.chord import Chords, Tape
-from vesalius.rules.compare import Comparison
-from vesalius.rules.components import COMPONENTS, Components
+from vesalius.rules.deep_shap import DEEP_SHAP, UnitShapley
+from vesalius.rules.interpreter import Interpreter
+from vesalius.rules.network_contributions import ReferenceComparison
 from vesalius.rules.rescale import RESCALE
-from vesalius.rules.reveal import REVEAL, RevealCancel
-from vesalius.rules.run import Run
+from vesalius.rules.reveal_cancel import REVEAL_CANCEL, RevealCancel
 from vesalius.rules.signal import Signal
+from vesalius.rules.two_point import Tape, TwoPointState
 from vesalius.trace.question import ask
 
 EXACT = {"rtol": 1e-10, "atol": 1e-10}
-BY_UNITS = {"revealcancel": (REVEAL, RevealCancel), "components": (COMPONENTS, Components)}
+BY_UNITS = {"revealcancel": (REVEAL_CANCEL, RevealCancel), "components": (DEEP_SHAP, UnitShapley)}
 TABLES = ["rescale", *BY_UNITS]
 
 
@@ -57,16 +57,16 @@ def multipliers(function, xs, bs, m=None, table="rescale"):
 
 def slopes(question, bs, table):
     """Multipliers of all explained tensors, and the target at both ends, from the engine's own passes."""
-    comparison = Comparison(question, RESCALE if table == "rescale" else BY_UNITS[table][0])
+    comparison = ReferenceComparison(question, RESCALE if table == "rescale" else BY_UNITS[table][0])
     rows = torch.arange(question.batch)
     leaves = comparison.leaves(rows)
     if table == "rescale":
         there = Tape()
-        total = comparison.run(leaves, rows, Chords(Tape(), there))
+        total = comparison.run(leaves, rows, TwoPointState(Tape(), there))
         base = comparison.reference(bs, rows, there.rewind())
     else:
         signals = [Signal(leaf, base=b) for leaf, b in zip(leaves, bs, strict=True)]
-        end = Run(comparison.table, BY_UNITS[table][1]()).through(comparison.plan, signals)
+        end = Interpreter(comparison.table, BY_UNITS[table][1]()).through(comparison.plan, signals)
         total, base = (question.pick(value, rows) for value in (end.value, end.base))
     found = torch.autograd.grad(total.sum(), leaves, allow_unused=True)
     return [torch.zeros_like(leaf) if part is None else part for part, leaf in zip(found, leaves, strict=True)], total.detach(), base

@@ -12,17 +12,17 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from vesalius.rules.chord import Chords, Tape
-from vesalius.rules.kinds import kind_of
-from vesalius.rules.run import Plan, Run, Table
+from vesalius.rules.interpreter import Interpreter, Plan, RuleTable
+from vesalius.rules.op_kinds import op_kind
 from vesalius.rules.signal import Signal
-from vesalius.rules.units import Algebra
+from vesalius.rules.two_point import Tape, TwoPointState
+from vesalius.rules.unit_rules import UnitRule
 from vesalius.trace.graph import Value, data_inputs
 from vesalius.trace.question import Question, TargetSubgraph
 
 
 @dataclass(frozen=True)
-class Compared:
+class Contributions:
     """What was shared out among the elements of each row, and the target at both ends; the mean over references."""
 
     values: Float[Tensor, "N D"]
@@ -30,7 +30,7 @@ class Compared:
     total: Float[Tensor, " N"]
 
 
-class Comparison:
+class ReferenceComparison:
     """The part of a network that a question is about, ready to be run under a table of rules.
 
     Raises:
@@ -39,30 +39,30 @@ class Comparison:
         WrongType: an explained tensor is of integers.
     """
 
-    def __init__(self, question: Question, table: Table) -> None:
+    def __init__(self, question: Question, table: RuleTable) -> None:
         question.network.graph(table.name)
         question.require_differentiable(table.name)
         assert question.subgraph is not None
         self.question, self.table = question, table
         self.subgraph: TargetSubgraph = question.subgraph
         self.plan = Plan(self.subgraph.program, len(question.at))
-        table.covers(self.plan)
-        self.one_row_will_do = not self.subgraph.context and _stretches(self.plan)
+        table.require_rules(self.plan)
+        self.one_row_suffices = not self.subgraph.context and _one_row_suffices(self.plan)
 
-    def rescale(self, rows: Int[Tensor, " N"], fills: Sequence[Shaped[Tensor, "B M ..."]]) -> Compared:
+    def rescale(self, rows: Int[Tensor, " N"], fills: Sequence[Shaped[Tensor, "B M ..."]]) -> Contributions:
         """Rescale multipliers against each reference: the rows are run once, a reference once without gradients."""
         here, there = Tape(), Tape()
         leaves = self.leaves(rows)
-        total = self.run(leaves, rows, Chords(here, there))
+        total = self.run(leaves, rows, TwoPointState(here, there))
         values, base = torch.zeros(len(rows), self.width, device=total.device, dtype=total.dtype), torch.zeros_like(total)
         count = fills[0].shape[1]
         for m in range(count):
             points = [fill[rows, m] for fill in fills]
             base += self.reference(points, rows, there.rewind()).detach() / count
             values += self._shares(total, leaves, points, keep=m + 1 < count) / count
-        return Compared(values, base, total.detach())
+        return Contributions(values, base, total.detach())
 
-    def by_units(self, rows: Int[Tensor, " N"], fills: Sequence[Shaped[Tensor, "B M ..."]], algebra: Algebra) -> Compared:
+    def with_unit_rules(self, rows: Int[Tensor, " N"], fills: Sequence[Shaped[Tensor, "B M ..."]], algebra: UnitRule) -> Contributions:
         """Rules that look at a unit's players; both ends travel side by side, once per reference."""
         count = fills[0].shape[1]
         parts = []
@@ -73,12 +73,12 @@ class Comparison:
                 for value, base in zip(self.subgraph.arguments(leaves, rows), self.subgraph.arguments(points, rows), strict=True)
             ]
             explained = signals[: len(leaves)]
-            found = Run(self.table, algebra).through(self.plan, explained, [signal.value for signal in signals[len(leaves) :]])
+            found = Interpreter(self.table, algebra).through(self.plan, explained, [signal.value for signal in signals[len(leaves) :]])
             value, other = (found.value, found.base) if isinstance(found, Signal) else (found, found)
             total, base = self.question.pick(value, rows), self.question.pick(other, rows)
             parts.append((self._shares(total, leaves, points), base, total.detach()))
         values, base, total = (torch.stack(column).mean(0) for column in zip(*parts, strict=True))
-        return Compared(values, base, total)
+        return Contributions(values, base, total)
 
     def chain(
         self, rows: Int[Tensor, " N"], ends: tuple[Sequence[Tensor], Sequence[Tensor]], times: Float[Tensor, "N n"]
@@ -94,11 +94,11 @@ class Comparison:
             The change of the target over a secant, shared out, and the target at its right end.
         """
         here, there = Tape(), Tape()
-        start = _points(ends, times[:, 0])
+        start = _interpolate(ends, times[:, 0])
         self.reference(start, rows, there)
         for place in range(1, times.shape[1]):
-            leaves = [point.requires_grad_() for point in _points(ends, times[:, place])]
-            total = self.run(leaves, rows, Chords(here.rewind(), there.rewind()))
+            leaves = [point.requires_grad_() for point in _interpolate(ends, times[:, place])]
+            total = self.run(leaves, rows, TwoPointState(here.rewind(), there.rewind()))
             values = self._shares(total, leaves, start)
             yield values, total.detach()
             here, there, start = there, here, [leaf.detach() for leaf in leaves]
@@ -114,19 +114,19 @@ class Comparison:
         """Explained tensors of some samples, to be differentiated."""
         return [tensor[rows].detach().requires_grad_() for tensor in self.question.present]
 
-    def run(self, values: Sequence[Tensor], rows: Int[Tensor, " N"], state: Chords) -> Float[Tensor, " N"]:
+    def run(self, values: Sequence[Tensor], rows: Int[Tensor, " N"], state: TwoPointState) -> Float[Tensor, " N"]:
         """One pass; the target of each row."""
         inputs = self.subgraph.arguments(values, rows)
         explained = [Signal(tensor) for tensor in inputs[: len(values)]]
         with torch.set_grad_enabled(state.there is not None):
-            found = Run(self.table, state).through(self.plan, explained, inputs[len(values) :])
+            found = Interpreter(self.table, state).through(self.plan, explained, inputs[len(values) :])
             output = found.value if isinstance(found, Signal) else found
             return self.question.pick(output.expand(len(rows), *output.shape[1:]), rows)
 
     def reference(self, points: Sequence[Tensor], rows: Int[Tensor, " N"], tape: Tape) -> Float[Tensor, " N"]:
         """A pass without gradients, of one row where all are the same."""
-        alike = self.one_row_will_do and all(bool((point == point[:1]).all()) for point in points)
-        return self.run([point[:1] for point in points] if alike else points, rows, Chords(tape))
+        alike = self.one_row_suffices and all(bool((point == point[:1]).all()) for point in points)
+        return self.run([point[:1] for point in points] if alike else points, rows, TwoPointState(tape))
 
     def _shares(
         self, total: Float[Tensor, " N"], leaves: Sequence[Tensor], points: Sequence[Tensor], *, keep: bool = False
@@ -142,25 +142,25 @@ class Comparison:
         return torch.cat([share.reshape(len(share), -1) for share in shares], 1)
 
 
-def _points(ends: tuple[Sequence[Tensor], Sequence[Tensor]], times: Float[Tensor, " N"]) -> list[Tensor]:
+def _interpolate(ends: tuple[Sequence[Tensor], Sequence[Tensor]], times: Float[Tensor, " N"]) -> list[Tensor]:
     """Where lines are at some time."""
     return [
         torch.lerp(start, end, times.to(end.dtype).reshape(-1, *[1] * (end.ndim - 1))).detach() for start, end in zip(*ends, strict=True)
     ]
 
 
-LINEAR = frozenset({"move", "add", "scale", "affine"})
-BILINEAR = frozenset({"map", "multiply", "divide"})
+LINEAR_OP_KINDS = frozenset({"move", "add", "scale", "affine"})
+BILINEAR_OP_KINDS = frozenset({"map", "multiply", "divide"})
 """Kinds of ops that are linear, whose ends no rule compares; the second where one factor is constant."""
 
 
-def _stretches(plan: Plan) -> bool:
+def _one_row_suffices(plan: Plan) -> bool:
     """Whether one row of a reference can stand for all: the batch is an axis of its own on both sides of every op that is compared."""
     traced = set(plan.traced)
     for node in plan.traced:
         sources = [source for source in data_inputs(node) if source in traced]
-        kind = "" if node.op == "placeholder" else kind_of(node.target)  # type: ignore[arg-type]
-        if kind in LINEAR or (kind in BILINEAR and len(sources) == 1):
+        kind = "" if node.op == "placeholder" else op_kind(node.target)  # type: ignore[arg-type]
+        if kind in LINEAR_OP_KINDS or (kind in BILINEAR_OP_KINDS and len(sources) == 1):
             continue
         values: list[Value | None] = [found.meta.get("value") for found in (node, *sources)]
         if any(value is not None and value.batch_axis is None for value in values):

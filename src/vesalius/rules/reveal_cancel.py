@@ -14,19 +14,19 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor
 
-from vesalius.rules.maps import Map
-from vesalius.rules.rescale import OPENINGS
-from vesalius.rules.run import Table
+from vesalius.rules.interpreter import RuleTable
+from vesalius.rules.linear_maps import LinearMap
+from vesalius.rules.rescale import ALL_DECOMPOSITIONS
 from vesalius.rules.signal import Signal
-from vesalius.rules.slopes import Elementwise
-from vesalius.rules.units import RULES, Algebra, Parts, ends_of
+from vesalius.rules.two_point_ops import Elementwise
+from vesalius.rules.unit_rules import RULES, PowerSum, UnitRule, ends_of
 
-REVEAL = Table("deeplift_revealcancel", RULES, OPENINGS)
+REVEAL_CANCEL = RuleTable("deeplift_revealcancel", RULES, ALL_DECOMPOSITIONS)
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class RevealCancel(Algebra):
+class RevealCancel(UnitRule):
     """Parts are the sum of the sizes of contributions: with their sum it tells the positive and the negative sum apart.
 
     A multiplier of the positive sum (change + sizes) / 2 and one of the negative sum (change - sizes) / 2 are half their sum for the change
@@ -44,18 +44,18 @@ class RevealCancel(Algebra):
     def source(self, value: Tensor, base: Tensor) -> Tensor:
         return (value - base).abs()
 
-    def mapped(self, found: Map, given: Signal, result: Signal) -> Parts:
+    def mapped(self, found: LinearMap, given: Signal, result: Signal) -> PowerSum:
         if self.convolutions if found.convolution else self.dense:
             return super().mapped(found, given, result)
-        return Parts(lambda: self.source(*ends_of(result)), single=True)
+        return PowerSum(lambda: self.source(*ends_of(result)), single=True)
 
     def function(self, rule: Elementwise, signal: Signal) -> Signal:
         with torch.no_grad():
             base = rule.value(signal.base)
-        return Signal(_Revealed.apply(rule, (signal.base, base), signal.value, signal.more()), base=base)
+        return Signal(_RevealCancelFunction.apply(rule, (signal.base, base), signal.value, signal.extra()), base=base)
 
 
-class _Revealed(torch.autograd.Function):
+class _RevealCancelFunction(torch.autograd.Function):
     """s(z): the positive and the negative sum each get the mean of their effects before and after the other."""
 
     @staticmethod
@@ -69,7 +69,7 @@ class _Revealed(torch.autograd.Function):
         rule, (start, y0, end, y1, sizes) = ctx.rule, ctx.kept
         raised = start + (end - start + sizes) / 2
         lowered = start + (end - start - sizes) / 2
-        above, below = (None, None) if rule.closed else (rule.value(raised), rule.value(lowered))
+        above, below = (None, None) if rule.has_closed_form else (rule.value(raised), rule.value(lowered))
         of_up = rule.slope(raised, start, above, y0) + rule.slope(end, lowered, y1, below)
         of_down = rule.slope(lowered, start, below, y0) + rule.slope(end, raised, y1, above)
         return None, None, (of_up + of_down) / 4 * grad, (of_up - of_down) / 4 * grad

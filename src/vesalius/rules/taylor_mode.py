@@ -2,7 +2,7 @@
 
 A signal's value is the coefficient of order 0 and its ``more`` holds those of orders 1 to K. Constants have order 0 alone. An op that is
 linear has each coefficient sent through its derivative, which leaves constants out; products are Cauchy's; other functions are in
-``series.py``; softmax, norms, attention and recurrent layers are opened into these. Nothing is differentiated numerically and nothing
+``power_series.py``; softmax, norms, attention and recurrent layers are opened into these. Nothing is differentiated numerically and nothing
 cancels.
 
 Ops made of pieces (relu, max, comparisons, ...) are replaced by the piece that holds just after b: at a point that sits on a kink itself,
@@ -24,26 +24,28 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from vesalius.core.errors import InvalidInput, NoRule
-from vesalius.rules import series
-from vesalius.rules.kinds import name_of
-from vesalius.rules.opened import pairwise
-from vesalius.rules.rescale import OPENINGS, single
-from vesalius.rules.run import Call, Plan, Rule, Run, Table
+from vesalius.rules import power_series
+from vesalius.rules.decompositions import einsum_pairwise
+from vesalius.rules.interpreter import Interpreter, OpCall, Plan, Rule, RuleTable
+from vesalius.rules.op_kinds import op_name
+from vesalius.rules.rescale import ALL_DECOMPOSITIONS, only_signal
 from vesalius.rules.signal import Signal
 from vesalius.trace.question import Question, to_float64
 
 aten = torch.ops.aten
 
-STEP = 1e-6
+PIECE_TIME = 1e-6
 """Time at which the piece of an op is chosen: after b, and before any kink that is worth a series."""
-PIECES = frozenset("relu relu6 leaky_relu prelu abs clamp clamp_min clamp_max hardtanh hardshrink softshrink threshold nan_to_num".split())
+PIECEWISE_LINEAR = frozenset(
+    "relu relu6 leaky_relu prelu abs clamp clamp_min clamp_max hardtanh hardshrink softshrink threshold nan_to_num".split()
+)
 """Functions made of straight pieces that meet, or may be taken to."""
-STEPS = frozenset("floor ceil round trunc frac sign remainder fmod".split())
+DISCONTINUOUS = frozenset("floor ceil round trunc frac sign remainder fmod".split())
 """Functions made of straight pieces that jump."""
 
 
 @dataclass(eq=False)
-class Jets:
+class TaylorState:
     """State of a pass.
 
     Attributes:
@@ -54,14 +56,14 @@ class Jets:
     order: int
     pieces: dict[str, None] = field(default_factory=dict)
 
-    def follow(self, call: Call) -> None:
+    def follow(self, call: OpCall) -> None:
         """Remember that one piece of an op was followed."""
         value = call.node.meta.get("value") if call.node is not None else None
-        self.pieces[name_of(call.target) if value is None else value.name] = None
+        self.pieces[op_name(call.target) if value is None else value.name] = None
 
 
 @dataclass(frozen=True)
-class Expanded:
+class TaylorCoefficients:
     """The target along each line.
 
     Attributes:
@@ -73,7 +75,7 @@ class Expanded:
     pieces: tuple[str, ...]
 
 
-class Expansion:
+class TaylorExpansion:
     """The part of a network that a question is about, ready to be expanded.
 
     Args:
@@ -89,16 +91,16 @@ class Expansion:
     def __init__(self, question: Question, order: int) -> None:
         if order < 1:
             raise InvalidInput(f"a series needs an order of at least 1, not {order}")
-        question.network.graph(JETS.name)
-        question.require_differentiable(JETS.name)
+        question.network.graph(TAYLOR.name)
+        question.require_differentiable(TAYLOR.name)
         assert question.subgraph is not None
         self.question, self.subgraph, self.order = question, question.subgraph, order
         self.plan = Plan(self.subgraph.program, len(question.at))
-        JETS.covers(self.plan)
+        TAYLOR.require_rules(self.plan)
 
     def along(
         self, starts: Sequence[Shaped[Tensor, "N ..."]], directions: Sequence[Shaped[Tensor, "N ..."]], rows: Int[Tensor, " N"]
-    ) -> Expanded:
+    ) -> TaylorCoefficients:
         """Coefficients of the target on lines start + t * direction.
 
         Args:
@@ -111,34 +113,34 @@ class Expansion:
         """
         count = len(starts)
         points, slopes = self.subgraph.arguments(starts, rows), self.subgraph.arguments(directions, rows)
-        signals = [_started(point, slope, self.order) for point, slope in zip(points[:count], slopes[:count], strict=True)]
-        state = Jets(self.order)
+        signals = [_line_signal(point, slope, self.order) for point, slope in zip(points[:count], slopes[:count], strict=True)]
+        state = TaylorState(self.order)
         with torch.no_grad():
-            found = Run(JETS, state).through(self.plan, signals, points[count:])
-            whole = _coefficients(found) if isinstance(found, Signal) else series.constant(found, self.order + 1)
+            found = Interpreter(TAYLOR, state).through(self.plan, signals, points[count:])
+            whole = _coefficients(found) if isinstance(found, Signal) else power_series.constant(found, self.order + 1)
             picked = torch.stack([self.question.pick(part.expand(len(rows), *part.shape[1:]), rows) for part in whole], 1)
         if not bool(picked.isfinite().all()):
             raise InvalidInput(
                 "the series at the baseline is not finite: some function is not analytic there (a root, a logarithm or a quotient"
                 " at 0); move the baseline a little"
             )
-        return Expanded(picked, tuple(state.pieces))
+        return TaylorCoefficients(picked, tuple(state.pieces))
 
 
-def _started(point: Tensor, direction: Tensor, order: int) -> Signal:
+def _line_signal(point: Tensor, direction: Tensor, order: int) -> Signal:
     more = point.new_zeros(order, *point.shape)
     more[0] = direction
-    return Signal(point, more=more)
+    return Signal(point, extra=more)
 
 
-def doubled(question: Question, fills: Sequence[Tensor]) -> tuple[Question, tuple[Tensor, ...]]:
+def to_double(question: Question, fills: Sequence[Tensor]) -> tuple[Question, tuple[Tensor, ...]]:
     """The same question and stand-ins in float64, where they are not.
 
     Raises:
         NotTraceable: the network is opaque and not in float64.
         WrongType: an explained tensor is of integers.
     """
-    question.require_differentiable(JETS.name)
+    question.require_differentiable(TAYLOR.name)
     if all(tensor.dtype == torch.float64 for tensor in question.present):
         return question, tuple(fills)
     return to_float64(question), tuple(fill.double() for fill in fills)
@@ -147,66 +149,69 @@ def doubled(question: Question, fills: Sequence[Tensor]) -> tuple[Question, tupl
 # ---- rules ------------------------------------------------------------------------------------------------------------------------
 
 
-def linear(run: Run, call: Call) -> Any:
+def linear(run: Interpreter, call: OpCall) -> Any:
     """Linear in its signals, constants aside."""
-    name = name_of(call.target)
+    name = op_name(call.target)
     if name == "detach":
         return call.signals[0]
-    return _along(call, [signal.value for signal in call.signals])
+    return _push_forward(call, [signal.value for signal in call.signals])
 
 
-def piece(run: Run, call: Call) -> Any:
+def piecewise_linear(run: Interpreter, call: OpCall) -> Any:
     """Linear on the piece just after b."""
     run.state.follow(call)
-    return _along(call, [_after(signal) for signal in call.signals])
+    return _push_forward(call, [_value_after(signal) for signal in call.signals])
 
 
-def step(run: Run, call: Call) -> Any:
+def step(run: Interpreter, call: OpCall) -> Any:
     """Constant on the piece just after b: comparisons, logic, roundings."""
     run.state.follow(call)
-    return call.on([_after(signal) for signal in call.signals])
+    return call.on([_value_after(signal) for signal in call.signals])
 
 
-def elementwise(run: Run, call: Call) -> Any:
+def elementwise(run: Interpreter, call: OpCall) -> Any:
     """Functions of one number."""
-    name = name_of(call.target)
-    if name in PIECES:
-        return piece(run, call)
-    if name in STEPS:
-        found = piece(run, call)
-        return replace(found, value=call.on([_after(signal) for signal in call.signals]) - series.at(_moving(found), STEP))
-    if name in BENT:
+    name = op_name(call.target)
+    if name in PIECEWISE_LINEAR:
+        return piecewise_linear(run, call)
+    if name in DISCONTINUOUS:
+        found = piecewise_linear(run, call)
+        return replace(
+            found,
+            value=call.on([_value_after(signal) for signal in call.signals]) - power_series.evaluate(_drop_order_zero(found), PIECE_TIME),
+        )
+    if name in PIECEWISE_CURVED:
         run.state.follow(call)
-        return BENT[name](run, call)
-    u, exponent = single(run, call), call.argument(1, "exponent")
+        return PIECEWISE_CURVED[name](run, call)
+    u, exponent = only_signal(run, call), call.argument(1, "exponent")
     if name == "pow":
         return _power(run, call, u, exponent)
-    if name not in series.FUNCTIONS:
+    if name not in power_series.FUNCTIONS:
         raise NoRule(run.table.name, [name])
-    found = _signal(series.FUNCTIONS[name](_coefficients(u), *call.args[1:], **call.kwargs))
+    found = _to_signal(power_series.FUNCTIONS[name](_coefficients(u), *call.args[1:], **call.kwargs))
     return (found, None) if name == "log_sigmoid_forward" else found
 
 
-def _power(run: Run, call: Call, u: Signal, exponent: Any) -> Any:
+def _power(run: Interpreter, call: OpCall, u: Signal, exponent: Any) -> Any:
     """u^r of a constant r; c^u is an exponential."""
     if not isinstance(call.args[0], Signal):
         base = torch.as_tensor(call.args[0], dtype=u.value.dtype)
-        return _signal(series.exp(_coefficients(run(aten.mul.Tensor, u, base.log()))))
+        return _to_signal(power_series.exp(_coefficients(run(aten.mul.Tensor, u, base.log()))))
     if isinstance(exponent, Tensor):
         if exponent.numel() != 1:
             raise NoRule(run.table.name, ["pow with a tensor of exponents"])
         exponent = exponent.item()
-    return _signal(series.power(_coefficients(u), exponent))
+    return _to_signal(power_series.power(_coefficients(u), exponent))
 
 
-def multiply(run: Run, call: Call) -> Any:
+def multiply(run: Interpreter, call: OpCall) -> Any:
     """Cauchy's product of two signals; linear of one."""
     if len(call.signals) == 1:
         return linear(run, call)
-    return _signal(series.product(*(_coefficients(signal) for signal in call.signals)))
+    return _to_signal(power_series.product(*(_coefficients(signal) for signal in call.signals)))
 
 
-def divide(run: Run, call: Call) -> Any:
+def divide(run: Interpreter, call: OpCall) -> Any:
     """Quotients, of and by constants too."""
     if call.kwargs.get("rounding_mode") is not None:
         raise NoRule(run.table.name, ["div with rounding"])
@@ -214,16 +219,16 @@ def divide(run: Run, call: Call) -> Any:
     if not isinstance(bottom, Signal):
         return linear(run, call)
     below = _coefficients(bottom)
-    above = _coefficients(top) if isinstance(top, Signal) else series.constant(torch.as_tensor(top).to(below), len(below))
-    return _signal(series.quotient(above, below))
+    above = _coefficients(top) if isinstance(top, Signal) else power_series.constant(torch.as_tensor(top).to(below), len(below))
+    return _to_signal(power_series.quotient(above, below))
 
 
-def mapped(run: Run, call: Call) -> Any:
+def linear_map(run: Interpreter, call: OpCall) -> Any:
     """Maps: linear in one signal, bilinear in two; what is added to a product is linear."""
-    signals, name = call.signals, name_of(call.target)
+    signals, name = call.signals, op_name(call.target)
     if name == "einsum" and len(signals) > 2:
-        return pairwise(run, *call.args[:2])
-    if len(signals) == 1 or (len(signals) == 2 and _is_added(call, signals)):
+        return einsum_pairwise(run, *call.args[:2])
+    if len(signals) == 1 or (len(signals) == 2 and _has_bias_signal(call, signals)):
         return linear(run, call)
     if len(signals) > 2:
         raise NoRule(run.table.name, [f"{name} of {len(signals)} values"])
@@ -234,39 +239,39 @@ def mapped(run: Run, call: Call) -> Any:
         total[j:] += torch.vmap(lambda other, j=j: torch.func.jvp(lambda x: call.on([x, other]), (a[0],), (a[j],))[1])(b[: len(b) - j])
     total[1:] += torch.vmap(lambda other: torch.func.jvp(lambda y: call.on([a[0], y]), (b[0],), (other,))[1])(b[1:])
     total[0] = call.on([a[0], b[0]])
-    return _signal(total)
+    return _to_signal(total)
 
 
-def _is_added(call: Call, signals: Sequence[Signal]) -> bool:
+def _has_bias_signal(call: OpCall, signals: Sequence[Signal]) -> bool:
     """Whether one of two signals is a bias."""
-    bias = call.args[0] if name_of(call.target) in ("addmm", "baddbmm") else call.argument(2, "bias")
-    return name_of(call.target) != "einsum" and any(bias is signal for signal in signals)
+    bias = call.args[0] if op_name(call.target) in ("addmm", "baddbmm") else call.argument(2, "bias")
+    return op_name(call.target) != "einsum" and any(bias is signal for signal in signals)
 
 
-def pair(run: Run, call: Call) -> Any:
+def elementwise_pair(run: Interpreter, call: OpCall) -> Any:
     """Maximum and minimum of two."""
-    if name_of(call.target) == "atan2":
+    if op_name(call.target) == "atan2":
         raise NoRule(run.table.name, ["atan2"])
-    return piece(run, call)
+    return piecewise_linear(run, call)
 
 
-def softmax(run: Run, call: Call) -> Any:
+def softmax(run: Interpreter, call: OpCall) -> Any:
     """Exponentials over their sum, shifted by their largest at b."""
-    signal, dim = single(run, call), call.args[1]
+    signal, dim = only_signal(run, call), call.args[1]
     shift = signal.value.amax(dim, keepdim=True)
     powers = run(aten.exp.default, run(aten.sub.Tensor, signal, shift))
     return run(aten.div.Tensor, powers, run(aten.sum.dim_IntList, powers, [dim], True))
 
 
-def log_softmax(run: Run, call: Call) -> Any:
+def log_softmax(run: Interpreter, call: OpCall) -> Any:
     """Minus the log-sum-exp."""
-    signal, dim = single(run, call), call.args[1]
+    signal, dim = only_signal(run, call), call.args[1]
     return run(aten.sub.Tensor, signal, run(aten.logsumexp.default, signal, [dim], True))
 
 
-def logsumexp(run: Run, call: Call) -> Any:
+def logsumexp(run: Interpreter, call: OpCall) -> Any:
     """Over one or several axes."""
-    signal, dims = single(run, call), call.args[1]
+    signal, dims = only_signal(run, call), call.args[1]
     dims = [dims] if isinstance(dims, int) else list(dims)
     keep = bool(call.argument(2, "keepdim", False))
     shift = signal.value.amax(dims, keepdim=True)
@@ -277,51 +282,51 @@ def logsumexp(run: Run, call: Call) -> Any:
     return found
 
 
-def choose(run: Run, call: Call) -> Any:
+def choose(run: Interpreter, call: OpCall) -> Any:
     """where and masked_fill by a condition that is a constant, as all comparisons are here."""
     return linear(run, call)
 
 
-def _exponential(run: Run, call: Call) -> Any:
+def _elu(run: Interpreter, call: OpCall) -> Any:
     """elu, selu and celu: straight above 0, an exponential below."""
-    name, u = name_of(call.target), single(run, call)
+    name, u = op_name(call.target), only_signal(run, call)
     alpha, scale, rate = (call.argument(place, key, 1.0) for place, key in enumerate(("alpha", "scale", "input_scale"), 1))
     if name == "selu":
         alpha, scale, rate = 1.6732632423543772, 1.0507009873554805, 1.0
     elif name == "celu":
         scale, rate = 1.0, 1 / alpha
     whole = _coefficients(u)
-    below = alpha * series.FUNCTIONS["expm1"](rate * whole)
-    return _signal(scale * torch.where(_after(u) > 0, whole, below))
+    below = alpha * power_series.FUNCTIONS["expm1"](rate * whole)
+    return _to_signal(scale * torch.where(_value_after(u) > 0, whole, below))
 
 
-def _hardsigmoid(run: Run, call: Call) -> Any:
+def _hardsigmoid(run: Interpreter, call: OpCall) -> Any:
     """relu6(u + 3) / 6; torch's own derivative of it has the sixth in single precision."""
     gate = run(aten.hardtanh.default, run(aten.add.Scalar, call.signals[0], 3.0), 0.0, 6.0)
     return run(aten.div.Scalar, gate, 6.0)
 
 
-def _hardswish(run: Run, call: Call) -> Any:
+def _hardswish(run: Interpreter, call: OpCall) -> Any:
     """u times the above."""
     return run(aten.mul.Tensor, call.signals[0], _hardsigmoid(run, call))
 
 
-def _rrelu(run: Run, call: Call) -> Any:
+def _rrelu(run: Interpreter, call: OpCall) -> Any:
     """Outside of training, a leaky ReLU of the mean slope."""
     low, high = call.argument(1, "lower", 1 / 8), call.argument(2, "upper", 1 / 3)
     return run(aten.leaky_relu.default, call.signals[0], (low + high) / 2)
 
 
-def _softsign(run: Run, call: Call) -> Any:
+def _softsign(run: Interpreter, call: OpCall) -> Any:
     """u / (1 + |u|)."""
     (u,) = call.signals
     return run(aten.div.Tensor, u, run(aten.add.Scalar, run(aten.abs.default, u), 1.0))
 
 
-BENT: Mapping[str, Rule] = {
-    "elu": _exponential,
-    "selu": _exponential,
-    "celu": _exponential,
+PIECEWISE_CURVED: Mapping[str, Rule] = {
+    "elu": _elu,
+    "selu": _elu,
+    "celu": _elu,
     "hardsigmoid": _hardsigmoid,
     "hardswish": _hardswish,
     "rrelu": _rrelu,
@@ -332,26 +337,26 @@ BENT: Mapping[str, Rule] = {
 # ---- pieces of the rules ----------------------------------------------------------------------------------------------------------
 
 
-def _coefficients(signal: Signal) -> series.Series:
+def _coefficients(signal: Signal) -> power_series.Series:
     """All orders."""
-    return torch.cat([signal.value[None], signal.more])
+    return torch.cat([signal.value[None], signal.extra])
 
 
-def _signal(whole: series.Series) -> Signal:
-    return Signal(whole[0], more=whole[1:])
+def _to_signal(whole: power_series.Series) -> Signal:
+    return Signal(whole[0], extra=whole[1:])
 
 
-def _moving(signal: Signal) -> series.Series:
+def _drop_order_zero(signal: Signal) -> power_series.Series:
     """All orders but 0."""
-    return torch.cat([torch.zeros_like(signal.value)[None], signal.more])
+    return torch.cat([torch.zeros_like(signal.value)[None], signal.extra])
 
 
-def _after(signal: Signal) -> Tensor:
+def _value_after(signal: Signal) -> Tensor:
     """Just after b."""
-    return series.at(_coefficients(signal), STEP)
+    return power_series.evaluate(_coefficients(signal), PIECE_TIME)
 
 
-def _along(call: Call, points: Sequence[Tensor]) -> Any:
+def _push_forward(call: OpCall, points: Sequence[Tensor]) -> Any:
     """An op's value at b, and its derivative at some points in the direction of every order."""
     values = call.on([signal.value for signal in call.signals])
     several = isinstance(values, (tuple, list))
@@ -367,9 +372,9 @@ def _along(call: Call, points: Sequence[Tensor]) -> Any:
         found: tuple[Tensor, ...] = torch.func.jvp(function, tuple(points), directions)[1]
         return found
 
-    slopes = iter(torch.vmap(slope)(*(signal.more for signal in call.signals)))
+    slopes = iter(torch.vmap(slope)(*(signal.extra for signal in call.signals)))
     signals = [
-        Signal(value, more=next(slopes)) if moves else value for value, moves in zip(values if several else [values], moving, strict=True)
+        Signal(value, extra=next(slopes)) if moves else value for value, moves in zip(values if several else [values], moving, strict=True)
     ]
     return type(values)(signals) if several else signals[0]
 
@@ -379,17 +384,17 @@ RULES: Mapping[str, Callable[..., Any]] = {
     "add": linear,
     "scale": linear,
     "affine": linear,
-    "map": mapped,
+    "map": linear_map,
     "multiply": multiply,
     "divide": divide,
     "elementwise": elementwise,
-    "pair": pair,
+    "pair": elementwise_pair,
     "softmax": softmax,
     "log_softmax": log_softmax,
     "logsumexp": logsumexp,
-    "largest": piece,
+    "largest": piecewise_linear,
     "step": step,
     "choose": choose,
 }
 
-JETS = Table("a Taylor series", RULES, OPENINGS)
+TAYLOR = RuleTable("a Taylor series", RULES, ALL_DECOMPOSITIONS)

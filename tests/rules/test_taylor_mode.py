@@ -10,13 +10,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import vesalius as vs
 from tests.reference import jets as twin
-from tests.rules.ops import EVERYWHERE, OPS, POSITIVE, M, Together, drawn, together
-from tests.rules.single import Op, random, readout
+from tests.rules.op_cases import EVERYWHERE, OPS, POSITIVE, M, Together, drawn, together
+from tests.rules.single_op import Op, random, readout
 from tests.zoo.catalogue import specimen
 from vesalius.core.errors import InvalidInput, NoRule, NotTraceable, WrongType
-from vesalius.rules import series
-from vesalius.rules.jets import BENT, PIECES, STEPS, Expansion, doubled
-from vesalius.rules.kinds import OPS as KINDS
+from vesalius.rules import power_series
+from vesalius.rules.op_kinds import OPS_BY_KIND as KINDS
+from vesalius.rules.taylor_mode import DISCONTINUOUS, PIECEWISE_CURVED, PIECEWISE_LINEAR, TaylorExpansion, to_double
 from vesalius.trace.question import ask
 
 CLOSE = {"rtol": 1e-9, "atol": 1e-9}
@@ -25,7 +25,7 @@ ORDER = 5
 
 
 def expanded(network, bs, ds, order, target=None):
-    found = Expansion(ask(network, bs, target=target), order).along(bs, ds, torch.arange(len(bs[0])))
+    found = TaylorExpansion(ask(network, bs, target=target), order).along(bs, ds, torch.arange(len(bs[0])))
     return found.coefficients, found.pieces
 
 
@@ -68,8 +68,8 @@ def test_functions_are_analytic_or_say_that_they_are_not():
     _, pieces = expanded(together(False), b, b, 1, target=0)
     bent = {together(False).values[name].op for name in pieces}
     tried = {value.op for value in together(False).values.values()} & set(KINDS["elementwise"].split())
-    assert bent & tried == tried - set(series.FUNCTIONS) - {"pow"}
-    assert not set(series.FUNCTIONS) & (PIECES | STEPS | set(BENT))
+    assert bent & tried == tried - set(power_series.FUNCTIONS) - {"pow"}
+    assert not set(power_series.FUNCTIONS) & (PIECEWISE_LINEAR | DISCONTINUOUS | set(PIECEWISE_CURVED))
 
 
 def test_torch_is_wrong_about_the_third_derivative_of_layer_norm():
@@ -165,25 +165,25 @@ def test_a_line_that_starts_on_a_kink_follows_the_piece_it_enters():
 def test_single_precision_is_made_double():
     model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
     x = random(2, 3).float()
-    question, fills = doubled(ask(vs.trace(model, x), x), (torch.zeros(2, 1, 3),))
+    question, fills = to_double(ask(vs.trace(model, x), x), (torch.zeros(2, 1, 3),))
     assert {tensor.dtype for tensor in (*question.present, *fills, question.total)} == {torch.float64}
-    Expansion(question, 2)
+    TaylorExpansion(question, 2)
 
 
 def test_refusals():
     x = torch.ones(1, 3).double()
     with pytest.raises(NoRule, match=r"sort.*sort"):
-        Expansion(ask(vs.trace(Together([lambda z: z.sort(1).values @ M[:3, None] @ M[None]]), x), x, target=0), 2)
+        TaylorExpansion(ask(vs.trace(Together([lambda z: z.sort(1).values @ M[:3, None] @ M[None]]), x), x, target=0), 2)
     with pytest.raises(NotTraceable, match="Taylor series"):
-        Expansion(ask(vs.trace(lambda z: z.sum(1), x), x), 2)
+        TaylorExpansion(ask(vs.trace(lambda z: z.sum(1), x), x), 2)
     with pytest.raises(InvalidInput, match="at least 1"):
-        Expansion(ask(together(False), torch.ones(1, 7).double(), target=0), 0)
+        TaylorExpansion(ask(together(False), torch.ones(1, 7).double(), target=0), 0)
     root = vs.trace(Op(torch.sqrt, torch.ones(3).double()), x)
     with pytest.raises(InvalidInput, match="not analytic"):
         expanded(root, (torch.zeros_like(x),), (x,), 3)
     table = vs.trace(nn.Sequential(nn.Embedding(5, 2), nn.Flatten()), torch.ones(1, 3, dtype=torch.long))
     with pytest.raises(WrongType, match="no gradient"):
-        Expansion(ask(table, torch.ones(1, 3, dtype=torch.long), target=0), 2)
+        TaylorExpansion(ask(table, torch.ones(1, 3, dtype=torch.long), target=0), 2)
 
 
 @pytest.mark.parametrize("name", ["mbconv", "vit", "rotary", "einsum", "mixture", "statistics_pooling"])
@@ -191,10 +191,10 @@ def test_architectures_follow_their_series(name):
     """Six coefficients say what the network does a short way from where they were taken, up to the seventh."""
     chosen = specimen(name)
     args, _ = chosen.example(2)
-    question, _ = doubled(ask(vs.trace(chosen.build().eval(), *args), args[0] if len(args) == 1 else args, target=0), ())
+    question, _ = to_double(ask(vs.trace(chosen.build().eval(), *args), args[0] if len(args) == 1 else args, target=0), ())
     starts, rows = list(question.present), torch.arange(2)
     moves = [0.2 * random(*start.shape, seed=1) for start in starts]
-    found = Expansion(question, 5).along(starts, moves, rows).coefficients
+    found = TaylorExpansion(question, 5).along(starts, moves, rows).coefficients
     apart = []
     for t in (0.02, 0.01):
         with torch.no_grad():

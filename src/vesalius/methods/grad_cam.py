@@ -18,8 +18,8 @@ from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput
 from vesalius.core.players import Players
 from vesalius.games.absence import Absence
-from vesalius.methods.base import Method, ends, register
-from vesalius.methods.path import Path
+from vesalius.methods.base import Method, base_and_total, register
+from vesalius.methods.straight_path import StraightPath
 from vesalius.trace.network import Network
 from vesalius.trace.question import Question, unit_axis
 
@@ -47,32 +47,32 @@ class GradCAM(Method):
 
     def place(self, network: Network) -> str | None:
         network.graph(self.name)
-        return last_spatial(network)
+        return last_spatial_value(network)
 
     def allocate(self, question: Question, absence: Absence) -> Allocation:
         question.require_differentiable(self.name)
         fills = absence.fill(question)
-        base, total = ends(question, fills)
-        path = Path(question, tuple(fill.mean(1) for fill in fills))
-        gradient = torch.cat([slope for _, _, slope in path.gradients(*path.everywhere(1.0))])
+        base, total = base_and_total(question, fills)
+        path = StraightPath(question, tuple(fill.mean(1) for fill in fills))
+        gradient = torch.cat([slope for _, _, slope in path.gradients(*path.at_time(1.0))])
         if len(question.present) != 1:
             raise InvalidInput(f"grad_cam looks at one layer, not at {len(question.present)} tensors; choose it with at=")
         shape = question.present[0].shape
-        axis = _channels(question)
+        axis = _channel_axis(question)
         slopes, change = (tensor.reshape(shape).movedim(axis, 1) for tensor in (gradient, path.direction))
         weight = slopes.flatten(2).mean(2).reshape(*slopes.shape[:2], *[1] * (slopes.ndim - 2))
         cam = (weight * change).sum(1)
         cam = cam.clamp(min=0) if self.relu else cam
-        players = _positions(shape[1:], axis - 1)
+        players = _position_players(shape[1:], axis - 1)
         if self.upsample:
-            cam, players = _upsampled(cam, question)
+            cam, players = _upsample(cam, question)
         evaluations = torch.full((question.batch,), 2 + fills[0].shape[1])
         return Allocation(
             players=players, values=cam.reshape(question.batch, *players.shape), base=base, total=total, evaluations=evaluations
         )
 
 
-def last_spatial(network: Network) -> str | None:
+def last_spatial_value(network: Network) -> str | None:
     """The last value with a batch axis, channels and more than one position; ``None`` where there is none, or no graph."""
     if network.opaque:
         return None
@@ -87,7 +87,7 @@ def last_spatial(network: Network) -> str | None:
     return None
 
 
-def _channels(question: Question) -> int:
+def _channel_axis(question: Question) -> int:
     """Axis of channels, batch first."""
     present = question.present[0]
     if present.ndim < 3:
@@ -102,14 +102,14 @@ def _channels(question: Question) -> int:
     return axis + 1 if axis < batch else axis
 
 
-def _positions(event: torch.Size, channels: int) -> Players:
+def _position_players(event: torch.Size, channels: int) -> Players:
     """Positions of a layer over all its channels."""
     sides = [side for axis, side in enumerate(event) if axis != channels]
     index = torch.arange(prod(sides)).reshape(sides).unsqueeze(channels)
     return Players((index,), tuple(sides), "patches" if len(sides) == 2 else "tokens" if len(sides) == 1 else "positions")
 
 
-def _upsampled(cam: Float[Tensor, "B *positions"], question: Question) -> tuple[Tensor, Players]:
+def _upsample(cam: Float[Tensor, "B *positions"], question: Question) -> tuple[Tensor, Players]:
     image = question.inputs[0]
     if cam.ndim != 3 or image.ndim != 4:
         raise InvalidInput("upsample=True needs a layer with height and width in a network of images [batch, channels, height, width]")

@@ -18,21 +18,21 @@ from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput
 from vesalius.games.absence import Absence
 from vesalius.games.memory import Batches, batch_size
-from vesalius.methods.base import Method, ends, register
-from vesalius.methods.path import BACKWARD_COST, spread
-from vesalius.rules.composite import Composite, resolve
-from vesalius.rules.layer_rules import AlphaBeta, Box, Epsilon, LayerRule, Square
-from vesalius.rules.relevance import Propagated, Propagation
+from vesalius.methods.base import Method, base_and_total, register
+from vesalius.methods.straight_path import BACKWARD_COST, feature_allocation
+from vesalius.rules.composite import Composite, resolve_composite
+from vesalius.rules.layer_rules import AlphaBeta, Box, Epsilon, LayerRule, WSquare
+from vesalius.rules.network_relevance import PropagatedRelevance, RelevancePropagation
 from vesalius.trace.question import Question, to_float64
 
-RULE_COST = 2 * BACKWARD_COST
+LAYER_RULE_COST = 2 * BACKWARD_COST
 """Memory of a run with layer rules, as a multiple of the live values of a forward pass."""
 ROUNDING = 5e-5
 """Share of the relevance at the output that single precision may lose; samples that lose more are computed again in double precision."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class LayerWise(Method):
+class LRPMethod(Method):
     """Base of LRP methods.
 
     The output f(x) itself is shared out: ``values + absorbed = total``. A baseline changes nothing but ``base``, and so the gap.
@@ -49,35 +49,35 @@ class LayerWise(Method):
     gated: bool = False
 
     def allocate(self, question: Question, absence: Absence) -> Allocation:
-        rules = self.rules() if self.composite is None else resolve(self.composite)
+        rules = self.rules() if self.composite is None else resolve_composite(self.composite)
         fills = absence.fill(question)
-        found = self._precisely(question, lambda asked: self._share(asked, rules))
-        base, total = ends(question, fills)
+        found = self._with_double_fallback(question, lambda asked: self._share(asked, rules))
+        base, total = base_and_total(question, fills)
         evaluations = torch.full((question.batch,), 2 + fills[0].shape[1])
-        allocation = spread(question, found.values, base, total, evaluations=evaluations)
+        allocation = feature_allocation(question, found.values, base, total, evaluations=evaluations)
         return replace(allocation, absorbed=found.absorbed)
 
     @abstractmethod
     def rules(self) -> Composite:
         """The method's own rules."""
 
-    def _share(self, question: Question, composite: Composite) -> Propagated:
-        propagation = Propagation(question, composite, gated=self.gated)
+    def _share(self, question: Question, composite: Composite) -> PropagatedRelevance:
+        propagation = RelevancePropagation(question, composite, gated=self.gated)
         device = question.present[0].device
-        batches = Batches(max(1, batch_size(question.network, device) // RULE_COST), "the relevance of one sample")
+        batches = Batches(max(1, batch_size(question.network, device) // LAYER_RULE_COST), "the relevance of one sample")
         parts = list(batches.over(torch.arange(question.batch, device=device), propagation.share))
         accounts = sorted({account for part in parts for account in part.absorbed})
         absorbed = {
             account: torch.cat([part.absorbed.get(account, torch.zeros_like(part.total)) for part in parts]) for account in accounts
         }
-        return Propagated(torch.cat([part.values for part in parts]), absorbed, torch.cat([part.total for part in parts]))
+        return PropagatedRelevance(torch.cat([part.values for part in parts]), absorbed, torch.cat([part.total for part in parts]))
 
-    def _precisely(self, question: Question, share: Callable[[Question], Propagated]) -> Propagated:
+    def _with_double_fallback(self, question: Question, share: Callable[[Question], PropagatedRelevance]) -> PropagatedRelevance:
         """In double precision where relevance cancels so far that single precision loses it."""
         found = share(question)
-        if question.present[0].dtype == torch.float64 or bool(balanced(found).all()):
+        if question.present[0].dtype == torch.float64 or bool(adds_up(found).all()):
             return found
-        weak: Int[Tensor, " n"] = (~balanced(found)).nonzero().flatten()
+        weak: Int[Tensor, " n"] = (~adds_up(found)).nonzero().flatten()
         exact = share(to_float64(question, weak))
         values = found.values.index_copy(0, weak, exact.values.to(found.values.dtype))
         absorbed = {}
@@ -85,10 +85,10 @@ class LayerWise(Method):
             amount = found.absorbed.get(account, torch.zeros_like(found.total)).clone()
             amount[weak] = exact.absorbed.get(account, torch.zeros_like(exact.total)).to(amount.dtype)
             absorbed[account] = amount
-        return Propagated(values, absorbed, found.total)
+        return PropagatedRelevance(values, absorbed, found.total)
 
 
-def balanced(found: Propagated) -> Bool[Tensor, " B"]:
+def adds_up(found: PropagatedRelevance) -> Bool[Tensor, " B"]:
     """Whether relevance and what was absorbed add up to the output, but for rounding."""
     kept = sum((amount.double() for amount in found.absorbed.values()), found.values.sum(1, dtype=torch.float64))
     return (kept - found.total.double()).abs() <= ROUNDING * found.total.abs().double()
@@ -97,7 +97,7 @@ def balanced(found: Propagated) -> Bool[Tensor, " B"]:
 @register
 @final
 @dataclass(frozen=True, kw_only=True)
-class LRPEpsilon(LayerWise):
+class LRPEpsilon(LRPMethod):
     """The epsilon rule on every layer: contributions in proportion.
 
     Attributes:
@@ -118,7 +118,7 @@ class LRPEpsilon(LayerWise):
 @register
 @final
 @dataclass(frozen=True, kw_only=True)
-class LRPAlphaBeta(LayerWise):
+class LRPAlphaBeta(LRPMethod):
     """Positive and negative contributions apart, weighted alpha and -beta; epsilon on the layers after which all is linear.
 
     Attributes:
@@ -140,7 +140,7 @@ class LRPAlphaBeta(LayerWise):
 @register
 @final
 @dataclass(frozen=True, kw_only=True)
-class DeepTaylor(LayerWise):
+class DeepTaylor(LRPMethod):
     """Deep Taylor decomposition: the z+ rule on hidden layers, one that knows the domain on the first; epsilon where all is linear.
 
     Attributes:
@@ -162,5 +162,5 @@ class DeepTaylor(LayerWise):
 
     def rules(self) -> Composite:
         rule = AlphaBeta(alpha=1, beta=0)
-        first: dict[str, LayerRule | None] = {"positive": None, "box": Box(low=self.low, high=self.high), "unbounded": Square()}
+        first: dict[str, LayerRule | None] = {"positive": None, "box": Box(low=self.low, high=self.high), "unbounded": WSquare()}
         return Composite(dense=rule, convolution=rule, first=first[self.domain], last=Epsilon(epsilon=0))

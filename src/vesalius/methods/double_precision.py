@@ -12,8 +12,8 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from vesalius.games.memory import Batches, batch_size
-from vesalius.methods.path import BACKWARD_COST
-from vesalius.rules.compare import Compared
+from vesalius.methods.straight_path import BACKWARD_COST
+from vesalius.rules.network_contributions import Contributions
 from vesalius.trace.question import Question, to_float64
 
 ROUNDING = 5e-6
@@ -22,33 +22,33 @@ ROUNDING = 5e-6
 COMPARISON_COST = 2 * BACKWARD_COST
 """Memory of a comparison, as a multiple of the live values of a forward pass: both ends of every op are kept."""
 
-Ask = Callable[[Question, tuple[Tensor, ...]], Compared]
+CompareFunction = Callable[[Question, tuple[Tensor, ...]], Contributions]
 
 
-def precisely(question: Question, fills: tuple[Tensor, ...], compare: Ask) -> Compared:
+def with_double_fallback(question: Question, fills: tuple[Tensor, ...], compare: CompareFunction) -> Contributions:
     """A comparison; in double precision for samples whose effects cancel so far that single precision would not add up."""
     found = compare(question, fills)
     if question.present[0].dtype == torch.float64:
         return found
-    weak = (~closed(found)).nonzero().flatten()
+    weak = (~adds_up(found)).nonzero().flatten()
     if not len(weak):
         return found
     exact = compare(to_float64(question, weak), tuple(fill[weak].double() for fill in fills))
     values, base, total = found.values.clone(), found.base.clone(), found.total.clone()
     values[weak], base[weak], total[weak] = (part.to(values.dtype) for part in (exact.values, exact.base, exact.total))
-    return Compared(values, base, total)
+    return Contributions(values, base, total)
 
 
-def closed(found: Compared) -> Bool[Tensor, " B"]:
+def adds_up(found: Contributions) -> Bool[Tensor, " B"]:
     """Whether values add up to single precision's rounding."""
     change = found.total.double() - found.base.double()
     size = torch.maximum(found.total.abs(), found.base.abs()).double()
     return (found.values.sum(1, dtype=torch.float64) - change).abs() <= ROUNDING * (change.abs() + size / 10)
 
 
-def gathered(question: Question, run: Callable[[Int[Tensor, " n"]], Compared]) -> Compared:
+def compare_in_batches(question: Question, run: Callable[[Int[Tensor, " n"]], Contributions]) -> Contributions:
     """All samples, in batches that fit into memory."""
     device = question.present[0].device
     batches = Batches(max(1, batch_size(question.network, device) // COMPARISON_COST), "the comparison of one sample")
     parts = list(batches.over(torch.arange(question.batch, device=device), run))
-    return Compared(*(torch.cat([getattr(part, name) for part in parts]) for name in ("values", "base", "total")))
+    return Contributions(*(torch.cat([getattr(part, name) for part in parts]) for name in ("values", "base", "total")))

@@ -13,12 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vesalius.rules.chord import End, TwoPoint, across
-from vesalius.rules.kinds import name_of
-from vesalius.rules.run import Call, Run
+from vesalius.rules.interpreter import Interpreter, OpCall
+from vesalius.rules.op_kinds import op_name
 from vesalius.rules.signal import Signal
+from vesalius.rules.two_point import Endpoint, TwoPointRule, apply_two_point
 
-Search = Callable[[Tensor], tuple[Tensor, Tensor]]
+MaxSearch = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Maxima [*, windows] and their places along L, of elements [*, L]."""
 
 aten = torch.ops.aten
@@ -26,7 +26,7 @@ aten = torch.ops.aten
 
 @final
 @dataclass(frozen=True, eq=False)
-class Largest(TwoPoint):
+class Maximum(TwoPointRule):
     """The change of a maximum, shared between the winners at both ends in proportion to how much each of the two changed.
 
     Where one element wins at both ends, ties included, it gets all.
@@ -36,13 +36,13 @@ class Largest(TwoPoint):
         axes: how many last axes L stands for; the input is laid out so that these are the axes searched.
     """
 
-    search: Search
+    search: MaxSearch
     axes: int
 
     def value(self, *inputs: Tensor) -> Tensor:
         return self.search(inputs[0])[0]
 
-    def share(self, grad: Tensor, here: End, there: End) -> Sequence[Tensor | None]:
+    def share(self, grad: Tensor, here: Endpoint, there: Endpoint) -> Sequence[Tensor | None]:
         (y1, i1), (y0, i0) = self.search(here.inputs[0]), self.search(there.inputs[0])
         x1 = here.inputs[0].flatten(-self.axes)
         x0 = there.inputs[0].flatten(-self.axes).expand_as(x1)
@@ -62,9 +62,9 @@ class Largest(TwoPoint):
         return (found.reshape(here.inputs[0].shape),)
 
 
-def pooling(call: Call) -> tuple[Search, int]:
+def read_max_pool(call: OpCall) -> tuple[MaxSearch, int]:
     """How a pooling op finds its maxima, and over how many axes."""
-    name = name_of(call.target)
+    name = op_name(call.target)
     axes = int(next(letter for letter in name if letter.isdigit()))
     if name.startswith("adaptive"):
         size = call.args[1]
@@ -79,33 +79,33 @@ def pooling(call: Call) -> tuple[Search, int]:
     return lambda x: pool(x, call.args[1], **options, return_indices=True), axes
 
 
-def over_axes(x: Tensor) -> tuple[Tensor, Tensor]:
+def max_last_axis(x: Tensor) -> tuple[Tensor, Tensor]:
     """The maximum over the last axis, and where it is."""
     return x.max(-1, keepdim=True)
 
 
-def largest(run: Run, call: Call) -> Any:
+def reduce_max(run: Interpreter, call: OpCall) -> Any:
     """max and min in all their spellings."""
-    name = name_of(call.target)
+    name = op_name(call.target)
     signal = call.args[0]
     if "pool" in name:
-        search, axes = pooling(call)
-        found = across(run, Largest(search, axes), signal)
+        search, axes = read_max_pool(call)
+        found = apply_two_point(run, Maximum(search, axes), signal)
         return (found, None) if "indices" in name or name.startswith("adaptive") else found
     if len(call.signals) == 2 or (len(call.args) > 1 and isinstance(call.args[1], Tensor)):
         return run(aten.maximum.default if name == "max" else aten.minimum.default, *call.args)
     if name in ("min", "amin"):
-        found = _reduced(run, run(aten.neg.default, signal), call)
+        found = _max_over_axes(run, run(aten.neg.default, signal), call)
         return (
             tuple(run(aten.neg.default, part) if isinstance(part, Signal) else part for part in found)
             if name == "min"
             else (run(aten.neg.default, found[0]))
         )
-    found = _reduced(run, signal, call)
+    found = _max_over_axes(run, signal, call)
     return found if name == "max" and len(call.args) > 1 else found[0]
 
 
-def _reduced(run: Run, signal: Signal, call: Call) -> tuple[Any, ...]:
+def _max_over_axes(run: Interpreter, signal: Signal, call: OpCall) -> tuple[Any, ...]:
     """(maxima, no indices) over the axes of a reduction."""
     dims = call.argument(1, "dim", ())
     dims = tuple(range(signal.value.ndim)) if dims in ((), None, []) else (dims,) if isinstance(dims, int) else tuple(dims)
@@ -114,7 +114,7 @@ def _reduced(run: Run, signal: Signal, call: Call) -> tuple[Any, ...]:
     places = sorted(dim % rank for dim in dims)
     moved = run(aten.permute.default, signal, [axis for axis in range(rank) if axis not in places] + places)
     flat = run(aten.flatten.using_ints, moved, rank - len(places), rank - 1)
-    found = run(aten.squeeze.dim, across(run, Largest(over_axes, 1), flat), -1)
+    found = run(aten.squeeze.dim, apply_two_point(run, Maximum(max_last_axis, 1), flat), -1)
     for place in places if keep else ():
         found = run(aten.unsqueeze.default, found, place)
     return found, None

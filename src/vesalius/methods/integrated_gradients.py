@@ -17,20 +17,20 @@ from vesalius.core.errors import InvalidInput, NoRule, UnknownName
 from vesalius.games.absence import Absence
 from vesalius.games.memory import Batches, batch_size
 from vesalius.methods import quadrature, secants
-from vesalius.methods.base import Method, ends, register
-from vesalius.methods.path import Path, spread
-from vesalius.methods.precisely import COMPARISON_COST, precisely
-from vesalius.rules.compare import Compared, Comparison
+from vesalius.methods.base import Method, base_and_total, register
+from vesalius.methods.double_precision import COMPARISON_COST, with_double_fallback
+from vesalius.methods.straight_path import StraightPath, feature_allocation
+from vesalius.rules.network_contributions import Contributions, ReferenceComparison
 from vesalius.rules.rescale import RESCALE
 from vesalius.trace.question import Question
 
-RULES = ("auto", "secants", "quadrature")
+INTEGRATION_RULES = ("auto", "secants", "quadrature")
 STORE_BYTES = 1 << 28
 """Maps of pieces kept at once; more lines than that allows are taken in turn."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class AlongLines(Method):
+class PathMethod(Method):
     """Base of methods that integrate the gradient along straight lines.
 
     Attributes:
@@ -53,8 +53,8 @@ class AlongLines(Method):
             raise InvalidInput(f"tol must be positive, not {self.tol}")
         if self.max_steps < 3 or (self.steps is not None and self.steps < 1):
             raise InvalidInput(f"max_steps must be at least 3 and steps at least 1, not {self.max_steps} and {self.steps}")
-        if self.rule not in RULES:
-            raise UnknownName("rule", self.rule, RULES)
+        if self.rule not in INTEGRATION_RULES:
+            raise UnknownName("rule", self.rule, INTEGRATION_RULES)
 
     def allocate(self, question: Question, absence: Absence) -> Allocation:
         question.require_differentiable(self.name)
@@ -73,79 +73,81 @@ class AlongLines(Method):
         return replace(found, provenance={"rule": "quadrature", "why": reason})
 
     def _by_secants(self, question: Question, fills: tuple[Tensor, ...]) -> Allocation:
-        kept: dict[int, secants.Found] = {}
+        kept: dict[int, secants.SecantMaps] = {}
 
-        def compare(asked: Question, given: tuple[Tensor, ...]) -> Compared:
+        def compare(asked: Question, given: tuple[Tensor, ...]) -> Contributions:
             found = self._chains(asked, given)
             kept.setdefault(asked.batch, found)
-            base, total = ends(asked, given)
-            return Compared(found.values, base, total)
+            base, total = base_and_total(asked, given)
+            return Contributions(found.values, base, total)
 
-        found = precisely(question, fills, compare)
+        found = with_double_fallback(question, fills, compare)
         first = kept[question.batch]
-        allocation = spread(question, found.values, found.base, found.total, evaluations=first.evaluations + 1 + fills[0].shape[1])
+        allocation = feature_allocation(
+            question, found.values, found.base, found.total, evaluations=first.evaluations + 1 + fills[0].shape[1]
+        )
         allocation = replace(allocation, provenance={"rule": "secants"})
         return (
             allocation if self.steps is not None else replace(allocation, converged=first.converged, map_error=first.error.to(found.base))
         )
 
-    def _chains(self, question: Question, fills: tuple[Tensor, ...]) -> secants.Found:
+    def _chains(self, question: Question, fills: tuple[Tensor, ...]) -> secants.SecantMaps:
         """Maps of all samples, each the mean over its baselines."""
         batch, count = question.batch, fills[0].shape[1]
         device = question.present[0].device
-        comparison = Comparison(question, RESCALE)
+        comparison = ReferenceComparison(question, RESCALE)
         batches = Batches(max(1, batch_size(question.network, device) // COMPARISON_COST), "the comparison of one sample")
-        bytes_each = 2 * secants.PILOT * comparison.width * question.present[0].element_size()
+        bytes_each = 2 * secants.PILOT_PIECES * comparison.width * question.present[0].element_size()
         kept = count * max(1, STORE_BYTES // (bytes_each * count))
         parts = []
         for pairs in torch.arange(batch * count, device=device).split(kept):
             rows = pairs // count
             start = [fill[rows, pairs % count] for fill in fills]
-            lines = secants.Lines(comparison, rows, start, [tensor[rows] for tensor in question.present], batches, count)
+            lines = secants.SecantLines(comparison, rows, start, [tensor[rows] for tensor in question.present], batches, count)
             parts.append(self._lines(lines))
-        return _averaged(parts, batch, self.tol)
+        return _average_over_baselines(parts, batch, self.tol)
 
-    def _lines(self, lines: secants.Lines) -> secants.Found:
+    def _lines(self, lines: secants.SecantLines) -> secants.SecantMaps:
         """Maps of some lines."""
         if self.steps is None:
-            return secants.adaptive(lines, self.tol, self.max_steps)
+            return secants.integrate_adaptive(lines, self.tol, self.max_steps)
         number = len(lines.rows)
         spent, done = torch.full((number,), self.steps), torch.ones(number, dtype=torch.bool)
-        return secants.Found(secants.fixed(lines, self.steps), spent, torch.zeros(number), done)
+        return secants.SecantMaps(secants.integrate_fixed(lines, self.steps), spent, torch.zeros(number), done)
 
     def _by_quadrature(self, question: Question, fills: tuple[Tensor, ...]) -> Allocation:
-        base, total = ends(question, fills)
+        base, total = base_and_total(question, fills)
         count = fills[0].shape[1]
         values = torch.zeros(())
         spent, converged = torch.full((question.batch,), 1 + count), torch.ones(question.batch, dtype=torch.bool)
         for m in range(count):
-            path = Path(question, tuple(fill[:, m] for fill in fills))
+            path = StraightPath(question, tuple(fill[:, m] for fill in fills))
             if self.steps is not None:
-                found = quadrature.fixed(path, self.steps)
+                found = quadrature.gauss_legendre(path, self.steps)
                 spent = spent + self.steps
             else:
-                own = base if count == 1 else ends(question, tuple(fill[:, m : m + 1] for fill in fills))[0]
-                run = quadrature.Adaptive(path, own, total, tol=self.tol, max_steps=self.max_steps).run()
+                own = base if count == 1 else base_and_total(question, tuple(fill[:, m : m + 1] for fill in fills))[0]
+                run = quadrature.AdaptiveTrapezoid(path, own, total, tol=self.tol, max_steps=self.max_steps).run()
                 found, spent, converged = run.values, spent + run.evaluations, converged & run.converged
             values = values.to(found) + found / count
-        allocation = spread(question, values, base, total, evaluations=spent)
+        allocation = feature_allocation(question, values, base, total, evaluations=spent)
         return allocation if self.steps is not None else replace(allocation, converged=converged)
 
 
-def _averaged(parts: Sequence[secants.Found], batch: int, tol: float) -> secants.Found:
+def _average_over_baselines(parts: Sequence[secants.SecantMaps], batch: int, tol: float) -> secants.SecantMaps:
     """The mean over the lines of each sample, which come one after the other."""
     values, spent, errors = (torch.cat([getattr(part, name) for part in parts]) for name in ("values", "evaluations", "error"))
     maps = values.reshape(batch, -1, values.shape[1])
     mean = maps.mean(1)
     absolute = (errors.reshape(batch, -1) * maps.norm(dim=2).cpu()).square().sum(1).sqrt() / maps.shape[1]
     error = absolute / mean.norm(dim=1).cpu().clamp_min(torch.finfo(torch.float32).tiny)
-    return secants.Found(mean, spent.reshape(batch, -1).sum(1), error, error <= tol)
+    return secants.SecantMaps(mean, spent.reshape(batch, -1).sum(1), error, error <= tol)
 
 
 @register
 @final
 @dataclass(frozen=True, kw_only=True)
-class IntegratedGradients(AlongLines):
+class IntegratedGradients(PathMethod):
     """The gradient averaged along the straight line from the baseline to x, times x - baseline.
 
     Reference: Sundararajan2017, equation 1.
@@ -159,7 +161,7 @@ class IntegratedGradients(AlongLines):
 @register
 @final
 @dataclass(frozen=True, kw_only=True)
-class ExpectedGradients(AlongLines):
+class ExpectedGradients(PathMethod):
     """Integrated gradients averaged over the baselines of a background: ``baseline=Marginal(background=...)``.
 
     Reference: Erion2021, equation 2. Differs from the paper: every line from every background row is integrated, nothing is drawn at

@@ -1,8 +1,8 @@
 """The one loop: a program run under a table of rules.
 
 A rule says how an op is *computed* so that autograd's backward pass through it does what the rule wants. There are five ways to write one:
-*zero* (the result is a constant), *linear* (plain autograd), *by decomposition* (in terms of ops that have rules, ``opened.py``), *by
-slope* (one multiplier per element, ``chord.py``) and *full* (a function of the tables' own).
+*zero* (the result is a constant), *linear* (plain autograd), *by decomposition* (in terms of ops that have rules, ``decompositions.py``),
+*by slope* (one multiplier per element, ``two_point.py``) and *full* (a function of the tables' own).
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
 
 from vesalius.core.errors import NoRule
-from vesalius.rules.kinds import kind_of, name_of
-from vesalius.rules.signal import Signal, plain, signals_in
+from vesalius.rules.op_kinds import op_kind, op_name
+from vesalius.rules.signal import Signal, signals_in, to_tensors
 from vesalius.trace.graph import Value, data_inputs
 
 
 @dataclass(frozen=True, eq=False)
-class Call:
+class OpCall:
     """An op and its arguments, some of them signals.
 
     Attributes:
@@ -44,25 +44,25 @@ class Call:
         """All signals among the arguments."""
         return signals_in([*self.args, *self.kwargs.values()])
 
-    def plainly(self) -> Any:
+    def evaluate(self) -> Any:
         """The op on plain tensors, as torch would compute it."""
-        return self.target(*plain(self.args), **{key: plain(value) for key, value in self.kwargs.items()})
+        return self.target(*to_tensors(self.args), **{key: to_tensors(value) for key, value in self.kwargs.items()})
 
     def on(self, replaced: Sequence[Tensor]) -> Any:
         """The op with other tensors in place of its signals."""
         fresh = iter(replaced)
-        return self.target(*_swap(self.args, fresh), **{key: _swap(value, fresh) for key, value in self.kwargs.items()})
+        return self.target(*_substitute(self.args, fresh), **{key: _substitute(value, fresh) for key, value in self.kwargs.items()})
 
     def argument(self, place: int, name: str, default: Any = None) -> Any:
         """An argument given by position or by name."""
         return self.args[place] if len(self.args) > place else self.kwargs.get(name, default)
 
 
-Rule = Callable[["Run", Call], Any]
+Rule = Callable[["Run", OpCall], Any]
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class RuleTable:
     """Rules by kind of op, or by an op's own name.
 
     Attributes:
@@ -73,17 +73,17 @@ class Table:
 
     name: str
     rules: Mapping[str, Rule]
-    opened: Mapping[str, Rule]
+    decompositions: Mapping[str, Rule]
 
     def find(self, target: Callable[..., Any]) -> Rule | None:
         """The rule for an op: its own, its kind's, or its decomposition."""
-        name, kind = name_of(target), kind_of(target)
+        name, kind = op_name(target), op_kind(target)
         for key in (name, kind):
             if key in self.rules:
                 return self.rules[key]
-        return self.opened.get(name)
+        return self.decompositions.get(name)
 
-    def covers(self, plan: Plan) -> None:
+    def require_rules(self, plan: Plan) -> None:
         """Refuse a program that holds an op without a rule.
 
         Raises:
@@ -91,7 +91,7 @@ class Table:
         """
         missing = [node for node in plan.traced if node.op == "call_function" and self.find(node.target) is None]  # type: ignore[arg-type]
         if missing:
-            raise NoRule(self.name, [_described(node) for node in missing])
+            raise NoRule(self.name, [_describe_op(node) for node in missing])
 
 
 class Plan:
@@ -120,13 +120,13 @@ class Plan:
         """Nodes that relevance may reach, in order."""
         reached: dict[Node, None] = dict.fromkeys(self.explained)
         for node in self.nodes:
-            made_of_sizes = node.op == "call_function" and kind_of(node.target) == "shape"  # type: ignore[arg-type]
+            made_of_sizes = node.op == "call_function" and op_kind(node.target) == "shape"  # type: ignore[arg-type]
             if not made_of_sizes and any(source in reached for source in data_inputs(node)):
                 reached[node] = None
         return list(reached)
 
 
-class Run:
+class Interpreter:
     """One pass of a program under a table.
 
     Attributes:
@@ -134,7 +134,7 @@ class Run:
         state: what the table keeps during a pass.
     """
 
-    def __init__(self, table: Table, state: Any = None) -> None:
+    def __init__(self, table: RuleTable, state: Any = None) -> None:
         self.table = table
         self.state = state
 
@@ -149,30 +149,30 @@ class Run:
         known: dict[Node, Any] = dict(zip(plan.inputs, [*explained, *context], strict=True))
         for node in plan.nodes:
             if node.op == "get_attr":
-                known[node] = _attribute(plan.program, str(node.target))
+                known[node] = _get_attribute(plan.program, str(node.target))
             elif node.op == "call_function":
                 args, kwargs = map_arg((node.args, node.kwargs), known.__getitem__)
-                known[node] = self._step(Call(node.target, tuple(args), kwargs, node))  # type: ignore[arg-type]
+                known[node] = self._step(OpCall(node.target, tuple(args), kwargs, node))  # type: ignore[arg-type]
             for finished in plan.done.get(node, ()):
                 del known[finished]
         return known[plan.output]
 
     def __call__(self, target: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """One op, for rules that open an op into others."""
-        return self._step(Call(target, args, kwargs))
+        return self._step(OpCall(target, args, kwargs))
 
-    def _step(self, call: Call) -> Any:
+    def _step(self, call: OpCall) -> Any:
         if not call.signals:
             return call.target(*call.args, **call.kwargs)
-        if kind_of(call.target) == "shape":
-            return call.plainly()
+        if op_kind(call.target) == "shape":
+            return call.evaluate()
         rule = self.table.find(call.target)
         if rule is None:
-            raise NoRule(self.table.name, [_described(call.node) if call.node else name_of(call.target)])
+            raise NoRule(self.table.name, [_describe_op(call.node) if call.node else op_name(call.target)])
         return rule(self, call)
 
 
-def linear(run: Run, call: Call) -> Any:
+def linear(run: Interpreter, call: OpCall) -> Any:
     """The rule of an op that is linear in its signals: autograd's own."""
     del run
     values = call.on([signal.value for signal in call.signals])
@@ -183,41 +183,41 @@ def linear(run: Run, call: Call) -> Any:
     boolean = all(signal.boolean for signal in call.signals)
     if isinstance(values, (tuple, list)):
         ends = bases if bases is not None else [None] * len(values)
-        return type(values)(_signal(value, boolean, base) for value, base in zip(values, ends, strict=True))
+        return type(values)(_to_signal(value, boolean, base) for value, base in zip(values, ends, strict=True))
     return Signal(values, boolean, bases)
 
 
-def _signal(value: Any, boolean: bool, base: Tensor | None) -> Any:
+def _to_signal(value: Any, boolean: bool, base: Tensor | None) -> Any:
     """One of several results: a signal where it is a floating tensor."""
     return Signal(value, boolean, base) if isinstance(value, Tensor) and value.is_floating_point() else value
 
 
-def constant(run: Run, call: Call) -> Any:
+def constant(run: Interpreter, call: OpCall) -> Any:
     """The rule of an op that passes no relevance on."""
     del run
     with torch.no_grad():
-        return call.plainly()
+        return call.evaluate()
 
 
-def _swap(argument: Any, fresh: Any) -> Any:
+def _substitute(argument: Any, fresh: Any) -> Any:
     if isinstance(argument, Signal):
         return next(fresh)
     if isinstance(argument, (tuple, list)):
-        return type(argument)(_swap(item, fresh) for item in argument)
+        return type(argument)(_substitute(item, fresh) for item in argument)
     return argument
 
 
-def _attribute(program: GraphModule, name: str) -> Any:
+def _get_attribute(program: GraphModule, name: str) -> Any:
     owner: Any = program
     for part in name.split("."):
         owner = getattr(owner, part)
     return owner
 
 
-def _described(node: Node) -> str:
+def _describe_op(node: Node) -> str:
     """An op with its place: value, module and source line."""
     value: Value | None = node.meta.get("value")
     if value is None:
-        return name_of(node.target)  # type: ignore[arg-type]
+        return op_name(node.target)  # type: ignore[arg-type]
     where = [f"in module {value.module!r}"] * bool(value.module) + [value.line] * bool(value.line)
-    return f"{name_of(node.target)} ({', '.join([f'value {value.name!r}', *where])})"  # type: ignore[arg-type]
+    return f"{op_name(node.target)} ({', '.join([f'value {value.name!r}', *where])})"  # type: ignore[arg-type]

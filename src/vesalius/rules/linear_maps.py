@@ -12,16 +12,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vesalius.rules.kinds import name_of
-from vesalius.rules.run import Call
+from vesalius.rules.interpreter import OpCall
+from vesalius.rules.op_kinds import op_name
 from vesalius.rules.signal import Signal
-from vesalius.rules.slopes import transposed
+from vesalius.rules.two_point_ops import vjp
 
 aten = torch.ops.aten
 
 
 @dataclass(frozen=True, eq=False)
-class Map:
+class LinearMap:
     """z = apply(x, weight) + bias.
 
     Attributes:
@@ -39,14 +39,14 @@ class Map:
     convolution: bool = False
 
 
-def read_map(call: Call) -> tuple[Map, Signal]:
+def read_linear_map(call: OpCall) -> tuple[LinearMap, Signal]:
     """The map that a call with one signal is, and the signal it is applied to."""
-    name = name_of(call.target)
+    name = op_name(call.target)
     if name.startswith("conv"):
-        return _convolution(call, name), call.signals[0]
+        return _read_convolution(call, name), call.signals[0]
     if name == "linear":
         bias = call.argument(2, "bias")
-        return Map(call.args[1], bias, torch.nn.functional.linear, lambda g, x, w: g @ w), call.signals[0]
+        return LinearMap(call.args[1], bias, torch.nn.functional.linear, lambda g, x, w: g @ w), call.signals[0]
     bias = call.args[0] if name in ("addmm", "baddbmm") else None
     scaled = {key: value for key, value in call.kwargs.items() if key in ("alpha", "beta") and value != 1}
     factors = call.args[1] if name == "einsum" else call.args[1:] if bias is not None else call.args
@@ -61,13 +61,13 @@ def read_map(call: Call) -> tuple[Map, Signal]:
         return torch.matmul(*pair) * scaled.get("alpha", 1) if name != "outer" else torch.outer(*pair)
 
     def back(grad: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-        found = transposed(lambda tensor: apply(tensor, weight), [x], grad)[0]
+        found = vjp(lambda tensor: apply(tensor, weight), [x], grad)[0]
         return torch.zeros_like(x) if found is None else found
 
-    return Map(factors[1 - place], bias, apply, back), factors[place]
+    return LinearMap(factors[1 - place], bias, apply, back), factors[place]
 
 
-def _convolution(call: Call, name: str) -> Map:
+def _read_convolution(call: OpCall, name: str) -> LinearMap:
     """Convolutions of any dimension, transposed ones included."""
     weight, bias = call.args[1], call.argument(2, "bias")
     room = [1] * (weight.ndim - 2)
@@ -75,17 +75,17 @@ def _convolution(call: Call, name: str) -> Map:
     def apply(x: Tensor, w: Tensor) -> Tensor:
         return call.target(x, w, None, *call.args[3:], **{key: value for key, value in call.kwargs.items() if key != "bias"})
 
-    options = _geometry(call, name, weight.ndim - 2)
+    options = _convolution_options(call, name, weight.ndim - 2)
 
     def back(grad: Tensor, x: Tensor, w: Tensor) -> Tensor:
         if options is None:
-            return transposed(lambda tensor: apply(tensor, w), [x], grad)[0]  # type: ignore[return-value]
+            return vjp(lambda tensor: apply(tensor, w), [x], grad)[0]  # type: ignore[return-value]
         return aten.convolution_backward.default(grad, x, w, None, *options, [True, False, False])[0]
 
-    return Map(weight, None if bias is None else bias.reshape(-1, *room), apply, back, True)
+    return LinearMap(weight, None if bias is None else bias.reshape(-1, *room), apply, back, True)
 
 
-def _geometry(call: Call, name: str, rank: int) -> tuple[Any, ...] | None:
+def _convolution_options(call: OpCall, name: str, rank: int) -> tuple[Any, ...] | None:
     """stride, padding, dilation, transposed, output padding and groups; ``None`` where the padding is given as a word."""
     if name == "convolution":
         return tuple(call.args[3:9])
@@ -96,12 +96,12 @@ def _geometry(call: Call, name: str, rank: int) -> tuple[Any, ...] | None:
     given = {key: call.argument(place, key, default) for place, (key, default) in enumerate(zip(names, defaults, strict=True), 3)}
     if isinstance(given["padding"], str):
         return None
-    sizes = {key: _sized(given.get(key, 0), rank) for key in ("stride", "padding", "dilation", "output_padding")}
+    sizes = {key: _per_dimension(given.get(key, 0), rank) for key in ("stride", "padding", "dilation", "output_padding")}
     turned = name.startswith("conv_transpose")
     return sizes["stride"], sizes["padding"], sizes["dilation"], turned, sizes["output_padding"], given["groups"]
 
 
-def _sized(value: Any, rank: int) -> list[int]:
+def _per_dimension(value: Any, rank: int) -> list[int]:
     if isinstance(value, int):
         return [value] * rank
     return list(value) * rank if len(value) == 1 else list(value)

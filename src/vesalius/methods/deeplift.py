@@ -16,36 +16,36 @@ from vesalius.core.allocation import Allocation
 from vesalius.core.errors import UnknownName
 from vesalius.games.absence import Absence
 from vesalius.methods.base import Method, register
-from vesalius.methods.path import spread
-from vesalius.methods.precisely import gathered, precisely
-from vesalius.rules.compare import Compared, Comparison
-from vesalius.rules.components import COMPONENTS, Components
+from vesalius.methods.double_precision import compare_in_batches, with_double_fallback
+from vesalius.methods.straight_path import feature_allocation
+from vesalius.rules.deep_shap import DEEP_SHAP, UnitShapley
+from vesalius.rules.network_contributions import Contributions, ReferenceComparison
 from vesalius.rules.rescale import RESCALE
-from vesalius.rules.reveal import REVEAL, RevealCancel
+from vesalius.rules.reveal_cancel import REVEAL_CANCEL, RevealCancel
 from vesalius.trace.question import Question
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reference(Method):
+class ReferenceMethod(Method):
     """Base of methods that are complete to rounding on every op."""
 
     claims: ClassVar[frozenset[str]] = frozenset({"complete", "dummy", "symmetric", "sensitive", "graph"})
 
     def allocate(self, question: Question, absence: Absence) -> Allocation:
         fills = absence.fill(question)
-        found = precisely(question, fills, self.compare)
+        found = with_double_fallback(question, fills, self.compare)
         count = torch.full((question.batch,), 1 + 2 * fills[0].shape[1])
-        return spread(question, found.values, found.base, found.total, evaluations=count)
+        return feature_allocation(question, found.values, found.base, found.total, evaluations=count)
 
     @abstractmethod
-    def compare(self, question: Question, fills: tuple[Tensor, ...]) -> Compared:
+    def compare(self, question: Question, fills: tuple[Tensor, ...]) -> Contributions:
         """Share out each sample's change from its references."""
 
 
 @register
 @final
 @dataclass(frozen=True, kw_only=True)
-class DeepLIFTRescale(Reference):
+class DeepLIFTRescale(ReferenceMethod):
     """The secant slope of every non-linear op between baseline and input, chained; exactly complete.
 
     Reference: Shrikumar2017, section 3.5.1. Differs from the paper: every op has a rule of its own (products, quotients, softmax,
@@ -54,15 +54,15 @@ class DeepLIFTRescale(Reference):
 
     name: ClassVar[str] = "deeplift_rescale"
 
-    def compare(self, question: Question, fills: tuple[Tensor, ...]) -> Compared:
-        comparison = Comparison(question, RESCALE)
-        return gathered(question, lambda rows: comparison.rescale(rows, fills))
+    def compare(self, question: Question, fills: tuple[Tensor, ...]) -> Contributions:
+        comparison = ReferenceComparison(question, RESCALE)
+        return compare_in_batches(question, lambda rows: comparison.rescale(rows, fills))
 
 
 @register
 @final
 @dataclass(frozen=True, kw_only=True)
-class DeepLIFTRevealCancel(Reference):
+class DeepLIFTRevealCancel(ReferenceMethod):
     """As Rescale, but at a function of several contributions the positive and the negative ones are two players with their Shapley values.
 
     Attributes:
@@ -78,15 +78,15 @@ class DeepLIFTRevealCancel(Reference):
     convolutions: bool = True
     dense: bool = True
 
-    def compare(self, question: Question, fills: tuple[Tensor, ...]) -> Compared:
-        comparison, algebra = Comparison(question, REVEAL), RevealCancel(self.convolutions, self.dense)
-        return gathered(question, lambda rows: comparison.by_units(rows, fills, algebra))
+    def compare(self, question: Question, fills: tuple[Tensor, ...]) -> Contributions:
+        comparison, algebra = ReferenceComparison(question, REVEAL_CANCEL), RevealCancel(self.convolutions, self.dense)
+        return compare_in_batches(question, lambda rows: comparison.with_unit_rules(rows, fills, algebra))
 
 
 @register
 @final
 @dataclass(frozen=True, kw_only=True)
-class DeepSHAP(Reference):
+class DeepSHAP(ReferenceMethod):
     """DeepLIFT averaged over references, or chained Shapley values of the network's components.
 
     Attributes:
@@ -105,8 +105,8 @@ class DeepSHAP(Reference):
         if self.variant not in ("rescale", "exact"):
             raise UnknownName("variant of deep_shap", self.variant, ("rescale", "exact"))
 
-    def compare(self, question: Question, fills: tuple[Tensor, ...]) -> Compared:
+    def compare(self, question: Question, fills: tuple[Tensor, ...]) -> Contributions:
         if self.variant == "rescale":
             return DeepLIFTRescale().compare(question, fills)
-        comparison = Comparison(question, COMPONENTS)
-        return gathered(question, lambda rows: comparison.by_units(rows, fills, Components()))
+        comparison = ReferenceComparison(question, DEEP_SHAP)
+        return compare_in_batches(question, lambda rows: comparison.with_unit_rules(rows, fills, UnitShapley()))

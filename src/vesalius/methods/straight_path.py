@@ -21,7 +21,7 @@ BACKWARD_COST = 3
 """Memory of a forward pass with its backward pass, as a multiple of the live values of a forward pass alone (measured on ResNet-20)."""
 
 
-class Path:
+class StraightPath:
     """The straight lines from baselines to samples, and the gradient along them, in batches that fit into memory."""
 
     def __init__(self, question: Question, absent: tuple[Tensor, ...]) -> None:
@@ -31,9 +31,9 @@ class Path:
         self.width = sum(tensor[0].numel() for tensor in question.present)
         self.dtype, self.device = question.present[0].dtype, question.present[0].device
         self.batches = Batches(max(1, batch_size(question.network, self.device) // BACKWARD_COST), "the gradient of one sample")
-        self.direction = flat(question.present) - flat(absent)
+        self.direction = flatten_samples(question.present) - flatten_samples(absent)
 
-    def everywhere(self, time: float) -> tuple[Int[Tensor, " B"], Float[Tensor, " B"]]:
+    def at_time(self, time: float) -> tuple[Int[Tensor, " B"], Float[Tensor, " B"]]:
         """The same point on every line."""
         rows = torch.arange(self.samples, device=self.device)
         return rows, torch.full((self.samples,), time, device=self.device, dtype=self.dtype)
@@ -63,19 +63,19 @@ class Path:
                 return target.detach(), target.new_zeros(len(rows), self.width)
             found = torch.autograd.grad(target.sum(), points, allow_unused=True)
         slopes = [torch.zeros_like(point) if slope is None else slope for slope, point in zip(found, points, strict=True)]
-        gradient = flat(tuple(slopes))
+        gradient = flatten_samples(tuple(slopes))
         if not bool(gradient.sum().isfinite()) and not bool(gradient.isfinite().all()):
             raise InvalidInput("the gradient is NaN or infinite on the way from the baseline to the sample; try another baseline")
         return target.detach(), gradient
 
 
-def flat(tensors: tuple[Tensor, ...]) -> Float[Tensor, "n D"]:
+def flatten_samples(tensors: tuple[Tensor, ...]) -> Float[Tensor, "n D"]:
     """Explained tensors laid end to end, one row per sample."""
     rows = [tensor.reshape(len(tensor), -1) for tensor in tensors]
     return rows[0] if len(rows) == 1 else torch.cat(rows, 1)
 
 
-def spread(
+def feature_allocation(
     question: Question,
     values: Float[Tensor, "B D"],
     base: Float[Tensor, " B"],

@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 
-from vesalius.rules.run import Call, Rule, Run
+from vesalius.rules.interpreter import Interpreter, OpCall, Rule
 
 aten = torch.ops.aten
 
 
-def attention(run: Run, call: Call) -> Any:
+def attention(run: Interpreter, call: OpCall) -> Any:
     """softmax(q k / sqrt(d) + mask) v."""
     query, key, value = call.args[:3]
     mask = call.argument(3, "attn_mask")
@@ -34,7 +34,7 @@ def attention(run: Run, call: Call) -> Any:
     return run(aten.matmul.default, run(aten.softmax.int, scores, -1), value)
 
 
-def normalised(run: Run, x: Any, axes: Sequence[int], eps: float, *, centred: bool = True) -> Any:
+def normalise(run: Interpreter, x: Any, axes: Sequence[int], eps: float, *, centred: bool = True) -> Any:
     """x (minus its mean) over the root of its mean square plus eps."""
     if centred:
         x = run(aten.sub.Tensor, x, run(aten.mean.dim, x, list(axes), True))
@@ -42,39 +42,39 @@ def normalised(run: Run, x: Any, axes: Sequence[int], eps: float, *, centred: bo
     return run(aten.div.Tensor, x, run(aten.sqrt.default, run(aten.add.Scalar, square, eps)))
 
 
-def scaled(run: Run, y: Any, weight: Any, bias: Any, shape: Sequence[int]) -> Any:
+def scale_and_shift(run: Interpreter, y: Any, weight: Any, bias: Any, shape: Sequence[int]) -> Any:
     """y * weight + bias, either of which may be missing."""
     if weight is not None:
         y = run(aten.mul.Tensor, y, weight.reshape(shape))
     return y if bias is None else run(aten.add.Tensor, y, bias.reshape(shape))
 
 
-def layer_norm(run: Run, x: Any, shape: Sequence[int], weight: Any = None, bias: Any = None, eps: float = 1e-5, *rest: Any) -> Any:
+def layer_norm(run: Interpreter, x: Any, shape: Sequence[int], weight: Any = None, bias: Any = None, eps: float = 1e-5, *rest: Any) -> Any:
     """Over the last axes."""
-    return scaled(run, normalised(run, x, range(-len(shape), 0), eps), weight, bias, tuple(shape))
+    return scale_and_shift(run, normalise(run, x, range(-len(shape), 0), eps), weight, bias, tuple(shape))
 
 
-def rms_norm(run: Run, x: Any, shape: Sequence[int], weight: Any = None, eps: float | None = None) -> Any:
+def rms_norm(run: Interpreter, x: Any, shape: Sequence[int], weight: Any = None, eps: float | None = None) -> Any:
     """Over the last axes, about zero."""
     eps = torch.finfo(_dtype(x)).eps if eps is None else eps
-    return scaled(run, normalised(run, x, range(-len(shape), 0), eps, centred=False), weight, None, tuple(shape))
+    return scale_and_shift(run, normalise(run, x, range(-len(shape), 0), eps, centred=False), weight, None, tuple(shape))
 
 
-def group_norm(run: Run, x: Any, groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5, *rest: Any) -> Any:
+def group_norm(run: Interpreter, x: Any, groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5, *rest: Any) -> Any:
     """Over the channels of a group and all positions."""
     shape = _shape(x)
     split = run(aten.view.default, x, [shape[0], groups, shape[1] // groups, *shape[2:]])
-    whole = run(aten.view.default, normalised(run, split, range(2, len(shape) + 1), eps), list(shape))
-    return scaled(run, whole, weight, bias, (-1, *[1] * (len(shape) - 2)))
+    whole = run(aten.view.default, normalise(run, split, range(2, len(shape) + 1), eps), list(shape))
+    return scale_and_shift(run, whole, weight, bias, (-1, *[1] * (len(shape) - 2)))
 
 
-def native_group_norm(run: Run, call: Call) -> Any:
+def native_group_norm(run: Interpreter, call: OpCall) -> Any:
     """The same with the arguments of its decomposed form."""
     x, weight, bias, _, _, _, groups, eps = call.args
     return group_norm(run, x, groups, weight, bias, eps), None, None
 
 
-def instance_norm(run: Run, x: Any, weight: Any = None, bias: Any = None, *rest: Any) -> Any:
+def instance_norm(run: Interpreter, x: Any, weight: Any = None, bias: Any = None, *rest: Any) -> Any:
     """A group per channel; running statistics are not used in eval unless they are tracked."""
     mean, variance, by_input, _, eps, *_ = rest
     if not by_input:
@@ -82,13 +82,13 @@ def instance_norm(run: Run, x: Any, weight: Any = None, bias: Any = None, *rest:
     return group_norm(run, x, _shape(x)[1], weight, bias, eps)
 
 
-def glu(run: Run, x: Any, dim: int = -1) -> Any:
+def glu(run: Interpreter, x: Any, dim: int = -1) -> Any:
     """The first half times the sigmoid of the second."""
     first, second = run(aten.chunk.default, x, 2, dim)
     return run(aten.mul.Tensor, first, run(aten.sigmoid.default, second))
 
 
-def variance(run: Run, x: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: Any = None) -> Any:
+def variance(run: Interpreter, x: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: Any = None) -> Any:
     """Mean square about the mean, with Bessel's correction."""
     axes, unbiased = _axes(x, dim), dim if isinstance(dim, bool) else unbiased  # var.default has unbiased in the place of dim
     count = math.prod(_shape(x)[axis] for axis in axes)
@@ -97,22 +97,22 @@ def variance(run: Run, x: Any, dim: Any = None, unbiased: bool = True, keepdim: 
     return run(aten.div.Scalar, total, max(count - (int(unbiased) if correction is None else correction), 0))
 
 
-def std(run: Run, x: Any, *args: Any, **kwargs: Any) -> Any:
+def std(run: Interpreter, x: Any, *args: Any, **kwargs: Any) -> Any:
     """Root of the variance."""
     return run(aten.sqrt.default, variance(run, x, *args, **kwargs))
 
 
-def and_mean(statistic: Callable[..., Any]) -> Callable[..., Any]:
+def with_mean(statistic: Callable[..., Any]) -> Callable[..., Any]:
     """A statistic, and the mean."""
 
-    def both(run: Run, x: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: Any = None) -> Any:
+    def both(run: Interpreter, x: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: Any = None) -> Any:
         found = statistic(run, x, dim, unbiased, keepdim, correction=correction)
         return found, run(aten.mean.dim, x, _axes(x, dim), keepdim)
 
     return both
 
 
-def vector_norm(run: Run, x: Any, order: float = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
+def vector_norm(run: Interpreter, x: Any, order: float = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
     """Sum of powers, and its root."""
     axes = _axes(x, dim)
     if order == 2:
@@ -124,33 +124,33 @@ def vector_norm(run: Run, x: Any, order: float = 2, dim: Any = None, keepdim: bo
     return run(aten.pow.Tensor_Scalar, total, 1 / order)
 
 
-def addcmul(run: Run, x: Any, first: Any, second: Any, *, value: float = 1) -> Any:
+def addcmul(run: Interpreter, x: Any, first: Any, second: Any, *, value: float = 1) -> Any:
     """x + value * first * second."""
     return run(aten.add.Tensor, x, run(aten.mul.Tensor, run(aten.mul.Tensor, first, second), value))
 
 
-def addcdiv(run: Run, x: Any, first: Any, second: Any, *, value: float = 1) -> Any:
+def addcdiv(run: Interpreter, x: Any, first: Any, second: Any, *, value: float = 1) -> Any:
     """x + value * first / second."""
     return run(aten.add.Tensor, x, run(aten.mul.Tensor, run(aten.div.Tensor, first, second), value))
 
 
-def lerp(run: Run, start: Any, end: Any, weight: Any) -> Any:
+def lerp(run: Interpreter, start: Any, end: Any, weight: Any) -> Any:
     """start + weight * (end - start)."""
     return run(aten.add.Tensor, start, run(aten.mul.Tensor, run(aten.sub.Tensor, end, start), weight))
 
 
-def bilinear(run: Run, x: Any, y: Any, weight: Any, bias: Any = None) -> Any:
+def bilinear(run: Interpreter, x: Any, y: Any, weight: Any, bias: Any = None) -> Any:
     """x W_k y for every unit k."""
     product = run(aten.einsum.default, "...kj,...j->...k", [run(aten.einsum.default, "...i,kij->...kj", [x, weight]), y])
     return product if bias is None else run(aten.add.Tensor, product, bias)
 
 
-def logaddexp(run: Run, x: Any, y: Any) -> Any:
+def logaddexp(run: Interpreter, x: Any, y: Any) -> Any:
     """log(exp(x) + exp(y))."""
     return run(aten.logsumexp.default, run(aten.stack.default, [x, y], -1), [-1])
 
 
-def pairwise(run: Run, equation: str, operands: Sequence[Any]) -> Any:
+def einsum_pairwise(run: Interpreter, equation: str, operands: Sequence[Any]) -> Any:
     """An einsum of many values, two at a time."""
     terms, _, result = equation.replace(" ", "").partition("->")
     letters = [set(term.replace(".", "")) for term in terms.split(",")]
@@ -164,7 +164,7 @@ def pairwise(run: Run, equation: str, operands: Sequence[Any]) -> Any:
     return run(aten.einsum.default, f"{','.join([joint, *rest])}->{result}", [joined, *operands[2:]])
 
 
-def _first(function: Callable[..., Any]) -> Callable[..., Any]:
+def _with_no_statistics(function: Callable[..., Any]) -> Callable[..., Any]:
     """For ops that also return statistics nobody reads."""
     return lambda run, *args, **kwargs: (function(run, *args, **kwargs), None, None)
 
@@ -188,30 +188,30 @@ def _device(x: Any) -> torch.device:
     return x.device if isinstance(x, torch.Tensor) else x.value.device
 
 
-def _given(function: Callable[..., Any]) -> Rule:
+def _rule_from_arguments(function: Callable[..., Any]) -> Rule:
     """A rule from a function of the op's own arguments."""
     return lambda run, call: function(run, *call.args, **call.kwargs)
 
 
-OPENED: Mapping[str, Rule] = {
+DECOMPOSITIONS: Mapping[str, Rule] = {
     "scaled_dot_product_attention": attention,
-    "layer_norm": _given(layer_norm),
-    "native_layer_norm": _given(_first(layer_norm)),
-    "rms_norm": _given(rms_norm),
-    "_fused_rms_norm": _given(lambda run, *args: (rms_norm(run, *args), None)),
-    "group_norm": _given(group_norm),
+    "layer_norm": _rule_from_arguments(layer_norm),
+    "native_layer_norm": _rule_from_arguments(_with_no_statistics(layer_norm)),
+    "rms_norm": _rule_from_arguments(rms_norm),
+    "_fused_rms_norm": _rule_from_arguments(lambda run, *args: (rms_norm(run, *args), None)),
+    "group_norm": _rule_from_arguments(group_norm),
     "native_group_norm": native_group_norm,
-    "instance_norm": _given(instance_norm),
-    "glu": _given(glu),
-    "var": _given(variance),
-    "std": _given(std),
-    "var_mean": _given(and_mean(variance)),
-    "std_mean": _given(and_mean(std)),
-    "linalg_vector_norm": _given(vector_norm),
-    "addcmul": _given(addcmul),
-    "addcdiv": _given(addcdiv),
-    "lerp": _given(lerp),
-    "bilinear": _given(bilinear),
-    "logaddexp": _given(logaddexp),
+    "instance_norm": _rule_from_arguments(instance_norm),
+    "glu": _rule_from_arguments(glu),
+    "var": _rule_from_arguments(variance),
+    "std": _rule_from_arguments(std),
+    "var_mean": _rule_from_arguments(with_mean(variance)),
+    "std_mean": _rule_from_arguments(with_mean(std)),
+    "linalg_vector_norm": _rule_from_arguments(vector_norm),
+    "addcmul": _rule_from_arguments(addcmul),
+    "addcdiv": _rule_from_arguments(addcdiv),
+    "lerp": _rule_from_arguments(lerp),
+    "bilinear": _rule_from_arguments(bilinear),
+    "logaddexp": _rule_from_arguments(logaddexp),
 }
 """Ops that open into others, by name."""

@@ -1,8 +1,8 @@
 """Deep SHAP with the Shapley value of every small component.
 
-Reference: Lundberg2017, section 4.2. A component is one non-linear function of a sum of contributions. Up to ``FEW`` of them it is
-enumerated; beyond, the Shapley value of contribution c of a unit with contributions of sum C and sum of squares V is c g1 + c**2 g2: g1 is
-the mean slope over coalitions as the central limit has them, g2 what makes the values add up. Products, quotients, softmax rows and
+Reference: Lundberg2017, section 4.2. A component is one non-linear function of a sum of contributions. Up to ``MAX_ENUMERATED`` of them it
+is enumerated; beyond, the Shapley value of contribution c of a unit with contributions of sum C and sum of squares V is c g1 + c**2 g2: g1
+is the mean slope over coalitions as the central limit has them, g2 what makes the values add up. Products, quotients, softmax rows and
 normalised rows are chains of components of one or two players, for which the two-point rules are used as they are; maxima are shared by
 their own rule.
 
@@ -21,24 +21,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vesalius.rules.maps import Map
-from vesalius.rules.rescale import OPENINGS
-from vesalius.rules.run import Table
+from vesalius.rules.interpreter import RuleTable
+from vesalius.rules.linear_maps import LinearMap
+from vesalius.rules.rescale import ALL_DECOMPOSITIONS
 from vesalius.rules.signal import Signal
-from vesalius.rules.slopes import SMALL, Elementwise, derivative
-from vesalius.rules.units import RULES, Algebra, Parts, ends_of
+from vesalius.rules.two_point_ops import CLOSE_ENDS, Elementwise, derivative
+from vesalius.rules.unit_rules import RULES, PowerSum, UnitRule, ends_of
 
-COMPONENTS = Table("deep_shap", RULES, OPENINGS)
+DEEP_SHAP = RuleTable("deep_shap", RULES, ALL_DECOMPOSITIONS)
 
-FEW = 10
+MAX_ENUMERATED = 10
 """Players up to which a unit's coalitions are enumerated."""
-SHARES, NOISE = 8, 5
+SHARE_NODES, NORMAL_NODES = 8, 5
 """Nodes of the integral over the share of players present, and of that over which they are."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class Components(Algebra):
+class UnitShapley(UnitRule):
     """Parts are the sum of squared contributions."""
 
     power: ClassVar[int] = 2
@@ -47,10 +47,10 @@ class Components(Algebra):
         change = value - base
         return change.detach() * change  # its derivative is c, not 2 c: the multiplier of a player, not of its square
 
-    def mapped(self, found: Map, given: Signal, result: Signal) -> Parts:
+    def mapped(self, found: LinearMap, given: Signal, result: Signal) -> PowerSum:
         parts = super().mapped(found, given, result)
         value, base = ends_of(given)
-        few = not found.convolution and found.weight.ndim == 2 and value.shape[-1] <= FEW
+        few = not found.convolution and found.weight.ndim == 2 and value.shape[-1] <= MAX_ENUMERATED
         if few and found.weight.shape == (result.value.shape[-1], value.shape[-1]):
             parts.players = lambda: (value - base)[..., None, :] * found.weight
         return parts
@@ -59,12 +59,12 @@ class Components(Algebra):
         assert signal.base is not None
         with torch.no_grad():
             base = rule.value(signal.base)
-        if signal.more.players is not None:
-            return Signal(_Enumerated.apply(rule, signal.value.detach(), signal.base, signal.more.players()), base=base)
-        return Signal(_Spread.apply(rule, (signal.base, base), signal.value, signal.more()), base=base)
+        if signal.extra.players is not None:
+            return Signal(_EnumeratedShapleyFunction.apply(rule, signal.value.detach(), signal.base, signal.extra.players()), base=base)
+        return Signal(_NormalShapleyFunction.apply(rule, (signal.base, base), signal.value, signal.extra()), base=base)
 
 
-class _Enumerated(torch.autograd.Function):
+class _EnumeratedShapleyFunction(torch.autograd.Function):
     """s(z) of a few contributions: the Shapley value of each, over it."""
 
     @staticmethod
@@ -75,17 +75,17 @@ class _Enumerated(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
         rule, players = ctx.rule, ctx.players
-        member, gain, mean = (table.to(players) for table in _coalitions(players.shape[-1]))
+        member, gain, mean = (table.to(players) for table in _enumerate_coalitions(players.shape[-1]))
         points = ctx.start[..., None] + players @ member.T
         values = rule.function(points) @ gain
-        close = players.abs() <= SMALL[players.dtype] * (1 + ctx.start.abs()[..., None])
+        close = players.abs() <= CLOSE_ENDS[players.dtype] * (1 + ctx.start.abs()[..., None])
         slopes = values / torch.where(close, torch.ones_like(players), players)
         if bool(close.any()):
             slopes = torch.where(close, derivative(rule.function, points) @ mean, slopes)
         return None, None, None, grad[..., None] * slopes
 
 
-class _Spread(torch.autograd.Function):
+class _NormalShapleyFunction(torch.autograd.Function):
     """s(z) of many contributions: multipliers g1 of their sum and g2 of their sum of squares."""
 
     @staticmethod
@@ -98,7 +98,7 @@ class _Spread(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
         rule, (start, y0, z, output, squares) = ctx.rule, ctx.kept
         change = z - start
-        first = mean_slope(rule, start, change, squares)
+        first = mean_coalition_slope(rule, start, change, squares)
         second = (output - y0 - first * change) / squares
         enough = squares - z.abs().add_(1).square_().mul_(torch.finfo(z.dtype).eps)
         if not bool(enough.amin() > 0):
@@ -108,49 +108,49 @@ class _Spread(torch.autograd.Function):
         return None, None, first * grad, second * grad
 
 
-def mean_slope(rule: Elementwise, start: Tensor, change: Tensor, squares: Tensor) -> Tensor:
+def mean_coalition_slope(rule: Elementwise, start: Tensor, change: Tensor, squares: Tensor) -> Tensor:
     """E s'(start + q C + sqrt(q (1 - q) V) xi) over shares q, uniform, and xi, normal."""
-    nodes, weights = np.polynomial.legendre.leggauss(SHARES)
+    nodes, weights = np.polynomial.legendre.leggauss(SHARE_NODES)
     total = torch.zeros_like(change)
     root = squares.clamp_min(torch.finfo(change.dtype).tiny).sqrt_()
-    smooth = SMOOTHED.get(rule.name, _by_nodes)
+    smooth = NORMAL_MEAN_SLOPES.get(rule.name, _gauss_hermite_mean_slope)
     for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
         mean = torch.add(start, change, alpha=node)
         total.add_(smooth(rule, mean, root * math.sqrt(node * (1 - node))), alpha=weight)
     return total
 
 
-def _by_nodes(rule: Elementwise, mean: Tensor, deviation: Tensor) -> Tensor:
+def _gauss_hermite_mean_slope(rule: Elementwise, mean: Tensor, deviation: Tensor) -> Tensor:
     """Mean derivative under a normal distribution, by Gauss-Hermite nodes."""
-    nodes, weights = np.polynomial.hermite_e.hermegauss(NOISE)
+    nodes, weights = np.polynomial.hermite_e.hermegauss(NORMAL_NODES)
     total = torch.zeros_like(mean)
     for node, weight in zip(nodes, weights / weights.sum(), strict=True):
         total.add_(derivative(rule.function, torch.add(mean, deviation, alpha=node)), alpha=weight)
     return total
 
 
-def _gelu(rule: Elementwise, mean: Tensor, deviation: Tensor) -> Tensor:
+def _gelu_mean_slope(rule: Elementwise, mean: Tensor, deviation: Tensor) -> Tensor:
     """In closed form, since E[x Phi(x)] has one; the tanh form of GELU is close enough, as what is left goes to g2."""
     width = 1 + deviation * deviation
     a = mean * torch.rsqrt(width)
-    return _normal(a) + a * torch.exp(-a * a / 2) / (math.sqrt(2 * math.pi) * width)
+    return _normal_cdf(a) + a * torch.exp(-a * a / 2) / (math.sqrt(2 * math.pi) * width)
 
 
-def _normal(t: Tensor) -> Tensor:
+def _normal_cdf(t: Tensor) -> Tensor:
     """Phi(t); torch.special.ndtr takes twice as long on a CPU."""
     return (t * math.sqrt(0.5)).erf_().add_(1).div_(2)
 
 
-SMOOTHED: Mapping[str, Callable[[Elementwise, Tensor, Tensor], Tensor]] = {
-    "relu": lambda rule, mean, deviation: _normal(mean / deviation),
-    "abs": lambda rule, mean, deviation: 2 * _normal(mean / deviation) - 1,
-    "gelu": _gelu,
+NORMAL_MEAN_SLOPES: Mapping[str, Callable[[Elementwise, Tensor, Tensor], Tensor]] = {
+    "relu": lambda rule, mean, deviation: _normal_cdf(mean / deviation),
+    "abs": lambda rule, mean, deviation: 2 * _normal_cdf(mean / deviation) - 1,
+    "gelu": _gelu_mean_slope,
 }
 """Mean derivatives under a normal distribution, where there is a closed form."""
 
 
-@lru_cache(maxsize=FEW)
-def _coalitions(players: int) -> tuple[Tensor, Tensor, Tensor]:
+@lru_cache(maxsize=MAX_ENUMERATED)
+def _enumerate_coalitions(players: int) -> tuple[Tensor, Tensor, Tensor]:
     """Members [C K] of all coalitions; Shapley weights of their values [C K], and of derivatives at those without a player [C K]."""
     member = (torch.arange(1 << players)[:, None] >> torch.arange(players)) & 1
     size = member.sum(1, keepdim=True)

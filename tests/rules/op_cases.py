@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import vesalius as vs
-from tests.rules.single import random
+from tests.rules.single_op import random
 
 SLOPE = torch.tensor([0.2], dtype=torch.float64)
 

@@ -10,7 +10,7 @@ from torch import nn
 from tests.reference import convolution, dense
 from tests.reference.dense import Options
 from vesalius.rules.composite import Composite
-from vesalius.rules.layer_rules import AlphaBeta, Box, Epsilon, Gamma, Square
+from vesalius.rules.layer_rules import AlphaBeta, Box, Epsilon, Gamma, WSquare
 
 POOLS = (nn.AvgPool2d, nn.AdaptiveAvgPool2d)
 STEPS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.MaxPool2d, *POOLS)
@@ -29,8 +29,8 @@ EVERYWHERE = {
 
 AT_THE_INPUT = {
     "box": (Box(low=-1.5, high=2.0, stabiliser=0.01), "z_box", Options(low=-1.5, high=2.0, stabiliser=0.01)),
-    "square": (Square(), "w_square", Options(stabiliser=1e-6)),
-    "flat": (Square(flat=True), "flat", Options(stabiliser=1e-6)),
+    "square": (WSquare(), "w_square", Options(stabiliser=1e-6)),
+    "flat": (WSquare(flat=True), "flat", Options(stabiliser=1e-6)),
 }
 """Rules for the first layer, with epsilon = 0 behind it."""
 
