@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from benchmarks.timing import interleaved, peak_megabytes, table
 from tests.reference import critic
 from tests.reference.channels import CHANNELS, SECTION_8, Channel
-from vesalius.information.estimators import Binned, Neighbours, Neural, pairwise
+from vesalius.information.estimators import KSG, Binned, Neural, pairwise
 
 SIDE, ROWS = 64, 2000
 SEEDS, COVERED = 20, 400
@@ -130,7 +130,7 @@ def speed() -> None:
             "scikit-learn": lambda: [mutual_info_regression(X.numpy(), Y[:, at].numpy()) for at in range(2)],
             "binned": lambda: pairwise(X, Y, estimator="binned"),
             "auto": lambda: pairwise(X, Y),
-            "neighbours by trees": lambda: pairwise(X[:, :8], Y[:, :8], estimator=Neighbours(compiled=False)),
+            "neighbours by trees": lambda: pairwise(X[:, :8], Y[:, :8], estimator=KSG(compiled=False)),
             "MINE, stacked": lambda: pairwise(X[:, :16], Y[:, :8], estimator=batched),
             "MINE, one at a time": lambda: loop(alone, X, Y),
         },

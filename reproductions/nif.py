@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import vesalius as vs
 from vesalius.data import load
-from vesalius.information import FlowGraph, Measuring, Removing, information_flow, removal
+from vesalius.information import AblationOptions, FlowGraph, MeasurementOptions, ablation_curves, information_flow
 from vesalius.information.estimators import pairwise
 
 SEEDS = range(10)
@@ -140,7 +140,7 @@ def deletion(found: Trained, values: Tensor) -> float:
 
 def studied(found: Trained, seed: int) -> dict[str, float]:
     """All numbers of one trained network."""
-    graph = information_flow(found.network, found.x, measuring=Measuring(seed=seed))
+    graph = information_flow(found.network, found.x, measuring=MeasurementOptions(seed=seed))
     hidden = graph.layers[1:-1]
     parts = graph.communities(shuffles=19)
     raw = pairwise(found.x.flatten(1), found.network(found.x)).values.clamp_min(0)
@@ -158,8 +158,8 @@ def studied(found: Trained, seed: int) -> dict[str, float]:
         alike = likeness(values, raw)
         numbers |= {f"{name} {what}": number for what, number in vars(alike).items()} | {f"{name} deletion": deletion(found, values)}
     for what in ("links", "units"):
-        how = Removing(what=what, repeats=20, seed=seed)
-        gone = removal(found.network, graph, found.test_x, found.test_y, layer=graph.names[1], removing=how)
+        how = AblationOptions(what=what, repeats=20, seed=seed)
+        gone = ablation_curves(found.network, graph, found.test_x, found.test_y, layer=graph.names[1], removing=how)
         numbers |= {f"{what} {name}": area for name, area in gone.areas.items()}
     return numbers
 
@@ -178,7 +178,7 @@ def spare_cost(found: Trained, graph: FlowGraph) -> float:
 def mnist(seed: int) -> dict[str, float]:
     """The numbers of a convolutional network: what is dead, and what removing costs."""
     found = convolutional(seed)
-    graph = information_flow(found.network, found.x[:4000], measuring=Measuring(estimator="binned", seed=seed))
+    graph = information_flow(found.network, found.x[:4000], measuring=MeasurementOptions(estimator="binned", seed=seed))
     raw = pairwise(found.x[:4000].flatten(1), found.network(found.x[:4000]), estimator="binned").values.clamp_min(0)
     flow = graph.attribution()
     numbers = {
@@ -189,7 +189,9 @@ def mnist(seed: int) -> dict[str, float]:
         "cosine": float(torch.nn.functional.cosine_similarity(flow.flatten(), raw.flatten(), dim=0)),
     }
     for what, layer in (("links", "2"), ("units", "2"), ("units", "5")):
-        gone = removal(found.network, graph, found.test_x, found.test_y, layer=layer, removing=Removing(what=what, repeats=5, seed=seed))
+        gone = ablation_curves(
+            found.network, graph, found.test_x, found.test_y, layer=layer, removing=AblationOptions(what=what, repeats=5, seed=seed)
+        )
         numbers |= {f"{what} {layer} {name}": area for name, area in gone.areas.items()}
     return numbers
 

@@ -8,7 +8,7 @@ import torch
 
 import vesalius as vs
 from tests.complexity.small import TRAINING, labelled, model, network, rows, taken_apart
-from tests.information.test_sites import Residual
+from tests.information.test_units import Residual
 from vesalius.complexity import Training, complexity
 from vesalius.complexity.effects import effects, rows_of
 from vesalius.complexity.replaced import replace as replace_by

@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 import torch
 
 from vesalius.information.graph import FlowGraph
-from vesalius.information.layered import FlowEdges, FlowLayer
+from vesalius.information.layers import FlowEdges, FlowLayer
 
 
 def graph(*flows, **options):

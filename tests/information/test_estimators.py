@@ -8,7 +8,7 @@ import torch
 
 from tests.reference.channels import CHANNELS, SECTION_8
 from vesalius.core.errors import InvalidInput, UnknownName, WrongType
-from vesalius.information.estimators import ESTIMATORS, Auto, Neural, adjusted, pairwise
+from vesalius.information.estimators import ESTIMATORS, AutoInformation, Neural, adjusted, pairwise
 
 SURE = ["auto", "binned", "neighbours", "gaussian"]
 ALL = [*SURE, Neural(steps=20, shifts=4)]
@@ -100,11 +100,11 @@ def test_auto_refines_the_significant_and_the_strong_and_nothing_else():
     assert bool(found.refined[0, 0]) and int(found.refined.sum()) <= 4
     assert torch.equal(found.p, screened.p)
     assert torch.equal(found.values[~found.refined], screened.values[~found.refined])
-    everything = pairwise(X, Y, estimator=Auto(level=1.0), generator=rng())
+    everything = pairwise(X, Y, estimator=AutoInformation(level=1.0), generator=rng())
     by_neighbours = pairwise(X, Y, estimator="neighbours", generator=rng())
     assert torch.equal(everything.values, by_neighbours.values) and bool(everything.refined.all())
     assert bool((adjusted(found.p)[found.refined] <= 0.05).any())
-    weak = pairwise(X, Y, estimator=Auto(level=0.0, strong=0.1), generator=rng())
+    weak = pairwise(X, Y, estimator=AutoInformation(level=0.0, strong=0.1), generator=rng())
     assert weak.refined.nonzero().tolist() == [[0, 0]]
 
 
@@ -133,7 +133,7 @@ def test_unknown_names_and_levels_are_refused():
     with pytest.raises(UnknownName, match="did you mean 'neighbours'"):
         pairwise(normal(50, 1), normal(50, 1), estimator="neighbors")
     with pytest.raises(InvalidInput, match="level of 2"):
-        Auto(level=2)
+        AutoInformation(level=2)
 
 
 def test_inputs_are_left_alone():

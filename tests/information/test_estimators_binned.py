@@ -11,8 +11,8 @@ from hypothesis import given
 from tests.reference import mutual_information as slow
 from tests.reference.channels import CHANNELS
 from vesalius.core.errors import InvalidInput
-from vesalius.information.estimators import Binned, adjusted, counts, independence, pairwise
-from vesalius.information.estimators.units import Slots
+from vesalius.information.estimators import Binned, adjusted, contingency, null_distribution, pairwise
+from vesalius.information.estimators.discretization import Discretization
 
 rows_of_symbols = st.integers(5, 7).flatmap(
     lambda n: st.tuples(*(st.lists(st.integers(0, 2), min_size=n, max_size=n).filter(lambda x: len(set(x)) > 1),) * 2)
@@ -29,7 +29,7 @@ def margins(symbols):
 @given(rows_of_symbols)
 def test_moments_of_chi_square_are_those_over_all_permutations(pair):
     x, y = pair
-    mean, variance = independence.chi2_moments(margins(x)[1], margins(y)[1], len(x))
+    mean, variance = null_distribution.chi2_moments(margins(x)[1], margins(y)[1], len(x))
     over = slow.over_permutations(slow.chi2, x, y)
     assert float(mean) == pytest.approx(over.mean(), abs=1e-10)
     assert float(variance) == pytest.approx(over.var(), abs=1e-10)
@@ -38,7 +38,7 @@ def test_moments_of_chi_square_are_those_over_all_permutations(pair):
 @given(rows_of_symbols)
 def test_null_information_is_the_mean_over_all_permutations(pair):
     x, y = pair
-    null = independence.null_information(margins(x)[0], margins(y)[0], len(x))
+    null = null_distribution.null_information(margins(x)[0], margins(y)[0], len(x))
     assert float(null.expected) == pytest.approx(slow.over_permutations(slow.plug_in, x, y).mean(), abs=1e-10)
     occupied = slow.over_permutations(lambda a, b: len(set(zip(a, b, strict=True))), x, y).mean()
     assert float(null.cells) == pytest.approx(occupied, abs=1e-10)
@@ -50,17 +50,17 @@ def test_cells_of_any_size_have_the_hypergeometric_expectation(row, column, n):
     """Below 20 expected rows it is exact, and above it is a series."""
     one = torch.ones(1, 1, dtype=torch.float64)
     sizes = [torch.tensor([size], dtype=torch.float64) for size in (row, column)]
-    null = independence.null_information((one, sizes[0]), (one, sizes[1]), n)
+    null = null_distribution.null_information((one, sizes[0]), (one, sizes[1]), n)
     expected, occupied = slow.hypergeometric_information(row, column, n)
-    exact = row * column / n < independence.EXACT_BELOW
+    exact = row * column / n < null_distribution.EXACT_BELOW
     assert float(null.expected) == pytest.approx(expected, rel=1e-9 if exact else 1e-3)
     assert float(null.cells) == pytest.approx(occupied, abs=1e-8)
 
 
 def test_combined_p_values_follow_the_strongest_and_ignore_a_certain_failure():
-    p = independence.combined([torch.tensor([[value]], dtype=torch.float64) for value in (1e-12, 1.0, 1.0, 1.0)])
+    p = null_distribution.cauchy_combination([torch.tensor([[value]], dtype=torch.float64) for value in (1e-12, 1.0, 1.0, 1.0)])
     assert float(p) == pytest.approx(4e-12, rel=1e-3)
-    same = independence.combined([torch.full((1, 1), 0.03, dtype=torch.float64)] * 4)
+    same = null_distribution.cauchy_combination([torch.full((1, 1), 0.03, dtype=torch.float64)] * 4)
     assert float(same) == pytest.approx(0.03)
 
 
@@ -71,7 +71,7 @@ def test_adjusted_p_values_are_the_step_up_rule():
 
 def test_slots_separate_atoms_from_what_lies_around_them():
     values = torch.cat([torch.zeros(400), torch.linspace(-1, 1, 401), torch.full((199,), 1.0)]).double()[:, None]
-    slots = Slots.fitted(values, 16)
+    slots = Discretization.fit(values, 16)
     assert (slots.atoms[0].tolist(), int(slots.bins)) == ([0.0, 1.0], 8)
     codes = slots.codes(values).flatten()
     assert codes[values.flatten() == 0].unique().tolist() == [8]
@@ -81,15 +81,15 @@ def test_slots_separate_atoms_from_what_lies_around_them():
 
 
 def test_a_value_that_the_pilot_never_saw_has_a_place():
-    slots = Slots.fitted(torch.tensor([0.0, 1.0]).repeat(50)[:, None].double(), 16)
+    slots = Discretization.fit(torch.tensor([0.0, 1.0]).repeat(50)[:, None].double(), 16)
     assert slots.codes(torch.tensor([[0.0], [1.0], [0.5], [-7.0]]).double()).flatten().tolist() == [1, 2, 0, 0]
 
 
 def test_pooled_slots_are_the_slots_of_half_as_many_bins():
     rows = torch.randn(1000, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     rows[:, 1] = rows[:, 1].clamp_min(0)
-    fine = Slots.fitted(rows, 32)
-    pooled, new = fine.halved()
+    fine = Discretization.fit(rows, 32)
+    pooled, new = fine.halve_bins()
     assert torch.equal(new[fine.codes(rows)], pooled.codes(rows))
     assert pooled.bins.tolist() == [16, 8, 16]
 
@@ -168,7 +168,7 @@ def test_blocks_of_units_and_rows_change_nothing(monkeypatch):
     X, Y = torch.randn(400, 6, generator=generator), torch.randn(400, 5, generator=generator)
     X[:, 2] = 1.0
     whole = pairwise(X, Y, estimator="binned")
-    monkeypatch.setattr(counts, "CELLS_AT_ONCE", 3000)
+    monkeypatch.setattr(contingency, "CELLS_AT_ONCE", 3000)
     monkeypatch.setattr("vesalius.information.estimators.binned.CELLS_AT_ONCE", 3000)
     parts = pairwise(X, Y, estimator="binned")
     for name in ("values", "stderr", "null", "p", "dead_x", "dead_y", "unreliable"):

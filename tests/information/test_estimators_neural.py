@@ -12,7 +12,7 @@ from tests.reference.channels import CHANNELS
 from vesalius.core.errors import InvalidInput, UnknownName
 from vesalius.information.estimators import Neural, pairwise
 from vesalius.information.estimators.bounds import BOUNDS
-from vesalius.information.estimators.critics import Asked, Critics, Training
+from vesalius.information.estimators.critics import CriticPairs, Critics, CriticTraining
 
 QUICK = {"steps": 60, "shifts": 4}
 
@@ -36,11 +36,11 @@ def as_modules(critics, at):
 def test_a_batched_run_trains_each_critic_as_if_it_were_alone(shared):
     """Against modules, an optimiser and a loop per critic: the same scores after 40 steps."""
     x, y = torch.randn(max(shared, 3), 300, generator=rng()), torch.randn(6, 300, generator=rng(1))
-    asked = Asked(x, y, None if shared else torch.arange(6) % 3, torch.arange(6))
-    rows, critics = asked.rows(slice(0, 6)), Critics.drawn(asked, (8, 4), rng(2))
+    asked = CriticPairs(x, y, None if shared else torch.arange(6) % 3, torch.arange(6))
+    rows, critics = asked.rows(slice(0, 6)), Critics.initialize(asked, (8, 4), rng(2))
     batches = torch.randint(300, (40, 32), generator=rng(3))
     trained = critics.part(slice(0, 6))
-    Training(steps=40, batch=32, rate=1e-2).run(trained, rows, BOUNDS["mine"], batches)
+    CriticTraining(steps=40, batch=32, rate=1e-2).run(trained, rows, BOUNDS["mine"], batches)
     for at in (0, 5):
         network = as_modules(critics, at)
         x, y = torch.cat([rows.shared, rows.own[at, :-2]]).T, rows.own[at, -2:-1].T

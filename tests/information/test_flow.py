@@ -8,11 +8,11 @@ import vesalius as vs
 from tests.zoo.catalogue import specimen
 from vesalius.core.errors import InvalidInput, NotTraceable, UnknownName, WrongType
 from vesalius.data.synthetic import planted_net
-from vesalius.information import FlowGraph, Measuring, Weighting, information_flow
+from vesalius.information import EdgeWeighting, FlowGraph, MeasurementOptions, information_flow
 from vesalius.information.estimators import Binned, Neural, pairwise
 
 SEEDS = range(20)
-FAST = Measuring(estimator="binned")
+FAST = MeasurementOptions(estimator="binned")
 
 
 def rows(count, inputs, seed=0):
@@ -27,7 +27,7 @@ def network():
 
 def test_edges_are_the_information_of_the_units_read(network):
     x = rows(600, 4)
-    found = information_flow(network, x, measuring=FAST, weighting=Weighting(beta=0, rate=1))
+    found = information_flow(network, x, measuring=FAST, weighting=EdgeWeighting(beta=0, rate=1))
     assert found.names == ("input", "0", "output") and [layer.kind for layer in found.layers] == ["features", "neurons", "classes"]
     hidden = network.read(x, "1")["1"].double()
     expected = pairwise(x.double(), hidden, estimator="binned", generator=torch.Generator().manual_seed(0))
@@ -86,8 +86,8 @@ def test_true_classes_take_the_place_of_the_output(network):
 
 
 def test_the_papers_relevance_is_the_same_for_all_edges_into_a_unit(network):
-    measuring = Measuring(relevance="layer", estimator=Neural(steps=50))
-    found = information_flow(network, rows(200, 4), measuring=measuring, weighting=Weighting(redundancy="paper", rate=1))
+    measuring = MeasurementOptions(relevance="layer", estimator=Neural(steps=50))
+    found = information_flow(network, rows(200, 4), measuring=measuring, weighting=EdgeWeighting(redundancy="paper", rate=1))
     assert torch.equal(found.edges[0].information, found.edges[0].information[:1].expand(4, -1))
     shared = found.layers[0].within.clamp_min(0)
     torch.testing.assert_close(
@@ -97,7 +97,7 @@ def test_the_papers_relevance_is_the_same_for_all_edges_into_a_unit(network):
 
 def test_it_is_the_same_again_and_says_what_it_rests_on(network):
     x = rows(300, 4)
-    first, second = (information_flow(network, x, measuring=Measuring(seed=5)) for _ in range(2))
+    first, second = (information_flow(network, x, measuring=MeasurementOptions(seed=5)) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first.flows, second.flows, strict=True))
     facts = first.provenance
     assert facts["rows"] == 300 and facts["bytes"] == 4 * 300 * 13 and facts["seed"] == 5 and facts["digest"] == network.digest()
@@ -150,10 +150,10 @@ def test_what_cannot_be_is_refused(network):
         information_flow(network, x[:5])
     for options in ({"estimator": "knn"}, {"relevance": "all"}, {"unit": "gate"}, {"pool": "sum"}):
         with pytest.raises(UnknownName):
-            Measuring(**options)
+            MeasurementOptions(**options)
     with pytest.raises(InvalidInput, match="16 rows"):
-        Measuring(rows=3)
-    assert isinstance(Measuring(estimator=Binned()).estimator, Binned)
+        MeasurementOptions(rows=3)
+    assert isinstance(MeasurementOptions(estimator=Binned()).estimator, Binned)
 
 
 class Even(nn.Module):
@@ -173,6 +173,6 @@ def test_sampled_positions_see_what_a_mean_over_the_picture_wipes_out():
     network = vs.trace(Even().eval(), x[:2])
     found = {}
     for pool in ("mean", "sampled"):
-        measuring = Measuring(estimator="binned", pool=pool)
+        measuring = MeasurementOptions(estimator="binned", pool=pool)
         found[pool] = float(information_flow(network, x, layers=["first", "second"], measuring=measuring).edges[0].information)
     assert found["sampled"] > 1 and found["mean"] < 0.05, found

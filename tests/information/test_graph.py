@@ -11,10 +11,10 @@ from hypothesis import given, settings
 
 from tests.information.graphs import graph, permuted, random_flows, shapes
 from vesalius.core.errors import ForeignFile, InvalidInput, UnknownName, WrongType
-from vesalius.information.graph import MATRICES, SPREAD, FlowGraph
-from vesalius.information.layered import FlowEdges, FlowLayer
-from vesalius.information.spread import Spread
-from vesalius.information.weighting import Weighting
+from vesalius.information.edge_weights import EdgeWeighting
+from vesalius.information.graph import EDGE_MATRICES, HISTOGRAM_FIELDS, FlowGraph
+from vesalius.information.histograms import Histograms
+from vesalius.information.layers import FlowEdges, FlowLayer
 
 
 def layered(*sizes):
@@ -33,7 +33,9 @@ def iris():
         information = torch.rand(shape, generator=draw)
         p, stderr = torch.where(information > 0.3, 0.001, 0.5), torch.full(shape, 0.02)
         edges.append(FlowEdges.of(information, p=p, stderr=stderr, unreliable=information > 0.95))
-    return FlowGraph.weighed(layers, edges, Weighting(beta=0.01), provenance={"model": "4f1c", "versions": {"torch": "2.13"}, "at": object})
+    return FlowGraph.from_information(
+        layers, edges, EdgeWeighting(beta=0.01), provenance={"model": "4f1c", "versions": {"torch": "2.13"}, "at": object}
+    )
 
 
 # ---- what is accepted ------------------------------------------------------------------------------------------------------------------
@@ -68,7 +70,7 @@ def test_shapes_that_do_not_chain_are_refused(sizes, shapes, message):
     with pytest.raises(InvalidInput, match=message):
         FlowGraph(layers=layered(*sizes), edges=edges)
     with pytest.raises(InvalidInput, match=message):
-        FlowGraph.weighed(layered(*sizes), edges, Weighting(redundancy=None))
+        FlowGraph.from_information(layered(*sizes), edges, EdgeWeighting(redundancy=None))
 
 
 ONES = torch.ones(2, 3)
@@ -231,7 +233,7 @@ def test_what_is_saved_is_loaded(tmp_path):
         assert old.units == new.units and torch.equal(old.dead, new.dead)
         assert (old.within is None) == (new.within is None) and (old.within is None or torch.equal(old.within, new.within))
     for old, new in zip(net.edges, back.edges, strict=True):
-        assert all(torch.equal(getattr(old, name), getattr(new, name)) for name in MATRICES)
+        assert all(torch.equal(getattr(old, name), getattr(new, name)) for name in EDGE_MATRICES)
     assert repr(back) == repr(net)
     assert back.provenance["versions"] == {"torch": "2.13"} and back.provenance["weighting"]["beta"] == 0.01
     again = back.without(back.prunable()).without([("features", 0)])
@@ -240,11 +242,11 @@ def test_what_is_saved_is_loaded(tmp_path):
 
 def test_histograms_are_kept(tmp_path):
     net = iris()
-    spread = Spread.of(torch.randn(50, len(net.layers[1])))
+    spread = Histograms.of(torch.randn(50, len(net.layers[1])))
     layers = tuple(replace(layer, spread=spread) if at == 1 else layer for at, layer in enumerate(net.layers))
     back = FlowGraph.load(replace(net, layers=layers).save(tmp_path / "flow")).layers
     assert [layer.spread is not None for layer in back] == [at == 1 for at in range(len(back))]
-    assert all(torch.equal(getattr(back[1].spread, name), getattr(spread, name)) for name in SPREAD)
+    assert all(torch.equal(getattr(back[1].spread, name), getattr(spread, name)) for name in HISTOGRAM_FIELDS)
 
 
 def test_what_was_not_measured_is_not_made_up(tmp_path):

@@ -11,7 +11,7 @@ from tests.information.graphs import graph, random_flows, shapes
 from tests.reference import flow_paths
 from vesalius.core.errors import InvalidInput, UnknownName
 from vesalius.information import centrality
-from vesalius.information.weighting import linfoot
+from vesalius.information.edge_weights import linfoot_correlation
 
 
 def agrees(net, length):
@@ -26,7 +26,7 @@ def agrees(net, length):
 def test_betweenness_is_its_definition(drawn):
     net = graph(*random_flows(*drawn))
     for length in ("reciprocal", "linfoot"):
-        long = [1 / flow if length == "reciprocal" else -linfoot(flow).log() for flow in net.flows]
+        long = [1 / flow if length == "reciprocal" else -linfoot_correlation(flow).log() for flow in net.flows]
         slow = flow_paths.betweenness(net.flows, long)
         for part, expected in zip(net.betweenness(length=length).values(), slow, strict=True):
             assert part.tolist() == pytest.approx(expected, abs=1e-9)
@@ -67,7 +67,7 @@ def test_perfect_correlations_have_length_zero_and_still_count():
 
 @pytest.mark.parametrize("information", [1e-12, 0.2, 0.34, 0.36, 3.0, 17.0, 40.0, 150.0])
 def test_lengths_are_accurate_for_any_information(information):
-    found = centrality.lengths([torch.tensor([[information]], dtype=torch.float64)], "linfoot", None)
+    found = centrality.edge_lengths([torch.tensor([[information]], dtype=torch.float64)], "linfoot", None)
     exact = -0.5 * (math.log(-math.expm1(-2 * information)) if information < 1 else math.log1p(-math.exp(-2 * information)))
     assert float(found[0]) == pytest.approx(exact, rel=1e-12, abs=0)
 

@@ -12,7 +12,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from tests.information.graphs import graph, permuted, planted, random_flows
 from vesalius.core.errors import InvalidInput, UnknownName
-from vesalius.information.communities import adjusted_rand, seeded
+from vesalius.information.communities import adjusted_rand, igraph_seed
 
 SIZES = [6, 12, 12, 4]
 
@@ -133,7 +133,7 @@ def test_igraph_draws_from_python_again_afterwards(fails):
     random.seed(5)
     expected = igraph.Graph.Erdos_Renyi(n=30, p=0.5).get_edgelist()
     try:
-        with seeded(1):
+        with igraph_seed(1):
             igraph.Graph.Erdos_Renyi(n=30, p=0.5)
             if fails:
                 raise KeyError

@@ -11,7 +11,7 @@ import torch
 
 from tests.information.graphs import graph, random_flows
 from vesalius.information.graph import FlowGraph
-from vesalius.information.layered import FlowEdges, FlowLayer
+from vesalius.information.layers import FlowEdges, FlowLayer
 
 LABELS = ['petal "width" <cm> & more', "naïve ü 花 🌷", "tab\tand\nline\rreturn", "bell\x07 and \x00 and \ud800"]
 

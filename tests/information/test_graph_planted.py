@@ -5,10 +5,10 @@ import itertools
 import pytest
 import torch
 
+from vesalius.information.edge_weights import EdgeWeighting
 from vesalius.information.estimators import pairwise
 from vesalius.information.graph import FlowGraph
-from vesalius.information.layered import FlowEdges, FlowLayer
-from vesalius.information.weighting import Weighting
+from vesalius.information.layers import FlowEdges, FlowLayer
 
 SEEDS = range(20)
 
@@ -23,7 +23,7 @@ def measured(**activations):
         for (name, value), gone in zip(activations.items(), dead, strict=True)
     ]
     edges = [FlowEdges.of(pair.values, p=pair.p, stderr=pair.stderr, unreliable=pair.unreliable) for pair in pairs]
-    return FlowGraph.weighed(layers, edges, Weighting(transform="linfoot"))
+    return FlowGraph.from_information(layers, edges, EdgeWeighting(transform="linfoot"))
 
 
 def network(seed):

@@ -10,9 +10,9 @@ from torch import nn
 
 import vesalius as vs
 from vesalius.core.errors import InvalidInput
-from vesalius.information import Measuring, information_flow, pointwise_flow
+from vesalius.information import MeasurementOptions, information_flow, pointwise_flow
 from vesalius.information.estimators import pairwise
-from vesalius.information.pointwise import local
+from vesalius.information.pointwise import pointwise_information
 
 
 def gaussian(count, rho, seed=0):
@@ -37,7 +37,9 @@ def by_loops(x, y, a, b, k):
 def test_it_is_the_formula():
     x, y = gaussian(40, 0.8)
     z = y.relu()
-    found = local((x[:, None], torch.stack([y, z], 1)), (torch.tensor([0.3]).double(), torch.tensor([0.1, 0.0]).double()), 3)
+    found = pointwise_information(
+        (x[:, None], torch.stack([y, z], 1)), (torch.tensor([0.3]).double(), torch.tensor([0.1, 0.0]).double()), 3
+    )
     for at, side in enumerate((y, z)):
         assert float(found[0, at]) == pytest.approx(by_loops(x, side, 0.3, (0.1, 0.0)[at], 3), rel=1e-9)
 
@@ -45,7 +47,7 @@ def test_it_is_the_formula():
 def test_its_mean_is_the_information():
     x, y = gaussian(1500, 0.9)
     table = x[:, None], y[:, None]
-    mean = torch.stack([local(table, (x[i : i + 1], y[i : i + 1]), 3) for i in range(0, 1500, 3)]).mean()
+    mean = torch.stack([pointwise_information(table, (x[i : i + 1], y[i : i + 1]), 3) for i in range(0, 1500, 3)]).mean()
     whole = float(pairwise(*table, estimator="neighbours").values)
     assert float(mean) == pytest.approx(whole, abs=0.08) and whole == pytest.approx(0.83, abs=0.08)
 
@@ -55,7 +57,7 @@ def flowing():
     torch.manual_seed(0)
     network = vs.trace(nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 2)), torch.zeros(1, 4))
     data = torch.randn(300, 4)
-    return network, data, information_flow(network, data, measuring=Measuring(estimator="binned"))
+    return network, data, information_flow(network, data, measuring=MeasurementOptions(estimator="binned"))
 
 
 def test_a_sample_has_a_map_per_output(flowing):
@@ -63,7 +65,7 @@ def test_a_sample_has_a_map_per_output(flowing):
     found = pointwise_flow(network, graph, data, data[:3])
     assert found.shape == (3, 4, 2)
     units = [data, network.read(data, "1")["1"].detach(), network(data).detach()]
-    parts = [local((a.double(), b.double()), (a[1].double(), b[1].double()), 3) for a, b in neighbours(units)]
+    parts = [pointwise_information((a.double(), b.double()), (a[1].double(), b[1].double()), 3) for a, b in neighbours(units)]
     expected = torch.where(graph.flows[0] > 0, parts[0], 0) @ torch.where(graph.flows[1] > 0, parts[1], 0)
     torch.testing.assert_close(found[1], expected)
 
@@ -73,19 +75,19 @@ def test_a_row_is_itself_however_it_was_rounded(flowing):
     network, data, _ = flowing
     units = [part.double() for part in (data, network.read(data, "1")["1"].detach(), network(data).detach())]
     for known in neighbours(units):
-        exact = local(known, (known[0][1], known[1][1]), 3)
+        exact = pointwise_information(known, (known[0][1], known[1][1]), 3)
         for sign in (-1, 1):
             moved = tuple(part[1] * (1 + sign * 1e-6) for part in known)
-            torch.testing.assert_close(local(known, moved, 3), exact)
+            torch.testing.assert_close(pointwise_information(known, moved, 3), exact)
 
 
 def test_what_has_no_answer_is_refused(flowing):
     network, data, graph = flowing
-    labelled = information_flow(network, data, labels=(data[:, 0] > 0).long(), measuring=Measuring(estimator="binned"))
+    labelled = information_flow(network, data, labels=(data[:, 0] > 0).long(), measuring=MeasurementOptions(estimator="binned"))
     with pytest.raises(InvalidInput, match="no label to flow to"):
         pointwise_flow(network, labelled, data, data[:1])
     with pytest.raises(InvalidInput, match="k = 300 neighbours of 300 rows"):
         pointwise_flow(network, graph, data, data[:1], k=300)
-    sampled = information_flow(network, data, measuring=Measuring(estimator="binned", pool="sampled"))
+    sampled = information_flow(network, data, measuring=MeasurementOptions(estimator="binned", pool="sampled"))
     with pytest.raises(InvalidInput, match="positions drawn for each row"):
         pointwise_flow(network, sampled, data, data[:1])

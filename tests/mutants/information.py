@@ -4,21 +4,26 @@ from tests.mutants.mutant import Mutant
 
 MUTANTS = [
     Mutant(
-        "information/estimators/counts.py", "null.expected * filled", "null.expected * 0", "tests/information/test_estimators_binned.py"
+        "information/estimators/contingency.py",
+        "null.expected * filled",
+        "null.expected * 0",
+        "tests/information/test_estimators_binned.py",
     ),
-    Mutant("information/estimators/counts.py", "(4 * a - b) / 3", "a + 0 * b", "tests/information/test_estimators_binned.py"),
-    Mutant("information/estimators/independence.py", "(v1 - w1) * (v2 - w2)", "v1 * v2", "tests/information/test_estimators_binned.py"),
+    Mutant("information/estimators/contingency.py", "(4 * a - b) / 3", "a + 0 * b", "tests/information/test_estimators_binned.py"),
     Mutant(
-        "information/estimators/units.py",
+        "information/estimators/null_distribution.py", "(v1 - w1) * (v2 - w2)", "v1 * v2", "tests/information/test_estimators_binned.py"
+    ),
+    Mutant(
+        "information/estimators/discretization.py",
         "new = pooled.start[self.owner] + torch.where(within < bins, within // 2",
         "new = pooled.start[self.owner] + torch.where(within < bins, within // 4",
         "tests/information/test_estimators_binned.py",
     ),
     Mutant(
-        "information/estimators/splits.py",
+        "information/estimators/mixed_variables.py",
         "np.lexsort((draw[rest], column[rest]))",
         "np.argsort(column[rest], kind='stable')",
-        "tests/information/test_estimators_neighbours.py",
+        "tests/information/test_estimators_ksg.py",
     ),
     Mutant(
         "information/estimators/auto.py", "adjusted(screened.p) <= self.level", "screened.p <= 0", "tests/information/test_estimators.py"
@@ -33,23 +38,23 @@ MUTANTS = [
         "information/estimators/estimate.py",
         "np.minimum.accumulate(scaled.numpy())",
         "scaled.numpy()",
-        "tests/information/test_graph_weighting.py",
+        "tests/information/test_graph_edge_weights.py",
     ),
     Mutant(
-        "information/weighting.py",
+        "information/edge_weights.py",
         "shared.sum(1) / (live.sum() - 1).clamp_min(1)",
         "shared.sum(1) / len(live)",
-        "tests/information/test_graph_weighting.py",
+        "tests/information/test_graph_edge_weights.py",
     ),
     Mutant(
-        "information/weighting.py",
+        "information/edge_weights.py",
         "-torch.expm1(-2 * information.clamp_min(0))",
         "-torch.expm1(-information.clamp_min(0))",
-        "tests/information/test_graph_weighting.py",
+        "tests/information/test_graph_edge_weights.py",
     ),
     Mutant(
         "information/centrality.py",
-        "flow.reciprocal().clamp_max(LONGEST) for flow",
+        "flow.reciprocal().clamp_max(MAX_LENGTH) for flow",
         "flow for flow",
         "tests/information/test_graph_centrality.py",
     ),
@@ -66,17 +71,20 @@ MUTANTS = [
         "chance = 0.0",
         "tests/information/test_graph_communities.py",
     ),
-    Mutant("information/spare.py", ".triu(1)", ".triu(0)", "tests/information/test_graph_spare.py"),
+    Mutant("information/redundancy.py", ".triu(1)", ".triu(0)", "tests/information/test_graph_redundancy.py"),
     Mutant("information/pointwise.py", "inside_x + 1, inside_y + 1", "inside_x, inside_y + 1", "tests/information/test_pointwise.py"),
-    Mutant("information/removal.py", "kept[order[:gone]] = False", "kept[order[gone:]] = False", "tests/information/test_removal.py"),
+    Mutant("information/ablation.py", "kept[order[:gone]] = False", "kept[order[gone:]] = False", "tests/information/test_ablation.py"),
     Mutant(
-        "information/behind.py", 'NORMS = frozenset({"batch_norm", "group_norm"})', "NORMS = frozenset()", "tests/information/test_sites.py"
+        "information/activation_sites.py",
+        'NORM_OPS = frozenset({"batch_norm", "group_norm"})',
+        "NORM_OPS = frozenset()",
+        "tests/information/test_units.py",
     ),
     Mutant(
-        "information/sites.py",
-        "(spots[:, at % AXES] * side).long()",
+        "information/units.py",
+        "(spots[:, at % POSITION_AXES] * side).long()",
         "(spots[:, 0] * side).long()",
-        "tests/information/test_sites.py -k sampled",
+        "tests/information/test_units.py -k sampled",
     ),
     Mutant(
         "information/flow.py",

@@ -10,7 +10,7 @@ from vesalius.cli.inputs import Samples
 from vesalius.cli.models import model_dtype
 from vesalius.cli.progress import working
 from vesalius.cli.runs import Job, described, kept, stamp
-from vesalius.information import FlowGraph, FlowLayer, Measuring, information_flow
+from vesalius.information import FlowGraph, FlowLayer, MeasurementOptions, information_flow
 
 FILE = "flow.safetensors"
 
@@ -29,7 +29,7 @@ def flowing(job: Job, samples: Samples, folder: Path, *, seed: int) -> FlowGraph
     if found is not None:
         return found
     with working(f"information flow over {len(rows):,} rows") as step:
-        found = information_flow(job.network, rows, measuring=Measuring(seed=seed, rows=max(len(rows), 16), report=step))
+        found = information_flow(job.network, rows, measuring=MeasurementOptions(seed=seed, rows=max(len(rows), 16), report=step))
     ends = {0: samples.features, len(found.layers) - 1: samples.classes}
     layers = tuple(_labelled(layer, ends.get(at, ())) for at, layer in enumerate(found.layers))
     found = replace(found, layers=layers, provenance={**found.provenance, "run": key})

@@ -12,20 +12,20 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from vesalius.core.errors import InvalidInput, UnknownName
-from vesalius.information import engine
+from vesalius.information import igraph_backend
 
 LENGTHS = ("reciprocal", "linfoot")
-LONGEST = 1e300
+MAX_LENGTH = 1e300
 """Length of an edge so weak that the reciprocal of its weight is infinite; a few of them still add up to a number."""
 
 
-def lengths(flows: Sequence[Float64[Tensor, "_ _"]], length: str, transform: str | None) -> list[Float64[Tensor, "_ _"]]:
+def edge_lengths(flows: Sequence[Float64[Tensor, "_ _"]], length: str, transform: str | None) -> list[Float64[Tensor, "_ _"]]:
     """Length of every edge, positive; that of a missing edge is not to be read.
 
     Args:
         flows: weights, one matrix per layer pair.
         length: ``"reciprocal"``, 1/NIF; ``"linfoot"``, -log r, by which the shortest path has the largest product of correlations r.
-        transform: what ``flows`` are already, see :class:`vesalius.information.weighting.Weighting`.
+        transform: what ``flows`` are already, see :class:`vesalius.information.edge_weights.EdgeWeighting`.
 
     Raises:
         UnknownName: no such length.
@@ -37,14 +37,14 @@ def lengths(flows: Sequence[Float64[Tensor, "_ _"]], length: str, transform: str
     if length not in LENGTHS:
         raise UnknownName("length", length, LENGTHS)
     if length == "reciprocal":
-        return [flow.reciprocal().clamp_max(LONGEST) for flow in flows]
+        return [flow.reciprocal().clamp_max(MAX_LENGTH) for flow in flows]
     if transform == "layer_max":
         raise InvalidInput("length 'linfoot' needs weights in nats or correlations; these are shares of the largest: use 'reciprocal'")
     largest = max(float(flow.max()) for flow in flows)
     if transform == "linfoot" and largest > 1:
         raise InvalidInput(f"a correlation is at most 1; the largest weight here is {largest:.4g}")
     found = [-flow.log() if transform == "linfoot" else _minus_log_r(flow) for flow in flows]
-    kept = engine.on_edges(flows, found)
+    kept = igraph_backend.edge_values(flows, found)
     return [part + 1 for part in found] if (kept == 0).any() else found
 
 
@@ -53,16 +53,16 @@ def betweenness(flows: Sequence[Float64[Tensor, "_ _"]], long: Sequence[Float64[
 
     Args:
         flows: weights, one matrix per layer pair; an edge is where one is positive.
-        long: lengths of the edges, see :func:`lengths`.
+        long: lengths of the edges, see :func:`edge_lengths`.
 
     Returns:
         One vector per layer. 0 for a unit in the first or last layer, where paths end, and for one without edges.
 
     Reference: Freeman1977; how a weight becomes a length is not said in Davis2020.
     """
-    graph = engine.graph(flows, directed=True)
-    found = graph.betweenness(directed=True, weights=engine.on_edges(flows, long).tolist())
-    return engine.by_layer(torch.tensor(found, dtype=torch.float64), flows)
+    graph = igraph_backend.build_igraph(flows, directed=True)
+    found = graph.betweenness(directed=True, weights=igraph_backend.edge_values(flows, long).tolist())
+    return igraph_backend.split_by_layer(torch.tensor(found, dtype=torch.float64), flows)
 
 
 def _minus_log_r(information: Float64[Tensor, "A B"]) -> Float64[Tensor, "A B"]:

@@ -23,13 +23,13 @@ from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from vesalius.core.errors import InvalidInput, UnknownName
-from vesalius.information import engine
+from vesalius.information import igraph_backend
 
-ALONE = 0.05
+MAX_P_VALUE = 0.05
 """Share of shuffled graphs that may be as modular before the structure is called weak."""
-AGREED = 0.8
+MIN_STABILITY = 0.8
 """Agreement of runs below which the structure is called weak."""
-_ONE_AT_A_TIME = Lock()
+_IGRAPH_LOCK = Lock()
 
 
 def _leiden(graph: Any, weights: list[float], resolution: float) -> list[int]:
@@ -41,11 +41,11 @@ def _louvain(graph: Any, weights: list[float], resolution: float) -> list[int]:
     return list(graph.community_multilevel(weights=weights, resolution=resolution).membership)
 
 
-METHODS: dict[str, Callable[[Any, list[float], float], list[int]]] = {"leiden": _leiden, "louvain": _louvain}
+COMMUNITY_METHODS: dict[str, Callable[[Any, list[float], float], list[int]]] = {"leiden": _leiden, "louvain": _louvain}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Search:
+class CommunitySearch:
     """How communities are looked for.
 
     Attributes:
@@ -61,8 +61,8 @@ class Search:
     shuffles: int = 39
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise UnknownName("method of finding communities", self.method, METHODS)
+        if self.method not in COMMUNITY_METHODS:
+            raise UnknownName("method of finding communities", self.method, COMMUNITY_METHODS)
         if not 0 < self.gamma < float("inf"):
             raise InvalidInput(f"gamma is above 0, not {self.gamma}; the resolution is 1/gamma")
         if not len(self.seeds):
@@ -93,7 +93,7 @@ class Communities:
     stability: float
     null: Float64[Tensor, " S"]
     p: float
-    search: Search
+    search: CommunitySearch
 
     @property
     def doubts(self) -> tuple[str, ...]:
@@ -105,9 +105,9 @@ class Communities:
         if not self.count:
             return ("there are no edges",)
         found = []
-        if self.p > ALONE:
+        if self.p > MAX_P_VALUE:
             found.append(f"shuffled graphs reach {float(self.null.mean()):.3f} (p = {self.p:.2g})")
-        if self.stability < AGREED:
+        if self.stability < MIN_STABILITY:
             found.append(f"runs agree by {self.stability:.2f} only")
         return tuple(found)
 
@@ -136,7 +136,7 @@ class Communities:
         return "\n".join([*lines, f"WEAK: {'; '.join(self.doubts)}"] if self.weak else lines)
 
 
-def communities(names: Sequence[str], flows: Sequence[Float64[Tensor, "_ _"]], search: Search) -> Communities:
+def find_communities(names: Sequence[str], flows: Sequence[Float64[Tensor, "_ _"]], search: CommunitySearch) -> Communities:
     """Communities of the undirected weighted graph.
 
     Args:
@@ -144,47 +144,47 @@ def communities(names: Sequence[str], flows: Sequence[Float64[Tensor, "_ _"]], s
         flows: weights, one matrix per layer pair.
         search: how to look.
     """
-    runs = _runs(flows, search, search.seeds)
+    runs = _detect_per_seed(flows, search, search.seeds)
     labels, modularity = max(runs, key=lambda run: run[1])
-    linked = torch.tensor(sorted(set(engine.edge_list(flows).flatten().tolist())), dtype=torch.int64)
+    linked = torch.tensor(sorted(set(igraph_backend.edge_list(flows).flatten().tolist())), dtype=torch.int64)
     order = torch.Generator().manual_seed(int(search.seeds[0]))
     seeds = torch.randint(2**31, (search.shuffles,), generator=order).tolist()
-    null = [_runs([_shuffled(flow, order) for flow in flows], search, [seed])[0][1] for seed in seeds]
+    null = [_detect_per_seed([_shuffle_weights(flow, order) for flow in flows], search, [seed])[0][1] for seed in seeds]
     usual = fmean(run[1] for run in runs)
-    ranked, count = _ranked(labels, linked)
+    ranked, count = _number_by_size(labels, linked)
     return Communities(
-        of=dict(zip(names, engine.by_layer(ranked, flows), strict=True)),
+        of=dict(zip(names, igraph_backend.split_by_layer(ranked, flows), strict=True)),
         count=count,
         modularity=modularity,
-        stability=_agreement([labels[linked].tolist() for labels, _ in runs]),
+        stability=_mean_agreement([labels[linked].tolist() for labels, _ in runs]),
         null=torch.tensor(null, dtype=torch.float64),
         p=(1 + sum(value >= usual for value in null)) / (1 + len(null)),
         search=search,
     )
 
 
-def _runs(flows: Sequence[Tensor], search: Search, seeds: Sequence[int]) -> list[tuple[Int64[Tensor, " U"], float]]:
+def _detect_per_seed(flows: Sequence[Tensor], search: CommunitySearch, seeds: Sequence[int]) -> list[tuple[Int64[Tensor, " U"], float]]:
     """For each seed, the community of every unit, and the modularity of the division; 0 without edges."""
-    graph = engine.graph(flows, directed=False)
+    graph = igraph_backend.build_igraph(flows, directed=False)
     if not graph.ecount():
         return [(torch.arange(graph.vcount()), 0.0)] * len(seeds)
-    weights, resolution = engine.on_edges(flows, flows).tolist(), 1 / search.gamma
+    weights, resolution = igraph_backend.edge_values(flows, flows).tolist(), 1 / search.gamma
     found = []
     for seed in seeds:
-        with seeded(seed):
-            labels = METHODS[search.method](graph, weights, resolution)
+        with igraph_seed(seed):
+            labels = COMMUNITY_METHODS[search.method](graph, weights, resolution)
         found.append((torch.tensor(labels), float(graph.modularity(labels, weights=weights, resolution=resolution, directed=False))))
     return found
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
+def igraph_seed(seed: int) -> Iterator[None]:
     """igraph draws from a generator of ours, and after that from Python's ``random`` again, which is its default and is not touched.
 
     igraph has one generator per process and does not say which: one that a program has put there itself is replaced by the default.
     """
-    igraph = engine.igraph()
-    with _ONE_AT_A_TIME:
+    igraph = igraph_backend.import_igraph()
+    with _IGRAPH_LOCK:
         igraph.set_random_number_generator(random.Random(seed))
         try:
             yield
@@ -192,7 +192,7 @@ def seeded(seed: int) -> Iterator[None]:
             igraph.set_random_number_generator(random)
 
 
-def _shuffled(flow: Float64[Tensor, "A B"], generator: torch.Generator) -> Float64[Tensor, "A B"]:
+def _shuffle_weights(flow: Float64[Tensor, "A B"], generator: torch.Generator) -> Float64[Tensor, "A B"]:
     """The same weights, missing edges included, in other places between the same units; units without edges stay without."""
     rows, columns = (flow > 0).any(1).nonzero().flatten(), (flow > 0).any(0).nonzero().flatten()
     found = torch.zeros_like(flow)
@@ -203,7 +203,7 @@ def _shuffled(flow: Float64[Tensor, "A B"], generator: torch.Generator) -> Float
     return found
 
 
-def _ranked(labels: Int64[Tensor, " U"], linked: Int64[Tensor, " L"]) -> tuple[Int64[Tensor, " U"], int]:
+def _number_by_size(labels: Int64[Tensor, " U"], linked: Int64[Tensor, " L"]) -> tuple[Int64[Tensor, " U"], int]:
     """Communities numbered by size, then by their first unit, and units without edges after them; and how many have edges."""
     listed = labels[linked].tolist()
     sizes = Counter(listed)
@@ -216,7 +216,7 @@ def _ranked(labels: Int64[Tensor, " U"], linked: Int64[Tensor, " L"]) -> tuple[I
     return found, len(order)
 
 
-def _agreement(runs: Sequence[Sequence[int]]) -> float:
+def _mean_agreement(runs: Sequence[Sequence[int]]) -> float:
     pairs = list(combinations(runs, 2))
     return fmean(adjusted_rand(one, other) for one, other in pairs) if pairs else 1.0
 
@@ -226,13 +226,13 @@ def adjusted_rand(one: Sequence[int], other: Sequence[int]) -> float:
 
     Reference: Hubert1985.
     """
-    same, rows, columns = (_pairs(division) for division in (list(zip(one, other, strict=True)), one, other))
+    same, rows, columns = (_count_pairs(division) for division in (list(zip(one, other, strict=True)), one, other))
     everything = len(one) * (len(one) - 1) / 2
     chance = rows * columns / everything if everything else 0.0
     spread = (rows + columns) / 2 - chance
     return (same - chance) / spread if spread else 1.0
 
 
-def _pairs(division: Sequence[Any]) -> float:
+def _count_pairs(division: Sequence[Any]) -> float:
     """Pairs of things that are in one part."""
     return sum(size * (size - 1) / 2 for size in Counter(division).values())

@@ -15,14 +15,14 @@ from xml.sax.saxutils import escape, quoteattr
 from jaxtyping import Float64
 from torch import Tensor
 
-from vesalius.information import engine
-from vesalius.information.layered import FlowEdges, FlowLayer
+from vesalius.information import igraph_backend
+from vesalius.information.layers import FlowEdges, FlowLayer
 
 NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-TYPES = {bool: "boolean", int: "long", float: "double", str: "string"}
+GRAPHML_TYPES = {bool: "boolean", int: "long", float: "double", str: "string"}
 
 
-def nodes(layers: Sequence[FlowLayer]) -> list[dict[str, Any]]:
+def node_records(layers: Sequence[FlowLayer]) -> list[dict[str, Any]]:
     """What is known of every unit, in order."""
     return [
         {"label": layer.title(at), "layer": layer.name, "unit": unit, "position": at, "kind": layer.kind, "dead": bool(layer.dead[at])}
@@ -31,7 +31,7 @@ def nodes(layers: Sequence[FlowLayer]) -> list[dict[str, Any]]:
     ]
 
 
-def links(edges: Sequence[FlowEdges], lengths: Sequence[Float64[Tensor, "_ _"]]) -> tuple[list[list[int]], dict[str, list[Any]]]:
+def edge_table(edges: Sequence[FlowEdges], lengths: Sequence[Float64[Tensor, "_ _"]]) -> tuple[list[list[int]], dict[str, list[Any]]]:
     """Both ends of every edge, by number, and one column per attribute; what was not measured for all layer pairs is left out."""
     flows = [part.flow for part in edges]
     columns = {"flow": flows, "length": list(lengths)}
@@ -39,25 +39,27 @@ def links(edges: Sequence[FlowEdges], lengths: Sequence[Float64[Tensor, "_ _"]])
         values = [getattr(part, name) for part in edges]
         if all(value is not None for value in values):
             columns[name] = values
-    return engine.edge_list(flows).tolist(), {name: engine.on_edges(flows, values).tolist() for name, values in columns.items()}
+    return igraph_backend.edge_list(flows).tolist(), {
+        name: igraph_backend.edge_values(flows, values).tolist() for name, values in columns.items()
+    }
 
 
 def to_igraph(layers: Sequence[FlowLayer], edges: Sequence[FlowEdges], lengths: Sequence[Float64[Tensor, "_ _"]]) -> Any:
     """A directed ``igraph.Graph``."""
-    units = nodes(layers)
-    ends, columns = links(edges, lengths)
-    return engine.igraph().Graph(
+    units = node_records(layers)
+    ends, columns = edge_table(edges, lengths)
+    return igraph_backend.import_igraph().Graph(
         n=len(units), edges=ends, directed=True, vertex_attrs={key: [unit[key] for unit in units] for key in units[0]}, edge_attrs=columns
     )
 
 
 def to_networkx(layers: Sequence[FlowLayer], edges: Sequence[FlowEdges], lengths: Sequence[Float64[Tensor, "_ _"]]) -> Any:
     """A ``networkx.DiGraph`` whose nodes are pairs (layer, position)."""
-    graph = engine.networkx().DiGraph()
-    units = nodes(layers)
+    graph = igraph_backend.import_networkx().DiGraph()
+    units = node_records(layers)
     keys = [(unit["layer"], unit["position"]) for unit in units]
     graph.add_nodes_from(zip(keys, units, strict=True))
-    ends, columns = links(edges, lengths)
+    ends, columns = edge_table(edges, lengths)
     rows = zip(*columns.values(), strict=True)
     graph.add_edges_from(
         (keys[first], keys[second], dict(zip(columns, row, strict=True))) for (first, second), row in zip(ends, rows, strict=True)
@@ -65,23 +67,25 @@ def to_networkx(layers: Sequence[FlowLayer], edges: Sequence[FlowEdges], lengths
     return graph
 
 
-def graphml(layers: Sequence[FlowLayer], edges: Sequence[FlowEdges], lengths: Sequence[Float64[Tensor, "_ _"]]) -> str:
+def to_graphml(layers: Sequence[FlowLayer], edges: Sequence[FlowEdges], lengths: Sequence[Float64[Tensor, "_ _"]]) -> str:
     """The graph as GraphML. Characters that XML cannot hold become U+FFFD; what is not known is left out."""
-    units = nodes(layers)
-    ends, columns = links(edges, lengths)
+    units = node_records(layers)
+    ends, columns = edge_table(edges, lengths)
     kinds = {("node", key): type(value) for key, value in units[0].items()}
     kinds |= {("edge", key): type(values[0]) for key, values in columns.items() if values}
     lines = ['<?xml version="1.0" encoding="UTF-8"?>', '<graphml xmlns="http://graphml.graphdrawing.org/xmlns">']
-    lines += [f'<key id="{side}.{key}" for="{side}" attr.name="{key}" attr.type="{TYPES[kind]}"/>' for (side, key), kind in kinds.items()]
+    lines += [
+        f'<key id="{side}.{key}" for="{side}" attr.name="{key}" attr.type="{GRAPHML_TYPES[kind]}"/>' for (side, key), kind in kinds.items()
+    ]
     lines.append('<graph edgedefault="directed">')
     for number, unit in enumerate(units):
-        lines += [f"<node id={quoteattr(f'n{number}')}>", *_data("node", unit), "</node>"]
+        lines += [f"<node id={quoteattr(f'n{number}')}>", *_data_elements("node", unit), "</node>"]
     for (first, second), row in zip(ends, zip(*columns.values(), strict=True), strict=True):
-        lines += [f'<edge source="n{first}" target="n{second}">', *_data("edge", dict(zip(columns, row, strict=True))), "</edge>"]
+        lines += [f'<edge source="n{first}" target="n{second}">', *_data_elements("edge", dict(zip(columns, row, strict=True))), "</edge>"]
     return "\n".join([*lines, "</graph>", "</graphml>", ""])
 
 
-def _data(side: str, values: Mapping[str, Any]) -> Iterator[str]:
+def _data_elements(side: str, values: Mapping[str, Any]) -> Iterator[str]:
     for key, value in values.items():
         if isinstance(value, float) and not isfinite(value):
             continue
@@ -89,22 +93,22 @@ def _data(side: str, values: Mapping[str, Any]) -> Iterator[str]:
         yield f'<data key="{side}.{key}">{text}</data>'
 
 
-def as_json(
+def to_json(
     layers: Sequence[FlowLayer],
     edges: Sequence[FlowEdges],
     lengths: Sequence[Float64[Tensor, "_ _"]],
     provenance: Mapping[str, Any],
 ) -> str:
     """Nodes and links as strict JSON; ``source`` and ``target`` count nodes, and what is not known is null."""
-    ends, columns = links(edges, lengths)
+    ends, columns = edge_table(edges, lengths)
     rows = [[value if isfinite(value) else None for value in row] for row in zip(*columns.values(), strict=True)]
     linked = [
         {"source": first, "target": second, **dict(zip(columns, row, strict=True))} for (first, second), row in zip(ends, rows, strict=True)
     ]
-    facts = {"directed": True, "nodes": nodes(layers), "links": linked, "provenance": plain(provenance)}
+    facts = {"directed": True, "nodes": node_records(layers), "links": linked, "provenance": to_json_values(provenance)}
     return json.dumps(facts, ensure_ascii=False, allow_nan=False)
 
 
-def plain(facts: Mapping[str, Any]) -> Any:
+def to_json_values(facts: Mapping[str, Any]) -> Any:
     """As JSON holds it: other types as text, numbers that are not finite as null."""
     return json.loads(json.dumps(dict(facts), default=str), parse_constant=lambda _: None)

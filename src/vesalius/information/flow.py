@@ -14,22 +14,22 @@ from torch import Tensor
 
 from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.core.version import VERSION
-from vesalius.information.estimators import Binned, Gaussian, Neural, Pairwise, pairwise
-from vesalius.information.estimators.estimate import constant
+from vesalius.information.edge_weights import EdgeWeighting
+from vesalius.information.estimators import Binned, Gaussian, Neural, PairwiseInformation, pairwise
+from vesalius.information.estimators.estimate import is_constant
 from vesalius.information.graph import FlowGraph
-from vesalius.information.layered import FlowEdges, FlowLayer
-from vesalius.information.measuring import Measuring
-from vesalius.information.reading import Read, memory, read
-from vesalius.information.sites import Site, sites_of
-from vesalius.information.spread import Spread
-from vesalius.information.weighting import Weighting
+from vesalius.information.histograms import Histograms
+from vesalius.information.layers import FlowEdges, FlowLayer
+from vesalius.information.options import MeasurementOptions
+from vesalius.information.recorded_activations import RecordedActivations, activation_bytes, record_activations
+from vesalius.information.units import LayerUnits, find_layer_units
 from vesalius.trace.batches import LABELS_FROM_DATA, Data
 from vesalius.trace.network import Network
 
-MOST_TABLES = 256
+MOST_BINNED_UNITS = 256
 """Units of a layer up to which the information between them is measured by tables; by correlations of more."""
 LABELS = "labels"
-IMAGE = 3
+IMAGE_AXES = 3
 """Axes of one sample, if it is an image: channels, height, width."""
 
 
@@ -39,8 +39,8 @@ def information_flow(
     *,
     layers: Sequence[str] | None = None,
     labels: Int[Tensor, " N"] | str | None = None,
-    weighting: Weighting | None = None,
-    measuring: Measuring | None = None,
+    weighting: EdgeWeighting | None = None,
+    measuring: MeasurementOptions | None = None,
 ) -> FlowGraph:
     """Which units say what about which others, from layer to layer, with a test of every edge.
 
@@ -50,7 +50,7 @@ def information_flow(
     Args:
         network: from :func:`vesalius.trace`, with a graph.
         data: rows [N *event] as a tensor, one tensor per input, or batches: tensors, (inputs, labels), or mappings.
-        layers: from input to output, see :func:`vesalius.information.sites.sites_of`; by default all that say something.
+        layers: from input to output, see :func:`vesalius.information.units.find_layer_units`; by default all that say something.
         labels: class of every row, or ``"data"`` to take them from the batches; the last layer is then the true classes, each against all
             others, instead of the output.
         weighting: how information becomes the weight of an edge: redundancy, significance, transform.
@@ -66,49 +66,58 @@ def information_flow(
         WrongType: not a Network; data or labels of another kind.
 
     Reference: Davis2020. Differs from the paper: pairs instead of a whole layer as source, estimators with errors and tests instead of
-    one network per pair, and redundancy that does not depend on the order of units; :class:`Measuring` and :class:`Weighting` say how to
-    get the paper's.
+    one network per pair, and redundancy that does not depend on the order of units; :class:`MeasurementOptions` and :class:`EdgeWeighting`
+    say how to get the paper's.
     """
     if not isinstance(network, Network):
         raise WrongType(f"expected a Network, not {type(network).__name__}; make one with vesalius.trace(model, x)")
     if isinstance(labels, str) and labels != LABELS_FROM_DATA:
         raise InvalidInput(f"labels are class numbers, or {LABELS_FROM_DATA!r} to take them from the batches, not {labels!r}")
-    how, weights = measuring or Measuring(), weighting or Weighting()
-    sites = sites_of(network, layers, how.unit)
+    how, weights = measuring or MeasurementOptions(), weighting or EdgeWeighting()
+    sites = find_layer_units(network, layers, how.unit)
     if labels is not None and len(sites) > 2 and sites[-1].kind == "classes":
         sites = sites[:-1]
-    found = read(network, data, labels, sites, how)
+    found = record_activations(network, data, labels, sites, how)
     generator = torch.Generator().manual_seed(how.seed)
     rows = [units.double() for units in found.units]
-    named = [_layer(site, part, weights) for site, part in zip(sites, rows, strict=True)]
+    named = [_flow_layer(site, part, weights) for site, part in zip(sites, rows, strict=True)]
     if found.labels is not None:
-        rows.append(_one_against_all(found.labels))
-        named.append(FlowLayer.of(LABELS, rows[-1].shape[1], kind="classes", dead=constant(rows[-1])))
-    edges = [_edges(_measured(source, target, how, generator), source.shape[1]) for source, target in neighbours(rows)]
-    return FlowGraph.weighed(named, edges, weights, provenance=_facts(network, found, sites, how))
+        rows.append(_one_vs_rest(found.labels))
+        named.append(FlowLayer.of(LABELS, rows[-1].shape[1], kind="classes", dead=is_constant(rows[-1])))
+    edges = [_flow_edges(_layer_pair_information(source, target, how, generator), source.shape[1]) for source, target in neighbours(rows)]
+    return FlowGraph.from_information(named, edges, weights, provenance=_provenance(network, found, sites, how))
 
 
-def _layer(site: Site, rows: Float64[Tensor, "N A"], weighting: Weighting) -> FlowLayer:
+def _flow_layer(site: LayerUnits, rows: Float64[Tensor, "N A"], weighting: EdgeWeighting) -> FlowLayer:
     """A layer with the spread of its units, and what they say of each other where that is asked for."""
-    dead = constant(rows)
+    dead = is_constant(rows)
     asked = weighting.redundancy is not None and weighting.beta > 0 and len(dead) > 1
-    return FlowLayer.of(site.name, site.units, kind=site.kind, dead=dead, within=_within(rows) if asked else None, spread=Spread.of(rows))
+    return FlowLayer.of(
+        site.name,
+        site.units,
+        kind=site.kind,
+        dead=dead,
+        within=_within_layer_information(rows) if asked else None,
+        spread=Histograms.of(rows),
+    )
 
 
-def _within(rows: Float64[Tensor, "N A"]) -> Float64[Tensor, "A A"]:
+def _within_layer_information(rows: Float64[Tensor, "N A"]) -> Float64[Tensor, "A A"]:
     """Information between the units of a layer. Of many it is that of their correlation, a lower bound that costs one product."""
-    estimator = Binned() if rows.shape[1] <= MOST_TABLES else Gaussian()
+    estimator = Binned() if rows.shape[1] <= MOST_BINNED_UNITS else Gaussian()
     return estimator.estimate(rows, rows).values.clamp_min(0)
 
 
-def _measured(source: Float[Tensor, "N A"], target: Float[Tensor, "N B"], how: Measuring, generator: torch.Generator) -> Pairwise:
+def _layer_pair_information(
+    source: Float[Tensor, "N A"], target: Float[Tensor, "N B"], how: MeasurementOptions, generator: torch.Generator
+) -> PairwiseInformation:
     if how.relevance == "layer":
         critics = how.estimator if isinstance(how.estimator, Neural) else Neural()
         return critics.relevance(source, target, generator=generator)
     return pairwise(source, target, estimator=how.estimator, generator=generator)
 
 
-def _edges(found: Pairwise, sources: int) -> FlowEdges:
+def _flow_edges(found: PairwiseInformation, sources: int) -> FlowEdges:
     """Edges of all pairs; what is known of a whole layer holds for each of its units."""
 
     def wide(table: Tensor) -> Tensor:
@@ -117,18 +126,18 @@ def _edges(found: Pairwise, sources: int) -> FlowEdges:
     return FlowEdges.of(wide(found.values), p=wide(found.p), stderr=wide(found.stderr), unreliable=wide(found.unreliable))
 
 
-def _one_against_all(labels: Int[Tensor, " N"]) -> Float64[Tensor, "N C"]:
+def _one_vs_rest(labels: Int[Tensor, " N"]) -> Float64[Tensor, "N C"]:
     return torch.nn.functional.one_hot(labels).double()
 
 
-def _facts(network: Network, found: Read, sites: Sequence[Site], how: Measuring) -> dict[str, object]:
+def _provenance(network: Network, found: RecordedActivations, sites: Sequence[LayerUnits], how: MeasurementOptions) -> dict[str, object]:
     named = how.estimator if isinstance(how.estimator, str) else repr(how.estimator)
     event = network.values[sites[0].value].event if sites[0].kind == "features" else ()
-    return ({"shape": list(event)} if len(event) == IMAGE else {}) | {
+    return ({"shape": list(event)} if len(event) == IMAGE_AXES else {}) | {
         "model": network.name,
         "digest": network.digest(),
         "rows": len(found),
-        "bytes": memory(sites, len(found)),
+        "bytes": activation_bytes(sites, len(found)),
         "values": {site.name: site.value for site in sites},
         "options": {"estimator": named, "relevance": how.relevance, "unit": how.unit, "pool": how.pool, "rows": how.rows},
         "seed": how.seed,

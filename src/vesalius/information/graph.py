@@ -20,15 +20,15 @@ from torch import Tensor
 from vesalius.core import store
 from vesalius.core.display import load_view
 from vesalius.core.errors import InvalidInput, UnknownName
-from vesalius.information import centrality, communities, export, paths, spare
-from vesalius.information.layered import FlowEdges, FlowLayer
-from vesalius.information.spread import Spread
-from vesalius.information.weighting import TRANSFORMS, Weighting, weighed
+from vesalius.information import centrality, communities, export, paths, redundancy
+from vesalius.information.edge_weights import TRANSFORMS, EdgeWeighting, weigh_edges
+from vesalius.information.histograms import Histograms
+from vesalius.information.layers import FlowEdges, FlowLayer
 
-Unit = tuple[str, int | str]
+UnitKey = tuple[str, int | str]
 """A layer's name and a unit of it, by position or label."""
-MATRICES = ("information", "flow", "p", "stderr", "unreliable")
-SPREAD = ("counts", "low", "high", "zero")
+EDGE_MATRICES = ("information", "flow", "p", "stderr", "unreliable")
+HISTOGRAM_FIELDS = ("counts", "low", "high", "zero")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -71,11 +71,11 @@ class FlowGraph:
                 )
 
     @classmethod
-    def weighed(
+    def from_information(
         cls,
         layers: Sequence[FlowLayer],
         edges: Sequence[FlowEdges],
-        weighting: Weighting | None = None,
+        weighting: EdgeWeighting | None = None,
         *,
         provenance: Mapping[str, Any] | None = None,
     ) -> FlowGraph:
@@ -90,9 +90,9 @@ class FlowGraph:
         Raises:
             InvalidInput: shapes that do not chain, or no information within a layer whose redundancy is to be taken off.
         """
-        how = weighting or Weighting()
+        how = weighting or EdgeWeighting()
         bare = cls(layers=tuple(layers), edges=tuple(replace(part, flow=torch.zeros_like(part.flow)) for part in edges))
-        made = tuple(weighed(*row, how) for row in zip(bare.layers, bare.layers[1:], bare.edges, strict=False))
+        made = tuple(weigh_edges(*row, how) for row in zip(bare.layers, bare.layers[1:], bare.edges, strict=False))
         return replace(bare, edges=made, transform=how.transform, provenance={**(provenance or {}), "weighting": asdict(how)})
 
     # ---- names --------------------------------------------------------------------------------------------------------------------
@@ -120,7 +120,7 @@ class FlowGraph:
             raise UnknownName("layer", layer, self.names)
         return self.names.index(layer)
 
-    def find(self, unit: Unit) -> tuple[int, int]:
+    def find(self, unit: UnitKey) -> tuple[int, int]:
         """Number of the layer and position in it of a unit.
 
         Raises:
@@ -130,7 +130,7 @@ class FlowGraph:
         at = self.place(unit[0])
         return at, self.layers[at].position(unit[1])
 
-    def title(self, unit: Unit) -> str:
+    def title(self, unit: UnitKey) -> str:
         """Name of a unit for people, such as ``features: petal width`` or ``relu_1[3]``."""
         at, position = self.find(unit)
         return self.layers[at].title(position)
@@ -142,7 +142,7 @@ class FlowGraph:
         """Units that are constant on the data, as (layer, position)."""
         return tuple((layer.name, at) for layer in self.layers for at in layer.dead.nonzero().flatten().tolist())
 
-    def redundant(self, *, similarity: float = 0.9, dependence: float = 0.8) -> tuple[spare.RedundantPair, ...]:
+    def redundant(self, *, similarity: float = 0.9, dependence: float = 0.8) -> tuple[redundancy.RedundantPair, ...]:
         """Pairs of units of a layer that have nearly the same edges, most similar first.
 
         Args:
@@ -150,7 +150,7 @@ class FlowGraph:
             dependence: where the information within the layer is known, least that the units must know of each other, in [0, 1]: as the
                 correlation that the information amounts to, or as its share of what there is to know.
         """
-        return spare.redundant(self.layers, self.flows, similarity, dependence)
+        return redundancy.redundant_pairs(self.layers, self.flows, similarity, dependence)
 
     def prunable(self, *, share: float = 0.0) -> dict[str, dict[int, str]]:
         """Units between the first and the last layer that carry at most a share of the flow: positions by layer, each with the reason.
@@ -158,9 +158,9 @@ class FlowGraph:
         Args:
             share: of all flow from the first layer to the last, in [0, 1); by default only what carries none is listed.
         """
-        return spare.prunable(self.layers, self.flows, share)
+        return redundancy.prunable_units(self.layers, self.flows, share)
 
-    def without(self, units: Iterable[Unit] | Mapping[str, Iterable[int | str]]) -> FlowGraph:
+    def without(self, units: Iterable[UnitKey] | Mapping[str, Iterable[int | str]]) -> FlowGraph:
         """The graph with no edges at some units. They stay in their layers, and what was measured stays too.
 
         Args:
@@ -194,7 +194,7 @@ class FlowGraph:
 
         Reference: Freeman1977.
         """
-        found = centrality.betweenness(self.flows, centrality.lengths(self.flows, length, self.transform))
+        found = centrality.betweenness(self.flows, centrality.edge_lengths(self.flows, length, self.transform))
         return dict(zip(self.names, found, strict=True))
 
     def communities(
@@ -210,8 +210,8 @@ class FlowGraph:
             seeds: one run each. The same seeds give the same answer; no random state but our own is used.
             shuffles: graphs to compare with, whose weights are shuffled within each layer pair.
         """
-        search = communities.Search(method=method, gamma=gamma, seeds=seeds, shuffles=shuffles)
-        return communities.communities(self.names, self.flows, search)
+        search = communities.CommunitySearch(method=method, gamma=gamma, seeds=seeds, shuffles=shuffles)
+        return communities.find_communities(self.names, self.flows, search)
 
     def attribution(self) -> Float64[Tensor, "F L"]:
         """For every unit of the first and of the last layer, the sum over all paths between them of the products of weights.
@@ -220,7 +220,7 @@ class FlowGraph:
 
         Reference: Davis2020.
         """
-        return paths.attribution(self.flows)
+        return paths.path_attribution(self.flows)
 
     def pointwise_attribution(self, samples: Sequence[Float[Tensor, "N _ _"]]) -> Float64[Tensor, "N F L"]:
         """:meth:`attribution` of single samples.
@@ -229,13 +229,13 @@ class FlowGraph:
             samples: point-wise information of each sample, one batch of matrices per layer pair, in nats; it may be negative. Read only
                 where the graph has an edge.
         """
-        return paths.pointwise(self.flows, samples)
+        return paths.pointwise_attribution(self.flows, samples)
 
     def through(self) -> dict[str, Float64[Tensor, " _"]]:
         """Share of all flow from the first layer to the last that passes through each unit, by layer; adds up to 1 in each."""
-        return dict(zip(self.names, paths.through(self.flows), strict=True))
+        return dict(zip(self.names, paths.throughput(self.flows), strict=True))
 
-    def strongest_paths(self, source: Unit | None = None, target: Unit | None = None, k: int = 5) -> tuple[paths.FlowPath, ...]:
+    def strongest_paths(self, source: UnitKey | None = None, target: UnitKey | None = None, k: int = 5) -> tuple[paths.FlowPath, ...]:
         """The k paths with the largest products of weights, exactly; fewer if there are no more.
 
         Args:
@@ -246,15 +246,15 @@ class FlowGraph:
         Raises:
             UnknownName, InvalidInput: see :meth:`find`; a target that is not in a later layer.
         """
-        start, first = (0, slice(None)) if source is None else _slice(self.find(source))
-        stop, last = (len(self) - 1, slice(None)) if target is None else _slice(self.find(target))
+        start, first = (0, slice(None)) if source is None else _unit_slice(self.find(source))
+        stop, last = (len(self) - 1, slice(None)) if target is None else _unit_slice(self.find(target))
         if start >= stop:
             raise InvalidInput(f"paths run forward: from {self.names[start]!r} there is none to {self.names[stop]!r}")
         part = list(self.flows[start:stop])
         part[0] = part[0][first]
         part[-1] = part[-1][:, last]
         found = []
-        for units, product in paths.strongest(part, k):
+        for units, product in paths.strongest_paths(part, k):
             whole = (units[0] + (first.start or 0), *units[1:-1], units[-1] + (last.start or 0))
             found.append(paths.FlowPath(tuple(zip(self.names[start : stop + 1], whole, strict=True)), product))
         return tuple(found)
@@ -264,7 +264,7 @@ class FlowGraph:
         found = [
             paths.FlowPath(((first, units[0]), (second, units[1])), weight)
             for first, second, flow in zip(self.names, self.names[1:], self.flows, strict=False)
-            for units, weight in paths.strongest([flow], k)
+            for units, weight in paths.strongest_paths([flow], k)
         ]
         return tuple(sorted(found, key=lambda edge: -edge.product)[:k])
 
@@ -299,30 +299,30 @@ class FlowGraph:
 
     def to_igraph(self, *, length: str = "reciprocal") -> Any:
         """As a directed ``igraph.Graph``; edges have their ``flow``, ``length`` (see :meth:`betweenness`) and all that was measured."""
-        return export.to_igraph(*self._lengthened(length))
+        return export.to_igraph(*self._with_lengths(length))
 
     def to_networkx(self, *, length: str = "reciprocal") -> Any:
         """As a ``networkx.DiGraph`` whose nodes are (layer, position); attributes as in :meth:`to_igraph`."""
-        return export.to_networkx(*self._lengthened(length))
+        return export.to_networkx(*self._with_lengths(length))
 
     def to_json(self) -> str:
         """Nodes, links and provenance as JSON, for other programs; :meth:`save` is what :meth:`load` reads."""
-        return export.as_json(*self._lengthened("reciprocal"), self.provenance)
+        return export.to_json(*self._with_lengths("reciprocal"), self.provenance)
 
     def save_graphml(self, path: str | Path) -> Path:
         """Write GraphML, which Gephi, Cytoscape, yEd, networkx and igraph read; atomically."""
-        return store.write_text(path, export.graphml(*self._lengthened("reciprocal")))
+        return store.write_text(path, export.to_graphml(*self._with_lengths("reciprocal")))
 
-    def _lengthened(self, length: str) -> tuple[tuple[FlowLayer, ...], tuple[FlowEdges, ...], list[Float64[Tensor, "_ _"]]]:
-        return self.layers, self.edges, centrality.lengths(self.flows, length, self.transform)
+    def _with_lengths(self, length: str) -> tuple[tuple[FlowLayer, ...], tuple[FlowEdges, ...], list[Float64[Tensor, "_ _"]]]:
+        return self.layers, self.edges, centrality.edge_lengths(self.flows, length, self.transform)
 
     def save(self, path: str | Path) -> Path:
         """Write to one file (safetensors with a JSON header), atomically."""
-        kept = {name: tensor for at, layer in enumerate(self.layers) for name, tensor in _tensors(at, layer).items()}
+        kept = {name: tensor for at, layer in enumerate(self.layers) for name, tensor in _layer_tensors(at, layer).items()}
         for at, part in enumerate(self.edges):
-            kept |= {f"{name}.{at}": matrix for name in MATRICES if (matrix := getattr(part, name)) is not None}
+            kept |= {f"{name}.{at}": matrix for name in EDGE_MATRICES if (matrix := getattr(part, name)) is not None}
         layers = [{"name": layer.name, "units": layer.units, "kind": layer.kind} for layer in self.layers]
-        facts = {"layers": layers, "transform": self.transform, "provenance": export.plain(self.provenance)}
+        facts = {"layers": layers, "transform": self.transform, "provenance": export.to_json_values(self.provenance)}
         return store.write(path, "flow graph", kept, facts)
 
     @classmethod
@@ -333,23 +333,25 @@ class FlowGraph:
             FileNotFoundError, ForeignFile: see :func:`vesalius.core.store.read`.
         """
         tensors, facts = store.read(path, "flow graph")
-        layers = tuple(_layer(at, who, tensors) for at, who in enumerate(facts["layers"]))
-        edges = tuple(FlowEdges(**{name: tensors.get(f"{name}.{at}") for name in MATRICES}) for at in range(len(layers) - 1))
+        layers = tuple(_load_layer(at, who, tensors) for at, who in enumerate(facts["layers"]))
+        edges = tuple(FlowEdges(**{name: tensors.get(f"{name}.{at}") for name in EDGE_MATRICES}) for at in range(len(layers) - 1))
         return cls(layers=layers, edges=edges, transform=facts["transform"], provenance=facts["provenance"])
 
 
-def _tensors(at: int, layer: FlowLayer) -> dict[str, Tensor]:
+def _layer_tensors(at: int, layer: FlowLayer) -> dict[str, Tensor]:
     """A layer's tensors as a file names them."""
     found = {"dead": layer.dead} | ({} if layer.within is None else {"within": layer.within})
-    found |= {} if layer.spread is None else {name: getattr(layer.spread, name) for name in SPREAD}
+    found |= {} if layer.spread is None else {name: getattr(layer.spread, name) for name in HISTOGRAM_FIELDS}
     return {f"{name}.{at}": tensor for name, tensor in found.items()}
 
 
-def _layer(at: int, who: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> FlowLayer:
+def _load_layer(at: int, who: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> FlowLayer:
     """A layer of a file."""
-    spread = Spread(**{name: tensors[f"{name}.{at}"] for name in SPREAD}) if f"{SPREAD[0]}.{at}" in tensors else None
+    spread = (
+        Histograms(**{name: tensors[f"{name}.{at}"] for name in HISTOGRAM_FIELDS}) if f"{HISTOGRAM_FIELDS[0]}.{at}" in tensors else None
+    )
     return FlowLayer(who["name"], tuple(who["units"]), who["kind"], tensors[f"dead.{at}"], tensors.get(f"within.{at}"), spread)
 
 
-def _slice(place: tuple[int, int]) -> tuple[int, slice]:
+def _unit_slice(place: tuple[int, int]) -> tuple[int, slice]:
     return place[0], slice(place[1], place[1] + 1)

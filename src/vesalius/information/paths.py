@@ -26,7 +26,7 @@ class FlowPath(NamedTuple):
     product: float
 
 
-def attribution(flows: Sequence[Float64[Tensor, "*N _ _"]]) -> Float64[Tensor, "*N F L"]:
+def path_attribution(flows: Sequence[Float64[Tensor, "*N _ _"]]) -> Float64[Tensor, "*N F L"]:
     """For every unit of the first and of the last layer, the sum over all paths between them of the products of weights.
 
     Args:
@@ -37,8 +37,8 @@ def attribution(flows: Sequence[Float64[Tensor, "*N _ _"]]) -> Float64[Tensor, "
     return reduce(torch.matmul, flows)
 
 
-def pointwise(flows: Sequence[Float64[Tensor, "_ _"]], samples: Sequence[Float[Tensor, "N _ _"]]) -> Float64[Tensor, "N F L"]:
-    """:func:`attribution` of single samples, by the point-wise information of each; edges that the graph does not have stay out.
+def pointwise_attribution(flows: Sequence[Float64[Tensor, "_ _"]], samples: Sequence[Float[Tensor, "N _ _"]]) -> Float64[Tensor, "N F L"]:
+    """:func:`path_attribution` of single samples, by the point-wise information of each; edges that the graph does not have stay out.
 
     Args:
         flows: weights of the graph; only where they are positive matters.
@@ -54,29 +54,29 @@ def pointwise(flows: Sequence[Float64[Tensor, "_ _"]], samples: Sequence[Float[T
             raise InvalidInput(f"batch {at} has shape {tuple(sample.shape)}; expected {(len(samples[0]), *flow.shape)}")
         if not sample.isfinite().all():
             raise InvalidInput(f"batch {at} has values that are not finite")
-    return attribution([sample.to("cpu", torch.float64) * (flow > 0) for flow, sample in zip(flows, samples, strict=True)])
+    return path_attribution([sample.to("cpu", torch.float64) * (flow > 0) for flow, sample in zip(flows, samples, strict=True)])
 
 
-def through(flows: Sequence[Float64[Tensor, "_ _"]]) -> list[Float64[Tensor, " _"]]:
+def throughput(flows: Sequence[Float64[Tensor, "_ _"]]) -> list[Float64[Tensor, " _"]]:
     """For every unit, the share of all that flows from the first layer to the last that passes through it; adds up to 1 in each layer.
 
     Where nothing flows, 0.
     """
     into, out = [torch.ones(len(flows[0]), dtype=torch.float64)], [torch.ones(flows[-1].shape[1], dtype=torch.float64)]
     for flow in flows:
-        into.append(_scaled(into[-1] @ flow))
+        into.append(_scale_to_max(into[-1] @ flow))
     for flow in reversed(flows):
-        out.append(_scaled(flow @ out[-1]))
-    passing = [_scaled(before) * after for before, after in zip(into, reversed(out), strict=True)]
+        out.append(_scale_to_max(flow @ out[-1]))
+    passing = [_scale_to_max(before) * after for before, after in zip(into, reversed(out), strict=True)]
     return [part / total if (total := part.sum()) > 0 else part for part in passing]
 
 
-def _scaled(values: Tensor) -> Tensor:
+def _scale_to_max(values: Tensor) -> Tensor:
     """With a largest value of 1, so that products over many layers stay numbers."""
     return values / values.max() if values.any() else values
 
 
-def strongest(flows: Sequence[Float64[Tensor, "_ _"]], k: int) -> list[tuple[tuple[int, ...], float]]:
+def strongest_paths(flows: Sequence[Float64[Tensor, "_ _"]], k: int) -> list[tuple[tuple[int, ...], float]]:
     """The k paths with the largest products, exactly, largest first; fewer where there are no more with a positive one.
 
     Args:
@@ -100,10 +100,10 @@ def strongest(flows: Sequence[Float64[Tensor, "_ _"]], k: int) -> list[tuple[tup
         came.append((place // width, place % width))
     ends = best.flatten().sort(descending=True, stable=True)
     chosen = [(int(place), float(value)) for place, value in zip(ends.indices[:k], ends.values[:k], strict=True) if value > 0]
-    return [(_traced(came, *divmod(place, best.shape[1])), value) for place, value in chosen]
+    return [(_trace_back(came, *divmod(place, best.shape[1])), value) for place, value in chosen]
 
 
-def _traced(came: Sequence[tuple[Tensor, Tensor]], unit: int, rank: int) -> tuple[int, ...]:
+def _trace_back(came: Sequence[tuple[Tensor, Tensor]], unit: int, rank: int) -> tuple[int, ...]:
     """Back along one path, from its last unit."""
     units = [unit]
     for before, ranks in reversed(came):

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from vesalius.core.errors import InvalidInput
 from vesalius.information.graph import FlowGraph
-from vesalius.information.measuring import Measuring
-from vesalius.information.reading import read
-from vesalius.information.sites import pooled, sites_of
+from vesalius.information.options import MeasurementOptions
+from vesalius.information.recorded_activations import record_activations
+from vesalius.information.units import find_layer_units, pool_units
 from vesalius.trace.batches import Data
 from vesalius.trace.network import Inputs, Network
 
@@ -49,25 +49,27 @@ def pointwise_flow(network: Network, graph: FlowGraph, data: Data, x: Inputs, *,
     options = graph.provenance.get("options", {})
     if options.get("pool") == "sampled":
         raise InvalidInput("units of this graph were read at positions drawn for each row; a map of one sample needs pool='mean' or 'max'")
-    how = Measuring(unit=options.get("unit", "post_activation"), pool=options.get("pool", "mean"), rows=rows)
-    sites = sites_of(network, graph.names, how.unit) if graph.names[-1] != "labels" else ()
+    how = MeasurementOptions(unit=options.get("unit", "post_activation"), pool=options.get("pool", "mean"), rows=rows)
+    sites = find_layer_units(network, graph.names, how.unit) if graph.names[-1] != "labels" else ()
     if not sites:
         raise InvalidInput("a single sample has no label to flow to; make the graph without labels=, to end at the network's output")
-    known = read(network, data, None, sites, how)
+    known = record_activations(network, data, None, sites, how)
     if not 1 <= k < len(known):
         raise InvalidInput(f"k = {k} neighbours of {len(known)} rows; between 1 and {len(known) - 1}")
     inputs = network.bind(x)
     with torch.no_grad():
         values = network.program([value.name for value in network.inputs], [site.value for site in sites])(*inputs)
-    here = pooled(sites, values, how.pool)
+    here = pool_units(sites, values, how.pool)
     parts = []
     for at in range(len(sites) - 1):
         pair = known.units[at].double(), known.units[at + 1].double()
-        parts.append(torch.stack([local(pair, (a.double(), b.double()), k) for a, b in zip(here[at], here[at + 1], strict=True)]))
+        parts.append(
+            torch.stack([pointwise_information(pair, (a.double(), b.double()), k) for a, b in zip(here[at], here[at + 1], strict=True)])
+        )
     return graph.pointwise_attribution(parts)
 
 
-def local(
+def pointwise_information(
     known: tuple[Float64[Tensor, "N A"], Float64[Tensor, "N B"]], here: tuple[Float64[Tensor, " A"], Float64[Tensor, " B"]], k: int
 ) -> Float64[Tensor, "A B"]:
     """Point-wise information of all pairs at one point, in nats: psi(k) + psi(N) - psi(n_x + 1) - psi(n_y + 1).
@@ -80,17 +82,17 @@ def local(
         here: the point.
         k: neighbours.
     """
-    near_x, near_y = (_distances(rows, point) for rows, point in zip(known, here, strict=True))
+    near_x, near_y = (_rank_distances(rows, point) for rows, point in zip(known, here, strict=True))
     itself = (near_x == 0).all(1) & (near_y == 0).all(1)
     if bool(itself.any()):
         kept = torch.ones(len(near_x), dtype=torch.bool)
         kept[int(itself.nonzero()[0])] = False
         near_x, near_y = near_x[kept], near_y[kept]
     count, block = len(near_x), max(1, CELLS_AT_ONCE // (len(near_x) * near_y.shape[1]))
-    return torch.cat([_local(part, near_y, k, count) for part in near_x.split(block, dim=1)])
+    return torch.cat([_pointwise_block(part, near_y, k, count) for part in near_x.split(block, dim=1)])
 
 
-def _local(near_x: Float64[Tensor, "N a"], near_y: Float64[Tensor, "N B"], k: int, count: int) -> Float64[Tensor, "a B"]:
+def _pointwise_block(near_x: Float64[Tensor, "N a"], near_y: Float64[Tensor, "N B"], k: int, count: int) -> Float64[Tensor, "a B"]:
     joint = torch.maximum(near_x[:, :, None], near_y[:, None])
     reach = joint.kthvalue(k, dim=0).values
     tied = reach == 0
@@ -101,14 +103,14 @@ def _local(near_x: Float64[Tensor, "N a"], near_y: Float64[Tensor, "N B"], k: in
     return found[0] + log(count) - found[1] - found[2]
 
 
-def _distances(rows: Float64[Tensor, "N A"], point: Float64[Tensor, " A"]) -> Float[Tensor, "N A"]:
+def _rank_distances(rows: Float64[Tensor, "N A"], point: Float64[Tensor, " A"]) -> Float[Tensor, "N A"]:
     """How many ranks each row is away from a point, per unit; ties share their middle rank."""
     ordered = rows.sort(dim=0).values.T.contiguous()
-    middle = _ranks(ordered, rows.T.contiguous()).T
-    return (middle - _ranks(ordered, point[:, None].contiguous()).T).abs()
+    middle = _mid_ranks(ordered, rows.T.contiguous()).T
+    return (middle - _mid_ranks(ordered, point[:, None].contiguous()).T).abs()
 
 
-def _ranks(ordered: Float64[Tensor, "A N"], values: Float64[Tensor, "A M"]) -> Float64[Tensor, "A M"]:
+def _mid_ranks(ordered: Float64[Tensor, "A N"], values: Float64[Tensor, "A M"]) -> Float64[Tensor, "A M"]:
     near = ROUNDING * ordered.abs().amax(1, keepdim=True)
     low, high = torch.searchsorted(ordered, values - near), torch.searchsorted(ordered, values + near, right=True)
     return (low + high).double() / 2

@@ -8,8 +8,8 @@ from vesalius.audit.record import Audit
 from vesalius.complexity.compare import Comparison, Profile
 from vesalius.complexity.components import Complexity
 from vesalius.core.allocation import Allocation
+from vesalius.information.ablation import AblationCurves
 from vesalius.information.graph import FlowGraph
-from vesalius.information.removal import Removal
 from vesalius.interactions.taylor import TaylorProfile
 from vesalius.sparsity.compact import Compact
 from vesalius.sparsity.contests import Contest
@@ -73,7 +73,7 @@ def flow_html(graph: FlowGraph) -> str:
     return _framed(words.HEADING, flow_body(graph, scripted=False))
 
 
-def removal_html(removal: Removal) -> str:
+def removal_html(removal: AblationCurves) -> str:
     """What removing costs, as on a page."""
     return _framed(removed.HEADING, removed.removal_body(removal))
 

@@ -16,8 +16,8 @@ from vesalius.core import store
 from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.core.version import VERSION
+from vesalius.information.ablation import AblationCurves
 from vesalius.information.graph import FlowGraph
-from vesalius.information.removal import Removal
 from vesalius.interactions.taylor import TaylorProfile
 from vesalius.sparsity.compact import Compact
 from vesalius.sparsity.contests import Contest
@@ -171,7 +171,7 @@ SECTIONS: dict[type, Callable[[Any], Section]] = {
     Audit: audit_section,
     TaylorProfile: profile_section,
     FlowGraph: flow_section,
-    Removal: removal_section,
+    AblationCurves: removal_section,
     Complexity: complexity_section,
     Profile: complexity_section,
     Comparison: comparison_section,

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from vesalius.information.graph import FlowGraph
-from vesalius.information.layered import FlowEdges, FlowLayer
+from vesalius.information.layers import FlowEdges, FlowLayer
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import vesalius as vs
-from vesalius.information.removal import Removal
+from vesalius.information.ablation import AblationCurves
 from vesalius.views.flow.charts import plot_removal
 from vesalius.views.flow.removed import removal_section
 
@@ -16,7 +16,7 @@ def removal():
         "magnitude": torch.tensor([[0.9, 0.8, 0.7, 0.4, 0.1]]),
         "random": torch.tensor([[0.9, 0.7, 0.5, 0.3, 0.1], [0.9, 0.8, 0.6, 0.3, 0.1], [0.9, 0.6, 0.4, 0.3, 0.1]]),
     }
-    return Removal(
+    return AblationCurves(
         layer="fc1", what="units", removed=torch.linspace(0, 1, 5).double(), accuracy={k: v.double() for k, v in accuracy.items()}
     )
 

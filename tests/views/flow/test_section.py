@@ -10,10 +10,10 @@ import torch
 import vesalius as vs
 from tests.information.graphs import graph, planted
 from vesalius.core.errors import InvalidInput, WrongType
+from vesalius.information.edge_weights import EdgeWeighting
 from vesalius.information.graph import FlowGraph
-from vesalius.information.layered import FlowEdges, FlowLayer
-from vesalius.information.spread import Spread
-from vesalius.information.weighting import Weighting
+from vesalius.information.histograms import Histograms
+from vesalius.information.layers import FlowEdges, FlowLayer
 from vesalius.views.flow import describe
 from vesalius.views.flow.section import flow_body, flow_section
 
@@ -43,7 +43,7 @@ def test_tested_edges_say_so(read):
     p = torch.tensor([[1e-6, 0.9], [0.9, 1e-6]]).double()
     layers = (FlowLayer.of("a", 2), FlowLayer.of("b", 2))
     edges = FlowEdges.of(torch.eye(2), p=p, unreliable=torch.eye(2).bool())
-    made = FlowGraph.weighed(layers, [edges], Weighting(redundancy=None, transform="linfoot"), provenance={"rows": 100})
+    made = FlowGraph.from_information(layers, [edges], EdgeWeighting(redundancy=None, transform="linfoot"), provenance={"rows": 100})
     text = read(str(flow_body(made))).text
     assert "as a correlation; only edges that pass a 5 % false-discovery test" in text
     assert "edges kept 2 of 4 tested" in text and "measured on 100 rows" in text
@@ -66,7 +66,7 @@ def test_communities_are_called_stable_or_weak(read):
 
 def test_the_script_is_told_facts_paths_and_activations(small, read):
     values = torch.tensor([[0.0, 1, 2, 3], [2, 1, 4, 3]])
-    layers = tuple(replace(layer, spread=Spread.of(values)) if layer.name == "h" else layer for layer in small.layers)
+    layers = tuple(replace(layer, spread=Histograms.of(values)) if layer.name == "h" else layer for layer in small.layers)
     units = told(read(str(flow_section(replace(small, layers=layers)).body)))
     found = {unit["name"]: unit for unit in units}
     assert len(units) == 9

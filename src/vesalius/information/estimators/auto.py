@@ -13,14 +13,14 @@ from torch import Tensor
 
 from vesalius.core.errors import InvalidInput, UnknownName
 from vesalius.information.estimators.binned import Binned
-from vesalius.information.estimators.estimate import Estimator, Pairwise, adjusted
+from vesalius.information.estimators.estimate import MutualInformationEstimator, PairwiseInformation, adjusted
 from vesalius.information.estimators.gaussian import Gaussian
-from vesalius.information.estimators.neighbours import Neighbours
+from vesalius.information.estimators.ksg import KSG
 from vesalius.information.estimators.neural import Neural
 
 
 @dataclass(frozen=True, kw_only=True)
-class Auto:
+class AutoInformation:
     """Tests all pairs by tables, then takes the value of those that matter by neighbours.
 
     The test and the value want different estimators: a value by few neighbours is nearly without bias and has almost no power, and tables
@@ -38,20 +38,22 @@ class Auto:
         if not 0 <= self.level <= 1:
             raise InvalidInput(f"a level of {self.level}; p-values lie between 0 and 1")
 
-    def estimate(self, X: Shaped[Tensor, "N A"], Y: Shaped[Tensor, "N B"], *, generator: torch.Generator | None = None) -> Pairwise:
+    def estimate(
+        self, X: Shaped[Tensor, "N A"], Y: Shaped[Tensor, "N B"], *, generator: torch.Generator | None = None
+    ) -> PairwiseInformation:
         """Information of all pairs; ``refined`` says which values are by neighbours.
 
-        Raises: as :func:`~vesalius.information.estimators.estimate.checked_pair`.
+        Raises: as :func:`~vesalius.information.estimators.estimate.check_pair`.
         """
         screened = Binned().estimate(X, Y, generator=generator)
         chosen = (adjusted(screened.p) <= self.level) | (screened.values >= self.strong)
-        return replace(Neighbours().refine(screened, X, Y, chosen=chosen, generator=generator), estimator="auto")
+        return replace(KSG().refine(screened, X, Y, chosen=chosen, generator=generator), estimator="auto")
 
 
-ESTIMATORS: dict[str, type[Estimator]] = {
-    "auto": Auto,
+ESTIMATORS: dict[str, type[MutualInformationEstimator]] = {
+    "auto": AutoInformation,
     "binned": Binned,
-    "neighbours": Neighbours,
+    "neighbours": KSG,
     "neural": Neural,
     "gaussian": Gaussian,
 }
@@ -61,9 +63,9 @@ def pairwise(
     X: Shaped[Tensor, "N A"],
     Y: Shaped[Tensor, "N B"],
     *,
-    estimator: str | Estimator = "auto",
+    estimator: str | MutualInformationEstimator = "auto",
     generator: torch.Generator | None = None,
-) -> Pairwise:
+) -> PairwiseInformation:
     """Mutual information of every unit of X with every unit of Y, with an error and a test of each.
 
     Args:

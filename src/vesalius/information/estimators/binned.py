@@ -12,13 +12,13 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from vesalius.core.errors import InvalidInput
-from vesalius.information.estimators.counts import CELLS_AT_ONCE, Counts
-from vesalius.information.estimators.estimate import Pairwise, checked_pair
-from vesalius.information.estimators.units import Slots
+from vesalius.information.estimators.contingency import CELLS_AT_ONCE, JointCounts
+from vesalius.information.estimators.discretization import Discretization
+from vesalius.information.estimators.estimate import PairwiseInformation, check_pair
 
-FINE_FROM = 4000
+FINE_BINS_FROM = 4000
 """Rows from which there are 32 bins and not 16."""
-PILOT_MOST = 1 << 16
+MOST_PILOT_ROWS = 1 << 16
 """Rows that edges are fitted to; more would not move them by much."""
 
 
@@ -43,7 +43,9 @@ class Binned:
         if self.bins not in (None, 16, 32, 64):
             raise InvalidInput(f"{self.bins} bins; expected 16, 32 or 64, which pool by two down to 4, or None to choose by the rows")
 
-    def estimate(self, X: Shaped[Tensor, "N A"], Y: Shaped[Tensor, "N B"], *, generator: torch.Generator | None = None) -> Pairwise:
+    def estimate(
+        self, X: Shaped[Tensor, "N A"], Y: Shaped[Tensor, "N B"], *, generator: torch.Generator | None = None
+    ) -> PairwiseInformation:
         """Information of all pairs.
 
         Args:
@@ -51,21 +53,21 @@ class Binned:
             Y: units of the other side, the same rows.
             generator: chooses the rows that edges are fitted to, where there are more than 65536.
 
-        Raises: as :func:`~vesalius.information.estimators.estimate.checked_pair`.
+        Raises: as :func:`~vesalius.information.estimators.estimate.check_pair`.
         """
-        rows_x, rows_y = checked_pair(X, Y)
+        rows_x, rows_y = check_pair(X, Y)
         x, y = self._slots(rows_x, rows_y, generator)
         codes_y = y.codes(rows_y)
         units = max(1, CELLS_AT_ONCE // (len(y) * int(x.width.max())))
         found = []
         for first in range(0, len(x.bins), units):
             last = min(first + units, len(x.bins))
-            counts = Counts.empty(x.part(first, last), y)
+            counts = JointCounts.empty(x.part(first, last), y)
             counts.add_codes(counts.x.codes(rows_x[:, first:last]), codes_y)
             found.append(counts.pairwise())
-        return found[0] if len(found) == 1 else _stacked(found)
+        return found[0] if len(found) == 1 else _concatenate(found)
 
-    def counts(self, X: Shaped[Tensor, "N A"], Y: Shaped[Tensor, "N B"], *, generator: torch.Generator | None = None) -> Counts:
+    def counts(self, X: Shaped[Tensor, "N A"], Y: Shaped[Tensor, "N B"], *, generator: torch.Generator | None = None) -> JointCounts:
         """Empty counts whose slots are fitted to a pilot: the start of a stream.
 
         Args:
@@ -78,23 +80,23 @@ class Binned:
 
         Raises: as :meth:`estimate`.
         """
-        return Counts.empty(*self._slots(*checked_pair(X, Y), generator))
+        return JointCounts.empty(*self._slots(*check_pair(X, Y), generator))
 
-    def _slots(self, X: Tensor, Y: Tensor, generator: torch.Generator | None) -> tuple[Slots, Slots]:
-        bins = self.bins or (16 if len(X) < FINE_FROM else 32)
-        if len(X) > PILOT_MOST:
-            kept = torch.randperm(len(X), generator=generator)[:PILOT_MOST]
+    def _slots(self, X: Tensor, Y: Tensor, generator: torch.Generator | None) -> tuple[Discretization, Discretization]:
+        bins = self.bins or (16 if len(X) < FINE_BINS_FROM else 32)
+        if len(X) > MOST_PILOT_ROWS:
+            kept = torch.randperm(len(X), generator=generator)[:MOST_PILOT_ROWS]
             X, Y = X[kept], Y[kept]
-        return Slots.fitted(X, bins), Slots.fitted(Y, bins)
+        return Discretization.fit(X, bins), Discretization.fit(Y, bins)
 
 
-def _stacked(parts: list[Pairwise]) -> Pairwise:
+def _concatenate(parts: list[PairwiseInformation]) -> PairwiseInformation:
     """Results of consecutive units of X as one."""
     joined = {
         name: torch.cat([getattr(part, name) for part in parts]) for name in ("values", "stderr", "null", "p", "unreliable", "refined")
     }
     first = parts[0]
-    return Pairwise(
+    return PairwiseInformation(
         **joined,
         dead_x=torch.cat([part.dead_x for part in parts]),
         dead_y=first.dead_y,

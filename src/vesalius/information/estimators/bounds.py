@@ -19,12 +19,12 @@ from torch.nn.functional import softplus
 SMILE_CLIP = 5.0
 """Scores apart are clipped to +- this in the mean of SMILE, as its authors do by default."""
 
-Loss = Callable[[Float[Tensor, "P N"], Float[Tensor, "P K N"], Float[Tensor, " P"]], Float[Tensor, ""]]
-Reading = Callable[[Float[Tensor, "P N"], Float[Tensor, "P K N"]], Float[Tensor, "P N"]]
+CriticLoss = Callable[[Float[Tensor, "P N"], Float[Tensor, "P K N"], Float[Tensor, " P"]], Float[Tensor, ""]]
+LocalTerms = Callable[[Float[Tensor, "P N"], Float[Tensor, "P K N"]], Float[Tensor, "P N"]]
 
 
 @dataclass(frozen=True)
-class Bound:
+class VariationalBound:
     """One way to train and to read critics.
 
     Attributes:
@@ -34,8 +34,8 @@ class Bound:
         others: other rows per row in training.
     """
 
-    loss: Loss
-    local: Reading
+    loss: CriticLoss
+    local: LocalTerms
     others: int = 1
 
 
@@ -56,20 +56,20 @@ def donsker_varadhan(joint: Float[Tensor, "P N"], apart: Float[Tensor, "P K N"])
 
 def nwj_loss(joint: Float[Tensor, "P N"], apart: Float[Tensor, "P K N"], moving: Float[Tensor, " P"]) -> Float[Tensor, ""]:
     """The bound itself."""
-    return -nguyen(joint, apart).mean(1).sum()
+    return -nwj(joint, apart).mean(1).sum()
 
 
-def nguyen(joint: Float[Tensor, "P N"], apart: Float[Tensor, "P K N"]) -> Float[Tensor, "P N"]:
+def nwj(joint: Float[Tensor, "P N"], apart: Float[Tensor, "P K N"]) -> Float[Tensor, "P N"]:
     """E[T joint] - E[exp(T apart - 1)]. Reference: Nguyen2010 (NWJ)."""
     return joint - (apart - 1).exp().mean(1)
 
 
 def infonce_loss(joint: Float[Tensor, "P N"], apart: Float[Tensor, "P K N"], moving: Float[Tensor, " P"]) -> Float[Tensor, ""]:
     """The bound itself."""
-    return -contrasted(joint, apart).mean(1).sum()
+    return -infonce(joint, apart).mean(1).sum()
 
 
-def contrasted(joint: Float[Tensor, "P N"], apart: Float[Tensor, "P K N"]) -> Float[Tensor, "P N"]:
+def infonce(joint: Float[Tensor, "P N"], apart: Float[Tensor, "P K N"]) -> Float[Tensor, "P N"]:
     """T joint less the log of the mean of exp T over the row's own y and K others; at most log(K + 1). Reference: Oord2018 (InfoNCE)."""
     return joint - (torch.cat([joint[:, None], apart], 1).logsumexp(1) - log(apart.shape[1] + 1))
 
@@ -79,14 +79,14 @@ def smile_loss(joint: Float[Tensor, "P N"], apart: Float[Tensor, "P K N"], movin
     return (softplus(-joint).mean(1) + softplus(apart).mean((1, 2))).sum()
 
 
-def smoothed(joint: Float[Tensor, "P N"], apart: Float[Tensor, "P K N"]) -> Float[Tensor, "P N"]:
+def smile(joint: Float[Tensor, "P N"], apart: Float[Tensor, "P K N"]) -> Float[Tensor, "P N"]:
     """The Donsker-Varadhan bound with clipped scores apart. Reference: Song2020, equation 17."""
     return donsker_varadhan(joint, apart.clamp(-SMILE_CLIP, SMILE_CLIP))
 
 
-BOUNDS: dict[str, Bound] = {
-    "mine": Bound(mine_loss, donsker_varadhan),
-    "nwj": Bound(nwj_loss, nguyen),
-    "infonce": Bound(infonce_loss, contrasted, others=15),
-    "smile": Bound(smile_loss, smoothed),
+BOUNDS: dict[str, VariationalBound] = {
+    "mine": VariationalBound(mine_loss, donsker_varadhan),
+    "nwj": VariationalBound(nwj_loss, nwj),
+    "infonce": VariationalBound(infonce_loss, infonce, others=15),
+    "smile": VariationalBound(smile_loss, smile),
 }

@@ -12,16 +12,16 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from vesalius.information.estimators.bounds import Bound
+from vesalius.information.estimators.bounds import VariationalBound
 
-REMEMBERED = 0.9
+MOVING_MEAN_DECAY = 0.9
 """Weight of the old value in the moving mean of exp(T)."""
 BLOCK = 256
 """Rows that are scored at a time."""
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class CriticInputs:
     """What critics see of the same rows.
 
     Attributes:
@@ -32,20 +32,20 @@ class Rows:
     own: Float[Tensor, "P E N"]
     shared: Float[Tensor, "D N"]
 
-    def at(self, rows: Int64[Tensor, " B"]) -> Rows:
+    def at(self, rows: Int64[Tensor, " B"]) -> CriticInputs:
         """Some of the rows."""
         own = self.own.flatten(0, 1).index_select(1, rows)  # over two axes it is three times as fast as over three
-        return Rows(own.view(*self.own.shape[:2], -1), self.shared.index_select(1, rows))
+        return CriticInputs(own.view(*self.own.shape[:2], -1), self.shared.index_select(1, rows))
 
-    def shifted(self, by: int) -> Rows:
+    def shift_y(self, by: int) -> CriticInputs:
         """Every x with the y of another row."""
         own = self.own.clone()
         own[:, -2] = own[:, -2].roll(by, 1)
-        return Rows(own, self.shared)
+        return CriticInputs(own, self.shared)
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class CriticPairs:
     """What each critic is about.
 
     Attributes:
@@ -60,13 +60,13 @@ class Asked:
     first: Int64[Tensor, " P"] | None
     second: Int64[Tensor, " P"]
 
-    def rows(self, critics: slice) -> Rows:
+    def rows(self, critics: slice) -> CriticInputs:
         """What some of the critics see; of all of them at once it would not fit into memory."""
         y = self.y[self.second[critics]]
         alone = [y, torch.ones_like(y)]
         if self.first is None:
-            return Rows(torch.stack(alone, 1), self.x)
-        return Rows(torch.stack([self.x[self.first[critics]], *alone], 1), self.x[:0])
+            return CriticInputs(torch.stack(alone, 1), self.x)
+        return CriticInputs(torch.stack([self.x[self.first[critics]], *alone], 1), self.x[:0])
 
 
 @dataclass(eq=False)
@@ -80,7 +80,7 @@ class Critics:
     weights: list[Float[Tensor, "P _ _"]]
 
     @classmethod
-    def drawn(cls, asked: Asked, widths: tuple[int, int], generator: torch.Generator | None) -> Critics:
+    def initialize(cls, asked: CriticPairs, widths: tuple[int, int], generator: torch.Generator | None) -> Critics:
         """Fresh critics."""
         (first, second), critics = widths, len(asked.second)
         own, shared = (3, 0) if asked.first is not None else (2, len(asked.x))
@@ -92,7 +92,7 @@ class Critics:
         """Copies of some of the critics, to be trained."""
         return Critics([weight[critics].clone().requires_grad_() for weight in self.weights])
 
-    def __call__(self, rows: Rows) -> Float[Tensor, "P N"]:
+    def __call__(self, rows: CriticInputs) -> Float[Tensor, "P N"]:
         """Scores of the rows as they are."""
         own, shared, second, bias, output = self.weights
         hidden = own @ rows.own
@@ -101,20 +101,20 @@ class Critics:
         hidden = torch.baddbmm(bias, second, hidden.relu_()).relu_()
         return (output @ hidden)[:, 0]
 
-    def compared(self, rows: Rows, shifts: list[int]) -> tuple[Float[Tensor, "P N"], Float[Tensor, "P K N"]]:
+    def score_with_shifts(self, rows: CriticInputs, shifts: list[int]) -> tuple[Float[Tensor, "P N"], Float[Tensor, "P K N"]]:
         """Scores of the rows as they are, and of each x with the y of K other rows."""
-        every = [rows.own, *(rows.shifted(by).own for by in shifts)]
-        found = self(Rows(torch.cat(every, 2), rows.shared.repeat(1, len(every)))).unflatten(1, (len(every), -1))
+        every = [rows.own, *(rows.shift_y(by).own for by in shifts)]
+        found = self(CriticInputs(torch.cat(every, 2), rows.shared.repeat(1, len(every)))).unflatten(1, (len(every), -1))
         return found[:, 0], found[:, 1:]
 
-    def in_blocks(self, rows: Rows) -> Float[Tensor, "P N"]:
+    def score_in_blocks(self, rows: CriticInputs) -> Float[Tensor, "P N"]:
         """Scores of many rows, a few at a time: what is hidden then stays in the processor's cache."""
         blocks = torch.arange(rows.own.shape[2]).split(BLOCK)
         return torch.cat([self(rows.at(block)) for block in blocks], 1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training:
+class CriticTraining:
     """How critics are trained: Adam with a cosine schedule.
 
     Attributes:
@@ -127,15 +127,15 @@ class Training:
     batch: int
     rate: float
 
-    def run(self, critics: Critics, rows: Rows, bound: Bound, batches: Int64[Tensor, "T B"]) -> None:
+    def run(self, critics: Critics, rows: CriticInputs, bound: VariationalBound, batches: Int64[Tensor, "T B"]) -> None:
         """Train in place, on batches [steps, batch] of rows and the same shuffles for all critics: each trains as if it were alone."""
         optimiser = torch.optim.Adam(critics.weights, lr=self.rate, fused=True)
         moving = None
         for step, batch in enumerate(batches):
             shifts = [1 + (step * bound.others + other) % (len(batch) - 1) for other in range(bound.others)]
-            joint, apart = critics.compared(rows.at(batch), shifts)
+            joint, apart = critics.score_with_shifts(rows.at(batch), shifts)
             mean = apart.detach().exp().mean((1, 2))
-            moving = mean if moving is None else REMEMBERED * moving + (1 - REMEMBERED) * mean
+            moving = mean if moving is None else MOVING_MEAN_DECAY * moving + (1 - MOVING_MEAN_DECAY) * mean
             optimiser.param_groups[0]["lr"] = self.rate * (1 + cos(pi * step / self.steps)) / 2
             optimiser.zero_grad(set_to_none=True)
             bound.loss(joint, apart, moving).backward()

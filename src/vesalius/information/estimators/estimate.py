@@ -16,14 +16,14 @@ from torch import Tensor
 
 from vesalius.core.errors import InvalidInput, WrongType
 
-ROWS_LEAST = 16
+MIN_ROWS = 16
 """Rows below which nothing is estimated: a bin of the coarsest resolution would hold three of them."""
-CONSTANT = 1e-9
+CONSTANT_TOLERANCE = 1e-9
 """A unit is constant if its range is at most this share of its largest magnitude: rounding is not information."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Pairwise:
+class PairwiseInformation:
     """Mutual information of every unit of X with every unit of Y, and how well it is known.
 
     Attributes:
@@ -55,13 +55,15 @@ class Pairwise:
 
 
 @runtime_checkable
-class Estimator(Protocol):
+class MutualInformationEstimator(Protocol):
     """A way to estimate the mutual information of all pairs of units."""
 
-    def estimate(self, X: Shaped[Tensor, "N A"], Y: Shaped[Tensor, "N B"], *, generator: torch.Generator | None = None) -> Pairwise: ...
+    def estimate(
+        self, X: Shaped[Tensor, "N A"], Y: Shaped[Tensor, "N B"], *, generator: torch.Generator | None = None
+    ) -> PairwiseInformation: ...
 
 
-def checked(X: Shaped[Tensor, "N A"], name: str) -> Float64[Tensor, "N A"]:
+def check_units(X: Shaped[Tensor, "N A"], name: str) -> Float64[Tensor, "N A"]:
     """Rows as float64 on the CPU; numbers of any real type, whole numbers and booleans (labels) included.
 
     Raises:
@@ -87,37 +89,37 @@ def checked(X: Shaped[Tensor, "N A"], name: str) -> Float64[Tensor, "N A"]:
     return rows
 
 
-def checked_pair(X: Shaped[Tensor, "N A"], Y: Shaped[Tensor, "N2 B"]) -> tuple[Float64[Tensor, "N A"], Float64[Tensor, "N B"]]:
+def check_pair(X: Shaped[Tensor, "N A"], Y: Shaped[Tensor, "N2 B"]) -> tuple[Float64[Tensor, "N A"], Float64[Tensor, "N B"]]:
     """Both sides, checked.
 
-    Raises: as :func:`checked`, and :class:`InvalidInput` for fewer than 16 rows or for another number of them on one side.
+    Raises: as :func:`check_units`, and :class:`InvalidInput` for fewer than 16 rows or for another number of them on one side.
     """
-    rows = checked(X, "X"), checked(Y, "Y")
+    rows = check_units(X, "X"), check_units(Y, "Y")
     if len(rows[0]) != len(rows[1]):
         raise InvalidInput(f"X has {len(rows[0])} rows and Y has {len(rows[1])}; row n of both must be the same sample")
-    enough(len(rows[0]))
+    require_rows(len(rows[0]))
     return rows
 
 
-def enough(rows: int) -> None:
+def require_rows(rows: int) -> None:
     """Refuse too few rows.
 
     Raises:
-        InvalidInput: fewer than ``ROWS_LEAST``.
+        InvalidInput: fewer than ``MIN_ROWS``.
     """
-    if rows < ROWS_LEAST:
+    if rows < MIN_ROWS:
         raise InvalidInput(
-            f"{rows} rows (samples) are too few for mutual information: at least {ROWS_LEAST}, and hundreds for a usable error"
+            f"{rows} rows (samples) are too few for mutual information: at least {MIN_ROWS}, and hundreds for a usable error"
         )
 
 
-def constant(rows: Float64[Tensor, "N A"]) -> Bool[Tensor, " A"]:
+def is_constant(rows: Float64[Tensor, "N A"]) -> Bool[Tensor, " A"]:
     """Units that do not vary by more than rounding."""
     low, high = rows.aminmax(dim=0)
-    return high - low <= CONSTANT * torch.maximum(low.abs(), high.abs())
+    return high - low <= CONSTANT_TOLERANCE * torch.maximum(low.abs(), high.abs())
 
 
-def too_large(values: Float64[Tensor, "A B"], rows: int) -> Bool[Tensor, "A B"]:
+def exceeds_sample_limit(values: Float64[Tensor, "A B"], rows: int) -> Bool[Tensor, "A B"]:
     """Values that so many rows cannot support. Reference: McAllester2020 (no lower bound of more than about ln N can be had)."""
     return values > 0.5 * log(rows)
 

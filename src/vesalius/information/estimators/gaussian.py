@@ -13,10 +13,12 @@ from scipy.special import digamma
 from scipy.stats import chi2
 from torch import Tensor
 
-from vesalius.information.estimators.estimate import Pairwise, checked_pair, constant, too_large
-from vesalius.information.estimators.splits import normal_scores
+from vesalius.information.estimators.estimate import PairwiseInformation, check_pair, exceeds_sample_limit, is_constant
+from vesalius.information.estimators.mixed_variables import normal_scores
 
-NOTE = "holds for Gaussian copulas only: other dependence is missed, and atoms are smeared, which adds up to 40 % for half-dead ReLUs"
+STDERR_NOTE = (
+    "holds for Gaussian copulas only: other dependence is missed, and atoms are smeared, which adds up to 40 % for half-dead ReLUs"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,20 +31,22 @@ class Gaussian:
     Reference: CoverThomas2006 (information of correlated normals).
     """
 
-    def estimate(self, X: Shaped[Tensor, "N A"], Y: Shaped[Tensor, "N B"], *, generator: torch.Generator | None = None) -> Pairwise:
+    def estimate(
+        self, X: Shaped[Tensor, "N A"], Y: Shaped[Tensor, "N B"], *, generator: torch.Generator | None = None
+    ) -> PairwiseInformation:
         """Information of all pairs; nothing is random.
 
-        Raises: as :func:`~vesalius.information.estimators.estimate.checked_pair`.
+        Raises: as :func:`~vesalius.information.estimators.estimate.check_pair`.
         """
-        rows_x, rows_y = checked_pair(X, Y)
+        rows_x, rows_y = check_pair(X, Y)
         n = len(rows_x)
-        dead_x, dead_y = constant(rows_x), constant(rows_y)
+        dead_x, dead_y = is_constant(rows_x), is_constant(rows_y)
         x, y = (torch.nn.functional.normalize(scores - scores.mean(0), dim=0) for scores in map(normal_scores, (rows_x, rows_y)))
         square = (x.T @ y).square().clamp_max(1 - 1e-15)
         alive = ~(dead_x[:, None] | dead_y)
         null = 0.5 * float(digamma((n - 1) / 2) - digamma((n - 2) / 2))
         values = torch.where(alive, -0.5 * torch.log1p(-square) - null, 0.0)
-        return Pairwise(
+        return PairwiseInformation(
             values=values,
             stderr=torch.where(alive, (square / n + 0.5 / n**2).sqrt(), 0.0),
             null=null * alive.double(),
@@ -51,7 +55,7 @@ class Gaussian:
             samples=n,
             dead_x=dead_x,
             dead_y=dead_y,
-            unreliable=too_large(values, n),
+            unreliable=exceeds_sample_limit(values, n),
             refined=torch.ones_like(alive),
-            stderr_note=NOTE,
+            stderr_note=STDERR_NOTE,
         )

@@ -16,15 +16,15 @@ from torch import Tensor
 from vesalius.core.errors import InvalidInput, UnknownName
 from vesalius.information.estimators.binned import Binned
 from vesalius.information.estimators.bounds import BOUNDS
-from vesalius.information.estimators.critics import Asked, Critics, Rows, Training
-from vesalius.information.estimators.estimate import Pairwise, checked_pair, constant, too_large
-from vesalius.information.estimators.splits import normal_scores
+from vesalius.information.estimators.critics import CriticInputs, CriticPairs, Critics, CriticTraining
+from vesalius.information.estimators.estimate import PairwiseInformation, check_pair, exceeds_sample_limit, is_constant
+from vesalius.information.estimators.mixed_variables import normal_scores
 
-Numbers = tuple[Float64[Tensor, " P"], Float64[Tensor, " P"], Float64[Tensor, " P"]]
+CriticEstimates = tuple[Float64[Tensor, " P"], Float64[Tensor, " P"], Float64[Tensor, " P"]]
 """Value, standard error and p-value of each critic."""
 CRITICS_AT_ONCE = 64
 """So many fit into a processor's cache; more would be slower."""
-NOTE = (
+STDERR_NOTE = (
     "a lower bound on held-out rows: the error covers these rows and, with several, the seeds, but not what the critics failed to learn,"
     " such as quick oscillation"
 )
@@ -69,7 +69,9 @@ class Neural:
             if getattr(self, name) < smallest:
                 raise InvalidInput(f"{name} = {getattr(self, name)}; at least {smallest}")
 
-    def estimate(self, X: Shaped[Tensor, "N A"], Y: Shaped[Tensor, "N B"], *, generator: torch.Generator | None = None) -> Pairwise:
+    def estimate(
+        self, X: Shaped[Tensor, "N A"], Y: Shaped[Tensor, "N B"], *, generator: torch.Generator | None = None
+    ) -> PairwiseInformation:
         """Information of all pairs.
 
         Args:
@@ -77,17 +79,19 @@ class Neural:
             Y: units of the other side, the same rows.
             generator: of halves, critics and batches.
 
-        Raises: as :func:`~vesalius.information.estimators.estimate.checked_pair`.
+        Raises: as :func:`~vesalius.information.estimators.estimate.check_pair`.
         """
-        rows_x, rows_y = checked_pair(X, Y)
+        rows_x, rows_y = check_pair(X, Y)
         screened = Binned().estimate(X, Y, generator=generator)
         x, y = (normal_scores(rows).T.float() for rows in (rows_x, rows_y))
         alive = ~(screened.dead_x[:, None] | screened.dead_y)
         first, second = alive.nonzero().unbind(1)
-        values, stderr, _ = self._runs(Asked(x.contiguous(), y.contiguous(), first, second), generator)
-        return _result(self, screened.samples, (values, stderr, screened.p[alive]), (screened.dead_x, screened.dead_y))
+        values, stderr, _ = self._runs(CriticPairs(x.contiguous(), y.contiguous(), first, second), generator)
+        return _to_pairwise(self, screened.samples, (values, stderr, screened.p[alive]), (screened.dead_x, screened.dead_y))
 
-    def relevance(self, X: Shaped[Tensor, "N A"], Y: Shaped[Tensor, "N B"], *, generator: torch.Generator | None = None) -> Pairwise:
+    def relevance(
+        self, X: Shaped[Tensor, "N A"], Y: Shaped[Tensor, "N B"], *, generator: torch.Generator | None = None
+    ) -> PairwiseInformation:
         """Information of all units of X together with each unit of Y.
 
         In a network without noise whose layer X determines the unit, the truth is infinite, or the entropy of the unit if that is discrete,
@@ -105,29 +109,29 @@ class Neural:
 
         Reference: Davis2020, equation 3, first term.
         """
-        rows_x, rows_y = checked_pair(X, Y)
+        rows_x, rows_y = check_pair(X, Y)
         x, y = (normal_scores(rows).T.float() for rows in (rows_x, rows_y))
-        dead_x, dead_y = constant(rows_x), constant(rows_y)
+        dead_x, dead_y = is_constant(rows_x), is_constant(rows_y)
         alive = ~(dead_x.all() | dead_y)
-        found = self._runs(Asked(x[~dead_x], y.contiguous(), None, alive.nonzero()[:, 0]), generator)
-        return _result(self, len(rows_x), found, (dead_x.all()[None], dead_y))
+        found = self._runs(CriticPairs(x[~dead_x], y.contiguous(), None, alive.nonzero()[:, 0]), generator)
+        return _to_pairwise(self, len(rows_x), found, (dead_x.all()[None], dead_y))
 
-    def _runs(self, asked: Asked, generator: torch.Generator | None) -> Numbers:
+    def _runs(self, asked: CriticPairs, generator: torch.Generator | None) -> CriticEstimates:
         """Values, standard errors and p-values over all seeds. Seeds share rows, so only their critics' part of the error averages out."""
         runs = [self._run(asked, generator) for _ in range(self.seeds)]
         values, within, p = (torch.stack(part) for part in zip(*runs, strict=True))
         between = values.var(0) / self.seeds if self.seeds > 1 else torch.zeros_like(values[0])
         return values.mean(0), (within.square().mean(0) + between).sqrt(), (p.min(0).values * self.seeds).clamp_max(1)
 
-    def _run(self, asked: Asked, generator: torch.Generator | None) -> Numbers:
+    def _run(self, asked: CriticPairs, generator: torch.Generator | None) -> CriticEstimates:
         """Values, standard errors and p-values of one split and one draw of critics."""
         count = asked.y.shape[1]
         learnt, held = torch.randperm(count, generator=generator).tensor_split([count // 2])
         size = min(self.batch, len(learnt))
         batches = torch.stack([learnt[torch.randperm(len(learnt), generator=generator)[:size]] for _ in range(self.steps)])
-        critics = Critics.drawn(asked, self.widths, generator)
+        critics = Critics.initialize(asked, self.widths, generator)
         shifts = (1 + torch.randperm(len(held) - 1, generator=generator)[: self.shifts]).tolist()
-        training = Training(steps=self.steps, batch=size, rate=self.rate)
+        training = CriticTraining(steps=self.steps, batch=size, rate=self.rate)
         found = [(torch.empty(0, dtype=torch.float64),) * 3]
         for start in range(0, len(asked.second), CRITICS_AT_ONCE):
             part = slice(start, start + CRITICS_AT_ONCE)
@@ -138,24 +142,26 @@ class Neural:
         return values, stderr, p
 
     @torch.no_grad()
-    def _read(self, critics: Critics, held: Rows, shifts: list[int]) -> Numbers:
+    def _read(self, critics: Critics, held: CriticInputs, shifts: list[int]) -> CriticEstimates:
         """Bound, its standard error, and a p-value, from held-out rows."""
-        joint = critics.in_blocks(held).double()
-        apart = torch.stack([critics.in_blocks(held.shifted(by)) for by in shifts], 1).double()
+        joint = critics.score_in_blocks(held).double()
+        apart = torch.stack([critics.score_in_blocks(held.shift_y(by)) for by in shifts], 1).double()
         local = BOUNDS[self.bound].local(joint, apart)
         independent = apart.mean(2)
         distance = (joint.mean(1) - independent.mean(1)) / (independent.std(1) * sqrt(1 + 1 / len(shifts))).clamp_min(1e-300)
         return local.mean(1), local.std(1) / sqrt(local.shape[1]), torch.from_numpy(student.sf(distance.numpy(), len(shifts) - 1))
 
 
-def _result(neural: Neural, samples: int, found: Numbers, dead: tuple[Bool[Tensor, " A"], Bool[Tensor, " B"]]) -> Pairwise:
+def _to_pairwise(
+    neural: Neural, samples: int, found: CriticEstimates, dead: tuple[Bool[Tensor, " A"], Bool[Tensor, " B"]]
+) -> PairwiseInformation:
     """A table from the numbers of the pairs in which both vary."""
     alive = ~(dead[0][:, None] | dead[1])
     values, stderr = torch.zeros(2, *alive.shape, dtype=torch.float64)
     p = torch.ones_like(values)
     for table, numbers in zip((values, stderr, p), found, strict=True):
         table[alive] = numbers
-    return Pairwise(
+    return PairwiseInformation(
         values=values,
         stderr=stderr,
         null=torch.zeros_like(values),
@@ -164,7 +170,7 @@ def _result(neural: Neural, samples: int, found: Numbers, dead: tuple[Bool[Tenso
         samples=samples,
         dead_x=dead[0],
         dead_y=dead[1],
-        unreliable=too_large(values, samples),
+        unreliable=exceeds_sample_limit(values, samples),
         refined=torch.ones_like(alive),
-        stderr_note=NOTE,
+        stderr_note=STDERR_NOTE,
     )

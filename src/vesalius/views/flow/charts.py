@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
+from vesalius.information.ablation import AblationCurves
 from vesalius.information.graph import FlowGraph
-from vesalius.information.removal import Removal
 from vesalius.views import axes, style
 from vesalius.views.charts import plot_curves
 from vesalius.views.flow.describe import MOST_UNITS, Link, Net, is_flow, net_of, reading_of, shape_of
@@ -103,11 +103,11 @@ def plot_attribution(graph: FlowGraph, *, shape: Sequence[int] | None = None, ax
     return figure
 
 
-def plot_removal(removal: Removal, *, ax: Axes | None = None) -> Figure:
+def plot_removal(removal: AblationCurves, *, ax: Axes | None = None) -> Figure:
     """Accuracy against the share that is removed, for each order.
 
     Args:
-        removal: from :func:`vesalius.information.removal`.
+        removal: from :func:`vesalius.information.ablation`.
         ax: where to draw; a new figure by default.
     """
     return plot_curves(curves_by_name(removal), labels_of(removal), ax=ax)

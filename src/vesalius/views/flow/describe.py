@@ -19,7 +19,7 @@ from torch import Tensor
 from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.information.communities import Communities
 from vesalius.information.graph import FlowGraph
-from vesalius.information.spare import RedundantPair
+from vesalius.information.redundancy import RedundantPair
 from vesalius.views.flow.layout import ordered, places, shared_out
 
 MOST_UNITS = 16

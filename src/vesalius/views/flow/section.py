@@ -10,7 +10,7 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from vesalius.information.graph import FlowGraph
-from vesalius.information.spread import Spread
+from vesalius.information.histograms import Histograms
 from vesalius.views import style, svg
 from vesalius.views.flow import pictures
 from vesalius.views.flow.describe import Net, Reading, Unit, is_flow, leaders_of, net_of, reading_of, shape_of, spare_of
@@ -121,7 +121,7 @@ def _words(path: Path) -> str:
     return f"{path.words}, {style.percent(path.share)} of all flow"
 
 
-def _spread(spread: Spread, unit: int) -> str:
+def _spread(spread: Histograms, unit: int) -> str:
     zero = f", {style.percent(float(spread.zero[unit]))} of rows 0" if spread.zero[unit] else ""
     return f"activation from {style.number(float(spread.low[unit]))} to {style.number(float(spread.high[unit]))}{zero}"
 

@@ -105,8 +105,8 @@ def fed_by(graph: FlowGraph, net: Net) -> list[Float[ndarray, "height width"]]:
 
 def _through(blocks: Sequence[Float64[Tensor, "_ _"]], at: int, slot: int, most: int) -> list[tuple[tuple[int, ...], float]]:
     """The strongest ways from end to end through one unit: the best ways to it, each with the best ways on."""
-    before = [((slot,), 1.0)] if at == 0 else paths.strongest([*blocks[: at - 1], blocks[at - 1][:, slot : slot + 1]], most)
-    after = [((slot,), 1.0)] if at == len(blocks) else paths.strongest([blocks[at][slot : slot + 1], *blocks[at + 1 :]], most)
+    before = [((slot,), 1.0)] if at == 0 else paths.strongest_paths([*blocks[: at - 1], blocks[at - 1][:, slot : slot + 1]], most)
+    after = [((slot,), 1.0)] if at == len(blocks) else paths.strongest_paths([blocks[at][slot : slot + 1], *blocks[at + 1 :]], most)
     ways = [((*first[:at], slot, *second[1:]), one * other) for first, one in before for second, other in after]
     return sorted(ways, key=lambda way: -way[1])[:most]
 

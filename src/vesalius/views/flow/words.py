@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from vesalius.information.graph import FlowGraph
-from vesalius.information.spare import RedundantPair
+from vesalius.information.redundancy import RedundantPair
 from vesalius.views import style
 from vesalius.views.flow.describe import Column, Net, Reading
 from vesalius.views.flow.table import Table

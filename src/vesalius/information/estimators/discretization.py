@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
-from vesalius.information.estimators.estimate import constant
+from vesalius.information.estimators.estimate import is_constant
 
 ATOM_ROWS = 8
 """Rows that share a value exactly, for the value to be an atom."""
@@ -25,7 +25,7 @@ ATOM_SHARE = 0.01
 """Share of all rows that an atom has besides, in a unit that is not discrete throughout."""
 
 
-def atoms_of(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def find_atoms(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Values [K] that are atoms of a unit [N], ascending, and how many rows have each.
 
     A value is an atom if 8 rows share it, and 1 % of all rows. In a discrete unit, one whose values are shared by 8 rows on average, the
@@ -38,7 +38,7 @@ def atoms_of(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 @dataclass(frozen=True, eq=False)
-class Slots:
+class Discretization:
     """Where the values of the units of one side go.
 
     Attributes:
@@ -54,15 +54,15 @@ class Slots:
     bins: Int64[Tensor, " A"]
 
     @classmethod
-    def fitted(cls, rows: Float64[Tensor, "N A"], bins: int) -> Slots:
+    def fit(cls, rows: Float64[Tensor, "N A"], bins: int) -> Discretization:
         """Slots by the quantiles and the ties of some rows.
 
         Args:
             rows: a sample of the units; it need not be all rows that will be counted.
             bins: most bins of a unit, a multiple of 8. A unit with atoms has a share of them by the mass that is no atom.
         """
-        dead = constant(rows).tolist()
-        fits = [_fit(column, bins, dead=gone) for column, gone in zip(rows.T.numpy(), dead, strict=True)]
+        dead = is_constant(rows).tolist()
+        fits = [_fit_unit(column, bins, dead=gone) for column, gone in zip(rows.T.numpy(), dead, strict=True)]
         edges, atoms, centres = zip(*fits, strict=True)
         return cls(edges, atoms, torch.from_numpy(np.concatenate(centres)), torch.tensor([len(edge) + 1 for edge in edges]))
 
@@ -84,15 +84,15 @@ class Slots:
     def __len__(self) -> int:
         return len(self.centres)
 
-    def equals(self, other: Slots) -> bool:
+    def equals(self, other: Discretization) -> bool:
         """Whether every value goes to the same slot."""
         mine, theirs = (*self.edges, *self.atoms), (*other.edges, *other.atoms)
         return len(mine) == len(theirs) and all(np.array_equal(a, b) for a, b in zip(mine, theirs, strict=True))
 
-    def part(self, first: int, last: int) -> Slots:
+    def part(self, first: int, last: int) -> Discretization:
         """The slots of the units from first up to last, which is not included."""
         start, stop = int(self.start[first]), int(self.start[last - 1] + self.width[last - 1])
-        return Slots(self.edges[first:last], self.atoms[first:last], self.centres[start:stop], self.bins[first:last])
+        return Discretization(self.edges[first:last], self.atoms[first:last], self.centres[start:stop], self.bins[first:last])
 
     def codes(self, rows: Float64[Tensor, "N A"]) -> Int64[Tensor, "N A"]:
         """Slot of every value."""
@@ -106,20 +106,20 @@ class Slots:
             found[:, unit] = start + slot
         return torch.from_numpy(found)
 
-    def halved(self) -> tuple[Slots, Int64[Tensor, " S"]]:
+    def halve_bins(self) -> tuple[Discretization, Int64[Tensor, " S"]]:
         """Slots with neighbouring bins pooled by two, atoms as they were, and the new slot of each of the old ones."""
-        pooled = Slots(tuple(edges[1::2] for edges in self.edges), self.atoms, self.centres, (self.bins + 1) // 2)
+        pooled = Discretization(tuple(edges[1::2] for edges in self.edges), self.atoms, self.centres, (self.bins + 1) // 2)
         within = torch.arange(len(self)) - self.start[self.owner]
         bins = self.bins[self.owner]
         new = pooled.start[self.owner] + torch.where(within < bins, within // 2, within - bins + pooled.bins[self.owner])
         centres = torch.empty(int(pooled.width.sum()), dtype=torch.float64)
         centres[new.flip(0)] = self.centres.flip(0)
-        return Slots(pooled.edges, self.atoms, centres, pooled.bins), new
+        return Discretization(pooled.edges, self.atoms, centres, pooled.bins), new
 
 
-def _fit(values: np.ndarray, most: int, *, dead: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _fit_unit(values: np.ndarray, most: int, *, dead: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Edges, atoms and centres of one unit."""
-    atoms, counts = (np.empty(0), np.empty(0)) if dead else atoms_of(values)
+    atoms, counts = (np.empty(0), np.empty(0)) if dead else find_atoms(values)
     atoms = np.sort(atoms[np.argsort(-counts, kind="stable")[:most]])
     rest = np.sort(values[~np.isin(values, atoms)])
     bins = int(min(most, max(8, 8 * round(most * len(rest) / len(values) / 8)))) if len(rest) >= 16 and not dead else 1

@@ -13,8 +13,8 @@ from jaxtyping import Float32, Int
 from torch import Tensor
 
 from vesalius.core.errors import InvalidInput
-from vesalius.information.measuring import Measuring
-from vesalius.information.sites import Site, drawn, pooled
+from vesalius.information.options import MeasurementOptions
+from vesalius.information.units import LayerUnits, draw_positions, pool_units
 from vesalius.trace.batches import Data, count_rows, iterate_batches
 from vesalius.trace.network import Network
 
@@ -25,7 +25,7 @@ ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Read:
+class RecordedActivations:
     """Units of all rows.
 
     Attributes:
@@ -40,12 +40,14 @@ class Read:
         return len(self.units[0])
 
 
-def memory(sites: Sequence[Site], rows: int) -> int:
+def activation_bytes(sites: Sequence[LayerUnits], rows: int) -> int:
     """Bytes that the units of so many rows take."""
     return 4 * rows * sum(site.units for site in sites)
 
 
-def read(network: Network, data: Data, labels: Tensor | str | None, sites: Sequence[Site], measuring: Measuring) -> Read:
+def record_activations(
+    network: Network, data: Data, labels: Tensor | str | None, sites: Sequence[LayerUnits], measuring: MeasurementOptions
+) -> RecordedActivations:
     """Read all sites, batch by batch.
 
     Raises:
@@ -53,7 +55,7 @@ def read(network: Network, data: Data, labels: Tensor | str | None, sites: Seque
         WrongType: data or labels of another kind.
     """
     most = min(measuring.rows, count_rows(data))
-    if (asked := memory(sites, most)) > MOST_BYTES:
+    if (asked := activation_bytes(sites, most)) > MOST_BYTES:
         raise InvalidInput(
             f"{most:,} rows of {sum(site.units for site in sites):,} units would take {asked / 2**30:.1f} GiB, at most"
             f" {MOST_BYTES >> 30} are allowed; name fewer layers, or take fewer rows"
@@ -67,8 +69,8 @@ def read(network: Network, data: Data, labels: Tensor | str | None, sites: Seque
         if done >= measuring.rows:
             break
         with torch.no_grad():
-            spots = drawn(len(inputs[0]), generator)
-            rows = pooled(sites, program(*inputs), measuring.pool, spots)
+            spots = draw_positions(len(inputs[0]), generator)
+            rows = pool_units(sites, program(*inputs), measuring.pool, spots)
         for part, found in zip(parts, rows, strict=True):
             part.append(found[: measuring.rows - done])
         classes += [] if given is None else [given[: measuring.rows - done].cpu()]
@@ -77,10 +79,12 @@ def read(network: Network, data: Data, labels: Tensor | str | None, sites: Seque
             measuring.report(min(done, most), most)
     if not done:
         raise InvalidInput("the data holds no rows")
-    return Read(units=tuple(steady(torch.cat(part)) for part in parts), labels=torch.cat(classes) if classes else None)
+    return RecordedActivations(
+        units=tuple(snap_constant_units(torch.cat(part)) for part in parts), labels=torch.cat(classes) if classes else None
+    )
 
 
-def steady(units: Float32[Tensor, "N U"]) -> Float32[Tensor, "N U"]:
+def snap_constant_units(units: Float32[Tensor, "N U"]) -> Float32[Tensor, "N U"]:
     """Units, with those that only rounding moves held at their first value: nothing that counts ties takes them for units that vary."""
     low, high = units.aminmax(dim=0)
     return torch.where(high - low <= ROUNDING * torch.maximum(low.abs(), high.abs()), units[:1], units)

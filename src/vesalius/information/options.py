@@ -6,14 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from vesalius.core.errors import InvalidInput, UnknownName
-from vesalius.information.estimators import ESTIMATORS, Estimator
-from vesalius.information.sites import POOLS, UNITS
+from vesalius.information.estimators import ESTIMATORS, MutualInformationEstimator
+from vesalius.information.units import ACTIVATION_STAGES, POOLS
 
 RELEVANCES = ("pairwise", "layer")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measuring:
+class MeasurementOptions:
     """How units are read and their information measured.
 
     Attributes:
@@ -32,7 +32,7 @@ class Measuring:
         UnknownName, InvalidInput: a word or a number that is none of these.
     """
 
-    estimator: str | Estimator = "auto"
+    estimator: str | MutualInformationEstimator = "auto"
     relevance: str = "pairwise"
     unit: str = "post_activation"
     pool: str = "mean"
@@ -42,7 +42,7 @@ class Measuring:
     report: Callable[[int, int], None] | None = None
 
     def __post_init__(self) -> None:
-        words = (("relevance", self.relevance, RELEVANCES), ("unit", self.unit, UNITS), ("pool", self.pool, POOLS))
+        words = (("relevance", self.relevance, RELEVANCES), ("unit", self.unit, ACTIVATION_STAGES), ("pool", self.pool, POOLS))
         for what, word, known in words:
             if word not in known:
                 raise UnknownName(what, word, known)

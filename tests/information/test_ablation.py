@@ -7,9 +7,9 @@ from torch import nn
 import vesalius as vs
 from vesalius.core.errors import InvalidInput, UnknownName
 from vesalius.data.synthetic import planted_net
-from vesalius.information import Measuring, Removing, information_flow, removal
+from vesalius.information import AblationOptions, MeasurementOptions, ablation_curves, information_flow
 
-FAST = Measuring(estimator="binned")
+FAST = MeasurementOptions(estimator="binned")
 
 
 def rows(count, inputs, seed=0):
@@ -27,7 +27,7 @@ def planted():
 def test_units_without_flow_cost_nothing(planted):
     net, network, x, graph = planted
     labels = network(x).argmax(1)
-    found = removal(network, graph, x, labels, layer="0", removing=Removing(steps=13, repeats=3))
+    found = ablation_curves(network, graph, x, labels, layer="0", removing=AblationOptions(steps=13, repeats=3))
     spare = len(net.silent)
     assert found.removed.tolist() == pytest.approx([step / 12 for step in range(13)])
     assert (found.accuracy["flow"][0, : spare + 1] == 1).all() and (found.accuracy["magnitude"][0, : spare + 1] == 1).all()
@@ -39,7 +39,7 @@ def test_what_is_removed_is_removed_and_the_model_is_untouched(what, planted):
     net, network, x, graph = planted
     before = {name: tensor.clone() for name, tensor in net.model.state_dict().items()}
     labels = torch.arange(len(x)) % 3
-    found = removal(network, graph, x, labels, layer="0", removing=Removing(what=what, steps=6, repeats=2))
+    found = ablation_curves(network, graph, x, labels, layer="0", removing=AblationOptions(what=what, steps=6, repeats=2))
     with torch.no_grad():
         hidden = torch.relu(net.model[0].bias.expand(len(x), -1)) if what == "links" else torch.zeros(len(x), net.model[0].out_features)
         empty = net.model[2](hidden).argmax(1)
@@ -53,7 +53,7 @@ def test_what_is_removed_is_removed_and_the_model_is_untouched(what, planted):
 def test_links_go_in_the_order_of_their_flow(planted):
     net, network, x, graph = planted
     labels = network(x).argmax(1)
-    found = removal(network, graph, x, labels, layer="0", removing=Removing(what="links", steps=5, repeats=1))
+    found = ablation_curves(network, graph, x, labels, layer="0", removing=AblationOptions(what="links", steps=5, repeats=1))
     weight = net.model[0].weight.detach().clone()
     order = graph.flows[0].flatten().argsort(stable=True)
     half = round(2 / 4 * len(order))
@@ -70,10 +70,12 @@ def test_links_between_channels_are_kernels():
     x = torch.randn(60, 1, 8, 8)
     network = vs.trace(model, x[:2])
     graph = information_flow(network, x, measuring=FAST)
-    found = removal(network, graph, x, torch.zeros(60, dtype=torch.long), layer="2", removing=Removing(what="links", steps=100, repeats=1))
+    found = ablation_curves(
+        network, graph, x, torch.zeros(60, dtype=torch.long), layer="2", removing=AblationOptions(what="links", steps=100, repeats=1)
+    )
     assert len(found.removed) == 13, "3 x 4 kernels"
     with pytest.raises(InvalidInput, match=r"connects 1 with 3 units, and the graph has 64 by 3 edges"):
-        removal(network, graph, x, torch.zeros(60, dtype=torch.long), layer="0", removing=Removing(what="links"))
+        ablation_curves(network, graph, x, torch.zeros(60, dtype=torch.long), layer="0", removing=AblationOptions(what="links"))
 
 
 @pytest.mark.usefixtures("as_a_user")
@@ -81,12 +83,12 @@ def test_what_cannot_be_removed_is_named(planted):
     _, network, x, graph = planted
     labels = torch.zeros(len(x), dtype=torch.long)
     with pytest.raises(UnknownName, match="layer"):
-        removal(network, graph, x, labels, layer="9")
+        ablation_curves(network, graph, x, labels, layer="9")
     with pytest.raises(InvalidInput, match="an end of the network"):
-        removal(network, graph, x, labels, layer="output")
+        ablation_curves(network, graph, x, labels, layer="output")
     with pytest.raises(InvalidInput, match="need as many labels"):
-        removal(network, graph, x, labels[:3], layer="0")
+        ablation_curves(network, graph, x, labels[:3], layer="0")
     with pytest.raises(UnknownName, match="units"):
-        Removing(what="layers")
+        AblationOptions(what="layers")
     with pytest.raises(InvalidInput, match="2 steps"):
-        Removing(steps=1)
+        AblationOptions(steps=1)

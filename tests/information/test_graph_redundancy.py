@@ -7,9 +7,9 @@ import torch
 
 from tests.information.graphs import graph, permuted, random_flows
 from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.information.edge_weights import EdgeWeighting
 from vesalius.information.graph import FlowGraph
-from vesalius.information.layered import FlowEdges, FlowLayer
-from vesalius.information.weighting import Weighting
+from vesalius.information.layers import FlowEdges, FlowLayer
 
 
 def test_dead_units_have_no_edges_whatever_was_estimated():
@@ -18,7 +18,9 @@ def test_dead_units_have_no_edges_whatever_was_estimated():
         FlowLayer.of("b", 3, dead=torch.tensor([True, False, False])),
         FlowLayer.of("c", 2),
     ]
-    net = FlowGraph.weighed(layers, [FlowEdges.of(torch.ones(2, 3)), FlowEdges.of(torch.ones(3, 2))], Weighting(redundancy=None))
+    net = FlowGraph.from_information(
+        layers, [FlowEdges.of(torch.ones(2, 3)), FlowEdges.of(torch.ones(3, 2))], EdgeWeighting(redundancy=None)
+    )
     assert net.dead == (("a", 1), ("b", 0))
     assert [int(part.kept.sum()) for part in net.edges] == [2, 4]
 

@@ -15,7 +15,7 @@ BINS = 20
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Spread:
+class Histograms:
     """Histograms of units. :meth:`of` makes them of rows.
 
     Attributes:
@@ -31,7 +31,7 @@ class Spread:
     zero: Float64[Tensor, " A"]
 
     @classmethod
-    def of(cls, rows: Float[Tensor, "N A"]) -> Spread:
+    def of(cls, rows: Float[Tensor, "N A"]) -> Histograms:
         """Histograms of finite values; all rows of a constant unit are in its first bin."""
         low, high = rows.aminmax(dim=0)
         width = torch.where(high > low, high - low, 1)

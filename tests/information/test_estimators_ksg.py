@@ -13,8 +13,8 @@ from scipy.special import digamma
 from tests.reference import mutual_information as slow
 from tests.reference.channels import CHANNELS
 from vesalius.core.errors import InvalidInput
-from vesalius.information.estimators import Neighbours, nearest_compiled, nearest_trees
-from vesalius.information.estimators.splits import Split
+from vesalius.information.estimators import KSG, ksg_kdtree, ksg_numba
+from vesalius.information.estimators.mixed_variables import MixedVariables
 
 PSI = np.concatenate([[-np.inf], digamma(np.arange(1, 2001))])
 
@@ -27,7 +27,7 @@ def points(rows, seed=0):
 
 def compiled_ksg(x, y, k):
     local = np.empty(len(x))
-    nearest_compiled.continuous(x, y, np.argsort(y), k, PSI, local)
+    ksg_numba.ksg1_terms(x, y, np.argsort(y), k, PSI, local)
     return local
 
 
@@ -36,7 +36,7 @@ def compiled_ksg(x, y, k):
 def test_continuous_terms_are_those_of_all_distances(rows, k):
     x, y = points(rows)
     np.testing.assert_allclose(compiled_ksg(x, y, k), slow.ksg(x, y, k), atol=1e-12)
-    np.testing.assert_allclose(nearest_trees.continuous(x, y, k, PSI), slow.ksg(x, y, k), atol=1e-12)
+    np.testing.assert_allclose(ksg_kdtree.ksg1_terms(x, y, k, PSI), slow.ksg(x, y, k), atol=1e-12)
 
 
 def test_the_neighbour_itself_is_not_counted_by_rounding():
@@ -51,9 +51,9 @@ def test_mixed_terms_are_those_of_all_distances(k):
     x, y = points(200)
     labels = np.digitize(y, [-1, 0, 0.1, 2.2])
     local = np.empty(200)
-    nearest_compiled.mixed(x, labels, 5, k, PSI, local)
+    ksg_numba.ross_terms(x, labels, 5, k, PSI, local)
     np.testing.assert_allclose(local, slow.ross(x, labels, k), atol=1e-12)
-    np.testing.assert_allclose(nearest_trees.mixed(x, labels, k, PSI), slow.ross(x, labels, k), atol=1e-12)
+    np.testing.assert_allclose(ksg_kdtree.ross_terms(x, labels, k, PSI), slow.ross(x, labels, k), atol=1e-12)
 
 
 @pytest.mark.parametrize("compiled", [True, False])
@@ -71,8 +71,8 @@ def test_pairs_with_atoms_follow_the_chain_rule(shape, compiled):
         x = np.maximum(x, 0) if shape != "labels" else np.round(x).clip(-1, 1)
         atoms = [0.0] if shape != "labels" else [-1.0, 0.0, 1.0], [-1.0, 0.0, 1.0]
     columns = [torch.from_numpy(side)[:, None] for side in (x, y)]
-    found = Neighbours(compiled=compiled).estimate(*columns, generator=torch.Generator().manual_seed(0))
-    scores = [Split.of(column, None).score[0] for column in columns]
+    found = KSG(compiled=compiled).estimate(*columns, generator=torch.Generator().manual_seed(0))
+    scores = [MixedVariables.of(column, None).score[0] for column in columns]
     codes = [np.where(np.isin(side, known), side, 7 + score) for side, known, score in zip((x, y), atoms, scores, strict=True)]
     assert float(found.values) == pytest.approx(slow.split(*codes, *atoms, 3), abs=1e-10)
 
@@ -82,7 +82,7 @@ def test_both_ways_of_counting_agree_on_many_pairs():
     z = rng.standard_normal((600, 1))
     X = torch.from_numpy(np.maximum(z + rng.standard_normal((600, 4)), 0))
     Y = torch.from_numpy(np.concatenate([z + rng.standard_normal((600, 2)), np.round(z)], 1))
-    one, other = (Neighbours(compiled=way).estimate(X, Y, generator=torch.Generator().manual_seed(0)) for way in (True, False))
+    one, other = (KSG(compiled=way).estimate(X, Y, generator=torch.Generator().manual_seed(0)) for way in (True, False))
     torch.testing.assert_close(one.values, other.values, atol=2e-4, rtol=0)  # scores on a grid have equal distances, up to rounding
     torch.testing.assert_close(one.stderr, other.stderr, atol=2e-4, rtol=0)
 
@@ -91,13 +91,13 @@ def test_ties_that_are_no_atoms_do_not_invent_information():
     """Two independent units rounded to a thousandth: ties are broken independently on both sides."""
     rng = np.random.default_rng(2)
     sides = [torch.from_numpy(np.round(rng.standard_normal((1000, 20)), 1 if wide else 3)) for wide in (False, True)]
-    found = Neighbours().estimate(*sides, generator=torch.Generator().manual_seed(0))
+    found = KSG().estimate(*sides, generator=torch.Generator().manual_seed(0))
     assert abs(float(found.values.mean())) < 5e-3
 
 
 def test_a_strictly_rising_map_changes_nothing_but_rounding():
     x, y = (torch.from_numpy(side)[:, None] for side in CHANNELS["gaussian 0.75"].draw(500, np.random.default_rng(0)))
-    plain, mapped = Neighbours().estimate(x, y), Neighbours().estimate(x.exp(), y**3)
+    plain, mapped = KSG().estimate(x, y), KSG().estimate(x.exp(), y**3)
     assert float(plain.values) == pytest.approx(float(mapped.values), abs=1e-12)
 
 
@@ -106,7 +106,7 @@ def test_intervals_cover_and_are_not_wide(name):
     """60 seeds; benchmarks/mutual_information.py has more of both. A standard error off by a factor of 1.5 fails."""
     rng = np.random.default_rng(11)
     sides = [np.stack(side, 1) for side in zip(*(CHANNELS[name].draw(1000, rng) for _ in range(60)), strict=True)]
-    found = [Neighbours().estimate(*(torch.from_numpy(side[:, [i]]) for side in sides)) for i in range(60)]
+    found = [KSG().estimate(*(torch.from_numpy(side[:, [i]]) for side in sides)) for i in range(60)]
     z = torch.tensor([(float(one.values) - CHANNELS[name].truth) / float(one.stderr) for one in found])
     assert float((z.abs() <= 1.96).double().mean()) >= 0.88
     assert 0.7 < float(z.std()) < 1.25
@@ -117,20 +117,22 @@ def test_the_error_is_widened_by_what_terms_share():
     x, y = (torch.from_numpy(side)[:, None] for side in CHANNELS["noisy label"].draw(400, np.random.default_rng(0)))
     z = torch.randn(400, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     for left, right, share in ((y, z, 1.44), (x.double(), y, 1.15), (x.double(), x.double() // 2, 1.0)):
-        sides = [Split.of(side, torch.Generator().manual_seed(0)) for side in (left, right)]
-        local, _ = nearest_trees.pair(*[(one.atom, one.score, one.order, one.size, one.atoms) for one in sides], np.zeros(2, int), 3, PSI)
-        found = Neighbours().estimate(left, right, generator=torch.Generator().manual_seed(0))
+        sides = [MixedVariables.of(side, torch.Generator().manual_seed(0)) for side in (left, right)]
+        local, _ = ksg_kdtree.pair_terms(
+            *[(one.atom, one.score, one.order, one.size, one.atoms) for one in sides], np.zeros(2, int), 3, PSI
+        )
+        found = KSG().estimate(left, right, generator=torch.Generator().manual_seed(0))
         assert float(found.stderr) == pytest.approx(np.sqrt(share) * local.std() / 20, rel=1e-3)
 
 
 def test_options_that_cannot_be_met_are_refused(monkeypatch):
     with pytest.raises(InvalidInput, match="k = 0"):
-        Neighbours(k=0)
-    monkeypatch.setattr("vesalius.information.estimators.neighbours.find_spec", lambda name: None)
+        KSG(k=0)
+    monkeypatch.setattr("vesalius.information.estimators.ksg.find_spec", lambda name: None)
     with pytest.raises(InvalidInput, match="numba is not installed"):
-        Neighbours(compiled=True)
+        KSG(compiled=True)
     x = torch.arange(50.0)[:, None]
-    assert Neighbours().estimate(x, x).unreliable.tolist() == [[True]]  # by trees
+    assert KSG().estimate(x, x).unreliable.tolist() == [[True]]  # by trees
 
 
 def test_numba_is_not_imported_before_it_is_used():
@@ -141,5 +143,5 @@ def test_numba_is_not_imported_before_it_is_used():
 
 def test_ties_that_are_no_atom_are_broken_at_random():
     rows = torch.arange(300).div(4, rounding_mode="floor").double()[:, None]
-    first, second = (Split.of(rows, torch.Generator().manual_seed(seed)).order[0] for seed in (0, 1))
+    first, second = (MixedVariables.of(rows, torch.Generator().manual_seed(seed)).order[0] for seed in (0, 1))
     assert (first != second).any() and ((first // 4) == (second // 4)).all(), "other rows, in the order of their values"

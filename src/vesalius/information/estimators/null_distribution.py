@@ -17,11 +17,11 @@ from torch import Tensor
 
 EXACT_BELOW = 20.0
 """Expected count of a cell from which its part of the null expectation is a series in 1 / count, with a relative error below 1e-3."""
-FAR = 15
+TAIL_DEVIATIONS = 15
 """Counts up to ``EXACT_BELOW + FAR * sqrt(EXACT_BELOW)`` are summed over."""
 CHUNK = 1 << 19
 """Cells, or probabilities, in memory at a time."""
-LARGEST = 0.99
+MAX_P_VALUE = 0.99
 """p-values above are combined as this one, as a discrete test may give 1 exactly, which would outweigh all evidence."""
 
 
@@ -58,19 +58,19 @@ def chi2_p(statistic: Float64[Tensor, "A B"], mean: Float64[Tensor, "A B"], vari
     return torch.where(usable, torch.from_numpy(np.asarray(tail)), 1.0)
 
 
-def combined(tests: Sequence[Float64[Tensor, "A B"]]) -> Float64[Tensor, "A B"]:
+def cauchy_combination(tests: Sequence[Float64[Tensor, "A B"]]) -> Float64[Tensor, "A B"]:
     """One p-value from several of the same pair, in whatever way they depend on each other.
 
     Reference: Liu2020 (Cauchy combination).
     """
-    p = torch.stack(list(tests)).clamp(1e-300, LARGEST)
+    p = torch.stack(list(tests)).clamp(1e-300, MAX_P_VALUE)
     tan = torch.where(p > 1e-15, ((0.5 - p) * torch.pi).tan(), 1 / (p * torch.pi)).mean(0)
     far = tan > 1e15
     return torch.where(far, 1 / (tan * torch.pi), 0.5 - tan.clamp_max(1e15).atan() / torch.pi)
 
 
 @dataclass(frozen=True, eq=False)
-class Null:
+class NullInformation:
     """Plug-in information of independent units with given margins.
 
     Attributes:
@@ -89,7 +89,7 @@ class Null:
 
 def null_information(
     rows: tuple[Float64[Tensor, "A R"], Float64[Tensor, " R"]], columns: tuple[Float64[Tensor, "B C"], Float64[Tensor, " C"]], samples: int
-) -> Null:
+) -> NullInformation:
     """What the plug-in information is if units are independent: sums over hypergeometric cells, tabulated per pair of distinct margins.
 
     Args:
@@ -101,29 +101,29 @@ def null_information(
     often2, margin2 = columns
     sums = torch.zeros(6, len(often1), len(often2), dtype=torch.float64)
     for part in torch.arange(len(margin1)).split(max(1, CHUNK // len(margin2))):
-        sums += often1[:, part] @ _tables(margin1[part], margin2, samples) @ often2.T
+        sums += often1[:, part] @ _cell_tables(margin1[part], margin2, samples) @ often2.T
     information, cells, own, both, empty, large = sums
     least = often1.sum(1)[:, None] + often2.sum(1)[None] - 1
     per_cell = information / (cells - least).clamp_min(1e-9)
     spread = (own - 2 * per_cell * both + per_cell.square() * empty) / large.clamp_min(1e-300)
-    return Null(information / samples, cells, least, spread)
+    return NullInformation(information / samples, cells, least, spread)
 
 
-def _tables(margin1: Float64[Tensor, " R"], margin2: Float64[Tensor, " C"], samples: int) -> Float64[Tensor, "6 R C"]:
-    """Of the cell of every two margins what :func:`_cells` gives, by a series if it is large; and the variance that it has if it is."""
+def _cell_tables(margin1: Float64[Tensor, " R"], margin2: Float64[Tensor, " C"], samples: int) -> Float64[Tensor, "6 R C"]:
+    """For the cell of every two margins what :func:`_hypergeometric_cells` gives, by a series if it is large, and then its variance."""
     expected = margin1[:, None] * margin2[None] / samples
     free = samples / (samples - 1) * (1 - margin1 / samples)[:, None] * (1 - margin2 / samples)[None]
     skew = (1 - 2 * margin1 / samples)[:, None] * (1 - 2 * margin2 / samples)[None]
     large, zero = free.square() / 2, torch.zeros_like(free)
     tables = torch.stack([free * (0.5 - skew / (6 * expected) + free / (4 * expected)), zero + 1, large, zero, zero, large])
-    most = int(EXACT_BELOW + FAR * EXACT_BELOW**0.5)
+    most = int(EXACT_BELOW + TAIL_DEVIATIONS * EXACT_BELOW**0.5)
     for part in (expected < EXACT_BELOW).nonzero().split(max(1, CHUNK // most)):
         first, second = part.unbind(1)
-        tables[:5, first, second] = _cells(margin1[first], margin2[second], samples, most)
+        tables[:5, first, second] = _hypergeometric_cells(margin1[first], margin2[second], samples, most)
     return tables
 
 
-def _cells(row: Float64[Tensor, " K"], column: Float64[Tensor, " K"], samples: int, most: int) -> Float64[Tensor, "5 K"]:
+def _hypergeometric_cells(row: Float64[Tensor, " K"], column: Float64[Tensor, " K"], samples: int, most: int) -> Float64[Tensor, "5 K"]:
     """Of hypergeometric counts n: E[w] and P(n > 0) with w = n log(n N / (r c)); then, with w less n - E[n], whose sum over a table is 0,
     its variance, its covariance with [n > 0], and the variance of the latter."""
     r, c = row.numpy()[:, None], column.numpy()[:, None]

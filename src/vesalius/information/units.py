@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vesalius.core.errors import InvalidInput, UnknownName
-from vesalius.information.behind import Place, behind, own
+from vesalius.information.activation_sites import ActivationSite, post_activation_site, pre_activation_site
 from vesalius.trace.graph import ModelGraph, Value
 from vesalius.trace.layers import Layer
 from vesalius.trace.network import Network
@@ -25,14 +25,14 @@ from vesalius.trace.network import Network
 INPUT, OUTPUT = "input", "output"
 MOST_FEATURES = 4096
 """Elements of an input up to which each is a unit by default; larger ones are left out, and named on demand."""
-UNITS = ("post_activation", "pre_activation")
+ACTIVATION_STAGES = ("post_activation", "pre_activation")
 POOLS = ("mean", "max", "sampled")
-AXES = 3
+POSITION_AXES = 3
 """Numbers that say where a sampled position is; a fourth axis over positions reads the first one again."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Site:
+class LayerUnits:
     """Units to read.
 
     Attributes:
@@ -65,13 +65,13 @@ class Site:
             return rows.reshape(len(tensor), self.units, -1).square().mean(2).sqrt()
         if pool == "sampled" and rows.ndim > 2:
             assert spots is not None
-            cells = [(spots[:, at % AXES] * side).long().clamp_max(side - 1) for at, side in enumerate(rows.shape[2:])]
+            cells = [(spots[:, at % POSITION_AXES] * side).long().clamp_max(side - 1) for at, side in enumerate(rows.shape[2:])]
             return rows.movedim(1, -1)[(torch.arange(len(rows)), *(cell.to(rows.device) for cell in cells))]
         rows = rows.reshape(len(tensor), self.units, -1)
         return rows.amax(2) if pool == "max" else rows.mean(2)
 
 
-def sites_of(network: Network, layers: Sequence[str] | None, unit: str) -> tuple[Site, ...]:
+def find_layer_units(network: Network, layers: Sequence[str] | None, unit: str) -> tuple[LayerUnits, ...]:
     """The sites to read, in order of computation.
 
     Args:
@@ -87,9 +87,13 @@ def sites_of(network: Network, layers: Sequence[str] | None, unit: str) -> tuple
         InvalidInput: fewer than two sites, one twice, or a value without units.
     """
     model_graph = network.graph("information flow")
-    if unit not in UNITS:
-        raise UnknownName("unit", unit, UNITS)
-    found = _default(network, model_graph, unit) if layers is None else [_named(network, model_graph, name, unit) for name in layers]
+    if unit not in ACTIVATION_STAGES:
+        raise UnknownName("unit", unit, ACTIVATION_STAGES)
+    found = (
+        _default_units(network, model_graph, unit)
+        if layers is None
+        else [_units_by_name(network, model_graph, name, unit) for name in layers]
+    )
     distinct = {site.value: site for site in found}
     if len(distinct) < 2:
         raise InvalidInput(f"a flow runs between at least two layers; found {', '.join(site.name for site in found) or 'none'}")
@@ -100,79 +104,79 @@ def sites_of(network: Network, layers: Sequence[str] | None, unit: str) -> tuple
     return tuple(sorted(distinct.values(), key=lambda site: order[site.value]))
 
 
-def _default(network: Network, model_graph: ModelGraph, unit: str) -> list[Site]:
-    heads = [_heads(value) for value in network.values.values() if value.op == "attention"]
+def _default_units(network: Network, model_graph: ModelGraph, unit: str) -> list[LayerUnits]:
+    heads = [_head_units(value) for value in network.values.values() if value.op == "attention"]
     layers = [layer for layer in network.layers.values() if layer.op != "embedding"]
-    chosen = [layer for layer in layers if not heads or behind(model_graph, layer).active]
-    inner = [_layer_site(layer, _place(model_graph, layer, unit)) for layer in chosen]
+    chosen = [layer for layer in layers if not heads or post_activation_site(model_graph, layer).active]
+    inner = [_units_of_layer(layer, _activation_site(model_graph, layer, unit)) for layer in chosen]
     ends = [
         site
         for name in model_graph.inputs
-        if (site := _input(model_graph.value(name))).units <= MOST_FEATURES and _real(model_graph.value(name))
+        if (site := _input_units(model_graph.value(name))).units <= MOST_FEATURES and _is_real_per_sample(model_graph.value(name))
     ]
-    inner = [site for site in inner if site.value != model_graph.output and _parallel(model_graph, site)]
-    return [*ends, *heads, *inner, _output(model_graph)]
+    inner = [site for site in inner if site.value != model_graph.output and _has_row_per_sample(model_graph, site)]
+    return [*ends, *heads, *inner, _output_units(model_graph)]
 
 
-def _parallel(model_graph: ModelGraph, site: Site) -> bool:
+def _has_row_per_sample(model_graph: ModelGraph, site: LayerUnits) -> bool:
     """Whether a sample has one row of these units."""
     return model_graph.value(site.value).batch_axis == 0
 
 
-def _real(value: Value) -> bool:
+def _is_real_per_sample(value: Value) -> bool:
     return value.is_floating and value.batch_axis == 0
 
 
-def _named(network: Network, model_graph: ModelGraph, name: str, unit: str) -> Site:
+def _units_by_name(network: Network, model_graph: ModelGraph, name: str, unit: str) -> LayerUnits:
     if name == INPUT and name not in model_graph.nodes:
-        return _input(model_graph.value(model_graph.inputs[0]))
+        return _input_units(model_graph.value(model_graph.inputs[0]))
     if name == OUTPUT and name not in model_graph.nodes:
-        return _output(model_graph)
+        return _output_units(model_graph)
     if name in network.layers:
-        return _layer_site(network.layers[name], _place(model_graph, network.layers[name], unit))
+        return _units_of_layer(network.layers[name], _activation_site(model_graph, network.layers[name], unit))
     value = model_graph.value(network.resolve(name))
     if name in model_graph.inputs:
-        return _input(value)
+        return _input_units(value)
     if value.op == "attention":
-        return replace(_heads(value), name=name)
+        return replace(_head_units(value), name=name)
     if value.batch_axis != 0 or len(value.shape) < 2:
         raise InvalidInput(f"{name!r} has shape {list(value.shape)}: it has no row of units per sample")
     axis = 2 if len(value.shape) == 3 else 1
     kind = "channels" if len(value.shape) > 3 else "neurons"
-    return Site(name=name, value=value.name, kind=kind, units=int(value.shape[axis] or 0), axis=axis)
+    return LayerUnits(name=name, value=value.name, kind=kind, units=int(value.shape[axis] or 0), axis=axis)
 
 
-def _place(model_graph: ModelGraph, layer: Layer, unit: str) -> Place:
-    return behind(model_graph, layer) if unit == UNITS[0] else own(model_graph, layer)
+def _activation_site(model_graph: ModelGraph, layer: Layer, unit: str) -> ActivationSite:
+    return post_activation_site(model_graph, layer) if unit == ACTIVATION_STAGES[0] else pre_activation_site(model_graph, layer)
 
 
-def _layer_site(layer: Layer, place: Place) -> Site:
+def _units_of_layer(layer: Layer, place: ActivationSite) -> LayerUnits:
     kind = "channels" if layer.op.startswith("conv") else "neurons"
-    return Site(name=layer.name, value=place.value, kind=kind, units=layer.units, axis=place.axis)
+    return LayerUnits(name=layer.name, value=place.value, kind=kind, units=layer.units, axis=place.axis)
 
 
-def _heads(value: Value) -> Site:
-    return Site(name=value.name, value=value.name, kind="heads", units=int(value.shape[1] or 0), axis=1)
+def _head_units(value: Value) -> LayerUnits:
+    return LayerUnits(name=value.name, value=value.name, kind="heads", units=int(value.shape[1] or 0), axis=1)
 
 
-def _input(value: Value) -> Site:
-    return Site(name=value.name, value=value.name, kind="features", units=prod(int(side or 1) for side in value.event), axis=None)
+def _input_units(value: Value) -> LayerUnits:
+    return LayerUnits(name=value.name, value=value.name, kind="features", units=prod(int(side or 1) for side in value.event), axis=None)
 
 
-def _output(model_graph: ModelGraph) -> Site:
+def _output_units(model_graph: ModelGraph) -> LayerUnits:
     value = model_graph.value(model_graph.output)
-    return Site(name=OUTPUT, value=value.name, kind="classes", units=prod(int(side or 1) for side in value.event), axis=None)
+    return LayerUnits(name=OUTPUT, value=value.name, kind="classes", units=prod(int(side or 1) for side in value.event), axis=None)
 
 
-def drawn(rows: int, generator: torch.Generator) -> Float[Tensor, "B D"]:
+def draw_positions(rows: int, generator: torch.Generator) -> Float[Tensor, "B D"]:
     """A position for each row, for units that are read at one."""
-    return torch.rand(rows, AXES, generator=generator)
+    return torch.rand(rows, POSITION_AXES, generator=generator)
 
 
-def pooled(
-    sites: Sequence[Site], values: Sequence[Tensor], pool: str, spots: Float[Tensor, "B D"] | None = None
+def pool_units(
+    sites: Sequence[LayerUnits], values: Sequence[Tensor], pool: str, spots: Float[Tensor, "B D"] | None = None
 ) -> list[Float[Tensor, "B U"]]:
-    """All sites of a batch, on the CPU in float32; see :meth:`Site.read`.
+    """All sites of a batch, on the CPU in float32; see :meth:`LayerUnits.read`.
 
     Raises:
         InvalidInput: a value that is not finite, with its layer.

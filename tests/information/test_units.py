@@ -8,7 +8,7 @@ import vesalius as vs
 from tests.zoo.catalogue import SPECIMENS, specimen
 from tests.zoo.cifar import ResNet20
 from vesalius.core.errors import InvalidInput, NotTraceable, UnknownName
-from vesalius.information.sites import pooled, sites_of
+from vesalius.information.units import find_layer_units, pool_units
 
 POST, PRE = "post_activation", "pre_activation"
 
@@ -39,7 +39,7 @@ def residual():
 
 
 def test_units_are_read_behind_norm_residual_and_activation(residual):
-    found = {site.name: site for site in sites_of(residual, None, POST)}
+    found = {site.name: site for site in find_layer_units(residual, None, POST)}
     assert list(found) == ["x", "stem", "inner", "last", "shrink", "output"] or list(found) == [
         "x",
         "stem",
@@ -54,13 +54,13 @@ def test_units_are_read_behind_norm_residual_and_activation(residual):
 
 
 def test_before_the_activation_the_layer_itself_is_read(residual):
-    for site in sites_of(residual, None, PRE)[1:-1]:
+    for site in find_layer_units(residual, None, PRE)[1:-1]:
         assert site.value == residual.layers[site.name].value
 
 
 def test_a_resnet_has_all_its_convolutions():
     net = vs.trace(ResNet20().eval(), torch.randn(2, 3, 32, 32))
-    found = sites_of(net, None, POST)
+    found = find_layer_units(net, None, POST)
     assert [site.kind for site in found] == ["features", *["channels"] * 19, "classes"]
     assert [site.units for site in found[1:-1]] == [16] * 7 + [32] * 6 + [64] * 6
 
@@ -68,7 +68,7 @@ def test_a_resnet_has_all_its_convolutions():
 def test_of_a_transformer_heads_and_hidden_units_are_read():
     chosen = specimen("encoder")
     net = vs.trace(chosen.build().eval(), *chosen.example()[0])
-    found = sites_of(net, None, POST)
+    found = find_layer_units(net, None, POST)
     assert [(site.kind, site.units) for site in found] == [
         ("features", 24),
         ("heads", 2),
@@ -83,21 +83,21 @@ def test_of_a_transformer_heads_and_hidden_units_are_read():
 def test_every_ordinary_network_has_sites_of_one_row_per_sample(chosen):
     args, kwargs = chosen.example(3)
     net = vs.trace(chosen.build().eval(), *args, kwargs=kwargs, output=chosen.output)
-    found = sites_of(net, None, POST)
+    found = find_layer_units(net, None, POST)
     inputs = [*args, *kwargs.values()]
     values = net.program([value.name for value in net.inputs], [site.value for site in found])(*inputs)
-    assert [tuple(rows.shape) for rows in pooled(found, values, "mean")] == [(3, site.units) for site in found]
+    assert [tuple(rows.shape) for rows in pool_units(found, values, "mean")] == [(3, site.units) for site in found]
     assert found[-1].kind == "classes"
 
 
 def test_channels_are_pooled_and_heads_have_a_size(residual):
-    stem = sites_of(residual, ["stem", "output"], POST)[0]
+    stem = find_layer_units(residual, ["stem", "output"], POST)[0]
     x = torch.randn(2, 4, 5, 5)
     torch.testing.assert_close(stem.read(x, "mean"), x.mean((2, 3)))
     torch.testing.assert_close(stem.read(x, "max"), x.amax((2, 3)))
     heads = next(
         site
-        for site in sites_of(vs.trace(specimen("encoder").build().eval(), *specimen("encoder").example()[0]), None, POST)
+        for site in find_layer_units(vs.trace(specimen("encoder").build().eval(), *specimen("encoder").example()[0]), None, POST)
         if site.kind == "heads"
     )
     out = torch.randn(3, 2, 6, 4)
@@ -105,25 +105,25 @@ def test_channels_are_pooled_and_heads_have_a_size(residual):
 
 
 def test_layers_by_name_values_and_modules(residual):
-    found = sites_of(residual, ["norm", "x", "last"], POST)
+    found = find_layer_units(residual, ["norm", "x", "last"], POST)
     assert [site.name for site in found] == ["x", "norm", "last"], "in order of computation"
     assert found[1].units == 4 and found[1].kind == "channels"
-    assert [site.name for site in sites_of(residual, ["input", "output"], POST)] == ["x", "output"]
+    assert [site.name for site in find_layer_units(residual, ["input", "output"], POST)] == ["x", "output"]
 
 
 def test_what_cannot_be_read_is_refused(residual):
     with pytest.raises(UnknownName, match="did you mean 'inner'"):
-        sites_of(residual, ["iner", "output"], POST)
+        find_layer_units(residual, ["iner", "output"], POST)
     with pytest.raises(InvalidInput, match="at least two layers; found stem"):
-        sites_of(residual, ["stem"], POST)
+        find_layer_units(residual, ["stem"], POST)
     with pytest.raises(InvalidInput, match="which is also where"):
-        sites_of(residual, ["stem", "stem", "output"], POST)
+        find_layer_units(residual, ["stem", "stem", "output"], POST)
     with pytest.raises(UnknownName, match="post_activation"):
-        sites_of(residual, None, "activation")
+        find_layer_units(residual, None, "activation")
     with pytest.raises(NotTraceable):
-        sites_of(vs.trace(lambda x: x, torch.ones(1, 2)), None, POST)
+        find_layer_units(vs.trace(lambda x: x, torch.ones(1, 2)), None, POST)
     with pytest.raises(InvalidInput, match="'stem' has NaN or infinite values"):
-        pooled(sites_of(residual, ["stem", "last"], POST)[:1], [torch.full((1, 4, 5, 5), float("nan"))], "mean")
+        pool_units(find_layer_units(residual, ["stem", "last"], POST)[:1], [torch.full((1, 4, 5, 5), float("nan"))], "mean")
 
 
 class Handwritten(nn.Module):
@@ -145,7 +145,7 @@ class Handwritten(nn.Module):
 def test_activations_written_by_hand_are_found():
     torch.manual_seed(0)
     network, x = vs.trace(Handwritten().eval(), torch.randn(2, 4)), torch.randn(5, 4)
-    found = {site.name: site.value for site in sites_of(network, None, POST)}
+    found = {site.name: site.value for site in find_layer_units(network, None, POST)}
     assert list(found) == ["x", "first", "second", "third", "output"]
     values = network.read(x, [*found.values(), *(network.layers[name].value for name in ("first", "second", "third"))])
     first, second, third = (values[network.layers[name].value] for name in ("first", "second", "third"))
@@ -158,7 +158,7 @@ def test_activations_written_by_hand_are_found():
 
 def test_a_layer_without_activation_is_read_behind_its_norm():
     network = vs.trace(nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Dropout(), nn.Linear(6, 3)).eval(), torch.randn(2, 4))
-    first = sites_of(network, None, POST)[1]
+    first = find_layer_units(network, None, POST)[1]
     assert (first.name, network.values[first.value].op) == ("0", "batch_norm")
 
 
@@ -166,18 +166,18 @@ def test_hidden_units_of_a_transformer_that_folds_positions_into_the_batch():
     chosen = specimen("gpt2")
     args, kwargs = chosen.example(3)
     network = vs.trace(chosen.build().eval(), *args, kwargs=kwargs, output=chosen.output)
-    found = [site for site in sites_of(network, None, POST) if site.kind == "neurons"]
+    found = [site for site in find_layer_units(network, None, POST) if site.kind == "neurons"]
     assert found and all(network.values[site.value].batch_axis == 0 and site.axis == 2 for site in found)
-    pre = {site.name: site for site in sites_of(network, None, PRE)}
+    pre = {site.name: site for site in find_layer_units(network, None, PRE)}
     assert all(network.values[pre[site.name].value].op == "view" and pre[site.name].units == site.units for site in found)
 
 
 def test_a_sampled_position_is_the_same_place_in_all_layers(residual):
     x = torch.randn(4, 1, 5, 5)
-    sites = sites_of(residual, ["stem", "inner", "last"], POST)
+    sites = find_layer_units(residual, ["stem", "inner", "last"], POST)
     values = list(residual.read(x, [site.value for site in sites]).values())
     spots = torch.tensor([[0.0, 0.0, 0.5], [0.99, 0.99, 0.5], [0.2, 0.79, 0.5], [0.5, 0.1, 0.5]])
-    read = pooled(sites, values, "sampled", spots)
+    read = pool_units(sites, values, "sampled", spots)
     for at, (row, column) in enumerate([(0, 0), (4, 4), (1, 3), (2, 0)]):
         assert torch.equal(read[0][at], values[0][at, :, row, column]) and torch.equal(read[1][at], values[1][at, :, row, column])
     assert torch.equal(read[2], values[2]), "a layer without positions is read as it is"

@@ -15,12 +15,12 @@ from scipy.special import ndtri
 from scipy.stats import rankdata
 from torch import Tensor
 
-from vesalius.information.estimators.estimate import constant
-from vesalius.information.estimators.units import atoms_of
+from vesalius.information.estimators.discretization import find_atoms
+from vesalius.information.estimators.estimate import is_constant
 
 
 @dataclass(frozen=True, eq=False)
-class Split:
+class MixedVariables:
     """Units of one side.
 
     Attributes:
@@ -38,7 +38,7 @@ class Split:
     atoms: NDArray[np.int64]
 
     @classmethod
-    def of(cls, rows: Float64[Tensor, "N A"], generator: torch.Generator | None) -> Split:
+    def of(cls, rows: Float64[Tensor, "N A"], generator: torch.Generator | None) -> MixedVariables:
         """Split all units.
 
         Args:
@@ -47,14 +47,19 @@ class Split:
         """
         n, units = rows.shape
         draws = torch.rand(units, n, dtype=torch.float64, generator=generator).numpy()
-        parts = [_split(column, draw, dead=dead) for column, draw, dead in zip(rows.T.numpy(), draws, constant(rows).tolist(), strict=True)]
+        parts = [
+            _split_atoms(column, draw, dead=dead)
+            for column, draw, dead in zip(rows.T.numpy(), draws, is_constant(rows).tolist(), strict=True)
+        ]
         atom, score, order, size, atoms = zip(*parts, strict=True)
         return cls(np.stack(atom), np.stack(score), np.stack(order), np.array(size), np.array(atoms))
 
 
-def _split(column: NDArray[np.float64], draw: NDArray[np.float64], *, dead: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray, int, int]:
+def _split_atoms(
+    column: NDArray[np.float64], draw: NDArray[np.float64], *, dead: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, int, int]:
     """Atom, score and order of one unit, and the sizes of both parts."""
-    values = column[:1] if dead else atoms_of(column)[0]
+    values = column[:1] if dead else find_atoms(column)[0]
     atom = np.ones(len(column), np.int64)
     if not dead:
         nearest = np.minimum(np.searchsorted(values, column), max(len(values) - 1, 0))
@@ -70,4 +75,4 @@ def _split(column: NDArray[np.float64], draw: NDArray[np.float64], *, dead: bool
 def normal_scores(rows: Float64[Tensor, "N A"]) -> Float64[Tensor, "N A"]:
     """Ranks of each unit as quantiles of the normal distribution, ties at their mean rank; a constant unit is 0."""
     scores = torch.from_numpy(ndtri((rankdata(rows.numpy(), axis=0) - 0.5) / len(rows)))
-    return torch.where(constant(rows), 0.0, scores)
+    return torch.where(is_constant(rows), 0.0, scores)

@@ -1,6 +1,6 @@
 """Local information of pairs by nearest neighbours, compiled. Imported only when it is first used, as numba takes a second to import.
 
-The terms are those of ``nearest_trees``, which does the same without numba and to which this is held. Functions are compiled from plain
+The terms are those of ``ksg_kdtree``, which does the same without numba and to which this is held. Functions are compiled from plain
 loops over arrays; their arguments are arrays of the types that ``splits.Split`` documents.
 """
 
@@ -14,7 +14,7 @@ from numba import njit
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def offer(nearest, distance):
+def insert_distance(nearest, distance):
     """Put a distance that is below the last of an ascending list into it, and drop the last."""
     place = nearest.size - 1
     while place > 0 and nearest[place - 1] > distance:
@@ -25,7 +25,7 @@ def offer(nearest, distance):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def in_strips(xs, ys, upward, width):
+def sort_into_strips(xs, ys, upward, width):
     """Points with ascending xs in strips of so many, each strip by ascending y; ``upward`` are the places of the points by ascending y."""
     strip_x, strip_y = np.empty(xs.size), np.empty(xs.size)
     filled = np.zeros(xs.size // width + 1, np.int64)
@@ -39,7 +39,7 @@ def in_strips(xs, ys, upward, width):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def visit(strips, start, stop, point, nearest):
+def search_strip(strips, start, stop, point, nearest):
     """Offer the points of one strip, from those with the nearest y on, up and down; return the k-th distance then."""
     strip_x, strip_y = strips
     x, y = point
@@ -54,14 +54,14 @@ def visit(strips, start, stop, point, nearest):
     while at < stop and strip_y[at] - y < eps:
         distance = max(abs(strip_x[at] - x), strip_y[at] - y)
         if distance < eps:
-            offer(nearest, distance)
+            insert_distance(nearest, distance)
             eps = nearest[nearest.size - 1]
         at += 1
     at = low - 1
     while at >= start and y - strip_y[at] < eps:
         distance = max(abs(strip_x[at] - x), y - strip_y[at])
         if distance < eps:
-            offer(nearest, distance)
+            insert_distance(nearest, distance)
             eps = nearest[nearest.size - 1]
         at -= 1
     return eps
@@ -69,14 +69,14 @@ def visit(strips, start, stop, point, nearest):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def radius(xs, strips, width, i, y, nearest):
+def kth_neighbour_distance(xs, strips, width, i, y, nearest):
     """Largest-coordinate distance of point i to its k-th neighbour; ``nearest`` has k + 1 places, the first for the point itself.
 
     Its own strip is searched, then those to the left and right, the nearer first, until both are as far as the k-th neighbour so far.
     """
     nearest[:] = np.inf
     x, start = xs[i], i // width * width
-    eps = visit(strips, start, min(start + width, xs.size), (x, y), nearest)
+    eps = search_strip(strips, start, min(start + width, xs.size), (x, y), nearest)
     left, right = start - width, start + width
     while True:
         gap_left = x - xs[left + width - 1] if left >= 0 else np.inf
@@ -84,16 +84,16 @@ def radius(xs, strips, width, i, y, nearest):
         if gap_left >= eps and gap_right >= eps:
             return eps
         if gap_left < gap_right:
-            eps = visit(strips, left, left + width, (x, y), nearest)
+            eps = search_strip(strips, left, left + width, (x, y), nearest)
             left -= width
         else:
-            eps = visit(strips, right, min(right + width, xs.size), (x, y), nearest)
+            eps = search_strip(strips, right, min(right + width, xs.size), (x, y), nearest)
             right += width
 
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def drawers(ordered, cells):
+def build_cell_index(ordered, cells):
     """First place of each of so many equal cells of the range of ascending numbers, and cells per unit of it."""
     scale = cells / max(ordered[-1] - ordered[0], 1e-300)
     first = np.full(cells + 1, ordered.size, np.int64)
@@ -106,7 +106,7 @@ def drawers(ordered, cells):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def within(ordered, first, scale, value, eps):
+def count_within(ordered, first, scale, value, eps):
     """How many of some ascending numbers, the value itself included, are nearer than eps.
 
     Distances are subtracted as they were for eps: ``value - eps`` would round, and count the k-th neighbour itself. It only says where to
@@ -126,22 +126,22 @@ def within(ordered, first, scale, value, eps):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def continuous(xs, ys, upward, k, psi, local):
-    """Local terms of KSG-1 of points with ascending xs; ``upward`` as in :func:`in_strips`. Reference: Kraskov2004, equation 8."""
+def ksg1_terms(xs, ys, upward, k, psi, local):
+    """Local terms of KSG-1 of points with ascending xs; ``upward`` as in :func:`sort_into_strips`. Reference: Kraskov2004, equation 8."""
     width, cells = int(np.sqrt(xs.size)) + 1, 2 * xs.size
-    strips = in_strips(xs, ys, upward, width)
+    strips = sort_into_strips(xs, ys, upward, width)
     ordered, nearest = ys[upward], np.empty(k + 1)
-    first_x, scale_x = drawers(xs, cells)
-    first_y, scale_y = drawers(ordered, cells)
+    first_x, scale_x = build_cell_index(xs, cells)
+    first_y, scale_y = build_cell_index(ordered, cells)
     for i in range(xs.size):
-        eps = radius(xs, strips, width, i, ys[i], nearest)
-        near_x, near_y = within(xs, first_x, scale_x, xs[i], eps), within(ordered, first_y, scale_y, ys[i], eps)
+        eps = kth_neighbour_distance(xs, strips, width, i, ys[i], nearest)
+        near_x, near_y = count_within(xs, first_x, scale_x, xs[i], eps), count_within(ordered, first_y, scale_y, ys[i], eps)
         local[i] = psi[k] + psi[xs.size] - psi[near_x] - psi[near_y]
 
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def add_continuous(one, other, k, psi, local):
+def add_ksg1_terms(one, other, k, psi, local):
     """Add what the continuous parts of two units say about each other, where there is no atom on either side."""
     atom_x, score_x, order_x, _ = one
     atom_y, score_y, order_y, _ = other
@@ -150,13 +150,13 @@ def add_continuous(one, other, k, psi, local):
         return
     place[both] = np.arange(both.size)
     terms = np.empty(both.size)
-    continuous(score_x[both], score_y[both], place[order_y[atom_x[order_y] == 0]], k, psi, terms)
+    ksg1_terms(score_x[both], score_y[both], place[order_y[atom_x[order_y] == 0]], k, psi, terms)
     local[both] += terms
 
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def reach(xs, members, at, k):
+def kth_class_distance(xs, members, at, k):
     """Distance from a member of a class to its k-th neighbour in the class; members are places in the ascending xs."""
     left, right, distance = at - 1, at + 1, 0.0
     for _ in range(k):
@@ -171,7 +171,7 @@ def reach(xs, members, at, k):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def sizes_of(classes, count):
+def class_sizes(classes, count):
     """Rows of each class, and how many classes have any."""
     sizes, used = np.zeros(count, np.int64), 0
     for which in classes:
@@ -182,10 +182,10 @@ def sizes_of(classes, count):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def mixed(xs, classes, count, k, psi, local):
+def ross_terms(xs, classes, count, k, psi, local):
     """Local terms of a continuous variable, ascending, and a class; classes of at most k members say nothing. Reference: Ross2014."""
     local[:] = 0.0
-    sizes, used = sizes_of(classes, count)
+    sizes, used = class_sizes(classes, count)
     if used < 2 or xs.size <= 4 * k:
         return
     for which in range(count):
@@ -194,7 +194,7 @@ def mixed(xs, classes, count, k, psi, local):
         members = np.flatnonzero(classes == which)
         for at in range(members.size):
             i = members[at]
-            distance = reach(xs, members, at, k)
+            distance = kth_class_distance(xs, members, at, k)
             first, last = i, i
             while first > 0 and xs[i] - xs[first - 1] <= distance:
                 first -= 1
@@ -205,11 +205,11 @@ def mixed(xs, classes, count, k, psi, local):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def tabled(atom_x, atom_y, count_x, count_y, local):
+def table_terms(atom_x, atom_y, count_x, count_y, local):
     """Local terms of the table of atoms, the continuous part as one; returns its bias to first order."""
-    rows, used_x = sizes_of(atom_x, count_x + 1)
-    columns, used_y = sizes_of(atom_y, count_y + 1)
-    table, cells = sizes_of(atom_x * (count_y + 1) + atom_y, (count_x + 1) * (count_y + 1))
+    rows, used_x = class_sizes(atom_x, count_x + 1)
+    columns, used_y = class_sizes(atom_y, count_y + 1)
+    table, cells = class_sizes(atom_x * (count_y + 1) + atom_y, (count_x + 1) * (count_y + 1))
     for i in range(local.size):
         joint = table[atom_x[i] * (count_y + 1) + atom_y[i]]
         local[i] = np.log(joint * local.size / (rows[atom_x[i]] * columns[atom_y[i]]))
@@ -218,18 +218,18 @@ def tabled(atom_x, atom_y, count_x, count_y, local):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def add_mixed(one, other, k, psi, local):
+def add_ross_terms(one, other, k, psi, local):
     """Add what the continuous part of a unit says about the atoms of the other."""
     _, score, order, _ = one
     atom, _, _, count = other
     terms = np.empty(order.size)
-    mixed(score[order], atom[order], count + 1, k, psi, terms)
+    ross_terms(score[order], atom[order], count + 1, k, psi, terms)
     local[order] += terms
 
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def pair(one, other, k, psi, local):
+def pair_terms(one, other, k, psi, local):
     """Local terms of one pair, by the chain rule over atoms and continuous parts; returns the bias of the table.
 
     A unit is (atom, score, order of the continuous part alone, number of atoms).
@@ -237,18 +237,18 @@ def pair(one, other, k, psi, local):
     local[:] = 0.0
     bias = 0.0
     if one[3] > 0 and other[3] > 0:
-        bias = tabled(one[0], other[0], one[3], other[3], local)
+        bias = table_terms(one[0], other[0], one[3], other[3], local)
     if other[3] > 0:
-        add_mixed(one, other, k, psi, local)
+        add_ross_terms(one, other, k, psi, local)
     if one[3] > 0:
-        add_mixed(other, one, k, psi, local)
-    add_continuous(one, other, k, psi, local)
+        add_ross_terms(other, one, k, psi, local)
+    add_ksg1_terms(one, other, k, psi, local)
     return bias
 
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def pairs(x, y, chosen, k, psi, found):
+def estimate_pairs(x, y, chosen, k, psi, found):
     """Into ``found`` [3, pairs]: mean of the local terms less the bias of the table, their variance, and that bias.
 
     x and y are (atom, score, order, size, atoms); ``chosen`` [2, pairs] are the units of each pair.
@@ -260,6 +260,6 @@ def pairs(x, y, chosen, k, psi, found):
         a, b = chosen[0, p], chosen[1, p]
         one = atom_x[a], score_x[a], order_x[a, : size_x[a]], count_x[a]
         other = atom_y[b], score_y[b], order_y[b, : size_y[b]], count_y[b]
-        bias = pair(one, other, k, psi, local)
+        bias = pair_terms(one, other, k, psi, local)
         mean = local.mean()
         found[0, p], found[1, p], found[2, p] = mean - bias, np.square(local - mean).mean(), bias

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from vesalius.core.errors import InvalidInput, UnknownName, WrongType
-from vesalius.information.spread import Spread
+from vesalius.information.histograms import Histograms
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class FlowLayer:
     kind: str
     dead: Bool[Tensor, " A"]
     within: Float64[Tensor, "A A"] | None = None
-    spread: Spread | None = None
+    spread: Histograms | None = None
 
     def __post_init__(self) -> None:
         if not self.units:
@@ -46,7 +46,7 @@ class FlowLayer:
             raise InvalidInput(f"layer {self.name!r} has several units called {', '.join(map(repr, twice[:3]))}; labels must differ")
         _check_flags(self.dead, (len(self),), f"dead of layer {self.name!r}")
         if self.within is not None:
-            _check(self.within, (len(self), len(self)), f"within of layer {self.name!r}", least=None)
+            _check_matrix(self.within, (len(self), len(self)), f"within of layer {self.name!r}", least=None)
         if self.spread is not None and len(self.spread) != len(self):
             raise InvalidInput(f"layer {self.name!r} has {len(self)} units, and histograms of {len(self.spread)}")
 
@@ -59,7 +59,7 @@ class FlowLayer:
         kind: str = "neurons",
         dead: Iterable[int | str] | Bool[Tensor, " A"] = (),
         within: Float[Tensor, "A A"] | None = None,
-        spread: Spread | None = None,
+        spread: Histograms | None = None,
     ) -> FlowLayer:
         """A layer from plain values.
 
@@ -134,14 +134,14 @@ class FlowEdges:
 
     def __post_init__(self) -> None:
         shape = tuple(self.information.shape)
-        _check(self.information, shape, "information", least=None)
-        _check(self.flow, shape, "flow", least=0)
+        _check_matrix(self.information, shape, "information", least=None)
+        _check_matrix(self.flow, shape, "flow", least=0)
         if self.p is not None:
-            _check(self.p, shape, "p", least=0)
+            _check_matrix(self.p, shape, "p", least=0)
             if self.p.numel() and float(self.p.max()) > 1:
                 raise InvalidInput(f"p is a probability; the largest here is {float(self.p.max()):.4g}")
         if self.stderr is not None:
-            _check(self.stderr.nan_to_num(0), shape, "stderr", least=0)
+            _check_matrix(self.stderr.nan_to_num(0), shape, "stderr", least=0)
         _check_flags(self.unreliable, shape, "unreliable")
 
     @classmethod
@@ -167,12 +167,12 @@ class FlowEdges:
             WrongType: something that is not a tensor of floating-point numbers.
             InvalidInput: matrices of several shapes, NaN or infinite values, a negative weight, a p-value outside [0, 1].
         """
-        known = _plain(information, "information")
+        known = _as_float64(information, "information")
         return cls(
             information=known,
-            flow=known.clamp_min(0) if flow is None else _plain(flow, "flow"),
-            p=None if p is None else _plain(p, "p"),
-            stderr=None if stderr is None else _plain(stderr, "stderr"),
+            flow=known.clamp_min(0) if flow is None else _as_float64(flow, "flow"),
+            p=None if p is None else _as_float64(p, "p"),
+            stderr=None if stderr is None else _as_float64(stderr, "stderr"),
             unreliable=torch.zeros_like(known, dtype=torch.bool) if unreliable is None else unreliable.cpu(),
         )
 
@@ -188,7 +188,7 @@ class FlowEdges:
         return self.flow > 0
 
 
-def _plain(matrix: Tensor, name: str) -> Float64[Tensor, "A B"]:
+def _as_float64(matrix: Tensor, name: str) -> Float64[Tensor, "A B"]:
     if not isinstance(matrix, Tensor) or not matrix.is_floating_point():
         what = matrix.dtype if isinstance(matrix, Tensor) else type(matrix).__name__
         raise WrongType(f"{name} is {what}; expected a floating-point tensor [units, units of the next layer]")
@@ -197,7 +197,7 @@ def _plain(matrix: Tensor, name: str) -> Float64[Tensor, "A B"]:
     return matrix.detach().to("cpu", torch.float64)
 
 
-def _check(matrix: Tensor, shape: tuple[int, ...], name: str, *, least: float | None) -> None:
+def _check_matrix(matrix: Tensor, shape: tuple[int, ...], name: str, *, least: float | None) -> None:
     if tuple(matrix.shape) != shape:
         raise InvalidInput(f"{name} has shape {tuple(matrix.shape)}; expected {shape}")
     bad = ~matrix.isfinite() if least is None else ~(matrix.isfinite() & (matrix >= least))

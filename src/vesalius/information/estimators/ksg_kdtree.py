@@ -9,20 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-Side = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-"""The arrays of a :class:`~vesalius.information.estimators.splits.Split`: atom, score, order, size, atoms."""
-INSIDE = 1 - 1e-13
+SideArrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+"""The arrays of a :class:`~vesalius.information.estimators.mixed_variables.MixedVariables`: atom, score, order, size, atoms."""
+SHRINKAGE = 1 - 1e-13
 """Distances are shrunk by this, so that rounding does not count the k-th neighbour as nearer than itself."""
 
 
-def continuous(x: NDArray[np.float64], y: NDArray[np.float64], k: int, psi: NDArray[np.float64]) -> NDArray[np.float64]:
+def ksg1_terms(x: NDArray[np.float64], y: NDArray[np.float64], k: int, psi: NDArray[np.float64]) -> NDArray[np.float64]:
     """Local terms of KSG-1 of points without ties. Reference: Kraskov2004, equation 8."""
     points = np.stack([x, y], 1)
-    eps = cKDTree(points).query(points, k=[k + 1], p=np.inf)[0][:, 0] * INSIDE
-    return psi[k] + psi[len(x)] - psi[_within(x, eps)] - psi[_within(y, eps)]
+    eps = cKDTree(points).query(points, k=[k + 1], p=np.inf)[0][:, 0] * SHRINKAGE
+    return psi[k] + psi[len(x)] - psi[_count_within(x, eps)] - psi[_count_within(y, eps)]
 
 
-def mixed(x: NDArray[np.float64], classes: NDArray[np.int64], k: int, psi: NDArray[np.float64]) -> NDArray[np.float64]:
+def ross_terms(x: NDArray[np.float64], classes: NDArray[np.int64], k: int, psi: NDArray[np.float64]) -> NDArray[np.float64]:
     """Local terms of a continuous variable and a class; classes of at most k members say nothing. Reference: Ross2014."""
     local = np.zeros(len(x))
     found, counts = np.unique(classes, return_counts=True)
@@ -32,14 +32,16 @@ def mixed(x: NDArray[np.float64], classes: NDArray[np.int64], k: int, psi: NDArr
         if size > k:
             members = classes == which
             own = x[members, None]
-            eps = cKDTree(own).query(own, k=[k + 1])[0][:, 0] / INSIDE
+            eps = cKDTree(own).query(own, k=[k + 1])[0][:, 0] / SHRINKAGE
             ordered = np.sort(x)
             near = np.searchsorted(ordered, own[:, 0] + eps, "right") - np.searchsorted(ordered, own[:, 0] - eps, "left")
             local[members] = psi[len(x)] + psi[k] - psi[size] - psi[near - 1]
     return local
 
 
-def pair(x: Side, y: Side, units: NDArray[np.int64], k: int, psi: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+def pair_terms(
+    x: SideArrays, y: SideArrays, units: NDArray[np.int64], k: int, psi: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], float]:
     """Local terms [N] of one pair, by the chain rule over atoms and continuous parts, and the bias of the table of atoms."""
     (atom_x, score_x, *_), (atom_y, score_y, *_) = ([part[unit] for part in side] for side, unit in zip((x, y), units, strict=True))
     n = len(atom_x)
@@ -49,14 +51,16 @@ def pair(x: Side, y: Side, units: NDArray[np.int64], k: int, psi: NDArray[np.flo
     local = np.log(table[atom_x, atom_y] * n / (rows[atom_x] * columns[atom_y]))
     for atom, score, other in ((atom_x, score_x, atom_y), (atom_y, score_y, atom_x)):
         rest = atom == 0
-        local[rest] += mixed(score[rest], other[rest], k, psi)
+        local[rest] += ross_terms(score[rest], other[rest], k, psi)
     both = (atom_x == 0) & (atom_y == 0)
     if both.sum() > 4 * k:
-        local[both] += continuous(score_x[both], score_y[both], k, psi)
+        local[both] += ksg1_terms(score_x[both], score_y[both], k, psi)
     return local, ((table > 0).sum() - (rows > 0).sum() - (columns > 0).sum() + 1) / (2 * n)
 
 
-def pairs(x: Side, y: Side, chosen: NDArray[np.int64], k: int, psi: NDArray[np.float64], found: NDArray[np.float64]) -> None:
+def estimate_pairs(
+    x: SideArrays, y: SideArrays, chosen: NDArray[np.int64], k: int, psi: NDArray[np.float64], found: NDArray[np.float64]
+) -> None:
     """Into ``found`` [3, pairs]: mean of the local terms less the bias of the table, their variance, and that bias.
 
     Args:
@@ -68,11 +72,11 @@ def pairs(x: Side, y: Side, chosen: NDArray[np.int64], k: int, psi: NDArray[np.f
         found: where to write.
     """
     for at, units in enumerate(chosen.T):
-        local, bias = pair(x, y, units, k, psi)
+        local, bias = pair_terms(x, y, units, k, psi)
         found[:, at] = local.mean() - bias, local.var(), bias
 
 
-def _within(values: NDArray[np.float64], eps: NDArray[np.float64]) -> NDArray[np.int64]:
+def _count_within(values: NDArray[np.float64], eps: NDArray[np.float64]) -> NDArray[np.int64]:
     """For each value, how many, itself included, are nearer than its eps."""
     ordered = np.sort(values)
     return np.searchsorted(ordered, values + eps, "left") - np.searchsorted(ordered, values - eps, "right")

@@ -18,24 +18,24 @@ from scipy.special import digamma
 from torch import Tensor
 
 from vesalius.core.errors import InvalidInput
-from vesalius.information.estimators import nearest_trees
+from vesalius.information.estimators import ksg_kdtree
 from vesalius.information.estimators.binned import Binned
-from vesalius.information.estimators.estimate import Pairwise, checked_pair, too_large
-from vesalius.information.estimators.splits import Split
+from vesalius.information.estimators.estimate import PairwiseInformation, check_pair, exceeds_sample_limit
+from vesalius.information.estimators.mixed_variables import MixedVariables
 
-COMPILED = "vesalius.information.estimators.nearest_compiled"
-SHARED = (0.44, 0.15)
+NUMBA_MODULE = "vesalius.information.estimators.ksg_numba"
+SHARED_NEIGHBOUR_VARIANCE = (0.44, 0.15)
 """Local terms share neighbours, so their mean varies more than that of independent ones: by these shares of the variance where both units,
 and where one unit, are at no atom. Measured on channels of known truth, as benchmarks/mutual_information.py lists them; not a theorem."""
 PAIRS_AT_ONCE = 64
-NOTE = (
+STDERR_NOTE = (
     "the error has no part for bias, which dominates where one unit all but determines the other or depends on it in narrow bands: in"
     " benchmarks/mutual_information.py uniform noise (+-0.1, +-0.75), sines of three periods, and correlations from 0.99"
 )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Neighbours:
+class KSG:
     """Kraskov's first estimator on normal scores, with atoms split off by the chain rule.
 
     Let B say which atom a unit is at, or none. B is a function of the unit, so the information of X and Y is exactly that of the table of
@@ -61,7 +61,9 @@ class Neighbours:
         if self.compiled and not _has_numba():
             raise InvalidInput("numba is not installed; install it, or take compiled=None for k-d trees, which are slower")
 
-    def estimate(self, X: Shaped[Tensor, "N A"], Y: Shaped[Tensor, "N B"], *, generator: torch.Generator | None = None) -> Pairwise:
+    def estimate(
+        self, X: Shaped[Tensor, "N A"], Y: Shaped[Tensor, "N B"], *, generator: torch.Generator | None = None
+    ) -> PairwiseInformation:
         """Information of all pairs.
 
         Args:
@@ -69,20 +71,20 @@ class Neighbours:
             Y: units of the other side, the same rows.
             generator: breaks ties that are no atoms.
 
-        Raises: as :func:`~vesalius.information.estimators.estimate.checked_pair`.
+        Raises: as :func:`~vesalius.information.estimators.estimate.check_pair`.
         """
         screened = Binned().estimate(X, Y, generator=generator)
         return self.refine(screened, X, Y, chosen=torch.ones_like(screened.refined), generator=generator)
 
     def refine(
         self,
-        screened: Pairwise,
+        screened: PairwiseInformation,
         X: Shaped[Tensor, "N A"],
         Y: Shaped[Tensor, "N B"],
         *,
         chosen: Bool[Tensor, "A B"],
         generator: torch.Generator | None = None,
-    ) -> Pairwise:
+    ) -> PairwiseInformation:
         """Replace the values of some pairs.
 
         Args:
@@ -92,17 +94,17 @@ class Neighbours:
             chosen: pairs to estimate anew; those with a constant unit are left alone.
             generator: breaks ties.
         """
-        rows_x, rows_y = checked_pair(X, Y)
+        rows_x, rows_y = check_pair(X, Y)
         chosen = chosen & ~(screened.dead_x[:, None] | screened.dead_y[None])
         units = chosen.nonzero().T.contiguous().numpy()
-        x, y = Split.of(rows_x, generator), Split.of(rows_y, generator)
+        x, y = MixedVariables.of(rows_x, generator), MixedVariables.of(rows_y, generator)
         mean, variance, null = self._local(x, y, units)
-        wider = _wider(x, y)[tuple(units)]
+        wider = _stderr_inflation(x, y)[tuple(units)]
         found = [screened.values.clone(), screened.stderr.clone(), screened.null.clone()]
         for table, numbers in zip(found, (mean, wider * np.sqrt(variance / len(rows_x)), null), strict=True):
             table[chosen] = torch.from_numpy(numbers)
         values, stderr, taken = found
-        return Pairwise(
+        return PairwiseInformation(
             values=values,
             stderr=stderr,
             null=taken,
@@ -111,17 +113,17 @@ class Neighbours:
             samples=screened.samples,
             dead_x=screened.dead_x,
             dead_y=screened.dead_y,
-            unreliable=too_large(values, len(rows_x)),
+            unreliable=exceeds_sample_limit(values, len(rows_x)),
             refined=chosen,
-            stderr_note=NOTE,
+            stderr_note=STDERR_NOTE,
         )
 
-    def _local(self, x: Split, y: Split, units: NDArray[np.int64]) -> NDArray[np.float64]:
+    def _local(self, x: MixedVariables, y: MixedVariables, units: NDArray[np.int64]) -> NDArray[np.float64]:
         """Mean less bias, variance of the local terms, and bias [3, pairs] of pairs [2, pairs]; on as many threads as torch uses."""
         psi = np.concatenate([[-np.inf], digamma(np.arange(1, x.atom.shape[1] + 2))])
         sides = [(side.atom, side.score, side.order, side.size, side.atoms) for side in (x, y)]
         with_numba = _has_numba() if self.compiled is None else self.compiled
-        pairs = import_module(COMPILED).pairs if with_numba else nearest_trees.pairs
+        pairs = import_module(NUMBA_MODULE).estimate_pairs if with_numba else ksg_kdtree.estimate_pairs
         parts = [np.ascontiguousarray(units[:, start : start + PAIRS_AT_ONCE]) for start in range(0, units.shape[1], PAIRS_AT_ONCE)]
 
         def run(part: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -133,12 +135,12 @@ class Neighbours:
             return np.concatenate([np.empty((3, 0)), *pool.map(run, parts)], 1)
 
 
-def _wider(x: Split, y: Split) -> NDArray[np.float64]:
+def _stderr_inflation(x: MixedVariables, y: MixedVariables) -> NDArray[np.float64]:
     """For all pairs [A, B], the factor by which the standard error of the mean exceeds that of independent terms."""
     rest_x, rest_y = ((side.atom == 0).astype(np.float32) for side in (x, y))
     both = rest_x @ rest_y.T / rest_x.shape[1]
     one = rest_x.mean(1)[:, None] + rest_y.mean(1) - 2 * both
-    return np.sqrt(1 + SHARED[0] * both.astype(np.float64) + SHARED[1] * one)
+    return np.sqrt(1 + SHARED_NEIGHBOUR_VARIANCE[0] * both.astype(np.float64) + SHARED_NEIGHBOUR_VARIANCE[1] * one)
 
 
 def _has_numba() -> bool:

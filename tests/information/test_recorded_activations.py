@@ -7,9 +7,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import vesalius as vs
 from vesalius.core.errors import InvalidInput, WrongType
-from vesalius.information.measuring import Measuring
-from vesalius.information.reading import MOST_BYTES, memory, read, steady
-from vesalius.information.sites import sites_of
+from vesalius.information.options import MeasurementOptions
+from vesalius.information.recorded_activations import MOST_BYTES, activation_bytes, record_activations, snap_constant_units
+from vesalius.information.units import find_layer_units
 
 ROWS = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(40) % 4
@@ -23,7 +23,7 @@ def network():
 
 @pytest.fixture(scope="module")
 def sites(network):
-    return sites_of(network, None, "post_activation")
+    return find_layer_units(network, None, "post_activation")
 
 
 def expected(network):
@@ -42,7 +42,7 @@ def test_every_form_of_data_is_read(form, network, sites):
         "mappings": ([{name: ROWS[:9], "labels": LABELS[:9]}, {name: ROWS[9:], "labels": LABELS[9:]}], "data"),
     }
     data, labels = forms[form]
-    found = read(network, data, labels, sites, Measuring(batch=16))
+    found = record_activations(network, data, labels, sites, MeasurementOptions(batch=16))
     for got, want in zip(found.units, expected(network), strict=True):
         torch.testing.assert_close(got, want.detach())
     assert found.labels is None if labels is None else torch.equal(found.labels, LABELS)
@@ -50,16 +50,18 @@ def test_every_form_of_data_is_read(form, network, sites):
 
 def test_rows_are_read_up_to_a_number_and_told(network, sites):
     told = []
-    found = read(network, ROWS, LABELS, sites, Measuring(rows=20, batch=8, report=lambda done, of: told.append((done, of))))
+    found = record_activations(
+        network, ROWS, LABELS, sites, MeasurementOptions(rows=20, batch=8, report=lambda done, of: told.append((done, of)))
+    )
     assert len(found) == len(found.labels) == 20 and told == [(8, 20), (16, 20), (20, 20)]
     torch.testing.assert_close(found.units[0], ROWS[:20])
 
 
 def test_memory_is_stated_and_refused(network, sites):
-    assert memory(sites, 100) == 4 * 100 * 10
+    assert activation_bytes(sites, 100) == 4 * 100 * 10
     wide = vs.trace(nn.Linear(4000, 4000), torch.zeros(1, 4000))
     with pytest.raises(InvalidInput, match=f"at most {MOST_BYTES >> 30} are allowed"):
-        read(wide, iter([]), None, sites_of(wide, None, "post_activation"), Measuring(rows=1_000_000))
+        record_activations(wide, iter([]), None, find_layer_units(wide, None, "post_activation"), MeasurementOptions(rows=1_000_000))
 
 
 @pytest.mark.parametrize(
@@ -80,13 +82,13 @@ def test_memory_is_stated_and_refused(network, sites):
 @pytest.mark.usefixtures("as_a_user")
 def test_bad_data_is_named(network, sites, data, labels, error, message):
     with pytest.raises(error, match=message):
-        read(network, data, labels, sites, Measuring())
+        record_activations(network, data, labels, sites, MeasurementOptions())
 
 
 def test_a_unit_that_only_rounding_moves_is_constant():
     """A constant, computed in a last batch of another size, and a unit that really moves, however little beside its mean."""
     constant, moving = torch.full((40,), 0.3), 0.3 + 1e-5 * torch.arange(40)
     constant[30:] = torch.nextafter(constant[30:], torch.ones(10))
-    found = steady(torch.stack([constant, moving, torch.zeros(40)], 1))
+    found = snap_constant_units(torch.stack([constant, moving, torch.zeros(40)], 1))
     assert found[:, 0].unique().tolist() == [float(constant[0])]
     assert torch.equal(found[:, 1], moving) and not found[:, 2].any()

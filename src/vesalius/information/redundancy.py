@@ -13,9 +13,9 @@ from jaxtyping import Bool, Float64
 from torch import Tensor
 
 from vesalius.core.errors import InvalidInput
-from vesalius.information.layered import FlowLayer
-from vesalius.information.paths import through
-from vesalius.information.weighting import linfoot
+from vesalius.information.edge_weights import linfoot_correlation
+from vesalius.information.layers import FlowLayer
+from vesalius.information.paths import throughput
 
 
 class RedundantPair(NamedTuple):
@@ -36,7 +36,7 @@ class RedundantPair(NamedTuple):
     information: float | None
 
 
-def redundant(
+def redundant_pairs(
     layers: Sequence[FlowLayer], flows: Sequence[Float64[Tensor, "_ _"]], similarity: float, dependence: float
 ) -> tuple[RedundantPair, ...]:
     """Pairs of units with nearly the same edges that also know each other, where that was measured; most similar first.
@@ -45,24 +45,24 @@ def redundant(
         layers: all layers.
         flows: weights, one matrix per layer pair.
         similarity: least similarity of the edges, in (0, 1].
-        dependence: least that the units must know of each other, in [0, 1], see :func:`depend`. Units that say equally much about others
-            need not say the same; without information within the layer they are listed all the same.
+        dependence: least that the units must know of each other, in [0, 1], see :func:`are_dependent`. Units that say equally much about
+            others need not say the same; without information within the layer they are listed all the same.
     """
     if not 0 < similarity <= 1 or not 0 <= dependence <= 1:
         raise InvalidInput(f"similarity is in (0, 1] and dependence in [0, 1], not {similarity} and {dependence}")
     found = []
     for at, layer in enumerate(layers):
-        alike = similarities(edges_of_units(flows, at))
+        alike = jaccard_similarity(incident_weights(flows, at))
         near = (alike >= similarity).triu(1)
         if layer.within is not None:
-            near &= depend(layer.within, dependence)
+            near &= are_dependent(layer.within, dependence)
         for first, second in near.nonzero().tolist():
             known = None if layer.within is None else float(layer.within[first, second])
             found.append(RedundantPair(layer.name, first, second, float(alike[first, second]), known))
     return tuple(sorted(found, key=lambda pair: -pair.similarity))
 
 
-def depend(within: Float64[Tensor, "A A"], least: float) -> Bool[Tensor, "A A"]:
+def are_dependent(within: Float64[Tensor, "A A"], least: float) -> Bool[Tensor, "A A"]:
     """Whether units know each other: by the correlation that their information amounts to, or by its share of what there is to know.
 
     A unit that is seldom on has little entropy, so that even its copy says little about it; where the diagonal is known, information is
@@ -70,16 +70,16 @@ def depend(within: Float64[Tensor, "A A"], least: float) -> Bool[Tensor, "A A"]:
     """
     own = within.diagonal()
     known = torch.maximum(own[:, None], own)
-    return (linfoot(within) >= least) | ((known > 0) & (within >= least * known))
+    return (linfoot_correlation(within) >= least) | ((known > 0) & (within >= least * known))
 
 
-def edges_of_units(flows: Sequence[Float64[Tensor, "_ _"]], at: int) -> Float64[Tensor, "A V"]:
+def incident_weights(flows: Sequence[Float64[Tensor, "_ _"]], at: int) -> Float64[Tensor, "A V"]:
     """Weights of all edges of every unit of a layer: those that come in, then those that go out."""
     sides = ([flows[at - 1].T] if at else []) + ([flows[at]] if at < len(flows) else [])
     return torch.cat(sides, 1)
 
 
-def similarities(weights: Float64[Tensor, "A V"]) -> Float64[Tensor, "A A"]:
+def jaccard_similarity(weights: Float64[Tensor, "A V"]) -> Float64[Tensor, "A A"]:
     """Weighted Jaccard similarity: sum of the smaller over sum of the larger weights. 0 for units without edges.
 
     An angle between vectors of positive weights is small for nearly all pairs, and blind to their size.
@@ -91,7 +91,7 @@ def similarities(weights: Float64[Tensor, "A V"]) -> Float64[Tensor, "A A"]:
     return torch.where(larger > 0, smaller / larger, 0).clamp(0, 1)
 
 
-def prunable(layers: Sequence[FlowLayer], flows: Sequence[Float64[Tensor, "_ _"]], share: float) -> dict[str, dict[int, str]]:
+def prunable_units(layers: Sequence[FlowLayer], flows: Sequence[Float64[Tensor, "_ _"]], share: float) -> dict[str, dict[int, str]]:
     """Units between the first and the last layer that carry at most a share of the flow, each with the reason.
 
     Args:
@@ -107,15 +107,15 @@ def prunable(layers: Sequence[FlowLayer], flows: Sequence[Float64[Tensor, "_ _"]
     found = {}
     for at in range(1, len(layers) - 1):
         listed = {}
-        for unit, carried in enumerate(through(flows)[at].tolist()):
+        for unit, carried in enumerate(throughput(flows)[at].tolist()):
             if carried <= share:
-                listed[unit] = _reason(layers[at], flows, at, unit, carried)
+                listed[unit] = _prune_reason(layers[at], flows, at, unit, carried)
         if listed:
             found[layers[at].name] = listed
     return found
 
 
-def _reason(layer: FlowLayer, flows: Sequence[Tensor], at: int, unit: int, carried: float) -> str:
+def _prune_reason(layer: FlowLayer, flows: Sequence[Tensor], at: int, unit: int, carried: float) -> str:
     if layer.dead[unit]:
         return "dead"
     if not (flows[at - 1][:, unit] > 0).any():

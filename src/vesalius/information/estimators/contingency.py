@@ -15,19 +15,21 @@ from scipy.stats import chi2
 from torch import Tensor
 
 from vesalius.core.errors import InvalidInput
-from vesalius.information.estimators import independence
-from vesalius.information.estimators.estimate import Pairwise, checked, enough, too_large
-from vesalius.information.estimators.units import Slots
+from vesalius.information.estimators import null_distribution
+from vesalius.information.estimators.discretization import Discretization
+from vesalius.information.estimators.estimate import PairwiseInformation, check_units, exceeds_sample_limit, require_rows
 
 ROWS_AT_ONCE = 8192
 """Rows of one matrix product; below 2**24, so that counts in float32 are exact."""
 CELLS_AT_ONCE = 1 << 23
 """Numbers in a temporary matrix."""
-NOTE = "a value lacks what a pair shares within a bin, and the error does not cover that: strong (above 1 nat) or quickly oscillating pairs"
+STDERR_NOTE = (
+    "a value lacks what a pair shares within a bin, and the error does not cover that: strong (above 1 nat) or quickly oscillating pairs"
+)
 
 
 @dataclass(eq=False)
-class Counts:
+class JointCounts:
     """How many rows fall in each slot of x and each slot of y, for all pairs, with slots that are fixed from the start.
 
     Memory is that of the table, 4 bytes a cell, and does not grow with the rows. Counts of shards with the same slots add up to exactly
@@ -40,27 +42,27 @@ class Counts:
         samples: rows counted.
     """
 
-    x: Slots
-    y: Slots
+    x: Discretization
+    y: Discretization
     joint: Int[Tensor, "S T"]
     samples: int = 0
 
     @classmethod
-    def empty(cls, x: Slots, y: Slots) -> Counts:
+    def empty(cls, x: Discretization, y: Discretization) -> JointCounts:
         """No rows yet."""
         return cls(x, y, torch.zeros(len(x), len(y), dtype=torch.int32))
 
-    def fresh(self) -> Counts:
+    def fresh(self) -> JointCounts:
         """No rows yet, with the same slots: for another shard."""
-        return Counts.empty(self.x, self.y)
+        return JointCounts.empty(self.x, self.y)
 
-    def add(self, X: Shaped[Tensor, "N A"], Y: Shaped[Tensor, "N B"]) -> Counts:
+    def add(self, X: Shaped[Tensor, "N A"], Y: Shaped[Tensor, "N B"]) -> JointCounts:
         """Count more rows, in place; any number of them, and the units that the slots were made for.
 
-        Raises: as :func:`~vesalius.information.estimators.estimate.checked`, and :class:`InvalidInput` for another number of units, or of
-            rows on one side.
+        Raises: as :func:`~vesalius.information.estimators.estimate.check_units`, and :class:`InvalidInput` for another number of units, or
+            of rows on one side.
         """
-        rows = checked(X, "X"), checked(Y, "Y")
+        rows = check_units(X, "X"), check_units(Y, "Y")
         for name, got, slots in (("X", rows[0], self.x), ("Y", rows[1], self.y)):
             if got.shape[1] != len(slots.bins):
                 raise InvalidInput(f"{name} has {got.shape[1]} units; these counts are of {len(slots.bins)}")
@@ -79,7 +81,7 @@ class Counts:
                 self.joint[first : first + band] += (hot_x[:, first : first + band].T @ hot_y).int()
         self.samples += len(x)
 
-    def merge(self, other: Counts) -> Counts:
+    def merge(self, other: JointCounts) -> JointCounts:
         """Add the rows of another shard, in place.
 
         Raises:
@@ -91,25 +93,25 @@ class Counts:
         self.samples += other.samples
         return self
 
-    def __add__(self, other: Counts) -> Counts:
-        return Counts(self.x, self.y, self.joint.clone(), self.samples).merge(other)
+    def __add__(self, other: JointCounts) -> JointCounts:
+        return JointCounts(self.x, self.y, self.joint.clone(), self.samples).merge(other)
 
-    def pairwise(self) -> Pairwise:
+    def pairwise(self) -> PairwiseInformation:
         """Information of all pairs, debiased, with a test of each; as :class:`~vesalius.information.estimators.binned.Binned` says.
 
         Raises:
             InvalidInput: fewer than 16 rows so far.
         """
-        enough(self.samples)
-        found = [_Reading(part, self.samples).result() for part in self._bands()]
+        require_rows(self.samples)
+        found = [_BlockEstimator(part, self.samples).result() for part in self._bands()]
         values, stderr, null, p = (torch.cat(rows) for rows in zip(*found, strict=True))
         dead_x, dead_y = (
-            _single(self.x, self.joint[:, : int(self.y.width[0])].sum(1)),
-            _single(self.y, self.joint[: int(self.x.width[0])].sum(0)),
+            _in_one_slot(self.x, self.joint[:, : int(self.y.width[0])].sum(1)),
+            _in_one_slot(self.y, self.joint[: int(self.x.width[0])].sum(0)),
         )
         alive = ~(dead_x[:, None] | dead_y[None])
         values, stderr, null = (torch.where(alive, value, 0.0) for value in (values, stderr, null))
-        return Pairwise(
+        return PairwiseInformation(
             values=values,
             stderr=stderr,
             null=null,
@@ -118,35 +120,35 @@ class Counts:
             samples=self.samples,
             dead_x=dead_x,
             dead_y=dead_y,
-            unreliable=too_large(values, self.samples),
+            unreliable=exceeds_sample_limit(values, self.samples),
             refined=torch.ones_like(alive),
-            stderr_note=NOTE,
+            stderr_note=STDERR_NOTE,
         )
 
-    def _bands(self) -> Iterator[_Level]:
+    def _bands(self) -> Iterator[_Resolution]:
         """Tables in float64, a few units of X at a time."""
         units = max(1, CELLS_AT_ONCE // (len(self.y) * int(self.x.width.max())))
         for first in range(0, len(self.x.bins), units):
             last = min(first + units, len(self.x.bins))
             start, stop = int(self.x.start[first]), int(self.x.start[last - 1] + self.x.width[last - 1])
-            yield _Level(self.x.part(first, last), self.y, self.joint[start:stop].double())
+            yield _Resolution(self.x.part(first, last), self.y, self.joint[start:stop].double())
 
 
 def _one_hot(codes: Int64[Tensor, "N A"], slots: int) -> Tensor:
     return torch.zeros(len(codes), slots).scatter_(1, codes, 1.0)
 
 
-def _single(slots: Slots, margin: Int[Tensor, " S"]) -> Tensor:
+def _in_one_slot(slots: Discretization, margin: Int[Tensor, " S"]) -> Tensor:
     """Units of which all rows are in one slot."""
     return torch.zeros(len(slots.bins), dtype=torch.long).index_add_(0, slots.owner, (margin > 0).long()) <= 1
 
 
 @dataclass(eq=False)
-class _Level:
+class _Resolution:
     """Counts of a block of pairs at one resolution."""
 
-    x: Slots
-    y: Slots
+    x: Discretization
+    y: Discretization
     joint: Float64[Tensor, "S T"]
 
     def __post_init__(self) -> None:
@@ -156,7 +158,7 @@ class _Level:
         self.occupied_y = self._per_unit(self.y, self.margin_y > 0)
 
     @staticmethod
-    def _per_unit(slots: Slots, value: Shaped[Tensor, " S"]) -> Float64[Tensor, " A"]:
+    def _per_unit(slots: Discretization, value: Shaped[Tensor, " S"]) -> Float64[Tensor, " A"]:
         return torch.zeros(len(slots.bins), dtype=torch.float64).index_add_(0, slots.owner, value.double())
 
     def per_pair(self, cells: Float64[Tensor, "S T"]) -> Float64[Tensor, "A B"]:
@@ -164,18 +166,18 @@ class _Level:
         rows = torch.zeros(len(self.x.bins), len(self.y), dtype=torch.float64).index_add_(0, self.x.owner, cells)
         return torch.zeros(len(self.x.bins), len(self.y.bins), dtype=torch.float64).index_add_(1, self.y.owner, rows)
 
-    def halved(self) -> _Level:
+    def halve_bins(self) -> _Resolution:
         """The same rows with bins pooled by two."""
-        (x, new_x), (y, new_y) = self.x.halved(), self.y.halved()
+        (x, new_x), (y, new_y) = self.x.halve_bins(), self.y.halve_bins()
         rows = torch.zeros(len(x), len(self.y), dtype=torch.float64).index_add_(0, new_x, self.joint)
-        return _Level(x, y, torch.zeros(len(x), len(y), dtype=torch.float64).index_add_(1, new_y, rows))
+        return _Resolution(x, y, torch.zeros(len(x), len(y), dtype=torch.float64).index_add_(1, new_y, rows))
 
 
 @dataclass(eq=False)
-class _Reading:
+class _BlockEstimator:
     """Everything that is read off one block of pairs."""
 
-    finest: _Level
+    finest: _Resolution
     samples: int
 
     def result(self) -> tuple[Float64[Tensor, "A B"], Float64[Tensor, "A B"], Float64[Tensor, "A B"], Float64[Tensor, "A B"]]:
@@ -191,28 +193,28 @@ class _Reading:
             if most in tested or len(values) < 2:
                 statistic, mean, variance = self._chi2(level)
             if most in tested:
-                tests.append(independence.chi2_p(statistic, mean, variance))
+                tests.append(null_distribution.chi2_p(statistic, mean, variance))
             if len(values) < 2:
                 values.append(self._information(level, variance / (2 * self.samples) ** 2))
             if most <= 4:
                 break
-            most, level = most // 2, level.halved()
+            most, level = most // 2, level.halve_bins()
         (fine, null, square, noise), (coarse, null_coarse, _, noise_coarse) = values[0], values[-1]
         value, taken = ((4 * a - b) / 3 for a, b in ((fine - null, coarse - null_coarse), (null, null_coarse)))
         noise_of_value = noise_coarse + 16 / 9 * (noise - noise_coarse).clamp_min(0)
         sampling = ((square - fine**2) / self.samples - 2 * noise).clamp_min(0)
-        return value, (sampling + noise_of_value).sqrt(), taken, independence.combined(tests)
+        return value, (sampling + noise_of_value).sqrt(), taken, null_distribution.cauchy_combination(tests)
 
-    def _chi2(self, level: _Level) -> tuple[Float64[Tensor, "A B"], Float64[Tensor, "A B"], Float64[Tensor, "A B"]]:
+    def _chi2(self, level: _Resolution) -> tuple[Float64[Tensor, "A B"], Float64[Tensor, "A B"], Float64[Tensor, "A B"]]:
         """Pearson's statistic with its mean and variance under independence."""
         inverse_x, inverse_y = (torch.where(margin > 0, 1 / margin, 0.0) for margin in (level.margin_x, level.margin_y))
         cells = level.joint.square().mul_(inverse_x[:, None]).mul_(inverse_y)
         statistic = self.samples * (level.per_pair(cells) - 1)
         rows = level.occupied_x, level._per_unit(level.x, inverse_x)
         columns = level.occupied_y, level._per_unit(level.y, inverse_y)
-        return statistic, *independence.chi2_moments(rows, columns, self.samples)
+        return statistic, *null_distribution.chi2_moments(rows, columns, self.samples)
 
-    def _information(self, level: _Level, chi2_variance: Float64[Tensor, "A B"]) -> tuple[Float64[Tensor, "A B"], ...]:
+    def _information(self, level: _Resolution, chi2_variance: Float64[Tensor, "A B"]) -> tuple[Float64[Tensor, "A B"], ...]:
         """Plug-in information, its bias, the mean square of what a row adds to it, and its variance under independence.
 
         The bias is the exact expectation under independence, times how far the occupied cells go from the fewest possible (0) to what
@@ -223,7 +225,7 @@ class _Reading:
         local = level.joint.clamp_min(1).log_().sub_(log_x[:, None]).sub_(log_y).add_(log(n))
         plain = level.per_pair(weighted := level.joint * local) / n
         square = level.per_pair(weighted.mul_(local)) / n
-        null = independence.null_information(_tally(level.x, level.margin_x), _tally(level.y, level.margin_y), n)
+        null = null_distribution.null_information(_count_margins(level.x, level.margin_x), _count_margins(level.y, level.margin_y), n)
         occupied = level.per_pair((level.joint > 0).double())
         filled = ((occupied - null.least) / (null.cells - null.least).clamp_min(1e-9)).clamp_min(0)
         return plain, null.expected * filled, square, chi2_variance * null.spread
@@ -231,12 +233,12 @@ class _Reading:
     def _monotone_p(self) -> Float64[Tensor, "A B"]:
         """Test of the correlation of mid-ranks of slots."""
         level = self.finest
-        scores_x, scores_y = (_scores(s, m, self.samples) for s, m in ((level.x, level.margin_x), (level.y, level.margin_y)))
+        scores_x, scores_y = (_mid_rank_scores(s, m, self.samples) for s, m in ((level.x, level.margin_x), (level.y, level.margin_y)))
         correlation = level.per_pair(level.joint * scores_x[:, None] * scores_y)
         return torch.from_numpy(chi2.sf((self.samples - 1) * correlation.square().numpy(), 1))
 
 
-def _tally(slots: Slots, margin: Float64[Tensor, " S"]) -> tuple[Float64[Tensor, "A R"], Float64[Tensor, " R"]]:
+def _count_margins(slots: Discretization, margin: Float64[Tensor, " S"]) -> tuple[Float64[Tensor, "A R"], Float64[Tensor, " R"]]:
     """How often each unit has each positive margin, and those margins."""
     distinct, which = margin.unique(return_inverse=True)
     often = torch.zeros(len(slots.bins), len(distinct), dtype=torch.float64)
@@ -244,7 +246,7 @@ def _tally(slots: Slots, margin: Float64[Tensor, " S"]) -> tuple[Float64[Tensor,
     return often[:, distinct > 0], distinct[distinct > 0]
 
 
-def _scores(slots: Slots, margin: Float64[Tensor, " S"], samples: int) -> Float64[Tensor, " S"]:
+def _mid_rank_scores(slots: Discretization, margin: Float64[Tensor, " S"], samples: int) -> Float64[Tensor, " S"]:
     """Mid-ranks of the slots of each unit, in the order of their values, centred and scaled so that a product sum is a correlation."""
     order = slots.centres.argsort(stable=True)
     order = order[slots.owner[order].argsort(stable=True)]

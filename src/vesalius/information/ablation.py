@@ -16,15 +16,15 @@ from torch import Tensor
 from vesalius.core.display import load_view
 from vesalius.core.errors import InvalidInput, UnknownName
 from vesalius.information.graph import FlowGraph
-from vesalius.information.sites import sites_of
+from vesalius.information.units import find_layer_units
 from vesalius.trace.network import Inputs, Network
 
-WHAT = ("units", "links")
+ABLATABLE = ("units", "links")
 BATCH = 1024
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Removal:
+class AblationCurves:
     """Accuracy while units or links are taken away, the least of them first.
 
     Attributes:
@@ -53,7 +53,7 @@ class Removal:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Removing:
+class AblationOptions:
     """How to remove.
 
     Attributes:
@@ -69,15 +69,15 @@ class Removing:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.what not in WHAT:
-            raise UnknownName("what to remove", self.what, WHAT)
+        if self.what not in ABLATABLE:
+            raise UnknownName("what to remove", self.what, ABLATABLE)
         if self.steps < 2 or self.repeats < 1:
             raise InvalidInput(f"at least 2 steps and 1 repeat are needed, not {self.steps} and {self.repeats}")
 
 
-def removal(
-    network: Network, graph: FlowGraph, x: Inputs, labels: Int[Tensor, " N"], *, layer: str, removing: Removing | None = None
-) -> Removal:
+def ablation_curves(
+    network: Network, graph: FlowGraph, x: Inputs, labels: Int[Tensor, " N"], *, layer: str, removing: AblationOptions | None = None
+) -> AblationCurves:
     """Accuracy against the share of a layer's units or links that is removed, by flow beside magnitude and chance.
 
     The model is not touched: units are set to 0 on their way, weights are replaced in the graph.
@@ -94,39 +94,41 @@ def removal(
         UnknownName: no such layer in the graph or the network.
         InvalidInput: links between layers that no single weight connects; labels that do not fit.
     """
-    how, place = removing or Removing(), graph.place(layer)
+    how, place = removing or AblationOptions(), graph.place(layer)
     tensors = network.bind(x)
     if labels.shape != tensors[0].shape[:1]:
         raise InvalidInput(f"{len(tensors[0])} rows need as many labels; these have shape {list(labels.shape)}")
-    run, scores = _units(network, graph, tensors, place) if how.what == "units" else _links(network, graph, tensors, place)
+    run, scores = _unit_ablation(network, graph, tensors, place) if how.what == "units" else _link_ablation(network, graph, tensors, place)
     count = len(scores["flow"])
     steps = torch.linspace(0, count, min(how.steps, count + 1)).round().long()
     draw = torch.Generator().manual_seed(how.seed)
     orders = {name: score.argsort(stable=True)[None] for name, score in scores.items()}
     orders["random"] = torch.stack([torch.randperm(count, generator=draw) for _ in range(how.repeats)])
     accuracy = {
-        name: torch.tensor([[_accuracy(run, order, int(step), labels) for step in steps] for order in rows], dtype=torch.float64)
+        name: torch.tensor([[_accuracy_without(run, order, int(step), labels) for step in steps] for order in rows], dtype=torch.float64)
         for name, rows in orders.items()
     }
-    return Removal(layer=layer, what=how.what, removed=steps.double() / count, accuracy=accuracy)
+    return AblationCurves(layer=layer, what=how.what, removed=steps.double() / count, accuracy=accuracy)
 
 
-Run = Callable[[Bool[Tensor, " U"]], Tensor]
+MaskedForward = Callable[[Bool[Tensor, " U"]], Tensor]
 """The output with only some units or links left."""
 
 
 @torch.no_grad()
-def _accuracy(run: Run, order: Int[Tensor, " U"], gone: int, labels: Int[Tensor, " N"]) -> float:
+def _accuracy_without(run: MaskedForward, order: Int[Tensor, " U"], gone: int, labels: Int[Tensor, " N"]) -> float:
     kept = torch.ones(len(order), dtype=torch.bool)
     kept[order[:gone]] = False
     return float((run(kept).argmax(1).cpu() == labels.cpu()).double().mean())
 
 
 @torch.no_grad()
-def _units(network: Network, graph: FlowGraph, x: Sequence[Tensor], place: int) -> tuple[Run, dict[str, Float64[Tensor, " U"]]]:
+def _unit_ablation(
+    network: Network, graph: FlowGraph, x: Sequence[Tensor], place: int
+) -> tuple[MaskedForward, dict[str, Float64[Tensor, " U"]]]:
     """Units of a layer: how to run without some, and what they are worth."""
     names = [name for name in graph.names if name != "labels"]
-    site = sites_of(network, names, graph.provenance.get("options", {}).get("unit", "post_activation"))[place]
+    site = find_layer_units(network, names, graph.provenance.get("options", {}).get("unit", "post_activation"))[place]
     if site.axis is None:
         raise InvalidInput(f"{site.name!r} is an end of the network; units are removed between its ends")
     cut = network.split(site.value)
@@ -144,7 +146,9 @@ def _units(network: Network, graph: FlowGraph, x: Sequence[Tensor], place: int) 
 
 
 @torch.no_grad()
-def _links(network: Network, graph: FlowGraph, x: Sequence[Tensor], place: int) -> tuple[Run, dict[str, Float64[Tensor, " U"]]]:
+def _link_ablation(
+    network: Network, graph: FlowGraph, x: Sequence[Tensor], place: int
+) -> tuple[MaskedForward, dict[str, Float64[Tensor, " U"]]]:
     """Links into a layer from the one before it in the graph: how to run without some, and what they are worth."""
     layer = network.layer(graph.names[place])
     weight = network.parameters[layer.weight]

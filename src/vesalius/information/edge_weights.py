@@ -15,14 +15,14 @@ from torch import Tensor
 
 from vesalius.core.errors import InvalidInput, UnknownName
 from vesalius.information.estimators.estimate import adjusted
-from vesalius.information.layered import FlowEdges, FlowLayer
+from vesalius.information.layers import FlowEdges, FlowLayer
 
 REDUNDANCIES = ("mrmr", "paper")
 TRANSFORMS = ("linfoot", "layer_max")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Weighting:
+class EdgeWeighting:
     """How information becomes the weight of an edge.
 
     Attributes:
@@ -52,7 +52,7 @@ class Weighting:
             raise UnknownName("transform", self.transform, TRANSFORMS)
 
 
-def weighed(source: FlowLayer, target: FlowLayer, edges: FlowEdges, weighting: Weighting) -> FlowEdges:
+def weigh_edges(source: FlowLayer, target: FlowLayer, edges: FlowEdges, weighting: EdgeWeighting) -> FlowEdges:
     """The same edges with weights by the information, the p-values and the redundancy within the source layer.
 
     Raises:
@@ -62,17 +62,17 @@ def weighed(source: FlowLayer, target: FlowLayer, edges: FlowEdges, weighting: W
     Differs from the paper: its I(X; Q_k) is the same for all edges into k, so its drawings cannot be of it.
     """
     live = ~source.dead[:, None] & ~target.dead
-    flow = (edges.information - weighting.beta * redundancy(source, weighting)[:, None]).clamp_min(0)
-    kept = live if edges.p is None else significant(edges.p, weighting.rate, tested=live)
+    flow = (edges.information - weighting.beta * unit_redundancy(source, weighting)[:, None]).clamp_min(0)
+    kept = live if edges.p is None else significant_edges(edges.p, weighting.rate, tested=live)
     flow = torch.where(kept, flow, 0)
     if weighting.transform == "linfoot":
-        flow = linfoot(flow)
+        flow = linfoot_correlation(flow)
     elif weighting.transform == "layer_max" and flow.any():
         flow = flow / flow.max()
     return replace(edges, flow=flow)
 
 
-def redundancy(layer: FlowLayer, weighting: Weighting) -> Float64[Tensor, " A"]:
+def unit_redundancy(layer: FlowLayer, weighting: EdgeWeighting) -> Float64[Tensor, " A"]:
     """What each unit says that others of its layer say too, R_i in nats.
 
     Raises:
@@ -92,7 +92,7 @@ def redundancy(layer: FlowLayer, weighting: Weighting) -> Float64[Tensor, " A"]:
     return shared.sum(1) / (live.sum() - 1).clamp_min(1)
 
 
-def significant(p: Float[Tensor, "A B"], rate: float, *, tested: Bool[Tensor, "A B"] | None = None) -> Bool[Tensor, "A B"]:
+def significant_edges(p: Float[Tensor, "A B"], rate: float, *, tested: Bool[Tensor, "A B"] | None = None) -> Bool[Tensor, "A B"]:
     """Which edges of a layer pair to keep, so that the expected share of false ones among them is at most the rate.
 
     Args:
@@ -108,6 +108,6 @@ def significant(p: Float[Tensor, "A B"], rate: float, *, tested: Bool[Tensor, "A
     return found
 
 
-def linfoot(information: Float64[Tensor, "*edges"]) -> Float64[Tensor, "*edges"]:
+def linfoot_correlation(information: Float64[Tensor, "*edges"]) -> Float64[Tensor, "*edges"]:
     """Informational coefficient of correlation, sqrt(1 - exp(-2 I)), of information in nats. Reference: Linfoot1957."""
     return (-torch.expm1(-2 * information.clamp_min(0))).sqrt()

@@ -1,0 +1,100 @@
+"""Where a layer's units are once what belongs to the layer is done: unfolding, normalisation, residual sum, activation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from torch.fx import Node
+
+from vesalius.trace.graph import ModelGraph, Value
+from vesalius.trace.layers import Layer
+
+UNIT_PRESERVING_OPS = frozenset({"batch_norm", "dropout", "add", "group_norm"})
+"""Ops between a layer and its activation that keep its units apart; the sum is that of a residual block."""
+NORM_OPS = frozenset({"batch_norm", "group_norm"})
+ARITHMETIC_OPS = frozenset({"add", "sub", "mul", "div"})
+"""Ops, beside elementwise ones, that an activation written by hand is made of."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActivationSite:
+    """Where units are.
+
+    Attributes:
+        value: name of the value.
+        axis: of it, counted with the batch, that runs over units.
+        active: whether it is the output of an activation.
+    """
+
+    value: str
+    axis: int
+    active: bool = False
+
+
+def pre_activation_site(model_graph: ModelGraph, layer: Layer) -> ActivationSite:
+    """The layer's own value, one row or grid of units per sample."""
+    node, axis = _output_node(model_graph, layer)
+    return ActivationSite(value=_node_value(node).name, axis=axis)
+
+
+def post_activation_site(model_graph: ModelGraph, layer: Layer) -> ActivationSite:
+    """The same after normalisation, residual sum and activation, as far as the units stay what they are."""
+    node, axis = _output_node(model_graph, layer)
+    last = _node_value(node).name
+    while (user := _following_node(model_graph, node)) is not None:
+        follower = _node_value(user)
+        if follower.family == "elementwise" or len(_consumers(node)) > 1:
+            return ActivationSite(value=follower.name, axis=axis, active=True)
+        if follower.op not in UNIT_PRESERVING_OPS:
+            break
+        last = follower.name if follower.op in NORM_OPS else last
+        node = user
+    return ActivationSite(value=last, axis=axis)
+
+
+def _node_value(node: Node) -> Value:
+    found: Value = node.meta["value"]
+    return found
+
+
+def _output_node(model_graph: ModelGraph, layer: Layer) -> tuple[Node, int]:
+    """Where a layer ran on all positions of all samples as one batch, what that is reshaped to; else its own value."""
+    node = model_graph.nodes[layer.value]
+    users = _consumers(node)
+    if _node_value(node).batch_axis is None and len(users) == 1 and "value" in users[0].meta:
+        user = _node_value(users[0])
+        if user.family == "reshape" and user.batch_axis == 0 and user.shape[-1] == layer.units:
+            return users[0], len(user.shape) - 1
+    return node, layer.unit_axis
+
+
+def _following_node(model_graph: ModelGraph, node: Node) -> Node | None:
+    """The one value made of this one that has its shape; of several, the one that they all come together in, as in x * sigmoid(x)."""
+    users = _consumers(node)
+    if not users or not _have_same_shape(users, node):
+        return None
+    if len(users) == 1:
+        return users[0]
+    order = {name: place for place, name in enumerate(model_graph.nodes)}
+    between, active = set(users), False
+    while len(between) > 1:
+        first = min(between, key=lambda each: order[_node_value(each).name])
+        further = _consumers(first)
+        if not further or not _have_same_shape(further, node) or not _are_elementwise(first):
+            return None
+        active |= _node_value(first).family == "elementwise"
+        between = between - {first} | set(further)
+    return between.pop() if active and _are_elementwise(*between) else None
+
+
+def _consumers(node: Node) -> list[Node]:
+    return [user for user in node.users if not user.meta.get("batch_size")]
+
+
+def _have_same_shape(nodes: Iterable[Node], node: Node) -> bool:
+    return all("value" in each.meta and _node_value(each).shape == _node_value(node).shape for each in nodes)
+
+
+def _are_elementwise(*nodes: Node) -> bool:
+    return all(_node_value(each).family == "elementwise" or _node_value(each).op in ARITHMETIC_OPS for each in nodes)
