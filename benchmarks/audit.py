@@ -15,7 +15,7 @@ from captum.attr import InputXGradient as Peer
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import vesalius as vs
-from benchmarks.timing import table
+from benchmarks.timing import print_table
 from vesalius.audit import Audit, audit
 from vesalius.data.models import trained
 from vesalius.games.moebius import membership
@@ -23,7 +23,7 @@ from vesalius.methods import METHODS
 
 SEGMENTS = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 0, 3, 8, 11]
 """Player of each of the 16 blocks of 2 x 2 pixels."""
-LOOPED = 512
+LOOPED_SAMPLES = 512
 
 
 def players() -> vs.Players:
@@ -39,9 +39,9 @@ def seconds(run: object) -> tuple[object, float, float]:
     return found, time.perf_counter() - wall, time.process_time() - processor
 
 
-def loop(model: torch.nn.Module, x: torch.Tensor, target: int) -> list[torch.Tensor]:
+def captum_loop(model: torch.nn.Module, x: torch.Tensor, target: int) -> list[torch.Tensor]:
     """Captum's gradient x input of some masked samples, one after the other."""
-    masks = membership(12)[torch.randperm(1 << 12, generator=torch.Generator().manual_seed(0))[:LOOPED]]
+    masks = membership(12)[torch.randperm(1 << 12, generator=torch.Generator().manual_seed(0))[:LOOPED_SAMPLES]]
     masked = players().compose(masks, [x], [torch.zeros_like(x)])[0]
     return [Peer(model).attribute(one[None], target=target) for one in masked]
 
@@ -56,15 +56,15 @@ def main() -> None:
         rows.append((name, wall, processor))
     whole, wall, processor = seconds(lambda: audit(network, x, players()))
     assert isinstance(whole, Audit)
-    table([*rows, ("all in one audit", wall, processor)], ("exact audit of 4,096 masked samples", "wall s", "processor s"))
+    print_table([*rows, ("all in one audit", wall, processor)], ("exact audit of 4,096 masked samples", "wall s", "processor s"))
     print(f"all methods: {wall:.1f} s wall, {processor:.1f} s of one processor (asked for: 60 s)\n")
     model = found.model.double().requires_grad_(False)
     target = int(model(x[None].double()).argmax())
-    _, _, single = seconds(lambda: loop(model, x.double(), target))
+    _, _, single = seconds(lambda: captum_loop(model, x.double(), target))
     mine = next(processor for name, _, processor in rows if name == "gradient_x_input")
     print(
-        f"gradient_x_input: {mine:.2f} s against {single * 4096 / LOOPED:.2f} s for a loop with captum:"
-        f" {mine / single * LOOPED / 4096:.3f}x\n"
+        f"gradient_x_input: {mine:.2f} s against {single * 4096 / LOOPED_SAMPLES:.2f} s for a loop with captum:"
+        f" {mine / single * LOOPED_SAMPLES / 4096:.3f}x\n"
     )
     print(whole)
     print("\n".join(f"{method} {words}" for method, words in whole.sentences().items()))

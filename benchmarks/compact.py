@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import torch
 
 import vesalius as vs
-from benchmarks.timing import table
+from benchmarks.timing import print_table
 from vesalius.data import load
 from vesalius.models import Autoencoder, AutoencoderTraining, fit
 from vesalius.sparsity import Compact, Pruning, Sparsified, remove_units, sparsify
@@ -23,7 +23,7 @@ ROWS = 4000
 EPOCHS = 12
 
 
-def rows_of(made: Compact, what: str) -> list[tuple[object, ...]]:
+def form_rows(made: Compact, what: str) -> list[tuple[object, ...]]:
     """The table of one network, with the chosen form marked."""
     found: list[tuple[object, ...]] = []
     for row in made.table:
@@ -59,11 +59,11 @@ def main() -> None:
         made = one.compact(test[:512])
         furthest = max(row.difference for row in made.table if row.form != "dense")
         lost.append((name, error(one.model) * 1e3, error(one.model) / base, made.chosen, furthest))
-        measured += rows_of(made, name) if "same" not in name else []
-    table(lost, ("cut", "test error x 1000", "x dense", "chosen", "largest difference of a form"))
+        measured += form_rows(made, name) if "same" not in name else []
+    print_table(lost, ("cut", "test error x 1000", "x dense", "chosen", "largest difference of a form"))
     print()
     head = "us, batch 1|least|x dense|us, batch 256|least|x dense".split("|")
-    table(measured, ("cut", "form", "parameters", "non-zeros", "memory kB", "file kB", "MFLOP", *head))
+    print_table(measured, ("cut", "form", "parameters", "non-zeros", "memory kB", "file kB", "MFLOP", *head))
 
 
 if __name__ == "__main__":

@@ -27,14 +27,14 @@ CASES = {
 }
 
 
-def timed(network: Network, x: torch.Tensor, at: str, orders: tuple[int, ...], training: Training) -> tuple[float, Complexity]:
+def time_complexity(network: Network, x: torch.Tensor, at: str, orders: tuple[int, ...], training: Training) -> tuple[float, Complexity]:
     """Seconds, and what was found."""
     start = time.perf_counter()
     found = complexity(network, x, at=at, orders=orders, training=training)
     return time.perf_counter() - start, found
 
 
-def modes() -> None:
+def compare_modes() -> None:
     """Shared against separate, in turns."""
     digits = trained("digits_cnn")
     network = vs.trace(digits.model, digits.data.train_x[:2])
@@ -44,7 +44,7 @@ def modes() -> None:
         r2: dict[str, torch.Tensor] = {}
         for _ in range(RUNS):
             for mode, spent in seconds.items():
-                took, found = timed(network, digits.data.train_x, at, orders, Training(mode=mode))
+                took, found = time_complexity(network, digits.data.train_x, at, orders, Training(mode=mode))
                 spent.append(took)
                 r2[mode] = found.r2.mean(0)
         one, two = (median(spent) for spent in seconds.values())
@@ -52,15 +52,15 @@ def modes() -> None:
         print(f"| {name} | {one:.1f} | {two:.1f} | {ratio:.2f} | {float((r2['shared'] - r2['separate']).abs().max()):.3f} |", flush=True)
 
 
-def resnet() -> None:
+def time_resnet() -> None:
     """A late layer of the pretrained ResNet-20 on the lossless CIFAR images."""
     network = pretrained("resnet20")
     x = load("cifar10_subset").train_x
-    took, found = timed(vs.trace(network.model, x[:2]), x, "layer3", (0, 1, 2, 4), Training())
+    took, found = time_complexity(vs.trace(network.model, x[:2]), x, "layer3", (0, 1, 2, 4), Training())
     print(f"\nResNet-20, layer3, {len(x):,} images, two seeds: {took:.0f} s\n\n{found}")
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    modes()
-    resnet()
+    compare_modes()
+    time_resnet()

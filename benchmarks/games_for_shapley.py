@@ -80,7 +80,7 @@ def unanimity(name: str, n: int, terms: int, largest: int, lowest_weight: float)
         def value(masks: Tensor) -> Tensor:
             return ((masks.double() @ carriers.T) == carriers.sum(1)).double() @ weights
 
-        return tabulated(name, n, value)
+        return table_game(name, n, value)
 
     return build
 
@@ -102,7 +102,7 @@ def random_mlp(name: str, n: int) -> Callable[[int], KnownGame]:
                 hidden = act(hidden @ w + b)
             return (hidden @ weights[-1] + biases[-1])[:, 0]
 
-        return tabulated(name, n, value)
+        return table_game(name, n, value)
 
     return build
 
@@ -112,7 +112,7 @@ def digits_cnn(name: str) -> Callable[[int], KnownGame]:
     data = load_digits()
     images = torch.tensor(data.images / 16, dtype=torch.float32)[:, None]
     labels = torch.tensor(data.target)
-    net = trained(
+    net = train_network(
         nn.Sequential(
             nn.Conv2d(1, 16, 3, padding=1),
             nn.ReLU(),
@@ -132,15 +132,15 @@ def digits_cnn(name: str) -> Callable[[int], KnownGame]:
 
     def build(seed: int) -> KnownGame:
         at = 1400 + (seed * 37) % 397
-        return tabulated(name, 16, Picture(net, images[at], mean, int(labels[at]), 2))
+        return table_game(name, 16, Picture(net, images[at], mean, int(labels[at]), 2))
 
     return build
 
 
 def mnist_cnn(name: str) -> Callable[[int], KnownGame]:
     """The logit of the true class, MNIST test images, 49 patches of 4x4, absent patches are black; one network, one image per seed."""
-    images, labels = mnist("train")
-    net = trained(
+    images, labels = load_mnist("train")
+    net = train_network(
         nn.Sequential(
             nn.Conv2d(1, 8, 5, stride=2, padding=2),
             nn.ReLU(),
@@ -155,7 +155,7 @@ def mnist_cnn(name: str) -> Callable[[int], KnownGame]:
         labels[:20000],
         3,
     )
-    tests, test_labels = mnist("t10k")
+    tests, test_labels = load_mnist("t10k")
 
     def build(seed: int) -> KnownGame:
         at = (seed * 61) % 10_000
@@ -166,7 +166,7 @@ def mnist_cnn(name: str) -> Callable[[int], KnownGame]:
     return build
 
 
-def trained(net: nn.Sequential, images: Tensor, labels: Tensor, epochs: int) -> nn.Sequential:
+def train_network(net: nn.Sequential, images: Tensor, labels: Tensor, epochs: int) -> nn.Sequential:
     """The network trained by Adam with a fixed seed, in eval mode."""
     generator = torch.Generator().manual_seed(0)
     for parameter in net.parameters():
@@ -181,14 +181,14 @@ def trained(net: nn.Sequential, images: Tensor, labels: Tensor, epochs: int) -> 
     return net.eval().requires_grad_(False)
 
 
-def mnist(part: str) -> tuple[Tensor, Tensor]:
+def load_mnist(part: str) -> tuple[Tensor, Tensor]:
     raw = Path(os.environ["VESALIUS_DATA"]) / "MNIST" / "raw"
     images = np.frombuffer(gzip.decompress((raw / f"{part}-images-idx3-ubyte.gz").read_bytes()), np.uint8, offset=16)
     labels = np.frombuffer(gzip.decompress((raw / f"{part}-labels-idx1-ubyte.gz").read_bytes()), np.uint8, offset=8)
     return torch.tensor(images.reshape(-1, 1, 28, 28) / 255, dtype=torch.float32), torch.tensor(labels.astype(np.int64))
 
 
-def tabulated(name: str, n: int, value: Callable[[Tensor], Tensor]) -> KnownGame:
+def table_game(name: str, n: int, value: Callable[[Tensor], Tensor]) -> KnownGame:
     """A game answered from the table of all its values, with exact Shapley values."""
     table = torch.cat([value(part) for part in moebius.membership(n).split(8192)])
     place = 1 << torch.arange(n)

@@ -17,7 +17,7 @@ from captum.attr import IntegratedGradients as Peer
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import vesalius as vs
-from benchmarks.timing import interleaved, peak_megabytes, table
+from benchmarks.timing import median_seconds, peak_megabytes, print_table
 from tests.zoo import cifar_test_images, resnet20
 from vesalius.methods import IntegratedGradients
 
@@ -61,7 +61,7 @@ def theirs(model: torch.nn.Module, images: torch.Tensor, classes: torch.Tensor, 
 def main() -> None:
     """Print the tables."""
     network, model, images, classes = load()
-    best = interleaved({str(size): lambda size=size: theirs(model, images, classes, 50, size) for size in INTERNAL}, rounds=3)
+    best = median_seconds({str(size): lambda size=size: theirs(model, images, classes, 50, size) for size in INTERNAL}, rounds=3)
     fastest = min(best, key=best.get)  # type: ignore[arg-type]
     size = None if fastest == "None" else int(fastest)
     truth = ours(network, images, classes, IntegratedGradients(steps=TRUTH)).values.flatten(1)
@@ -77,7 +77,7 @@ def main() -> None:
         "captum, 50 nodes, as it comes": (50, None),
         "captum, 200 nodes, best internal batch": (200, size),
     }
-    times = interleaved(
+    times = median_seconds(
         {name: lambda method=method: ours(network, images, classes, method) for name, method in methods.items()}
         | {name: lambda how=how: theirs(model, images, classes, *how) for name, how in nodes.items()}
     )
@@ -91,7 +91,7 @@ def main() -> None:
         error = (values.flatten(1) - truth).norm(dim=1) / truth.norm(dim=1)
         gap = ((change - values.flatten(1).sum(1)) / change).abs()
         rows.append((name, spent, float(error.mean()), float(error.max()), f"{float(gap.max()):.1e}", seconds))
-    table(rows, ("run", "evaluations", "map error", "worst map", "worst gap", "median s"))
+    print_table(rows, ("run", "evaluations", "map error", "worst map", "worst gap", "median s"))
     print(f"captum: best internal batch {fastest}")
     root = str(Path(__file__).parent.parent)
     mine = peak_megabytes(MEMORY.format(root=root, call="ours(network, images, classes, IntegratedGradients(steps=50))"))

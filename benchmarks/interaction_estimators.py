@@ -180,7 +180,7 @@ def faith_table(seeds: list[int]) -> None:
     print("| game | seed | budget | least_squares | RegressionFSII, paired | ratio | covered |")
     print("|---|---|---|---|---|---|---|")
     for seed, game in small_games(seeds[:1]):
-        truth = faith(game)
+        truth = faith_shap(game)
         budget = 50 * game.n
         found = [
             LeastSquaresInteractions().estimate(Game.of(game.value, game.n), budget, generator=torch.Generator().manual_seed(run))
@@ -203,7 +203,7 @@ def sparse_table(seeds: list[int]) -> None:
     print("|---|---|---|---|---|---|---|")
     for seed in seeds:
         for terms, budget in ((12, 1000), (12, 2000), (25, 4000)):
-            members, worth, value = planted(64, terms, seed)
+            members, worth, value = sparse_game(64, terms, seed)
             start = time.perf_counter()
             found = interactions_of(Game.of(value, 64), max_order=None, estimator="sparse", budget=budget)
             seconds = time.perf_counter() - start
@@ -215,7 +215,7 @@ def sparse_table(seeds: list[int]) -> None:
             print(f"| {seed} | {len(want)} | {budget} | {hits} of {len(got)} | {error:.2g} | {explained:.4f} | {seconds:.1f} |", flush=True)
 
 
-def planted(players: int, terms: int, seed: int) -> tuple[Tensor, Tensor, Callable[[Tensor], Tensor]]:
+def sparse_game(players: int, terms: int, seed: int) -> tuple[Tensor, Tensor, Callable[[Tensor], Tensor]]:
     rng = np.random.default_rng(seed)
     members = torch.tensor(np.stack([rng.permutation(players) < rng.integers(1, 6) for _ in range(terms)]))
     worth = torch.tensor(rng.normal(size=terms) + np.sign(rng.normal(size=terms)))
@@ -258,7 +258,7 @@ def sigmoid_14(seed: int) -> object:
     return tabulated("sigmoid-14", 14, lambda m: torch.sigmoid(m.double() @ linear + ((m.double() @ pairs) * m.double()).sum(1)))
 
 
-def faith(game: PairGame) -> Tensor:
+def faith_shap(game: PairGame) -> Tensor:
     """Exact Faith-Shap of order 2: the regression with all coalitions."""
     return LeastSquaresInteractions().estimate(Game.of(game.value, game.n), 1 << game.n).values
 
@@ -266,7 +266,7 @@ def faith(game: PairGame) -> Tensor:
 def large_games(seed: int) -> Iterator[PairGame]:
     """Logits of small CNNs at images of 7 x 7 patches; absent patches are black (MNIST, Fashion) or the mean image (CIFAR)."""
     for name in ("MNIST", "FashionMNIST", "cifar10"):
-        images, labels, tests, test_labels = pictures(name)
+        images, labels, tests, test_labels = load_images(name)
         net = small_cnn(images, labels)
         at = (seed * 61) % len(tests)
         absent = images.mean(0) if name == "cifar10" else torch.zeros_like(images[0])
@@ -287,28 +287,28 @@ def large_games(seed: int) -> Iterator[PairGame]:
         yield PairGame(f"{name}-49", 49, value, truth, variance)
 
 
-def pictures(name: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def load_images(name: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     if name == "cifar10":
         parts = []
         for part in ("train_first4000", "test_first1000"):
-            data = np.load(folder() / "cifar10" / f"cifar10_{part}.npz")
+            data = np.load(data_folder() / "cifar10" / f"cifar10_{part}.npz")
             images = next(data[key] for key in data.files if data[key].ndim == 4)
             labels = next(data[key] for key in data.files if data[key].ndim == 1)
             images = torch.tensor(images / 255.0, dtype=torch.float32)
             parts += [images.permute(0, 3, 1, 2) if images.shape[-1] == 3 else images, torch.tensor(labels.astype(np.int64))]
         return tuple(parts)
-    images, labels = grey(name, "train")
-    return images[:10000], labels[:10000], *grey(name, "t10k")
+    images, labels = load_idx_images(name, "train")
+    return images[:10000], labels[:10000], *load_idx_images(name, "t10k")
 
 
-def grey(name: str, part: str) -> tuple[Tensor, Tensor]:
-    raw = folder() / name / "raw"
+def load_idx_images(name: str, part: str) -> tuple[Tensor, Tensor]:
+    raw = data_folder() / name / "raw"
     images = np.frombuffer(gzip.decompress((raw / f"{part}-images-idx3-ubyte.gz").read_bytes()), np.uint8, offset=16)
     labels = np.frombuffer(gzip.decompress((raw / f"{part}-labels-idx1-ubyte.gz").read_bytes()), np.uint8, offset=8)
     return torch.tensor(images.reshape(-1, 1, 28, 28) / 255, dtype=torch.float32), torch.tensor(labels.astype(np.int64))
 
 
-def folder() -> Path:
+def data_folder() -> Path:
     return Path(os.environ["VESALIUS_DATA"])
 
 

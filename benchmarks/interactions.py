@@ -20,7 +20,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import vesalius as vs
-from benchmarks.timing import interleaved, peak_megabytes, table
+from benchmarks.timing import median_seconds, peak_megabytes, print_table
 from tests.zoo import cifar_test_images, resnet20
 from vesalius.games.moebius import dividends, dividends_
 from vesalius.interactions import harsanyi_dividends, interactions
@@ -37,16 +37,16 @@ def run():
 """
 
 
-def values(players: int) -> torch.Tensor:
+def random_values(players: int) -> torch.Tensor:
     """A table of random values."""
     return torch.randn(1 << players, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
 
 def transform() -> None:
     """Time and memory at 20 players; a copy of the table, which both need a first time, is timed for scale."""
-    start, work = values(20), torch.empty(1 << 20, dtype=torch.float64)
+    start, work = random_values(20), torch.empty(1 << 20, dtype=torch.float64)
     wide = torch.randn(1 << 14, 14, dtype=torch.float64)
-    times = interleaved(
+    times = median_seconds(
         {
             "in place, copied there first": lambda: dividends_(work.copy_(start)),
             "copying": lambda: dividends(start),
@@ -55,14 +55,14 @@ def transform() -> None:
         },
         rounds=15,
     )
-    table(list(times.items()), ("Moebius transform of 2**20 values", "median s"))
+    print_table(list(times.items()), ("Moebius transform of 2**20 values", "median s"))
     for name in ("dividends_", "dividends"):
         print(f"{name}: peak memory {peak_megabytes(MEMORY.format(name=name)) / 8:.2f}x its input, input included (8 MiB)")
 
 
 def indices() -> None:
     """k-SII of order 2 at 14 players from the same table: ours with transform and listing, theirs with its evaluation."""
-    known = values(14)
+    known = random_values(14)
     place = 1 << torch.arange(14)
     game = vs.Game.of(lambda masks: known[masks.long() @ place], 14)
     theirs = game.to_shapiq()
@@ -72,15 +72,15 @@ def indices() -> None:
         computer = shapiq.ExactComputer(lambda masks: ask[0][masks @ ask[1]], 14)
         return computer("k-SII", 2)
 
-    times = interleaved({"ours": lambda: harsanyi_dividends(game).reduce("k_sii"), "shapiq": peer}, rounds=3)
+    times = median_seconds({"ours": lambda: harsanyi_dividends(game).reduce("k_sii"), "shapiq": peer}, rounds=3)
     found, expected = harsanyi_dividends(game).reduce("k_sii"), shapiq.ExactComputer(theirs)("k-SII", 2)
     members = [tuple(row.nonzero().flatten().tolist()) for row in found.coalitions]
     worst = max(abs(expected[who] - value) for who, value in zip(members, found.values.tolist(), strict=True))
-    table(list(times.items()), ("k-SII of order 2, 14 players", "median s"))
+    print_table(list(times.items()), ("k-SII of order 2, 14 players", "median s"))
     print(f"{times['shapiq'] / times['ours']:.0f} times faster; largest difference {worst:.1e}")
 
 
-def within(network: vs.Network, image: torch.Tensor, players: vs.Players) -> tuple[float, float, int]:
+def time_in_network(network: vs.Network, image: torch.Tensor, players: vs.Players) -> tuple[float, float, int]:
     """Seconds of all dividends, share of them within the network, and evaluations."""
     spent = 0.0
 
@@ -112,7 +112,7 @@ def network_share() -> None:
     image = cifar_test_images(DATA)[0][0]
     network = vs.trace(model, image[None])
     players = vs.Players.patches(image, 8)
-    seconds, share, evaluations = within(network, image, players)
+    seconds, share, evaluations = time_in_network(network, image, players)
     print(f"{evaluations} evaluations: {seconds:.1f} s, {share:.1%} of them within the network")
 
 

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import vesalius as vs
-from benchmarks.timing import interleaved, table
+from benchmarks.timing import median_seconds, print_table
 from vesalius.data import load
 from vesalius.sparsity import Weighing, link_importance
 from vesalius.sparsity.activations import Activation
@@ -37,11 +37,11 @@ from vesalius.sparsity.estimators.units import Units
 ROWS, UNITS = 15_000, 128
 FEW_ROWS, FEW_UNITS = 8, 4
 ORDERS = int(os.environ.get("ORDERS", "1000"))
-CAPTUM = (10, 40)
-ASKED = 0.01
+CAPTUM_SAMPLES = (10, 40)
+TARGET_ERROR = 0.01
 
 
-def layer(x: Tensor, units: int) -> nn.Sequential:
+def train_encoder(x: Tensor, units: int) -> nn.Sequential:
     """The encoder of an autoencoder, trained for two rounds of some rows."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(784, units), nn.ReLU(), nn.Linear(units, 784), nn.Sigmoid())
@@ -57,13 +57,13 @@ def game(model: nn.Sequential, rows: Tensor, baseline: str, units: int) -> Units
     return Units.of(model[0].weight[:units], model[0].bias[:units], rows, Activation("relu"), baseline)
 
 
-def off(found: Tensor, truth: Tensor) -> float:
+def relative_error(found: Tensor, truth: Tensor) -> float:
     return float((found - truth).abs().sum() / truth.abs().sum())
 
 
 def accuracy(x: Tensor) -> None:
     """A 784-32 layer against many orders, in two independent halves."""
-    model, rows = layer(x, 32), []
+    model, rows = train_encoder(x, 32), []
     for baseline in ("data", "zero"):
         units = game(model, x[:200], baseline, 32)
         one, two = (sampled(units, "mean_abs", ORDERS // 4, seed).values for seed in range(2))
@@ -71,12 +71,12 @@ def accuracy(x: Tensor) -> None:
         kept = truth.numel() // 10
         tops = [set(found.flatten().topk(kept).indices.tolist()) for found in (ours, truth, one, two)]
         shared = len(tops[0] & tops[1]) / kept, len(tops[2] & tops[3]) / kept
-        rows.append((baseline, off(ours, truth), off(one, two) / 2, shared[0], shared[1]))
+        rows.append((baseline, relative_error(ours, truth), relative_error(one, two) / 2, shared[0], shared[1]))
     print(f"\n784-32, 200 rows, against {ORDERS} orders")
-    table(rows, ("baseline", "layer error", "half of the orders' difference", "same top tenth", "of two halves of the orders"))
+    print_table(rows, ("baseline", "layer error", "half of the orders' difference", "same top tenth", "of two halves of the orders"))
 
 
-def kernel(model: nn.Sequential, x: Tensor) -> tuple[float, float]:
+def kernel_shap_cost(model: nn.Sequential, x: Tensor) -> tuple[float, float]:
     """Seconds for all rows and units, and the error on a few."""
     background = x[:FEW_ROWS]
     seconds = []
@@ -89,7 +89,7 @@ def kernel(model: nn.Sequential, x: Tensor) -> tuple[float, float]:
     found = torch.from_numpy(np.abs(np.asarray(values)).mean(0)).reshape(784, FEW_UNITS).T
     truth = sampled(game(model, background, "data", FEW_UNITS), "mean_abs", 2000, 0).values
     each = max(0.0, seconds[1] - seconds[0]) / (FEW_UNITS - 1)
-    return ROWS * (seconds[0] + each * (UNITS - 1)), off(found, truth.double())
+    return ROWS * (seconds[0] + each * (UNITS - 1)), relative_error(found, truth.double())
 
 
 def captum(model: nn.Sequential, x: Tensor) -> tuple[float, int, list[float]]:
@@ -100,23 +100,23 @@ def captum(model: nn.Sequential, x: Tensor) -> tuple[float, int, list[float]]:
     for place, unit in enumerate(units):
         unit[0].weight.copy_(model[0].weight[place : place + 1])
         unit[0].bias.copy_(model[0].bias[place : place + 1])
-    for samples in CAPTUM:
+    for samples in CAPTUM_SAMPLES:
         torch.manual_seed(0)
         start = time.perf_counter()
         found = [ShapleyValueSampling(unit).attribute(rows, n_samples=samples, perturbations_per_eval=112).abs().mean(0) for unit in units]
         seconds = (time.perf_counter() - start) / (samples * FEW_UNITS * FEW_ROWS)
-        errors.append(off(torch.stack(found), truth))
-    needed = max(1, round(CAPTUM[1] * (errors[1] / ASKED) ** 2))
+        errors.append(relative_error(torch.stack(found), truth))
+    needed = max(1, round(CAPTUM_SAMPLES[1] * (errors[1] / TARGET_ERROR) ** 2))
     return seconds * needed * UNITS * ROWS, needed, errors
 
 
 def main() -> None:
     """Print the tables."""
     x = load("mnist").train_x.flatten(1)
-    model = layer(x[:20_000], UNITS)
+    model = train_encoder(x[:20_000], UNITS)
     network = vs.trace(model, x[:2])
     rows = x[:ROWS]
-    times = interleaved(
+    times = median_seconds(
         {
             baseline: lambda b=baseline: link_importance(network, rows, baseline=b, weighing=Weighing(rows=ROWS, checked=0))
             for baseline in ("data", "zero")
@@ -129,18 +129,18 @@ def main() -> None:
     errors = {}
     for baseline in ("data", "zero"):
         units = game(model, x[:128], baseline, UNITS)
-        errors[baseline] = off(
+        errors[baseline] = relative_error(
             importance(units, aggregate="mean_abs", order=usual_order(baseline)), sampled(units, "mean_abs", 100, 0).values
         )
-    shap_seconds, shap_error = kernel(model, x)
+    shap_seconds, shap_error = kernel_shap_cost(model, x)
     captum_seconds, needed, captum_errors = captum(model, x)
-    print(f"\n784-{UNITS}, {ROWS} rows; captum's error at {CAPTUM} permutations: {captum_errors[0]:.3f}, {captum_errors[1]:.3f}")
-    table(
+    print(f"\n784-{UNITS}, {ROWS} rows; captum's error at {CAPTUM_SAMPLES} permutations: {captum_errors[0]:.3f}, {captum_errors[1]:.3f}")
+    print_table(
         [
             ("ours, absent links carry data", errors["data"], times["data"], 1.0),
             ("shap.KernelExplainer, nsamples='auto'", shap_error, shap_seconds, shap_seconds / times["data"]),
             ("ours, absent links carry 0", errors["zero"], times["zero"], 1.0),
-            (f"captum, {needed} permutations", ASKED, captum_seconds, captum_seconds / times["zero"]),
+            (f"captum, {needed} permutations", TARGET_ERROR, captum_seconds, captum_seconds / times["zero"]),
         ],
         ("method", "error", "s", "x ours"),
     )

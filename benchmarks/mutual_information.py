@@ -21,9 +21,9 @@ from sklearn.feature_selection import mutual_info_regression
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks.timing import interleaved, peak_megabytes, table
-from tests.reference import critic
-from tests.reference.channels import CHANNELS, SECTION_8, Channel
+from benchmarks.timing import median_seconds, peak_megabytes, print_table
+from tests.reference import mine
+from tests.reference.known_mutual_information import CHANNELS, SECTION_8, Channel
 from vesalius.information.estimators import KSG, Binned, Neural, pairwise
 
 SIDE, ROWS = 64, 2000
@@ -46,7 +46,7 @@ def run():
 """
 
 
-def columns(channel: Channel, rows: int, draws: int, seed: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+def sample_columns(channel: Channel, rows: int, draws: int, seed: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Independent samples of a channel, each as a pair of units."""
     rng = np.random.default_rng(seed)
     for _ in range(draws):
@@ -54,12 +54,12 @@ def columns(channel: Channel, rows: int, draws: int, seed: int) -> Iterator[tupl
         yield torch.from_numpy(x)[:, None], torch.from_numpy(y)[:, None]
 
 
-def truths() -> None:
+def errors_and_coverage() -> None:
     """Errors over the first 20 seeds, and coverage over all, at 4000 rows."""
     rows = []
     for seed, (name, channel) in enumerate(CHANNELS.items()):
-        found = [pairwise(x, y, generator=torch.Generator().manual_seed(0)) for x, y in columns(channel, 4000, COVERED, seed)]
-        quick = [pairwise(x, y, estimator="binned") for x, y in columns(channel, 4000, SEEDS, seed)]
+        found = [pairwise(x, y, generator=torch.Generator().manual_seed(0)) for x, y in sample_columns(channel, 4000, COVERED, seed)]
+        quick = [pairwise(x, y, estimator="binned") for x, y in sample_columns(channel, 4000, SEEDS, seed)]
         values, stderr = (torch.tensor([float(getattr(one, part)) for one in found]) for part in ("values", "stderr"))
         error = float(values[:SEEDS].mean()) - channel.truth
         met = abs(error) <= (0.02 if channel.truth <= 1 else 0.05 * channel.truth)
@@ -67,10 +67,10 @@ def truths() -> None:
         by_tables = float(torch.tensor([float(one.values) for one in quick]).mean()) - channel.truth
         known = "" if name in SECTION_8 else " (not asked)"
         rows.append((name + known, float(channel.truth), error, "yes" if met else "**no**", covered, by_tables))
-    table(rows, ("channel", "truth", "error of auto", "met", "covered", "error of binned"))
+    print_table(rows, ("channel", "truth", "error of auto", "met", "covered", "error of binned"))
 
 
-def pairs_without(kind: str, rows: int, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+def independent_pairs(kind: str, rows: int, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
     """32 x 32 independent pairs."""
     normal = rng.standard_normal((2, rows, 32))
     sides = {
@@ -84,17 +84,17 @@ def pairs_without(kind: str, rows: int, rng: np.random.Generator) -> tuple[torch
     return torch.from_numpy(sides[0]), torch.from_numpy(sides[1])
 
 
-def levels() -> None:
+def false_positive_rates() -> None:
     """Share of independent pairs below a level; the test is the same for ``auto``."""
     rows = []
     for kind in ("continuous", "ReLU", "sparse", "clipped and labels", "sparse and rare labels", "labels"):
         for count in (200, 1000, 4000):
             rng = np.random.default_rng(count)
-            found = [Binned().estimate(*pairs_without(kind, count, rng)) for _ in range(8)]
+            found = [Binned().estimate(*independent_pairs(kind, count, rng)) for _ in range(8)]
             p, values, stderr = (torch.stack([getattr(one, part) for one in found]) for part in ("p", "values", "stderr"))
             shares = [float((p < level).double().mean()) for level in (0.05, 0.01)]
             rows.append((kind, count, *shares, float(values.mean()), float((values.abs() <= 1.96 * stderr).double().mean())))
-    table(rows, ("independent pairs", "rows", "p < 0.05", "p < 0.01", "mean of binned", "covered by binned"))
+    print_table(rows, ("independent pairs", "rows", "p < 0.05", "p < 0.01", "mean of binned", "covered by binned"))
 
 
 def critics() -> None:
@@ -104,15 +104,15 @@ def critics() -> None:
     for name in names:
         truth, errors = float(CHANNELS[name].truth), []
         for bound in ("mine", "nwj", "smile", "infonce"):
-            draws = columns(CHANNELS[name], 4000, 6 if bound == "mine" else 3, 11)
+            draws = sample_columns(CHANNELS[name], 4000, 6 if bound == "mine" else 3, 11)
             X, Y = (torch.cat(side, 1) for side in zip(*draws, strict=True))
             found = pairwise(X, Y, estimator=Neural(bound=bound), generator=torch.Generator().manual_seed(0))
             errors.append(float(found.values.diagonal().mean()) - truth)
         rows.append((name + ("" if name in SECTION_8 else " (not asked)"), truth, *errors))
-    table(rows, ("channel", "truth", "MINE", "NWJ", "SMILE", "InfoNCE"))
+    print_table(rows, ("channel", "truth", "MINE", "NWJ", "SMILE", "InfoNCE"))
 
 
-def dependent(rows: int, units: int) -> tuple[torch.Tensor, torch.Tensor, float]:
+def dependent_layers(rows: int, units: int) -> tuple[torch.Tensor, torch.Tensor, float]:
     """Two layers that hang on one common cause, so that every pair is correlated by 0.81, and what a pair shares."""
     rng = np.random.default_rng(0)
     cause = rng.standard_normal((rows, 1))
@@ -122,10 +122,10 @@ def dependent(rows: int, units: int) -> tuple[torch.Tensor, torch.Tensor, float]
 
 def speed() -> None:
     """All pairs of 64 x 64 units at 2000 rows; a part of the pairs is timed for the slow ones, and scaled."""
-    X, Y, truth = dependent(ROWS, SIDE)
+    X, Y, truth = dependent_layers(ROWS, SIDE)
     pairs = SIDE * SIDE
     batched, alone = Neural(), Neural()
-    times = interleaved(
+    times = median_seconds(
         {
             "scikit-learn": lambda: [mutual_info_regression(X.numpy(), Y[:, at].numpy()) for at in range(2)],
             "binned": lambda: pairwise(X, Y, estimator="binned"),
@@ -145,7 +145,7 @@ def speed() -> None:
     }
     errors = {name: float((values - truth).abs().mean()) for name, values in found.items()}
     rows = [(name, timed[name], whole[name], peer[name] / whole[name], errors.get(name, "")) for name in whole]
-    table(rows, ("estimator", "pairs timed", "s for 4096 pairs", "times as fast as its peer", "mean absolute error"))
+    print_table(rows, ("estimator", "pairs timed", "s for 4096 pairs", "times as fast as its peer", "mean absolute error"))
 
 
 def loop(neural: Neural, X: torch.Tensor, Y: torch.Tensor) -> list[float]:
@@ -154,10 +154,10 @@ def loop(neural: Neural, X: torch.Tensor, Y: torch.Tensor) -> list[float]:
     for at in range(2):
         x, y = X[:, [at]].float(), Y[:, [at]].float()
         learnt, held = torch.randperm(len(x)).tensor_split([len(x) // 2])
-        network = critic.fresh(2, neural.widths)
+        network = mine.build_critic(2, neural.widths)
         batches = [learnt[torch.randperm(len(learnt))[: neural.batch]] for _ in range(neural.steps)]
-        critic.train(network, x, y, batches, neural.rate, shuffle=lambda step, size: torch.randperm(size))
-        found.append(critic.read(network, x[held], y[held], range(1, neural.shifts + 1)))
+        mine.train(network, x, y, batches, neural.rate, shuffle=lambda step, size: torch.randperm(size))
+        found.append(mine.donsker_varadhan(network, x[held], y[held], range(1, neural.shifts + 1)))
     return found
 
 
@@ -176,8 +176,8 @@ def stream() -> None:
 
 
 SECTIONS: dict[str, Callable[[], None]] = {
-    "truths": truths,
-    "levels": levels,
+    "truths": errors_and_coverage,
+    "levels": false_positive_rates,
     "critics": critics,
     "speed": speed,
     "layers": layers,

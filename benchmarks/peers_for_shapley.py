@@ -66,7 +66,7 @@ def peers() -> dict[str, Peer]:
     }
 
 
-def ask(peer: Peer, game: KnownGame, budget: int, seed: int) -> np.ndarray | None:
+def run_peer(peer: Peer, game: KnownGame, budget: int, seed: int) -> np.ndarray | None:
     """A peer's values, or None where it fails; the global generators that some peers use are seeded first."""
     np.random.seed(seed)
     random.seed(seed)

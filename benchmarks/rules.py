@@ -22,7 +22,7 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import vesalius as vs
-from benchmarks.timing import interleaved, peak_megabytes, table
+from benchmarks.timing import median_seconds, peak_megabytes, print_table
 from tests.zoo import cifar_test_images, resnet20
 from tests.zoo.cifar import BasicBlock, ResNet20
 from tests.zoo.specimen import settle
@@ -120,13 +120,13 @@ def models() -> dict[str, tuple[nn.Module, Tensor]]:
     return {name: (model.eval().requires_grad_(False), x) for name, (model, x) in found.items()}
 
 
-def plain(model: nn.Module, x: Tensor, classes: Tensor) -> Tensor:
+def forward_backward(model: nn.Module, x: Tensor, classes: Tensor) -> Tensor:
     """One forward and backward pass."""
     x = x.clone().requires_grad_()
     return torch.autograd.grad(model(x).gather(1, classes[:, None]).sum(), x)[0]
 
 
-def multiples(model: nn.Module, x: Tensor) -> dict[str, float]:
+def cost_multiples(model: nn.Module, x: Tensor) -> dict[str, float]:
     """Time of each method, as a multiple of a forward and backward pass of the model itself."""
     with torch.no_grad():
         classes = model(x).argmax(1)
@@ -135,7 +135,9 @@ def multiples(model: nn.Module, x: Tensor) -> dict[str, float]:
     def run(method: Method) -> Callable[[], object]:
         return lambda: vs.attribute(network, x, method, target=classes)
 
-    times = interleaved({"plain": lambda: plain(model, x, classes)} | {name: run(method) for name, (method, _) in COSTS.items()})
+    times = median_seconds(
+        {"plain": lambda: forward_backward(model, x, classes)} | {name: run(method) for name, (method, _) in COSTS.items()}
+    )
     return {name: times[name] / times["plain"] for name in COSTS}
 
 
@@ -147,7 +149,7 @@ def against_captum() -> None:
         classes = model(x).argmax(1)
     network = vs.trace(model, x[:1])
     background = Marginal(background=references)
-    times = interleaved(
+    times = median_seconds(
         {
             "ours, 1": lambda: vs.attribute(network, x, "deeplift_rescale", target=classes),
             "captum DeepLift": lambda: DeepLift(model).attribute(x, target=classes),
@@ -158,7 +160,7 @@ def against_captum() -> None:
     one, many = times["captum DeepLift"] / times["ours, 1"], times["captum DeepLiftShap"] / times["ours, 20"]
     root = str(Path(__file__).parent.parent)
     mine, peer = (peak_megabytes(MEMORY.format(root=root, call=f"{who}(x, target, references)")) for who in ("ours", "theirs"))
-    table(
+    print_table(
         [
             ("1", times["ours, 1"], times["captum DeepLift"], one, "1.3", "", ""),
             (str(REFERENCES), times["ours, 20"], times["captum DeepLiftShap"], many, "3", round(mine), round(peer)),
@@ -192,16 +194,18 @@ def against_zennit() -> None:
         with Gradient(model=model, composite=composite) as attributor:
             return attributor(x, chosen)[1]
 
-    times = interleaved({"ours": lambda: vs.attribute(network, x, LRPEpsilon(composite="epsilon_plus"), target=classes), "zennit": theirs})
+    times = median_seconds(
+        {"ours": lambda: vs.attribute(network, x, LRPEpsilon(composite="epsilon_plus"), target=classes), "zennit": theirs}
+    )
     ratio = times["zennit"] / times["ours"]
     print(f"epsilon plus: ours {times['ours']:.2f} s, zennit {times['zennit']:.2f} s, {ratio:.2f} times as fast (aimed at: 2)")
 
 
 def main() -> None:
     """Print the tables."""
-    found = {name: multiples(*pair) for name, pair in models().items()}
+    found = {name: cost_multiples(*pair) for name, pair in models().items()}
     rows: list[tuple[object, ...]] = [(name, *(each[name] for each in found.values()), bound) for name, (_, bound) in COSTS.items()]
-    table(rows, ("method", *found, "aimed at"))
+    print_table(rows, ("method", *found, "aimed at"))
     against_captum()
     against_zennit()
 

@@ -96,11 +96,11 @@ def coverage_table(instances: Callable[[], Iterator[tuple[int, KnownGame]]]) -> 
         shares = []
         for multiple, runs in COVERAGE_RUNS.items():
             _, found = ours(game, multiple * game.n, runs if game.n <= 20 else max(2, runs // 3), AutoShapley())
-            shares.append(statistics.fmean(covered(estimate, game) for estimate in found))
+            shares.append(statistics.fmean(coverage(estimate, game) for estimate in found))
         print(f"| {game.name} | {seed} | " + " | ".join(f"{100 * share:.1f}" for share in shares) + " |", flush=True)
 
 
-def covered(estimate: ShapleyEstimate, game: KnownGame) -> float:
+def coverage(estimate: ShapleyEstimate, game: KnownGame) -> float:
     width = (estimate.stderr.square() + game.truth_variance).sqrt()
     rounding = 1e-12 * abs(estimate.total - estimate.base)
     return float(((estimate.values - game.truth).abs() <= 1.96 * width + rounding).double().mean())
@@ -115,8 +115,8 @@ def speed_table(instances: Callable[[], Iterator[tuple[int, KnownGame]]], rounds
             continue
         level = Errors([captum_run(game, 1, run)[0] for run in range(8)], 0.0).mean
         budgets = {
-            "auto": reaching(game, level, AutoShapley(), (2, 3, 4, 5, 8, 10)),
-            "permutation": reaching(game, level, PermutationShapley(), (2, 4, 8, 12, 16, 25)),
+            "auto": budget_to_reach(game, level, AutoShapley(), (2, 3, 4, 5, 8, 10)),
+            "permutation": budget_to_reach(game, level, PermutationShapley(), (2, 4, 8, 12, 16, 25)),
         }
         times: dict[str, list[float]] = {"captum, 1 at once": [], "captum, 49 at once": [], **{name: [] for name in budgets}}
         for run in range(rounds):
@@ -144,7 +144,7 @@ def captum_run(game: KnownGame, at_once: int, seed: int) -> tuple[float, float]:
     return float((values - game.truth).square().mean()), seconds
 
 
-def reaching(game: KnownGame, level: float, estimator: ShapleyEstimator, multiples: tuple[int, ...]) -> tuple[int, float]:
+def budget_to_reach(game: KnownGame, level: float, estimator: ShapleyEstimator, multiples: tuple[int, ...]) -> tuple[int, float]:
     """The least budget tried at which our mean square error is no larger, and that error; the largest tried where none is."""
     for multiple in multiples:
         error = ours(game, multiple * game.n, 6, estimator)[0].mean

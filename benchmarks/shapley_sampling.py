@@ -17,7 +17,7 @@ from captum.attr import ShapleyValueSampling
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import vesalius as vs
-from benchmarks.timing import interleaved, table
+from benchmarks.timing import median_seconds, print_table
 from tests.zoo import cifar_test_images, resnet20
 from vesalius.games.estimators import shapley
 from vesalius.methods import ShapleyValue
@@ -81,12 +81,12 @@ def main() -> None:
         budgets = {name: case.enough(name, level) for name in ("auto", "permutation")}
         contenders = {f"captum, {size} at once": lambda s=size, c=case: c.theirs(s, 0) for size in BATCHES}
         contenders |= {name: lambda n=name, c=case, b=budgets: c.ours(n, b[n][0], 0) for name in budgets}
-        times = interleaved(contenders, rounds=3)
+        times = median_seconds(contenders, rounds=3)
         best = min(seconds for name, seconds in times.items() if name.startswith("captum"))
         for name, seconds in times.items():
             spent, error = budgets.get(name, (PERMUTATIONS * SIDE**2 + 1, level))
             rows.append((place, name, spent, error, case.spread, seconds, times["captum, 1 at once"] / seconds, best / seconds))
-    table(rows, ("image", "method", "evaluations", "mse", "truth se^2", "median s", "x captum default", "x captum best"))
+    print_table(rows, ("image", "method", "evaluations", "mse", "truth se^2", "median s", "x captum default", "x captum best"))
 
 
 if __name__ == "__main__":

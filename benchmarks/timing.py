@@ -26,7 +26,7 @@ print(memory("VmHWM") - before)
 torch.set_num_threads(1)  # a second thread spins while the machine is shared, and times the neighbours
 
 
-def interleaved(contenders: Mapping[str, Callable[[], object]], rounds: int = 5) -> dict[str, float]:
+def median_seconds(contenders: Mapping[str, Callable[[], object]], rounds: int = 5) -> dict[str, float]:
     """Median seconds of each contender; one unmeasured round first."""
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for turn in range(rounds + 1):
@@ -44,7 +44,7 @@ def peak_megabytes(preparation: str) -> float:
     return float(done.stdout.split()[-1])
 
 
-def table(rows: list[tuple[object, ...]], head: tuple[str, ...]) -> None:
+def print_table(rows: list[tuple[object, ...]], head: tuple[str, ...]) -> None:
     """Print a Markdown table."""
     print("| " + " | ".join(head) + " |")
     print("|" + "---|" * len(head))

@@ -18,7 +18,7 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import vesalius as vs
-from benchmarks.timing import interleaved, table
+from benchmarks.timing import median_seconds, print_table
 from tests.zoo import cifar_test_images, resnet20
 
 DATA = Path(os.environ["VESALIUS_DATA"])
@@ -55,7 +55,7 @@ def main() -> None:
     for name, (model, example, output) in models().items():
         with tempfile.TemporaryDirectory() as folder:
             vs.trace(model, example, output=output, cache=folder)
-            times = interleaved(
+            times = median_seconds(
                 {
                     "export": export(model, example),
                     "trace": lambda m=model, x=example, o=output: vs.trace(m, x, output=o),
@@ -63,12 +63,12 @@ def main() -> None:
                 }
             )
         rows.append((name, times["export"], times["trace"], times["trace"] / times["export"], times["cached"]))
-    table(rows, ("model", "export s", "trace s", "ratio", "from cache s"))
+    print_table(rows, ("model", "export s", "trace s", "ratio", "from cache s"))
     model = resnet20(DATA).eval()
     images = cifar_test_images(DATA)[0][:32]
     network = vs.trace(model, images[:1])
     with torch.no_grad():
-        times = interleaved({"traced": lambda: network(images), "eager": lambda: model(images)}, rounds=40)
+        times = median_seconds({"traced": lambda: network(images), "eager": lambda: model(images)}, rounds=40)
     traced, eager = times["traced"] * 1e3, times["eager"] * 1e3
     print(f"ResNet-20 at batch 32: traced {traced:.1f} ms, eager {eager:.1f} ms, {traced / eager:.2f}x")
 

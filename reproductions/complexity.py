@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import vesalius as vs
 from reproductions import complexity_nets as nets
 from reproductions.results import Record, Results, table
-from vesalius.complexity import Judging, Profile, Training, complexity, profile, replace
+from vesalius.complexity import ComponentProfile, EvaluationData, Training, complexity, profile_components, replace_feature
 from vesalius.complexity.prediction import predict_accuracy
 from vesalius.data import Dataset, load
 
@@ -32,15 +32,15 @@ SEEDS = (0, 1)
 TASKS = (0, 2, 8, 26)
 TASK_SEEDS = range(3)
 ORDERS = (0, 1, 2, 4)
-POOL, JUDGED = 3000, 1000
+POOL_ROWS, EVALUATION_ROWS = 3000, 1000
 TRAINING = Training(epochs=20, seeds=2)
-STRONG = (100, 101)
+STRONG_SEEDS = (100, 101)
 
 
 # ---- measuring -------------------------------------------------------------------------------------------------------------------------
 
 
-def task(depth: int, seed: int, size: int) -> Record:
+def measure_generator(depth: int, seed: int, size: int) -> Record:
     """A generator of known depth, taken apart."""
     data = load("cifar10_subset")
     network = vs.trace(nets.Generator(depth, seed, size=size), data.train_x[:2])
@@ -48,25 +48,31 @@ def task(depth: int, seed: int, size: int) -> Record:
     return {"gain": found.gain[0].tolist(), "rest": float(found.residual[0])}
 
 
-def taken(model: nn.Module, data: Dataset, x: Tensor, y: Tensor, strong: Sequence[vs.Network], pool: Tensor | None = None) -> Profile:
+def profile_network(
+    model: nn.Module, data: Dataset, x: Tensor, y: Tensor, strong: Sequence[vs.Network], pool: Tensor | None = None
+) -> ComponentProfile:
     """A network's last feature, and everything that is measured of it."""
     network = vs.trace(model, data.train_x[:2])
-    found = complexity(network, data.train_x[:POOL] if pool is None else pool, at="last", orders=ORDERS, training=TRAINING)
-    judging = Judging(train=(x[:JUDGED], y[:JUDGED]), test=(data.test_x[: 2 * JUDGED], data.test_y[: 2 * JUDGED]), others=strong)
-    return profile(found, judging)
+    found = complexity(network, data.train_x[:POOL_ROWS] if pool is None else pool, at="last", orders=ORDERS, training=TRAINING)
+    evaluation = EvaluationData(
+        train=(x[:EVALUATION_ROWS], y[:EVALUATION_ROWS]),
+        test=(data.test_x[: 2 * EVALUATION_ROWS], data.test_y[: 2 * EVALUATION_ROWS]),
+        others=strong,
+    )
+    return profile_components(found, evaluation)
 
 
-def recorded(found: Profile, **more: float) -> Record:
+def profile_record(found: ComponentProfile, **more: float) -> Record:
     """Numbers of a profile, as a file holds them."""
     judged = found.coalitions
     assert judged is not None and found.reliability is not None and judged.test_correct is not None
-    half = torch.arange(judged.test_correct.shape[1]) < JUDGED
+    half = torch.arange(judged.test_correct.shape[1]) < EVALUATION_ROWS
     best = judged.best(half)
     return {
         "gain": found.complexity.gain.mean(0).tolist(),
         "rest": float(found.complexity.residual.mean()),
         "reliability": found.reliability.values.nan_to_num(0).tolist(),
-        "soft": found.reliability.soft.mean(0).nan_to_num(0).tolist(),
+        "soft": found.reliability.component_r2.mean(0).nan_to_num(0).tolist(),
         "effectiveness": judged.effectiveness("std").values.nan_to_num(0).tolist(),
         "useful": judged.effectiveness(None).values.tolist(),
         "useful_error": judged.effectiveness(None).stderr.tolist(),
@@ -80,61 +86,61 @@ def recorded(found: Profile, **more: float) -> Record:
 
 def strong_nets(data: Dataset) -> list[vs.Network]:
     """Deep networks trained on many rows, to compare with."""
-    return [vs.trace(nets.target(data, max(DEPTHS), nets.STRONG_ROWS, seed).model, data.train_x[:2]) for seed in STRONG]
+    return [vs.trace(nets.train_target(data, max(DEPTHS), nets.STRONG_ROWS, seed).model, data.train_x[:2]) for seed in STRONG_SEEDS]
 
 
-def grid(name: str, results: Results) -> dict[tuple[int, int, int], Record]:
+def measure_grid(name: str, results: Results) -> dict[tuple[int, int, int], Record]:
     """Every depth, sample size and seed."""
     data, strong = load(DATASETS[name]), list[vs.Network]()
 
     def one(depth: int, rows: int, seed: int) -> Record:
         strong.extend(() if strong else strong_nets(data))
-        target = nets.target(data, depth, rows, seed)
-        found = taken(target.model, data, target.x, target.y, strong)
+        target = nets.train_target(data, depth, rows, seed)
+        found = profile_network(target.model, data, target.x, target.y, strong)
         more = {"accuracy": target.accuracy}
         if depth == 2 and rows >= 1000:
-            more |= boosts(target, data, found)
-        return recorded(found, **more)
+            more |= measure_component_accuracy(target, data, found)
+        return profile_record(found, **more)
 
     keys = [(depth, rows, seed) for rows in SIZES for depth in DEPTHS for seed in SEEDS]
     return {key: results.get(f"{name} depth {key[0]} rows {key[1]} seed {key[2]}", lambda key=key: one(*key)) for key in keys}
 
 
-def boosts(target: nets.Target, data: Dataset, found: Profile) -> Record:
+def measure_component_accuracy(target: nets.TrainedTarget, data: Dataset, found: ComponentProfile) -> Record:
     """Accuracy of the network on its components when these were learnt from other images, and from its own; and of a distilled student."""
     own = complexity(vs.trace(target.model, data.train_x[:2]), target.x, at="last", orders=ORDERS, training=TRAINING)
-    x, y = data.test_x[JUDGED : 2 * JUDGED], data.test_y[JUDGED : 2 * JUDGED]
-    pool = nets.Target(model=target.model, blocks=target.blocks, x=data.train_x[:POOL], y=data.train_y[:POOL], accuracy=0)
-    student = nets.distilled(target.model, pool, 50)
+    x, y = data.test_x[EVALUATION_ROWS : 2 * EVALUATION_ROWS], data.test_y[EVALUATION_ROWS : 2 * EVALUATION_ROWS]
+    pool = nets.TrainedTarget(model=target.model, blocks=target.blocks, x=data.train_x[:POOL_ROWS], y=data.train_y[:POOL_ROWS], accuracy=0)
+    student = nets.distil_student(target.model, pool, 50)
     return {
         "as it is": nets.accuracy(target.model, x, y),
-        "other images": max(nets.accuracy(replace(found.complexity, order), x, y) for order in ORDERS[1:]),
-        "own images": max(nets.accuracy(replace(own, order), x, y) for order in ORDERS[1:]),
+        "other images": max(nets.accuracy(replace_feature(found.complexity, order), x, y) for order in ORDERS[1:]),
+        "own images": max(nets.accuracy(replace_feature(own, order), x, y) for order in ORDERS[1:]),
         "student": nets.accuracy(student, x, y),
     }
 
 
-def procedures(name: str, results: Results) -> dict[str, Record]:
+def measure_procedures(name: str, results: Results) -> dict[str, Record]:
     """One network, and what usual procedures make of it."""
     data, made = load(DATASETS[name]), dict[str, Any]()
 
     def one(kind: str) -> Record:
         if not made:
             made["strong"] = strong_nets(data)
-            made["base"] = nets.target(data, 2, 5000, 0)
-        base: nets.Target = made["base"]
+            made["base"] = nets.train_target(data, 2, 5000, 0)
+        base: nets.TrainedTarget = made["base"]
         retrained = {"fewer steps": (5000, 100, 0.0), "more data": (20_000, nets.STEPS, 0.0), "label noise": (5000, nets.STEPS, 0.3)}
         if kind in retrained:
             rows, steps, noise = retrained[kind]
-            base = nets.target(data, 2, rows, 0, steps=steps, noise=noise)
+            base = nets.train_target(data, 2, rows, 0, steps=steps, noise=noise)
         changed = {
-            "pruned by 80 %": lambda: nets.pruned(base.model, 0.8, base.x, base.y),
-            "weights of 3 bits": lambda: nets.quantised(base.model, 3),
-            "distilled": lambda: nets.distilled(base.model, base, 7),
+            "pruned by 80 %": lambda: nets.prune_weights(base.model, 0.8, base.x, base.y),
+            "weights of 3 bits": lambda: nets.quantise_weights(base.model, 3),
+            "distilled": lambda: nets.distil_student(base.model, base, 7),
         }
         model = changed[kind]() if kind in changed else base.model
         accuracy = nets.accuracy(model, data.test_x, data.test_y)
-        return recorded(taken(model, data, base.x, base.y, made["strong"]), accuracy=accuracy)
+        return profile_record(profile_network(model, data, base.x, base.y, made["strong"]), accuracy=accuracy)
 
     kinds = ("trained", "pruned by 80 %", "weights of 3 bits", "distilled", "fewer steps", "more data", "label noise")
     return {kind: results.get(f"{name} {kind}", lambda kind=kind: one(kind)) for kind in kinds}
@@ -143,21 +149,21 @@ def procedures(name: str, results: Results) -> dict[str, Record]:
 # ---- telling ---------------------------------------------------------------------------------------------------------------------------
 
 
-def spread(values: Iterable[float], digits: int = 3) -> str:
+def mean_and_error(values: Iterable[float], digits: int = 3) -> str:
     """Mean and standard error."""
     listed = list(values)
     error = statistics.stdev(listed) / len(listed) ** 0.5 if len(listed) > 1 else float("nan")
     return f"{statistics.fmean(listed):.{digits}f} ± {error:.{digits}f}"
 
 
-def by(found: Mapping[tuple[int, int, int], Record], *, depth: int | None = None, rows: int | None = None) -> list[Record]:
+def select_records(found: Mapping[tuple[int, int, int], Record], *, depth: int | None = None, rows: int | None = None) -> list[Record]:
     """Records of one depth or size."""
     return [record for (d, n, _), record in found.items() if depth in (None, d) and rows in (None, n)]
 
 
-def orders_of(records: Sequence[Record], name: str, digits: int = 3) -> list[str]:
+def format_by_order(records: Sequence[Record], name: str, digits: int = 3) -> list[str]:
     """One cell per order."""
-    return [spread((record[name][at] for record in records), digits) for at in range(len(ORDERS))]
+    return [mean_and_error((record[name][at] for record in records), digits) for at in range(len(ORDERS))]
 
 
 HEADS = ["order 0", "order 1", "order 2", "orders 3-4"]
@@ -167,16 +173,19 @@ def task_table(size: int, results: Results) -> str:
     """Gain by order of generators of known depth."""
     rows = []
     for depth in TASKS:
-        found = [results.get(f"task {depth} size {size} seed {seed}", lambda d=depth, s=seed: task(d, s, size)) for seed in TASK_SEEDS]
-        deep = spread((sum(record["gain"][2:]) for record in found), 4)
-        rows.append([str(depth), *orders_of(found, "gain", 4), spread((record["rest"] for record in found), 4), deep])
+        found = [
+            results.get(f"task {depth} size {size} seed {seed}", lambda d=depth, s=seed: measure_generator(d, s, size))
+            for seed in TASK_SEEDS
+        ]
+        deep = mean_and_error((sum(record["gain"][2:]) for record in found), 4)
+        rows.append([str(depth), *format_by_order(found, "gain", 4), mean_and_error((record["rest"] for record in found), 4), deep])
     return table(["ReLU layers", *HEADS, "rest", "orders >= 2"], rows)
 
 
 def grid_table(found: Mapping[tuple[int, int, int], Record], name: str) -> str:
     """A measure by order, for each sample size over all depths, and for each depth over all sample sizes."""
-    lines = [[f"{rows:,} rows", *orders_of(by(found, rows=rows), name)] for rows in SIZES]
-    lines += [[f"{6 * depth + 1} layers", *orders_of(by(found, depth=depth), name)] for depth in DEPTHS]
+    lines = [[f"{rows:,} rows", *format_by_order(select_records(found, rows=rows), name)] for rows in SIZES]
+    lines += [[f"{6 * depth + 1} layers", *format_by_order(select_records(found, depth=depth), name)] for depth in DEPTHS]
     return table(["", *HEADS], lines)
 
 
@@ -185,14 +194,14 @@ def boost_table(found: Mapping[tuple[int, int, int], Record]) -> str:
     kinds = ("as it is", "other images", "own images", "student")
     rows = []
     for size in SIZES[1:]:
-        records = [record for record in by(found, depth=2, rows=size) if kinds[0] in record]
-        rows.append([f"{size:,}", *(spread(record[kind] for record in records) for kind in kinds)])
+        records = [record for record in select_records(found, depth=2, rows=size) if kinds[0] in record]
+        rows.append([f"{size:,}", *(mean_and_error(record[kind] for record in records) for kind in kinds)])
     return table(
         ["rows", "the network", "on components of other images", "on components of its own rows", "a student on the other images"], rows
     )
 
 
-def predicted(found: Mapping[tuple[int, int, int], Record]) -> list[str]:
+def prediction_r2(found: Mapping[tuple[int, int, int], Record]) -> list[str]:
     """How well accuracy is predicted, left-one-out, by components and by the number of rows alone."""
     records = list(found.values())
     features = torch.tensor([[*record["gain"], *record["soft"]] for record in records], dtype=torch.float64)
@@ -218,8 +227,8 @@ def main() -> None:
     print(OPENING)
     for size, words in ((3, "3 x 3 convolutions"), (1, "1 x 1 convolutions after the first")):
         print(f"{words}:\n\n{task_table(size, results)}\n")
-    grids = {name: grid(name, results) for name in DATASETS}
-    for text, measures in MEASURED.items():
+    grids = {name: measure_grid(name, results) for name in DATASETS}
+    for text, measures in MEASURES_BY_SECTION.items():
         print(text)
         for name, records in grids.items():
             for measure, words in measures.items():
@@ -228,11 +237,11 @@ def main() -> None:
     for name, records in grids.items():
         print(f"{name}:\n\n{boost_table(records)}\n")
     print(PREDICTION)
-    rows = [[name, *predicted(records)] for name, records in grids.items()]
+    rows = [[name, *prediction_r2(records)] for name, records in grids.items()]
     print(table(["", "from gains and reliability", "from log of rows alone"], rows), end="\n\n")
     print(PROCEDURES)
     for name in DATASETS:
-        print(f"{name}:\n\n{procedures_table(procedures(name, results))}\n")
+        print(f"{name}:\n\n{procedures_table(measure_procedures(name, results))}\n")
     print(FINDINGS, end="")
 
 
@@ -268,15 +277,15 @@ EFFECTS = """## Which are effective
 Shapley shares over all subsets of components, through the rest of the network. *Paper: the most effective order is about half the
 network's depth, not the highest.*
 """
-FITTED = """## Which are overfitted
+OVERFITTING = """## Which are overfitted
 
 Shapley shares of test less training loss. *Paper: more samples reduce the over-fitting of simple components, not of complex ones.*
 """
-MEASURED = {
+MEASURES_BY_SECTION = {
     STRENGTH: {"gain": "gain"},
     RELIABILITY: {"reliability": "share of variance in the reliable subspace", "soft": "R^2 from other networks"},
     EFFECTS: {"useful": "fall of the training loss", "effectiveness": "the same, over the component's standard deviation"},
-    FITTED: {"overfitting": "growth of test less training loss"},
+    OVERFITTING: {"overfitting": "growth of test less training loss"},
 }
 BOOST = """## Components in place of the feature
 

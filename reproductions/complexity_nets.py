@@ -78,7 +78,7 @@ def _conv(before: int, after: int, size: int, draw: torch.Generator, *, gain: fl
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Target:
+class TrainedTarget:
     """A network, the rows it was trained on, and how right it is on test rows."""
 
     model: nn.Module
@@ -88,9 +88,9 @@ class Target:
     accuracy: float
 
 
-def target(data: Dataset, blocks: int, rows: int, seed: int, *, steps: int = STEPS, noise: float = 0.0) -> Target:
+def train_target(data: Dataset, blocks: int, rows: int, seed: int, *, steps: int = STEPS, noise: float = 0.0) -> TrainedTarget:
     """A small ResNet trained on a class-balanced few of the rows; ``noise`` is the share of labels that are drawn anew."""
-    chosen = balanced(data.train_y, rows, seed)
+    chosen = balanced_indices(data.train_y, rows, seed)
     x, y = data.train_x[chosen], data.train_y[chosen].clone()
     draw = torch.Generator().manual_seed(seed)
     wrong = torch.rand(len(y), generator=draw) < noise
@@ -98,7 +98,7 @@ def target(data: Dataset, blocks: int, rows: int, seed: int, *, steps: int = STE
     torch.manual_seed(seed)
     model = SmallResNet(blocks, x.shape[1], len(data.class_names))
     train(model, x, y, steps=steps, draw=draw)
-    return Target(model=model, blocks=blocks, x=x, y=y, accuracy=accuracy(model, data.test_x, data.test_y))
+    return TrainedTarget(model=model, blocks=blocks, x=x, y=y, accuracy=accuracy(model, data.test_x, data.test_y))
 
 
 def train(model: nn.Module, x: Tensor, y: Tensor, *, steps: int, draw: torch.Generator, temperature: float = 1.0) -> nn.Module:
@@ -127,7 +127,7 @@ def accuracy(model: nn.Module, x: Tensor, y: Tensor) -> float:
     return float((logits(model, x).argmax(1) == y).float().mean())
 
 
-def balanced(y: Tensor, rows: int, seed: int) -> Tensor:
+def balanced_indices(y: Tensor, rows: int, seed: int) -> Tensor:
     """Places of as many rows of each class, in random order."""
     draw = torch.Generator().manual_seed(1000 + seed)
     classes = int(y.max()) + 1
@@ -136,7 +136,7 @@ def balanced(y: Tensor, rows: int, seed: int) -> Tensor:
     return chosen[torch.randperm(len(chosen), generator=draw)]
 
 
-def pruned(model: nn.Module, share: float, x: Tensor, y: Tensor) -> nn.Module:
+def prune_weights(model: nn.Module, share: float, x: Tensor, y: Tensor) -> nn.Module:
     """A copy without its smallest weights, over all convolutions, by torch's own pruning; those left are trained on."""
     copied = copy.deepcopy(model).requires_grad_()
     convs = [(module, "weight") for module in copied.modules() if isinstance(module, nn.Conv2d)]
@@ -147,7 +147,7 @@ def pruned(model: nn.Module, share: float, x: Tensor, y: Tensor) -> nn.Module:
     return copied
 
 
-def quantised(model: nn.Module, bits: int) -> nn.Module:
+def quantise_weights(model: nn.Module, bits: int) -> nn.Module:
     """A copy with the weights of each output channel rounded to so many bits by torch's own fake quantisation."""
     copied = copy.deepcopy(model)
     most = 2 ** (bits - 1) - 1
@@ -159,7 +159,7 @@ def quantised(model: nn.Module, bits: int) -> nn.Module:
     return copied
 
 
-def distilled(teacher: nn.Module, target: Target, seed: int) -> nn.Module:
+def distil_student(teacher: nn.Module, target: TrainedTarget, seed: int) -> nn.Module:
     """A fresh network of the same kind, trained on the teacher's softened outputs for the target's rows."""
     torch.manual_seed(seed)
     student = SmallResNet(target.blocks, target.x.shape[1])

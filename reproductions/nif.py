@@ -41,7 +41,7 @@ MNIST_ROWS = 10_000
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Trained:
+class TrainedNetwork:
     """A trained network and its data, standardised where it is a table."""
 
     model: nn.Module
@@ -56,7 +56,7 @@ class Trained:
         return float((self.network(self.test_x).argmax(1) == self.test_y).float().mean())
 
 
-def fitted(model: nn.Module, x: Tensor, y: Tensor, *, epochs: int, batch: int, rate: float = 0.01) -> nn.Module:
+def train_model(model: nn.Module, x: Tensor, y: Tensor, *, epochs: int, batch: int, rate: float = 0.01) -> nn.Module:
     """Adam on cross-entropy."""
     optimiser = torch.optim.Adam(model.parameters(), lr=rate)
     for _ in range(epochs):
@@ -67,7 +67,7 @@ def fitted(model: nn.Module, x: Tensor, y: Tensor, *, epochs: int, batch: int, r
     return model.eval().requires_grad_(False)
 
 
-def perceptron(dataset: str, hidden: Sequence[int], seed: int) -> Trained:
+def train_perceptron(dataset: str, hidden: Sequence[int], seed: int) -> TrainedNetwork:
     """A ReLU network on a table."""
     torch.manual_seed(seed)
     data = load(dataset)
@@ -78,22 +78,22 @@ def perceptron(dataset: str, hidden: Sequence[int], seed: int) -> Trained:
     for before, after in itertools.pairwise(sizes):
         layers += [nn.Linear(before, after), nn.ReLU()]
     model = nn.Sequential(*layers, nn.Linear(sizes[-1], int(data.train_y.max()) + 1))
-    fitted(model, x, data.train_y, epochs=300, batch=32)
-    return Trained(model=model, network=vs.trace(model, x[:2]), x=x, y=data.train_y, test_x=test_x, test_y=data.test_y)
+    train_model(model, x, data.train_y, epochs=300, batch=32)
+    return TrainedNetwork(model=model, network=vs.trace(model, x[:2]), x=x, y=data.train_y, test_x=test_x, test_y=data.test_y)
 
 
-def convolutional(seed: int) -> Trained:
+def train_cnn(seed: int) -> TrainedNetwork:
     """A small CNN on the first images of MNIST."""
     torch.manual_seed(seed)
     data = load("mnist")
     x, y = data.train_x[:MNIST_ROWS], data.train_y[:MNIST_ROWS]
     features = nn.Conv2d(1, 8, 5, stride=2), nn.ReLU(), nn.Conv2d(8, 16, 5, stride=2), nn.ReLU(), nn.Flatten()
     model = nn.Sequential(*features, nn.Linear(256, 32), nn.ReLU(), nn.Linear(32, 10))
-    fitted(model, x, y, epochs=3, batch=64, rate=2e-3)
-    return Trained(model=model, network=vs.trace(model, x[:2]), x=x, y=y, test_x=data.test_x[:2000], test_y=data.test_y[:2000])
+    train_model(model, x, y, epochs=3, batch=64, rate=2e-3)
+    return TrainedNetwork(model=model, network=vs.trace(model, x[:2]), x=x, y=y, test_x=data.test_x[:2000], test_y=data.test_y[:2000])
 
 
-def attributions(found: Trained, graph: FlowGraph) -> dict[str, Tensor]:
+def attributions(found: TrainedNetwork, graph: FlowGraph) -> dict[str, Tensor]:
     """By method, how much each feature says of each class [features classes]."""
     rows = found.x[:100]
     table = {"flow": graph.attribution()}
@@ -104,7 +104,7 @@ def attributions(found: Trained, graph: FlowGraph) -> dict[str, Tensor]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Likeness:
+class Similarity:
     """How like raw mutual information an attribution is."""
 
     spearman: float
@@ -114,11 +114,11 @@ class Likeness:
     rescaled: float
 
 
-def likeness(values: Tensor, raw: Tensor) -> Likeness:
+def similarity_to_mutual_information(values: Tensor, raw: Tensor) -> Similarity:
     """The paper's Kolmogorov-Smirnov test, class by class, as it is and with columns that add up to 1; and what looks at who gets what."""
     tests = [ks_2samp(a, b, method="exact") for a, b in zip(values.T.numpy(), raw.T.numpy(), strict=True)]
     scaled = [ks_2samp(a / a.sum(), b / b.sum(), method="exact").statistic for a, b in zip(values.T.numpy(), raw.T.numpy(), strict=True)]
-    return Likeness(
+    return Similarity(
         spearman=float(spearmanr(values.flatten(), raw.flatten()).statistic),
         cosine=float(torch.nn.functional.cosine_similarity(values.flatten(), raw.flatten(), dim=0)),
         distance=statistics.fmean(test.statistic for test in tests),
@@ -127,7 +127,7 @@ def likeness(values: Tensor, raw: Tensor) -> Likeness:
     )
 
 
-def deletion(found: Trained, values: Tensor) -> float:
+def deletion_area(found: TrainedNetwork, values: Tensor) -> float:
     """Mean accuracy while features are replaced by their mean (0), the most important first; lower is better."""
     order = values.sum(1).argsort(descending=True)
     x, curve = found.test_x.clone().flatten(1), []
@@ -138,7 +138,7 @@ def deletion(found: Trained, values: Tensor) -> float:
     return float(np.trapezoid(curve) / len(order))
 
 
-def studied(found: Trained, seed: int) -> dict[str, float]:
+def measure_network(found: TrainedNetwork, seed: int) -> dict[str, float]:
     """All numbers of one trained network."""
     graph = information_flow(found.network, found.x, measuring=MeasurementOptions(seed=seed))
     hidden = graph.layers[1:-1]
@@ -152,11 +152,11 @@ def studied(found: Trained, seed: int) -> dict[str, float]:
         "modularity": float(parts.modularity),
         "stability": parts.stability,
         "chance": parts.p,
-        "spare": spare_cost(found, graph),
+        "spare": redundant_unit_cost(found, graph),
     }
     for name, values in attributions(found, graph).items():
-        alike = likeness(values, raw)
-        numbers |= {f"{name} {what}": number for what, number in vars(alike).items()} | {f"{name} deletion": deletion(found, values)}
+        alike = similarity_to_mutual_information(values, raw)
+        numbers |= {f"{name} {what}": number for what, number in vars(alike).items()} | {f"{name} deletion": deletion_area(found, values)}
     for what in ("links", "units"):
         how = AblationOptions(what=what, repeats=20, seed=seed)
         gone = ablation_curves(found.network, graph, found.test_x, found.test_y, layer=graph.names[1], removing=how)
@@ -164,7 +164,7 @@ def studied(found: Trained, seed: int) -> dict[str, float]:
     return numbers
 
 
-def spare_cost(found: Trained, graph: FlowGraph) -> float:
+def redundant_unit_cost(found: TrainedNetwork, graph: FlowGraph) -> float:
     """Accuracy lost when all units without flow are set to 0."""
     model = found.model
     held = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -175,9 +175,9 @@ def spare_cost(found: Trained, graph: FlowGraph) -> float:
     return found.accuracy - float((left == found.test_y).float().mean())
 
 
-def mnist(seed: int) -> dict[str, float]:
+def measure_mnist(seed: int) -> dict[str, float]:
     """The numbers of a convolutional network: what is dead, and what removing costs."""
-    found = convolutional(seed)
+    found = train_cnn(seed)
     graph = information_flow(found.network, found.x[:4000], measuring=MeasurementOptions(estimator="binned", seed=seed))
     raw = pairwise(found.x[:4000].flatten(1), found.network(found.x[:4000]), estimator="binned").values.clamp_min(0)
     flow = graph.attribution()
@@ -199,7 +199,7 @@ def mnist(seed: int) -> dict[str, float]:
 # ---- showing ----------------------------------------------------------------------------------------------------------------------
 
 
-def spread(rows: Sequence[Mapping[str, float]], name: str, digits: int = 2) -> str:
+def median_and_range(rows: Sequence[Mapping[str, float]], name: str, digits: int = 2) -> str:
     """Median and range over seeds."""
     values = [row[name] for row in rows if row[name] == row[name]]
     if not values:
@@ -207,29 +207,31 @@ def spread(rows: Sequence[Mapping[str, float]], name: str, digits: int = 2) -> s
     return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
 
-def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
+def print_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
     print("| " + " | ".join(head) + " |\n|" + "---|" * len(head))
     for line in lines:
         print("| " + " | ".join(line) + " |")
     print()
 
 
-def columns(found: Mapping[str, list[dict[str, float]]], names: Sequence[str], head: Sequence[str]) -> None:
-    table(["network", *head], [[net, *(spread(rows, name) for name in names)] for net, rows in found.items()])
+def print_columns(found: Mapping[str, list[dict[str, float]]], names: Sequence[str], head: Sequence[str]) -> None:
+    print_table(["network", *head], [[net, *(median_and_range(rows, name) for name in names)] for net, rows in found.items()])
 
 
-def likenesses(found: Mapping[str, list[dict[str, float]]]) -> None:
+def print_similarities(found: Mapping[str, list[dict[str, float]]]) -> None:
     kinds = ("spearman", "cosine", "distance", "p", "rescaled", "deletion")
     head = ("network", "attribution", "Spearman", "cosine", "K-S distance", "exact p", "K-S, rescaled", "deletion (low is good)")
-    lines = [[net, method, *(spread(rows, f"{method} {kind}") for kind in kinds)] for net, rows in found.items() for method in METHODS]
-    table(head, lines)
+    lines = [
+        [net, method, *(median_and_range(rows, f"{method} {kind}") for kind in kinds)] for net, rows in found.items() for method in METHODS
+    ]
+    print_table(head, lines)
 
 
 def main() -> None:
     """Print the page."""
     torch.set_num_threads(1)
-    found = {name: [studied(perceptron(data, hidden, seed), seed) for seed in SEEDS] for name, (data, hidden) in MLPS.items()}
-    pictures = [mnist(seed) for seed in MNIST_SEEDS]
+    found = {name: [measure_network(train_perceptron(data, hidden, seed), seed) for seed in SEEDS] for name, (data, hidden) in MLPS.items()}
+    pictures = [measure_mnist(seed) for seed in MNIST_SEEDS]
     print(OPENING)
     graphs = {
         "accuracy": "test accuracy",
@@ -241,14 +243,14 @@ def main() -> None:
         "stability": "agreement of runs",
         "chance": "p against shuffled weights",
     }
-    columns(found, list(graphs), list(graphs.values()))
-    print(LIKENESS)
-    likenesses(found)
+    print_columns(found, list(graphs), list(graphs.values()))
+    print(SIMILARITY)
+    print_similarities(found)
     print(REMOVAL)
     removed = [(what, order) for what in ("links", "units") for order in ORDERS]
-    columns(found, [f"{what} {order}" for what, order in removed], [f"{what}, {order}" for what, order in removed])
+    print_columns(found, [f"{what} {order}" for what, order in removed], [f"{what}, {order}" for what, order in removed])
     print(PICTURES)
-    table(("number", "median (range over seeds)"), [(name, spread(pictures, name)) for name in pictures[0]])
+    print_table(("number", "median (range over seeds)"), [(name, median_and_range(pictures, name)) for name in pictures[0]])
     print(FINDINGS, end="")
 
 
@@ -266,7 +268,7 @@ The paper's drawings show dead units (2 of 5 hidden ones of Iris 4-5-3), and it 
 die is a matter of the seed, and that a unit which is always 0 can be left out needs no information theory. The column beside it is about
 all units on no path of significant flow, set to 0.
 """
-LIKENESS = """## Attribution against raw mutual information
+SIMILARITY = """## Attribution against raw mutual information
 
 The paper compares attributions of four features with their raw mutual information with a class by a Kolmogorov-Smirnov test, and reports
 D = 1, p = .011 for its own as the best, .75 and .107 for SHAP, .25 and .996 for integrated gradients. **That reading is the wrong way

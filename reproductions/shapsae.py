@@ -23,7 +23,19 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import vesalius as vs
 from reproductions.results import Record, Results, table
-from reproductions.shapsae_words import ACCURACY, BARELY, EPOCH, FINDINGS, LEVELS, ONCE, OPENING, OTHER, PICTURES, ROUNDS, WHOLE
+from reproductions.shapsae_text import (
+    ACCURACY,
+    FINDINGS,
+    LEVELS,
+    ONE_EPOCH,
+    ONE_SHOT,
+    OPENING,
+    OTHER_AUTOENCODERS_TEXT,
+    PICTURES,
+    ROUNDS,
+    UNCOMPENSATED,
+    WHOLE_UNITS,
+)
 from vesalius.core import store
 from vesalius.data import load
 from vesalius.models import Autoencoder, AutoencoderSparsity, AutoencoderTraining, fit
@@ -33,16 +45,16 @@ from vesalius.sparsity.pruning.allocation import prefix
 
 DATASETS = {"MNIST": "mnist", "Fashion-MNIST": "fashion_mnist"}
 SIZES = (784, 256, 64)
-DEEPER = (784, 256, 128, 64, 32)
-HELD = 5000
+DEEPER_SIZES = (784, 256, 128, 64, 32)
+VALIDATION_ROWS = 5000
 """Training rows at the end that are kept for early stopping; settings were chosen on them, too."""
-PROBED = 10_000
+PROBE_ROWS = 10_000
 """Training rows that probes are fitted on."""
 SPARSITIES = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
 SCORES = ("shapley", "shapley_zero", "gate", "taylor", "linear", "wanda", "magnitude", "random")
-BARE = ("shapley", "shapley_zero", "wanda", "magnitude")
-HIGH = (0.9, 0.95)
-UNITS = (0.25, 0.5, 0.75)
+UNCOMPENSATED_SCORES = ("shapley", "shapley_zero", "wanda", "magnitude")
+HIGH_SPARSITIES = (0.9, 0.95)
+UNIT_SHARES = (0.25, 0.5, 0.75)
 EPOCHS = 12
 ROWS = 20_000
 """Calibration rows of a refit; on held-out rows a little better than 8,000."""
@@ -63,7 +75,7 @@ def six_features(seed: int, rows: int = 15_000) -> Tensor:
     return torch.stack([x1, x2, x3, x4, x1 + x2, x3 + x4], 1)
 
 
-def synthetic(seed: int) -> Record:
+def measure_synthetic(seed: int) -> Record:
     """Importance of six features in a 6-3-6 autoencoder, exactly.
 
     Tanh, since three ReLU units often die and the paper does not name its activation.
@@ -120,15 +132,15 @@ class Pictures:
         """Rows of pixels; the classifier of reconstructions is linear on pixels."""
         data = load(DATASETS[name])
         x, y = data.train_x.flatten(1), data.train_y
-        probed = (x[:PROBED], y[:PROBED])
-        return cls(x[:-HELD], x[-HELD:], probed, (data.test_x.flatten(1), data.test_y), Probe.fit(*probed))
+        probed = (x[:PROBE_ROWS], y[:PROBE_ROWS])
+        return cls(x[:-VALIDATION_ROWS], x[-VALIDATION_ROWS:], probed, (data.test_x.flatten(1), data.test_y), Probe.fit(*probed))
 
     def case(self, model: Autoencoder) -> Case:
         """With the dense network's probe."""
         return Case(model, self.train, Yardstick.of(model, self.probed, self.test, self.classifier.scores))
 
 
-def trained(
+def load_or_train(
     pictures: Pictures, seed: int, kept: Path, *, sizes: Sequence[int] = SIZES, sparse: AutoencoderSparsity | None = None
 ) -> Autoencoder:
     """An autoencoder, from its file if it was trained before."""
@@ -140,33 +152,33 @@ def trained(
     return model.eval()
 
 
-def masks(case: Case, score: str, *, scope: str = "layer", compensate: bool = True) -> Record:
+def measure_masks(case: Case, score: str, *, scope: str = "layer", compensate: bool = True) -> Record:
     """One look, one mask, at every sparsity."""
     how = Pruning(score=score, scope=scope, compensate=compensate)
     found = sweep(case.model, case.train, sparsity=SPARSITIES, mode="paper", pruning=how)
     return {str(level): case.record(one) for level, one in zip(SPARSITIES, found, strict=True)}
 
 
-def refits(case: Case, levels: Sequence[float], **options: Any) -> Record:
+def measure_refits(case: Case, levels: Sequence[float], **options: Any) -> Record:
     """Rounds of scoring, cutting and refitting."""
     found = sweep(case.model, case.train, sparsity=levels, pruning=Pruning(rows=ROWS, **options))
     return {str(level): case.record(one) for level, one in zip(levels, found, strict=True)}
 
 
-def tuned(case: Case, mode: str) -> Record:
+def measure_finetuned(case: Case, mode: str) -> Record:
     """A pass over the data after a mask."""
     how = Pruning(rows=ROWS, finetune=Finetune(epochs=1))
-    found = sweep(case.model, case.train, sparsity=HIGH, mode=mode, pruning=how)
-    return {str(level): case.record(one) for level, one in zip(HIGH, found, strict=True)}
+    found = sweep(case.model, case.train, sparsity=HIGH_SPARSITIES, mode=mode, pruning=how)
+    return {str(level): case.record(one) for level, one in zip(HIGH_SPARSITIES, found, strict=True)}
 
 
-def whole_units(case: Case) -> Record:
+def measure_unit_removal(case: Case) -> Record:
     """Hidden units removed by the importance of their links, the rest refitted."""
     how = Pruning(score="shapley", rounds=1)
-    return {str(share): case.record(remove_units(case.model, case.train, share=share, pruning=how)) for share in UNITS}
+    return {str(share): case.record(remove_units(case.model, case.train, share=share, pruning=how)) for share in UNIT_SHARES}
 
 
-def levels(case: Case) -> Record:
+def measure_importance_levels(case: Case) -> Record:
     """The paper's importance levels."""
     steps = (0.5, 0.8, 0.9, 0.95)
     found = sweep(case.model, case.train, importance_level=steps, mode="paper")
@@ -175,47 +187,50 @@ def levels(case: Case) -> Record:
 
 MEASURES: Mapping[str, Callable[[Case], Record]] = {
     "dense": lambda case: case.record(case.model),
-    **{f"mask {score}": partial(masks, score=score) for score in SCORES},
-    "mask magnitude, all layers together": partial(masks, score="magnitude", scope="global"),
-    **{f"mask {score}, no compensation": partial(masks, score=score, compensate=False) for score in BARE},
-    "mask by importance level": levels,
-    "refit gate": partial(refits, levels=SPARSITIES),
-    **{f"refit {score}": partial(refits, levels=HIGH, score=score) for score in ("shapley", "wanda", "magnitude", "random")},
-    "mask shapley and one epoch": partial(tuned, mode="paper"),
-    "refit gate and one epoch": partial(tuned, mode="refit"),
-    "whole units": whole_units,
+    **{f"mask {score}": partial(measure_masks, score=score) for score in SCORES},
+    "mask magnitude, all layers together": partial(measure_masks, score="magnitude", scope="global"),
+    **{f"mask {score}, no compensation": partial(measure_masks, score=score, compensate=False) for score in UNCOMPENSATED_SCORES},
+    "mask by importance level": measure_importance_levels,
+    "refit gate": partial(measure_refits, levels=SPARSITIES),
+    **{
+        f"refit {score}": partial(measure_refits, levels=HIGH_SPARSITIES, score=score)
+        for score in ("shapley", "wanda", "magnitude", "random")
+    },
+    "mask shapley and one epoch": partial(measure_finetuned, mode="paper"),
+    "refit gate and one epoch": partial(measure_finetuned, mode="refit"),
+    "whole units": measure_unit_removal,
 }
 """Everything that is measured of one autoencoder."""
-OTHERS: Mapping[str, tuple[Sequence[int], AutoencoderSparsity]] = {
+OTHER_AUTOENCODERS: Mapping[str, tuple[Sequence[int], AutoencoderSparsity]] = {
     "k-sparse, 16 of 64": (SIZES, AutoencoderSparsity(k=16)),
     "L1 penalty 1e-4": (SIZES, AutoencoderSparsity(l1=1e-4)),
     "dropout 0.1": (SIZES, AutoencoderSparsity(dropout=0.1)),
-    "784-256-128-64-32": (DEEPER, AutoencoderSparsity()),
+    "784-256-128-64-32": (DEEPER_SIZES, AutoencoderSparsity()),
 }
 """Other autoencoders, from one seed."""
 
 
-def other(case: Case) -> Record:
+def measure_other(case: Case) -> Record:
     """Dense, and refitted."""
-    return {"0.0": case.record(case.model), **refits(case, HIGH)}
+    return {"0.0": case.record(case.model), **measure_refits(case, HIGH_SPARSITIES)}
 
 
-def measured(name: str, results: Results, seeds: Sequence[int]) -> dict[str, list[Record]]:
+def measure_dataset(name: str, results: Results, seeds: Sequence[int]) -> dict[str, list[Record]]:
     """All records of a data set, by what was measured."""
     found: dict[str, list[Record]] = {}
     ready = cache(lambda: Pictures.of(name))
 
     for seed in seeds:
         file = results.path.with_name(f"{results.path.stem}-{DATASETS[name]}-{seed}.safetensors")
-        case = cache(lambda seed=seed, file=file: ready().case(trained(ready(), seed, file)))
+        case = cache(lambda seed=seed, file=file: ready().case(load_or_train(ready(), seed, file)))
         for what, measure in MEASURES.items():
             key = f"{name} seed {seed} {what}"
             found.setdefault(what, []).append(results.get(key, lambda measure=measure, case=case: measure(case())))
-    for number, (what, (sizes, sparse)) in enumerate(OTHERS.items()):
+    for number, (what, (sizes, sparse)) in enumerate(OTHER_AUTOENCODERS.items()):
         file = results.path.with_name(f"{results.path.stem}-{DATASETS[name]}-other-{number}.safetensors")
 
         def one(sizes: Sequence[int] = sizes, sparse: AutoencoderSparsity = sparse, file: Path = file) -> Record:
-            return other(ready().case(trained(ready(), 0, file, sizes=sizes, sparse=sparse)))
+            return measure_other(ready().case(load_or_train(ready(), 0, file, sizes=sizes, sparse=sparse)))
 
         found[what] = [results.get(f"{name} {what}", one)]
     return found
@@ -224,23 +239,25 @@ def measured(name: str, results: Results, seeds: Sequence[int]) -> dict[str, lis
 # ---- telling ---------------------------------------------------------------------------------------------------------------------------
 
 
-def spread(values: Iterable[float], scale: float = 1.0, digits: int = 3) -> str:
+def mean_and_error(values: Iterable[float], scale: float = 1.0, digits: int = 3) -> str:
     """Mean and standard error."""
     listed = [scale * value for value in values]
     error = f" ± {statistics.stdev(listed) / len(listed) ** 0.5:.{digits}f}" if len(listed) > 1 else ""
     return f"{statistics.fmean(listed):.{digits}f}{error}"
 
 
-def cell(records: Sequence[Record]) -> str:
+def format_cell(records: Sequence[Record]) -> str:
     """Error and fixed probe."""
-    return f"{spread((one['error'] for one in records), 1000, 1)} / {spread(one['fixed_probe'] for one in records)}"
+    return f"{mean_and_error((one['error'] for one in records), 1000, 1)} / {mean_and_error(one['fixed_probe'] for one in records)}"
 
 
 def sweep_table(found: Mapping[str, list[Record]], what: Sequence[str], levels: Sequence[float]) -> str:
     """Error and fixed probe by sparsity."""
     rows = []
     for name in what:
-        rows.append([name, *(cell([one[str(level)] for one in found[name]]) if str(level) in found[name][0] else "" for level in levels)])
+        rows.append(
+            [name, *(format_cell([one[str(level)] for one in found[name]]) if str(level) in found[name][0] else "" for level in levels)]
+        )
     return table(["", *(f"{level:.0%}" for level in levels)], rows)
 
 
@@ -251,13 +268,13 @@ def accuracy_table(found: Mapping[str, list[Record]]) -> str:
     for name, level in [("mask shapley", 0.9), ("mask magnitude", 0.9), ("mask random", 0.9), ("refit gate", 0.9), ("refit gate", 0.95)]:
         records = [one[str(level)] for one in found[name]]
         shares = ("fixed_probe", "refitted_probe", "on_reconstructions")
-        parts = [spread(100 * one[what] / whole[what] for one, whole in zip(records, dense, strict=True)) for what in shares]
-        error = spread(one["error"] / whole["error"] for one, whole in zip(records, dense, strict=True))
+        parts = [mean_and_error(100 * one[what] / whole[what] for one, whole in zip(records, dense, strict=True)) for what in shares]
+        error = mean_and_error(one["error"] / whole["error"] for one, whole in zip(records, dense, strict=True))
         explained = [
             100 * (1 - one["error"] / one["mean_row"]) / (1 - whole["error"] / whole["mean_row"])
             for one, whole in zip(records, dense, strict=True)
         ]
-        rows.append([f"{name} {level:.0%}", error, *parts, spread(explained)])
+        rows.append([f"{name} {level:.0%}", error, *parts, mean_and_error(explained)])
     head = ["", "error / dense error", "fixed probe, %", "refitted probe, %", "classifier on reconstructions, %", "variance explained, %"]
     return table(head, rows)
 
@@ -266,8 +283,9 @@ def dense_line(found: Mapping[str, list[Record]]) -> str:
     """The dense network and the yardstick."""
     dense = found["dense"]
     return (
-        f"Dense: error {spread((one['error'] for one in dense), 1000, 2)}, PSNR {spread((one['psnr'] for one in dense), 1, 2)} dB, probe"
-        f" {spread((one['fixed_probe'] for one in dense), 1, 4)}. **Always answering the mean row: error"
+        f"Dense: error {mean_and_error((one['error'] for one in dense), 1000, 2)},"
+        f" PSNR {mean_and_error((one['psnr'] for one in dense), 1, 2)} dB, probe"
+        f" {mean_and_error((one['fixed_probe'] for one in dense), 1, 4)}. **Always answering the mean row: error"
         f" {1000 * dense[0]['mean_row']:.1f}.**"
     )
 
@@ -278,26 +296,26 @@ def level_table(found: Mapping[str, list[Record]]) -> str:
     rows = []
     for level in records[0]:
         some = [one[level] for one in records]
-        rows.append([level, spread(one["sparsity"] for one in some), cell(some)])
+        rows.append([level, mean_and_error(one["sparsity"] for one in some), format_cell(some)])
     return table(["importance level m", "links cut", "error / probe"], rows)
 
 
 def synthetic_table(results: Results) -> str:
     """Importance of six features."""
-    found = [results.get(f"six features seed {seed}", lambda seed=seed: synthetic(seed)) for seed in SYNTHETIC_SEEDS]
+    found = [results.get(f"six features seed {seed}", lambda seed=seed: measure_synthetic(seed)) for seed in SYNTHETIC_SEEDS]
     rows = []
     for place, name in enumerate(FEATURES):
         first = sum(one["importance"].index(max(one["importance"])) == place for one in found)
         rows.append(
             [
                 name,
-                spread(one["importance"][place] for one in found),
-                spread((one["variance"][place] for one in found), 1, 4),
+                mean_and_error(one["importance"][place] for one in found),
+                mean_and_error((one["variance"][place] for one in found), 1, 4),
                 str(first),
             ]
         )
-    kept = {layer: spread((one["kept"][layer] for one in found), 1, 1) for layer in found[0]["kept"]}
-    errors = f"{spread((one['error'] for one in found), 1000, 2)} against {1000 * found[0]['mean_row']:.1f} of the mean row"
+    kept = {layer: mean_and_error((one["kept"][layer] for one in found), 1, 1) for layer in found[0]["kept"]}
+    errors = f"{mean_and_error((one['error'] for one in found), 1000, 2)} against {1000 * found[0]['mean_row']:.1f} of the mean row"
     lines = [table(["feature", "importance UI", "variance of LI", "seeds where it is highest"], rows)]
     sets = ", ".join(f"{count} of 18 in {name}" for name, count in kept.items())
     lines.append(f"Error x 1000 {errors}. Links kept at m = 0.8: {sets}.")
@@ -305,15 +323,15 @@ def synthetic_table(results: Results) -> str:
 
 
 SECTIONS: Mapping[str, Callable[[Mapping[str, list[Record]]], str]] = {
-    ONCE: lambda found: sweep_table(found, [f"mask {score}" for score in SCORES], SPARSITIES),
-    BARELY: lambda found: sweep_table(
+    ONE_SHOT: lambda found: sweep_table(found, [f"mask {score}" for score in SCORES], SPARSITIES),
+    UNCOMPENSATED: lambda found: sweep_table(
         found, ["mask magnitude, all layers together", *(what for what in found if "no compensation" in what)], SPARSITIES
     ),
     LEVELS: lambda found: level_table(found),
     ROUNDS: lambda found: sweep_table(found, [what for what in found if what[:5] == "refit"], SPARSITIES),
-    EPOCH: lambda found: sweep_table(found, ["mask shapley and one epoch"], HIGH),
-    WHOLE: lambda found: sweep_table(found, ["whole units"], UNITS),
-    OTHER: lambda found: sweep_table(found, list(OTHERS), (0.0, 0.9, 0.95)),
+    ONE_EPOCH: lambda found: sweep_table(found, ["mask shapley and one epoch"], HIGH_SPARSITIES),
+    WHOLE_UNITS: lambda found: sweep_table(found, ["whole units"], UNIT_SHARES),
+    OTHER_AUTOENCODERS_TEXT: lambda found: sweep_table(found, list(OTHER_AUTOENCODERS), (0.0, 0.9, 0.95)),
     ACCURACY: lambda found: accuracy_table(found),
 }
 """Each table by the words above it."""
@@ -325,7 +343,7 @@ def main() -> None:
     results = Results(Path(sys.argv[1] if len(sys.argv) > 1 else "shapsae.json"))
     seeds = range(int(sys.argv[2]) if len(sys.argv) > 2 else 5)
     print(f"{OPENING}\n{synthetic_table(results)}\n\n{PICTURES}")
-    found = {name: measured(name, results, seeds) for name in DATASETS}
+    found = {name: measure_dataset(name, results, seeds) for name in DATASETS}
     for name, records in found.items():
         print(f"{name}: {dense_line(records)}\n")
     for words, tell in SECTIONS.items():

@@ -38,13 +38,13 @@ from vesalius.methods import (
 )
 
 Kappa = Sequence[int]
-Derived = Callable[[int, Kappa], float]
+WeightFormula = Callable[[int, Kappa], float]
 ROOT = Path(__file__).parent.parent
 Z = (4.0, -1.0, 1.0, -2.0)
 """Weights of the neuron."""
 MAPS = ((1.0, 2.0), (0.5, 4.0))
 """Two feature maps of two positions."""
-CLOSE = 1e-6
+TOLERANCE = 1e-6
 """What counts as nothing where a method is judged; its own stabilisers are smaller."""
 
 
@@ -111,11 +111,11 @@ class Row:
     method: Allocator
     case: Case
     formula: str
-    derived: Derived
+    derived: WeightFormula
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredWeights:
     """What came out: the weights of each kind of effect, their sums over parts, and the largest distance from theory."""
 
     row: Row
@@ -128,11 +128,11 @@ class Measured:
     misfit: float
 
 
-def traced(model: nn.Module, x: Tensor) -> vs.Network:
+def trace_double(model: nn.Module, x: Tensor) -> vs.Network:
     return vs.trace(model.double().eval(), x)
 
 
-def rows_of(*rows: Sequence[float]) -> Tensor:
+def double_rows(*rows: Sequence[float]) -> Tensor:
     return torch.tensor([list(row) for row in rows], dtype=torch.float64)
 
 
@@ -143,7 +143,7 @@ def proportional(i: int, kappa: Kappa) -> float:
     return kappa[i] / sum(kappa)
 
 
-def counted(i: int, kappa: Kappa) -> float:
+def degree_weight(i: int, kappa: Kappa) -> float:
     return float(kappa[i])
 
 
@@ -151,15 +151,15 @@ def first_order(i: int, kappa: Kappa) -> float:
     return float(kappa[i] == 1 and sum(kappa) == 1)
 
 
-def in_full(i: int, kappa: Kappa) -> float:
+def full_weight(i: int, kappa: Kappa) -> float:
     return float(kappa[i] > 0)
 
 
-def equal(i: int, kappa: Kappa) -> float:
+def equal_share(i: int, kappa: Kappa) -> float:
     return (kappa[i] > 0) / sum(k > 0 for k in kappa)
 
 
-def windows(*members: Sequence[int]) -> Derived:
+def windows(*members: Sequence[int]) -> WeightFormula:
     def share(i: int, kappa: Kappa) -> float:
         over = [window for window in members if i in window]
         return sum(any(kappa[j] for j in window) for window in over) / len(over)
@@ -167,7 +167,7 @@ def windows(*members: Sequence[int]) -> Derived:
     return share
 
 
-def two_groups(z: Sequence[float]) -> Derived:
+def two_groups(z: Sequence[float]) -> WeightFormula:
     """RevealCancel: pure effects in proportion, of mixed ones half to each sign."""
 
     def share(i: int, kappa: Kappa) -> float:
@@ -177,18 +177,18 @@ def two_groups(z: Sequence[float]) -> Derived:
     return share
 
 
-def by_sign(z: Sequence[float], up: float, down: float) -> Derived:
+def by_sign(z: Sequence[float], up: float, down: float) -> WeightFormula:
     """LRP with both signs apart: any effect at all, in proportion to z within each sign."""
     sums = [sum(w for w in z if w > 0), sum(w for w in z if w < 0)]
     return lambda i, kappa: up * z[i] / sums[0] if z[i] > 0 else -down * z[i] / sums[1]
 
 
-def shown(i: int, kappa: Kappa) -> float:
+def grad_cam_pooled(i: int, kappa: Kappa) -> float:
     """Grad-CAM behind global pooling: of a channel's degree, what the position contributes to that channel."""
     return sum(k * MAPS[channel][i] / sum(MAPS[channel]) for channel, k in enumerate(kappa))
 
 
-def averaged(i: int, kappa: Kappa) -> float:
+def grad_cam_averaged(i: int, kappa: Kappa) -> float:
     """Grad-CAM behind any other head: each position gets the mean of all positions' gradients."""
     positions = len(MAPS[0])
     return sum(
@@ -202,17 +202,17 @@ def averaged(i: int, kappa: Kappa) -> float:
 
 
 def cases() -> dict[str, Case]:
-    x, ones = rows_of((1, -2, 3, 1.5)), rows_of((1, 1, 1, 1))
-    background = (rows_of((0, 0, 0, 0)), rows_of((0.5, 1, -0.25, 0.75)))
-    maps = rows_of(*MAPS).reshape(1, 2, 1, 2)
-    pooled, zero = traced(Pooled(), maps), torch.zeros_like(maps)
+    x, ones = double_rows((1, -2, 3, 1.5)), double_rows((1, 1, 1, 1))
+    background = (double_rows((0, 0, 0, 0)), double_rows((0.5, 1, -0.25, 0.75)))
+    maps = double_rows(*MAPS).reshape(1, 2, 1, 2)
+    pooled, zero = trace_double(Pooled(), maps), torch.zeros_like(maps)
     channels = Scalings(order=3, players=vs.Players.channels(maps[0]))
     signs = vs.Players.segments((torch.tensor(Z) < 0).long())
-    neuron = traced(Neuron(Z), ones)
+    neuron = trace_double(Neuron(Z), ones)
     return {
-        "polynomial": Case("polynomial", traced(Polynomial(), x), x, background, Scalings(order=4, low=-1)),
+        "polynomial": Case("polynomial", trace_double(Polynomial(), x), x, background, Scalings(order=4, low=-1)),
         "neuron": Case("neuron", neuron, ones, (torch.zeros_like(ones),), Scalings(order=3)),
-        "moved": Case("neuron", neuron, ones, (torch.zeros_like(ones), rows_of((0.5, 0.25, -0.5, 0))), Scalings(order=3)),
+        "moved": Case("neuron", neuron, ones, (torch.zeros_like(ones), double_rows((0.5, 0.25, -0.5, 0))), Scalings(order=3)),
         "signs": Case("neuron", neuron, ones, (torch.zeros_like(ones),), Scalings(order=3, players=signs, low=0.05)),
         "pooled": Case("pooled maps", pooled, maps, (zero,), channels, lambda kappa, mine: "member"),
         "one by one": Case(
@@ -228,31 +228,31 @@ def table() -> list[Row]:
     sliding = windows((0, 1), (1, 2), (2, 3))
     ratio = "κᵢ/\\|κ\\|"
     return [
-        Row("1", "gradient_x_input", GradientXInput(), polynomial, "κᵢ", counted),
+        Row("1", "gradient_x_input", GradientXInput(), polynomial, "κᵢ", degree_weight),
         Row("1b", "gradient_x_input_at_baseline", GradientXInputAtBaseline(), polynomial, "1 if κ = eᵢ", first_order),
-        Row("2", "occlusion", Occlusion(), polynomial, "1 if i ∈ S", in_full),
+        Row("2", "occlusion", Occlusion(), polynomial, "1 if i ∈ S", full_weight),
         Row("3", "occlusion_patch", OcclusionPatch(patches=pairs), polynomial, "1 if patch meets S", windows((0, 1), (2, 3))),
         Row("3b", "occlusion_patch, sliding", OcclusionPatch(size=2, stride=1), polynomial, "share of i's windows that meet S", sliding),
-        Row("4", "prediction_difference", PredictionDifference(), polynomial, "1 if i ∈ S", in_full),
-        Row("5", "grad_cam", GradCAM(), pooled, "Σₖ κₖ Aₖᵢ/ΣⱼAₖⱼ", shown),
-        Row("5b", "grad_cam, no such head", GradCAM(), at["one by one"], "Σₖ Aₖᵢ/Z Σⱼ κₖⱼ/Aₖⱼ", averaged),
+        Row("4", "prediction_difference", PredictionDifference(), polynomial, "1 if i ∈ S", full_weight),
+        Row("5", "grad_cam", GradCAM(), pooled, "Σₖ κₖ Aₖᵢ/ΣⱼAₖⱼ", grad_cam_pooled),
+        Row("5b", "grad_cam, no such head", GradCAM(), at["one by one"], "Σₖ Aₖᵢ/Z Σⱼ κₖⱼ/Aₖⱼ", grad_cam_averaged),
         Row("6", "integrated_gradients", IntegratedGradients(**gauss), polynomial, ratio, proportional),
         Row("7", "expected_gradients", ExpectedGradients(**gauss), polynomial, ratio, proportional),
-        Row("8", "shapley_value", ShapleyValue(), polynomial, "1/\\|S\\| if i ∈ S", equal),
+        Row("8", "shapley_value", ShapleyValue(), polynomial, "1/\\|S\\| if i ∈ S", equal_share),
         Row("9", "lrp_epsilon, ε = 0", LRPEpsilon(epsilon=0.0), neuron, ratio, proportional),
         Row("10", "lrp_alpha_beta (2, 1)", LRPAlphaBeta(), signs, "2 zᵢ/z⁺ or -zᵢ/z⁻", by_sign(Z, 2, 1)),
         Row("11", "deep_taylor (z⁺)", DeepTaylor(), signs, "zᵢ/z⁺ or 0", by_sign(Z, 1, 0)),
         Row("12", "deeplift_rescale", DeepLIFTRescale(), moved, ratio, proportional),
         Row("13", "deeplift_revealcancel", DeepLIFTRevealCancel(), neuron, "κᵢ/κ±, half of it if mixed", two_groups(Z)),
         Row("14", "deep_shap (rescale)", DeepSHAP(), moved, ratio, proportional),
-        Row("14b", "deep_shap (exact)", DeepSHAP(variant="exact"), moved, "1/\\|S\\| if i ∈ S", equal),
+        Row("14b", "deep_shap (exact)", DeepSHAP(variant="exact"), moved, "1/\\|S\\| if i ∈ S", equal_share),
     ]
 
 
 # ---- measuring --------------------------------------------------------------------------------------------------------------------
 
 
-def measured(row: Row) -> Measured:
+def measure_weights(row: Row) -> MeasuredWeights:
     """The weights of a method, over all baselines of its case, sorted by kind of effect."""
     kinds: dict[str, list[float]] = {"own": [], "others": [], "member": [], "outside": []}
     sums, deviation, misfit = [], 0.0, 0.0
@@ -262,9 +262,9 @@ def measured(row: Row) -> Measured:
         for kappa, weights in terms(found):
             sums.append(sum(weights))
             for i, weight in enumerate(weights):
-                kinds[row.case.kind(kappa, group(found, i))].append(weight)
+                kinds[row.case.kind(kappa, group_index(found, i))].append(weight)
                 deviation = max(deviation, abs(weight - row.derived(i, kappa)))
-    return Measured(row, kinds["own"], kinds["others"], kinds["member"], kinds["outside"], sums, deviation, misfit)
+    return MeasuredWeights(row, kinds["own"], kinds["others"], kinds["member"], kinds["outside"], sums, deviation, misfit)
 
 
 def terms(found: AllocationWeights) -> list[tuple[list[int], list[float]]]:
@@ -273,7 +273,7 @@ def terms(found: AllocationWeights) -> list[tuple[list[int], list[float]]]:
     return [(kappa, weights) for kappa, weights in pairs if not math.isnan(weights[0])]
 
 
-def group(found: AllocationWeights, part: int) -> int:
+def group_index(found: AllocationWeights, part: int) -> int:
     """Whose degree is a part's own: that of its group, where groups are scaled as a whole."""
     return int(found.players.index[0][part]) if found.players.kind == "segments" else part
 
@@ -281,31 +281,31 @@ def group(found: AllocationWeights, part: int) -> int:
 # ---- showing ----------------------------------------------------------------------------------------------------------------------
 
 
-def spread(weights: Sequence[float]) -> str:
+def format_range(weights: Sequence[float]) -> str:
     """The range of some weights, rounding taken away."""
     if not weights:
         return ""
-    low, high = (number(end) for end in (min(weights), max(weights)))
+    low, high = (format_number(end) for end in (min(weights), max(weights)))
     return low if low == high else f"{low} to {high}"
 
 
-def number(weight: float) -> str:
+def format_number(weight: float) -> str:
     near = round(weight, 4)
     return f"{near + 0.0:g}"
 
 
-def power(size: float) -> str:
+def format_power(size: float) -> str:
     """A small number, as the power of ten above it."""
     return "0" if size == 0 else f"< 1e{math.ceil(math.log10(size))}"
 
 
-def line(found: Measured) -> str:
+def format_row(found: MeasuredWeights) -> str:
     row = found.row
-    cells = [spread(weights) for weights in (found.own, found.others, found.member, found.outside, found.sums)]
+    cells = [format_range(weights) for weights in (found.own, found.others, found.member, found.outside, found.sums)]
     leak = max((abs(weight) for weight in (*found.others, *found.outside)), default=0.0)
     lost = max(abs(total - 1) for total in found.sums)
-    verdicts = ["yes" if wrong < CLOSE else "no" for wrong in (leak, lost)]
-    return f"| {' | '.join([row.number, row.label, row.case.name, *cells, *verdicts, row.formula, power(found.deviation)])} |"
+    verdicts = ["yes" if wrong < TOLERANCE else "no" for wrong in (leak, lost)]
+    return f"| {' | '.join([row.number, row.label, row.case.name, *cells, *verdicts, row.formula, format_power(found.deviation)])} |"
 
 
 COLUMNS = [
@@ -351,7 +351,7 @@ What the table shows, beside the derived weights themselves:
 def main() -> None:
     print(HEAD)
     for row in table():
-        print(line(measured(row)))
+        print(format_row(measure_weights(row)))
     print(FOOT)
 
 

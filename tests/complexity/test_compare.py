@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from tests.complexity.small import TRAINING, labelled, network, rows, taken_apart
-from vesalius.complexity.compare import MEASURES, Judging, compare, profile
-from vesalius.complexity.effects import effects, rows_of
+from tests.complexity.small_network import TRAINING, labelled_rows, network, rows, small_complexity
+from vesalius.complexity.compare import MEASURES, EvaluationData, compare, profile_components
+from vesalius.complexity.component_effects import component_effects, labelled_components
 from vesalius.complexity.features import cut_at
 from vesalius.complexity.strength import weighted_significance
 from vesalius.core.errors import InvalidInput, UnknownName
@@ -15,16 +15,16 @@ NETWORKS = {"first": 0, "second": 1}
 
 @pytest.fixture(scope="module")
 def comparison():
-    judging = Judging(train=labelled(), test=labelled(40, 2), others=[network(2), network(3)])
+    evaluation = EvaluationData(train=labelled_rows(), test=labelled_rows(40, 2), others=[network(2), network(3)])
     networks = {name: network(seed) for name, seed in NETWORKS.items()}
-    return compare(networks, rows(), at="second", orders=(0, 1, 2), judging=judging, training=TRAINING)
+    return compare(networks, rows(), at="second", orders=(0, 1, 2), evaluation=evaluation, training=TRAINING)
 
 
 def test_each_network_is_as_it_is_alone(comparison):
     for name, seed in NETWORKS.items():
-        alone = taken_apart(seed)
+        alone = small_complexity(seed)
         torch.testing.assert_close(comparison.profiles[name].complexity.gain, alone.gain)
-        judged = effects(alone, labelled(), labelled(40, 2))
+        judged = component_effects(alone, labelled_rows(), labelled_rows(40, 2))
         torch.testing.assert_close(comparison.profiles[name].measure("effectiveness").values, judged.effectiveness(None).values)
         torch.testing.assert_close(comparison.profiles[name].measure("overfitting").values, judged.overfitting.values)
     assert comparison.orders == (0, 1, 2)
@@ -40,22 +40,22 @@ def test_a_difference_has_the_errors_of_both(comparison):
 
 
 def test_a_network_is_reliable_to_itself():
-    found = profile(taken_apart(), Judging(train=labelled(200), others=[network()])).reliability
+    found = profile_components(small_complexity(), EvaluationData(train=labelled_rows(200), others=[network()])).reliability
     assert float(found.explained[0]) > 0.999 and float(found.values[0]) > 0.999
 
 
 def test_strength_as_the_head_sees_it():
-    found = profile(taken_apart(), Judging(train=labelled(), weighted=True))
-    rows = rows_of(taken_apart(), labelled())
+    found = profile_components(small_complexity(), EvaluationData(train=labelled_rows(), weighted=True))
+    rows = labelled_components(small_complexity(), labelled_rows())
     expected = weighted_significance(rows.parts, rows.rest, cut_at(network(), "second").head)
     torch.testing.assert_close(found.weighted, expected)
 
 
 def test_what_was_not_asked_for_is_not_there():
-    bare = profile(taken_apart(), Judging())
+    bare = profile_components(small_complexity(), EvaluationData())
     assert [bare.measure(name) is not None for name in MEASURES] == [True, False, False, False]
     assert bare.weighted is None
-    train_only = profile(taken_apart(), Judging(train=labelled()))
+    train_only = profile_components(small_complexity(), EvaluationData(train=labelled_rows()))
     assert [train_only.measure(name) is not None for name in MEASURES] == [True, False, True, False]
 
 
@@ -63,7 +63,7 @@ def test_what_cannot_be_compared_is_refused(comparison):
     with pytest.raises(InvalidInput, match="at least two networks"):
         compare({"one": network()}, rows(), at="second")
     with pytest.raises(InvalidInput, match="give train= as well"):
-        Judging(test=labelled())
+        EvaluationData(test=labelled_rows())
     with pytest.raises(UnknownName, match="strength"):
         comparison.profiles["first"].measure("strenth")
     with pytest.raises(UnknownName, match="second"):

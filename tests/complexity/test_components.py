@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 import vesalius as vs
-from tests.complexity.small import rows, taken_apart
+from tests.complexity.small_network import rows, small_complexity
 from tests.reference import ridge as slow
-from vesalius.complexity import Complexity, Training, complexity, cost
+from vesalius.complexity import Complexity, Training, complexity, estimate_cost
 from vesalius.complexity.components import moments
 from vesalius.core.errors import ForeignFile, InvalidInput, UnknownName
 
@@ -64,7 +64,7 @@ def test_measures_are_those_of_the_slow_twin(network, found):
 
 
 def test_what_comes_again_is_the_covariance_of_two_seeds():
-    found, x = taken_apart(), rows()
+    found, x = small_complexity(), rows()
     parts = [found.components(x, seed=seed).parts.double().flatten(2) for seed in (0, 1)]
     assert not torch.equal(*parts), "seeds differ"
     feature = found.components(x)
@@ -137,10 +137,10 @@ def test_where_it_comes_from(found, network):
 
 
 def test_cost_counts_every_multiplication(network):
-    one = cost(network, 100, at="3", orders=(0, 2), training=Training(width=10, seeds=1, epochs=1, held_out=0.2))
+    one = estimate_cost(network, 100, at="3", orders=(0, 2), training=Training(width=10, seeds=1, epochs=1, held_out=0.2))
     blocks, skip, leaving = 5 * 10 + 10 * 10, 5 * 4, 10 * 4
     assert one.flop == 6 * 80 * (blocks + skip + leaving)
     modes = ("shared", "separate", "paper")
-    both = {mode: cost(network, 100, at="3", orders=(0, 1, 2), training=Training(width=10, mode=mode)).flop for mode in modes}
+    both = {mode: estimate_cost(network, 100, at="3", orders=(0, 1, 2), training=Training(width=10, mode=mode)).flop for mode in modes}
     assert both["shared"] < both["separate"] < both["paper"]
-    assert cost(network, 100, at="3", orders=(0,)).flop == 0
+    assert estimate_cost(network, 100, at="3", orders=(0,)).flop == 0

@@ -15,7 +15,7 @@ def draw(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def traced(model, x, seed=0):
+def trace_model(model, x, seed=0):
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         return vs.trace(model(), x[:2])
@@ -63,7 +63,7 @@ class Noise(nn.Module):
 
 @pytest.mark.parametrize("model, x", [(Linear, draw(1500, 6)), (LinearConv, draw(400, 2, 6, 6))], ids=["vector", "map"])
 def test_a_linear_feature_has_no_other_component(model, x):
-    found = complexity(traced(model, x), x, at="0", orders=(0, 1, 2), training=QUICK)
+    found = complexity(trace_model(model, x), x, at="0", orders=(0, 1, 2), training=QUICK)
     assert found.r2[:, 0].min() > 0.999
     assert found.gain[:, 1:].abs().max() < 1e-3
     assert found.reproducible[1:].abs().max() < 1e-3
@@ -73,7 +73,7 @@ def test_a_linear_feature_has_no_other_component(model, x):
 def test_a_random_net_of_one_layer_has_order_one():
     x = draw(5000, 6)
     how = Training(epochs=100, batch=128, held_out=0.3, seeds=2, width=48, patience=20)
-    found = complexity(traced(Deep, x), x, at="2", orders=(0, 1, 2), training=how)
+    found = complexity(trace_model(Deep, x), x, at="2", orders=(0, 1, 2), training=how)
     assert found.r2[:, 1].min() > 0.99
     assert found.gain[:, 1].min() > 0.05
     assert found.gain[:, 2].abs().max() < 3e-3
@@ -82,7 +82,7 @@ def test_a_random_net_of_one_layer_has_order_one():
 
 def test_a_hard_part_stays_in_the_rest():
     x = draw(2000, 16)
-    found = complexity(traced(Parity, x), x, at="add", orders=(0, 1, 2), training=QUICK)
+    found = complexity(trace_model(Parity, x), x, at="add", orders=(0, 1, 2), training=QUICK)
     assert 0.85 < found.r2[:, 0].min() < 0.98
     assert found.rho[:, 1:].max() < 4e-3
     torch.testing.assert_close(found.residual, 1 - found.r2[:, 0], rtol=0, atol=4e-3)
@@ -90,22 +90,22 @@ def test_a_hard_part_stays_in_the_rest():
 
 def test_noise_has_no_component_of_any_order():
     x = draw(1500, 8)
-    found = complexity(traced(Noise, x), x, at="sub", orders=(0, 1, 2), training=QUICK)
+    found = complexity(trace_model(Noise, x), x, at="sub", orders=(0, 1, 2), training=QUICK)
     assert found.gain.max() <= 1e-12
     assert not found.kept.any()
 
 
 def test_all_modes_agree_and_the_paper_s_says_what_time_did():
     x = draw(1500, 6)
-    network = traced(Deep, x)
+    network = trace_model(Deep, x)
     how = options(QUICK) | {"epochs": 10}
     runs = {mode: complexity(network, x, at="2", orders=(0, 1, 2), training=Training(**how, mode=mode)) for mode in MODES}
     for mode in MODES[1:]:
         torch.testing.assert_close(runs[mode].r2, runs["shared"].r2, rtol=0, atol=0.05)
-    control = runs["paper"].beyond_time
+    control = runs["paper"].time_matched_gain
     assert control[:, :2].isnan().all()
     assert control[:, 2:].abs().max() < 0.05
-    assert runs["shared"].beyond_time is None
+    assert runs["shared"].time_matched_gain is None
 
 
 MODES = ("shared", "separate", "paper")
@@ -117,7 +117,7 @@ def options(how):
 
 def test_the_same_seed_gives_the_same_numbers_and_another_seed_others():
     x = draw(300, 6)
-    network = traced(Deep, x)
+    network = trace_model(Deep, x)
     how = options(QUICK) | {"epochs": 4}
     one, same = (complexity(network, x, at="2", training=Training(**how)) for _ in range(2))
     other = complexity(network, x, at="2", training=Training(**how, seed=3))
@@ -138,7 +138,7 @@ def test_the_model_and_the_random_state_are_untouched():
 
 def test_rows_in_a_file_give_the_same_numbers():
     x = draw(300, 6)
-    network, how = traced(Deep, x), options(QUICK) | {"epochs": 2}
+    network, how = trace_model(Deep, x), options(QUICK) | {"epochs": 2}
     one = complexity(network, x, at="2", orders=(0, 1), training=Training(**how))
     mapped = complexity(network, x, at="2", orders=(0, 1), training=Training(**how, limit=100))
     assert torch.equal(one.moments, mapped.moments)
@@ -152,7 +152,7 @@ class Stop(Exception):
 @pytest.mark.parametrize("mode", MODES)
 def test_an_interrupted_run_goes_on_where_it_was(tmp_path, mode):
     x = draw(300, 6)
-    network, how = traced(Deep, x), options(QUICK) | {"epochs": 3, "mode": mode}
+    network, how = trace_model(Deep, x), options(QUICK) | {"epochs": 3, "mode": mode}
     told = []
 
     def stop(done, total):
@@ -174,7 +174,7 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path, mode):
 
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path):
     x = draw(300, 6)
-    network, how = traced(Deep, x), options(QUICK) | {"epochs": 1, "checkpoint": tmp_path / "runs"}
+    network, how = trace_model(Deep, x), options(QUICK) | {"epochs": 1, "checkpoint": tmp_path / "runs"}
     complexity(network, x, at="2", orders=(0, 1), training=Training(**how))
     with pytest.raises(InvalidInput, match="epochs: 1 there, 2 here"):
         complexity(network, x, at="2", orders=(0, 1), training=Training(**how | {"epochs": 2}))
@@ -209,7 +209,7 @@ def test_tokens_are_embedded_and_said_to_be():
 def test_questions_that_have_no_answer(ask, error, message):
     x = draw(100, 6)
     with pytest.raises(error, match=message):
-        complexity(traced(Deep, x), x, **{"at": "2", **ask}, training=QUICK)
+        complexity(trace_model(Deep, x), x, **{"at": "2", **ask}, training=QUICK)
 
 
 def test_data_and_networks_that_do_not_fit(as_a_user):
@@ -217,11 +217,11 @@ def test_data_and_networks_that_do_not_fit(as_a_user):
     with pytest.raises(WrongType, match=r"vesalius.trace"):
         complexity(Deep(), x, at="2")
     with pytest.raises(InvalidInput, match="does not vary"):
-        complexity(traced(Deep, x), x[:1].expand(100, -1).clone(), at="2", training=QUICK)
+        complexity(trace_model(Deep, x), x[:1].expand(100, -1).clone(), at="2", training=QUICK)
     with pytest.raises(InvalidInput, match="10 rows"):
-        complexity(traced(Deep, x), x[:10], at="2", training=QUICK)
+        complexity(trace_model(Deep, x), x[:10], at="2", training=QUICK)
     with pytest.raises(InvalidInput, match="shape"):
-        complexity(traced(Deep, x), draw(100, 7), at="2", training=QUICK)
+        complexity(trace_model(Deep, x), draw(100, 7), at="2", training=QUICK)
     opaque = vs.trace(lambda x: torch.from_numpy(x.detach().numpy() * 2), x[:2])
     with pytest.raises(NotTraceable, match="needs the graph"):
         complexity(opaque, x, at="2", training=QUICK)

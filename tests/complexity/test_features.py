@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import vesalius as vs
 from tests.zoo.catalogue import SPECIMENS
-from vesalius.complexity.features import cut_at, kept, place, source
+from vesalius.complexity.features import cache_rows, cut_at, feature_source, resolve_feature
 from vesalius.core.errors import InvalidInput, UnknownName
 
 X = torch.randn(40, 5, generator=torch.Generator().manual_seed(0))
@@ -35,9 +35,9 @@ def network():
 
 
 def test_the_value_before_an_activation_is_taken(network):
-    assert place(network, "relu_1") == "add"
-    assert place(network, "relu_1", pre_activation=False) == "relu_1"
-    assert place(network, "c") == "c/linear"
+    assert resolve_feature(network, "relu_1") == "add"
+    assert resolve_feature(network, "relu_1", pre_activation=False) == "relu_1"
+    assert resolve_feature(network, "c") == "c/linear"
 
 
 def test_a_bypassed_value_is_refused_with_the_next_cut(network):
@@ -66,7 +66,7 @@ def test_heads_of_zoo_models_equal_the_model(found):
 
 def test_an_unknown_value_has_near_matches(network):
     with pytest.raises(UnknownName, match="relu"):
-        place(network, "relu_9")
+        resolve_feature(network, "relu_9")
 
 
 def test_integers_are_embedded_by_the_network_itself():
@@ -74,7 +74,7 @@ def test_integers_are_embedded_by_the_network_itself():
     model = nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 3))
     ids = torch.randint(0, 9, (20, 6))
     net = vs.trace(model, ids[:2])
-    where = source(net, "1")
+    where = feature_source(net, "1")
     x, f = where.read(ids)
     torch.testing.assert_close(x, model[0].weight[ids])
     assert f.shape == (20, 6, 3)
@@ -88,7 +88,7 @@ def test_rows_come_in_all_forms(network, form):
         "loader": DataLoader(X, batch_size=7),
         "labelled": DataLoader(TensorDataset(X, torch.arange(40) % 3), batch_size=7),
     }[form]
-    with kept(source(network, "relu_1"), data, limit=1 << 20) as rows:
+    with cache_rows(feature_source(network, "relu_1"), data, limit=1 << 20) as rows:
         assert torch.equal(rows.x, X)
         torch.testing.assert_close(rows.f, network.read(X, "add")["add"])
         assert not rows.mapped
@@ -96,7 +96,7 @@ def test_rows_come_in_all_forms(network, form):
 
 def test_large_rows_go_to_a_file_that_is_removed(network):
     batches = DataLoader(X, batch_size=7)
-    with kept(source(network, "relu_1"), batches, limit=600) as rows:
+    with cache_rows(feature_source(network, "relu_1"), batches, limit=600) as rows:
         assert rows.mapped
         torch.testing.assert_close(rows.f, network.read(X, "add")["add"])
         assert torch.equal(rows.x, X)
@@ -108,10 +108,13 @@ def test_large_rows_go_to_a_file_that_is_removed(network):
 def test_rows_that_are_no_numbers_are_named(network, bad, message):
     x = X.clone()
     x[9, 2] = bad
-    with pytest.raises(InvalidInput, match=message), kept(source(network, "relu_1"), DataLoader(x, batch_size=7), limit=1 << 20):
+    with (
+        pytest.raises(InvalidInput, match=message),
+        cache_rows(feature_source(network, "relu_1"), DataLoader(x, batch_size=7), limit=1 << 20),
+    ):
         pass
 
 
 def test_no_rows(network):
-    with pytest.raises(InvalidInput, match="no rows"), kept(source(network, "relu_1"), [], limit=1 << 20):
+    with pytest.raises(InvalidInput, match="no rows"), cache_rows(feature_source(network, "relu_1"), [], limit=1 << 20):
         pass

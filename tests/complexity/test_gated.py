@@ -12,7 +12,7 @@ def draw(*shape, seed=0, dtype=torch.float64):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
-def untrained(x, channels, layers=3):
+def untrained_network(x, channels, layers=3):
     net = GatedNetwork(x, channels, Gating(layers=layers), generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         net.logits.copy_(torch.linspace(-1, 2, layers - 1))
@@ -24,7 +24,7 @@ def untrained(x, channels, layers=3):
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.float64, 1e-13)])
 def test_the_terms_sum_to_the_output(layers, event, dtype, tolerance):
     x = draw(11, *event, dtype=dtype)
-    net = untrained(x, 4, layers)
+    net = untrained_network(x, 4, layers)
     terms = net.terms(x)
     assert len(terms) == layers and terms.dtype == dtype
     torch.testing.assert_close(terms.sum(0), net(x), atol=tolerance * float(net(x).detach().abs().max()), rtol=0)
@@ -33,7 +33,7 @@ def test_the_terms_sum_to_the_output(layers, event, dtype, tolerance):
 
 def test_terms_are_sums_over_paths():
     x = draw(6, 5)
-    net = untrained(x, 3, 4)
+    net = untrained_network(x, 3, 4)
     terms = net.terms(x)
     for row in range(6):
         expected, output = slow.gated_paths([weight.detach() for weight in net.weights], net.strengths.tolist(), x[row])
@@ -43,13 +43,13 @@ def test_terms_are_sums_over_paths():
 
 def test_the_scale_of_a_row_does_not_matter():
     x = draw(5, 4, 6, 6)
-    net = untrained(x, 3)
+    net = untrained_network(x, 3)
     torch.testing.assert_close(net(x), net(10 * x))
 
 
 def test_a_row_without_variation_is_left_as_it_is():
     x = torch.ones(3, 4, 5, 5)
-    assert untrained(x, 2)(x).isfinite().all()
+    assert untrained_network(x, 2)(x).isfinite().all()
 
 
 HOW = Gating(epochs=100, rates=(3e-2, 1e-3), batch=64)
@@ -86,7 +86,7 @@ REFUSED = [
     (lambda: train_gated(draw(5, 4, 6, 6), draw(5, 4, 3, 3)), "one grid first"),
     (lambda: train_gated(draw(0, 4), draw(0, 4)), "same rows"),
     (lambda: train_gated(draw(5, 4) / 0, draw(5, 4)), "NaN or infinite"),
-    (lambda: untrained(draw(5, 4), 3).split(draw(5, 3), draw(5, 3)), "turns 4 channels into 3"),
+    (lambda: untrained_network(draw(5, 4), 3).split(draw(5, 3), draw(5, 3)), "turns 4 channels into 3"),
     (lambda: train_gated(draw(2, 2, 2, 2, 2, 2), draw(2, 2, 2, 2, 2, 2)), "up to 3 axes"),
     (lambda: Gating(kernel=2), "odd kernel"),
     (lambda: Gating(layers=0), "layers"),

@@ -75,7 +75,7 @@ def test_the_fit_is_scikit_learns():
 def test_leaving_out_in_closed_form_is_leaving_out():
     x, y = draw(12, 4), draw(12, seed=1)
     fit = least_squares(x, y)
-    assert fit.left_out.tolist() == pytest.approx(slow.left_out(x, y))
+    assert fit.left_out.tolist() == pytest.approx(slow.leave_one_out(x, y))
     assert fit.left_out_mae == pytest.approx(float((y - fit.left_out).abs().mean()))
     assert fit.left_out_r2 == pytest.approx(float(1 - (y - fit.left_out).square().sum() / (y - y.mean()).square().sum()))
 

@@ -22,7 +22,7 @@ def basis(channels=6):
     return torch.linalg.qr(draw(channels, channels, seed=77))[0]
 
 
-def shared(rows=ROWS, own=1.0):
+def shared_and_private(rows=ROWS, own=1.0):
     """Two components in orthogonal subspaces, of sources that all networks see and of its own sources; two other networks."""
     common, private = draw(rows, 2), own * draw(rows, 4, seed=1)
     parts = torch.stack([common @ basis()[:2], private @ basis()[2:]])
@@ -31,14 +31,14 @@ def shared(rows=ROWS, own=1.0):
 
 
 def test_what_is_shared_is_reliable_and_what_is_not_is_not():
-    parts, others = shared()
+    parts, others = shared_and_private()
     found = reliability(parts, torch.zeros(ROWS, 6, dtype=DOUBLE), others)
     assert found.rank == 2
     torch.testing.assert_close(found.projection, basis()[:2].T @ basis()[:2], atol=0.05, rtol=0)
     assert found.values[0] > 0.999 and found.values[1] < 0.005
     share = float(strengths(parts)[0] / strengths(parts).sum())
     assert found.explained.tolist() == pytest.approx([share, share], abs=0.02)
-    assert (found.soft[:, 0] > 0.99).all() and (found.soft[:, 1] < 0.005).all()
+    assert (found.component_r2[:, 0] > 0.99).all() and (found.component_r2[:, 1] < 0.005).all()
 
 
 def test_a_strong_direction_of_which_little_is_known_is_left_out_and_a_weak_known_one_is_kept():
@@ -53,7 +53,12 @@ def test_a_strong_direction_of_which_little_is_known_is_left_out_and_a_weak_know
 def test_networks_that_share_nothing_and_networks_that_are_the_same():
     feature = draw(300, 4)
     nothing = reliability(feature[None], torch.zeros_like(feature), [draw(300, 4, seed=1)])
-    assert nothing.rank == 0 and nothing.explained.tolist() == [0] and nothing.values.tolist() == [0] and nothing.soft.tolist() == [[0]]
+    assert (
+        nothing.rank == 0
+        and nothing.explained.tolist() == [0]
+        and nothing.values.tolist() == [0]
+        and nothing.component_r2.tolist() == [[0]]
+    )
     same = reliability(feature[None], torch.zeros_like(feature), [feature @ draw(4, 4, seed=2)], matching=Matching(ridge=1e-9))
     assert same.rank == 4 and same.explained[0] > 0.999999 and float(same.values) == pytest.approx(1)
     torch.testing.assert_close(same.projection, torch.eye(4, dtype=DOUBLE))
@@ -73,8 +78,8 @@ def test_the_part_is_additive_and_never_larger(seed):
 
 
 def test_errors_are_those_of_drawing_the_rows_again():
-    mixed, spread = shared(400)[0].sum(0) @ draw(6, 6, seed=5), []
-    parts, others = torch.stack([mixed, shared(400)[0][1]]), shared(400)[1]
+    mixed, spread = shared_and_private(400)[0].sum(0) @ draw(6, 6, seed=5), []
+    parts, others = torch.stack([mixed, shared_and_private(400)[0][1]]), shared_and_private(400)[1]
     found = reliability(parts, torch.zeros(400, 6, dtype=DOUBLE), others, matching=Matching(threshold=0.2))
     assert 0.1 < found.values[0] < 0.9
     for seed in range(400):
@@ -84,7 +89,7 @@ def test_errors_are_those_of_drawing_the_rows_again():
 
 
 def test_numbers_are_the_definition():
-    parts, others = shared(40, own=0.5)
+    parts, others = shared_and_private(40, own=0.5)
     rest = 0.1 * draw(40, 6, seed=5)
     found = reliability(parts, rest, others, matching=Matching(ridge=0.1))
     halves = torch.randperm(40, generator=torch.Generator().manual_seed(0)).chunk(2)
@@ -92,7 +97,7 @@ def test_numbers_are_the_definition():
     expected = [slow.held_out_r2(other, feature, halves, 0.1) for other in others]
     assert found.explained.tolist() == pytest.approx(expected)
     for place, other in enumerate(others):
-        assert found.soft[place].tolist() == pytest.approx([max(0, slow.held_out_r2(other, part, halves, 0.1)) for part in parts])
+        assert found.component_r2[place].tolist() == pytest.approx([max(0, slow.held_out_r2(other, part, halves, 0.1)) for part in parts])
     kept = torch.linalg.eigh(found.projection)[1][:, 6 - found.rank :]  # along what is kept, R^2 is above the threshold, over the networks
     for direction in kept.T:
         r2 = [slow.held_out_r2(other, (feature @ direction)[:, None], halves, 0.1) for other in others]
@@ -101,7 +106,7 @@ def test_numbers_are_the_definition():
 
 def test_no_other_projection_keeps_more_of_what_is_known():
     """By brute force in two dimensions: explained less half the variance is largest for the projection found, among lines at all angles."""
-    parts, others = shared()
+    parts, others = shared_and_private()
     feature = (parts.sum(0) @ draw(6, 2, seed=8)) * torch.tensor([1.0, 3.0], dtype=DOUBLE)
     found = reliability(feature[None], torch.zeros_like(feature), others[:1])
     halves = torch.randperm(ROWS, generator=torch.Generator().manual_seed(0)).chunk(2)
@@ -134,21 +139,21 @@ def test_maps_of_other_grids_and_sequences():
 
 
 def test_a_component_that_does_not_vary_has_no_reliability():
-    parts, others = shared(200)
+    parts, others = shared_and_private(200)
     found = reliability(torch.cat([parts, torch.ones(1, 200, 6, dtype=DOUBLE)]), torch.zeros(200, 6, dtype=DOUBLE), others)
-    assert found.values.isnan().tolist() == [False, False, True] and found.soft.isnan()[:, 2].all()
+    assert found.values.isnan().tolist() == [False, False, True] and found.component_r2.isnan()[:, 2].all()
 
 
 def test_rows_in_pieces_give_the_same(monkeypatch):
-    parts, others = shared(100)
+    parts, others = shared_and_private(100)
     rest = torch.zeros(100, 6, dtype=DOUBLE)
     whole = reliability(parts, rest, others)
-    monkeypatch.setattr(sys.modules["vesalius.complexity.reliability"], "AT_ONCE", 7)
+    monkeypatch.setattr(sys.modules["vesalius.complexity.reliability"], "CHUNK_ROWS", 7)
     torch.testing.assert_close(reliability(parts, rest, others).projection, whole.projection)
 
 
 def test_single_precision():
-    parts, others = shared(300)
+    parts, others = shared_and_private(300)
     single = reliability(parts.float(), torch.zeros(300, 6), [other.float() for other in others])
     double = reliability(parts, torch.zeros(300, 6, dtype=DOUBLE), others)
     assert isinstance(single, Reliability)

@@ -50,7 +50,7 @@ def test_a_rotation_that_the_head_undoes_changes_only_the_plain_significance():
 def test_the_jacobian_is_the_full_one():
     parts, rest, weight = draw(2, 50, 3), draw(50, 3, seed=1), draw(3, 2, seed=2)
     head = lambda z: (z @ weight).sin()  # noqa: E731
-    assert strength.weighted_significance(parts, rest, head).tolist() == pytest.approx(slow.head_weighted(parts, rest, head))
+    assert strength.weighted_significance(parts, rest, head).tolist() == pytest.approx(slow.weighted_significance(parts, rest, head))
 
 
 def test_a_head_with_one_output_per_row():

@@ -3,29 +3,29 @@
 import pytest
 import torch
 
-from vesalius.complexity.exits import refit
-from vesalius.complexity.family import Shape, Trunk, standardise
-from vesalius.complexity.features import Cached
-from vesalius.complexity.training import Exits, Table, Training, Watch, train
+from vesalius.complexity.features import CachedRows
+from vesalius.complexity.networks import RowShapes, Trunk, fit_standardisation
+from vesalius.complexity.readout import fit_readout
+from vesalius.complexity.training import EarlyStopping, MultiExitTrunk, RowSplits, Training, train_exits
 from vesalius.core.errors import InvalidInput, UnknownName
 
-SHAPE = Shape(x=(4,), f=(3,))
+SHAPE = RowShapes(x=(4,), f=(3,))
 
 
-def table(how, rows=200, noise=False):
+def row_splits(how, rows=200, noise=False):
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(rows, 4, generator=generator)
     f = torch.randn(rows, 3, generator=generator) if noise else torch.relu(x @ torch.randn(4, 3, generator=generator))
-    return Table.split(Cached(x=x, f=f, mapped=False), SHAPE, how, torch.device("cpu"))
+    return RowSplits.split(CachedRows(x=x, f=f, mapped=False), SHAPE, how, torch.device("cpu"))
 
 
-def exits(rows, orders=(1, 2), seed=0):
+def build_exits(rows, orders=(1, 2), seed=0):
     generator = torch.Generator().manual_seed(seed)
     trunk = Trunk(SHAPE, 16, orders[-1], generator=generator)
-    standardise(trunk, [x for x, _ in rows.batches(rows.train)])
+    fit_standardisation(trunk, [x for x, _ in rows.batches(rows.train)])
     bare = trunk.prefix(0)
-    linear, _ = refit(bare, lambda: rows.batches(rows.train), lambda: rows.batches(rows.select), 1e-3)
-    return Exits(trunk, orders, linear, 2.0), linear, generator
+    linear, _ = fit_readout(bare, lambda: rows.batches(rows.train), lambda: rows.batches(rows.select), 1e-3)
+    return MultiExitTrunk(trunk, orders, linear, 2.0), linear, generator
 
 
 @pytest.mark.parametrize(
@@ -47,21 +47,21 @@ def test_options_that_mean_nothing_are_refused(options, error, message):
 
 
 def test_parts_share_no_row_and_do_not_depend_on_the_run():
-    rows = table(Training(held_out=0.3))
+    rows = row_splits(Training(held_out=0.3))
     assert [len(part) for part in (rows.train, rows.select, rows.held)] == [140, 30, 30]
     assert torch.cat([rows.train, rows.select, rows.held]).sort().values.tolist() == list(range(200))
-    assert torch.equal(rows.held, table(Training(held_out=0.3, seeds=4)).held)
-    assert not torch.equal(rows.held, table(Training(held_out=0.3, seed=1)).held)
+    assert torch.equal(rows.held, row_splits(Training(held_out=0.3, seeds=4)).held)
+    assert not torch.equal(rows.held, row_splits(Training(held_out=0.3, seed=1)).held)
 
 
 def test_too_few_rows_are_counted():
     with pytest.raises(InvalidInput, match=r"60 rows .* leave 48 to train, 6 to choose by"):
-        table(Training(), rows=60)
+        row_splits(Training(), rows=60)
 
 
 def test_exits_start_as_the_linear_net():
-    rows = table(Training())
-    found, linear, _ = exits(rows)
+    rows = row_splits(Training())
+    found, linear, _ = build_exits(rows)
     x, _ = rows.at(rows.select)
     found.eval()
     for prediction in found(x):
@@ -69,8 +69,8 @@ def test_exits_start_as_the_linear_net():
 
 
 def test_the_loss_is_the_errors_of_exits_that_are_not_done():
-    rows = table(Training())
-    found, _, _ = exits(rows)
+    rows = row_splits(Training())
+    found, _, _ = build_exits(rows)
     with torch.no_grad():
         for weight in found.weights:
             weight.normal_(generator=torch.Generator().manual_seed(1))
@@ -83,44 +83,44 @@ def test_the_loss_is_the_errors_of_exits_that_are_not_done():
 
 def test_training_lowers_the_error_of_every_exit():
     how = Training(epochs=30, batch=32)
-    rows = table(how, rows=1000)
-    found, linear, generator = exits(rows)
-    trunks = train(found, rows, how, generator, lambda done: None)
+    rows = row_splits(how, rows=1000)
+    found, linear, generator = build_exits(rows)
+    trunks = train_exits(found, rows, how, generator, lambda done: None)
     assert {order: trunk.blocks for order, trunk in trunks.items()} == {1: 1, 2: 2}
     parts = (lambda: rows.batches(rows.train)), (lambda: rows.batches(rows.select))
-    before = refit(linear.trunk, *parts, 1e-3)[1].sum()
-    assert all(refit(trunk, *parts, 1e-3)[1].sum() < before / 4 for trunk in trunks.values())
+    before = fit_readout(linear.trunk, *parts, 1e-3)[1].sum()
+    assert all(fit_readout(trunk, *parts, 1e-3)[1].sum() < before / 4 for trunk in trunks.values())
 
 
 def test_it_stops_when_no_exit_gets_better():
     how = Training(epochs=100, batch=32, patience=2)
-    rows, told = table(how, noise=True), []
-    found, _, generator = exits(rows)
-    train(found, rows, how, generator, told.append)
+    rows, told = row_splits(how, noise=True), []
+    found, _, generator = build_exits(rows)
+    train_exits(found, rows, how, generator, told.append)
     assert told == list(range(1, len(told) + 1))
     assert len(told) < 60
 
 
 def test_an_exit_that_is_done_keeps_its_best_state():
     how = Training()
-    rows = table(how)
-    found, _, _ = exits(rows)
-    watch = Watch(found, patience=1)
-    assert watch.look(rows)
+    rows = row_splits(how)
+    found, _, _ = build_exits(rows)
+    watch = EarlyStopping(found, patience=1)
+    assert watch.update(rows)
     best = watch.kept[1].maps[0].weight.clone()
     with torch.no_grad():
         found.weights[0].add_(5)
         found.trunk.maps[0].weight.add_(5)
-    watch.look(rows)
+    watch.update(rows)
     assert torch.equal(watch.kept[1].maps[0].weight, best)
-    assert not watch.going()[0]
+    assert not watch.active()[0]
 
 
 def test_a_run_that_diverges_says_so():
     how = Training(epochs=2, batch=32, rates=(1e30, 1e30))
-    rows = table(how)
-    found, _, generator = exits(rows)
+    rows = row_splits(how)
+    found, _, generator = build_exits(rows)
     with torch.no_grad():
         found.skip.fill_(float("nan"))
     with pytest.raises(InvalidInput, match=r"diverged.*lower rates"):
-        train(found, rows, how, generator, lambda done: None)
+        train_exits(found, rows, how, generator, lambda done: None)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from tests.reference import indices as slow
+from tests.reference import interaction_indices as slow
 from vesalius.core import interaction_indices
 from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput, UnknownName

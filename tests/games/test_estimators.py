@@ -183,7 +183,7 @@ def test_kernel_is_the_constrained_regression(seed):
     rows = torch.rand(40, 7, generator=generator) < 0.5
     rows = rows[(rows.sum(1) > 0) & (rows.sum(1) < 7)]
     odd = torch.randn(len(rows), dtype=torch.float64, generator=generator)
-    expected = slow.regression(rows.double().tolist(), kernel_weights(rows)[0].tolist(), odd.tolist(), 1.5)
+    expected = slow.constrained_least_squares(rows.double().tolist(), kernel_weights(rows)[0].tolist(), odd.tolist(), 1.5)
     torch.testing.assert_close(constrained_regression(rows, odd, 1.5)[0], expected)
 
 

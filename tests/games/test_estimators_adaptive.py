@@ -19,7 +19,7 @@ def rng(seed=0):
 def test_choices_are_those_that_lower_the_variance_most(seed):
     """Greedy choice by brute force: condition on every candidate in turn and take the one with the least summed variance."""
     covariance = Covariance(torch.randn(11, dtype=torch.float64, generator=rng(seed)), odd=False)
-    every = torch.tensor(slow.bits(5), dtype=torch.float64)
+    every = torch.tensor(slow.all_coalitions(5), dtype=torch.float64)
     known, pool = every[[0, 31, 7, 16]], every[1:31][torch.randperm(30, generator=rng(seed))[:12]]
     pool = pool[[row.tolist() not in known.tolist() for row in pool]]
     expected, rows = [], known
@@ -35,7 +35,7 @@ def test_choices_are_those_that_lower_the_variance_most(seed):
 
 def test_choices_are_all_different_even_when_all_are_wanted():
     covariance = Covariance(torch.randn(10, dtype=torch.float64, generator=rng(1)), odd=False)
-    every = torch.tensor(slow.bits(4), dtype=torch.float64)
+    every = torch.tensor(slow.all_coalitions(4), dtype=torch.float64)
     assert sorted(select_most_informative(covariance, every[[0, 15]], every[1:15], 99)) == list(range(14))
 
 

@@ -27,7 +27,7 @@ def some_parameters(players, seed=0, centre=0.3):
 
 
 def everything(players):
-    return torch.tensor(slow.bits(players), dtype=torch.float64)
+    return torch.tensor(slow.all_coalitions(players), dtype=torch.float64)
 
 
 @pytest.mark.parametrize("odd", [False, True])

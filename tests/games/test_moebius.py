@@ -82,7 +82,7 @@ def test_a_table_that_is_not_contiguous_is_not_changed_in_place():
 
 def test_membership_and_sizes_follow_index_order():
     member = moebius.membership(4)
-    assert member.tolist() == [[bool(x) for x in row] for row in slow.bits(4)]
+    assert member.tolist() == [[bool(x) for x in row] for row in slow.all_coalitions(4)]
     assert moebius.coalition_sizes(4).tolist() == member.sum(1).tolist()
     assert moebius.coalition_sizes(4).long().bincount().tolist() == [1, 4, 6, 4, 1]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.reference.channels import CHANNELS, SECTION_8
+from tests.reference.known_mutual_information import CHANNELS, SECTION_8
 from vesalius.core.errors import InvalidInput, UnknownName, WrongType
 from vesalius.information.estimators import ESTIMATORS, AutoInformation, Neural, adjusted, pairwise
 

@@ -8,7 +8,7 @@ import torch
 from scipy.special import ndtri
 from scipy.stats import rankdata
 
-from tests.reference.channels import CHANNELS
+from tests.reference.known_mutual_information import CHANNELS
 from vesalius.information.estimators import pairwise
 
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from tests.reference import critic as slow
-from tests.reference.channels import CHANNELS
+from tests.reference import mine as slow
+from tests.reference.known_mutual_information import CHANNELS
 from vesalius.core.errors import InvalidInput, UnknownName
 from vesalius.information.estimators import Neural, pairwise
 from vesalius.information.estimators.bounds import BOUNDS
@@ -24,7 +24,7 @@ def rng(seed=0):
 def as_modules(critics, at):
     """One of the critics as modules, whose first bias is the weight of the constant 1."""
     own, shared, second, bias, output = (weight[at].detach() for weight in critics.weights)
-    network = slow.fresh(shared.shape[1] + own.shape[1] - 1, critics.weights[2].shape[2:0:-1])
+    network = slow.build_critic(shared.shape[1] + own.shape[1] - 1, critics.weights[2].shape[2:0:-1])
     weights = [torch.cat([shared, own[:, :-1]], 1), own[:, -1], second, bias[:, 0], output, torch.zeros(1)]
     for parameter, weight in zip(network.parameters(), weights, strict=True):
         parameter.data = weight.clone()
@@ -171,4 +171,4 @@ def test_options_are_checked():
 
 def test_the_twin_is_built_of_modules():
     """So that it does not share the code under test."""
-    assert isinstance(slow.fresh(2, (3, 4)), nn.Sequential)
+    assert isinstance(slow.build_critic(2, (3, 4)), nn.Sequential)

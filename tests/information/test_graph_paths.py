@@ -21,7 +21,7 @@ def test_attribution_is_the_sum_over_all_paths(drawn):
 @given(shapes, st.integers(1, 12))
 def test_strongest_paths_are_the_strongest_of_all(drawn, k):
     net = graph(*random_flows(*drawn))
-    found, slow = net.strongest_paths(k=k), flow_paths.strongest(net.flows, k)
+    found, slow = net.strongest_paths(k=k), flow_paths.strongest_paths(net.flows, k)
     assert [path.product for path in found] == pytest.approx([product for _, product in slow], rel=1e-12)
     assert [tuple(at for _, at in path.units) for path in found] == [units for units, _ in slow]
 
@@ -47,7 +47,7 @@ def test_paths_between_layers_inside():
 @given(shapes)
 def test_flow_through_units_is_what_passes_them(drawn):
     net = graph(*random_flows(*drawn))
-    for part, slow in zip(net.through().values(), flow_paths.through(net.flows), strict=True):
+    for part, slow in zip(net.through().values(), flow_paths.share_through(net.flows), strict=True):
         torch.testing.assert_close(part, torch.tensor(slow, dtype=torch.float64), rtol=1e-9, atol=1e-12)
 
 

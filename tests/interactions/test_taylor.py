@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import vesalius as vs
-from tests.reference import jets as twin
+from tests.reference import taylor_effects as twin
 from tests.reference.analytic import NEURONS, POLYNOMIALS
 from vesalius.core.errors import InvalidInput, NotTraceable, TooManyPlayers, UnknownName
 from vesalius.games.absence import Marginal
@@ -103,7 +103,7 @@ def test_order_totals_are_autograds():
     model, net, x = tanh_net()
     b = torch.tensor([0.3, -0.2, 0.1]).double()
     found = order_totals(net, x[0], baseline=b, order=9)
-    expected = twin.series(lambda z: model(z[None]), b, x[0] - b, 9)
+    expected = twin.taylor_coefficients(lambda z: model(z[None]), b, x[0] - b, 9)
     torch.testing.assert_close(found.totals, expected[1:], **CLOSE)
     assert float(found.base) == pytest.approx(float(expected[0]))
     change = float((model(x) - model(b[None])).detach())
@@ -129,7 +129,7 @@ def test_single_terms_are_partial_derivatives():
     found = taylor_terms(net, x[0], features(x), baseline=b, order=4)
     assert len(found.effects) == sum(len(twin.degrees(3, k)) for k in range(1, 5)) == 34
     for kappa in found.degrees.tolist():
-        assert found[kappa] == pytest.approx(twin.term(model, x[0], b, kappa), abs=1e-9)
+        assert found[kappa] == pytest.approx(twin.taylor_effect(model, x[0], b, kappa), abs=1e-9)
     with pytest.raises(UnknownName, match="Taylor term"):
         found[9, 0, 0]
 
@@ -153,7 +153,7 @@ def test_groups_are_scaled_as_a_whole_and_bystanders_stay():
         return model(start[None] + torch.stack([s[:, 0] * x[0, 0], s[:, 1] * x[0, 1], s[:, 0] * x[0, 2], 0 * s[:, 0]], 1))
 
     for kappa in found.degrees.tolist():
-        assert found[kappa] == pytest.approx(twin.term(scaled, torch.ones(2).double(), torch.zeros(2).double(), kappa), abs=1e-9)
+        assert found[kappa] == pytest.approx(twin.taylor_effect(scaled, torch.ones(2).double(), torch.zeros(2).double(), kappa), abs=1e-9)
 
 
 def test_batches_and_single_precision():
@@ -314,5 +314,5 @@ def test_units_are_expanded_where_they_live():
     profile = taylor_profile(net, x[0], players, order=2)
     hidden = model[:3](x)[0].detach()
     assert profile.total == pytest.approx(float(model(x).detach()))
-    expected = twin.series(lambda z: model[3:](z[None]), torch.zeros(4).double(), hidden, 2)
+    expected = twin.taylor_coefficients(lambda z: model[3:](z[None]), torch.zeros(4).double(), hidden, 2)
     torch.testing.assert_close(profile.effects.sum(0), expected[1:], **CLOSE)

@@ -10,7 +10,7 @@ import vesalius as vs
 from reproductions import taylor as reproduction
 from tests.reference import black_box
 from tests.reference.analytic import KAPPA_WEIGHTS, NEURONS, POLYNOMIALS
-from tests.reference.jets import monomial_weights
+from tests.reference.taylor_effects import monomial_weights
 from vesalius.core.errors import InvalidInput, TooManyPlayers, WrongType
 from vesalius.games.absence import Marginal
 from vesalius.interactions.taylor_weights import Scalings, allocation_weights
@@ -83,7 +83,7 @@ def test_allocated_effects_are_the_map(name):
 @pytest.mark.parametrize("row", reproduction.table(), ids=lambda row: row.label)
 def test_the_unification_holds(row):
     """The table of docs/reproductions.md, from the last of its baselines."""
-    found = reproduction.measured(replace(row, case=replace(row.case, baselines=row.case.baselines[-1:])))
+    found = reproduction.measure_weights(replace(row, case=replace(row.case, baselines=row.case.baselines[-1:])))
     assert found.deviation < 1e-6 and found.misfit < 1e-6
     assert len(found.own) + len(found.member) > 0
 
@@ -92,7 +92,7 @@ def test_the_page_has_the_table():
     page = (reproduction.ROOT / "docs" / "reproductions.md").read_text()
     for row in reproduction.table():
         assert f"| {row.number} | {row.label} |" in page
-    assert reproduction.line(reproduction.measured(reproduction.table()[0])).rpartition("| <")[0] in page
+    assert reproduction.format_row(reproduction.measure_weights(reproduction.table()[0])).rpartition("| <")[0] in page
 
 
 def test_rules_by_sign_have_no_weights_of_single_variables():

@@ -6,8 +6,8 @@ from captum.attr import DeepLift, DeepLiftShap
 from torch import nn
 
 import vesalius as vs
-from tests.reference import convolution, dense
-from tests.reference.dense import Layer
+from tests.reference import convolution, dense_rules
+from tests.reference.dense_rules import Layer
 from tests.zoo import TWINS
 from vesalius.games.absence import Marginal
 from vesalius.methods import DeepLIFTRescale, DeepLIFTRevealCancel, DeepSHAP
@@ -63,7 +63,7 @@ SIGMAS = [nn.ReLU, nn.Tanh, nn.GELU, nn.Sigmoid, nn.Softplus]
 @pytest.mark.parametrize("sigma", SIGMAS, ids=lambda sigma: sigma.__name__)
 def test_dense_nets(rule, sigma):
     model, x, b = seeded(mlp(sigma)), random(1, 5, seed=1), random(1, 5, seed=2)
-    expected = dense.two_point(convolution.stack(model, (5,)), (x[0], b[0]), 1, rule)
+    expected = dense_rules.two_point(convolution.stack(model, (5,)), (x[0], b[0]), 1, rule)
     torch.testing.assert_close(mapped(model, x, b, RULES[rule]), expected, **EXACT)
 
 
@@ -73,7 +73,7 @@ def test_inputs_that_do_not_change(rule):
     model, x, b = seeded(mlp(nn.ReLU)), random(1, 5, seed=1), random(1, 5, seed=2)
     b[0, 2:4] = x[0, 2:4]
     found = mapped(model, x, b, RULES[rule])
-    torch.testing.assert_close(found, dense.two_point(convolution.stack(model, (5,)), (x[0], b[0]), 1, rule), **EXACT)
+    torch.testing.assert_close(found, dense_rules.two_point(convolution.stack(model, (5,)), (x[0], b[0]), 1, rule), **EXACT)
     assert found[2:4].tolist() == [0, 0]
 
 
@@ -81,7 +81,7 @@ def test_inputs_that_do_not_change(rule):
 def test_batch_norms_of_either_sign_are_folded(rule):
     model, x, b = seeded(normed), random(1, 5, seed=3), random(1, 5, seed=4)
     assert model[1].weight.min() < 0 < model[1].weight.max()
-    expected = dense.two_point(convolution.stack(model, (5,)), (x[0], b[0]), 1, rule)
+    expected = dense_rules.two_point(convolution.stack(model, (5,)), (x[0], b[0]), 1, rule)
     torch.testing.assert_close(mapped(model, x, b, RULES[rule]), expected, **EXACT)
 
 
@@ -90,7 +90,7 @@ def test_batch_norms_of_either_sign_are_folded(rule):
 def test_convolutional_nets(rule, baseline):
     model, x = seeded(convnet), random(1, 1, 4, 4, seed=5)
     b = random(1, 1, 4, 4, seed=6) if baseline == "random" else torch.zeros_like(x)
-    expected = dense.two_point(convolution.stack(model, (1, 4, 4)), (x.flatten(), b.flatten()), 1, rule)
+    expected = dense_rules.two_point(convolution.stack(model, (1, 4, 4)), (x.flatten(), b.flatten()), 1, rule)
     torch.testing.assert_close(mapped(model, x, b, RULES[rule]), expected, **EXACT)
 
 
@@ -137,7 +137,7 @@ def test_what_a_residual_sum_adds_is_a_player_too(rule):
         Layer(torch.cat([model.w.weight, eye], 1).detach(), model.w.bias.detach(), torch.relu),
         Layer(model.a.weight.detach(), model.a.bias.detach()),
     ]
-    found, expected = mapped(model, x, b, RULES[rule]), dense.two_point(layers, (x[0], b[0]), 1, rule)
+    found, expected = mapped(model, x, b, RULES[rule]), dense_rules.two_point(layers, (x[0], b[0]), 1, rule)
     if rule == "deep_shap_exact":  # a map and a sum are not enumerated together: they count as many players
         assert (found - expected).norm() < 0.1 * expected.norm()
     else:
@@ -152,7 +152,7 @@ def test_many_players_are_near_their_shapley_values_and_nearer_than_rescale(sigm
     for rule in ("deep_shap_exact", "rescale"):
         for seed in range(3):
             x, b = random(1, 11, seed=20 + seed), random(1, 11, seed=30 + seed)
-            expected = dense.two_point(convolution.stack(model, (11,)), (x[0], b[0]), 1, "deep_shap_exact")
+            expected = dense_rules.two_point(convolution.stack(model, (11,)), (x[0], b[0]), 1, "deep_shap_exact")
             away = (mapped(model, x, b, RULES[rule]) - expected).norm() / expected.norm()
             errors.setdefault(rule, []).append(float(away))
     assert sum(errors["deep_shap_exact"]) < sum(errors["rescale"]) / 2
@@ -164,9 +164,9 @@ def test_units_that_are_not_split_follow_rescale(options, hidden):
     model = seeded(lambda: nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 4), nn.Tanh(), nn.Linear(4, 3)))
     layers = convolution.stack(model, (1, 4, 4))
     chosen = ["rescale", "reveal_cancel"] if hidden == "convolution" else ["reveal_cancel", "rescale"]
-    ends, m = [dense.activations(layers, end.flatten()) for end in (x, b)], torch.tensor([0.0, 1, 0]).double()
+    ends, m = [dense_rules.activations(layers, end.flatten()) for end in (x, b)], torch.tensor([0.0, 1, 0]).double()
     for place, rule in ((2, "rescale"), (1, chosen[1]), (0, chosen[0])):
-        m = dense.SLOPES[rule](layers[place], ends[0][place], ends[1][place]).T @ m
+        m = dense_rules.SLOPES[rule](layers[place], ends[0][place], ends[1][place]).T @ m
     torch.testing.assert_close(mapped(model, x, b, DeepLIFTRevealCancel(**options)), m * (x - b).flatten(), **EXACT)
 
 

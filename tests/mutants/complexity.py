@@ -3,10 +3,10 @@
 from tests.mutants.mutant import Mutant
 
 MUTANTS = [
-    Mutant("complexity/exits.py", "self.gram / rows - a.T @ a / positions", "self.gram / rows", "tests/complexity/test_exits.py"),
+    Mutant("complexity/readout.py", "self.gram / rows - a.T @ a / positions", "self.gram / rows", "tests/complexity/test_readout.py"),
     Mutant(
         "complexity/disentangle.py",
-        "fall.mean() > SURE * fall.std() / len(fall) ** 0.5",
+        "fall.mean() > MIN_STANDARD_ERRORS * fall.std() / len(fall) ** 0.5",
         "fall.mean() > -1e9",
         "tests/complexity/test_disentangle.py",
     ),
@@ -23,16 +23,16 @@ MUTANTS = [
         "tests/complexity/test_components.py",
     ),
     Mutant(
-        "complexity/family.py",
+        "complexity/networks.py",
         "torch.relu(norm(layer(units)) + units)",
         "torch.relu(norm(layer(units)))",
-        "tests/complexity/test_family.py",
+        "tests/complexity/test_networks.py",
     ),
     Mutant("complexity/features.py", "if not split.context:", "if True:", "tests/complexity/test_features.py -k bypassed"),
     Mutant(
         "complexity/effectiveness.py",
-        "return -_shapley(self.train)",
-        "return _shapley(self.train)",
+        "return -_shapley_values(self.train)",
+        "return _shapley_values(self.train)",
         "tests/complexity/test_effectiveness.py",
     ),
     Mutant(
@@ -48,7 +48,7 @@ MUTANTS = [
         "step_a, step_b, share = here_a - mean_a, here_b - mean_b, 0.5",
         "tests/complexity/test_strength.py",
     ),
-    Mutant("complexity/replaced.py", "order <= orders", "order < orders", "tests/complexity/test_replaced.py"),
+    Mutant("complexity/replacement.py", "order <= orders", "order < orders", "tests/complexity/test_replacement.py"),
     Mutant(
         "complexity/compare.py",
         "(here.stderr.square() + first.stderr.square()).sqrt()",

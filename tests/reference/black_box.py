@@ -28,7 +28,7 @@ def gradient_x_input(function, x, b, at_baseline=False):
     return (x - b) * gradient(function, b if at_baseline else x)
 
 
-def without(x, b, players):
+def remove_features(x, b, players):
     """x with some of its features absent."""
     out = x.clone()
     out[players] = b[players]
@@ -37,7 +37,7 @@ def without(x, b, players):
 
 def occlusion(function, x, b):
     """Method 2: f(x) - f(x without i)."""
-    return torch.tensor([value(function, x) - value(function, without(x, b, [i])) for i in range(len(x))], dtype=torch.float64)
+    return torch.tensor([value(function, x) - value(function, remove_features(x, b, [i])) for i in range(len(x))], dtype=torch.float64)
 
 
 def occlusion_patch(function, x, b, patches):
@@ -45,7 +45,7 @@ def occlusion_patch(function, x, b, patches):
     out = torch.zeros_like(x)
     for i in range(len(x)):
         over = [patch for patch in patches if i in patch]
-        out[i] = sum(value(function, x) - value(function, without(x, b, patch)) for patch in over) / len(over)
+        out[i] = sum(value(function, x) - value(function, remove_features(x, b, patch)) for patch in over) / len(over)
     return out
 
 
@@ -77,7 +77,7 @@ def expected_gradients(function, x, background):
 def game(function, x, b):
     """The values of all 2^n coalitions: bit i says that feature i is present."""
     n = len(x)
-    return [value(function, without(x, b, [i for i in range(n) if not s >> i & 1])) for s in range(1 << n)]
+    return [value(function, remove_features(x, b, [i for i in range(n) if not s >> i & 1])) for s in range(1 << n)]
 
 
 def shapley_value(function, x, b):

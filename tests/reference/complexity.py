@@ -15,7 +15,7 @@ def covariance(a, b):
     return total / len(a)
 
 
-def head_weighted(parts, rest, head):
+def weighted_significance(parts, rest, head):
     """Var[J c] / Var[J f] with the whole Jacobian written out."""
     feature = parts.sum(0) + rest
     jacobian = torch.autograd.functional.jacobian(lambda z: head(z[None])[0], feature.mean(0))
@@ -23,7 +23,7 @@ def head_weighted(parts, rest, head):
     return [covariance(part @ jacobian.T, part @ jacobian.T) / total for part in parts]
 
 
-def losses_of(head, loss, parts, rest, targets):
+def coalition_losses(head, loss, parts, rest, targets):
     """Loss of every row under every coalition, one feature at a time: a list per coalition."""
     table = []
     for coalition in range(1 << len(parts)):
@@ -38,7 +38,7 @@ def losses_of(head, loss, parts, rest, targets):
     return table
 
 
-def left_out(features, target):
+def leave_one_out(features, target):
     """Every row predicted by the normal equations of all other rows."""
     found = []
     for out in range(len(target)):

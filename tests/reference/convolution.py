@@ -9,7 +9,7 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from tests.reference.dense import Layer, Pool
+from tests.reference.dense_rules import Layer, Pool
 
 AFFINE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.BatchNorm1d, nn.BatchNorm2d)
 

@@ -22,12 +22,12 @@ def attribution(flows):
     return total
 
 
-def strongest(flows, k):
+def strongest_paths(flows, k):
     """All paths, sorted."""
     return sorted(((units, prod(weights)) for units, weights in all_paths(flows)), key=lambda found: -found[1])[:k]
 
 
-def through(flows):
+def share_through(flows):
     """Share of the sum over all paths that is of paths through a unit, per layer."""
     sizes = [len(flows[0])] + [flow.shape[1] for flow in flows]
     total = [[0.0] * size for size in sizes]
@@ -61,7 +61,7 @@ def _count(found, shortest, first):
             found[first + at][unit] += 1 / len(shortest)
 
 
-def discoveries(p, rate):
+def benjamini_hochberg(p, rate):
     """Benjamini-Hochberg: the largest k with p_(k) <= k rate / m, and every p up to that one."""
     ranked = sorted(p)
     passed = [value for k, value in enumerate(ranked, start=1) if value <= k * rate / len(ranked)]

@@ -25,7 +25,7 @@ def chi2(x, y):
     return sum((joint[cell] - value) ** 2 / value for cell, value in expected.items())
 
 
-def over_permutations(statistic, x, y):
+def permutation_values(statistic, x, y):
     """Values of a statistic over all orders of y."""
     return np.array([statistic(x, order) for order in permutations(y)])
 
@@ -63,7 +63,7 @@ def ross(x, labels, k):
     return local
 
 
-def split(x, y, atoms_x, atoms_y, k):
+def mixed_information(x, y, atoms_x, atoms_y, k):
     """The chain rule over which atom each unit is at, by the three estimators above: the estimate."""
     at_x = np.array([next((j + 1 for j, a in enumerate(atoms_x) if value == a), 0) for value in x])
     at_y = np.array([next((j + 1 for j, a in enumerate(atoms_y) if value == a), 0) for value in y])

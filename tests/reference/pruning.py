@@ -16,7 +16,7 @@ def shortest_prefix(scores, level):
     return len(ranked)
 
 
-def highest(scores, count):
+def top_mask(scores, count):
     """A mask of the highest of a list; of equal ones the first."""
     order = sorted(range(len(scores)), key=lambda place: (-scores[place], place))
     return [place in order[:count] for place in range(len(scores))]
@@ -34,7 +34,7 @@ def gate(weight, bias, rows, slope):
     return found
 
 
-def refitted(rows, targets, kept, start, ridge, *, bias=True):
+def refit_layer(rows, targets, kept, start, ridge, *, bias=True):
     """Every unit by the normal equations of its own links, with a column of ones that the ridge leaves alone."""
     rows, targets, start = rows.double(), targets.double(), start.double()
     spread = (rows - rows.mean(0) * bias).square().mean()
@@ -65,8 +65,8 @@ def refit_net(layers, x, rounds, ridge, score):
             scores = score(now, shift, pruned)
             scores = torch.where(kept, scores, torch.full_like(scores, -1))
             most = max(count, round(kept.numel() * (count / kept.numel()) ** ((step / rounds) ** 0.5)))
-            kept = torch.tensor(highest(scores.flatten().tolist(), most)).reshape(kept.shape) & kept
-            now, shift = refitted(pruned, targets, kept, weight, ridge)
+            kept = torch.tensor(top_mask(scores.flatten().tolist(), most)).reshape(kept.shape) & kept
+            now, shift = refit_layer(pruned, targets, kept, weight, ridge)
         made.append((now, shift, kept))
         pruned, dense = activation(pruned @ now.T + shift), activation(targets)
     return made

@@ -81,12 +81,12 @@ def noisy_covariance(parameters, rows, odd):
     return out
 
 
-def bits(players):
+def all_coalitions(players):
     """All coalitions as lists of 0 and 1, in index order."""
     return [[s >> i & 1 for i in range(players)] for s in range(1 << players)]
 
 
-def regression(rows, weights, odd, gain):
+def constrained_least_squares(rows, weights, odd, gain):
     """Weighted least squares of the odd part on [i in S] - 1/2 under sum = gain, by the normal equations with a multiplier."""
     x = torch.tensor(rows, dtype=torch.float64) - 0.5
     w = torch.tensor(weights, dtype=torch.float64)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tests.reference import attention, dense, two_point
+from tests.reference import attention, dense_rules, two_point
 from tests.reference.attention import Rules, Sequence, ViT
 from tests.reference.black_box import integrated_gradients, shapley_value
 
@@ -25,7 +25,7 @@ ROWS = {
     "layer_norm": (lambda z: F.layer_norm(z, (6,), WEIGHT, eps=1e-3), lambda x, b, m: two_point.layer_norm(x, b, m, WEIGHT, 1e-3)),
     "rms_norm": (lambda z: F.rms_norm(z, (6,), WEIGHT, 1e-3), lambda x, b, m: two_point.rms_norm(x, b, m, WEIGHT, 1e-3)),
     "square": (lambda z: z * z, two_point.square),
-    "max": (lambda z: z.max(), lambda x, b, m: two_point.winners(x, b, m)),
+    "max": (lambda z: z.max(), lambda x, b, m: two_point.max_multipliers(x, b, m)),
     "group_norm": (
         lambda z: F.group_norm(z.view(1, 3, 2).repeat(1, 2, 1), 2, WEIGHT).flatten(),
         lambda x, b, m: sum(
@@ -107,9 +107,9 @@ def test_any_other_quotient_is_integrated_along_the_line():
 
 
 def test_logarithmic_means_are_what_their_name_says():
-    assert two_point.between(5.0, 2.0) == pytest.approx(3 / math.log(2.5), rel=1e-12)
-    assert two_point.between(2.0, 2.0) == pytest.approx(2, rel=1e-12)
-    assert two_point.between(0.0, 2.0) == 0
+    assert two_point.logarithmic_mean(5.0, 2.0) == pytest.approx(3 / math.log(2.5), rel=1e-12)
+    assert two_point.logarithmic_mean(2.0, 2.0) == pytest.approx(2, rel=1e-12)
+    assert two_point.logarithmic_mean(0.0, 2.0) == 0
 
 
 def test_a_masked_logit_gets_nothing():
@@ -134,18 +134,18 @@ def test_attention_adds_up(masked):
 def test_among_equals_the_maximum_chooses_no_place():
     """At a constant baseline every place has the maximum; only the winner at x is heard."""
     x, b = torch.tensor([1.0, 3.0, 2.0]).double(), torch.zeros(3).double()
-    assert two_point.winners(x, b, 1.0).tolist() == [0, 1, 0]
-    assert two_point.winners(b, x, 1.0).tolist() == [0, 1, 0]
-    assert two_point.winners(torch.tensor([5.0, 0.0]).double(), torch.tensor([1.0, 3.0]).double(), 1.0).tolist() == pytest.approx(
+    assert two_point.max_multipliers(x, b, 1.0).tolist() == [0, 1, 0]
+    assert two_point.max_multipliers(b, x, 1.0).tolist() == [0, 1, 0]
+    assert two_point.max_multipliers(torch.tensor([5.0, 0.0]).double(), torch.tensor([1.0, 3.0]).double(), 1.0).tolist() == pytest.approx(
         [2 / 7, -2 / 7]
     )
 
 
 def test_shapley_of_a_maximum():
     """max(x1, x2) from 0: the smaller is shared, the rest is the larger's."""
-    assert dense.max_shapley([1, 3], [0, 0]) == [0.5, 2.5]
-    assert dense.max_shapley([1, 3, 3], [0, 0, 4]) == pytest.approx([0, 0, -1])
-    assert sum(dense.max_shapley([1, -2, 5, 0.5], [2, 3, -1, 0])) == pytest.approx(5 - 3)
+    assert dense_rules.max_shapley([1, 3], [0, 0]) == [0.5, 2.5]
+    assert dense_rules.max_shapley([1, 3, 3], [0, 0, 4]) == pytest.approx([0, 0, -1])
+    assert sum(dense_rules.max_shapley([1, -2, 5, 0.5], [2, 3, -1, 0])) == pytest.approx(5 - 3)
 
 
 MODELS = {

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tests.reference import black_box, convolution, dense
+from tests.reference import black_box, convolution, dense_rules
 from tests.reference.analytic import CASES, CLOSED_FORM_LEAK, GRAD_CAM, KAPPA_WEIGHTS, Case, cubic
-from tests.reference.dense import Layer, Options
+from tests.reference.dense_rules import Layer, Options
 
 SIX_DECIMALS = {"rtol": 0, "atol": 6e-7}
 EXACT = {"rtol": 1e-10, "atol": 1e-10}
@@ -50,12 +50,12 @@ def layer_row(case: Case, row: str):
     x, b = case.x[0], case.baseline[0]
     hidden = len(layers) - (layers[-1].sigma is None)
     if row == "deep_shap_rescale":
-        return dense.deep_shap(layers, x, rows(case.background), 0)
+        return dense_rules.deep_shap(layers, x, rows(case.background), 0)
     rules = {"deeplift_rescale": "rescale", "deeplift_revealcancel": "reveal_cancel", "deep_shap_exact": "deep_shap_exact"}
     if row in rules:
-        return dense.two_point(layers, (x, b), 0, rules[row])
+        return dense_rules.two_point(layers, (x, b), 0, rules[row])
     rule = {"lrp_0": "epsilon", "lrp_epsilon": "epsilon", "lrp_alpha_beta": "alpha_beta", "deep_taylor": "z_plus"}[row]
-    return dense.lrp(layers, x, 0, [rule] * hidden + ["epsilon"] * (len(layers) - hidden), Options(**case.options.get(row, {})))
+    return dense_rules.lrp(layers, x, 0, [rule] * hidden + ["epsilon"] * (len(layers) - hidden), Options(**case.options.get(row, {})))
 
 
 @pytest.mark.parametrize(("case", "row"), ROWS, ids=IDS)
@@ -125,22 +125,22 @@ def convolutional(last=nn.Tanh):
 
 
 def change(layers, x, b):
-    return float(dense.activations(layers, x)[-1][1] - dense.activations(layers, b)[-1][1])
+    return float(dense_rules.activations(layers, x)[-1][1] - dense_rules.activations(layers, b)[-1][1])
 
 
-@pytest.mark.parametrize("rule", dense.SLOPES)
+@pytest.mark.parametrize("rule", dense_rules.SLOPES)
 @pytest.mark.parametrize("sigma", [F.relu, torch.tanh, F.gelu, torch.sigmoid])
 def test_two_point_rules_add_up_on_dense_nets(rule, sigma):
     x, b, layers = random(4, seed=20), random(4, seed=21), mlp(sigma)
-    assert float(dense.two_point(layers, (x, b), 1, rule).sum()) == pytest.approx(change(layers, x, b), rel=1e-9)
+    assert float(dense_rules.two_point(layers, (x, b), 1, rule).sum()) == pytest.approx(change(layers, x, b), rel=1e-9)
 
 
 @pytest.mark.parametrize("exact_pools", [False, True])
-@pytest.mark.parametrize("rule", dense.SLOPES)
+@pytest.mark.parametrize("rule", dense_rules.SLOPES)
 def test_two_point_rules_add_up_on_convolutional_nets(rule, exact_pools):
     layers = convolution.stack(convolutional(), (1, 4, 4))
     x, b = random(16, seed=22), random(16, seed=23)
-    assert float(dense.two_point(layers, (x, b), 1, rule, exact_pools).sum()) == pytest.approx(change(layers, x, b), rel=1e-9)
+    assert float(dense_rules.two_point(layers, (x, b), 1, rule, exact_pools).sum()) == pytest.approx(change(layers, x, b), rel=1e-9)
 
 
 @pytest.mark.parametrize("folded", [True, False])
@@ -148,7 +148,7 @@ def test_stacks_compute_what_their_module_computes(folded):
     model, x = convolutional(), random(16, seed=24)
     layers = convolution.stack(model, (1, 4, 4), fold_norms=folded)
     assert len(layers) == 6 + (not folded)
-    torch.testing.assert_close(dense.activations(layers, x)[-1], model(x.reshape(1, 1, 4, 4))[0], **EXACT)
+    torch.testing.assert_close(dense_rules.activations(layers, x)[-1], model(x.reshape(1, 1, 4, 4))[0], **EXACT)
 
 
 def test_a_convolution_is_its_matrix_and_padding_is_not_linked():
@@ -162,25 +162,25 @@ def test_a_convolution_is_its_matrix_and_padding_is_not_linked():
 
 def test_a_batch_norm_of_either_sign_folds_away_under_rescale():
     x, b, model = random(16, seed=25), random(16, seed=26), convolutional()
-    maps = [dense.two_point(convolution.stack(model, (1, 4, 4), fold_norms=f), (x, b), 0, "rescale") for f in (True, False)]
+    maps = [dense_rules.two_point(convolution.stack(model, (1, 4, 4), fold_norms=f), (x, b), 0, "rescale") for f in (True, False)]
     torch.testing.assert_close(*maps, **EXACT)
 
 
-@pytest.mark.parametrize("rule", dense.SLOPES)
+@pytest.mark.parametrize("rule", dense_rules.SLOPES)
 def test_an_input_that_does_not_change_gets_the_limit(rule):
     layers, x, b = mlp(torch.tanh), random(4, seed=27), random(4, seed=28)
     still, nearly = x.clone(), x.clone()
     still[2], nearly[2] = b[2], b[2] + 1e-6
-    inside = [dense.SLOPES[rule](layers[0], end, b)[:, 2] for end in (still, nearly)]
+    inside = [dense_rules.SLOPES[rule](layers[0], end, b)[:, 2] for end in (still, nearly)]
     if rule == "reveal_cancel":  # which jumps at 0: the other side's limit counts as much
         nearly[2] = b[2] - 1e-6
-        inside[1] = (inside[1] + dense.SLOPES[rule](layers[0], nearly, b)[:, 2]) / 2
+        inside[1] = (inside[1] + dense_rules.SLOPES[rule](layers[0], nearly, b)[:, 2]) / 2
     torch.testing.assert_close(*inside, rtol=1e-4, atol=1e-5)
 
 
 def test_shapley_of_one_unit_is_the_shapley_value_of_its_game():
     layer, x, b = mlp(F.relu)[0], random(4, seed=29), random(4, seed=30)
-    found = dense.shapley_slopes(layer, x, b)[3] * (x - b)
+    found = dense_rules.shapley_slopes(layer, x, b)[3] * (x - b)
     expected = black_box.shapley_value(lambda rows: layer(rows[0])[3][None, None], x, b)
     torch.testing.assert_close(found, expected, **EXACT)
 
@@ -188,7 +188,7 @@ def test_shapley_of_one_unit_is_the_shapley_value_of_its_game():
 def test_revealcancel_is_shapley_of_its_two_sides():
     layer, x, b = mlp(torch.tanh)[0], random(4, seed=31), random(4, seed=32)
     parts = layer.weight[0] * (x - b)
-    found = dense.reveal_cancel_slopes(layer, x, b)[0] * (x - b)
+    found = dense_rules.reveal_cancel_slopes(layer, x, b)[0] * (x - b)
     z0, sides = layer.sums(b)[0], torch.stack([parts.clamp(min=0).sum(), parts.clamp(max=0).sum()])
     up, down = black_box.shapley_value(lambda s: torch.tanh(z0 + s.sum(1, keepdim=True)), sides, torch.zeros(2).double())
     torch.testing.assert_close(found, torch.where(parts > 0, parts / sides[0] * up, parts / sides[1] * down), **EXACT)
@@ -211,43 +211,43 @@ def test_every_lrp_rule_by_hand(rule):
     weight, linked = torch.tensor([[2.0, -1.0, 0.0]]).double(), torch.tensor([[True, True, False]])
     layer = Layer(weight, torch.ones(1).double(), None, linked)
     options = Options(eps=0.5, low=-1.0, high=2.0)
-    found = dense.lrp([layer], torch.tensor([4.0, 3.0, 5.0]).double(), 0, rule, options)
+    found = dense_rules.lrp([layer], torch.tensor([4.0, 3.0, 5.0]).double(), 0, rule, options)
     torch.testing.assert_close(found, torch.tensor(BY_HAND[rule]).double(), rtol=1e-6, atol=1e-6)
 
 
 def test_what_a_sigmoid_is_at_0_is_absorbed():
     layer, x = Layer(random(1, 4), torch.zeros(1).double(), torch.sigmoid), random(4, seed=37)
-    torch.testing.assert_close(dense.lrp([layer], x, 0, "epsilon").sum(), layer(x)[0] - 0.5, **EXACT)
+    torch.testing.assert_close(dense_rules.lrp([layer], x, 0, "epsilon").sum(), layer(x)[0] - 0.5, **EXACT)
 
 
 def test_lrp_of_a_relu_net_without_eps_is_gradient_x_input():
     layers, x = mlp(F.relu), random(4, seed=33)
-    expected = black_box.gradient_x_input(lambda point: dense.activations(layers, point[0])[-1][1][None], x, 0 * x)
-    torch.testing.assert_close(dense.lrp(layers, x, 1, "epsilon"), expected, **EXACT)
+    expected = black_box.gradient_x_input(lambda point: dense_rules.activations(layers, point[0])[-1][1][None], x, 0 * x)
+    torch.testing.assert_close(dense_rules.lrp(layers, x, 1, "epsilon"), expected, **EXACT)
 
 
 def test_so_it_is_through_convolutions_pools_and_norms():
     model, x = convolutional(last=nn.ReLU), random(16, seed=36)
     expected = black_box.gradient_x_input(lambda point: model(point.reshape(1, 1, 4, 4))[:, 1:], x, 0 * x)
     for folded in (True, False):
-        torch.testing.assert_close(dense.lrp(convolution.stack(model, (1, 4, 4), folded), x, 1, "epsilon"), expected, **EXACT)
+        torch.testing.assert_close(dense_rules.lrp(convolution.stack(model, (1, 4, 4), folded), x, 1, "epsilon"), expected, **EXACT)
 
 
 @pytest.mark.parametrize("rule", ["epsilon", "gamma", "z_plus", "alpha_beta", "z_box", "w_square", "flat"])
 def test_lrp_keeps_the_sum_without_biases(rule):
     """Neurons have inputs of both signs here, for otherwise alpha-beta keeps alpha or -beta of one instead of 1."""
     layers, x = mlp(F.relu, bias=False), random(4, seed=34)
-    found = dense.lrp(layers, x, 1, [rule, "epsilon", "epsilon"], Options(low=-3.0, high=3.0))
-    torch.testing.assert_close(found.sum(), dense.activations(layers, x)[-1][1], **EXACT)
+    found = dense_rules.lrp(layers, x, 1, [rule, "epsilon", "epsilon"], Options(low=-3.0, high=3.0))
+    torch.testing.assert_close(found.sum(), dense_rules.activations(layers, x)[-1][1], **EXACT)
 
 
 def test_lrp_rules_meet_at_their_limits():
     layers, x = mlp(F.relu), random(4, seed=35)
-    gammas = [dense.lrp(layers, x, 0, "gamma", Options(gamma=g)) for g in (0.0, 1e12)]
-    torch.testing.assert_close(gammas[0], dense.lrp(layers, x, 0, "epsilon"), **EXACT)
+    gammas = [dense_rules.lrp(layers, x, 0, "gamma", Options(gamma=g)) for g in (0.0, 1e12)]
+    torch.testing.assert_close(gammas[0], dense_rules.lrp(layers, x, 0, "epsilon"), **EXACT)
     active = [*layers[:2], Layer(layers[2].weight.abs(), layers[2].bias.abs())]
-    limit = dense.lrp(active, x, 0, "gamma", Options(gamma=1e12))
-    torch.testing.assert_close(limit, dense.lrp(active, x, 0, "alpha_beta", Options(alpha=1, beta=0)), rtol=1e-6, atol=1e-6)
+    limit = dense_rules.lrp(active, x, 0, "gamma", Options(gamma=1e12))
+    torch.testing.assert_close(limit, dense_rules.lrp(active, x, 0, "alpha_beta", Options(alpha=1, beta=0)), rtol=1e-6, atol=1e-6)
     box = Options(low=0.0, high=0.0)
     free = [Layer(layer.weight, 0 * layer.bias, layer.sigma) for layer in layers]
-    torch.testing.assert_close(dense.lrp(free, x, 0, "z_box", box), dense.lrp(free, x, 0, "epsilon"), **EXACT)
+    torch.testing.assert_close(dense_rules.lrp(free, x, 0, "z_box", box), dense_rules.lrp(free, x, 0, "epsilon"), **EXACT)

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from tests.reference import two_point
 from tests.reference.black_box import integrated_gradients
-from tests.reference.two_point import number, product
+from tests.reference.two_point import product, secant_slope
 
 
 def random(*shape, seed=0):
@@ -21,7 +21,7 @@ def specified_softmax(x, b, m):
     shift = torch.maximum(x.max(), b.max())
     ex, eb = (x - shift).exp(), (b - shift).exp()
     of_e, of_r = product((ex, eb), (1 / ex.sum().expand_as(x), 1 / eb.sum().expand_as(x)), m)
-    of_sum = of_r.sum() * number(torch.reciprocal, ex.sum(), eb.sum())
+    of_sum = of_r.sum() * secant_slope(torch.reciprocal, ex.sum(), eb.sum())
     return (of_e + of_sum) * two_point.secant(torch.exp, x - shift, b - shift)
 
 
@@ -30,11 +30,11 @@ def specified_layer_norm(x, b, m, eps):
     dx, db = x - x.mean(), b - b.mean()
     vx, vb = dx.square().mean() + eps, db.square().mean() + eps
     of_d, of_r = product((dx, db), (vx.rsqrt().expand_as(x), vb.rsqrt().expand_as(x)), m)
-    of_d = of_d + of_r.sum() * number(torch.rsqrt, vx, vb) * (dx + db) / len(x)
+    of_d = of_d + of_r.sum() * secant_slope(torch.rsqrt, vx, vb) * (dx + db) / len(x)
     return of_d - of_d.mean()
 
 
-def judged(function, specified, ours, ends, m):
+def compare_with_integral(function, specified, ours, ends, m):
     """Size of the specified map, and distance of ours, as multiples of the size of the integral."""
     x, b = ends
     change = (m * (function(x) - function(b))).sum()
@@ -49,7 +49,7 @@ def judged(function, specified, ours, ends, m):
 def test_softmax_under_a_shift_of_all_logits(seed):
     x, m = random(6, seed=seed), random(6, seed=10 + seed)
     b = x - 5 + 0.5 * random(6, seed=20 + seed)
-    larger, away = judged(lambda z: z.softmax(0), specified_softmax, two_point.softmax, (x, b), m)
+    larger, away = compare_with_integral(lambda z: z.softmax(0), specified_softmax, two_point.softmax, (x, b), m)
     assert larger > 10
     assert away < 0.7
 
@@ -57,7 +57,7 @@ def test_softmax_under_a_shift_of_all_logits(seed):
 @pytest.mark.parametrize("seed", range(4))
 def test_layer_norm_from_a_constant_row(seed):
     x, b, m = random(6, seed=seed), torch.zeros(6).double(), random(6, seed=10 + seed)
-    larger, away = judged(
+    larger, away = compare_with_integral(
         lambda z: F.layer_norm(z, (6,), eps=1e-5),
         lambda x, b, m: specified_layer_norm(x, b, m, 1e-5),
         lambda x, b, m: two_point.layer_norm(x, b, m, eps=1e-5),

@@ -17,7 +17,7 @@ from itertools import pairwise
 import numpy
 import torch
 
-NEAR = 1e-5
+SAME_END_TOLERANCE = 1e-5
 """Below this share of 1 + |x| a difference quotient loses more digits than the slope at the midpoint."""
 
 
@@ -25,12 +25,12 @@ def secant(function, x, b):
     """(s(x) - s(b)) / (x - b) of every element; s' at the midpoint where the ends (nearly) meet."""
     middle = ((x + b) / 2).detach().clone().requires_grad_()
     (slope,) = torch.autograd.grad(function(middle).sum(), middle)
-    apart = (x - b).abs() >= NEAR * (1 + x.abs())
+    apart = (x - b).abs() >= SAME_END_TOLERANCE * (1 + x.abs())
     quotient = (function(x) - function(b)) / torch.where(apart, x - b, torch.ones_like(x))
     return torch.where(apart, quotient, slope).detach()
 
 
-def number(function, x, b):
+def secant_slope(function, x, b):
     """The secant slope of a function of one Python number."""
     return float(secant(function, torch.tensor(float(x), dtype=torch.float64), torch.tensor(float(b), dtype=torch.float64)))
 
@@ -90,37 +90,37 @@ def matmul(u, v, m):
     return of_u, of_v
 
 
-def between(p, q):
+def logarithmic_mean(p, q):
     """The logarithmic mean of two numbers that are not negative: the integral of p^t q^(1 - t). It is 0 where one of them is."""
     return integral(lambda t: p**t * q ** (1 - t)) if p > 0 and q > 0 else 0.0
 
 
-def shares(x, b):
+def softmax_multipliers(x, b):
     """w_i = L(e_i at x, e_i at b) / L(S at x, S at b), e = exp(z - s) with one s for both ends and S = sum e: multipliers of log S."""
     shift = max(float(x.max()), float(b.max()))
     ex, eb = [math.exp(float(z) - shift) for z in x], [math.exp(float(z) - shift) for z in b]
-    return [between(p, q) / between(sum(ex), sum(eb)) for p, q in zip(ex, eb, strict=True)]
+    return [logarithmic_mean(p, q) / logarithmic_mean(sum(ex), sum(eb)) for p, q in zip(ex, eb, strict=True)]
 
 
 def softmax(x, b, m):
     """exp(l) of l = z - log sum exp z. A logit that is -inf at both ends gets 0."""
     px, pb = ([math.exp(float(z) - float(row.logsumexp(0))) for z in row] for row in (x, b))
-    of_l = torch.tensor([float(m[i]) * between(px[i], pb[i]) for i in range(len(m))], dtype=torch.float64)
+    of_l = torch.tensor([float(m[i]) * logarithmic_mean(px[i], pb[i]) for i in range(len(m))], dtype=torch.float64)
     return log_softmax(x, b, of_l)
 
 
 def log_softmax(x, b, m):
     """z - log sum exp z."""
-    w = shares(x, b)
+    w = softmax_multipliers(x, b)
     return torch.tensor([float(m[i]) - w[i] * float(m.sum()) for i in range(len(m))], dtype=torch.float64)
 
 
 def logsumexp(x, b, m):
     """log sum exp z, m one number."""
-    return torch.tensor([float(m) * w for w in shares(x, b)], dtype=torch.float64)
+    return torch.tensor([float(m) * w for w in softmax_multipliers(x, b)], dtype=torch.float64)
 
 
-def normalised(d, m, weight, eps):
+def rms_multipliers(d, m, weight, eps):
     """d / c weight with c = sqrt(mean of d^2 + eps): multipliers of d; d is a pair (x end, b end) of rows."""
     n = len(m)
     v = [sum(float(z) ** 2 for z in row) / n + eps for row in d]
@@ -137,14 +137,14 @@ def normalised(d, m, weight, eps):
 def layer_norm(x, b, m, weight=None, eps=1e-5):
     """The mean is taken off first, which is linear: its multiplier is taken off too."""
     weight = torch.ones_like(x) if weight is None else weight
-    of_d = normalised((x - x.mean(), b - b.mean()), m, weight, eps)
+    of_d = rms_multipliers((x - x.mean(), b - b.mean()), m, weight, eps)
     return of_d - of_d.mean()
 
 
 def rms_norm(x, b, m, weight=None, eps=1e-5):
     """LayerNorm without the mean."""
     weight = torch.ones_like(x) if weight is None else weight
-    return normalised((x, b), m, weight, eps)
+    return rms_multipliers((x, b), m, weight, eps)
 
 
 def group_norm(ends, m, groups, weight=None, eps=1e-5):
@@ -162,7 +162,7 @@ def group_norm(ends, m, groups, weight=None, eps=1e-5):
     return out
 
 
-def winners(x, b, m):
+def max_multipliers(x, b, m):
     """max of a row, m one number: (y_x - y_b) is split over the winner at x and the winner at b, by the size of their changes.
 
     Where the row's value at b is also taken at x's winner, x's winner is used for both, and the other way round: among equals no place is

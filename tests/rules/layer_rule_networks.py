@@ -7,8 +7,8 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from tests.reference import convolution, dense
-from tests.reference.dense import Options
+from tests.reference import convolution, dense_rules
+from tests.reference.dense_rules import Options
 from vesalius.rules.composite import Composite
 from vesalius.rules.layer_rules import AlphaBeta, Box, Epsilon, Gamma, WSquare
 
@@ -137,4 +137,4 @@ def twin(model, shape, x, rules, options=None, target=1):
         first, others, options = "gamma", "gamma", replace(options, gamma=0.0, stabiliser=options.eps, eps=0.0)
     names = ["epsilon" if isinstance(module, POOLS) else others for module in model if isinstance(module, STEPS)]
     layers = convolution.stack(model, shape)
-    return torch.stack([dense.lrp(layers, row.flatten(), target, [first, *names[1:]], options).reshape(shape) for row in x])
+    return torch.stack([dense_rules.lrp(layers, row.flatten(), target, [first, *names[1:]], options).reshape(shape) for row in x])

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 
 import vesalius as vs
-from tests.reference import convolution, dense
-from tests.reference.dense import Options
+from tests.reference import convolution, dense_rules
+from tests.reference.dense_rules import Options
 from tests.rules.layer_rule_networks import EXACT, NETS, Function, everywhere, random
 from tests.rules.op_cases import EVERYWHERE, OPS, POSITIVE, drawn
 from tests.rules.single_op import Op, readout
@@ -188,16 +188,16 @@ def test_where_samples_are_mixed_it_says_so_and_one_alone_is_explained():
 
 def accounts(layers, x, target, rule, options):
     """Where relevance of a dense network is left, unit by unit."""
-    inputs = dense.activations(layers, x)
+    inputs = dense_rules.activations(layers, x)
     relevance = torch.zeros_like(inputs[-1])
     relevance[target] = inputs[-1][target]
     lost = {"bias": 0.0, "stabiliser": 0.0, "one_sided": 0.0}
     for layer, a in zip(reversed(layers), reversed(inputs[:-1]), strict=True):
-        units = dense.units(layer, a, relevance)
+        units = dense_rules.units(layer, a, relevance)
         lost["bias"] += float(relevance.sum()) - sum(unit.relevance for unit in units)  # s(0) of a function
         passed = torch.zeros_like(a)
         for unit in units:
-            passed += dense.RULES[rule](unit, options)
+            passed += dense_rules.RULES[rule](unit, options)
             for account, amount in of_unit(unit, rule, options).items():
                 lost[account] += amount
         relevance = passed
@@ -208,8 +208,8 @@ def of_unit(unit, rule, o):
     parts = unit.w * unit.a
     if rule == "epsilon":
         z = float(parts.sum()) + unit.c
-        share = unit.relevance / (z + dense.signed(o.eps, z))
-        return {"bias": unit.c * share, "stabiliser": dense.signed(o.eps, z) * share}
+        share = unit.relevance / (z + dense_rules.signed_stabiliser(o.eps, z))
+        return {"bias": unit.c * share, "stabiliser": dense_rules.signed_stabiliser(o.eps, z) * share}
     lost = {"bias": 0.0, "stabiliser": 0.0, "one_sided": 0.0}
     for factor, sign in ((o.alpha, 1), (-o.beta, -1)):
         bias = max(sign * unit.c, 0) * sign

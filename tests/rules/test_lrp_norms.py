@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 
 import vesalius as vs
-from tests.reference import convolution, dense
-from tests.reference.dense import Options
+from tests.reference import convolution, dense_rules
+from tests.reference.dense_rules import Options
 from tests.rules.layer_rule_networks import AT_THE_INPUT, EVERYWHERE, EXACT, at_the_input, everywhere, random, settled
 from vesalius.methods import LRPEpsilon
 from vesalius.rules.composite import Composite
@@ -80,7 +80,7 @@ def test_a_batch_norm_without_a_layer_before_it_scales(before):
     layers = convolution.stack(model, (2, 3, 3))
     norm = len(layers) - 3
     names = ["epsilon" if place == norm else "z_plus" for place in range(len(layers))]
-    expected = [dense.lrp(layers, row.flatten(), 1, names, Options(stabiliser=1e-9)).reshape(2, 3, 3) for row in x]
+    expected = [dense_rules.lrp(layers, row.flatten(), 1, names, Options(stabiliser=1e-9)).reshape(2, 3, 3) for row in x]
     torch.testing.assert_close(found.values, torch.stack(expected), **EXACT)
     assert found.unaccounted.abs().max() < 1e-12
 
@@ -108,8 +108,8 @@ def test_a_layer_with_two_readers_keeps_its_weights():
     layer = convolution.layer(model.conv, (2, 3, 3))
     expected = torch.zeros(18).double()
     for j, r in enumerate((y * c).detach().flatten()):
-        unit = dense.Unit(layer.weight[j], layer.linked[j], x.flatten(), float(layer.bias[j]), float(r))
-        expected += dense.alpha_beta(unit, Options(stabiliser=1e-9))
+        unit = dense_rules.Unit(layer.weight[j], layer.linked[j], x.flatten(), float(layer.bias[j]), float(r))
+        expected += dense_rules.alpha_beta(unit, Options(stabiliser=1e-9))
     torch.testing.assert_close(found.values.flatten(), expected, **EXACT)
     assert found.unaccounted.abs().max() < 1e-12
 

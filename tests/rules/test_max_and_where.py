@@ -44,7 +44,7 @@ def test_maxima_have_the_two_winners_of_their_windows(name):
     windows = pool(function, shape).windows
     (found,) = multipliers(function, (x,), (b,), m)
     for i in range(2):
-        expected = windowed(two_point.winners, windows, x[i].flatten(), b[i].flatten(), m.flatten())
+        expected = windowed(two_point.max_multipliers, windows, x[i].flatten(), b[i].flatten(), m.flatten())
         torch.testing.assert_close(found[i].flatten(), expected, **EXACT)
 
 

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import vesalius as vs
-from tests.reference import jets as twin
+from tests.reference import taylor_effects as twin
 from tests.rules.op_cases import EVERYWHERE, OPS, POSITIVE, M, Together, drawn, together
 from tests.rules.single_op import Op, random, readout
 from tests.zoo.catalogue import specimen
@@ -45,9 +45,9 @@ def all_at_once(positive):
 def test_functions_of_one_number(name):
     positive = name in POSITIVE
     b, d, found = all_at_once(positive)
-    function, place = twin.SPELLED.get(name, FUNCTIONS[name]), list(POSITIVE if positive else EVERYWHERE).index(name)
+    function, place = twin.SPELLED_OUT_OPS.get(name, FUNCTIONS[name]), list(POSITIVE if positive else EVERYWHERE).index(name)
     for row in range(2):
-        expected = twin.series(lambda z: function(z) @ M, b[row], d[row], ORDER)
+        expected = twin.taylor_coefficients(lambda z: function(z) @ M, b[row], d[row], ORDER)
         torch.testing.assert_close(found[place, row], expected, **CLOSE)
 
 
@@ -57,10 +57,10 @@ def test_ops_of_several_numbers(name):
     bs, ds = drawn(shapes), drawn(shapes, seed=40)
     model = Op(function, readout(function, bs)).eval()
     found, _ = expanded(vs.trace(model, *bs), bs, ds, 4)
-    spelled = Op(twin.SPELLED.get(name, function), model.m)
+    spelled = Op(twin.SPELLED_OUT_OPS.get(name, function), model.m)
     for row in range(2):
         rows = [tuple(tensor[row : row + 1] for tensor in tensors) for tensors in (bs, ds)]
-        torch.testing.assert_close(found[row], twin.series(spelled, *rows, 4), **CLOSE)
+        torch.testing.assert_close(found[row], twin.taylor_coefficients(spelled, *rows, 4), **CLOSE)
 
 
 def test_functions_are_analytic_or_say_that_they_are_not():
@@ -76,8 +76,8 @@ def test_torch_is_wrong_about_the_third_derivative_of_layer_norm():
     """Why the twin spells it out: central differences side with the spelled-out one. If this fails, torch has been mended."""
     b, d, m = random(1, 5, seed=1), random(1, 5, seed=2), random(5, seed=3)
     torchs, spelled = (
-        twin.series(lambda z, norm=norm: (norm(z) * m).sum(), b, d, 3)[3]
-        for norm in (lambda z: F.layer_norm(z, (5,)), twin.SPELLED["layer_norm"])
+        twin.taylor_coefficients(lambda z, norm=norm: (norm(z) * m).sum(), b, d, 3)[3]
+        for norm in (lambda z: F.layer_norm(z, (5,)), twin.SPELLED_OUT_OPS["layer_norm"])
     )
     h = 4e-3
     at = [float((F.layer_norm(b + t * h * d, (5,)) * m).sum()) for t in (-2, -1, 1, 2)]
@@ -130,7 +130,7 @@ def test_networks(name):
     assert pieces == ()
     for row in range(2):
         with sdpa_kernel(SDPBackend.MATH):  # the others have no second derivative
-            expected = twin.series(lambda z: model(z)[0, 1], b[row : row + 1], d[row : row + 1], 4)
+            expected = twin.taylor_coefficients(lambda z: model(z)[0, 1], b[row : row + 1], d[row : row + 1], 4)
         torch.testing.assert_close(found[row], expected, rtol=1e-8, atol=1e-10)
 
 

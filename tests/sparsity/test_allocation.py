@@ -14,7 +14,7 @@ NUMBERS = st.lists(st.integers(0, 9), min_size=1, max_size=20)
 @given(NUMBERS, st.integers(1, 20))
 def test_the_highest_are_kept_and_of_equal_ones_the_first(numbers, count):
     kept = select(torch.tensor([numbers], dtype=torch.float64), min(count, len(numbers)))
-    assert kept[0].tolist() == pruning.highest(numbers, count)
+    assert kept[0].tolist() == pruning.top_mask(numbers, count)
 
 
 @given(NUMBERS.filter(lambda numbers: sum(numbers) > 0), st.sampled_from([0.1, 0.5, 0.8, 0.95, 1.0]))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import vesalius as vs
-from tests.reference import removal
+from tests.reference import unit_removal
 from vesalius.core import store
 from vesalius.core.errors import ForeignFile, InvalidInput, UnknownName
 from vesalius.sparsity import sparsify
@@ -46,7 +46,7 @@ def test_any_pattern_comes_back(places, dtype):
     assert torch.equal(decode(parts, facts), tensor)
     if facts["encoding"].startswith("delta"):
         most = {"delta8": 255, "delta16": 65535}[facts["encoding"]]
-        assert parts["where"].tolist() == removal.gaps(sorted(places), most)
+        assert parts["where"].tolist() == unit_removal.gap_encoding(sorted(places), most)
 
 
 @pytest.mark.parametrize(("share", "way"), [(0.5, "bitmask"), (0.95, "delta8"), (0.999, "delta16"), (0.0, "dense")])

@@ -4,7 +4,7 @@ import pytest
 import shapiq
 import torch
 
-from tests.reference import links as twin
+from tests.reference import link_importance as twin
 from vesalius.core.errors import InvalidInput, TooManyPlayers, UnknownName
 from vesalius.sparsity.activations import EXACT, Activation
 from vesalius.sparsity.estimators import permuted, units

@@ -91,7 +91,7 @@ def test_paper_mode_is_the_formula():
     weight, bias = model.encoder[0].weight.detach(), model.encoder[0].bias.detach()
     scores = (weight.abs() * (x - x.mean(0)).abs().mean(0)).flatten()
     count = pruning.shortest_prefix(scores.tolist(), 0.8)
-    mask = torch.tensor(pruning.highest(scores.tolist(), count)).reshape(weight.shape)
+    mask = torch.tensor(pruning.top_mask(scores.tolist(), count)).reshape(weight.shape)
     assert torch.equal(thin.masks["encoder.0"], mask)
     torch.testing.assert_close(thin.importance["encoder.0"].flatten(), scores)
     torch.testing.assert_close(thin.model.encoder[0].weight.detach(), weight * mask)

@@ -23,7 +23,7 @@ def test_every_unit_solves_its_own_normal_equations(bias, memory, monkeypatch):
     monkeypatch.setattr(refit, "AT_ONCE", memory)
     x, targets, kept, start = problem()
     weight, shift = solve(Moments.of(x, targets, bias=bias), kept, start, 1e-2)
-    expected, moved = pruning.refitted(x, targets, kept, start, 1e-2, bias=bias)
+    expected, moved = pruning.refit_layer(x, targets, kept, start, 1e-2, bias=bias)
     torch.testing.assert_close(weight, expected, rtol=1e-6, atol=1e-8)
     torch.testing.assert_close(shift, moved, rtol=1e-6, atol=1e-6)
     assert not weight[~kept].any()

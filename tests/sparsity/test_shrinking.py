@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import vesalius as vs
-from tests.reference import removal
+from tests.reference import unit_removal
 from tests.zoo import SPECIMENS
 from vesalius.sparsity.forms.channels import channels_of
 from vesalius.sparsity.forms.resized import fill, permanent
@@ -61,7 +61,7 @@ def test_planted_dead_and_unused_units_of_an_mlp_are_those_of_the_definition():
     smaller, found = shrunk(model, draw(6, 5).double())
     layers = [0, 2, 4]
     dense = [[getattr(model[at], leaf).tolist() for at in layers] for leaf in ("weight", "bias")]
-    weights, biases, left = removal.without_idle_units(*dense)
+    weights, biases, left = unit_removal.remove_idle_units(*dense)
     assert gone(found) == {"0": [1, 4, 5, 6], "2": [2]}
     assert left == [[0, 2, 3, 7], [0, 1, 3, 4, 5, 6]]
     for at, weight, bias in zip(layers, weights, biases, strict=True):

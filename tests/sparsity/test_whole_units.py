@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import vesalius as vs
-from tests.reference import removal
+from tests.reference import unit_removal
 from vesalius.core.errors import InvalidInput, NotTraceable, UnknownName
 from vesalius.sparsity import Pruning
 from vesalius.sparsity.forms.channels import channels_of
@@ -31,7 +31,7 @@ def test_importance_of_a_unit_is_the_mean_over_its_outgoing_links():
     network = vs.trace(mlp(), X[:2])
     scores = {"2": torch.rand(20, 24, generator=torch.Generator().manual_seed(1))}
     found = unit_importance(channels_of(network)["0"], links_of(network), scores)
-    torch.testing.assert_close(found, torch.tensor(removal.unit_importance(scores["2"].tolist()), dtype=torch.float64))
+    torch.testing.assert_close(found, torch.tensor(unit_removal.unit_importance(scores["2"].tolist()), dtype=torch.float64))
 
 
 def test_units_with_several_features_count_all_of_them():

@@ -11,8 +11,8 @@ from vesalius.cli.inputs import Samples, Wanted, load_samples
 from vesalius.cli.models import model_dtype
 from vesalius.cli.progress import working
 from vesalius.cli.runs import Job, described, kept, stamp
-from vesalius.complexity import Complexity, Judging, Profile, Training, complexity, cut_at, profile
-from vesalius.complexity.features import place
+from vesalius.complexity import Complexity, ComponentProfile, EvaluationData, Training, complexity, cut_at, profile_components
+from vesalius.complexity.features import resolve_feature
 from vesalius.core.errors import InvalidInput
 from vesalius.trace import Network
 from vesalius.views.complexity.section import complexity_section
@@ -32,7 +32,7 @@ class Apart:
         x: rows whose components are drawn.
     """
 
-    profile: Profile
+    profile: ComponentProfile
     x: Tensor
 
     @property
@@ -76,7 +76,7 @@ def check(network: Network, asked: Asked, *, labelled: bool) -> None:
         if asked.train is not None:
             raise InvalidInput("--train is for --complexity NAME, the value that is taken apart; add it, or leave --train out")
         return
-    place(network, asked.at)
+    resolve_feature(network, asked.at)
     if labelled:
         cut_at(network, asked.at)
 
@@ -104,8 +104,8 @@ def apart(job: Job, asked: Asked, folder: Path) -> Apart:
         found = replace(found, provenance={**found.provenance, "run": key})
         found.save(folder / FILE)
     test = None if asked.train is None or here.y is None else _ready(job, here)
-    judging = Judging() if labels is None or job.target is None else Judging(train=(rows, labels), test=test)
-    return Apart(profile=profile(found, judging), x=_ready(job, here)[0])
+    evaluation = EvaluationData() if labels is None or job.target is None else EvaluationData(train=(rows, labels), test=test)
+    return Apart(profile=profile_components(found, evaluation), x=_ready(job, here)[0])
 
 
 def _ready(job: Job, samples: Samples) -> tuple[Tensor, Tensor | None]:

@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vesalius.complexity.family import Shape, Trunk
-from vesalius.complexity.features import Cached
+from vesalius.complexity.features import CachedRows
+from vesalius.complexity.networks import RowShapes, Trunk
 from vesalius.core import store
 from vesalius.core.errors import InvalidInput
 
 KIND = "complexity checkpoint"
-MOST = 1000
+MAX_HASHED_ROWS = 1000
 """Rows that tell one data set from another."""
 
 
@@ -36,7 +36,7 @@ class Checkpoint:
     runs: dict[str, dict[int, Trunk]] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, path: str | Path | None, settings: Mapping[str, Any], shape: Shape, device: torch.device) -> Checkpoint:
+    def open(cls, path: str | Path | None, settings: Mapping[str, Any], shape: RowShapes, device: torch.device) -> Checkpoint:
         """What was kept, or nothing yet.
 
         Raises:
@@ -73,10 +73,10 @@ class Checkpoint:
         store.write(self.path, KIND, tensors, facts)
 
 
-def fingerprint(rows: Cached) -> str:
+def fingerprint(rows: CachedRows) -> str:
     """A short hash of the rows: of a thousand of them, spread evenly."""
     total = hashlib.blake2b(f"{len(rows)}".encode(), digest_size=8)
-    places = torch.arange(0, len(rows), max(1, len(rows) // MOST))
+    places = torch.arange(0, len(rows), max(1, len(rows) // MAX_HASHED_ROWS))
     for table in (rows.x, rows.f):
         total.update(table[places].contiguous().numpy().tobytes())
     return total.hexdigest()

@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Bool, Float, Float64, Shaped
 from torch import Tensor
 
-from vesalius.complexity.losses import LOSSES, Loss
-from vesalius.complexity.strength import Head
+from vesalius.complexity.losses import LOSSES, RowLoss
+from vesalius.complexity.strength import FeatureHead
 from vesalius.core.errors import InvalidInput, TooManyPlayers, UnknownName
 from vesalius.games import moebius
 from vesalius.games.memory import Batches
@@ -23,7 +23,7 @@ ABSENCES = ("zero", "mean")
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class LabelledComponents:
     """Components of some rows, and what the network should have said.
 
     Attributes:
@@ -72,7 +72,7 @@ class Scoring:
         UnknownName, InvalidInput: a word or a number that is none of these.
     """
 
-    loss: str | Loss = "cross_entropy"
+    loss: str | RowLoss = "cross_entropy"
     absence: str = "zero"
     memory: int = 1 << 26
     resamples: int = 1000
@@ -87,8 +87,8 @@ class Scoring:
             raise InvalidInput(f"some memory and at least 2 resamples are needed, not {self.memory} and {self.resamples}")
 
 
-def subsets(
-    head: Head, rows: Rows, absent: Float[Tensor, "L *event"], how: Scoring
+def evaluate_coalitions(
+    head: FeatureHead, rows: LabelledComponents, absent: Float[Tensor, "L *event"], how: Scoring
 ) -> tuple[Float64[Tensor, "S N"], Bool[Tensor, "S N"] | None]:
     """Losses of all coalitions on every row, and whether the class was right, if the targets are classes.
 
@@ -107,7 +107,7 @@ def subsets(
     at_once = max(1, how.memory // (absent[0].numel() * absent.element_size()))
     batches = Batches(max(1, at_once // len(present)), "a feature in the head")
     indices = torch.arange(len(rows.rest), device=rows.rest.device)
-    found = list(batches.over(indices, lambda batch: _scores(head, _Batch(rows, absent, batch), present.split(at_once), loss)))
+    found = list(batches.over(indices, lambda batch: _batch_losses(head, _Batch(rows, absent, batch), present.split(at_once), loss)))
     losses, correct = zip(*found, strict=True)
     table = torch.cat(losses, 1)
     if not table.isfinite().all():
@@ -120,7 +120,7 @@ def subsets(
 class _Batch:
     """Some rows, with an absent component written as part of the rest: what a coalition adds is its members' distance from absence."""
 
-    rows: Rows
+    rows: LabelledComponents
     absent: Float[Tensor, "L *event"]
     index: Shaped[Tensor, " rows"]
 
@@ -132,8 +132,8 @@ class _Batch:
 
 
 @torch.no_grad()
-def _scores(
-    head: Head, batch: _Batch, blocks: Sequence[Float[Tensor, "_ L"]], loss: Loss
+def _batch_losses(
+    head: FeatureHead, batch: _Batch, blocks: Sequence[Float[Tensor, "_ L"]], loss: RowLoss
 ) -> tuple[Float64[Tensor, "S rows"], Bool[Tensor, "S rows"] | None]:
     losses, correct, targets = [], [], batch.rows.targets[batch.index]
     for present in blocks:

@@ -14,11 +14,11 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from vesalius.complexity.coalitions import Scoring
+from vesalius.complexity.component_effects import LabelledInputs, labelled_components
 from vesalius.complexity.components import Complexity
 from vesalius.complexity.disentangle import complexity
-from vesalius.complexity.effectiveness import Coalitions, Measured, coalitions
-from vesalius.complexity.effects import Labelled, rows_of
-from vesalius.complexity.features import source
+from vesalius.complexity.effectiveness import CoalitionLosses, ComponentValues, coalition_losses
+from vesalius.complexity.features import feature_source
 from vesalius.complexity.reliability import Reliability, reliability
 from vesalius.complexity.strength import weighted_significance
 from vesalius.complexity.training import Training
@@ -33,7 +33,7 @@ BATCH = 256
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Judging:
+class EvaluationData:
     """What a network is judged by, beside the strength of its components.
 
     Attributes:
@@ -44,8 +44,8 @@ class Judging:
         scoring: loss, absence, errors.
     """
 
-    train: Labelled | None = None
-    test: Labelled | None = None
+    train: LabelledInputs | None = None
+    test: LabelledInputs | None = None
     others: Sequence[Network] = ()
     weighted: bool = False
     scoring: Scoring | None = None
@@ -56,7 +56,7 @@ class Judging:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Profile:
+class ComponentProfile:
     """One network.
 
     Attributes:
@@ -67,11 +67,11 @@ class Profile:
     """
 
     complexity: Complexity
-    coalitions: Coalitions | None = None
+    coalitions: CoalitionLosses | None = None
     reliability: Reliability | None = None
     weighted: Float64[Tensor, " L"] | None = None
 
-    def measure(self, name: str) -> Measured | None:
+    def measure(self, name: str) -> ComponentValues | None:
         """One of ``MEASURES`` by order, or ``None`` where it was not asked for. Strength is the held-out gain, and its error the standard
         error over seeds; effectiveness is the fall of the training loss and over-fitting the growth of the gap, in its unit.
 
@@ -83,9 +83,9 @@ class Profile:
         if name == "strength":
             gain = self.complexity.gain
             spread = gain.std(0) / len(gain) ** 0.5 if len(gain) > 1 else torch.full_like(gain[0], torch.nan)
-            return Measured(gain.mean(0), spread)
+            return ComponentValues(gain.mean(0), spread)
         if name == "reliability":
-            return None if self.reliability is None else Measured(self.reliability.values, self.reliability.stderr)
+            return None if self.reliability is None else ComponentValues(self.reliability.values, self.reliability.stderr)
         if self.coalitions is None or (name == "overfitting" and self.coalitions.test is None):
             return None
         return self.coalitions.effectiveness(None) if name == "effectiveness" else self.coalitions.overfitting
@@ -99,17 +99,17 @@ class Profile:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Comparison:
+class ComplexityComparison:
     """Profiles by name; the first is what the others are compared with."""
 
-    profiles: Mapping[str, Profile]
+    profiles: Mapping[str, ComponentProfile]
 
     @property
     def orders(self) -> tuple[int, ...]:
         """Orders of the components."""
         return next(iter(self.profiles.values())).complexity.orders
 
-    def shift(self, name: str, measure: str) -> Measured | None:
+    def shift(self, name: str, measure: str) -> ComponentValues | None:
         """How a network differs from the first, with the error of the difference.
 
         Args:
@@ -124,7 +124,7 @@ class Comparison:
         first, here = next(iter(self.profiles.values())).measure(measure), self.profiles[name].measure(measure)
         if first is None or here is None:
             return None
-        return Measured(here.values - first.values, (here.stderr.square() + first.stderr.square()).sqrt())
+        return ComponentValues(here.values - first.values, (here.stderr.square() + first.stderr.square()).sqrt())
 
     def plot(self, *, measure: str = "strength", ax: Any = None) -> Any:
         """Bars by order; returns the matplotlib figure. See :func:`vesalius.views.complexity.charts.plot_comparison`."""
@@ -138,7 +138,7 @@ class Comparison:
         for measure in MEASURES:
             for name, profile in self.profiles.items():
                 found = profile.measure(measure)
-                lines += [] if found is None else [f"  {measure:>13} {name}: {_listed(found)}"]
+                lines += [] if found is None else [f"  {measure:>13} {name}: {_format_values(found)}"]
         return "\n".join(lines)
 
 
@@ -148,9 +148,9 @@ def compare(
     *,
     at: str,
     orders: Sequence[int] = (0, 1, 2, 4),
-    judging: Judging | None = None,
+    evaluation: EvaluationData | None = None,
     training: Training | None = None,
-) -> Comparison:
+) -> ComplexityComparison:
     """Take the same feature of several networks apart, on the same rows and with the same seeds.
 
     Args:
@@ -158,55 +158,55 @@ def compare(
         data: rows of their inputs.
         at: the feature.
         orders: numbers of nonlinear layers.
-        judging: rows with targets, other networks; without it strengths alone are compared.
+        evaluation: rows with targets, other networks; without it strengths alone are compared.
         training: of the disentanglers.
 
     Raises:
-        InvalidInput: fewer than two networks; and as :func:`vesalius.complexity.complexity` and :func:`vesalius.complexity.effects`.
-        UnknownName: a network without such a value.
+        InvalidInput: fewer than two networks; and as :func:`vesalius.complexity.complexity` and
+        :func:`vesalius.complexity.component_effects`. UnknownName: a network without such a value.
 
     Reference: Ren2021, section 4 (compression and distillation).
     """
     if len(networks) < 2:
         raise InvalidInput(f"a comparison needs at least two networks by name, not {len(networks)}")
-    how = judging or Judging()
+    how = evaluation or EvaluationData()
     if not isinstance(data, (Tensor, tuple, Mapping)):
         data = list(data)  # every network reads all of it
     found = {name: complexity(network, data, at=at, orders=orders, training=training) for name, network in networks.items()}
-    return Comparison(profiles={name: profile(one, how) for name, one in found.items()})
+    return ComplexityComparison(profiles={name: profile_components(one, how) for name, one in found.items()})
 
 
-def profile(found: Complexity, judging: Judging) -> Profile:
+def profile_components(found: Complexity, evaluation: EvaluationData) -> ComponentProfile:
     """Everything that can be measured of the components of one network.
 
     Args:
         found: from :func:`vesalius.complexity.complexity`, with its network.
-        judging: rows with targets, other networks.
+        evaluation: rows with targets, other networks.
 
-    Raises: as :func:`vesalius.complexity.effects` and :func:`vesalius.complexity.reliability`.
+    Raises: as :func:`vesalius.complexity.component_effects` and :func:`vesalius.complexity.reliability`.
     """
-    if judging.train is None:
-        return Profile(complexity=found)
-    train = rows_of(found, judging.train)
-    test = None if judging.test is None else rows_of(found, judging.test)
-    seen = judging.test or judging.train
-    known, rows = [_feature(other, found.at, seen[0]) for other in judging.others], test or train
+    if evaluation.train is None:
+        return ComponentProfile(complexity=found)
+    train = labelled_components(found, evaluation.train)
+    test = None if evaluation.test is None else labelled_components(found, evaluation.test)
+    seen = evaluation.test or evaluation.train
+    known, rows = [_read_feature(other, found.at, seen[0]) for other in evaluation.others], test or train
     head = found.reading.head
-    return Profile(
+    return ComponentProfile(
         complexity=found,
-        coalitions=coalitions(head, train, test, orders=found.orders, scoring=judging.scoring),
+        coalitions=coalition_losses(head, train, test, orders=found.orders, scoring=evaluation.scoring),
         reliability=reliability(rows.parts, rows.rest, known) if known else None,
-        weighted=weighted_significance(train.parts, train.rest, head).cpu() if judging.weighted else None,
+        weighted=weighted_significance(train.parts, train.rest, head).cpu() if evaluation.weighted else None,
     )
 
 
-def _feature(network: Network, at: str, x: Inputs) -> Float[Tensor, "N ..."]:
+def _read_feature(network: Network, at: str, x: Inputs) -> Float[Tensor, "N ..."]:
     """Another network's value of the same name."""
-    place = source(network, at, pre_activation=False)
+    place = feature_source(network, at, pre_activation=False)
     return torch.cat([place.read(part)[1] for part in zip(*(tensor.split(BATCH) for tensor in network.bind(x)), strict=True)])
 
 
-def _listed(found: Measured) -> str:
+def _format_values(found: ComponentValues) -> str:
     """Values with their errors."""
 
     def one(value: Float64[Tensor, ""], error: Float64[Tensor, ""]) -> str:

@@ -15,9 +15,9 @@ import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
-from vesalius.complexity.exits import Net
-from vesalius.complexity.family import Shape, Trunk
-from vesalius.complexity.features import Source, home
+from vesalius.complexity.features import FeatureSource, parameter_device
+from vesalius.complexity.networks import RowShapes, Trunk
+from vesalius.complexity.readout import Disentangler
 from vesalius.complexity.strength import STATS
 from vesalius.core import store
 from vesalius.core.display import load_view
@@ -28,7 +28,7 @@ KIND = "complexity"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Components:
+class FeatureComponents:
     """A feature of a batch, taken apart: ``parts.sum(0) + rest`` is the feature.
 
     Attributes:
@@ -65,12 +65,12 @@ class Complexity:
 
     at: str
     orders: tuple[int, ...]
-    nets: tuple[tuple[Net, ...], ...]
+    nets: tuple[tuple[Disentangler, ...], ...]
     kept: Bool[Tensor, "S L"]
     moments: Float64[Tensor, "Q Q"]
-    shape: Shape
-    beyond_time: Float64[Tensor, "S L"] | None = None
-    source: Source | None = None
+    shape: RowShapes
+    time_matched_gain: Float64[Tensor, "S L"] | None = None
+    source: FeatureSource | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     # ---- measures -----------------------------------------------------------------------------------------------------------------
@@ -78,14 +78,17 @@ class Complexity:
     @property
     def rho(self) -> Float64[Tensor, "S L"]:
         """Significance: Var[component] / Var[feature]; the ratios need not sum to 1, since components are not orthogonal."""
-        return self._between(self._steps, self._steps).diagonal().reshape(self.kept.shape).clamp_min(0) / self._variance
+        return (
+            self._combination_covariance(self._component_weights, self._component_weights).diagonal().reshape(self.kept.shape).clamp_min(0)
+            / self._variance
+        )
 
     @property
     def r2(self) -> Float64[Tensor, "S L"]:
         """Share of the feature's variance explained with up to so many nonlinear layers."""
         errors = torch.eye(len(self.moments), dtype=torch.float64)[:-1]
         errors[:, -1] = -1
-        return 1 - self._between(errors, errors).diagonal().reshape(self.kept.shape) / self._variance
+        return 1 - self._combination_covariance(errors, errors).diagonal().reshape(self.kept.shape) / self._variance
 
     @property
     def gain(self) -> Float64[Tensor, "S L"]:
@@ -103,7 +106,7 @@ class Complexity:
         """Significance that comes again with another seed: covariance of the components of two seeds / Var[feature], mean over pairs; NaN
         with one seed."""
         seeds, orders = self.kept.shape
-        between = self._between(self._steps, self._steps).reshape(seeds, orders, seeds, orders)
+        between = self._combination_covariance(self._component_weights, self._component_weights).reshape(seeds, orders, seeds, orders)
         pairs = [between[one, :, other].diagonal() for one, other in combinations(range(seeds), 2)]
         return torch.stack(pairs).mean(0) / self._variance if pairs else torch.full((orders,), torch.nan, dtype=torch.float64)
 
@@ -125,18 +128,18 @@ class Complexity:
         return self.moments[-1, -1]
 
     @property
-    def _steps(self) -> Float64[Tensor, "_ Q"]:
+    def _component_weights(self) -> Float64[Tensor, "_ Q"]:
         """Each component as a combination of predictions."""
         seeds, orders = self.kept.shape
         one = torch.eye(orders, dtype=torch.float64) - torch.ones(orders - 1, dtype=torch.float64).diag(-1)
         steps = torch.block_diag(*[one] * seeds)
         return torch.cat([steps, torch.zeros(len(steps), 1, dtype=torch.float64)], 1)
 
-    def _between(self, a: Float64[Tensor, "m Q"], b: Float64[Tensor, "n Q"]) -> Float64[Tensor, "m n"]:
+    def _combination_covariance(self, a: Float64[Tensor, "m Q"], b: Float64[Tensor, "n Q"]) -> Float64[Tensor, "m n"]:
         return a @ self.moments @ b.T
 
     @property
-    def reading(self) -> Source:
+    def reading(self) -> FeatureSource:
         """Where the feature is read, and what becomes of it.
 
         Raises:
@@ -148,7 +151,7 @@ class Complexity:
 
     # ---- components ---------------------------------------------------------------------------------------------------------------
 
-    def components(self, x: Inputs, *, seed: int = 0) -> Components:
+    def components(self, x: Inputs, *, seed: int = 0) -> FeatureComponents:
         """Take the feature of a batch apart.
 
         Args:
@@ -165,7 +168,7 @@ class Complexity:
         with torch.no_grad():
             cumulative = torch.stack([self.shape.restore(net(seen)) for net in self.nets[seed]]).to(feature.dtype)
         parts = torch.cat([cumulative[:1], cumulative.diff(dim=0)])
-        return Components(parts=parts, rest=feature - parts.sum(0))
+        return FeatureComponents(parts=parts, rest=feature - parts.sum(0))
 
     # ---- showing ------------------------------------------------------------------------------------------------------------------
 
@@ -205,7 +208,9 @@ class Complexity:
 
     def save(self, path: str | Path) -> Path:
         """Write to one file (safetensors with a JSON header), atomically; the network is not in it."""
-        tensors = {"kept": self.kept, "moments": self.moments} | ({} if self.beyond_time is None else {"beyond_time": self.beyond_time})
+        tensors = {"kept": self.kept, "moments": self.moments} | (
+            {} if self.time_matched_gain is None else {"beyond_time": self.time_matched_gain}
+        )
         nets = []
         for s, row in enumerate(self.nets):
             for at, net in enumerate(row):
@@ -231,12 +236,12 @@ class Complexity:
         tensors, facts = store.read(path, KIND)
         if network is not None and network.digest() != facts["provenance"]["digest"]:
             raise InvalidInput(f"{path} is about a network with digest {facts['provenance']['digest']}, not {network.digest()}")
-        shape = Shape(x=tuple(facts["shape"]["x"]), f=tuple(facts["shape"]["f"]), axis=facts["shape"]["axis"])
+        shape = RowShapes(x=tuple(facts["shape"]["x"]), f=tuple(facts["shape"]["f"]), axis=facts["shape"]["axis"])
         orders, kept = tuple(facts["orders"]), tensors["kept"]
-        device = torch.device("cpu") if network is None else home(network)
+        device = torch.device("cpu") if network is None else parameter_device(network)
         made = [read_net(tensors, f"{n // len(orders)}.{n % len(orders)}.", shape, who, device) for n, who in enumerate(facts["nets"])]
         nets = tuple(tuple(made[s * len(orders) : (s + 1) * len(orders)]) for s in range(len(kept)))
-        source = None if network is None else Source(network=network, at=facts["at"], inputs=tuple(facts["inputs"]))
+        source = None if network is None else FeatureSource(network=network, at=facts["at"], inputs=tuple(facts["inputs"]))
         return cls(
             at=facts["at"],
             orders=orders,
@@ -244,27 +249,29 @@ class Complexity:
             kept=kept,
             moments=tensors["moments"],
             shape=shape,
-            beyond_time=tensors.get("beyond_time"),
+            time_matched_gain=tensors.get("beyond_time"),
             source=source,
             provenance=facts["provenance"],
         )
 
 
-def net_tensors(net: Net) -> dict[str, Tensor]:
+def net_tensors(net: Disentangler) -> dict[str, Tensor]:
     """A net's tensors as a file names them."""
     return {"weight": net.weight, "bias": net.bias} | {f"trunk.{name}": tensor for name, tensor in net.trunk.state_dict().items()}
 
 
-def read_net(tensors: Mapping[str, Tensor], prefix: str, shape: Shape, who: Mapping[str, int], device: torch.device | str = "cpu") -> Net:
+def read_net(
+    tensors: Mapping[str, Tensor], prefix: str, shape: RowShapes, who: Mapping[str, int], device: torch.device | str = "cpu"
+) -> Disentangler:
     """A net of a file."""
     mine = {name.removeprefix(prefix): tensor.to(device) for name, tensor in tensors.items() if name.startswith(prefix)}
     trunk = Trunk(shape, who["width"], who["blocks"]).to(device)
     trunk.load_state_dict({name.removeprefix("trunk."): tensor for name, tensor in mine.items() if name.startswith("trunk.")})
-    return Net(trunk=trunk.eval(), weight=mine["weight"], bias=mine["bias"])
+    return Disentangler(trunk=trunk.eval(), weight=mine["weight"], bias=mine["bias"])
 
 
 @torch.no_grad()
-def moments(predictions: Sequence[Net], rows: Any) -> Float64[Tensor, "Q Q"]:
+def moments(predictions: Sequence[Disentangler], rows: Any) -> Float64[Tensor, "Q Q"]:
     """Covariances over rows, summed over elements, of predictions and the feature, in one pass about a first guess of the means.
 
     Args:

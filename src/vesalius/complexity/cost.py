@@ -7,19 +7,19 @@ from dataclasses import dataclass
 
 import torch
 
-from vesalius.complexity.family import WIDTHS, Trunk
-from vesalius.complexity.features import source
+from vesalius.complexity.features import feature_source
+from vesalius.complexity.networks import DEFAULT_WIDTHS, Trunk
 from vesalius.complexity.training import Training
 from vesalius.trace.network import Network
 
-SPEED = 2e10
+CPU_FLOP_PER_SECOND = 2e10
 """Floating point operations per second and thread that small nets reach on a CPU, roughly."""
-PASSES = 6
+FLOP_PER_MAC = 6
 """Operations per multiplication of a forward pass: forward and backward, a product and a sum each."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cost:
+class CostEstimate:
     """An estimate.
 
     Attributes:
@@ -34,7 +34,9 @@ class Cost:
         return f"Cost({self.flop:.2g} operations, about {self.seconds:.0f} s)"
 
 
-def cost(network: Network, rows: int, *, at: str, orders: Sequence[int] = (0, 1, 2, 4), training: Training | None = None) -> Cost:
+def estimate_cost(
+    network: Network, rows: int, *, at: str, orders: Sequence[int] = (0, 1, 2, 4), training: Training | None = None
+) -> CostEstimate:
     """What :func:`vesalius.complexity.complexity` will cost, before it starts; nothing is run.
 
     Args:
@@ -44,14 +46,14 @@ def cost(network: Network, rows: int, *, at: str, orders: Sequence[int] = (0, 1,
         orders: numbers of nonlinear layers, rising.
         training: the options.
 
-    Raises: as :func:`vesalius.complexity.features.source`.
+    Raises: as :func:`vesalius.complexity.features.feature_source`.
     """
     how = training or Training()
-    shape = source(network, at, pre_activation=how.pre_activation).shape
+    shape = feature_source(network, at, pre_activation=how.pre_activation).shape
     deep = [order for order in orders if order]
-    width = how.width or WIDTHS[shape.kind]
+    width = how.width or DEFAULT_WIDTHS[shape.kind]
     trained = {"shared": [max(deep, default=0)], "separate": deep, "paper": deep + deep[:-1]}[how.mode]
     exits = len(deep) if how.mode == "shared" else 1
     macs = sum(Trunk(shape, width, blocks).macs(exits) for blocks in trained) if deep else 0
-    flop = float(PASSES * macs * rows * (1 - how.held_out) * how.epochs * how.seeds)
-    return Cost(flop=flop, seconds=flop / (SPEED * torch.get_num_threads()))
+    flop = float(FLOP_PER_MAC * macs * rows * (1 - how.held_out) * how.epochs * how.seeds)
+    return CostEstimate(flop=flop, seconds=flop / (CPU_FLOP_PER_SECOND * torch.get_num_threads()))

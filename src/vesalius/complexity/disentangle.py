@@ -17,17 +17,17 @@ from torch import Tensor
 
 from vesalius.complexity.checkpoint import Checkpoint, fingerprint
 from vesalius.complexity.components import Complexity, moments
-from vesalius.complexity.cost import cost
-from vesalius.complexity.exits import Net, constant, refit
-from vesalius.complexity.family import WIDTHS, Trunk, standardise
-from vesalius.complexity.features import Cached, Source, home, kept, source
-from vesalius.complexity.training import Exits, Table, Training, train
+from vesalius.complexity.cost import estimate_cost
+from vesalius.complexity.features import CachedRows, FeatureSource, cache_rows, feature_source, parameter_device
+from vesalius.complexity.networks import DEFAULT_WIDTHS, Trunk, fit_standardisation
+from vesalius.complexity.readout import Disentangler, fit_readout, mean_predictor
+from vesalius.complexity.training import MultiExitTrunk, RowSplits, Training, train_exits
 from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.core.version import VERSION
 from vesalius.trace.batches import Data
 from vesalius.trace.network import Network
 
-SURE = 2.0
+MIN_STANDARD_ERRORS = 2.0
 """Standard errors by which a deeper net must be better, on rows to choose by, to have a component of its own."""
 
 
@@ -60,13 +60,13 @@ def complexity(
     """
     if not isinstance(network, Network):
         raise WrongType(f"expected a Network, not {type(network).__name__}; make one with vesalius.trace(model, x)")
-    wanted = _orders(orders)
+    wanted = _check_orders(orders)
     how = training or Training()
-    where = source(network, at, pre_activation=how.pre_activation)
+    where = feature_source(network, at, pre_activation=how.pre_activation)
     started = time.perf_counter()
-    with kept(where, data, limit=how.limit) as rows:
-        table = Table.split(rows, where.shape, how, home(network))
-        study = Study.begin(table, wanted, how, _settings(where, wanted, how, rows))
+    with cache_rows(where, data, limit=how.limit) as rows:
+        table = RowSplits.split(rows, where.shape, how, parameter_device(network))
+        study = Disentanglement.prepare(table, wanted, how, _settings(where, wanted, how, rows))
         seeds = [study.seed(s) for s in range(how.seeds)]
         nets, found = tuple(nets for nets, _, _ in seeds), torch.tensor([own for _, own, _ in seeds])
         listed = [net for row in nets for net in row]
@@ -77,13 +77,13 @@ def complexity(
             kept=found,
             moments=moments(listed, table.batches(table.held)),
             shape=where.shape,
-            beyond_time=_beyond_time(table, [controls for _, _, controls in seeds], nets) if how.mode == "paper" else None,
+            time_matched_gain=_time_matched_gain(table, [controls for _, _, controls in seeds], nets) if how.mode == "paper" else None,
             source=where,
-            provenance=_facts(where, table, how, {"seconds": time.perf_counter() - started, "mapped": rows.mapped, "orders": wanted}),
+            provenance=_provenance(where, table, how, {"seconds": time.perf_counter() - started, "mapped": rows.mapped, "orders": wanted}),
         )
 
 
-def _orders(orders: Sequence[int]) -> tuple[int, ...]:
+def _check_orders(orders: Sequence[int]) -> tuple[int, ...]:
     found = tuple(orders)
     if not found or not all(isinstance(order, int) for order in found) or found[0] < 0 or sorted(set(found)) != list(found):
         raise InvalidInput(f"orders are whole numbers from 0 up, each larger than the one before, such as (0, 1, 2, 4); not {orders!r}")
@@ -91,7 +91,7 @@ def _orders(orders: Sequence[int]) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Study:
+class Disentanglement:
     """What all seeds share.
 
     Attributes:
@@ -105,34 +105,34 @@ class Study:
         checkpoint: finished runs.
     """
 
-    table: Table
+    table: RowSplits
     orders: tuple[int, ...]
     how: Training
     width: int
-    floor: tuple[Net, Tensor]
-    linear: tuple[Net, Tensor]
+    floor: tuple[Disentangler, Tensor]
+    linear: tuple[Disentangler, Tensor]
     unit: float
     checkpoint: Checkpoint
 
     @classmethod
-    def begin(cls, table: Table, orders: tuple[int, ...], how: Training, settings: dict[str, Any]) -> Study:
+    def prepare(cls, table: RowSplits, orders: tuple[int, ...], how: Training, settings: dict[str, Any]) -> Disentanglement:
         """Fit what needs no training.
 
         Raises:
             InvalidInput: the feature does not vary, or the checkpoint is of other settings.
         """
-        width = how.width or WIDTHS[table.shape.kind]
+        width = how.width or DEFAULT_WIDTHS[table.shape.kind]
         trunk = Trunk(table.shape, width, 0).to(table.device)
-        standardise(trunk, (x for x, _ in table.batches(table.train)))
+        fit_standardisation(trunk, (x for x, _ in table.batches(table.train)))
         trunk.eval()
-        floor = constant(trunk, partial(table.batches, table.train))
+        floor = mean_predictor(trunk, partial(table.batches, table.train))
         unit = float(moments([], table.batches(table.train))[-1, -1] / (table.shape.positions * table.shape.channels)) ** 0.5
         if not unit > 1e-7 * (1e-30 + float(floor.bias.abs().max())):
             raise InvalidInput(
                 "the feature does not vary over these rows, so there is nothing to take apart; give more rows or another layer"
             )
         errors = torch.cat([(f - floor(x)).square().sum((1, 2)).double() for x, f in table.batches(table.select)])
-        linear = refit(trunk, partial(table.batches, table.train), partial(table.batches, table.select), how.ridge)
+        linear = fit_readout(trunk, partial(table.batches, table.train), partial(table.batches, table.select), how.ridge)
         checkpoint = Checkpoint.open(how.checkpoint, settings, table.shape, table.device)
         return cls(table=table, orders=orders, how=how, width=width, floor=(floor, errors), linear=linear, unit=unit, checkpoint=checkpoint)
 
@@ -141,60 +141,62 @@ class Study:
         """Orders that are trained."""
         return tuple(order for order in self.orders if order)
 
-    def seed(self, s: int) -> tuple[tuple[Net, ...], list[bool], dict[int, Net]]:
+    def seed(self, s: int) -> tuple[tuple[Disentangler, ...], list[bool], dict[int, Disentangler]]:
         """The nets of one seed, whether each order has its own, and (``mode="paper"``) controls by place of the order.
 
         A control is the net of the order before, trained on for as long as the order was.
         """
         if self.how.mode == "paper":
-            fits, controls = self._chain(s)
+            fits, controls = self._grow_chain(s)
         else:
             runs = [self.deep] if self.how.mode == "shared" else [(order,) for order in self.deep]
-            trunks = {order: trunk for run in runs if run for order, trunk in self._trained(s, run).items()}
-            fits, controls = {order: self._refit(trunk) for order, trunk in trunks.items()}, {}
+            trunks = {order: trunk for run in runs if run for order, trunk in self._train_run(s, run).items()}
+            fits, controls = {order: self._fit_readout(trunk) for order, trunk in trunks.items()}, {}
         net, errors = self.floor
         nets, own = [], []
         for order in self.orders:
             candidate, theirs = fits[order] if order else self.linear
-            better = _surely_less(theirs, errors)
+            better = _is_significantly_less(theirs, errors)
             net, errors = (candidate, theirs) if better else (net, errors)
             nets.append(net)
             own.append(better)
         return tuple(nets), own, controls
 
-    def _refit(self, trunk: Trunk) -> tuple[Net, Tensor]:
-        return refit(trunk, partial(self.table.batches, self.table.train), partial(self.table.batches, self.table.select), self.how.ridge)
+    def _fit_readout(self, trunk: Trunk) -> tuple[Disentangler, Tensor]:
+        return fit_readout(
+            trunk, partial(self.table.batches, self.table.train), partial(self.table.batches, self.table.select), self.how.ridge
+        )
 
-    def _trained(self, s: int, run: Sequence[int]) -> dict[int, Trunk]:
+    def _train_run(self, s: int, run: Sequence[int]) -> dict[int, Trunk]:
         """Trunks of some orders trained together, from new weights."""
-        generator = torch.Generator().manual_seed(self._number(s, run[-1]))
+        generator = torch.Generator().manual_seed(self._run_seed(s, run[-1]))
         trunk = Trunk(self.table.shape, self.width, run[-1], generator=generator).to(self.table.device)
         trunk.mean.copy_(self.linear[0].trunk.mean)
         trunk.spread.copy_(self.linear[0].trunk.spread)
-        return self._run(f"{s}-{'-'.join(map(str, run))}", Exits(trunk, run, self.linear[0], self.unit), generator)
+        return self._run(f"{s}-{'-'.join(map(str, run))}", MultiExitTrunk(trunk, run, self.linear[0], self.unit), generator)
 
-    def _chain(self, s: int) -> tuple[dict[int, tuple[Net, Tensor]], dict[int, Net]]:
+    def _grow_chain(self, s: int) -> tuple[dict[int, tuple[Disentangler, Tensor]], dict[int, Disentangler]]:
         """Each order grown from the one before."""
-        fits: dict[int, tuple[Net, Tensor]] = {}
-        controls: dict[int, Net] = {}
+        fits: dict[int, tuple[Disentangler, Tensor]] = {}
+        controls: dict[int, Disentangler] = {}
         for before, order in zip((0, *self.deep), self.deep, strict=False):
             if not before:
-                fits[order] = self._refit(self._trained(s, (order,))[order])
+                fits[order] = self._fit_readout(self._train_run(s, (order,))[order])
                 continue
             net = fits[before][0]
-            generator = torch.Generator().manual_seed(self._number(s, order))
-            grown = Exits(net.trunk.deepened(order, generator), (order,), net, self.unit)
-            fits[order] = self._refit(self._run(f"{s}-{order}", grown, generator)[order])
-            again = Exits(net.trunk.prefix(before), (before,), net, self.unit)
-            generator.manual_seed(self._number(s, order))
+            generator = torch.Generator().manual_seed(self._run_seed(s, order))
+            grown = MultiExitTrunk(net.trunk.deepen(order, generator), (order,), net, self.unit)
+            fits[order] = self._fit_readout(self._run(f"{s}-{order}", grown, generator)[order])
+            again = MultiExitTrunk(net.trunk.prefix(before), (before,), net, self.unit)
+            generator.manual_seed(self._run_seed(s, order))
             control = self._run(f"{s}-{before}-instead-of-{order}", again, generator)[before]
-            controls[self.orders.index(order)] = self._refit(control)[0]
+            controls[self.orders.index(order)] = self._fit_readout(control)[0]
         return fits, controls
 
-    def _number(self, s: int, order: int) -> int:
+    def _run_seed(self, s: int, order: int) -> int:
         return 10_000 * (self.how.seed + s) + order
 
-    def _run(self, name: str, exits: Exits, generator: torch.Generator) -> dict[int, Trunk]:
+    def _run(self, name: str, exits: MultiExitTrunk, generator: torch.Generator) -> dict[int, Trunk]:
         """Train, unless that was done before."""
         each = {"shared": 1, "separate": len(self.deep), "paper": 2 * len(self.deep) - 1}[self.how.mode]
         done, total = len(self.checkpoint.runs) * self.how.epochs, each * self.how.seeds * self.how.epochs
@@ -205,18 +207,20 @@ class Study:
 
         if name not in self.checkpoint.runs:
             tell(0)
-            self.checkpoint.keep(name, train(exits, self.table, self.how, generator, tell))
+            self.checkpoint.keep(name, train_exits(exits, self.table, self.how, generator, tell))
             tell(self.how.epochs)
         return self.checkpoint.runs[name]
 
 
-def _surely_less(errors: Float64[Tensor, " N"], than: Float64[Tensor, " N"]) -> bool:
+def _is_significantly_less(errors: Float64[Tensor, " N"], than: Float64[Tensor, " N"]) -> bool:
     """Whether the mean of paired differences is above 0 by more than chance."""
     fall = than - errors
-    return bool(fall.mean() > SURE * fall.std() / len(fall) ** 0.5)
+    return bool(fall.mean() > MIN_STANDARD_ERRORS * fall.std() / len(fall) ** 0.5)
 
 
-def _beyond_time(table: Table, controls: Sequence[dict[int, Net]], nets: Sequence[Sequence[Net]]) -> Float64[Tensor, "S L"]:
+def _time_matched_gain(
+    table: RowSplits, controls: Sequence[dict[int, Disentangler]], nets: Sequence[Sequence[Disentangler]]
+) -> Float64[Tensor, "S L"]:
     """Variance explained by each order beyond its control; NaN where there is none."""
     seeds, orders = len(nets), len(nets[0])
     found = torch.full((seeds, orders), torch.nan, dtype=torch.float64)
@@ -228,14 +232,14 @@ def _beyond_time(table: Table, controls: Sequence[dict[int, Net]], nets: Sequenc
     return found
 
 
-def _settings(where: Source, orders: Sequence[int], how: Training, rows: Cached) -> dict[str, Any]:
+def _settings(where: FeatureSource, orders: Sequence[int], how: Training, rows: CachedRows) -> dict[str, Any]:
     """Everything the trained trunks depend on, as a file holds it."""
     options = {name: value for name, value in how.facts().items() if name != "seeds"}
     return {"digest": where.network.digest(), "at": where.at, "orders": list(orders), "data": fingerprint(rows), **options}
 
 
-def _facts(where: Source, table: Table, how: Training, spent: dict[str, Any]) -> dict[str, Any]:
-    expected = cost(where.network, len(table.rows), at=where.at, orders=spent["orders"], training=how)
+def _provenance(where: FeatureSource, table: RowSplits, how: Training, spent: dict[str, Any]) -> dict[str, Any]:
+    expected = estimate_cost(where.network, len(table.rows), at=where.at, orders=spent["orders"], training=how)
     tokens = not any(value.is_floating for value in where.network.inputs)
     return {
         "model": where.network.name,

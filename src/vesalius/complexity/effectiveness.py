@@ -17,18 +17,18 @@ import torch
 from jaxtyping import Bool, Float64
 from torch import Tensor
 
-from vesalius.complexity.coalitions import Rows, Scoring, subsets
-from vesalius.complexity.strength import Head, strengths
+from vesalius.complexity.coalitions import LabelledComponents, Scoring, evaluate_coalitions
+from vesalius.complexity.strength import FeatureHead, strengths
 from vesalius.core.errors import InvalidInput, UnknownName
 from vesalius.games import moebius
 
 NORMALISERS = ("std", "var", None)
-BLOCK = 4096
+CHUNK_ROWS = 4096
 """Rows of the table that are transformed, or resamples times rows that are drawn, at once."""
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
+class ComponentValues:
     """A number per component and how well it is known.
 
     Attributes:
@@ -41,7 +41,7 @@ class Measured:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Best:
+class BestSubset:
     """The subset that did best on validation rows, and what it does on others.
 
     Attributes:
@@ -56,7 +56,7 @@ class Best:
 
     orders: tuple[int, ...]
     coalition: int
-    judged_by: str
+    criterion: str
     validation: float
     test: float
     whole: float
@@ -64,8 +64,8 @@ class Best:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Coalitions:
-    """The loss of every row under every subset of the components. Made by :func:`coalitions`.
+class CoalitionLosses:
+    """The loss of every row under every subset of the components. Made by :func:`coalition_losses`.
 
     Attributes:
         orders: name of each component: its order.
@@ -88,9 +88,9 @@ class Coalitions:
     @cached_property
     def per_row(self) -> Float64[Tensor, "L N"]:
         """Shapley values of the fall of the loss, on each training row; they sum to loss(rest) - loss(all)."""
-        return -_shapley(self.train)
+        return -_shapley_values(self.train)
 
-    def effectiveness(self, normalise: str | None = "std") -> Measured:
+    def effectiveness(self, normalise: str | None = "std") -> ComponentValues:
         """What each component takes off the training loss, by Shapley value.
 
         Args:
@@ -109,10 +109,10 @@ class Coalitions:
             raise UnknownName("normaliser", normalise, ["std", "var"])
         unit = {"std": self.strength.sqrt(), "var": self.strength, None: torch.ones_like(self.strength)}[normalise]
         unit = torch.where(unit > 0, unit, torch.nan)
-        return Measured(self.per_row.mean(1) / unit, self._resampled[0].std(0) / unit)
+        return ComponentValues(self.per_row.mean(1) / unit, self._bootstrap_means[0].std(0) / unit)
 
     @property
-    def overfitting(self) -> Measured:
+    def overfitting(self) -> ComponentValues:
         """What each component adds to the gap between test and training loss, by Shapley value.
 
         Returns:
@@ -123,37 +123,37 @@ class Coalitions:
 
         Reference: Ren2021, section 3 (significance of being over-fitted).
         """
-        train, test = self._resampled[0], self._resampled[1]
-        return Measured(self.per_row.mean(1) - self._per_test_row.mean(1), (train - test).std(0))
+        train, test = self._bootstrap_means[0], self._bootstrap_means[1]
+        return ComponentValues(self.per_row.mean(1) - self._per_test_row.mean(1), (train - test).std(0))
 
     @property
-    def ratio(self) -> Measured:
+    def ratio(self) -> ComponentValues:
         """Over-fitting per effectiveness: NaN where the latter is within two standard errors of 0, since a ratio to noise means nothing.
 
         Raises: as :attr:`overfitting`.
 
         Reference: Ren2021, section 3. Differs from the paper: masked.
         """
-        train, test = self._resampled[0], self._resampled[1]
+        train, test = self._bootstrap_means[0], self._bootstrap_means[1]
         useful, gap = self.effectiveness(None), self.overfitting
         clear = useful.values.abs() >= 2 * useful.stderr.clamp_min(torch.finfo(torch.float64).tiny)
-        return Measured(
+        return ComponentValues(
             torch.where(clear, gap.values / useful.values, torch.nan),
             torch.where(clear, ((train - test) / train).std(0), torch.nan),
         )
 
     @property
-    def chain(self) -> Measured:
+    def chain(self) -> ComponentValues:
         """What each component takes off the training loss when added after all lower orders, and before all higher ones."""
-        return self._chained(self.train)
+        return self._chain_gains(self.train)
 
     @property
-    def test_chain(self) -> Measured:
+    def test_chain(self) -> ComponentValues:
         """As :attr:`chain`, on test rows.
 
         Raises: as :attr:`overfitting`.
         """
-        return self._chained(self._tested())
+        return self._chain_gains(self._test_losses())
 
     @property
     def accuracy(self) -> Float64[Tensor, " S"]:
@@ -173,7 +173,7 @@ class Coalitions:
         """Orders of the components in a coalition, by its index."""
         return tuple(order for place, order in enumerate(self.orders) if coalition >> place & 1)
 
-    def best(self, validation: Bool[Tensor, " M"]) -> Best:
+    def best(self, validation: Bool[Tensor, " M"]) -> BestSubset:
         """The best subset by some of the test rows, with what it does on the others. Of equally accurate ones, that of least loss.
 
         Args:
@@ -182,7 +182,7 @@ class Coalitions:
         Raises:
             InvalidInput: no test rows; or none of them chooses, or all do.
         """
-        losses = self._tested()
+        losses = self._test_losses()
         if validation.shape != losses.shape[1:] or validation.dtype != torch.bool or validation.all() or not validation.any():
             raise InvalidInput(f"validation is a boolean tensor that is true for some of the {losses.shape[1]} test rows, not for all")
         chosen, scores = validation.to(losses.device), losses if self.test_correct is None else self.test_correct.double()
@@ -191,10 +191,10 @@ class Coalitions:
         winner = int(torch.where(goal == goal.max(), by_loss, torch.inf).argmin())
         kept = scores[:, ~chosen]
         lead = kept[winner] - kept[-1]
-        return Best(
+        return BestSubset(
             orders=self.members(winner),
             coalition=winner,
-            judged_by="loss" if self.test_correct is None else "accuracy",
+            criterion="loss" if self.test_correct is None else "accuracy",
             validation=float(scores[winner, chosen].mean()),
             test=float(kept[winner].mean()),
             whole=float(kept[-1].mean()),
@@ -203,31 +203,36 @@ class Coalitions:
 
     @cached_property
     def _per_test_row(self) -> Float64[Tensor, "L M"]:
-        return -_shapley(self._tested())
+        return -_shapley_values(self._test_losses())
 
     @cached_property
-    def _resampled(self) -> tuple[Float64[Tensor, "R L"], Float64[Tensor, "R L"]]:
+    def _bootstrap_means(self) -> tuple[Float64[Tensor, "R L"], Float64[Tensor, "R L"]]:
         """Mean values over bootstrap samples of the training rows, and of the test rows if there are any, drawn independently."""
         draw = torch.Generator().manual_seed(self.scoring.seed)
         train = _bootstrap(self.per_row, self.scoring.resamples, draw)
         return train, train if self.test is None else _bootstrap(self._per_test_row, self.scoring.resamples, draw)
 
-    def _tested(self) -> Float64[Tensor, "S M"]:
+    def _test_losses(self) -> Float64[Tensor, "S M"]:
         if self.test is None:
             raise InvalidInput(
-                "this needs test rows: give coalitions(head, train, test) the components of rows the network was not trained on"
+                "this needs test rows: give coalition_losses(head, train, test) the components of rows the network was not trained on"
             )
         return self.test
 
-    def _chained(self, losses: Float64[Tensor, "S n"]) -> Measured:
+    def _chain_gains(self, losses: Float64[Tensor, "S n"]) -> ComponentValues:
         steps = -losses[[(1 << present) - 1 for present in range(len(self.orders) + 1)]].diff(dim=0)
         draw = torch.Generator().manual_seed(self.scoring.seed)
-        return Measured(steps.mean(1), _bootstrap(steps, self.scoring.resamples, draw).std(0))
+        return ComponentValues(steps.mean(1), _bootstrap(steps, self.scoring.resamples, draw).std(0))
 
 
-def coalitions(
-    head: Head, train: Rows, test: Rows | None = None, *, orders: Sequence[int] | None = None, scoring: Scoring | None = None
-) -> Coalitions:
+def coalition_losses(
+    head: FeatureHead,
+    train: LabelledComponents,
+    test: LabelledComponents | None = None,
+    *,
+    orders: Sequence[int] | None = None,
+    scoring: Scoring | None = None,
+) -> CoalitionLosses:
     """Run all subsets of the components through the head, and keep every row's loss.
 
     Costs 2**L passes of the head per row.
@@ -252,9 +257,9 @@ def coalitions(
     if test is not None and (len(test.parts) != count or test.rest.shape[1:] != train.rest.shape[1:]):
         raise InvalidInput(f"test components have shape {list(test.parts.shape)}, those of training rows {list(train.parts.shape)}")
     absent = train.parts.mean(1, dtype=torch.float64).to(train.parts) if how.absence == "mean" else torch.zeros_like(train.parts[:, 0])
-    ours = subsets(head, train, absent, how)
-    theirs = (None, None) if test is None else subsets(head, test, absent, how)
-    return Coalitions(
+    ours = evaluate_coalitions(head, train, absent, how)
+    theirs = (None, None) if test is None else evaluate_coalitions(head, test, absent, how)
+    return CoalitionLosses(
         orders=names,
         train=ours[0],
         test=theirs[0],
@@ -265,15 +270,15 @@ def coalitions(
     )
 
 
-def _shapley(losses: Float64[Tensor, "S n"]) -> Float64[Tensor, "L n"]:
-    return torch.cat([moebius.shapley_values(moebius.dividends(some)) for some in losses.split(BLOCK, 1)], 1)
+def _shapley_values(losses: Float64[Tensor, "S n"]) -> Float64[Tensor, "L n"]:
+    return torch.cat([moebius.shapley_values(moebius.dividends(some)) for some in losses.split(CHUNK_ROWS, 1)], 1)
 
 
 def _bootstrap(values: Float64[Tensor, "L n"], resamples: int, draw: torch.Generator) -> Float64[Tensor, "R L"]:
     """Means over rows drawn with replacement."""
     rows = values.shape[1]
     means = []
-    for some in torch.arange(resamples).split(max(1, BLOCK * 256 // rows)):
+    for some in torch.arange(resamples).split(max(1, CHUNK_ROWS * 256 // rows)):
         picked = torch.randint(rows, (len(some), rows), generator=draw)
         counts = torch.zeros(len(some), rows, dtype=torch.float64).scatter_add_(1, picked, torch.ones(len(some), rows, dtype=torch.float64))
         means.append(counts @ values.T / rows)

@@ -18,7 +18,7 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 from torch.fx import Node
 
-from vesalius.complexity.family import Shape
+from vesalius.complexity.networks import RowShapes
 from vesalius.core.errors import InvalidInput
 from vesalius.trace.batches import Data, iterate_batches
 from vesalius.trace.graph import Value, downstream_nodes
@@ -28,14 +28,14 @@ from vesalius.trace.question import unit_axis
 
 ACTIVATIONS = frozenset("relu relu6 leaky_relu prelu rrelu threshold elu selu celu gelu silu mish hardswish softplus".split())
 """Activations whose input is taken in place of their output, as the paper does."""
-SEQUENCE = 2
+SEQUENCE_AXES = 2
 """Axes of a row that is a sequence."""
 BATCH = 256
 """Rows that run through the network at once."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Source:
+class FeatureSource:
     """Where the feature and the disentanglers' input are read.
 
     Attributes:
@@ -49,15 +49,15 @@ class Source:
     inputs: tuple[str, ...]
 
     @property
-    def shape(self) -> Shape:
+    def shape(self) -> RowShapes:
         """Shapes of a row, from the graph."""
         sides = [tuple(int(side or 0) for side in self.network.values[name].event) for name in (*self.inputs, self.at)]
         seen = sides[0] if len(self.inputs) == 1 else (sum(map(prod, sides[:-1])),)
-        if len(sides[-1]) == SEQUENCE:
-            return Shape(x=seen, f=sides[-1], axis=unit_axis(self.network, self.at) - 1)
+        if len(sides[-1]) == SEQUENCE_AXES:
+            return RowShapes(x=seen, f=sides[-1], axis=unit_axis(self.network, self.at) - 1)
         users = self.network.graph("finding channels").nodes[self.inputs[0]].users
         first = any("value" in user.meta and user.meta["value"].op == "conv1d" for user in users)
-        return Shape(x=seen, f=sides[-1], axis=0 if first else 1)
+        return RowShapes(x=seen, f=sides[-1], axis=0 if first else 1)
 
     def read(self, x: Inputs) -> tuple[Float32[Tensor, "B ..."], Float[Tensor, "B ..."]]:
         """The disentanglers' input and the feature, for a batch; the feature in the network's own precision, if that is not half."""
@@ -80,7 +80,7 @@ class Source:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Cached:
+class CachedRows:
     """All rows, in float32 on the CPU; in a file that is mapped into memory where they are large.
 
     Attributes:
@@ -97,7 +97,7 @@ class Cached:
         return len(self.x)
 
 
-def place(network: Network, at: str, *, pre_activation: bool = True) -> str:
+def resolve_feature(network: Network, at: str, *, pre_activation: bool = True) -> str:
     """Name of the value meant by ``at``: before its activation, where it is the output of one and that is asked for.
 
     Raises:
@@ -109,7 +109,7 @@ def place(network: Network, at: str, *, pre_activation: bool = True) -> str:
     if pre_activation and node.meta["value"].op in ACTIVATIONS and "value" in node.all_input_nodes[0].meta:
         node = node.all_input_nodes[0]
     value: Value = node.meta["value"]
-    if not _usable(value):
+    if not _can_be_feature(value):
         raise InvalidInput(
             f"{value.name!r} is {value.dtype} of shape {list(value.shape)}; a feature is of real numbers, with the batch as its first axis"
             " and at least one more; choose another value"
@@ -117,7 +117,7 @@ def place(network: Network, at: str, *, pre_activation: bool = True) -> str:
     return value.name
 
 
-def home(network: Network) -> torch.device:
+def parameter_device(network: Network) -> torch.device:
     """The device a network's parameters are on; the CPU if it has none."""
     return next((tensor.device for tensor in network.parameters.values()), torch.device("cpu"))
 
@@ -132,48 +132,48 @@ def cut_at(network: Network, at: str, *, pre_activation: bool = True) -> Split:
 
     Raises:
         InvalidInput: something bypasses the value, such as a skip connection; names the nearest later value that nothing bypasses.
-        UnknownName, NotTraceable: see :func:`place`.
+        UnknownName, NotTraceable: see :func:`resolve_feature`.
     """
-    name = place(network, at, pre_activation=pre_activation)
+    name = resolve_feature(network, at, pre_activation=pre_activation)
     split = network.split(name)
     if not split.context:
         return split
     raise InvalidInput(
         f"{name!r} is bypassed: the output also depends on {', '.join(map(repr, split.context[:3]))}, so it is no function of the feature"
-        f" alone. The nearest later value that nothing bypasses is {_nearest(network, name)!r}; use at={_nearest(network, name)!r}"
+        f" alone. The nearest later value that nothing bypasses is {_next_cut(network, name)!r}; use at={_next_cut(network, name)!r}"
     )
 
 
-def _nearest(network: Network, name: str) -> str:
+def _next_cut(network: Network, name: str) -> str:
     """The first value after another that nothing bypasses; the output, if there is none before it."""
     model_graph = network.graph("finding a cut")
     after = downstream_nodes([model_graph.nodes[name]]) - {model_graph.nodes[name]}
-    later = [other for other, node in model_graph.nodes.items() if node in after and _usable(node.meta["value"])]
+    later = [other for other, node in model_graph.nodes.items() if node in after and _can_be_feature(node.meta["value"])]
     return next((other for other in later if not model_graph.head_context((other,), model_graph.output)), model_graph.output)
 
 
-def _usable(value: Value) -> bool:
+def _can_be_feature(value: Value) -> bool:
     return value.is_floating and value.batch_axis == 0 and len(value.shape) > 1
 
 
-def source(network: Network, at: str, *, pre_activation: bool = True) -> Source:
+def feature_source(network: Network, at: str, *, pre_activation: bool = True) -> FeatureSource:
     """Where to read a feature and what its disentanglers see.
 
-    Raises: as :func:`place`; InvalidInput where the network takes neither real numbers nor tokens that it embeds.
+    Raises: as :func:`resolve_feature`; InvalidInput where the network takes neither real numbers nor tokens that it embeds.
     """
-    name = place(network, at, pre_activation=pre_activation)
+    name = resolve_feature(network, at, pre_activation=pre_activation)
     floating = tuple(value.name for value in network.inputs if value.is_floating)
-    return Source(network=network, at=name, inputs=floating or (_embedding(network),))
+    return FeatureSource(network=network, at=name, inputs=floating or (_find_embedding(network),))
 
 
-def _embedding(network: Network) -> str:
+def _find_embedding(network: Network) -> str:
     """The first embedding of an integer input: from there on the network is a function of real numbers."""
     model_graph = network.graph("finding the embedding")
     reached = downstream_nodes(model_graph.nodes[name] for name in model_graph.inputs)
 
     def is_embedding(node: Node) -> bool:
         value: Value | None = node.meta.get("value")
-        return node in reached and value is not None and value.op == "embedding" and _usable(value)
+        return node in reached and value is not None and value.op == "embedding" and _can_be_feature(value)
 
     for name, node in model_graph.nodes.items():
         if is_embedding(node):
@@ -182,7 +182,7 @@ def _embedding(network: Network) -> str:
 
 
 @contextmanager
-def kept(where: Source, data: Data, *, limit: int, report: Callable[[int], None] | None = None) -> Iterator[Cached]:
+def cache_rows(where: FeatureSource, data: Data, *, limit: int, report: Callable[[int], None] | None = None) -> Iterator[CachedRows]:
     """Read all rows once and keep them while the block runs; a file that holds them is removed after it.
 
     Args:
@@ -195,7 +195,7 @@ def kept(where: Source, data: Data, *, limit: int, report: Callable[[int], None]
         InvalidInput: no rows, NaN or infinite values.
     """
     with tempfile.TemporaryDirectory(prefix="vesalius-") as folder:
-        seen, features = _Table(Path(folder) / "x", limit // 2), _Table(Path(folder) / "f", limit // 2)
+        seen, features = _SpillBuffer(Path(folder) / "x", limit // 2), _SpillBuffer(Path(folder) / "f", limit // 2)
         for inputs, _ in iterate_batches(where.network, data, size=BATCH):
             x, f = where.read(inputs)
             for what, table, part in (("the input", seen, x), (repr(where.at), features, f)):
@@ -205,10 +205,10 @@ def kept(where: Source, data: Data, *, limit: int, report: Callable[[int], None]
                 report(seen.rows)
         if not seen.rows:
             raise InvalidInput("the data holds no rows")
-        yield Cached(x=seen.tensor(), f=features.tensor(), mapped=seen.mapped or features.mapped)
+        yield CachedRows(x=seen.tensor(), f=features.tensor(), mapped=seen.mapped or features.mapped)
 
 
-class _Table:
+class _SpillBuffer:
     """Rows that grow in memory, and move to a file when they outgrow it."""
 
     def __init__(self, path: Path, limit: int) -> None:

@@ -14,11 +14,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vesalius.complexity.pacing import paced
+from vesalius.complexity.schedule import exponential_schedule
 from vesalius.complexity.strength import significance
 from vesalius.core.errors import InvalidInput
 
-SMALLEST = 1e-6
+MIN_DEVIATION = 1e-6
 """Deviations below this are not divided by; a row without variation stays as it is."""
 
 
@@ -55,7 +55,7 @@ class Gating:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class GatedSplit:
+class GatedDecomposition:
     """A feature as a sum of terms rebuilt from another network's, and what was not rebuilt.
 
     Attributes:
@@ -111,9 +111,9 @@ class GatedNetwork(nn.Module):
     def forward(self, x: Float[Tensor, "N A *grid"]) -> Float[Tensor, "N B *grid"]:
         """Rebuild."""
         x = x / _deviation(x)
-        h = _linear(x, self.weights[0])
+        h = _apply_layer(x, self.weights[0])
         for place, weight in enumerate(list(self.weights)[1:]):
-            h = _linear(x + self.strengths[place] * (h / _deviation(h)).relu(), weight)
+            h = _apply_layer(x + self.strengths[place] * (h / _deviation(h)).relu(), weight)
         return h
 
     @torch.no_grad()
@@ -124,14 +124,14 @@ class GatedNetwork(nn.Module):
         deviation, as the whole h has them), and adds the input as a new term of order 0.
         """
         x = x / _deviation(x)
-        terms = _linear(x, self.weights[0])[None]
+        terms = _apply_layer(x, self.weights[0])[None]
         for place, weight in enumerate(list(self.weights)[1:]):
             h = terms.sum(0)
             gates = self.strengths[place] * (h > 0) / _deviation(h)
-            terms = torch.stack([_linear(term, weight) for term in (x, *(gates * terms))])
+            terms = torch.stack([_apply_layer(term, weight) for term in (x, *(gates * terms))])
         return terms
 
-    def split(self, source: Float[Tensor, "N A *grid"], feature: Float[Tensor, "N B *grid"]) -> GatedSplit:
+    def split(self, source: Float[Tensor, "N A *grid"], feature: Float[Tensor, "N B *grid"]) -> GatedDecomposition:
         """The feature as these terms and a rest.
 
         Args:
@@ -141,9 +141,9 @@ class GatedNetwork(nn.Module):
         Raises:
             InvalidInput: shapes that do not fit.
         """
-        _check(source, feature, inner=self.weights[0].shape[1], outer=self.weights[-1].shape[0])
+        _check_features(source, feature, inner=self.weights[0].shape[1], outer=self.weights[-1].shape[0])
         parts = self.terms(source)
-        return GatedSplit(parts=parts, rest=feature - parts.sum(0))
+        return GatedDecomposition(parts=parts, rest=feature - parts.sum(0))
 
 
 def train_gated(source: Float[Tensor, "N A *grid"], feature: Float[Tensor, "N B *grid"], *, gating: Gating | None = None) -> GatedNetwork:
@@ -163,11 +163,11 @@ def train_gated(source: Float[Tensor, "N A *grid"], feature: Float[Tensor, "N B 
     Reference: Liang2020, section 3; loss: mean squared error plus penalties of p squared.
     """
     how = gating or Gating()
-    _check(source, feature, inner=source.shape[1], outer=feature.shape[1])
+    _check_features(source, feature, inner=source.shape[1], outer=feature.shape[1])
     draw = torch.Generator().manual_seed(how.seed)
     net = GatedNetwork(source, feature.shape[1], how, generator=draw)
     optimiser = torch.optim.Adam(net.parameters(), lr=how.rates[0])
-    for _ in paced(optimiser, how.rates, how.epochs):
+    for _ in exponential_schedule(optimiser, how.rates, how.epochs):
         for rows in torch.randperm(len(source), generator=draw).to(source.device).split(how.batch):
             optimiser.zero_grad()
             loss = (net(source[rows]) - feature[rows]).square().mean() + how.penalty * net.strengths.square().sum()
@@ -180,15 +180,15 @@ def _deviation(h: Float[Tensor, "N A *grid"]) -> Float[Tensor, "N _ *ones"]:
     """What rows are divided by: constant for gradients."""
     flat = h.detach().flatten(2) if h.ndim > 2 else h.detach()[:, None]
     found = flat.std(-1, correction=0)
-    return torch.where(found > SMALLEST, found, 1.0).view(*found.shape, *[1] * (h.ndim - 2))
+    return torch.where(found > MIN_DEVIATION, found, 1.0).view(*found.shape, *[1] * (h.ndim - 2))
 
 
-def _linear(x: Float[Tensor, "N A *grid"], weight: Float[Tensor, "B A *kernel"]) -> Float[Tensor, "N B *grid"]:
+def _apply_layer(x: Float[Tensor, "N A *grid"], weight: Float[Tensor, "B A *kernel"]) -> Float[Tensor, "N B *grid"]:
     conv = {2: nn.functional.linear, 3: nn.functional.conv1d, 4: nn.functional.conv2d, 5: nn.functional.conv3d}[x.ndim]
     return conv(x, weight) if x.ndim == 2 else conv(x, weight, padding=weight.shape[-1] // 2)
 
 
-def _check(source: Float[Tensor, "N A ..."], feature: Float[Tensor, "M B ..."], *, inner: int, outer: int) -> None:
+def _check_features(source: Float[Tensor, "N A ..."], feature: Float[Tensor, "M B ..."], *, inner: int, outer: int) -> None:
     if len(source) != len(feature) or source.shape[2:] != feature.shape[2:] or not len(source):
         raise InvalidInput(
             "two features of the same rows on the same grid are needed, not of shapes "

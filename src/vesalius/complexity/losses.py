@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vesalius.core.errors import InvalidInput
 
-Loss = Callable[[Tensor, Tensor], Tensor]
+RowLoss = Callable[[Tensor, Tensor], Tensor]
 """From outputs [N ...] and targets [N ...] to losses [N]."""
 
 
@@ -57,4 +57,4 @@ def squared_error(outputs: Float[Tensor, "N *outputs"], targets: Shaped[Tensor, 
     return (outputs - targets.reshape(outputs.shape)).square().reshape(len(outputs), -1).mean(1)
 
 
-LOSSES: dict[str, Loss] = {"cross_entropy": cross_entropy, "squared_error": squared_error}
+LOSSES: dict[str, RowLoss] = {"cross_entropy": cross_entropy, "squared_error": squared_error}

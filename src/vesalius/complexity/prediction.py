@@ -15,7 +15,7 @@ from vesalius.core.errors import InvalidInput
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Fit:
+class LinearFit:
     """A linear model by least squares, and how it does on networks it has not seen.
 
     Attributes:
@@ -36,7 +36,7 @@ class Fit:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Prediction:
+class AccuracyPrediction:
     """Accuracy from features, beside accuracy from the number of training samples alone.
 
     Attributes:
@@ -44,8 +44,8 @@ class Prediction:
         samples: the baseline: the model of log(number of training samples).
     """
 
-    features: Fit
-    samples: Fit
+    features: LinearFit
+    samples: LinearFit
 
     @property
     def beats_baseline(self) -> bool:
@@ -53,7 +53,7 @@ class Prediction:
         return self.features.left_out_r2 > self.samples.left_out_r2
 
 
-def predict_accuracy(features: Float[Tensor, "M F"], accuracy: Float[Tensor, " M"], *, samples: Shaped[Tensor, " M"]) -> Prediction:
+def predict_accuracy(features: Float[Tensor, "M F"], accuracy: Float[Tensor, " M"], *, samples: Shaped[Tensor, " M"]) -> AccuracyPrediction:
     """Fit accuracy to measures of a collection of networks, always beside what their sample sizes alone tell.
 
     Args:
@@ -70,10 +70,10 @@ def predict_accuracy(features: Float[Tensor, "M F"], accuracy: Float[Tensor, " M
         raise InvalidInput(
             f"the number of training samples is above 0 and given for each of {len(accuracy)} networks, not {samples.tolist()}"
         )
-    return Prediction(features=least_squares(features, accuracy), samples=least_squares(samples.double().log()[:, None], accuracy))
+    return AccuracyPrediction(features=least_squares(features, accuracy), samples=least_squares(samples.double().log()[:, None], accuracy))
 
 
-def least_squares(features: Float[Tensor, "M F"], target: Float[Tensor, " M"]) -> Fit:
+def least_squares(features: Float[Tensor, "M F"], target: Float[Tensor, " M"]) -> LinearFit:
     """Ordinary least squares with an intercept; every row is also predicted by the fit to all others, in closed form.
 
     Args:
@@ -106,7 +106,7 @@ def least_squares(features: Float[Tensor, "M F"], target: Float[Tensor, " M"]) -
     if (free < 1e-10).any():
         raise InvalidInput(f"network {int(free.argmin())} alone decides a weight, so the others cannot predict it; give more networks")
     missed = residual / free
-    return Fit(
+    return LinearFit(
         intercept=float(wanted.mean() - columns.mean(0) @ weights),
         weights=weights,
         r2=float(1 - residual.square().sum() / spread),

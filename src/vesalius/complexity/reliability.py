@@ -19,9 +19,13 @@ from torch import Tensor
 from vesalius.complexity.strength import strengths
 from vesalius.core.errors import InvalidInput
 
-AT_ONCE = 1 << 14
+CHUNK_ROWS = 1 << 14
 """Rows times positions that are in memory as float64 at once."""
-POOLS = {1: torch.nn.functional.adaptive_avg_pool1d, 2: torch.nn.functional.adaptive_avg_pool2d, 3: torch.nn.functional.adaptive_avg_pool3d}
+ADAPTIVE_POOLS = {
+    1: torch.nn.functional.adaptive_avg_pool1d,
+    2: torch.nn.functional.adaptive_avg_pool2d,
+    3: torch.nn.functional.adaptive_avg_pool3d,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +70,7 @@ class Reliability:
     explained: Float64[Tensor, " K"]
     values: Float64[Tensor, " L"]
     stderr: Float64[Tensor, " L"]
-    soft: Float64[Tensor, "K L"]
+    component_r2: Float64[Tensor, "K L"]
     projection: Float64[Tensor, "C C"]
     axis: int
 
@@ -115,17 +119,17 @@ def reliability(
             constant, or values that are not finite.
 
     Reference: Ren2021, section 3 (reliability). Differs from the paper: maps that are trained and free to be invertible find everything
-    reliable (:func:`vesalius.complexity.consistency.trained_reliability`), and the difference of two trained families may exceed its
-    component.
+    reliable (:func:`vesalius.complexity.trained_reliability.trained_reliability`), and the difference of two trained families may exceed
+    its component.
     """
     how = matching or Matching()
     feature = parts.sum(0) + rest
-    _check(feature, others, how.axis)
-    ours = torch.stack([_positions(one, how.axis) for one in (feature, *parts)])
+    _check_features(feature, others, how.axis)
+    ours = torch.stack([_flatten_positions(one, how.axis) for one in (feature, *parts)])
     grid = feature.movedim(how.axis, 1).shape[2:]
     order = torch.randperm(len(feature), generator=torch.Generator().manual_seed(how.seed)).to(feature.device)
     halves = order.chunk(2)
-    judged = [_cross(_Pair(_on_grid(other, grid, how.axis), ours), halves, how.ridge) for other in others]
+    judged = [_cross_fit(_FeaturePair(_resample_to_grid(other, grid, how.axis), ours), halves, how.ridge) for other in others]
     total, missed = judged[0].total, torch.stack([one.missed for one in judged]).mean(0)
     if not torch.isfinite(missed).all():
         raise InvalidInput("a feature has NaN or infinite values; look for the rows where torch.isfinite(feature) is false")
@@ -138,19 +142,19 @@ def reliability(
     projection = kept @ kept.T
     size = strengths(parts)
     varies = size > 1e-16 * total.trace() / len(total)
-    within, spread = (torch.stack(found) for found in zip(*(_within(part, projection, how.axis) for part in parts), strict=True))
+    within, spread = (torch.stack(found) for found in zip(*(_share_within(part, projection, how.axis) for part in parts), strict=True))
     shares = torch.stack([one.share for one in judged])
     return Reliability(
         explained=shares[:, 0].cpu(),
         values=torch.where(varies, within.clamp(0, 1), torch.nan).cpu(),
         stderr=torch.where(varies, spread, torch.nan).cpu(),
-        soft=torch.where(varies, shares[:, 1:], torch.nan).cpu(),
+        component_r2=torch.where(varies, shares[:, 1:], torch.nan).cpu(),
         projection=projection.cpu(),
         axis=how.axis,
     )
 
 
-def _within(part: Float[Tensor, "N *event"], projection: Float64[Tensor, "C C"], axis: int) -> tuple[Tensor, Tensor]:
+def _share_within(part: Float[Tensor, "N *event"], projection: Float64[Tensor, "C C"], axis: int) -> tuple[Tensor, Tensor]:
     """Share of a component's variance within a subspace, and its standard error over rows: that of a ratio of two means."""
     away = part.double() - part.double().mean(0)
     all_of_it, inside = (one.square().flatten(1).sum(1) for one in (away, _project(away, projection, axis)))
@@ -159,7 +163,7 @@ def _within(part: Float[Tensor, "N *event"], projection: Float64[Tensor, "C C"],
 
 
 @dataclass(frozen=True, eq=False)
-class _Pair:
+class _FeaturePair:
     """Another network's feature, and ours with its components."""
 
     source: Float[Tensor, "N P A"]
@@ -167,13 +171,13 @@ class _Pair:
 
     def chunks(self, rows: Int[Tensor, " n"]) -> Iterator[tuple[Float64[Tensor, "r A"], Float64[Tensor, "r TC"]]]:
         """Rows and positions together, as many at once as fit; ours side by side."""
-        for some in rows.split(max(1, AT_ONCE // self.source.shape[1])):
+        for some in rows.split(max(1, CHUNK_ROWS // self.source.shape[1])):
             ours = self.ours[:, some].double().flatten(1, 2)
             yield self.source[some].double().flatten(0, 1), ours.movedim(0, 1).flatten(1)
 
 
 @dataclass(frozen=True, eq=False)
-class _Judged:
+class _CrossFit:
     """Second moments of our feature, of what another network misses of it, and the share it predicts of the feature and each component."""
 
     total: Float64[Tensor, "C C"]
@@ -181,7 +185,7 @@ class _Judged:
     share: Float64[Tensor, " T"]
 
 
-def _cross(pair: _Pair, halves: Sequence[Int[Tensor, " n"]], ridge: float) -> _Judged:
+def _cross_fit(pair: _FeaturePair, halves: Sequence[Int[Tensor, " n"]], ridge: float) -> _CrossFit:
     """Fit on one half and judge on the other, both ways, against the mean of the rows of the fit: the guess without another network."""
     kinds, channels = len(pair.ours), pair.ours.shape[-1]
     zeros = pair.source.new_zeros(channels, channels, dtype=torch.float64)
@@ -189,18 +193,18 @@ def _cross(pair: _Pair, halves: Sequence[Int[Tensor, " n"]], ridge: float) -> _J
     squares = pair.source.new_zeros(2, kinds, dtype=torch.float64)
     rows = len(pair.source) * pair.source.shape[1]
     for fit, held in (halves, halves[::-1]):
-        mean_source, mean_ours, weights = _ridge(pair, fit, ridge)
+        mean_source, mean_ours, weights = _fit_ridge(pair, fit, ridge)
         for source, ours in pair.chunks(held):
             away = ours - mean_ours
             error = away - (source - mean_source) @ weights
             total = total + away[:, :channels].T @ away[:, :channels] / rows
             missed = missed + error[:, :channels].T @ error[:, :channels] / rows
             squares += torch.stack([side.square().sum(0).view(kinds, channels).sum(1) for side in (away, error)])
-    return _Judged(total, missed, (1 - squares[1] / squares[0]).clamp(0, 1))
+    return _CrossFit(total, missed, (1 - squares[1] / squares[0]).clamp(0, 1))
 
 
-def _ridge(
-    pair: _Pair, rows: Int[Tensor, " n"], ridge: float
+def _fit_ridge(
+    pair: _FeaturePair, rows: Int[Tensor, " n"], ridge: float
 ) -> tuple[Float64[Tensor, " A"], Float64[Tensor, " TC"], Float64[Tensor, "A TC"]]:
     """Means, and the linear map about them."""
     count = len(rows) * pair.source.shape[1]
@@ -216,7 +220,7 @@ def _ridge(
     return mean_source, mean_ours, torch.linalg.solve(square + penalty * torch.eye(len(square)).to(square), mixed)
 
 
-def _check(feature: Float[Tensor, "N *event"], others: Sequence[Float[Tensor, "N ..."]], axis: int) -> None:
+def _check_features(feature: Float[Tensor, "N *event"], others: Sequence[Float[Tensor, "N ..."]], axis: int) -> None:
     if not others:
         raise InvalidInput("reliability needs the feature of at least one other network of the same task")
     if len(feature) < 4:
@@ -241,15 +245,15 @@ def _project(feature: Float[Tensor, "N *event"], projection: Float64[Tensor, "C 
     return (feature.movedim(axis, -1) @ projection.to(feature)).movedim(-1, axis)
 
 
-def _positions(feature: Float[Tensor, "N ..."], axis: int) -> Float[Tensor, "N P C"]:
+def _flatten_positions(feature: Float[Tensor, "N ..."], axis: int) -> Float[Tensor, "N P C"]:
     """Channels last, all positions on one axis."""
     last = feature.movedim(axis, -1)
     return last.reshape(len(last), -1, last.shape[-1])
 
 
-def _on_grid(feature: Float[Tensor, "N ..."], grid: Sequence[int], axis: int) -> Float[Tensor, "N P A"]:
+def _resample_to_grid(feature: Float[Tensor, "N ..."], grid: Sequence[int], axis: int) -> Float[Tensor, "N P A"]:
     """Another network's feature at this one's positions."""
     first = feature.movedim(axis if feature.ndim > 2 else 1, 1)
     if first.shape[2:] != tuple(grid):
-        first = first.flatten(2).mean(2) if not len(grid) else POOLS[len(grid)](first, tuple(grid))
-    return _positions(first, 1)
+        first = first.flatten(2).mean(2) if not len(grid) else ADAPTIVE_POOLS[len(grid)](first, tuple(grid))
+    return _flatten_positions(first, 1)

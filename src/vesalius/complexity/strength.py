@@ -20,7 +20,7 @@ STATS = ("var", "std")
 ROWS = 1024
 """Rows that are in memory as float64 at once."""
 
-Head = Callable[[Tensor], Tensor]
+FeatureHead = Callable[[Tensor], Tensor]
 """From features [N *event] to outputs [N] or [N outputs], each row on its own."""
 
 
@@ -88,12 +88,12 @@ def significance(parts: Float[Tensor, "L N *event"], feature: Float[Tensor, "N *
     """
     if stat not in STATS:
         raise UnknownName("statistic of strength", stat, STATS)
-    rho = strengths(parts) / _scale(feature)
+    rho = strengths(parts) / _nonzero_variance(feature)
     return rho if stat == "var" else rho.sqrt()
 
 
 def weighted_significance(
-    parts: Float[Tensor, "L N *event"], rest: Float[Tensor, "N *event"], head: Head, *, stat: str = "var"
+    parts: Float[Tensor, "L N *event"], rest: Float[Tensor, "N *event"], head: FeatureHead, *, stat: str = "var"
 ) -> Float64[Tensor, " L"]:
     """Significance as the head sees it: the shares of J c in J f, with J the Jacobian of the head at the mean feature.
 
@@ -117,18 +117,20 @@ def weighted_significance(
     if not len(feature):
         raise InvalidInput(f"a variance needs rows; this feature has shape {list(feature.shape)}")
     mean = feature.mean(0, dtype=torch.float64).to(feature)
-    seen = torch.stack([_through(head, mean, part) for part in parts])
-    return significance(seen, _through(head, mean, feature), stat=stat)
+    seen = torch.stack([_jacobian_product(head, mean, part) for part in parts])
+    return significance(seen, _jacobian_product(head, mean, feature), stat=stat)
 
 
 @torch.no_grad()
-def _through(head: Head, mean: Float[Tensor, "*event"], directions: Float[Tensor, "N *event"]) -> Float[Tensor, "N *outputs"]:
+def _jacobian_product(
+    head: FeatureHead, mean: Float[Tensor, "*event"], directions: Float[Tensor, "N *event"]
+) -> Float[Tensor, "N *outputs"]:
     """J times every row."""
     found = [torch.func.jvp(head, (mean.expand_as(rows).contiguous(),), (rows,))[1] for rows in directions.split(ROWS)]
     return torch.cat(found)
 
 
-def _scale(feature: Float[Tensor, "N *event"]) -> Float64[Tensor, ""]:
+def _nonzero_variance(feature: Float[Tensor, "N *event"]) -> Float64[Tensor, ""]:
     scale = variance(feature)
     if not torch.isfinite(scale):
         raise InvalidInput("the feature has NaN or infinite values; look for the rows where torch.isfinite(feature) is false")

@@ -14,15 +14,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from vesalius.complexity.exits import Net
-from vesalius.complexity.family import Shape, Trunk
-from vesalius.complexity.features import Cached
+from vesalius.complexity.features import CachedRows
+from vesalius.complexity.networks import RowShapes, Trunk
+from vesalius.complexity.readout import Disentangler
 from vesalius.core.errors import InvalidInput, UnknownName
 
 MODES = ("shared", "separate", "paper")
-CHECKS = 20
+VALIDATIONS_PER_RUN = 20
 """How often the held-out rows are looked at, in a full run."""
-UNSAVED = ("report", "checkpoint", "limit")
+UNRECORDED_OPTIONS = ("report", "checkpoint", "limit")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,12 +82,12 @@ class Training:
 
     def facts(self) -> dict[str, Any]:
         """What a result depends on, as JSON holds it."""
-        found = {part.name: getattr(self, part.name) for part in fields(self) if part.name not in UNSAVED}
+        found = {part.name: getattr(self, part.name) for part in fields(self) if part.name not in UNRECORDED_OPTIONS}
         return found | {"rates": list(self.rates)}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Table:
+class RowSplits:
     """Rows with their parts: to train, to choose by, and to report on.
 
     Attributes:
@@ -98,8 +98,8 @@ class Table:
         batch: rows computed at once.
     """
 
-    rows: Cached
-    shape: Shape
+    rows: CachedRows
+    shape: RowShapes
     train: Int[Tensor, " _"]
     select: Int[Tensor, " _"]
     held: Int[Tensor, " _"]
@@ -107,7 +107,7 @@ class Table:
     batch: int
 
     @classmethod
-    def split(cls, rows: Cached, shape: Shape, how: Training, device: torch.device) -> Table:
+    def split(cls, rows: CachedRows, shape: RowShapes, how: Training, device: torch.device) -> RowSplits:
         """Rows in three parts, drawn by the seed.
 
         Raises:
@@ -134,10 +134,10 @@ class Table:
         return x, self.shape.rows(f)
 
 
-class Exits(nn.Module):
+class MultiExitTrunk(nn.Module):
     """A trunk with a trainable exit after each of some orders; they start as a net that is there: the linear one, or one less deep."""
 
-    def __init__(self, trunk: Trunk, orders: Sequence[int], start: Net, unit: float) -> None:
+    def __init__(self, trunk: Trunk, orders: Sequence[int], start: Disentangler, unit: float) -> None:
         super().__init__()
         self.trunk, self.orders, self.unit = trunk, tuple(orders), unit
         columns = len(start.weight) - (trunk.read if start.trunk.blocks else 0)
@@ -159,24 +159,24 @@ class Exits(nn.Module):
 
     def _parts(self, x: Float[Tensor, "B ..."]) -> tuple[Float[Tensor, "B P D"], list[Float[Tensor, "B P D"]]]:
         """The input skip of all exits, and what each exit makes of its block."""
-        ready = self.trunk.standardised(x)
+        ready = self.trunk.standardise_input(x)
         units = self.trunk(ready)
         exits = zip(self.orders, self.weights, self.bias, strict=True)
         return self.trunk.project(ready, self.skip), [units[order - 1] @ weight + bias for order, weight, bias in exits]
 
 
 @dataclass(eq=False)
-class Watch:
+class EarlyStopping:
     """The best state of each exit, by its error on rows to choose by."""
 
-    exits: Exits
+    exits: MultiExitTrunk
     patience: int
     best: dict[int, float] = field(default_factory=dict)
     kept: dict[int, Trunk] = field(default_factory=dict)
     since: dict[int, int] = field(default_factory=dict)
 
     @torch.no_grad()
-    def look(self, table: Table) -> bool:
+    def update(self, table: RowSplits) -> bool:
         """Whether an exit may still get better."""
         self.exits.eval()
         errors = torch.zeros(len(self.exits.orders), dtype=torch.float64)
@@ -191,12 +191,14 @@ class Watch:
         self.exits.train()
         return min(self.since.values()) < self.patience
 
-    def going(self) -> list[bool]:
+    def active(self) -> list[bool]:
         """Which exits are not done."""
         return [self.since.get(order, 0) < self.patience for order in self.exits.orders]
 
 
-def train(exits: Exits, table: Table, how: Training, generator: torch.Generator, tell: Callable[[int], None]) -> dict[int, Trunk]:
+def train_exits(
+    exits: MultiExitTrunk, table: RowSplits, how: Training, generator: torch.Generator, tell: Callable[[int], None]
+) -> dict[int, Trunk]:
     """Train all exits by the sum of their errors, and return the trunk of each at its best.
 
     Args:
@@ -213,25 +215,27 @@ def train(exits: Exits, table: Table, how: Training, generator: torch.Generator,
     steps = how.epochs * (len(table.train) // size)
     optimiser = torch.optim.Adam(exits.parameters(), how.rates[0], fused=True)
     schedule = torch.optim.lr_scheduler.ExponentialLR(optimiser, (how.rates[1] / how.rates[0]) ** (1 / max(steps - 1, 1)))
-    watch = Watch(exits, how.patience)
+    watch = EarlyStopping(exits, how.patience)
     exits.train()
     for epoch in range(how.epochs):
         order = table.train[torch.randperm(len(table.train), generator=generator)]
         for places in order.split(size):
             if len(places) < size:
                 break  # a last batch of a few rows would upset the batch norms
-            _step(exits, table, places, watch.going(), optimiser)
+            _train_step(exits, table, places, watch.active(), optimiser)
             schedule.step()
         tell(epoch + 1)
         last = epoch + 1 == how.epochs
-        if (last or (epoch + 1) % max(1, how.epochs // CHECKS) == 0) and not watch.look(table):
+        if (last or (epoch + 1) % max(1, how.epochs // VALIDATIONS_PER_RUN) == 0) and not watch.update(table):
             break
     if len(watch.kept) < len(exits.orders):
         raise InvalidInput(f"training diverged: the error of some order was never a number; use lower rates than {how.rates}")
     return watch.kept
 
 
-def _step(exits: Exits, table: Table, places: Int[Tensor, " B"], going: Sequence[bool], optimiser: torch.optim.Optimizer) -> None:
+def _train_step(
+    exits: MultiExitTrunk, table: RowSplits, places: Int[Tensor, " B"], going: Sequence[bool], optimiser: torch.optim.Optimizer
+) -> None:
     x, f = table.at(places)
     loss = exits.loss(x, f / exits.unit, going)
     optimiser.zero_grad()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from markupsafe import Markup
 
 from vesalius.audit.record import Audit
-from vesalius.complexity.compare import Comparison, Profile
+from vesalius.complexity.compare import ComplexityComparison, ComponentProfile
 from vesalius.complexity.components import Complexity
 from vesalius.core.allocation import Allocation
 from vesalius.information.ablation import AblationCurves
@@ -78,12 +78,12 @@ def removal_html(removal: AblationCurves) -> str:
     return _framed(removed.HEADING, removed.removal_body(removal))
 
 
-def complexity_html(shown: Profile | Complexity) -> str:
+def complexity_html(shown: ComponentProfile | Complexity) -> str:
     """A feature that was taken apart, as on a page."""
     return _framed(COMPLEXITY, complexity_body(shown))
 
 
-def comparison_html(shown: Comparison) -> str:
+def comparison_html(shown: ComplexityComparison) -> str:
     """One feature in several networks, as on a page."""
     return _framed(COMPARED, comparison_body(shown))
 

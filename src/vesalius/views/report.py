@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, final
 
 from vesalius.audit.record import Audit
-from vesalius.complexity.compare import Comparison, Profile
+from vesalius.complexity.compare import ComplexityComparison, ComponentProfile
 from vesalius.complexity.components import Complexity
 from vesalius.core import store
 from vesalius.core.allocation import Allocation
@@ -173,8 +173,8 @@ SECTIONS: dict[type, Callable[[Any], Section]] = {
     FlowGraph: flow_section,
     AblationCurves: removal_section,
     Complexity: complexity_section,
-    Profile: complexity_section,
-    Comparison: comparison_section,
+    ComponentProfile: complexity_section,
+    ComplexityComparison: comparison_section,
     LinkImportance: importance_section,
     Sparsified: sparsified_section,
     Compact: compact_section,

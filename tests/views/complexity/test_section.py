@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import vesalius as vs
-from tests.complexity.small import labelled, network, rows, taken_apart
-from vesalius.complexity.compare import Comparison, Judging, profile
+from tests.complexity.small_network import labelled_rows, network, rows, small_complexity
+from vesalius.complexity.compare import ComplexityComparison, EvaluationData, profile_components
 from vesalius.core.errors import UnknownName, WrongType
 from vesalius.views.complexity import describe
 from vesalius.views.complexity.charts import plot_comparison, plot_complexity
@@ -17,7 +17,9 @@ from vesalius.views.complexity.words import meaning
 
 @pytest.fixture(scope="module")
 def judged():
-    return profile(taken_apart(), Judging(train=labelled(), test=labelled(40, 2), others=[network(1)], weighted=True))
+    return profile_components(
+        small_complexity(), EvaluationData(train=labelled_rows(), test=labelled_rows(40, 2), others=[network(1)], weighted=True)
+    )
 
 
 def test_bands_cover_the_orders_between():
@@ -44,12 +46,12 @@ def test_everything_that_was_measured_is_on_the_page(judged, read):
 
 
 def test_components_alone_are_shown_alone(read):
-    page = read(str(complexity_section(taken_apart()).body))
+    page = read(str(complexity_section(small_complexity()).body))
     assert len(page.all("svg", **{"class": "lines"})) == 1 and "effectiveness" not in page.text and "up to 0" not in page.text
 
 
 def test_pictures_are_the_components_on_one_scale():
-    found, x = taken_apart(), rows(5)
+    found, x = small_complexity(), rows(5)
     pictures = describe.pictures_of(found, x)
     components = found.components(x[:3])
     feature = components.parts.sum(0) + components.rest
@@ -62,7 +64,7 @@ def test_pictures_are_the_components_on_one_scale():
 
 
 def test_the_finding_is_said_in_words():
-    said = meaning(taken_apart())
+    said = meaning(small_complexity())
     assert said.startswith("Of the variance of second/conv2d, ") and "% is linear in the input" in said
 
 
@@ -71,15 +73,17 @@ def test_on_paper(judged):
     assert plot_complexity(judged, measure="overfitting").axes[0].get_title("left") == "over-fitting"
     assert judged.plot(measure="reliability").axes[0].get_ylabel().startswith("share that other")
     with pytest.raises(UnknownName, match="strength"):
-        plot_complexity(taken_apart(), measure="reliability")
-    both = Comparison(profiles={"before": judged, "after": profile(taken_apart(1), Judging())})
+        plot_complexity(small_complexity(), measure="reliability")
+    both = ComplexityComparison(profiles={"before": judged, "after": profile_components(small_complexity(1), EvaluationData())})
     assert [text.get_text() for text in both.plot().axes[0].get_legend().get_texts()] == ["before", "after"]
     with pytest.raises(UnknownName):
-        plot_comparison(Comparison(profiles={"a": profile(taken_apart(), Judging())}), measure="reliability")
+        plot_comparison(
+            ComplexityComparison(profiles={"a": profile_components(small_complexity(), EvaluationData())}), measure="reliability"
+        )
 
 
 def test_a_comparison_has_a_chart_per_measure_that_any_has(judged, read):
-    both = Comparison(profiles={"<before>": judged, "after": profile(taken_apart(1), Judging())})
+    both = ComplexityComparison(profiles={"<before>": judged, "after": profile_components(small_complexity(1), EvaluationData())})
     body = str(comparison_section(both).body)
     page = read(body)
     assert len(page.all("svg", **{"class": "lines"})) == 4 and "<before>" not in body
@@ -88,15 +92,15 @@ def test_a_comparison_has_a_chart_per_measure_that_any_has(judged, read):
 
 
 def test_pages_and_notebooks_take_them(judged):
-    both = Comparison(profiles={"before": judged, "after": judged})
-    page = vs.report([taken_apart(), judged, both], title="t").html
+    both = ComplexityComparison(profiles={"before": judged, "after": judged})
+    page = vs.report([small_complexity(), judged, both], title="t").html
     assert page.count("Feature complexity") >= 2 and "One feature in several networks" in page
-    assert "Feature complexity" in taken_apart()._repr_html_() and taken_apart().plot().axes[0].get_title("left") == "strength"
+    assert "Feature complexity" in small_complexity()._repr_html_() and small_complexity().plot().axes[0].get_title("left") == "strength"
     assert "Feature complexity" in judged._repr_html_() and "One feature" in both._repr_html_()
 
 
 @pytest.mark.usefixtures("as_a_user")
 def test_what_was_not_taken_apart_is_refused():
-    with pytest.raises(WrongType, match="expected a Complexity or a Profile, not int"):
+    with pytest.raises(WrongType, match="expected a Complexity or a ComponentProfile, not int"):
         complexity_section(3)
-    assert not describe.pictures_of(replace(taken_apart(), source=None), rows(2))
+    assert not describe.pictures_of(replace(small_complexity(), source=None), rows(2))

@@ -5,14 +5,14 @@ from __future__ import annotations
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vesalius.complexity.compare import Comparison, Profile
+from vesalius.complexity.compare import ComplexityComparison, ComponentProfile
 from vesalius.complexity.components import Complexity
 from vesalius.core.errors import UnknownName
 from vesalius.views.charts import plot_groups
 from vesalius.views.complexity.describe import CHARTS, bands, compared, profile_of, series_of, strengths_of
 
 
-def plot_complexity(shown: Profile | Complexity, *, measure: str = "strength", ax: Axes | None = None) -> Figure:
+def plot_complexity(shown: ComponentProfile | Complexity, *, measure: str = "strength", ax: Axes | None = None) -> Figure:
     """Bars of one measure by order.
 
     Args:
@@ -31,7 +31,7 @@ def plot_complexity(shown: Profile | Complexity, *, measure: str = "strength", a
     return plot_groups(bands(profile.complexity.orders), series, CHARTS[measure], ax=ax)
 
 
-def plot_comparison(comparison: Comparison, *, measure: str = "strength", ax: Axes | None = None) -> Figure:
+def plot_comparison(comparison: ComplexityComparison, *, measure: str = "strength", ax: Axes | None = None) -> Figure:
     """Bars of one measure of all networks by order.
 
     Raises:

@@ -13,9 +13,9 @@ from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
 
-from vesalius.complexity.compare import Comparison, Profile
+from vesalius.complexity.compare import ComplexityComparison, ComponentProfile
 from vesalius.complexity.components import Complexity
-from vesalius.complexity.effectiveness import Measured
+from vesalius.complexity.effectiveness import ComponentValues
 from vesalius.core.errors import WrongType
 from vesalius.views import style
 from vesalius.views.groups import Series
@@ -63,16 +63,18 @@ class Picture:
     scale: float
 
 
-def profile_of(shown: Profile | Complexity) -> Profile:
+def profile_of(shown: ComponentProfile | Complexity) -> ComponentProfile:
     """Either as a profile.
 
     Raises:
         WrongType: neither.
     """
     if isinstance(shown, Complexity):
-        return Profile(complexity=shown)
-    if not isinstance(shown, Profile):
-        raise WrongType(f"expected a Complexity or a Profile, not {type(shown).__name__}; make one with vesalius.complexity.complexity")
+        return ComponentProfile(complexity=shown)
+    if not isinstance(shown, ComponentProfile):
+        raise WrongType(
+            f"expected a Complexity or a ComponentProfile, not {type(shown).__name__}; make one with vesalius.complexity.complexity"
+        )
     return shown
 
 
@@ -82,7 +84,7 @@ def bands(orders: Sequence[int]) -> list[str]:
     return [str(order) if order - last <= 1 else f"{last + 1}\N{EN DASH}{order}" for last, order in zip(before, orders, strict=True)]
 
 
-def strengths_of(profile: Profile) -> Series:
+def strengths_of(profile: ComponentProfile) -> Series:
     """Gain, significance, what comes again with another seed, and what the head sees, with errors over seeds."""
     found = profile.complexity
     several = len(found.nets) > 1
@@ -95,23 +97,23 @@ def strengths_of(profile: Profile) -> Series:
     return series | ({} if profile.weighted is None else {"as the head sees it": (profile.weighted.numpy(), None)})
 
 
-def series_of(profile: Profile, measure: str) -> Series | None:
+def series_of(profile: ComponentProfile, measure: str) -> Series | None:
     """A measure other than strength, as bars; ``None`` where it was not asked for."""
     found = profile.measure(measure)
     return None if found is None else {CHARTS[measure].title: _bars(found)}
 
 
-def compared(comparison: Comparison, measure: str) -> Series | None:
+def compared(comparison: ComplexityComparison, measure: str) -> Series | None:
     """A measure of all networks."""
     found = {name: profile.measure(measure) for name, profile in comparison.profiles.items()}
     return {name: _bars(one) for name, one in found.items() if one is not None} or None
 
 
-def _bars(found: Measured) -> tuple[object, object | None]:
+def _bars(found: ComponentValues) -> tuple[object, object | None]:
     return found.values.numpy(), found.stderr.numpy() if found.stderr.isfinite().any() else None
 
 
-def columns_of(profile: Profile) -> list[str]:
+def columns_of(profile: ComponentProfile) -> list[str]:
     """What is known of each order."""
     judged = profile.coalitions
     accuracy = ["accuracy so far"] if judged is not None and judged.train_correct is not None else []
@@ -119,7 +121,7 @@ def columns_of(profile: Profile) -> list[str]:
     return ["gain", "significance", "reproducible", "explained so far", *known, *accuracy]
 
 
-def lines_of(profile: Profile) -> list[Line]:
+def lines_of(profile: ComponentProfile) -> list[Line]:
     """All numbers, order by order; a component that is nothing is said to be."""
     found = profile.complexity
     measures = [profile.measure(name) for name in ("reliability", "effectiveness", "overfitting")]
@@ -138,7 +140,7 @@ def _word(value: float) -> str:
     return "unknown" if np.isnan(value) else f"{value:.4f}".replace("-", style.MINUS)
 
 
-def _measured(found: Measured, at: int) -> str:
+def _measured(found: ComponentValues, at: int) -> str:
     value, error = float(found.values[at]), float(found.stderr[at])
     if np.isnan(value):
         return "nothing there"

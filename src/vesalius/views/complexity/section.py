@@ -5,7 +5,7 @@ from __future__ import annotations
 from markupsafe import Markup
 from torch import Tensor
 
-from vesalius.complexity.compare import MEASURES, Comparison, Profile
+from vesalius.complexity.compare import MEASURES, ComplexityComparison, ComponentProfile
 from vesalius.complexity.components import Complexity
 from vesalius.views import style, svg
 from vesalius.views.complexity.describe import (
@@ -25,7 +25,7 @@ from vesalius.views.fragments import Section, anchor_of, fill
 from vesalius.views.groups import svg_groups
 
 
-def complexity_section(shown: Profile | Complexity, *, x: Tensor | None = None) -> Section:
+def complexity_section(shown: ComponentProfile | Complexity, *, x: Tensor | None = None) -> Section:
     """Strength, and what else was measured, of each order; pictures of components for a few samples.
 
     Args:
@@ -36,7 +36,7 @@ def complexity_section(shown: Profile | Complexity, *, x: Tensor | None = None) 
     return Section(heading=HEADING, anchor=anchor_of(HEADING), body=complexity_body(shown, x=x), sources=(source,))
 
 
-def complexity_body(shown: Profile | Complexity, *, x: Tensor | None = None) -> Markup:
+def complexity_body(shown: ComponentProfile | Complexity, *, x: Tensor | None = None) -> Markup:
     """The section without its heading.
 
     Raises:
@@ -64,13 +64,13 @@ def complexity_body(shown: Profile | Complexity, *, x: Tensor | None = None) -> 
     )
 
 
-def comparison_section(comparison: Comparison) -> Section:
+def comparison_section(comparison: ComplexityComparison) -> Section:
     """Every measure of all networks, order by order."""
     sources = tuple(dict(profile.complexity.provenance) for profile in comparison.profiles.values())
     return Section(heading=COMPARED, anchor=anchor_of(COMPARED), body=comparison_body(comparison), sources=sources)
 
 
-def comparison_body(comparison: Comparison) -> Markup:
+def comparison_body(comparison: ComplexityComparison) -> Markup:
     """The section without its heading."""
     groups = bands(comparison.orders)
     found = [(measure, compared(comparison, measure)) for measure in MEASURES]

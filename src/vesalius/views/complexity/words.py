@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vesalius.complexity.compare import Profile
+from vesalius.complexity.compare import ComponentProfile
 from vesalius.complexity.components import Complexity
 from vesalius.views import style
 from vesalius.views.complexity.describe import bands
@@ -39,7 +39,7 @@ def facts(found: Complexity) -> dict[str, str]:
     }
 
 
-def notes(profile: Profile) -> list[str]:
+def notes(profile: ComponentProfile) -> list[str]:
     """What must be known before these numbers are believed."""
     found = profile.complexity
     told = [

@@ -13,7 +13,7 @@ from vesalius.complexity.components import Complexity
 from vesalius.core.errors import InvalidInput
 
 
-def replace(found: Complexity, orders: int | Collection[int], *, rest: bool = False, seed: int = 0) -> Replaced:
+def replace_feature(found: Complexity, orders: int | Collection[int], *, rest: bool = False, seed: int = 0) -> ComponentNetwork:
     """The network, with its feature replaced by a sum of components.
 
     Args:
@@ -32,12 +32,12 @@ def replace(found: Complexity, orders: int | Collection[int], *, rest: bool = Fa
     if unknown or not (chosen or rest):
         wrong = f"no component has order {unknown[0]}" if unknown else "nothing would be left of the feature"
         raise InvalidInput(f"{wrong}; there are orders {', '.join(map(str, found.orders))}")
-    return Replaced(found, tuple(chosen), rest=rest, seed=seed, head=found.reading.head)
+    return ComponentNetwork(found, tuple(chosen), rest=rest, seed=seed, head=found.reading.head)
 
 
 @final
-class Replaced(nn.Module):
-    """Made by :func:`replace`.
+class ComponentNetwork(nn.Module):
+    """Made by :func:`replace_feature`.
 
     Attributes:
         orders: of the components that are left.

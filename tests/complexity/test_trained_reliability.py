@@ -4,29 +4,29 @@ import pytest
 import torch
 from torch import nn
 
-from vesalius.complexity.consistency import Consistency, return_maps, there_and_back, trained_reliability
 from vesalius.complexity.reliability import reliability
 from vesalius.complexity.strength import variance
+from vesalius.complexity.trained_reliability import ReliabilityTraining, return_maps, round_trip, trained_reliability
 from vesalius.core.errors import InvalidInput
 
 DOUBLE = torch.float64
-LONG = Consistency(loop_epochs=60, loop_rates=(3e-2, 1e-3))
-SHORT = Consistency(epochs=3, loop_epochs=2)
+LONG = ReliabilityTraining(loop_epochs=60, loop_rates=(3e-2, 1e-3))
+SHORT = ReliabilityTraining(epochs=3, loop_epochs=2)
 
 
 def draw(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=DOUBLE)
 
 
-def kept(phi, there, how=LONG):
-    return there_and_back(phi, there, return_maps(phi, there, how=how), how.loops[1])
+def round_trip_feature(phi, there, how=LONG):
+    return round_trip(phi, there, return_maps(phi, there, how=how), how.loops[1])
 
 
 def test_invertible_maps_find_everything_reliable_even_noise():
     """The trap: features that have nothing in common, so that the closed form says 0, are wholly reliable by trained maps."""
     phi = draw(256, 4)
     there = [torch.linalg.qr(draw(4, 4, seed=seed))[0] for seed in (1, 2)]
-    assert float(variance(kept(phi, there)) / variance(phi)) == pytest.approx(1, abs=0.01)
+    assert float(variance(round_trip_feature(phi, there)) / variance(phi)) == pytest.approx(1, abs=0.01)
     unrelated = reliability(phi[None], torch.zeros_like(phi), [draw(256, 4, seed=9)])
     assert float(unrelated.values) == 0
 
@@ -34,7 +34,7 @@ def test_invertible_maps_find_everything_reliable_even_noise():
 def test_too_little_training_is_what_brings_it_below_one():
     phi = draw(256, 4)
     there = [torch.linalg.qr(draw(4, 4, seed=seed))[0] for seed in (1, 2)]
-    assert float(variance(kept(phi, there, Consistency(loop_epochs=1))) / variance(phi)) < 0.9
+    assert float(variance(round_trip_feature(phi, there, ReliabilityTraining(loop_epochs=1))) / variance(phi)) < 0.9
 
 
 def test_maps_that_lose_something_keep_what_all_of_them_keep():
@@ -42,7 +42,7 @@ def test_maps_that_lose_something_keep_what_all_of_them_keep():
     phi = draw(256, 4)
     eye = torch.eye(4, dtype=DOUBLE)
     there = [eye[:, [0, 1, 2]], eye[:, [0, 1, 3]]]
-    found = kept(phi, there)
+    found = round_trip_feature(phi, there)
     shares = [float(variance(found[:, [c]]) / variance(phi[:, [c]])) for c in range(4)]
     assert shares[:2] == pytest.approx([1, 1], abs=0.02) and max(shares[2:]) < 0.05  # (1/2)**10 at the optimum
 
@@ -61,7 +61,9 @@ def test_orders_of_a_small_net_from_the_same_inputs():
     features = [torch.tanh(x[:, :1] * draw(4, 1, 1, seed=seed).float()) for seed in (1, 2)]
     given = nets()
     before = [value.clone() for net in given for value in net.state_dict().values()]
-    found = trained_reliability(given, x, features, how=Consistency(epochs=40, loop_epochs=10, rates=(1e-2, 1e-3), loop_rates=(1e-2, 1e-3)))
+    found = trained_reliability(
+        given, x, features, how=ReliabilityTraining(epochs=40, loop_epochs=10, rates=(1e-2, 1e-3), loop_rates=(1e-2, 1e-3))
+    )
     assert found.parts.shape == (2, 48, 4, 5, 5)
     assert all(torch.equal(old, new) for old, new in zip(before, (v for net in given for v in net.state_dict().values()), strict=True))
     missed = variance(features[0] - found.parts.sum(0)) / variance(features[0])
@@ -85,8 +87,8 @@ REFUSED = [
     (lambda: trained_reliability([], X, [F, F]), "at least one network"),
     (lambda: trained_reliability(nets(), X, [F, F[:5]]), "6 rows on one grid"),
     (lambda: trained_reliability(nets(), X, [F, F[..., :3]]), "one grid"),
-    (lambda: Consistency(epochs=0), "at least 1"),
-    (lambda: Consistency(rates=(0, 1)), "rates above 0"),
+    (lambda: ReliabilityTraining(epochs=0), "at least 1"),
+    (lambda: ReliabilityTraining(rates=(0, 1)), "rates above 0"),
 ]
 
 

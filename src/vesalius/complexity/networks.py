@@ -18,22 +18,22 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-MOST_LINEAR = 512
+MAX_LINEAR_FEATURES = 512
 """Linear features per position up to which the neighbouring positions are among them."""
-MOST_FLAT = 1024
+MAX_FLAT_FEATURES = 1024
 """Linear features of a picture or sequence for a feature without positions; larger ones are averaged down to it."""
-MOST_STRIDE = 8
+MAX_STRIDE = 8
 """Pixels per position of the feature; larger pictures are averaged down."""
-SIDE = 4
+POOLED_SIDE = 4
 """Positions per axis that an exit for a feature without positions reads."""
-REACH = 5
+SEQUENCE_KERNEL = 5
 """Positions a block sees along a sequence; in a picture it sees 3 x 3."""
-WIDTHS = {"vector": 64, "map": 32, "pooled": 32}
+DEFAULT_WIDTHS = {"vector": 64, "map": 32, "pooled": 32}
 """Units, or channels, of a block by default: in a picture each costs at every position."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shape:
+class RowShapes:
     """Shapes of one row, and how they are laid out.
 
     Attributes:
@@ -76,7 +76,7 @@ class Shape:
     @property
     def strides(self) -> tuple[int, int]:
         """Pixels per position."""
-        return tuple(max(1, min(MOST_STRIDE, side // cells)) for side, cells in zip(self.sides, self.grid, strict=True))  # type: ignore
+        return tuple(max(1, min(MAX_STRIDE, side // cells)) for side, cells in zip(self.sides, self.grid, strict=True))  # type: ignore
 
     @property
     def positions(self) -> int:
@@ -114,7 +114,7 @@ class Trunk(nn.Module):
         generator: of the initial weights (Kaiming normal).
     """
 
-    def __init__(self, shape: Shape, width: int, blocks: int, *, generator: torch.Generator | None = None) -> None:
+    def __init__(self, shape: RowShapes, width: int, blocks: int, *, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.shape, self.width = shape, width
         entering = prod(shape.x) if shape.kind == "vector" else shape.x[0] if len(shape.x) == 3 else shape.x[shape.axis]
@@ -134,7 +134,7 @@ class Trunk(nn.Module):
             return nn.Linear(entering, self.width, bias=False)
         flat = self.shape.sides[0] == 1
         strides = self.shape.strides if at == 0 else (1, 1)
-        reach = REACH if flat else 3
+        reach = SEQUENCE_KERNEL if flat else 3
         kernel = tuple(2 * stride + 1 if stride > 1 else reach for stride in strides)
         kernel = (1, kernel[1]) if flat else kernel
         return nn.Conv2d(entering, self.width, kernel, strides, tuple(side // 2 for side in kernel), bias=False)
@@ -151,9 +151,9 @@ class Trunk(nn.Module):
 
     @property
     def _pooled(self) -> tuple[int, int]:
-        return tuple(min(side, SIDE) for side in self.shape.grid)  # type: ignore[return-value]
+        return tuple(min(side, POOLED_SIDE) for side in self.shape.grid)  # type: ignore[return-value]
 
-    def standardised(self, x: Float[Tensor, "B ..."]) -> Float[Tensor, "B *event"]:
+    def standardise_input(self, x: Float[Tensor, "B ..."]) -> Float[Tensor, "B *event"]:
         """The input with mean 0 and spread 1, averaged down to whole pixels per position."""
         found = self.shape.inputs(x)
         if self.shape.kind == "vector":
@@ -185,7 +185,7 @@ class Trunk(nn.Module):
         """Height and width of the patch of the input that a position's linear features are: with its neighbours if they are few."""
         strides = self.shape.strides
         wide = tuple(stride if side == 1 else 3 * stride for stride, side in zip(strides, self.shape.grid, strict=True))
-        return wide if len(self.mean) * prod(wide) <= MOST_LINEAR else strides  # type: ignore[return-value]
+        return wide if len(self.mean) * prod(wide) <= MAX_LINEAR_FEATURES else strides  # type: ignore[return-value]
 
     def linear(self, x: Float[Tensor, "B ..."]) -> Float[Tensor, "B P A"]:
         """Linear features of a standardised input, by position."""
@@ -193,8 +193,8 @@ class Trunk(nn.Module):
             return x.unsqueeze(1)
         if self.shape.kind == "map":
             return F.unfold(x, self.patch, padding=self._padding, stride=self.shape.strides).transpose(1, 2)
-        side = isqrt(MOST_FLAT // len(self.mean)) or 1
-        sides = (1, MOST_FLAT // len(self.mean) or 1) if x.shape[2] == 1 else (side, side)
+        side = isqrt(MAX_FLAT_FEATURES // len(self.mean)) or 1
+        sides = (1, MAX_FLAT_FEATURES // len(self.mean) or 1) if x.shape[2] == 1 else (side, side)
         small = tuple(min(a, b) for a, b in zip(x.shape[2:], sides, strict=True))
         return F.adaptive_avg_pool2d(x, small).flatten(1).unsqueeze(1)
 
@@ -218,7 +218,7 @@ class Trunk(nn.Module):
         found.load_state_dict({name: mine[name] for name in found.state_dict()})
         return found.eval()
 
-    def deepened(self, blocks: int, generator: torch.Generator) -> Trunk:
+    def deepen(self, blocks: int, generator: torch.Generator) -> Trunk:
         """A copy with more blocks that do nothing yet: the units after the last block are the same."""
         found = Trunk(self.shape, self.width, blocks, generator=generator).to(self.mean.device)
         found.load_state_dict({**found.state_dict(), **self.state_dict()})
@@ -231,12 +231,12 @@ class Trunk(nn.Module):
         place = prod(self.shape.grid) if self.shape.kind != "vector" else 1
         blocks = sum(layer.weight.numel() for layer in self.maps) * place
         with torch.no_grad():
-            x = self.standardised(torch.zeros(1, *self.shape.x, device=self.mean.device))
+            x = self.standardise_input(torch.zeros(1, *self.shape.x, device=self.mean.device))
             columns = self.linear(x).shape[-1]
         return blocks + self.shape.positions * (columns + exits * self.read) * self.shape.channels
 
 
-def standardise(trunk: Trunk, parts: Iterable[Tensor]) -> None:
+def fit_standardisation(trunk: Trunk, parts: Iterable[Tensor]) -> None:
     """Give a trunk the mean and spread of each channel (or feature) over some batches of rows; what does not vary is not stretched."""
     total = squares = torch.zeros_like(trunk.mean, dtype=torch.float64)
     count = 0

@@ -13,7 +13,7 @@ from vesalius.complexity import Complexity, Training, complexity
 TRAINING = Training(epochs=4, seeds=2, width=4, batch=64)
 
 
-class Net(nn.Module):
+class SmallNet(nn.Module):
     """Two convolutions and a linear layer; the second one's sum is bypassed by nothing."""
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ def model(seed: int = 0) -> nn.Module:
     """With weights of its own."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return Net().eval()
+        return SmallNet().eval()
 
 
 def rows(count: int = 300, seed: int = 0) -> Tensor:
@@ -44,12 +44,12 @@ def network(seed: int = 0) -> vs.Network:
 
 
 @cache
-def taken_apart(seed: int = 0) -> Complexity:
+def small_complexity(seed: int = 0) -> Complexity:
     """Its second convolution by orders 0, 1 and 2."""
     return complexity(network(seed), rows(), at="second", orders=(0, 1, 2), training=TRAINING)
 
 
-def labelled(count: int = 60, seed: int = 1) -> tuple[Tensor, Tensor]:
+def labelled_rows(count: int = 60, seed: int = 1) -> tuple[Tensor, Tensor]:
     """Pictures and the classes the first network gives them."""
     x = rows(count, seed)
     return x, network()(x).argmax(1)

@@ -9,24 +9,24 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
-from vesalius.complexity.coalitions import Rows, Scoring
+from vesalius.complexity.coalitions import LabelledComponents, Scoring
 from vesalius.complexity.components import Complexity
-from vesalius.complexity.effectiveness import Coalitions, coalitions
+from vesalius.complexity.effectiveness import CoalitionLosses, coalition_losses
 from vesalius.core.errors import InvalidInput
 from vesalius.trace.network import Inputs
 
 BATCH = 256
 """Rows taken apart at once."""
-MOST_BYTES = 4 << 30
+MAX_BYTES = 4 << 30
 """Memory that the components of all rows may take."""
 
-Labelled = tuple[Inputs, Shaped[Tensor, "_ ..."]]
+LabelledInputs = tuple[Inputs, Shaped[Tensor, "_ ..."]]
 """Inputs of the network, and what it should say of each row."""
 
 
-def effects(
-    found: Complexity, train: Labelled, test: Labelled | None = None, *, seed: int = 0, scoring: Scoring | None = None
-) -> Coalitions:
+def component_effects(
+    found: Complexity, train: LabelledInputs, test: LabelledInputs | None = None, *, seed: int = 0, scoring: Scoring | None = None
+) -> CoalitionLosses:
     """Run every subset of the components through the rest of the network, and keep what each row loses.
 
     Args:
@@ -46,22 +46,22 @@ def effects(
     Reference: Ren2021, section 3.
     """
     head = found.reading.head
-    ours, theirs = rows_of(found, train, seed), None if test is None else rows_of(found, test, seed)
-    return coalitions(head, ours, theirs, orders=found.orders, scoring=scoring)
+    ours, theirs = labelled_components(found, train, seed), None if test is None else labelled_components(found, test, seed)
+    return coalition_losses(head, ours, theirs, orders=found.orders, scoring=scoring)
 
 
-def rows_of(found: Complexity, labelled: Labelled, seed: int = 0) -> Rows:
+def labelled_components(found: Complexity, labelled: LabelledInputs, seed: int = 0) -> LabelledComponents:
     """Components of all rows, with their targets.
 
-    Raises: as :func:`effects`.
+    Raises: as :func:`component_effects`.
     """
     x, targets = labelled
     tensors = found.reading.network.bind(x)
     first = found.components(tuple(tensor[:1] for tensor in tensors), seed=seed)
-    if (needed := len(tensors[0]) * (first.parts.nbytes + first.rest.nbytes)) > MOST_BYTES:
-        size, most = needed / 2**30, MOST_BYTES >> 30
+    if (needed := len(tensors[0]) * (first.parts.nbytes + first.rest.nbytes)) > MAX_BYTES:
+        size, most = needed / 2**30, MAX_BYTES >> 30
         raise InvalidInput(f"components of {len(tensors[0]):,} rows would take {size:.1f} GiB, at most {most} are allowed; take fewer rows")
     batches = [found.components(part, seed=seed) for part in zip(*(tensor.split(BATCH) for tensor in tensors), strict=True)]
-    return Rows(
+    return LabelledComponents(
         torch.cat([part.parts for part in batches], 1), torch.cat([part.rest for part in batches]), targets.to(batches[0].rest.device)
     )

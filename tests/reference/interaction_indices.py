@@ -23,19 +23,19 @@ def coalitions(n, order):
     return [members for size in range(1, order + 1) for members in combinations(range(n), size)]
 
 
-def bits(members):
+def bitmask(members):
     return sum(1 << player for player in members)
 
 
-def without(n, members):
+def coalitions_without(n, members):
     """All coalitions that hold none of the members."""
-    return [t for t in range(1 << n) if not t & bits(members)]
+    return [t for t in range(1 << n) if not t & bitmask(members)]
 
 
 def derivative(values, members, t):
     """What the members add together to coalition t: alternating over who of them is present."""
     parts = [part for size in range(len(members) + 1) for part in combinations(members, size)]
-    return sum((-1) ** (len(members) - len(part)) * values[t | bits(part)] for part in parts)
+    return sum((-1) ** (len(members) - len(part)) * values[t | bitmask(part)] for part in parts)
 
 
 def sii(values, order):
@@ -45,7 +45,7 @@ def sii(values, order):
     def of(members):
         s = len(members)
         share = [factorial(n - t - s) * factorial(t) / factorial(n - s + 1) for t in range(n - s + 1)]
-        return sum(share[t.bit_count()] * derivative(values, members, t) for t in without(n, members))
+        return sum(share[t.bit_count()] * derivative(values, members, t) for t in coalitions_without(n, members))
 
     return {members: of(members) for members in coalitions(n, order)}
 
@@ -72,7 +72,7 @@ def stii(values, order):
     def of(members):
         if len(members) < order:
             return derivative(values, members, 0)
-        return order / n * sum(derivative(values, members, t) / comb(n - 1, t.bit_count()) for t in without(n, members))
+        return order / n * sum(derivative(values, members, t) / comb(n - 1, t.bit_count()) for t in coalitions_without(n, members))
 
     return {members: of(members) for members in coalitions(n, order)}
 
@@ -81,7 +81,9 @@ def fsii(values, order):
     """Tsai, Yeh and Ravikumar 2023: weighted least squares by a game of that order, exact on nobody and on everybody; by multipliers."""
     n = players_of(values)
     terms = [(), *coalitions(n, order)]
-    rows = torch.tensor([[float(bits(members) & s == bits(members)) for members in terms] for s in range(1 << n)], dtype=torch.float64)
+    rows = torch.tensor(
+        [[float(bitmask(members) & s == bitmask(members)) for members in terms] for s in range(1 << n)], dtype=torch.float64
+    )
     inner = range(1, (1 << n) - 1)
     weight = torch.diag(
         torch.tensor([1 / (comb(n, s.bit_count()) * s.bit_count() * (n - s.bit_count())) for s in inner], dtype=torch.float64)
@@ -102,4 +104,4 @@ def fsii(values, order):
 def banzhaf(values):
     """Mean derivative, all coalitions alike."""
     n = players_of(values)
-    return {(i,): sum(derivative(values, (i,), t) for t in without(n, (i,))) / 2 ** (n - 1) for i in range(n)}
+    return {(i,): sum(derivative(values, (i,), t) for t in coalitions_without(n, (i,))) / 2 ** (n - 1) for i in range(n)}

@@ -4,21 +4,21 @@ import pytest
 import torch
 
 from tests.reference import ridge as slow
-from vesalius.complexity.family import Shape, Trunk, standardise
+from vesalius.complexity.networks import RowShapes, Trunk, fit_standardisation
 
 SHAPES = {
-    "vector": Shape(x=(7,), f=(5,)),
-    "image to map": Shape(x=(3, 16, 16), f=(6, 4, 4)),
-    "image to image": Shape(x=(2, 8, 8), f=(4, 8, 8)),
-    "uneven": Shape(x=(2, 15, 13), f=(4, 4, 3)),
-    "larger map": Shape(x=(2, 4, 4), f=(3, 8, 8)),
-    "image to vector": Shape(x=(1, 8, 8), f=(9,)),
-    "image to one cell": Shape(x=(1, 8, 8), f=(9, 1, 1)),
-    "tokens": Shape(x=(10, 4), f=(10, 6), axis=1),
-    "channels first": Shape(x=(4, 16), f=(6, 8), axis=0),
-    "tokens to vector": Shape(x=(10, 4), f=(6,)),
-    "vector to map": Shape(x=(7,), f=(2, 3, 3)),
-    "volumes": Shape(x=(1, 4, 4, 4), f=(2, 2, 2, 2)),
+    "vector": RowShapes(x=(7,), f=(5,)),
+    "image to map": RowShapes(x=(3, 16, 16), f=(6, 4, 4)),
+    "image to image": RowShapes(x=(2, 8, 8), f=(4, 8, 8)),
+    "uneven": RowShapes(x=(2, 15, 13), f=(4, 4, 3)),
+    "larger map": RowShapes(x=(2, 4, 4), f=(3, 8, 8)),
+    "image to vector": RowShapes(x=(1, 8, 8), f=(9,)),
+    "image to one cell": RowShapes(x=(1, 8, 8), f=(9, 1, 1)),
+    "tokens": RowShapes(x=(10, 4), f=(10, 6), axis=1),
+    "channels first": RowShapes(x=(4, 16), f=(6, 8), axis=0),
+    "tokens to vector": RowShapes(x=(10, 4), f=(6,)),
+    "vector to map": RowShapes(x=(7,), f=(2, 3, 3)),
+    "volumes": RowShapes(x=(1, 4, 4, 4), f=(2, 2, 2, 2)),
 }
 
 
@@ -26,17 +26,17 @@ def draw(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def grown(shape, blocks=3, seed=0):
+def build_trunk(shape, blocks=3, seed=0):
     trunk = Trunk(shape, 8, blocks, generator=torch.Generator().manual_seed(seed))
-    standardise(trunk, [draw(40, *shape.x) * 3 + 1])
+    fit_standardisation(trunk, [draw(40, *shape.x) * 3 + 1])
     return trunk.eval()
 
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_units_and_linear_features_are_by_position(name):
     shape = SHAPES[name]
-    trunk, x = grown(shape), draw(3, *shape.x)
-    ready = trunk.standardised(x)
+    trunk, x = build_trunk(shape), draw(3, *shape.x)
+    ready = trunk.standardise_input(x)
     columns = trunk.linear(ready)
     assert columns.shape[:2] == (3, shape.positions)
     assert [tuple(units.shape) for units in trunk(ready)] == [(3, shape.positions, trunk.read)] * 3
@@ -60,15 +60,15 @@ def test_kinds():
 
 
 def test_linear_features_of_a_map_are_patches_with_their_neighbours():
-    trunk, x = grown(SHAPES["image to map"]), draw(1, 3, 16, 16)
+    trunk, x = build_trunk(SHAPES["image to map"]), draw(1, 3, 16, 16)
     assert trunk.patch == (12, 12)
-    expected = slow.patches(trunk.standardised(x)[0], 12, 4, 4)
-    torch.testing.assert_close(trunk.linear(trunk.standardised(x))[0], expected)
+    expected = slow.patches(trunk.standardise_input(x)[0], 12, 4, 4)
+    torch.testing.assert_close(trunk.linear(trunk.standardise_input(x))[0], expected)
 
 
 def test_an_order_is_linear_only_without_blocks():
-    trunk = grown(SHAPES["vector"])
-    x = trunk.standardised(draw(50, 7))
+    trunk = build_trunk(SHAPES["vector"])
+    x = trunk.standardise_input(draw(50, 7))
     a, b, both = (trunk.linear(part) for part in (x[:25], x[25:], x[:25] + x[25:]))
     torch.testing.assert_close(a + b, both)
     a, b, both = (trunk(part)[0] for part in (x[:25], x[25:], x[:25] + x[25:]))
@@ -77,9 +77,9 @@ def test_an_order_is_linear_only_without_blocks():
 
 @pytest.mark.parametrize("name", ["vector", "image to map", "tokens"])
 def test_a_deepened_trunk_starts_as_it_was(name):
-    trunk = grown(SHAPES[name], 2)
-    deeper = trunk.deepened(4, torch.Generator().manual_seed(5)).eval()
-    x = trunk.standardised(draw(3, *SHAPES[name].x))
+    trunk = build_trunk(SHAPES[name], 2)
+    deeper = trunk.deepen(4, torch.Generator().manual_seed(5)).eval()
+    x = trunk.standardise_input(draw(3, *SHAPES[name].x))
     units = deeper(x)
     torch.testing.assert_close(units[3], trunk(x)[1])
     assert torch.equal(deeper.prefix(2)(x)[1], trunk(x)[1])
@@ -87,12 +87,12 @@ def test_a_deepened_trunk_starts_as_it_was(name):
 
 def test_growing_leaves_the_random_state_alone():
     state = torch.random.get_rng_state()
-    grown(SHAPES["vector"]).prefix(1)
+    build_trunk(SHAPES["vector"]).prefix(1)
     assert torch.equal(state, torch.random.get_rng_state())
 
 
 def test_columns_that_do_not_vary_are_not_stretched():
-    trunk = Trunk(Shape(x=(2,), f=(1,)), 4, 0)
-    standardise(trunk, [torch.tensor([[1.0, 5.0], [3.0, 5.0]]), torch.tensor([[5.0, 5.0]])])
+    trunk = Trunk(RowShapes(x=(2,), f=(1,)), 4, 0)
+    fit_standardisation(trunk, [torch.tensor([[1.0, 5.0], [3.0, 5.0]]), torch.tensor([[5.0, 5.0]])])
     assert trunk.mean.tolist() == [3, 5]
     assert trunk.spread.tolist() == pytest.approx([(8 / 3) ** 0.5, 1])

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 
-def fresh(inputs, widths):
+def build_critic(inputs, widths):
     """A perceptron with two hidden layers on [x, y]."""
     first, second = widths
     return nn.Sequential(nn.Linear(inputs, first), nn.ReLU(), nn.Linear(first, second), nn.ReLU(), nn.Linear(second, 1))
@@ -30,7 +30,7 @@ def train(network, x, y, batches, rate, *, shuffle):
 
 
 @torch.no_grad()
-def read(network, x, y, shifts):
+def donsker_varadhan(network, x, y, shifts):
     """Donsker-Varadhan on held-out rows, with y shifted for independent pairs."""
     joint = network(torch.cat([x, y], 1)).double().mean()
     apart = torch.stack([network(torch.cat([x, y.roll(by, 0)], 1)).double()[:, 0] for by in shifts])

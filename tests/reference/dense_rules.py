@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from tests.reference.shapley import shapley_by_sum
-from tests.reference.two_point import secant, winners
+from tests.reference.two_point import max_multipliers, secant
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def ratio(part: float, whole: float) -> float:
     return part / whole if whole != 0 else 0.0
 
 
-def signed(amount: float, z: float) -> float:
+def signed_stabiliser(amount: float, z: float) -> float:
     """eps times the sign of z, where 0 counts as positive."""
     return amount if z >= 0 else -amount
 
@@ -91,7 +91,7 @@ def epsilon(unit: Unit, o: Options) -> Tensor:
     """R_i = z_i / (z + eps sign z) R, z = sum z_i + c (taylor.md, method 9)."""
     parts = unit.w * unit.a
     z = float(parts.sum()) + unit.c
-    return parts * ratio(unit.relevance, z + signed(o.eps, z))
+    return parts * ratio(unit.relevance, z + signed_stabiliser(o.eps, z))
 
 
 def alpha_beta(unit: Unit, o: Options) -> Tensor:
@@ -118,14 +118,14 @@ def gamma(unit: Unit, o: Options) -> Tensor:
     bias = unit.c * (1 + o.gamma) if unit.c * z > 0 else unit.c
     raised = torch.where(favoured, parts * (1 + o.gamma), parts)
     whole = float(raised.sum()) + bias
-    return raised * ratio(unit.relevance, whole + signed(o.stabiliser, whole))
+    return raised * ratio(unit.relevance, whole + signed_stabiliser(o.stabiliser, whole))
 
 
 def z_box(unit: Unit, o: Options) -> Tensor:
     """R_i proportional to w_i a_i - w_i+ low - w_i- high (zB, method 11)."""
     parts = unit.w * unit.a - unit.w.clamp(min=0) * o.low - unit.w.clamp(max=0) * o.high
     z = float(parts.sum())
-    return parts * ratio(unit.relevance, z + signed(o.stabiliser, z))
+    return parts * ratio(unit.relevance, z + signed_stabiliser(o.stabiliser, z))
 
 
 def w_square(unit: Unit, o: Options) -> Tensor:
@@ -251,7 +251,7 @@ def pool_slopes(pool: Pool, ax: Tensor, ab: Tensor, exact: bool) -> Tensor:
             phi = torch.tensor(max_shapley(ax[window].tolist(), ab[window].tolist()), dtype=ax.dtype)
             slopes[j, window] = torch.where(d == 0, 0.0, phi / torch.where(d == 0, 1.0, d))
         else:
-            slopes[j, window] = winners(ax[window], ab[window], 1.0)
+            slopes[j, window] = max_multipliers(ax[window], ab[window], 1.0)
     return slopes
 
 

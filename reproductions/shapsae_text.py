@@ -20,11 +20,11 @@ PICTURES = """## Digits and clothes
 1000 / the share of test pictures that a linear probe, fitted on latents of the dense network, tells from the pruned one's. Settings were
 chosen on pictures held out from training.
 """
-ONCE = """### Scored once, cut once
+ONE_SHOT = """### Scored once, cut once
 
 As in the paper, the same share in every layer; what cut links carried on average goes into the biases, which the paper does not say.
 """
-BARELY = """### The same without compensation, and with all layers in one ranking
+UNCOMPENSATED = """### The same without compensation, and with all layers in one ranking
 """
 LEVELS = """### The paper's importance level
 
@@ -34,13 +34,13 @@ ROUNDS = """### Scored, cut and refitted in rounds
 
 Our default: no gradient step. And with one epoch of training what is left.
 """
-EPOCH = """### An epoch of training after one cut
+ONE_EPOCH = """### An epoch of training after one cut
 """
-WHOLE = """### Whole units
+WHOLE_UNITS = """### Whole units
 
 Hidden units whose outgoing links are worth least, removed, the rest refitted; columns are the share of the units of each hidden layer.
 """
-OTHER = """### Autoencoders that are made sparse in training, and a deeper one
+OTHER_AUTOENCODERS_TEXT = """### Autoencoders that are made sparse in training, and a deeper one
 
 One seed; refitted.
 """

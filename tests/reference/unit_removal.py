@@ -15,7 +15,7 @@ def relu_mlp(weights: list[Matrix], biases: list[list[float]], x: list[float]) -
     return x
 
 
-def without_idle_units(weights: list[Matrix], biases: list[list[float]]) -> tuple[list[Matrix], list[list[float]], list[list[int]]]:
+def remove_idle_units(weights: list[Matrix], biases: list[list[float]]) -> tuple[list[Matrix], list[list[float]], list[list[int]]]:
     """A ReLU network without units that nothing reads, or that read nothing, one at a time until there are none.
 
     Returns:
@@ -44,7 +44,7 @@ def without_idle_units(weights: list[Matrix], biases: list[list[float]]) -> tupl
     return weights, biases, left
 
 
-def gaps(kept: list[int], most: int) -> list[int]:
+def gap_encoding(kept: list[int], most: int) -> list[int]:
     """Steps from each kept place to the next, less 1; ``most`` for as many steps without one."""
     found, at = [], -1
     for place in kept:

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float, Float64, Shaped
 from torch import Tensor, nn
 
-from vesalius.complexity.pacing import paced
+from vesalius.complexity.schedule import exponential_schedule
 from vesalius.complexity.strength import strengths
 from vesalius.core.errors import InvalidInput
 
@@ -26,7 +26,7 @@ BATCH = 256
 
 
 @dataclass(frozen=True, kw_only=True)
-class Consistency:
+class ReliabilityTraining:
     """How the common feature and the maps are trained. The paper: 500 and 100 epochs of 2,000 rows.
 
     Attributes:
@@ -81,7 +81,7 @@ def trained_reliability(
     x: Shaped[Tensor, "N *input"],
     features: Sequence[Float[Tensor, "N _ *grid"]],
     *,
-    how: Consistency | None = None,
+    how: ReliabilityTraining | None = None,
 ) -> TrainedReliability:
     """Train, for every order, a common feature of several networks, and send it there and back.
 
@@ -98,7 +98,7 @@ def trained_reliability(
     Reference: Ren2021, section 3 (reliability), as its code has it. Differs from the code: within a batch the loops follow each other,
     instead of a pass over all rows per loop, and rows are not drawn with replacement.
     """
-    training = how or Consistency()
+    training = how or ReliabilityTraining()
     if not nets or len(features) < 2:
         raise InvalidInput(f"at least one network and the features of two are needed, not {len(nets)} and {len(features)}")
     if any(len(feature) != len(x) or feature.shape[2:] != features[0].shape[2:] for feature in features):
@@ -107,20 +107,24 @@ def trained_reliability(
     back: list[Tensor] | None = None
     sums = []
     for place, net in enumerate(nets):
-        before = _warm(copy.deepcopy(net), before)
-        there = _common(before, x, features, training)
+        before = _warm_start(copy.deepcopy(net), before)
+        there = _train_common_feature(before, x, features, training)
         with torch.no_grad():
             phi = torch.cat([before(rows) for rows in x.split(BATCH)])
         if phi.shape != features[0].shape:
             raise InvalidInput(f"network {place} gives {list(phi.shape)}, but the target's feature has shape {list(features[0].shape)}")
         back = return_maps(phi, there, how=training, start=back)
-        sums.append(_mix(there_and_back(phi, there, back, training.loops[1]), there[0]))
+        sums.append(_convolve_1x1(round_trip(phi, there, back, training.loops[1]), there[0]))
     stacked = torch.stack(sums)
     return TrainedReliability(torch.cat([stacked[:1], stacked.diff(dim=0)]))
 
 
 def return_maps(
-    phi: Float[Tensor, "N C *grid"], there: Sequence[Float[Tensor, "C _"]], *, how: Consistency, start: Sequence[Tensor] | None = None
+    phi: Float[Tensor, "N C *grid"],
+    there: Sequence[Float[Tensor, "C _"]],
+    *,
+    how: ReliabilityTraining,
+    start: Sequence[Tensor] | None = None,
 ) -> list[Float[Tensor, "_ C"]]:
     """Train maps back from every network's feature to the common one.
 
@@ -133,60 +137,62 @@ def return_maps(
         start: maps to start from; random ones by default.
     """
     draw = torch.Generator().manual_seed(how.seed)
-    first = [_drawn(way.shape[1], way.shape[0], draw, way) for way in there] if start is None else [way.clone() for way in start]
+    first = [_random_map(way.shape[1], way.shape[0], draw, way) for way in there] if start is None else [way.clone() for way in start]
     back = [way.requires_grad_() for way in first]
     optimiser = torch.optim.Adam(back, lr=how.loop_rates[0])
-    for _ in paced(optimiser, how.loop_rates, how.loop_epochs):
+    for _ in exponential_schedule(optimiser, how.loop_rates, how.loop_epochs):
         for rows in torch.randperm(len(phi), generator=draw).to(phi.device).split(how.batch):
             psi = phi[rows]
             for _ in range(how.loops[0]):
                 optimiser.zero_grad()
-                returned = [_mix(_mix(psi, way), home) for way, home in zip(there, back, strict=True)]
+                returned = [_convolve_1x1(_convolve_1x1(psi, way), home) for way, home in zip(there, back, strict=True)]
                 torch.stack([(one - psi).square().mean() for one in returned]).sum().backward()
                 psi = torch.stack(returned).mean(0).detach()
                 optimiser.step()
     return [way.detach() for way in back]
 
 
-def there_and_back(
+def round_trip(
     phi: Float[Tensor, "N C *grid"], there: Sequence[Float[Tensor, "C _"]], back: Sequence[Float[Tensor, "_ C"]], loops: int
 ) -> Float[Tensor, "N C *grid"]:
     """What is left of the common feature after so many times to all networks and back, mean over the networks."""
     for _ in range(loops):
-        phi = torch.stack([_mix(_mix(phi, way), home) for way, home in zip(there, back, strict=True)]).mean(0)
+        phi = torch.stack([_convolve_1x1(_convolve_1x1(phi, way), home) for way, home in zip(there, back, strict=True)]).mean(0)
     return phi
 
 
-def _common(
-    net: nn.Module, x: Shaped[Tensor, "N *input"], features: Sequence[Float[Tensor, "N _ *grid"]], how: Consistency
+def _train_common_feature(
+    net: nn.Module, x: Shaped[Tensor, "N *input"], features: Sequence[Float[Tensor, "N _ *grid"]], how: ReliabilityTraining
 ) -> list[Float[Tensor, "C _"]]:
     """Train a network and the maps out of its output; the network is left in evaluation mode."""
     draw = torch.Generator().manual_seed(how.seed)
     width = features[0].shape[1]
-    there = [_drawn(width, feature.shape[1], draw, feature).requires_grad_() for feature in features]
+    there = [_random_map(width, feature.shape[1], draw, feature).requires_grad_() for feature in features]
     optimiser = torch.optim.Adam([*net.parameters(), *there], lr=how.rates[0])
     net.train()
-    for _ in paced(optimiser, how.rates, how.epochs):
+    for _ in exponential_schedule(optimiser, how.rates, how.epochs):
         for rows in torch.randperm(len(x), generator=draw).to(x.device).split(how.batch):
             optimiser.zero_grad()
             phi = net(x[rows])
-            torch.stack([(_mix(phi, way) - f[rows]).square().mean() for way, f in zip(there, features, strict=True)]).sum().backward()
+            torch.stack(
+                [(_convolve_1x1(phi, way) - f[rows]).square().mean() for way, f in zip(there, features, strict=True)]
+            ).sum().backward()
             optimiser.step()
     net.eval()
     return [way.detach() for way in there]
 
 
-def _warm(net: nn.Module, before: nn.Module | None) -> nn.Module:
+def _warm_start(net: nn.Module, before: nn.Module | None) -> nn.Module:
     """Weights of the network before, wherever names and shapes agree."""
     own, given = net.state_dict(), {} if before is None else before.state_dict()
     net.load_state_dict({name: given[name] if name in given and given[name].shape == value.shape else value for name, value in own.items()})
     return net
 
 
-def _drawn(inner: int, outer: int, draw: torch.Generator, like: Tensor) -> Float[Tensor, "inner outer"]:
+def _random_map(inner: int, outer: int, draw: torch.Generator, like: Tensor) -> Float[Tensor, "inner outer"]:
     return (torch.randn(inner, outer, generator=draw) / inner**0.5).to(like)
 
 
-def _mix(z: Float[Tensor, "N C *grid"], way: Float[Tensor, "C A"]) -> Float[Tensor, "N A *grid"]:
+def _convolve_1x1(z: Float[Tensor, "N C *grid"], way: Float[Tensor, "C A"]) -> Float[Tensor, "N A *grid"]:
     """A 1x1 convolution without bias."""
     return (z.movedim(1, -1) @ way).movedim(-1, 1)

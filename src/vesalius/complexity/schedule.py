@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from torch.optim import Optimizer
 
 
-def paced(optimiser: Optimizer, rates: tuple[float, float], epochs: int) -> Iterator[int]:
+def exponential_schedule(optimiser: Optimizer, rates: tuple[float, float], epochs: int) -> Iterator[int]:
     """Epoch numbers, with the learning rate set for each: from the first rate to the last, evenly in its logarithm.
 
     Args:

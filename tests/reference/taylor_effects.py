@@ -24,14 +24,14 @@ def derivatives(function, order):
     return found
 
 
-def series(function, b, d, order):
+def taylor_coefficients(function, b, d, order):
     """g_0 to g_K of g(t) = f(b + t d); b and d may be several tensors."""
     bs, ds = (b, d) if isinstance(b, tuple) else ((b,), (d,))
     found = derivatives(lambda t: function(*(start + t * step for start, step in zip(bs, ds, strict=True))).reshape(()), order)
     return torch.tensor([value / factorial(k) for k, value in enumerate(found)], dtype=torch.float64)
 
 
-def term(function, x, b, kappa):
+def taylor_effect(function, x, b, kappa):
     """I(kappa), one partial derivative after the other."""
     leaf = b.clone().requires_grad_()
     value = function(leaf[None]).reshape(())
@@ -50,7 +50,7 @@ def degrees(n, order):
 def subset_order(function, x, b, members, order):
     """I_k(S): the sum of I(kappa) over degrees of players that are all of S and no others."""
     kappas = [kappa for kappa in degrees(len(x), order) if {i for i, k in enumerate(kappa) if k} == set(members)]
-    return sum(term(function, x, b, kappa) for kappa in kappas)
+    return sum(taylor_effect(function, x, b, kappa) for kappa in kappas)
 
 
 def masked_order(function, x, b, members, order):
@@ -62,7 +62,7 @@ def masked_order(function, x, b, members, order):
             if there:
                 masked[player] = x[player]
         sign = (-1) ** (len(members) - sum(chosen))
-        total += sign * float(series(lambda z: function(z[None]), b, masked - b, order)[order])
+        total += sign * float(taylor_coefficients(lambda z: function(z[None]), b, masked - b, order)[order])
     return total
 
 
@@ -82,7 +82,7 @@ def layer_norm(z, width, eps=1e-5):
     return centred / (centred.pow(2).mean(-1, keepdim=True) + eps).sqrt()
 
 
-SPELLED = {
+SPELLED_OUT_OPS = {
     "layer_norm": lambda z: layer_norm(z, 5),
     "instance_norm": lambda z: layer_norm(z, 4),
     "celu": lambda z: torch.where(z > 0, z, 1.3 * torch.expm1(z / 1.3)),

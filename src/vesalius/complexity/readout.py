@@ -12,15 +12,15 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from vesalius.complexity.family import Trunk
+from vesalius.complexity.networks import Trunk
 from vesalius.core.errors import InvalidInput
 
-FACTORS = (1e-2, 1.0, 1e2)
+RIDGE_FACTORS = (1e-2, 1.0, 1e2)
 """Ridges that are tried, in units of the one asked for."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Net:
+class Disentangler:
     """A disentangler: blocks, and an affine exit.
 
     Attributes:
@@ -37,19 +37,19 @@ class Net:
         """The prediction of the feature, by position."""
         if not len(self.weight):
             return self.bias.expand(len(x), -1, -1)
-        return columns(self.trunk, x) @ self.weight + self.bias
+        return readout_features(self.trunk, x) @ self.weight + self.bias
 
 
 @torch.no_grad()
-def columns(trunk: Trunk, x: Float[Tensor, "B ..."]) -> Float[Tensor, "B P K"]:
+def readout_features(trunk: Trunk, x: Float[Tensor, "B ..."]) -> Float[Tensor, "B P K"]:
     """What the exit after the last block reads: the input skip, then the units."""
-    ready = trunk.standardised(x)
+    ready = trunk.standardise_input(x)
     skip = trunk.linear(ready)
     return torch.cat([skip, trunk(ready)[-1]], 2) if trunk.blocks else skip
 
 
 @dataclass(eq=False)
-class Sums:
+class RidgeStatistics:
     """Sums over rows that a ridge regression needs, in float64, about a first guess of the means."""
 
     count: int = 0
@@ -84,7 +84,7 @@ class Sums:
         return self.gram / rows - a.T @ a / positions, self.cross / rows - a.T @ b / positions, a + self.shift[0], b + self.shift[1]
 
 
-def ridge(sums: Sums, strength: float) -> tuple[Float64[Tensor, "K D"], Float64[Tensor, "P D"]]:
+def ridge_regression(sums: RidgeStatistics, strength: float) -> tuple[Float64[Tensor, "K D"], Float64[Tensor, "P D"]]:
     """Weights, and biases by position, of the ridge regression, by one Cholesky factorisation.
 
     Args:
@@ -101,11 +101,11 @@ def ridge(sums: Sums, strength: float) -> tuple[Float64[Tensor, "K D"], Float64[
     return weight, target - read @ weight
 
 
-Batches = Callable[[], Iterable[tuple[Tensor, Tensor]]]
+FeatureBatches = Callable[[], Iterable[tuple[Tensor, Tensor]]]
 """Batches of rows: what the disentanglers see, and the feature by position [B P D]."""
 
 
-def refit(trunk: Trunk, train: Batches, select: Batches, strength: float) -> tuple[Net, Float64[Tensor, " N"]]:
+def fit_readout(trunk: Trunk, train: FeatureBatches, select: FeatureBatches, strength: float) -> tuple[Disentangler, Float64[Tensor, " N"]]:
     """The exit in closed form, with the best of three ridges on rows that the fit has not seen.
 
     Args:
@@ -117,30 +117,30 @@ def refit(trunk: Trunk, train: Batches, select: Batches, strength: float) -> tup
     Returns:
         The net, and its squared error on each of the rows to choose by, summed over positions and channels.
     """
-    sums = Sums()
+    sums = RidgeStatistics()
     for x, f in train():
-        sums.add(columns(trunk, x), f)
-    found = [ridge(sums, strength * factor) for factor in FACTORS]
-    nets = [Net(trunk=trunk, weight=w.to(trunk.mean.dtype), bias=b.to(trunk.mean.dtype)) for w, b in found]
+        sums.add(readout_features(trunk, x), f)
+    found = [ridge_regression(sums, strength * factor) for factor in RIDGE_FACTORS]
+    nets = [Disentangler(trunk=trunk, weight=w.to(trunk.mean.dtype), bias=b.to(trunk.mean.dtype)) for w, b in found]
     errors = squared_errors(nets, select)
     best = min(range(len(nets)), key=lambda at: float(errors[at].sum()))
     return nets[best], errors[best]
 
 
-def squared_errors(nets: Sequence[Net], rows: Batches) -> list[Float64[Tensor, " N"]]:
+def squared_errors(nets: Sequence[Disentangler], rows: FeatureBatches) -> list[Float64[Tensor, " N"]]:
     """Squared error of each row, for nets that share a trunk."""
     parts: list[list[Tensor]] = [[] for _ in nets]
     for x, f in rows():
-        read = columns(nets[0].trunk, x)
+        read = readout_features(nets[0].trunk, x)
         for part, net in zip(parts, nets, strict=True):
             part.append((read @ net.weight + net.bias - f).square().sum((1, 2)).double())
     return [torch.cat(part) for part in parts]
 
 
-def constant(trunk: Trunk, train: Batches) -> Net:
+def mean_predictor(trunk: Trunk, train: FeatureBatches) -> Disentangler:
     """The net that predicts the mean of each element."""
     total, count = torch.zeros((), dtype=torch.float64), 0
     for _, f in train():
         total, count = total + f.double().sum(0), count + len(f)
     mean = (total / count).to(trunk.mean.dtype)
-    return Net(trunk=trunk, weight=mean.new_zeros(0, mean.shape[1]), bias=mean)
+    return Disentangler(trunk=trunk, weight=mean.new_zeros(0, mean.shape[1]), bias=mean)

@@ -7,17 +7,17 @@ import pytest
 import torch
 
 import vesalius as vs
-from tests.complexity.small import TRAINING, labelled, model, network, rows, taken_apart
+from tests.complexity.small_network import TRAINING, labelled_rows, model, network, rows, small_complexity
 from tests.information.test_units import Residual
 from vesalius.complexity import Training, complexity
-from vesalius.complexity.effects import effects, rows_of
-from vesalius.complexity.replaced import replace as replace_by
+from vesalius.complexity.component_effects import component_effects, labelled_components
+from vesalius.complexity.replacement import replace_feature as replace_by
 from vesalius.core.errors import InvalidInput, WrongType
 
 
 def test_all_components_and_the_rest_are_the_network():
-    found, (x, y) = taken_apart(), labelled()
-    judged = effects(found, (x, y), labelled(40, 2))
+    found, (x, y) = small_complexity(), labelled_rows()
+    judged = component_effects(found, (x, y), labelled_rows(40, 2))
     loss = torch.nn.functional.cross_entropy(network()(x).double(), y, reduction="none")
     torch.testing.assert_close(judged.train[-1], loss, atol=1e-5, rtol=1e-5)
     assert judged.orders == (0, 1, 2) and judged.test is not None and judged.test.shape == (8, 40)
@@ -28,20 +28,20 @@ def test_all_components_and_the_rest_are_the_network():
 @pytest.mark.parametrize(("dtype", "close"), [(torch.float64, 1e-9), (torch.bfloat16, 2e-2)])
 def test_networks_of_other_precisions_are_judged(dtype, close):
     net = vs.trace(model().to(dtype), rows(2).to(dtype))
-    x, y = rows(60, 1).to(dtype), labelled()[1]
+    x, y = rows(60, 1).to(dtype), labelled_rows()[1]
     found = complexity(net, rows().to(dtype), at="second", orders=(0, 1), training=TRAINING)
     components = found.components(x)
     assert components.rest.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
     loss = torch.nn.functional.cross_entropy(net(x).double(), y, reduction="none")
-    torch.testing.assert_close(effects(found, (x, y)).train[-1], loss, atol=close, rtol=close)
+    torch.testing.assert_close(component_effects(found, (x, y)).train[-1], loss, atol=close, rtol=close)
     assert replace_by(found, 1)(x).dtype == components.rest.dtype
 
 
 def test_components_of_all_rows_are_those_of_each(monkeypatch):
-    found, (x, y) = taken_apart(), labelled()
-    whole = rows_of(found, (x, y), seed=1)
-    monkeypatch.setattr(sys.modules["vesalius.complexity.effects"], "BATCH", 7)
-    torch.testing.assert_close(rows_of(found, (x, y), seed=1).parts, whole.parts)
+    found, (x, y) = small_complexity(), labelled_rows()
+    whole = labelled_components(found, (x, y), seed=1)
+    monkeypatch.setattr(sys.modules["vesalius.complexity.component_effects"], "BATCH", 7)
+    torch.testing.assert_close(labelled_components(found, (x, y), seed=1).parts, whole.parts)
     torch.testing.assert_close(whole.parts, found.components(x, seed=1).parts)
 
 
@@ -51,18 +51,18 @@ def test_a_feature_that_is_bypassed_has_no_effects():
     x = torch.randn(120, 1, 5, 5)
     found = complexity(net, x, at="norm", orders=(0,), training=Training(seeds=1))
     with pytest.raises(InvalidInput, match=r"is bypassed.*nearest later value"):
-        effects(found, (x, torch.zeros(120).long()))
+        component_effects(found, (x, torch.zeros(120).long()))
 
 
 @pytest.mark.usefixtures("as_a_user")
 def test_what_does_not_fit_is_refused(monkeypatch):
-    found, (x, y) = taken_apart(), labelled()
+    found, (x, y) = small_complexity(), labelled_rows()
     with pytest.raises(InvalidInput, match="loaded without its network"):
-        effects(replace(found, source=None), (x, y))
+        component_effects(replace(found, source=None), (x, y))
     with pytest.raises(InvalidInput, match="N targets"):
-        effects(found, (x, y[:5]))
+        component_effects(found, (x, y[:5]))
     with pytest.raises(WrongType, match="dtype"):
-        effects(found, (rows(5).double(), y[:5]))
-    monkeypatch.setattr(sys.modules["vesalius.complexity.effects"], "MOST_BYTES", 1000)
+        component_effects(found, (rows(5).double(), y[:5]))
+    monkeypatch.setattr(sys.modules["vesalius.complexity.component_effects"], "MAX_BYTES", 1000)
     with pytest.raises(InvalidInput, match="take fewer rows"):
-        effects(found, (x, y))
+        component_effects(found, (x, y))
