@@ -28,11 +28,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import vesalius as vs
 from benchmarks.timing import median_seconds, print_table
 from vesalius.data import load
-from vesalius.sparsity import Weighing, link_importance
+from vesalius.sparsity import ImportanceOptions, link_importance
 from vesalius.sparsity.activations import Activation
-from vesalius.sparsity.estimators.gaussian import importance, usual_order
-from vesalius.sparsity.estimators.permuted import sampled
-from vesalius.sparsity.estimators.units import Units
+from vesalius.sparsity.estimators.gaussian import closed_form_importance, default_order
+from vesalius.sparsity.estimators.permutation import sample_importance
+from vesalius.sparsity.estimators.unit_games import UnitGames
 
 ROWS, UNITS = 15_000, 128
 FEW_ROWS, FEW_UNITS = 8, 4
@@ -53,8 +53,8 @@ def train_encoder(x: Tensor, units: int) -> nn.Sequential:
     return model[:2].requires_grad_(False)
 
 
-def game(model: nn.Sequential, rows: Tensor, baseline: str, units: int) -> Units:
-    return Units.of(model[0].weight[:units], model[0].bias[:units], rows, Activation("relu"), baseline)
+def game(model: nn.Sequential, rows: Tensor, baseline: str, units: int) -> UnitGames:
+    return UnitGames.of(model[0].weight[:units], model[0].bias[:units], rows, Activation("relu"), baseline)
 
 
 def relative_error(found: Tensor, truth: Tensor) -> float:
@@ -66,8 +66,8 @@ def accuracy(x: Tensor) -> None:
     model, rows = train_encoder(x, 32), []
     for baseline in ("data", "zero"):
         units = game(model, x[:200], baseline, 32)
-        one, two = (sampled(units, "mean_abs", ORDERS // 4, seed).values for seed in range(2))
-        truth, ours = (one + two) / 2, importance(units, aggregate="mean_abs", order=usual_order(baseline))
+        one, two = (sample_importance(units, "mean_abs", ORDERS // 4, seed).values for seed in range(2))
+        truth, ours = (one + two) / 2, closed_form_importance(units, aggregate="mean_abs", order=default_order(baseline))
         kept = truth.numel() // 10
         tops = [set(found.flatten().topk(kept).indices.tolist()) for found in (ours, truth, one, two)]
         shared = len(tops[0] & tops[1]) / kept, len(tops[2] & tops[3]) / kept
@@ -87,7 +87,7 @@ def kernel_shap_cost(model: nn.Sequential, x: Tensor) -> tuple[float, float]:
         values = explainer.shap_values(background.double().numpy(), l1_reg=0, silent=True)
         seconds.append((time.perf_counter() - start) / FEW_ROWS)
     found = torch.from_numpy(np.abs(np.asarray(values)).mean(0)).reshape(784, FEW_UNITS).T
-    truth = sampled(game(model, background, "data", FEW_UNITS), "mean_abs", 2000, 0).values
+    truth = sample_importance(game(model, background, "data", FEW_UNITS), "mean_abs", 2000, 0).values
     each = max(0.0, seconds[1] - seconds[0]) / (FEW_UNITS - 1)
     return ROWS * (seconds[0] + each * (UNITS - 1)), relative_error(found, truth.double())
 
@@ -95,7 +95,7 @@ def kernel_shap_cost(model: nn.Sequential, x: Tensor) -> tuple[float, float]:
 def captum(model: nn.Sequential, x: Tensor) -> tuple[float, int, list[float]]:
     """Seconds for all rows and units at 1 % error, the permutations it takes, and the errors at two numbers of them."""
     rows, errors, seconds = x[:FEW_ROWS], [], 0.0
-    truth = sampled(game(model, rows, "zero", FEW_UNITS), "mean_abs", 4000, 0).values
+    truth = sample_importance(game(model, rows, "zero", FEW_UNITS), "mean_abs", 4000, 0).values
     units = [nn.Sequential(nn.Linear(784, 1), nn.ReLU(), nn.Flatten(0)).requires_grad_(False) for _ in range(FEW_UNITS)]
     for place, unit in enumerate(units):
         unit[0].weight.copy_(model[0].weight[place : place + 1])
@@ -118,19 +118,20 @@ def main() -> None:
     rows = x[:ROWS]
     times = median_seconds(
         {
-            baseline: lambda b=baseline: link_importance(network, rows, baseline=b, weighing=Weighing(rows=ROWS, checked=0))
+            baseline: lambda b=baseline: link_importance(network, rows, baseline=b, weighing=ImportanceOptions(rows=ROWS, checked=0))
             for baseline in ("data", "zero")
         },
         rounds=3,
     )
     start = time.perf_counter()
-    print(link_importance(network, rows, weighing=Weighing(rows=ROWS)))
+    print(link_importance(network, rows, weighing=ImportanceOptions(rows=ROWS)))
     print(f"with its check by permutations: {time.perf_counter() - start:.3g} s")
     errors = {}
     for baseline in ("data", "zero"):
         units = game(model, x[:128], baseline, UNITS)
         errors[baseline] = relative_error(
-            importance(units, aggregate="mean_abs", order=usual_order(baseline)), sampled(units, "mean_abs", 100, 0).values
+            closed_form_importance(units, aggregate="mean_abs", order=default_order(baseline)),
+            sample_importance(units, "mean_abs", 100, 0).values,
         )
     shap_seconds, shap_error = kernel_shap_cost(model, x)
     captum_seconds, needed, captum_errors = captum(model, x)

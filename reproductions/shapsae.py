@@ -40,8 +40,8 @@ from vesalius.core import store
 from vesalius.data import load
 from vesalius.models import Autoencoder, AutoencoderSparsity, AutoencoderTraining, fit
 from vesalius.sparsity import Finetune, Pruning, Sparsified, link_importance, remove_units, sweep
-from vesalius.sparsity.metrics import Labelled, Probe, Quality, Yardstick
-from vesalius.sparsity.pruning.allocation import prefix
+from vesalius.sparsity.metrics import AutoencoderEvaluator, AutoencoderQuality, LabelledRows, Probe
+from vesalius.sparsity.pruning.allocation import count_for_level
 
 DATASETS = {"MNIST": "mnist", "Fashion-MNIST": "fashion_mnist"}
 SIZES = (784, 256, 64)
@@ -87,7 +87,7 @@ def measure_synthetic(seed: int) -> Record:
     kept = {}
     for name in found:
         values = found[name].values
-        kept[name] = int(prefix(values.reshape(1, -1), 0.8))
+        kept[name] = int(count_for_level(values.reshape(1, -1), 0.8))
     first = found["encoder.0"]
     return {
         "error": float(done.errors[done.best - 1]),
@@ -107,13 +107,13 @@ class Case:
 
     model: Autoencoder
     train: Tensor
-    yardstick: Yardstick
+    yardstick: AutoencoderEvaluator
 
     def record(self, found: Sparsified | torch.nn.Module, **more: float) -> Record:
         """Quality on test rows."""
         model = found.model if isinstance(found, Sparsified) else found
         cut = {"sparsity": found.sparsity, "seconds": found.provenance["seconds"]} if isinstance(found, Sparsified) else {}
-        quality: Quality = self.yardstick.quality(model)
+        quality: AutoencoderQuality = self.yardstick.quality(model)
         return {**vars(quality), **cut, **more}
 
 
@@ -123,8 +123,8 @@ class Pictures:
 
     train: Tensor
     held: Tensor
-    probed: Labelled
-    test: Labelled
+    probed: LabelledRows
+    test: LabelledRows
     classifier: Probe
 
     @classmethod
@@ -137,7 +137,7 @@ class Pictures:
 
     def case(self, model: Autoencoder) -> Case:
         """With the dense network's probe."""
-        return Case(model, self.train, Yardstick.of(model, self.probed, self.test, self.classifier.scores))
+        return Case(model, self.train, AutoencoderEvaluator.of(model, self.probed, self.test, self.classifier.scores))
 
 
 def load_or_train(

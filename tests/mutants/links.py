@@ -2,21 +2,21 @@
 
 from tests.mutants.mutant import Mutant
 
-VALUES = "tests/sparsity/test_link_values.py"
+VALUES = "tests/sparsity/test_estimators.py"
 MUTANTS = [
     Mutant("sparsity/estimators/gaussian.py", "q * (1 - q) * (squares", "q * q * (squares", f"{VALUES} -k means_and_variances"),
     Mutant("sparsity/estimators/gaussian.py", "(1 - 2 * q) / 2", "(1 - q) / 2", f"{VALUES} -k form_against"),
     Mutant("sparsity/estimators/gaussian.py", "2 * (1 - q) * (joint - apart)", "0", f"{VALUES} -k means_and_variances"),
-    Mutant("sparsity/estimators/permuted.py", "(forwards + backwards) / 2", "forwards.flip(2)", f"{VALUES} -k orders_agree"),
-    Mutant("sparsity/estimators/permuted.py", "((one, two), (two, one))", "((one, one), (two, two))", f"{VALUES} -k noise"),
+    Mutant("sparsity/estimators/permutation.py", "(forwards + backwards) / 2", "forwards.flip(2)", f"{VALUES} -k orders_agree"),
+    Mutant("sparsity/estimators/permutation.py", "((one, two), (two, one))", "((one, one), (two, two))", f"{VALUES} -k noise"),
     Mutant(
-        "sparsity/estimators/enumerated.py",
+        "sparsity/estimators/enumeration.py",
         "units.contributions(units.others, chosen)).flip(0)",
         "units.contributions(units.others, chosen))",
         f"{VALUES} -k twin",
     ),
-    Mutant("sparsity/estimators/units.py", "torch.where(low == high, low,", "torch.where(low > high, low,", f"{VALUES} -k constant"),
+    Mutant("sparsity/estimators/unit_games.py", "torch.where(low == high, low,", "torch.where(low > high, low,", f"{VALUES} -k constant"),
     Mutant("sparsity/activations.py", "* (width / r).square()", "", "tests/sparsity/test_activations.py -k derivatives"),
-    Mutant("sparsity/following.py", "- mean * scale", "", "tests/sparsity/test_links.py -k takes"),
+    Mutant("sparsity/fused_activation.py", "- mean * scale", "", "tests/sparsity/test_links.py -k takes"),
     Mutant("sparsity/links.py", "movedim((0, 1), axes)", "movedim((1, 0), axes)", "tests/sparsity/test_links.py -k rows_times"),
 ]

@@ -22,16 +22,29 @@ MUTANTS = [
     Mutant("sparsity/pruning/refit.py", "self.target - weight @ self.mean", "self.target", "tests/sparsity/test_refit.py -k mean"),
     Mutant("sparsity/pruning/refit.py", "(0, 1, 0, 1)", "(0, 1, 0, 1), value=0.3", "tests/sparsity/test_refit.py -k own"),
     Mutant(
-        "sparsity/pruning/bench.py",
+        "sparsity/pruning/prune.py",
         "rows, targets = bench.rows(here)",
         "rows, targets = bench.rows(dense)",
-        "tests/sparsity/test_mask.py -k twin",
+        "tests/sparsity/test_unstructured_pruning.py -k twin",
     ),
     Mutant(
-        "sparsity/pruning/bench.py", "layer.weight * ~kept, means", "layer.weight * kept, means", "tests/sparsity/test_mask.py -k formula"
+        "sparsity/pruning/prune.py",
+        "layer.weight * ~kept, means",
+        "layer.weight * kept, means",
+        "tests/sparsity/test_unstructured_pruning.py -k formula",
     ),
-    Mutant("sparsity/pruning/twin.py", "copy.deepcopy(pruned.call.model)", "pruned.call.model", "tests/sparsity/test_mask.py -k alone"),
-    Mutant("sparsity/pruning/finetune.py", "slope * kept[name] if", "slope if", "tests/sparsity/test_mask.py -k fine_tuning_gets"),
+    Mutant(
+        "sparsity/pruning/masked_copy.py",
+        "copy.deepcopy(pruned.call.model)",
+        "pruned.call.model",
+        "tests/sparsity/test_unstructured_pruning.py -k alone",
+    ),
+    Mutant(
+        "sparsity/pruning/finetune.py",
+        "slope * kept[name] if",
+        "slope if",
+        "tests/sparsity/test_unstructured_pruning.py -k fine_tuning_gets",
+    ),
     Mutant(
         "sparsity/scores.py",
         "(seen.rows - seen.rows.mean(0)).abs()) / len",

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from vesalius.core.errors import InvalidInput, UnknownName
-from vesalius.sparsity.activations import EXACT, Activation
+from vesalius.sparsity.activations import FUNCTIONS, Activation
 
 NODES, SHARES = (torch.from_numpy(part) for part in np.polynomial.hermite_e.hermegauss(160))
 SHARES = SHARES / SHARES.sum()
@@ -14,7 +14,7 @@ OFF = {"relu": 4e-3, "leaky_relu": 4e-3, "softplus": 3e-4, "tanh": 2e-4, "gelu":
 """What the mixtures miss, and, at a corner, the quadrature."""
 
 
-@pytest.mark.parametrize("name", [*EXACT])
+@pytest.mark.parametrize("name", [*FUNCTIONS])
 @pytest.mark.parametrize("deviation", [0.0, 0.4, 2.0])
 def test_means_are_those_of_a_gaussian_argument(name, deviation):
     act = Activation(name)
@@ -24,7 +24,7 @@ def test_means_are_those_of_a_gaussian_argument(name, deviation):
 
 
 @pytest.mark.parametrize(
-    "act", [*(Activation(name) for name in EXACT), Activation("leaky_relu", 0.3), Activation("softplus", 3.0)], ids=str
+    "act", [*(Activation(name) for name in FUNCTIONS), Activation("leaky_relu", 0.3), Activation("softplus", 3.0)], ids=str
 )
 def test_slopes_and_curvatures_are_derivatives_of_the_mean(act):
     m, s = M.clone().requires_grad_(), torch.tensor(0.7, dtype=torch.float64)
@@ -36,7 +36,7 @@ def test_slopes_and_curvatures_are_derivatives_of_the_mean(act):
         torch.testing.assert_close(act.mean_curvature(M, s), curvature, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", [*EXACT])
+@pytest.mark.parametrize("name", [*FUNCTIONS])
 def test_the_slope_at_a_point(name):
     act, z = Activation(name), (M + 0.01).requires_grad_()
     expected = torch.autograd.grad(act(z).sum(), z)[0]

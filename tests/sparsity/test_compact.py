@@ -9,8 +9,8 @@ from torch import nn
 import vesalius as vs
 from vesalius.core.errors import InvalidInput, NotTraceable
 from vesalius.sparsity import sparsify
-from vesalius.sparsity.compact import EXACT, compact
-from vesalius.sparsity.forms.stopwatch import NOISE, Times, fastest, timed
+from vesalius.sparsity.compact import TOLERANCE, compact
+from vesalius.sparsity.compression.timing import NOISE, Times, fastest, measure_times
 
 X = torch.randn(200, 24, generator=torch.Generator().manual_seed(0))
 
@@ -57,7 +57,7 @@ def test_the_clock_divides_turns_by_calls():
     def fast():
         clock.now += 1e-4
 
-    times = timed({"slow": slow, "fast": fast}, clock, rounds=5)
+    times = measure_times({"slow": slow, "fast": fast}, clock, rounds=5)
     assert times.seconds("slow") == pytest.approx(3e-4)
     assert times.ratio("fast", "slow") == pytest.approx(1 / 3)
     assert len(times.rounds["fast"]) == 5
@@ -84,8 +84,8 @@ def test_the_fastest_over_batch_sizes_is_taken_unless_it_is_slower_than_dense_at
 def test_every_form_computes_what_the_masked_model_does(pruned, small):
     forms = {row.form: row for row in small.table}
     assert list(forms) == ["dense", "masked", "permanent", "smaller", "picked", "csr", "block"]
-    assert forms["dense"].difference > 100 * EXACT, "the yardstick is another function"
-    assert max(row.difference for name, row in forms.items() if name != "dense") < EXACT
+    assert forms["dense"].difference > 100 * TOLERANCE, "the yardstick is another function"
+    assert max(row.difference for name, row in forms.items() if name != "dense") < TOLERANCE
     with torch.no_grad():
         torch.testing.assert_close(small.model(X), pruned.model(X), rtol=1e-5, atol=1e-5)
         torch.testing.assert_close(small.smallest(X[:3]), pruned.model(X[:3]), rtol=1e-5, atol=1e-5)

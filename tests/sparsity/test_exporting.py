@@ -15,9 +15,9 @@ from vesalius.core import store
 from vesalius.core.errors import ForeignFile, InvalidInput, UnknownName
 from vesalius.sparsity import sparsify
 from vesalius.sparsity.compact import compact
-from vesalius.sparsity.forms.encoding import decode, encode, encoded, save_sparse
-from vesalius.sparsity.forms.exporting import load_sparse
-from vesalius.sparsity.forms.layouts import SparseLinear
+from vesalius.sparsity.compression.codec import decode, encode, encode_model, save_sparse
+from vesalius.sparsity.compression.exporting import load_sparse
+from vesalius.sparsity.compression.sparse_linear import SparseLinear
 
 X = torch.randn(300, 30, generator=torch.Generator().manual_seed(0))
 
@@ -91,7 +91,7 @@ def test_at_90_percent_the_file_is_at_most_a_quarter(tmp_path):
 
 def test_tied_weights_are_written_once(tmp_path):
     model = vs.models.Autoencoder([30, 12], tied=True)
-    facts = encoded(model)[1]
+    facts = encode_model(model)[1]
     assert sum("same_as" in one for one in facts.values()) == 1
     path = save_sparse(tmp_path / "tied.safetensors", model)
     found = load_sparse(path, vs.models.Autoencoder([30, 12], tied=True, seed=4))
@@ -129,7 +129,7 @@ def test_onnx_programs_compute_the_same(pruned, small, tmp_path):
 
 
 def test_without_the_package_onnx_says_what_to_install(small, tmp_path, monkeypatch):
-    monkeypatch.setattr("vesalius.sparsity.forms.exporting.find_spec", lambda name: None)
+    monkeypatch.setattr("vesalius.sparsity.compression.exporting.find_spec", lambda name: None)
     with pytest.raises(InvalidInput, match=r"needs onnx and onnxscript; install them with: pip install 'vesalius\[onnx\]'"):
         small.export(tmp_path / "small.onnx")
 

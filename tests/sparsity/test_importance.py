@@ -11,12 +11,12 @@ import vesalius as vs
 from tests.zoo.catalogue import specimen
 from vesalius.core.errors import ForeignFile, InvalidInput, NotTraceable, TooManyPlayers, UnknownName, WrongType
 from vesalius.data import load
-from vesalius.sparsity import LinkImportance, Weighing, link_importance
+from vesalius.sparsity import ImportanceOptions, LinkImportance, link_importance
 from vesalius.sparsity.activations import Activation
-from vesalius.sparsity.estimators.enumerated import exact_elements, exact_values
-from vesalius.sparsity.estimators.gaussian import importance
-from vesalius.sparsity.estimators.permuted import sampled
-from vesalius.sparsity.estimators.units import Units, folded
+from vesalius.sparsity.estimators.enumeration import exact_elements, exact_values
+from vesalius.sparsity.estimators.gaussian import closed_form_importance
+from vesalius.sparsity.estimators.permutation import sample_importance
+from vesalius.sparsity.estimators.unit_games import UnitGames, importance_by_chunks
 
 X = torch.randn(60, 6, generator=torch.Generator().manual_seed(0))
 
@@ -43,12 +43,12 @@ def test_values_have_the_shape_of_each_weight_and_layers_their_estimator(network
 def test_enumeration_is_that_of_the_layer(network, baseline):
     found = link_importance(network, X, baseline=baseline, estimator="exact", layers=["2"])["2"].values
     weight, bias = network.parameters["2.weight"], network.parameters["2.bias"]
-    game = Units.of(weight, bias, network.read(X, "1")["1"], Activation("relu"), baseline)
-    torch.testing.assert_close(found, folded(game, exact_values, "mean_abs", exact_elements(game)))
+    game = UnitGames.of(weight, bias, network.read(X, "1")["1"], Activation("relu"), baseline)
+    torch.testing.assert_close(found, importance_by_chunks(game, exact_values, "mean_abs", exact_elements(game)))
 
 
 def test_the_sum_before_the_activation_is_linear(network):
-    found = link_importance(network, X, layers=["0"], weighing=Weighing(output="pre"))["0"]
+    found = link_importance(network, X, layers=["0"], weighing=ImportanceOptions(output="pre"))["0"]
     expected = network.parameters["0.weight"].abs() * (X - X.mean(0)).abs().mean(0)
     torch.testing.assert_close(found.values, expected)
     assert (found.estimator, found.activation, found.error) == ("linear", "identity", 0)
@@ -76,7 +76,7 @@ def test_data_in_batches_is_the_same_data(network):
 
 
 def test_rows_are_limited(network):
-    found = link_importance(network, X.repeat(5, 1), weighing=Weighing(rows=40, checked=0))
+    found = link_importance(network, X.repeat(5, 1), weighing=ImportanceOptions(rows=40, checked=0))
     assert {one.rows for one in found.layers.values()} == {40}
 
 
@@ -103,14 +103,14 @@ def test_kernel_slices_are_players_of_their_own():
     x = torch.randn(9, 4, 5, 5)
     model = nn.Sequential(nn.Conv2d(4, 6, 3, groups=2), nn.ReLU())
     net = vs.trace(model, x[:2])
-    weights = link_importance(net, x, baseline="zero", weighing=Weighing(positions=None))["0"]
-    slices = link_importance(net, x, baseline="zero", weighing=Weighing(positions=None, granularity="channel"))["0"]
+    weights = link_importance(net, x, baseline="zero", weighing=ImportanceOptions(positions=None))["0"]
+    slices = link_importance(net, x, baseline="zero", weighing=ImportanceOptions(positions=None, granularity="channel"))["0"]
     assert weights.values.shape == (6, 2, 3, 3) and slices.values.shape == (6, 2, 1, 1)
     assert weights.unit_importance.shape == slices.unit_importance.shape == slices.variance.shape == (4,)
     assert slices.rows == 81 and slices.estimator == "exact"
     torch.testing.assert_close(slices.unit_importance[2:], slices.values[3:].mean(0).flatten())
     model[0].weight.data[4] = 0
-    silent = link_importance(net, x, baseline="zero", weighing=Weighing(granularity="channel"))["0"].values
+    silent = link_importance(net, x, baseline="zero", weighing=ImportanceOptions(granularity="channel"))["0"].values
     assert float(silent[4].abs().max()) == 0 and float(silent[3].min()) > 0
 
 
@@ -120,7 +120,7 @@ def test_two_channels_share_what_they_do_together():
     x = torch.randn(4, 2, 3, 3)
     conv = nn.Conv2d(2, 1, 3)
     net = vs.trace(nn.Sequential(conv, nn.ReLU()), x[:2])
-    found = link_importance(net, x, baseline="zero", weighing=Weighing(granularity="channel"))["0"].values.flatten()
+    found = link_importance(net, x, baseline="zero", weighing=ImportanceOptions(granularity="channel"))["0"].values.flatten()
     c = torch.stack([(x[:, k] * conv.weight[0, k]).sum((1, 2)) for k in range(2)], 1)
     one, both, none = (conv.bias + c).relu(), (conv.bias + c.sum(1, keepdim=True)).relu(), conv.bias.relu()
     torch.testing.assert_close(found, ((one - none + both - one.flip(1)) / 2).abs().mean(0).detach())
@@ -169,7 +169,7 @@ def test_a_form_that_does_not_fit_is_reported():
     net = dense(4, 3, 2, x=x)
     net.parameters["0.bias"].fill_(-2)
     with pytest.warns(UserWarning, match=r"layer '0': the Gaussian form is \d+% off permutations"):
-        link_importance(net, x, estimator="gaussian", layers=["0"], weighing=Weighing(order=1))
+        link_importance(net, x, estimator="gaussian", layers=["0"], weighing=ImportanceOptions(order=1))
 
 
 def test_where_it_does_not_fit_orders_are_sampled_by_themselves():
@@ -178,13 +178,13 @@ def test_where_it_does_not_fit_orders_are_sampled_by_themselves():
     net.parameters["0.bias"].fill_(-2)
     found = link_importance(net, x, layers=["0"])["0"]
     assert found.estimator == "permutation" and found.stderr is not None and found.rows == 120
-    truth = link_importance(net, x, estimator="permutation", layers=["0"], weighing=Weighing(permutations=600, seed=1))["0"].values
-    gauss = link_importance(net, x, estimator="gaussian", layers=["0"], weighing=Weighing(checked=0))["0"].values
+    truth = link_importance(net, x, estimator="permutation", layers=["0"], weighing=ImportanceOptions(permutations=600, seed=1))["0"].values
+    gauss = link_importance(net, x, estimator="gaussian", layers=["0"], weighing=ImportanceOptions(checked=0))["0"].values
     assert float((found.values - truth).norm()) < 0.5 * float((gauss - truth).norm())
 
 
 def test_orders_have_standard_errors(network):
-    found = link_importance(network, X, estimator="permutation", layers=["0"], weighing=Weighing(permutations=20))["0"]
+    found = link_importance(network, X, estimator="permutation", layers=["0"], weighing=ImportanceOptions(permutations=20))["0"]
     exact = link_importance(network, X, estimator="exact", layers=["0"])["0"]
     assert found.stderr.shape == found.values.shape and found.error != found.error
     assert float((found.values - exact.values).norm()) < 3 * float(found.stderr.norm()) + 0.01 * float(exact.values.norm())
@@ -205,7 +205,7 @@ def test_half_precision_is_weighed_in_single():
 
 
 def test_a_result_is_kept(network, tmp_path):
-    found = link_importance(network, X, estimator="permutation", weighing=Weighing(permutations=4))
+    found = link_importance(network, X, estimator="permutation", weighing=ImportanceOptions(permutations=4))
     again = LinkImportance.load(found.save(tmp_path / "importance.safetensors"))
     assert repr(again) == repr(found) and [*again] == [*found]
     for name in found:
@@ -241,11 +241,11 @@ def test_errors(network, as_a_user):
     with pytest.raises(UnknownName, match="there is no estimator 'kernel'"):
         link_importance(network, X, estimator="kernel")
     with pytest.raises(UnknownName, match="there is no output 'mid'"):
-        Weighing(output="mid")
+        ImportanceOptions(output="mid")
     with pytest.raises(InvalidInput, match="permutations is 2 or more, not 1"):
-        Weighing(permutations=1)
+        ImportanceOptions(permutations=1)
     with pytest.raises(InvalidInput, match="order 2 is for baseline='zero'"):
-        link_importance(network, X, weighing=Weighing(order=2))
+        link_importance(network, X, weighing=ImportanceOptions(order=2))
     with pytest.raises(TooManyPlayers, match="30 players, but at most 20"):
         link_importance(network, X, layers=["4"], estimator="exact")
     with pytest.raises(InvalidInput, match="hold NaN"):
@@ -286,9 +286,9 @@ def test_the_closed_form_on_real_digits(data_dir):
         optimiser.step()
     rows, weight, bias = x[:120], model[0].weight.detach()[:6], model[0].bias.detach()[:6]
     for baseline, order, bound in (("data", 1, 0.02), ("zero", 2, 0.01)):
-        game = Units.of(weight, bias, rows, Activation("relu"), baseline)
-        ours = importance(game, aggregate="mean_abs", order=order)
-        one, two = (sampled(game, "mean_abs", 24, seed).values for seed in range(2))
+        game = UnitGames.of(weight, bias, rows, Activation("relu"), baseline)
+        ours = closed_form_importance(game, aggregate="mean_abs", order=order)
+        one, two = (sample_importance(game, "mean_abs", 24, seed).values for seed in range(2))
         assert float(((ours - one) * (ours - two)).sum() / (one * two).sum()) < bound**2
         top = ours.numel() // 10
         kept = [set(table.flatten().topk(top).indices.tolist()) for table in (ours, (one + two) / 2)]

@@ -7,7 +7,7 @@ from torch import nn
 import vesalius as vs
 from tests.zoo.catalogue import SPECIMENS, specimen
 from vesalius.core.errors import InvalidInput, NotTraceable, UnknownName, WrongType
-from vesalius.sparsity.links import Sample, links_of, read
+from vesalius.sparsity.links import ReservoirSample, links_of, read_link_inputs
 
 X = torch.randn(12, 5, generator=torch.Generator().manual_seed(0))
 
@@ -41,7 +41,7 @@ def test_rows_times_links_are_the_layer(name):
         value, z = net.read(x, [one.sources[0], one.layer.value]).values()
         made = torch.cat([part @ one.weight[units].T + one.bias[units] for units, part in one.split(one.rows(value))], 1)
         torch.testing.assert_close(made, z.movedim(one.layer.unit_axis, -1).reshape(-1, one.units), rtol=1e-5, atol=1e-5)
-        assert torch.equal(one.shaped(one.weight), net.parameters[one.layer.weight])
+        assert torch.equal(one.to_weight_shape(one.weight), net.parameters[one.layer.weight])
 
 
 @pytest.mark.parametrize("found", [one for one in SPECIMENS if one.name in ("resnet", "conv1d", "two_input")], ids=lambda one: one.name)
@@ -120,7 +120,7 @@ def test_a_weight_used_twice_is_listed_once_with_the_rows_of_both_uses():
     assert [len(one.layers) for one in found.values()] == [2, 1]
     both, back = found.values()
     assert both.name == "fc" and both.tied == (back.name,) and back.tied == ("fc",)
-    assert len(read(found, X)["fc"]) == 2 * len(X)
+    assert len(read_link_inputs(found, X)["fc"]) == 2 * len(X)
     assert links_of(net, [both.layers[1].name]).keys() == {"fc"}
 
 
@@ -142,7 +142,7 @@ def test_positions_are_a_sample_of_all_positions():
 
 
 def test_rows_beyond_the_limit_are_a_uniform_sample():
-    sample = Sample(2000, 0)
+    sample = ReservoirSample(2000, 0)
     for start in range(0, 20_000, 64):
         sample.add(torch.arange(start, min(start + 64, 20_000), dtype=torch.float64)[:, None])
     rows = sample.tensor()[:, 0]
@@ -152,7 +152,7 @@ def test_rows_beyond_the_limit_are_a_uniform_sample():
 
 def test_few_rows_are_all_kept_in_order_whatever_the_batches():
     net = traced(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 2))
-    whole, parts = read(links_of(net), X), read(links_of(net), [X[:5], X[5:]])
+    whole, parts = read_link_inputs(links_of(net), X), read_link_inputs(links_of(net), [X[:5], X[5:]])
     assert torch.equal(whole["0"], X)
     torch.testing.assert_close(parts["2"], whole["2"])
 
@@ -169,11 +169,11 @@ def test_errors(as_a_user):
         links_of(traced(nn.ReLU()))
     dense = links_of(traced(nn.Linear(5, 4)))
     with pytest.raises(InvalidInput, match="layer '0' hold NaN"):
-        read(dense, X.masked_fill(X > 1, torch.nan))
+        read_link_inputs(dense, X.masked_fill(X > 1, torch.nan))
     with pytest.raises(InvalidInput, match="no rows"):
-        read(dense, [])
+        read_link_inputs(dense, [])
     with pytest.raises(InvalidInput, match="1 or more, not 0"):
-        read(dense, X, rows=0)
+        read_link_inputs(dense, X, rows=0)
 
 
 def test_an_opaque_network_says_why():

@@ -10,7 +10,7 @@ from torch import nn
 from vesalius.core.errors import InvalidInput
 from vesalius.models import Autoencoder, AutoencoderTraining, fit
 from vesalius.sparsity import Pruning, sparsify
-from vesalius.sparsity.metrics import Probe, Yardstick, mapped, mean_row_error, psnr, reconstruction_error
+from vesalius.sparsity.metrics import AutoencoderEvaluator, Probe, apply_in_batches, mean_row_error, psnr, reconstruction_error
 
 
 def clusters(count=600, classes=3, width=8, seed=0):
@@ -62,7 +62,7 @@ def test_a_refitted_probe_hides_what_a_fixed_one_shows():
     """A random mask without refitting: classes can still be told apart, but not by who could before."""
     (x, y), test = clusters(), clusters(seed=1)
     dense = fit(Autoencoder([8, 6], activation="tanh"), x, training=AutoencoderTraining(epochs=20, rate=1e-2, batch=32)).model
-    yardstick = Yardstick.of(
+    yardstick = AutoencoderEvaluator.of(
         dense, (x, y), test, classifier=lambda rows: -torch.cdist(rows, torch.stack([x[y == c].mean(0) for c in range(3)]))
     )
     whole = yardstick.quality(dense)
@@ -79,9 +79,9 @@ def test_a_refitted_probe_hides_what_a_fixed_one_shows():
 def test_measuring_in_parts_changes_nothing(monkeypatch):
     x, _ = clusters()
     model = Autoencoder([8, 4])
-    whole = mapped(model, x)
+    whole = apply_in_batches(model, x)
     monkeypatch.setattr("vesalius.sparsity.metrics.ROWS_AT_ONCE", 7)
-    torch.testing.assert_close(mapped(model, x), whole)
+    torch.testing.assert_close(apply_in_batches(model, x), whole)
 
 
 @pytest.mark.usefixtures("as_a_user")
@@ -91,8 +91,8 @@ def test_measuring_in_parts_changes_nothing(monkeypatch):
         (lambda x, y: Probe.fit(x, y[:5]), "5 labels"),
         (lambda x, y: Probe.fit(x, y * 0), "two classes"),
         (lambda x, y: reconstruction_error(lambda rows: rows[:, :3], x), "gives back"),
-        (lambda x, y: mapped(lambda rows: rows, x[:0]), "no rows"),
-        (lambda x, y: Yardstick.of(nn.Linear(8, 8), (x, y), (x, y)), "no encode"),
+        (lambda x, y: apply_in_batches(lambda rows: rows, x[:0]), "no rows"),
+        (lambda x, y: AutoencoderEvaluator.of(nn.Linear(8, 8), (x, y), (x, y)), "no encode"),
     ],
 )
 def test_what_cannot_be_measured(ask, words):

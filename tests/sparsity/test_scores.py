@@ -10,10 +10,10 @@ from vesalius.core.errors import UnknownName
 from vesalius.models import Autoencoder
 from vesalius.sparsity import scores
 from vesalius.sparsity.activations import Activation
-from vesalius.sparsity.following import After
+from vesalius.sparsity.fused_activation import FusedActivation
 from vesalius.sparsity.links import links_of
-from vesalius.sparsity.pruning.calibration import judge
-from vesalius.sparsity.scores import SCORES, Evidence, score_of, scored
+from vesalius.sparsity.pruning.calibration import make_scorer
+from vesalius.sparsity.scores import SCORES, ScoreInputs, compute_scores, score_of
 
 
 def seen(activation="relu", *, units=4, links=6, rows=30, after=None):
@@ -21,7 +21,7 @@ def seen(activation="relu", *, units=4, links=6, rows=30, after=None):
     weight, bias = torch.randn(units, links, generator=draws), torch.randn(units, generator=draws)
     x = torch.randn(rows, links, generator=draws) + 1
     x[:, 2] = 3.0
-    return Evidence(weight=weight, bias=bias, rows=x, after=after or After(activation=Activation(activation)))
+    return ScoreInputs(weight=weight, bias=bias, rows=x, after=after or FusedActivation(activation=Activation(activation)))
 
 
 SLOPES = {
@@ -41,12 +41,12 @@ def test_gate_is_the_mean_slope_times_what_is_carried(activation):
 
 def test_a_batch_norm_is_part_of_the_unit():
     scale, shift = torch.tensor([2.0, -1.0, 0.5, 3.0]), torch.tensor([0.1, 0.2, -0.3, 0.0])
-    normed = seen(after=After(activation=Activation("relu"), scale=scale, shift=shift))
-    folded = Evidence(
+    normed = seen(after=FusedActivation(activation=Activation("relu"), scale=scale, shift=shift))
+    folded = ScoreInputs(
         weight=normed.weight * scale[:, None],
         bias=normed.bias * scale + shift,
         rows=normed.rows,
-        after=After(activation=Activation("relu")),
+        after=FusedActivation(activation=Activation("relu")),
     )
     for name in ("gate", "shapley", "shapley_zero"):
         torch.testing.assert_close(SCORES[name].function(normed), SCORES[name].function(folded))
@@ -82,7 +82,7 @@ def test_random_scores_are_of_their_seed():
     drawn = []
     for seed in (0, 0, 1):
         evidence = seen()
-        drawn.append(scores.random(Evidence(**{**vars(evidence), "generator": torch.Generator().manual_seed(seed)})))
+        drawn.append(scores.random(ScoreInputs(**{**vars(evidence), "generator": torch.Generator().manual_seed(seed)})))
     assert torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[0], drawn[2])
 
@@ -96,7 +96,7 @@ def test_taylor_is_weight_times_the_mean_size_of_its_derivative():
         (model(part) - part).square().sum(1).mean().backward()
         total += model.encoder[0].weight.grad.abs()
     one = links["encoder.0"]
-    found = judge(SCORES["taylor"], links, (x,), None, 0)(one, x, one.weight, one.bias)
+    found = make_scorer(SCORES["taylor"], links, (x,), None, 0)(one, x, one.weight, one.bias)
     torch.testing.assert_close(found, one.weight.abs() * total)
 
 
@@ -105,7 +105,7 @@ def test_groups_of_a_convolution_read_inputs_of_their_own():
     x = torch.randn(50, 4, 3, generator=torch.Generator().manual_seed(0))
     one = links_of(vs.trace(nn.Sequential(conv, nn.ReLU()), x[:2]))["0"]
     rows = x.movedim(1, 2).reshape(-1, 4)
-    found = judge(SCORES["wanda"], {"0": one}, (x,), None, 0)(one, rows, one.weight, one.bias)
+    found = make_scorer(SCORES["wanda"], {"0": one}, (x,), None, 0)(one, rows, one.weight, one.bias)
     sizes = rows.square().mean(0).sqrt()
     torch.testing.assert_close(found[:3], one.weight[:3].abs() * sizes[:2])
     torch.testing.assert_close(found[3:], one.weight[3:].abs() * sizes[2:])
@@ -115,6 +115,6 @@ def test_a_score_by_name_or_by_itself():
     assert score_of("gate") is SCORES["gate"]
     assert score_of(SCORES["gate"]) is SCORES["gate"]
     own = score_of(lambda evidence: evidence.weight.abs() + 1)
-    assert torch.equal(scored(own, seen()), seen().weight.abs() + 1)
+    assert torch.equal(compute_scores(own, seen()), seen().weight.abs() + 1)
     with pytest.raises(UnknownName, match="'gate'"):
         score_of("gates")

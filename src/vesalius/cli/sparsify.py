@@ -18,7 +18,7 @@ from vesalius.cli.showing import describe
 from vesalius.core import store
 from vesalius.core.errors import InvalidInput
 from vesalius.sparsity import Compact, Finetune, Pruning, Sparsified, sparsify
-from vesalius.sparsity.metrics import mapped
+from vesalius.sparsity.metrics import apply_in_batches
 from vesalius.trace import Network
 from vesalius.views.fragments import Section
 from vesalius.views.report import report
@@ -186,7 +186,7 @@ def _accuracy(pruned: Sparsified, x: Tensor, y: Tensor) -> dict[str, float]:
     """Of a classifier, before and after; of networks without an output for each class nothing."""
     found = {}
     for name, network in (("before", pruned.dense), ("after", pruned.network)):
-        output = mapped(lambda rows, network=network: network.run(network.bind(rows)), x).cpu()
+        output = apply_in_batches(lambda rows, network=network: network.run(network.bind(rows)), x).cpu()
         if output.ndim != 2 or int(y.max()) >= output.shape[1]:
             return {}
         found[f"accuracy {name}"] = float((output.argmax(1) == y).double().mean())

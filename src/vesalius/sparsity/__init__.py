@@ -1,28 +1,28 @@
 """Which links and units a network needs, and what is left if the rest go."""
 
 from vesalius.sparsity.compact import Compact
-from vesalius.sparsity.contests import Contest, Way, contest
-from vesalius.sparsity.forms.exporting import load_sparse
+from vesalius.sparsity.comparison import PruningComparison, PruningMethod, compare_pruning
+from vesalius.sparsity.compression.exporting import load_sparse
 from vesalius.sparsity.importance import link_importance
-from vesalius.sparsity.layered import LayerImportance, LinkImportance
+from vesalius.sparsity.importance_options import ImportanceOptions
+from vesalius.sparsity.importance_result import LayerImportance, LinkImportance
 from vesalius.sparsity.links import links_of
-from vesalius.sparsity.mask import sparsify, sweep
-from vesalius.sparsity.options import Finetune, Pruning
+from vesalius.sparsity.pruning_options import Finetune, Pruning
 from vesalius.sparsity.sparsified import Sparsified
-from vesalius.sparsity.weighing import Weighing
-from vesalius.sparsity.whole_units import remove_units
+from vesalius.sparsity.structured_pruning import remove_units
+from vesalius.sparsity.unstructured_pruning import sparsify, sweep
 
 __all__ = [
     "Compact",
-    "Contest",
     "Finetune",
+    "ImportanceOptions",
     "LayerImportance",
     "LinkImportance",
     "Pruning",
+    "PruningComparison",
+    "PruningMethod",
     "Sparsified",
-    "Way",
-    "Weighing",
-    "contest",
+    "compare_pruning",
     "link_importance",
     "links_of",
     "load_sparse",

@@ -26,15 +26,15 @@ most 7e-5, its slope by 9e-5."""
 TINY = 1e-12
 """A standard deviation that counts as none, so that nothing is divided by 0."""
 
-Shape = Callable[[Tensor, Tensor], Tensor]
+MeanFunction = Callable[[Tensor, Tensor], Tensor]
 
 
-def normal_density(t: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+def normal_pdf(t: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     """Standard normal density."""
     return torch.exp(-0.5 * t.square()) * (1 / math.sqrt(2 * math.pi))
 
 
-def normal_share(t: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+def normal_cdf(t: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     """Standard normal distribution function, exact in the lower tail."""
     found: Tensor = torch.special.erfc(t * -math.sqrt(0.5))
     return found * 0.5
@@ -42,54 +42,54 @@ def normal_share(t: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
 
 def _ramp(m: Tensor, r: Tensor) -> Tensor:
     t = m / r
-    return m * normal_share(t) + r * normal_density(t)
+    return m * normal_cdf(t) + r * normal_pdf(t)
 
 
 def _step(m: Tensor, r: Tensor) -> Tensor:
-    return normal_share(m / r)
+    return normal_cdf(m / r)
 
 
 def _bump(m: Tensor, r: Tensor) -> Tensor:
-    return normal_density(m / r) / r
+    return normal_pdf(m / r) / r
 
 
-def _bend(m: Tensor, r: Tensor) -> Tensor:
+def _bump_slope(m: Tensor, r: Tensor) -> Tensor:
     """Slope of a bump."""
     t = m / r
-    return normal_density(t) * -t / r.square()
+    return normal_pdf(t) * -t / r.square()
 
 
-Edge = Callable[[Tensor, Tensor, float], Tensor]
+MeanFunctionOfWidth = Callable[[Tensor, Tensor, float], Tensor]
 
 
 def _gate(m: Tensor, r: Tensor, width: float) -> Tensor:
     """Mean of x Phi(x / width) for x of mean m and variance r^2 - width^2."""
     t = m / r
-    return m * normal_share(t) + (r.square() - width**2) / r * normal_density(t)
+    return m * normal_cdf(t) + (r.square() - width**2) / r * normal_pdf(t)
 
 
 def _gate_slope(m: Tensor, r: Tensor, width: float) -> Tensor:
     t = m / r
-    return normal_share(t) + t * normal_density(t) * (width / r).square()
+    return normal_cdf(t) + t * normal_pdf(t) * (width / r).square()
 
 
 def _gate_curvature(m: Tensor, r: Tensor, width: float) -> Tensor:
     t = m / r
-    return normal_density(t) / r * (1 + (width / r).square() * (1 - t.square()))
+    return normal_pdf(t) / r * (1 + (width / r).square() * (1 - t.square()))
 
 
-def _plain(shape: Shape) -> Edge:
+def _ignore_width(shape: MeanFunction) -> MeanFunctionOfWidth:
     return lambda m, r, width: shape(m, r)
 
 
-KINDS: Mapping[str, tuple[Edge, Edge, Edge]] = {
-    "ramp": (_plain(_ramp), _plain(_step), _plain(_bump)),
-    "step": (_plain(_step), _plain(_bump), _plain(_bend)),
+MEANS_BY_KIND: Mapping[str, tuple[MeanFunctionOfWidth, MeanFunctionOfWidth, MeanFunctionOfWidth]] = {
+    "ramp": (_ignore_width(_ramp), _ignore_width(_step), _ignore_width(_bump)),
+    "step": (_ignore_width(_step), _ignore_width(_bump), _ignore_width(_bump_slope)),
     "gate": (_gate, _gate_slope, _gate_curvature),
 }
 """Mean of the function, of its slope and of its curvature, by kind."""
 
-TABLE: Mapping[str, tuple[str, tuple[tuple[float, float], ...]]] = {
+EDGE_MIXTURES: Mapping[str, tuple[str, tuple[tuple[float, float], ...]]] = {
     "relu": ("ramp", SHARP),
     "leaky_relu": ("ramp", SHARP),
     "softplus": ("ramp", LOGISTIC),
@@ -99,7 +99,7 @@ TABLE: Mapping[str, tuple[str, tuple[tuple[float, float], ...]]] = {
     "gelu_tanh": ("gate", PROBIT),
     "silu": ("gate", LOGISTIC),
 }
-EXACT: Mapping[str, Callable[[Tensor, float], Tensor]] = {
+FUNCTIONS: Mapping[str, Callable[[Tensor, float], Tensor]] = {
     "identity": lambda z, _: z,
     "relu": lambda z, _: z.relu(),
     "leaky_relu": lambda z, slope: functional.leaky_relu(z, slope),
@@ -112,7 +112,7 @@ EXACT: Mapping[str, Callable[[Tensor, float], Tensor]] = {
 }
 MONOTONE = frozenset({"identity", "relu", "softplus", "sigmoid", "tanh"})
 """Activations that never fall; leaky ReLU too, with a slope that is not negative."""
-DEFAULTS = {"leaky_relu": 0.01, "softplus": 1.0}
+DEFAULT_PARAMETERS = {"leaky_relu": 0.01, "softplus": 1.0}
 
 
 @dataclass(frozen=True)
@@ -128,10 +128,10 @@ class Activation:
     parameter: float = math.nan
 
     def __post_init__(self) -> None:
-        if self.name not in EXACT:
-            raise UnknownName("activation", self.name, EXACT)
+        if self.name not in FUNCTIONS:
+            raise UnknownName("activation", self.name, FUNCTIONS)
         if math.isnan(self.parameter):
-            object.__setattr__(self, "parameter", DEFAULTS.get(self.name, 0.0))
+            object.__setattr__(self, "parameter", DEFAULT_PARAMETERS.get(self.name, 0.0))
         if self.name == "softplus" and self.parameter <= 0:
             raise InvalidInput(f"softplus has a beta above 0, not {self.parameter}")
 
@@ -142,7 +142,7 @@ class Activation:
 
     def __call__(self, z: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """Its value."""
-        return EXACT[self.name](z, self.parameter)
+        return FUNCTIONS[self.name](z, self.parameter)
 
     def slope(self, z: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """Its derivative; 1/2 at ReLU's corner. Of logistic functions to 1e-4 (tanh 4e-4), of tanh-GELU that of GELU, to 2e-3."""
@@ -159,7 +159,7 @@ class Activation:
         """
         if self.name == "identity":
             return m + 0 * s
-        found = self._mixed(0, m, s)
+        found = self._mixture(0, m, s)
         if self.name == "leaky_relu":
             return self.parameter * m + (1 - self.parameter) * found
         return 2 * found - 1 if self.name == "tanh" else found
@@ -168,7 +168,7 @@ class Activation:
         """E act'(m + s Z), the derivative of :meth:`mean` by ``m``."""
         if self.name == "identity":
             return torch.ones_like(m + s)
-        found = self._mixed(1, m, s)
+        found = self._mixture(1, m, s)
         if self.name == "leaky_relu":
             return self.parameter + (1 - self.parameter) * found
         return 2 * found if self.name == "tanh" else found
@@ -177,17 +177,17 @@ class Activation:
         """E act''(m + s Z), the derivative of :meth:`mean_slope` by ``m``."""
         if self.name == "identity":
             return torch.zeros_like(m + s)
-        found = self._mixed(2, m, s)
+        found = self._mixture(2, m, s)
         if self.name == "leaky_relu":
             return (1 - self.parameter) * found
         return 2 * found if self.name == "tanh" else found
 
-    def _mixed(self, derivative: int, m: Float[Tensor, "..."], s: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        shape = KINDS[TABLE[self.name][0]][derivative]
+    def _mixture(self, derivative: int, m: Float[Tensor, "..."], s: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        shape = MEANS_BY_KIND[EDGE_MIXTURES[self.name][0]][derivative]
         parts = [share * shape(m, torch.sqrt(s.square() + width**2).clamp_min(TINY), width) for share, width in self._edges()]
         return torch.stack(parts).sum(0) if len(parts) > 1 else parts[0]
 
     def _edges(self) -> Iterator[tuple[float, float]]:
         """Shares and widths of the edge; tanh's and softplus' are logistic on another scale."""
         narrow = {"tanh": 2.0, "softplus": self.parameter}.get(self.name, 1.0)
-        yield from ((share, width / narrow) for share, width in TABLE[self.name][1])
+        yield from ((share, width / narrow) for share, width in EDGE_MIXTURES[self.name][1])

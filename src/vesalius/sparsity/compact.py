@@ -15,18 +15,18 @@ from torch import Tensor, nn
 
 from vesalius.core.display import load_view
 from vesalius.core.errors import InvalidInput
-from vesalius.sparsity.forms.encoding import size_on_disk
-from vesalius.sparsity.forms.exporting import export
-from vesalius.sparsity.forms.measured import Measured, flop, lines, memory, parameters
-from vesalius.sparsity.forms.resized import permanent
-from vesalius.sparsity.forms.stopwatch import Clock, Times, fastest, timed
-from vesalius.sparsity.forms.variants import Form, forms_of
+from vesalius.sparsity.compression.candidates import Form, build_forms
+from vesalius.sparsity.compression.codec import size_on_disk
+from vesalius.sparsity.compression.cost import FormCost, count_flop, format_table, memory_bytes, stored_parameters
+from vesalius.sparsity.compression.exporting import export
+from vesalius.sparsity.compression.rebuild import copy_without_masks
+from vesalius.sparsity.compression.timing import Clock, Times, fastest, measure_times
 from vesalius.trace.network import Inputs, Network
 from vesalius.trace.signature import ModelCall, eval_mode
 
-EXACT = 1e-5
+TOLERANCE = 1e-5
 """How far from the masked model's output a form may be, as a share of its largest value; more where the precision has fewer digits."""
-ROWS = 256
+COMPARED_ROWS = 256
 """Rows that outputs are compared on."""
 
 
@@ -36,7 +36,7 @@ class Compact:
 
     Attributes:
         model: called as the user's model is.
-        chosen: its form: ``permanent`` (masks turned into zeros), ``smaller`` (without dead and unused units), ``picked`` (which reads only
+        chosen: its form: ``copy_without_masks`` (masks turned into zeros), ``smaller`` (without dead and unused units), ``picked`` (which reads only
             the inputs that a link is left of), ``csr`` or ``block`` (sparse layouts of the linear layers).
         table: all forms measured, with the network before as ``dense`` and the one under masks as ``masked``.
         removed: units that the smaller forms do without, by layer.
@@ -48,14 +48,14 @@ class Compact:
 
     model: nn.Module
     chosen: str
-    table: tuple[Measured, ...]
+    table: tuple[FormCost, ...]
     removed: Mapping[str, Int[Tensor, " _"]]
     why: Mapping[str, str]
     left_out: Mapping[str, str]
     network: Network
     smallest: nn.Module
 
-    def row(self, form: str) -> Measured:
+    def row(self, form: str) -> FormCost:
         """The row of the table of a form.
 
         Raises:
@@ -67,7 +67,7 @@ class Compact:
         return found[form]
 
     def export(self, path: str | Path) -> Path:
-        """Write the network without dead and unused units; see :func:`vesalius.sparsity.forms.exporting.export`."""
+        """Write the network without dead and unused units; see :func:`vesalius.sparsity.compression.exporting.export`."""
         return export(path, self.smallest, self.network)
 
     def _repr_html_(self) -> str:
@@ -75,7 +75,10 @@ class Compact:
 
     def __repr__(self) -> str:
         gone = ", ".join(f"{name} {len(units)}" for name, units in self.removed.items()) or "none"
-        said = [f"Compact({self.network.name}: {self.chosen!r} is fastest here)", *lines(self.table, self.chosen, self.table[0].form)]
+        said = [
+            f"Compact({self.network.name}: {self.chosen!r} is fastest here)",
+            *format_table(self.table, self.chosen, self.table[0].form),
+        ]
         said += [f"  units removed: {gone}"]
         said += [f"  left alone: {name}: {reason}" for name, reason in self.why.items()]
         said += [f"  left out: {name}: {reason}" for name, reason in self.left_out.items()]
@@ -110,28 +113,28 @@ def compact(
         InvalidInput: a network loaded from a file; batch sizes out of range; rows that do not fit, or none for inputs that are integers.
     """
     network.graph("making it small")
-    call = _live(network)
+    call = _model_call(network)
     if not batches or min(batches) < 1:
         raise InvalidInput(f"batches are batch sizes to measure, 1 or more each, not {list(batches)}")
-    given = _rows(network, rows)
-    some = tuple(tensor[:ROWS] for tensor in given)
+    given = _example_rows(network, rows)
+    some = tuple(tensor[:COMPARED_ROWS] for tensor in given)
     with torch.no_grad(), eval_mode(call.model):
         expected = call.run([tensor.clone() for tensor in some]).clone()
-    found = forms_of(network, call.model, lambda model: _difference(replace(call, model=model), some, expected), _tolerance(expected))
+    found = build_forms(network, call.model, lambda model: _difference(replace(call, model=model), some, expected), _tolerance(expected))
     base = found.forms["permanent"].model
     smallest = found.forms["smaller"].model if "smaller" in found.forms else base
     yardsticks = {"masked": Form(name="masked", model=call.model, difference=0.0)}
     if dense is not None:
-        before = _live(dense)
+        before = _model_call(dense)
         yardsticks = {"dense": Form(name="dense", model=before.model, difference=_difference(before, some, expected)), **yardsticks}
     every = {**yardsticks, **found.forms}
     reference = next(iter(yardsticks)) if dense is not None else "permanent"
-    times = _times(call, every, given, batches, clock)
+    times = _measure_forms(call, every, given, batches, clock)
     chosen = fastest(times, list(found.forms), reference)
     return Compact(
         model=every[chosen].model,
         chosen=chosen,
-        table=tuple(_row(network, form, times, reference, smallest) for form in every.values()),
+        table=tuple(_table_row(network, form, times, reference, smallest) for form in every.values()),
         removed=found.removed,
         why=found.why,
         left_out=found.left_out,
@@ -140,7 +143,7 @@ def compact(
     )
 
 
-def _live(network: Network) -> ModelCall:
+def _model_call(network: Network) -> ModelCall:
     if network.call is None:
         raise InvalidInput(
             f"{network.name} was loaded from a file, and there is no model to make small; load the weights into the model, and trace it"
@@ -148,7 +151,7 @@ def _live(network: Network) -> ModelCall:
     return network.call
 
 
-def _rows(network: Network, rows: Inputs | None) -> tuple[Tensor, ...]:
+def _example_rows(network: Network, rows: Inputs | None) -> tuple[Tensor, ...]:
     """Rows to compare and to measure on.
 
     Raises:
@@ -160,7 +163,7 @@ def _rows(network: Network, rows: Inputs | None) -> tuple[Tensor, ...]:
         raise InvalidInput(f"{network.name} takes integers, and made up ones may mean nothing to it; give rows=")
     home = next((tensor.device for tensor in network.parameters.values()), torch.device("cpu"))
     generator = torch.Generator().manual_seed(0)
-    drawn = [torch.randn(ROWS, *(int(side or 1) for side in value.event), generator=generator) for value in network.inputs]
+    drawn = [torch.randn(COMPARED_ROWS, *(int(side or 1) for side in value.event), generator=generator) for value in network.inputs]
     return tuple(tensor.to(home, getattr(torch, value.dtype)) for tensor, value in zip(drawn, network.inputs, strict=True))
 
 
@@ -174,10 +177,12 @@ def _difference(call: ModelCall, rows: Sequence[Tensor], expected: Tensor) -> fl
 
 
 def _tolerance(expected: Tensor) -> float:
-    return max(EXACT, 4 * torch.finfo(expected.dtype).eps)
+    return max(TOLERANCE, 4 * torch.finfo(expected.dtype).eps)
 
 
-def _times(call: ModelCall, forms: Mapping[str, Form], rows: Sequence[Tensor], batches: Sequence[int], clock: Clock) -> dict[int, Times]:
+def _measure_forms(
+    call: ModelCall, forms: Mapping[str, Form], rows: Sequence[Tensor], batches: Sequence[int], clock: Clock
+) -> dict[int, Times]:
     """Times by batch size."""
     found = {}
     with ExitStack() as stack:
@@ -189,22 +194,22 @@ def _times(call: ModelCall, forms: Mapping[str, Form], rows: Sequence[Tensor], b
             runs: dict[str, Callable[[], object]] = {
                 name: partial(replace(call, model=form.model).run, inputs) for name, form in forms.items()
             }
-            found[batch] = timed(runs, clock)
+            found[batch] = measure_times(runs, clock)
     return found
 
 
-def _row(network: Network, form: Form, times: Mapping[int, Times], reference: str, smallest: nn.Module) -> Measured:
+def _table_row(network: Network, form: Form, times: Mapping[int, Times], reference: str, smallest: nn.Module) -> FormCost:
     given = form.name in ("dense", "masked")
-    held = parameters(form.model)
-    plain = permanent(form.model) if form.name == "masked" else form.model
+    held = stored_parameters(form.model)
+    plain = copy_without_masks(form.model) if form.name == "masked" else form.model
     written = size_on_disk(plain, sparse=False) if given else size_on_disk(form.model if form.name == "permanent" else smallest)
-    return Measured(
+    return FormCost(
         form=form.name,
         parameters=sum(tensor.numel() for tensor in held),
-        nonzeros=sum(int(tensor.count_nonzero()) for tensor in parameters(plain)),
-        memory=memory(form.model),
+        nonzeros=sum(int(tensor.count_nonzero()) for tensor in stored_parameters(plain)),
+        memory=memory_bytes(form.model),
         file=written,
-        flop=flop(network, form.model),
+        flop=count_flop(network, form.model),
         seconds={batch: one.seconds(form.name) for batch, one in times.items()},
         least={batch: one.least(form.name) for batch, one in times.items()},
         ratio={batch: one.ratio(form.name, reference) for batch, one in times.items()},

@@ -17,29 +17,29 @@ from torch import Tensor
 from vesalius.core.errors import InvalidInput, UnknownName
 from vesalius.core.version import VERSION
 from vesalius.sparsity.activations import Activation
-from vesalius.sparsity.estimators import enumerated, gaussian, permuted
-from vesalius.sparsity.estimators.units import BASELINES, Units, folded
-from vesalius.sparsity.layered import LayerImportance, LinkImportance
-from vesalius.sparsity.links import Links, links_of, read
-from vesalius.sparsity.weighing import Weighing
+from vesalius.sparsity.estimators import enumeration, gaussian, permutation
+from vesalius.sparsity.estimators.unit_games import BASELINES, UnitGames, importance_by_chunks
+from vesalius.sparsity.importance_options import ImportanceOptions
+from vesalius.sparsity.importance_result import LayerImportance, LinkImportance
+from vesalius.sparsity.links import Links, links_of, read_link_inputs
 from vesalius.trace.batches import Data
 from vesalius.trace.network import Network
 
 ESTIMATORS = ("auto", "exact", "gaussian", "permutation", "rescale")
-ENUMERABLE = 1 << 24
+MAX_ENUMERATIONS = 1 << 24
 """Evaluations of an activation up to which ``auto`` enumerates a layer."""
-SORTED = 4
+SORTED_COST = 4
 """What a sorted background costs, in evaluations."""
-FULL = 1 << 21
+MAX_FULL_FORM = 1 << 21
 """Rows times links up to which ``auto`` does without an expansion where the baseline is the data."""
-CHECKED_ROWS, CHECKED_ORDERS = 256, 64
-DOUBTFUL = 0.1
+CHECK_ROWS, CHECK_ORDERS = 256, 64
+MAX_TRUSTED_ERROR = 0.1
 """Relative error from which a layer's importance is not to be trusted."""
 SAMPLED_ROWS = 1000
-SAMPLED = 1 << 32
+MAX_SAMPLED_STEPS = 1 << 32
 """Rows that ``auto`` samples orders for where the Gaussian form is not to be trusted, and steps up to which it does."""
 
-Found = tuple[Tensor, Tensor | None]
+ValuesAndStderr = tuple[Tensor, Tensor | None]
 
 
 def link_importance(
@@ -49,7 +49,7 @@ def link_importance(
     layers: Sequence[str] | None = None,
     baseline: str = "data",
     estimator: str = "auto",
-    weighing: Weighing | None = None,
+    weighing: ImportanceOptions | None = None,
 ) -> LinkImportance:
     """Importance of every link: the mean size of its Shapley value for the output of the unit that it leads to.
 
@@ -80,22 +80,22 @@ def link_importance(
     Reference: Rhee2023. Differs from the paper: closed forms and unbiased sampling instead of Kernel SHAP; the value function, which it
     leaves open, is the unit's output after its activation.
     """
-    how = weighing or Weighing()
+    how = weighing or ImportanceOptions()
     for what, word, known in (("baseline", baseline, BASELINES), ("estimator", estimator, ESTIMATORS)):
         if word not in known:
             raise UnknownName(what, word, known)
     if how.order is not None:
         gaussian.check_order(how.order, baseline)
     links = links_of(network, layers)
-    rows = read(links, data, rows=how.rows, positions=how.positions, seed=how.seed)
-    found = {name: _layer(one, rows[name], baseline, estimator, how) for name, one in links.items()}
+    rows = read_link_inputs(links, data, rows=how.rows, positions=how.positions, seed=how.seed)
+    found = {name: _layer_importance(one, rows[name], baseline, estimator, how) for name, one in links.items()}
     options = {name: getattr(how, name) for name in how.__dataclass_fields__}
     facts: dict[str, Any] = {"model": network.name, "digest": network.digest(), "baseline": baseline, "estimator": estimator}
     versions = {"vesalius": VERSION, "torch": torch.__version__}
     return LinkImportance(layers=found, provenance=facts | {"options": options, "versions": versions})
 
 
-def _layer(links: Links, rows: Float[Tensor, "N GF"], baseline: str, estimator: str, how: Weighing) -> LayerImportance:
+def _layer_importance(links: Links, rows: Float[Tensor, "N GF"], baseline: str, estimator: str, how: ImportanceOptions) -> LayerImportance:
     weight, bias = links.argument()
     if not bool(weight.isfinite().all() and bias.isfinite().all()):
         raise InvalidInput(f"the weights of layer {links.name!r} hold NaN or infinity; importance needs numbers")
@@ -105,21 +105,21 @@ def _layer(links: Links, rows: Float[Tensor, "N GF"], baseline: str, estimator: 
             stacklevel=4,
         )
     activation = links.activation if how.output == "post" else Activation()
-    games = list(_games(links, rows, activation, baseline, how))
-    chosen, order = _chosen(games[0], estimator, how)
-    parts = [RUN[chosen](game, order, how) for game in games]
+    games = list(_unit_games(links, rows, activation, baseline, how))
+    chosen, order = _choose_estimator(games[0], estimator, how)
+    parts = [ESTIMATOR_FUNCTIONS[chosen](game, order, how) for game in games]
     linear = chosen == "gaussian" and activation.name == "identity"
-    error = 0.0 if linear or chosen == "exact" else _error(games, order, how) if chosen == "gaussian" else float("nan")
-    if error > DOUBTFUL and estimator == "auto" and _affordable(games, how):
+    error = 0.0 if linear or chosen == "exact" else _gaussian_error(games, order, how) if chosen == "gaussian" else float("nan")
+    if error > MAX_TRUSTED_ERROR and estimator == "auto" and _can_sample_orders(games, how):
         chosen, error = "permutation", float("nan")
-        parts = [_permutation(_some(game, SAMPLED_ROWS, how.seed), order, how) for game in games]
-    elif error > DOUBTFUL:
+        parts = [_permutation(_subsample_rows(game, SAMPLED_ROWS, how.seed), order, how) for game in games]
+    elif error > MAX_TRUSTED_ERROR:
         warnings.warn(f"layer {links.name!r}: the Gaussian form is {error:.0%} off permutations; use estimator='permutation'", stacklevel=4)
     errors = [part[1] for part in parts if part[1] is not None]
     return LayerImportance(
         name=links.name,
-        values=_shaped(links, torch.cat([part[0] for part in parts])),
-        stderr=_shaped(links, torch.cat(errors)) if errors else None,
+        values=_to_weight_shape(links, torch.cat([part[0] for part in parts])),
+        stderr=_to_weight_shape(links, torch.cat(errors)) if errors else None,
         axes=(links.layer.out_axis, links.layer.in_axis),
         groups=links.layer.groups,
         estimator="linear" if linear else chosen,
@@ -129,24 +129,26 @@ def _layer(links: Links, rows: Float[Tensor, "N GF"], baseline: str, estimator: 
     )
 
 
-def _affordable(games: Sequence[Units], how: Weighing) -> bool:
+def _can_sample_orders(games: Sequence[UnitGames], how: ImportanceOptions) -> bool:
     """Whether orders can be sampled in a minute or so."""
     rows = min(len(games[0].rows), SAMPLED_ROWS)
-    return 2 * rows * how.permutations * sum(game.weight[..., 0].numel() for game in games) <= SAMPLED
+    return 2 * rows * how.permutations * sum(game.weight[..., 0].numel() for game in games) <= MAX_SAMPLED_STEPS
 
 
-def _some(game: Units, count: int, seed: int) -> Units:
+def _subsample_rows(game: UnitGames, count: int, seed: int) -> UnitGames:
     """The game on a few of its rows."""
     chosen = torch.randperm(len(game.rows), generator=torch.Generator().manual_seed(seed))[:count]
     return replace(game, rows=game.rows[chosen.to(game.rows.device)])
 
 
-def _games(links: Links, rows: Float[Tensor, "N GF"], activation: Activation, baseline: str, how: Weighing) -> Iterator[Units]:
+def _unit_games(
+    links: Links, rows: Float[Tensor, "N GF"], activation: Activation, baseline: str, how: ImportanceOptions
+) -> Iterator[UnitGames]:
     """The units of every group, and their players."""
     weight, bias = links.argument()
     kernel = links.kernel if how.granularity == "channel" else 1
     for units, part in links.split(rows):
-        yield Units(
+        yield UnitGames(
             weight=weight[units].reshape(-1, links.fan_in // kernel, kernel),
             bias=bias[units],
             rows=part.reshape(len(part), -1, kernel),
@@ -157,46 +159,48 @@ def _games(links: Links, rows: Float[Tensor, "N GF"], activation: Activation, ba
         )
 
 
-def _shaped(links: Links, values: Float[Tensor, "U P"]) -> Float[Tensor, "..."]:
+def _to_weight_shape(links: Links, values: Float[Tensor, "U P"]) -> Float[Tensor, "..."]:
     """In the weight's shape; for kernel slices with sides of 1 in space, so that it broadcasts against the weight."""
     if values.shape[1] == links.fan_in:
-        return links.shaped(values)
+        return links.to_weight_shape(values)
     return values.reshape(*values.shape, *[1] * (len(links.layer.shape) - 2))
 
 
-def _chosen(units: Units, estimator: str, how: Weighing) -> tuple[str, int | str]:
+def _choose_estimator(units: UnitGames, estimator: str, how: ImportanceOptions) -> tuple[str, int | str]:
     """The estimator, and the order of the Gaussian form."""
     sorts = units.activation.name in ("relu", "leaky_relu")
-    worlds = 1 if units.baseline == "zero" else SORTED if sorts else len(units.others)
-    small = units.players <= enumerated.MOST and (units.weight.shape[0] * len(units.rows) * worlds << units.players) <= ENUMERABLE
-    quick = len(units.rows) * units.weight[..., 0].numel() <= FULL
-    order = how.order or ("full" if units.baseline == "data" and quick else gaussian.usual_order(units.baseline))
+    worlds = 1 if units.baseline == "zero" else SORTED_COST if sorts else len(units.others)
+    small = (
+        units.players <= enumeration.MAX_PLAYERS and (units.weight.shape[0] * len(units.rows) * worlds << units.players) <= MAX_ENUMERATIONS
+    )
+    quick = len(units.rows) * units.weight[..., 0].numel() <= MAX_FULL_FORM
+    order = how.order or ("full" if units.baseline == "data" and quick else gaussian.default_order(units.baseline))
     if units.activation.name == "identity":
         return ("gaussian", 1) if estimator in ("auto", "gaussian") else (estimator, 1)
     return ("exact" if small and how.order is None else "gaussian") if estimator == "auto" else estimator, order
 
 
-def _exact(units: Units, order: int | str, how: Weighing) -> Found:
-    if units.players > enumerated.MOST:
-        enumerated.exact_values(units, slice(0, 0), slice(0, 0))
-    return folded(units, enumerated.exact_values, how.aggregate, enumerated.exact_elements(units)), None
+def _exact(units: UnitGames, order: int | str, how: ImportanceOptions) -> ValuesAndStderr:
+    if units.players > enumeration.MAX_PLAYERS:
+        enumeration.exact_values(units, slice(0, 0), slice(0, 0))
+    return importance_by_chunks(units, enumeration.exact_values, how.aggregate, enumeration.exact_elements(units)), None
 
 
-def _gaussian(units: Units, order: int | str, how: Weighing) -> Found:
-    return gaussian.importance(units, aggregate=how.aggregate, order=order), None
+def _gaussian(units: UnitGames, order: int | str, how: ImportanceOptions) -> ValuesAndStderr:
+    return gaussian.closed_form_importance(units, aggregate=how.aggregate, order=order), None
 
 
-def _permutation(units: Units, order: int | str, how: Weighing) -> Found:
-    found = permuted.sampled(units, how.aggregate, how.permutations, how.seed)
+def _permutation(units: UnitGames, order: int | str, how: ImportanceOptions) -> ValuesAndStderr:
+    found = permutation.sample_importance(units, how.aggregate, how.permutations, how.seed)
     return found.values, found.stderr
 
 
-def _rescale(units: Units, order: int | str, how: Weighing) -> Found:
+def _rescale(units: UnitGames, order: int | str, how: ImportanceOptions) -> ValuesAndStderr:
     elements = 4 if units.baseline == "zero" else 4 + len(units.others) // units.players
-    return folded(units, enumerated.rescale_values, how.aggregate, elements), None
+    return importance_by_chunks(units, enumeration.rescale_values, how.aggregate, elements), None
 
 
-RUN: Mapping[str, Callable[[Units, int | str, Weighing], Found]] = {
+ESTIMATOR_FUNCTIONS: Mapping[str, Callable[[UnitGames, int | str, ImportanceOptions], ValuesAndStderr]] = {
     "exact": _exact,
     "gaussian": _gaussian,
     "permutation": _permutation,
@@ -204,7 +208,7 @@ RUN: Mapping[str, Callable[[Units, int | str, Weighing], Found]] = {
 }
 
 
-def _error(games: Sequence[Units], order: int | str, how: Weighing) -> float:
+def _gaussian_error(games: Sequence[UnitGames], order: int | str, how: ImportanceOptions) -> float:
     """Relative L2 error of the Gaussian form on a few units and rows, against two independent estimates by permutations, whose noise then
     does not count."""
     if not how.checked:
@@ -212,10 +216,10 @@ def _error(games: Sequence[Units], order: int | str, how: Weighing) -> float:
     draws = torch.Generator().manual_seed(how.seed)
     game = games[int(torch.randint(len(games), (), generator=draws))]
     units = torch.randperm(len(game.weight), generator=draws)[: how.checked].to(game.weight.device)
-    rows = torch.randperm(len(game.rows), generator=draws)[:CHECKED_ROWS].to(game.rows.device)
+    rows = torch.randperm(len(game.rows), generator=draws)[:CHECK_ROWS].to(game.rows.device)
     small = replace(game, weight=game.weight[units], bias=game.bias[units], rows=game.rows[rows])
-    ours = gaussian.importance(small, aggregate=how.aggregate, order=order)
-    one, two = (permuted.sampled(small, how.aggregate, CHECKED_ORDERS // 2, how.seed + turn).values for turn in range(2))
+    ours = gaussian.closed_form_importance(small, aggregate=how.aggregate, order=order)
+    one, two = (permutation.sample_importance(small, how.aggregate, CHECK_ORDERS // 2, how.seed + turn).values for turn in range(2))
     size = (one * two).sum()
     off = ((ours - one) * (ours - two)).sum().clamp_min(0)
     return float((off / size).sqrt()) if size > 0 else float(off > 0)

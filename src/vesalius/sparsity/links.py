@@ -17,17 +17,17 @@ from torch import Tensor
 from vesalius.core.errors import InvalidInput, UnknownName, WrongType
 from vesalius.games.memory import batch_size
 from vesalius.sparsity.activations import Activation
-from vesalius.sparsity.following import After, affine, after
+from vesalius.sparsity.fused_activation import FusedActivation, find_activation, fold_affine
 from vesalius.trace.batches import Data, iterate_batches
 from vesalius.trace.layers import Layer
 from vesalius.trace.network import Network
 from vesalius.trace.precision import HALF_DTYPES
 
-DENSE = frozenset({"linear", "addmm", "matmul", "mm"})
-CONVOLUTIONS = frozenset({"conv1d", "conv2d", "conv3d"})
-ROWS = 8192
+LINEAR_OPS = frozenset({"linear", "addmm", "matmul", "mm"})
+CONVOLUTION_OPS = frozenset({"conv1d", "conv2d", "conv3d"})
+MAX_ROWS = 8192
 """Rows of a layer's inputs that are kept; 2,000 are enough for a mask (measured)."""
-POSITIONS = 16
+MAX_POSITIONS = 16
 """Positions of a convolution that are looked at in each sample."""
 
 
@@ -47,7 +47,7 @@ class Links:
     network: Network
     layers: tuple[Layer, ...]
     tied: tuple[str, ...]
-    after: After
+    after: FusedActivation
 
     @property
     def layer(self) -> Layer:
@@ -78,7 +78,7 @@ class Links:
         """A tensor of the weight's own shape, as units by fan-in."""
         return tensor.movedim((self.layer.out_axis, self.layer.in_axis), (0, 1)).flatten(1)
 
-    def shaped(self, matrix: Shaped[Tensor, "U F"]) -> Shaped[Tensor, "..."]:
+    def to_weight_shape(self, matrix: Shaped[Tensor, "U F"]) -> Shaped[Tensor, "..."]:
         """Units by fan-in, as a tensor of the weight's own shape; the inverse of :meth:`matrix`."""
         axes = (self.layer.out_axis, self.layer.in_axis)
         rest = [side for axis, side in enumerate(self.layer.shape) if axis not in axes]
@@ -87,18 +87,18 @@ class Links:
     @property
     def weight(self) -> Float[Tensor, "U F"]:
         """The weight as it is now, in the layer's precision, float32 if that is half."""
-        return self.matrix(_precise(self.network.parameters[self.layer.weight]))
+        return self.matrix(_at_least_float32(self.network.parameters[self.layer.weight]))
 
     @property
     def bias(self) -> Float[Tensor, " U"]:
         """The layer's bias; zeros if it has none."""
         if not self.layer.bias:
             return self.weight.new_zeros(self.units)
-        return _precise(self.network.parameters[self.layer.bias])
+        return _at_least_float32(self.network.parameters[self.layer.bias])
 
     def argument(self) -> tuple[Float[Tensor, "U F"], Float[Tensor, " U"]]:
         """Weight and bias of the activation's argument: with a batch norm in between, not those of the layer."""
-        return affine(self.after, self.weight, self.bias)
+        return fold_affine(self.after, self.weight, self.bias)
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -125,15 +125,15 @@ class Links:
         Returns:
             For convolutions the patches under the kernel, zeros where it was padded, in the order of :meth:`matrix`, group by group.
         """
-        value = _precise(value)
-        if self.layer.op in DENSE:
+        value = _at_least_float32(value)
+        if self.layer.op in LINEAR_OPS:
             return value.reshape(-1, value.shape[-1])
         node = self.network.graph("reading patches").nodes[self.layers[use].value]
-        return patches(value, Window.of(node.args, self.layer), positions=positions, generator=generator)
+        return patches(value, ConvolutionWindow.of(node.args, self.layer), positions=positions, generator=generator)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Window:
+class ConvolutionWindow:
     """How a convolution slides.
 
     Attributes:
@@ -148,10 +148,10 @@ class Window:
     after: tuple[int, ...]
 
     @classmethod
-    def of(cls, args: Sequence[object], layer: Layer) -> Window:
+    def of(cls, args: Sequence[object], layer: Layer) -> ConvolutionWindow:
         """Read from the arguments of a convolution in the graph."""
         kernel = layer.shape[2:]
-        stride, padding, dilation = ((*args, *DEFAULT_ARGUMENTS[len(args) :])[place] for place in (3, 4, 5))
+        stride, padding, dilation = ((*args, *CONVOLUTION_DEFAULTS[len(args) :])[place] for place in (3, 4, 5))
         dilated = _per_axis(dilation, kernel)
         if isinstance(padding, str):
             total = [step * (side - 1) if padding == "same" else 0 for step, side in zip(dilated, kernel, strict=True)]
@@ -162,7 +162,7 @@ class Window:
         return cls(kernel=kernel, stride=_per_axis(stride, kernel), dilation=dilated, before=before, after=behind)
 
 
-DEFAULT_ARGUMENTS = (None, None, None, 1, 0, 1)
+CONVOLUTION_DEFAULTS = (None, None, None, 1, 0, 1)
 
 
 def _per_axis(argument: Any, kernel: tuple[int, ...]) -> tuple[int, ...]:
@@ -171,7 +171,7 @@ def _per_axis(argument: Any, kernel: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def patches(
-    value: Float[Tensor, "B C *space"], window: Window, *, positions: int | None = None, generator: torch.Generator | None = None
+    value: Float[Tensor, "B C *space"], window: ConvolutionWindow, *, positions: int | None = None, generator: torch.Generator | None = None
 ) -> Float[Tensor, "N CK"]:
     """What lies under a convolution's kernel, at all positions or at some of each sample."""
     ends = [side for pair in zip(reversed(window.before), reversed(window.after), strict=True) for side in pair]
@@ -205,23 +205,23 @@ def links_of(network: Network, layers: Sequence[str] | None = None) -> dict[str,
     """
     if not isinstance(network, Network):
         raise WrongType(f"expected a Network, not {type(network).__name__}; make one with vesalius.trace(model, x)")
-    usable = [layer for layer in network.layers.values() if layer.source and layer.op in DENSE | CONVOLUTIONS]
+    usable = [layer for layer in network.layers.values() if layer.source and layer.op in LINEAR_OPS | CONVOLUTION_OPS]
     merged: dict[tuple[str, int], list[Layer]] = {}
     for layer in usable:
         merged.setdefault((layer.weight, layer.out_axis), []).append(layer)
-    found = {_name(uses): uses for uses in merged.values()}
+    found = {_links_name(uses): uses for uses in merged.values()}
     if layers is None and not found:
         raise InvalidInput(f"{network.name} has no linear layer or convolution whose links could be weighed")
-    names = list(found) if layers is None else [_meant(network, name, found) for name in layers]
-    return {name: _links(network, name, found) for name in dict.fromkeys(names)}
+    names = list(found) if layers is None else [_resolve_name(network, name, found) for name in layers]
+    return {name: _build_links(network, name, found) for name in dict.fromkeys(names)}
 
 
-def _name(uses: Sequence[Layer]) -> str:
+def _links_name(uses: Sequence[Layer]) -> str:
     """The layer's, or that of the module that owns the weight if there are several."""
     return uses[0].name if len(uses) == 1 else uses[0].weight.rpartition(".")[0] or uses[0].weight
 
 
-def _meant(network: Network, name: str, found: Mapping[str, Sequence[Layer]]) -> str:
+def _resolve_name(network: Network, name: str, found: Mapping[str, Sequence[Layer]]) -> str:
     """The name under which links are listed, for that of a layer."""
     if name in found:
         return name
@@ -232,23 +232,23 @@ def _meant(network: Network, name: str, found: Mapping[str, Sequence[Layer]]) ->
     raise UnknownName("layer", name, found)
 
 
-def _links(network: Network, name: str, found: Mapping[str, Sequence[Layer]]) -> Links:
+def _build_links(network: Network, name: str, found: Mapping[str, Sequence[Layer]]) -> Links:
     uses = found[name]
     tied = tuple(other for other, layers in found.items() if other != name and layers[0].weight == uses[0].weight)
     model_graph = network.graph("following a layer")
-    follows = [after(model_graph, use) for use in uses]
+    follows = [find_activation(model_graph, use) for use in uses]
     alike = len(uses) == 1 or all(one.activation == follows[0].activation and one.scale is one.shift is None for one in follows)
-    follow = follows[0] if alike else After(activation=Activation())
+    follow = follows[0] if alike else FusedActivation(activation=Activation())
     return Links(name=name, network=network, layers=tuple(uses), tied=tied, after=follow)
 
 
-def _precise(tensor: Tensor) -> Tensor:
+def _at_least_float32(tensor: Tensor) -> Tensor:
     tensor = tensor.detach()
     return tensor.float() if tensor.dtype in HALF_DTYPES else tensor
 
 
-def read(
-    links: Mapping[str, Links], data: Data, *, rows: int = ROWS, positions: int | None = POSITIONS, seed: int = 0
+def read_link_inputs(
+    links: Mapping[str, Links], data: Data, *, rows: int = MAX_ROWS, positions: int | None = MAX_POSITIONS, seed: int = 0
 ) -> dict[str, Float[Tensor, "N GF"]]:
     """The inputs of all links, in one pass over the data; a uniform sample of rows where there are more than are kept.
 
@@ -266,7 +266,7 @@ def read(
         raise InvalidInput(f"rows is how many rows are kept, 1 or more, not {rows}")
     network = next(iter(links.values())).network
     program = network.program([value.name for value in network.inputs], [source for one in links.values() for source in one.sources])
-    samples = {name: Sample(rows, seed) for name in links}
+    samples = {name: ReservoirSample(rows, seed) for name in links}
     draws = torch.Generator().manual_seed(seed)
     device = next(iter(network.parameters.values())).device
     for inputs, _ in iterate_batches(network, data, size=batch_size(network, device)):
@@ -282,7 +282,7 @@ def read(
     return {name: sample.tensor() for name, sample in samples.items()}
 
 
-class Sample:
+class ReservoirSample:
     """A uniform sample of rows that come in parts: those with the smallest random keys; all of them, in order, if they are few."""
 
     def __init__(self, most: int, seed: int) -> None:
@@ -298,9 +298,9 @@ class Sample:
         self.keys.append(keys)
         self.held += len(part)
         if self.held > 2 * self.most:
-            self._thin()
+            self._drop_excess()
 
-    def _thin(self) -> None:
+    def _drop_excess(self) -> None:
         rows, keys = torch.cat(self.parts), torch.cat(self.keys)
         if len(rows) > self.most:
             kept = keys.topk(self.most, largest=False, sorted=False).indices.sort().values
@@ -308,7 +308,7 @@ class Sample:
         self.parts, self.keys, self.held = [rows], [keys], len(rows)
 
     def tensor(self) -> Float[Tensor, "N F"]:
-        self._thin()
+        self._drop_excess()
         return self.parts[0]
 
 

@@ -24,15 +24,15 @@ from vesalius.core.errors import InvalidInput
 
 ROWS_AT_ONCE = 4096
 """Rows that are computed together."""
-LEAST_SPREAD = 1e-3
+MIN_SPREAD = 1e-3
 """Spread of a latent, in units of that of all of them, below which it is not stretched further."""
 
-Map = Callable[[Tensor], Tensor]
-Labelled = tuple[Float[Tensor, "N D"], Int[Tensor, " N"]]
+RowFunction = Callable[[Tensor], Tensor]
+LabelledRows = tuple[Float[Tensor, "N D"], Int[Tensor, " N"]]
 
 
 @torch.no_grad()
-def mapped(function: Map, x: Float[Tensor, "N *event"]) -> Float[Tensor, "N ..."]:
+def apply_in_batches(function: RowFunction, x: Float[Tensor, "N *event"]) -> Float[Tensor, "N ..."]:
     """A function of rows on many of them, in parts.
 
     Raises:
@@ -43,7 +43,7 @@ def mapped(function: Map, x: Float[Tensor, "N *event"]) -> Float[Tensor, "N ..."
     return torch.cat([function(part) for part in x.split(ROWS_AT_ONCE)])
 
 
-def reconstruction_error(model: Map, x: Float[Tensor, "N D"]) -> float:
+def reconstruction_error(model: RowFunction, x: Float[Tensor, "N D"]) -> float:
     """Mean squared error per element.
 
     Args:
@@ -53,7 +53,7 @@ def reconstruction_error(model: Map, x: Float[Tensor, "N D"]) -> float:
     Raises:
         InvalidInput: no rows; the model's output is not of the rows' shape.
     """
-    found = mapped(model, x)
+    found = apply_in_batches(model, x)
     if found.shape != x.shape:
         raise InvalidInput(
             f"rows have shape {list(x.shape[1:])}, the output {list(found.shape[1:])}; an autoencoder gives back what it gets"
@@ -116,7 +116,7 @@ class Probe:
             raise InvalidInput("a probe tells classes apart; rows of at least two classes are needed")
         latents = latents.detach()
         mean, spread = latents.mean(0), latents.std(0)
-        scale = spread + LEAST_SPREAD * latents.std() + 1e-9
+        scale = spread + MIN_SPREAD * latents.std() + 1e-9
         z = (latents - mean) / scale
         weight = z.new_zeros(int(y.max()) + 1, z.shape[1]).requires_grad_()
         bias = z.new_zeros(len(weight)).requires_grad_()
@@ -142,7 +142,7 @@ class Probe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Quality:
+class AutoencoderQuality:
     """What an autoencoder is still good for, on test rows.
 
     Attributes:
@@ -164,13 +164,13 @@ class Quality:
     def __repr__(self) -> str:
         more = "" if math.isnan(self.on_reconstructions) else f", classifier on reconstructions {self.on_reconstructions:.3f}"
         return (
-            f"Quality(error {self.error:.4f} against {self.mean_row:.4f} of the mean row, {self.psnr:.1f} dB; probe {self.fixed_probe:.4f},"
+            f"AutoencoderQuality(error {self.error:.4f} against {self.mean_row:.4f} of the mean row, {self.psnr:.1f} dB; probe {self.fixed_probe:.4f},"
             f" refitted {self.refitted_probe:.4f}{more})"
         )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Yardstick:
+class AutoencoderEvaluator:
     """What autoencoders are measured against: a dense one, and rows with classes.
 
     Attributes:
@@ -179,27 +179,27 @@ class Yardstick:
         classifier: from rows to scores of classes; optional.
     """
 
-    train: Labelled
-    test: Labelled
+    train: LabelledRows
+    test: LabelledRows
     probe: Probe
-    classifier: Map | None = None
+    classifier: RowFunction | None = None
 
     @classmethod
-    def of(cls, dense: nn.Module, train: Labelled, test: Labelled, classifier: Map | None = None) -> Yardstick:
+    def of(cls, dense: nn.Module, train: LabelledRows, test: LabelledRows, classifier: RowFunction | None = None) -> AutoencoderEvaluator:
         """Fit the probe on a dense autoencoder that has ``encode``."""
-        return cls(train=train, test=test, probe=Probe.fit(mapped(_encoder(dense), train[0]), train[1]), classifier=classifier)
+        return cls(train=train, test=test, probe=Probe.fit(apply_in_batches(_encoder(dense), train[0]), train[1]), classifier=classifier)
 
-    def quality(self, model: nn.Module) -> Quality:
+    def quality(self, model: nn.Module) -> AutoencoderQuality:
         """Measure an autoencoder that has ``encode``; pass the dense one for its own numbers."""
         (x, y), (seen, classes) = self.test, self.train
         encode = _encoder(model)
-        latents = mapped(encode, x)
-        refitted = Probe.fit(mapped(encode, seen), classes)
+        latents = apply_in_batches(encode, x)
+        refitted = Probe.fit(apply_in_batches(encode, seen), classes)
         error = reconstruction_error(model, x)
         right = math.nan
         if self.classifier is not None:
-            right = float((mapped(lambda rows: self.classifier(model(rows)), x).argmax(1) == y).double().mean())  # type: ignore[misc]
-        return Quality(
+            right = float((apply_in_batches(lambda rows: self.classifier(model(rows)), x).argmax(1) == y).double().mean())  # type: ignore[misc]
+        return AutoencoderQuality(
             error=error,
             mean_row=mean_row_error(x, seen),
             psnr=psnr(error),
@@ -209,11 +209,11 @@ class Yardstick:
         )
 
 
-def _encoder(model: nn.Module) -> Map:
+def _encoder(model: nn.Module) -> RowFunction:
     found = getattr(model, "encode", None)
     if not callable(found):
         raise InvalidInput(
             f"{type(model).__name__} has no encode(x), which gives the latents a probe reads; add one, or use vesalius.models.Autoencoder"
         )
-    encode: Map = found
+    encode: RowFunction = found
     return encode

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from vesalius.core.errors import InvalidInput, UnknownName, WrongType
 from vesalius.sparsity.estimators.gaussian import gaussian_importance
-from vesalius.sparsity.following import After, affine
+from vesalius.sparsity.fused_activation import FusedActivation, fold_affine
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Evidence:
+class ScoreInputs:
     """What a score may look at: one layer, as units by links.
 
     Attributes:
@@ -32,58 +32,58 @@ class Evidence:
     weight: Float[Tensor, "U F"]
     bias: Float[Tensor, " U"]
     rows: Float[Tensor, "N F"]
-    after: After
+    after: FusedActivation
     slopes: Float[Tensor, "U F"] | None = None
     generator: torch.Generator | None = None
 
 
-ScoreFunction = Callable[[Evidence], Float[Tensor, "U F"]]
+ScoreFunction = Callable[[ScoreInputs], Float[Tensor, "U F"]]
 
 
-def shapley(seen: Evidence) -> Float[Tensor, "U F"]:
+def shapley(seen: ScoreInputs) -> Float[Tensor, "U F"]:
     """Mean size of a link's Shapley value for its unit's output, absent links carrying other rows.
 
     Reference: Rhee2023. Differs from the paper: closed form under a Gaussian sum, not Kernel SHAP.
     """
-    weight, bias = affine(seen.after, seen.weight, seen.bias)
+    weight, bias = fold_affine(seen.after, seen.weight, seen.bias)
     return gaussian_importance(weight, bias, seen.rows, seen.after.activation, baseline="data")
 
 
-def shapley_zero(seen: Evidence) -> Float[Tensor, "U F"]:
+def shapley_zero(seen: ScoreInputs) -> Float[Tensor, "U F"]:
     """The same with absent links carrying 0, which is what a mask without compensation does."""
-    weight, bias = affine(seen.after, seen.weight, seen.bias)
+    weight, bias = fold_affine(seen.after, seen.weight, seen.bias)
     return gaussian_importance(weight, bias, seen.rows, seen.after.activation, baseline="zero")
 
 
-def gate(seen: Evidence) -> Float[Tensor, "U F"]:
+def gate(seen: ScoreInputs) -> Float[Tensor, "U F"]:
     """``|w| E|act'(z) (x - E x)|``: one matrix product, and as good as Shapley values for a mask."""
-    weight, bias = affine(seen.after, seen.weight, seen.bias)
+    weight, bias = fold_affine(seen.after, seen.weight, seen.bias)
     slope = seen.after.activation.slope(seen.rows @ weight.T + bias).abs()
     return weight.abs() * (slope.T @ (seen.rows - seen.rows.mean(0)).abs()) / len(seen.rows)
 
 
-def magnitude(seen: Evidence) -> Float[Tensor, "U F"]:
+def magnitude(seen: ScoreInputs) -> Float[Tensor, "U F"]:
     """``|w|``."""
     return seen.weight.abs()
 
 
-def wanda(seen: Evidence) -> Float[Tensor, "U F"]:
+def wanda(seen: ScoreInputs) -> Float[Tensor, "U F"]:
     """``|w|`` times the root mean square of what the link carries. Reference: Sun2024."""
     return seen.weight.abs() * seen.rows.square().mean(0).sqrt()
 
 
-def linear(seen: Evidence) -> Float[Tensor, "U F"]:
+def linear(seen: ScoreInputs) -> Float[Tensor, "U F"]:
     """``|w| E|x - E x|``: the Shapley value for the unit's sum, before its activation."""
     return seen.weight.abs() * (seen.rows - seen.rows.mean(0)).abs().mean(0)
 
 
-def taylor(seen: Evidence) -> Float[Tensor, "U F"]:
+def taylor(seen: ScoreInputs) -> Float[Tensor, "U F"]:
     """``|w dL/dw|``: the first-order change of the loss. Reference: Molchanov2017."""
     assert seen.slopes is not None
     return seen.weight.abs() * seen.slopes
 
 
-def random(seen: Evidence) -> Float[Tensor, "U F"]:
+def random(seen: ScoreInputs) -> Float[Tensor, "U F"]:
     """Uniform in [0, 1)."""
     drawn = torch.rand(seen.weight.shape, generator=seen.generator, dtype=torch.float64)
     return drawn.to(seen.weight)
@@ -131,11 +131,11 @@ def score_of(name: str | ScoreFunction | Score) -> Score:
             raise UnknownName("score", name, SCORES)
         return SCORES[name]
     if not callable(name):
-        raise WrongType(f"a score is one of {', '.join(SCORES)}, or a function of Evidence, not {type(name).__name__}")
+        raise WrongType(f"a score is one of {', '.join(SCORES)}, or a function of ScoreInputs, not {type(name).__name__}")
     return Score(function=name)
 
 
-def scored(score: Score, seen: Evidence) -> Float[Tensor, "U F"]:
+def compute_scores(score: Score, seen: ScoreInputs) -> Float[Tensor, "U F"]:
     """Scores, checked.
 
     Raises:

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from vesalius.core.display import load_view
 from vesalius.core.errors import UnknownName
 from vesalius.sparsity.compact import Compact, compact
-from vesalius.sparsity.forms.exporting import export
-from vesalius.sparsity.forms.resized import permanent
+from vesalius.sparsity.compression.exporting import export
+from vesalius.sparsity.compression.rebuild import copy_without_masks
 from vesalius.trace.network import Inputs, Network
 
 
@@ -82,8 +82,8 @@ class Sparsified:
         return compact(self.network, dense=self.dense, rows=rows, batches=batches)
 
     def export(self, path: str | Path) -> Path:
-        """Write the pruned network, all of its units, to a file; see :func:`vesalius.sparsity.forms.exporting.export`."""
-        return export(path, permanent(self.model), self.network)
+        """Write the pruned network, all of its units, to a file; see :func:`vesalius.sparsity.compression.exporting.export`."""
+        return export(path, copy_without_masks(self.model), self.network)
 
     def __repr__(self) -> str:
         wide = max(len(name) for name in self.masks)

@@ -12,8 +12,8 @@ from vesalius.information.ablation import AblationCurves
 from vesalius.information.graph import FlowGraph
 from vesalius.interactions.taylor import TaylorProfile
 from vesalius.sparsity.compact import Compact
-from vesalius.sparsity.contests import Contest
-from vesalius.sparsity.layered import LinkImportance
+from vesalius.sparsity.comparison import PruningComparison
+from vesalius.sparsity.importance_result import LinkImportance
 from vesalius.sparsity.sparsified import Sparsified
 from vesalius.views import style
 from vesalius.views.audit.section import audit_body
@@ -103,7 +103,7 @@ def importance_html(shown: LinkImportance) -> str:
     return _framed(importance.HEADING, importance.importance_body(shown))
 
 
-def contest_html(shown: Contest) -> str:
+def contest_html(shown: PruningComparison) -> str:
     """Ways to prune side by side, as on a page."""
     return _framed(contest.HEADING, contest.contest_body(shown))
 

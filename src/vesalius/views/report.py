@@ -20,8 +20,8 @@ from vesalius.information.ablation import AblationCurves
 from vesalius.information.graph import FlowGraph
 from vesalius.interactions.taylor import TaylorProfile
 from vesalius.sparsity.compact import Compact
-from vesalius.sparsity.contests import Contest
-from vesalius.sparsity.layered import LinkImportance
+from vesalius.sparsity.comparison import PruningComparison
+from vesalius.sparsity.importance_result import LinkImportance
 from vesalius.sparsity.sparsified import Sparsified
 from vesalius.views import style
 from vesalius.views.audit.section import audit_section
@@ -178,7 +178,7 @@ SECTIONS: dict[type, Callable[[Any], Section]] = {
     LinkImportance: importance_section,
     Sparsified: sparsified_section,
     Compact: compact_section,
-    Contest: contest_section,
+    PruningComparison: contest_section,
 }
 """How each type is shown; whoever adds a type adds a line."""
 

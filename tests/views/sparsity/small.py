@@ -6,8 +6,8 @@ import torch
 
 import vesalius as vs
 from vesalius.models import Autoencoder, AutoencoderTraining, fit
-from vesalius.sparsity.mask import sparsify
-from vesalius.sparsity.options import Pruning
+from vesalius.sparsity.pruning_options import Pruning
+from vesalius.sparsity.unstructured_pruning import sparsify
 
 
 def images(count=64):

@@ -6,11 +6,11 @@ import torch
 import vesalius as vs
 from vesalius.core.errors import InvalidInput, UnknownName, WrongType
 from vesalius.models import Autoencoder
-from vesalius.sparsity import Pruning, Way, contest, sparsify
+from vesalius.sparsity import Pruning, PruningMethod, compare_pruning, sparsify
 from vesalius.sparsity.metrics import reconstruction_error
 from vesalius.views.sparsity.contest import contest_body, contest_section
 
-WAYS = {"refit": Way(), "once, magnitude": Way(mode="paper", pruning=Pruning(score="magnitude"))}
+WAYS = {"refit": PruningMethod(), "once, magnitude": PruningMethod(mode="paper", pruning=Pruning(score="magnitude"))}
 
 
 def rows(count=64, seed=3):
@@ -27,7 +27,7 @@ def judged(model, place):
 
 @pytest.fixture(scope="module")
 def found():
-    return contest(models(), rows(), judged, sparsity=(0.5, 0.8), ways=WAYS)
+    return compare_pruning(models(), rows(), judged, sparsity=(0.5, 0.8), ways=WAYS)
 
 
 def test_numbers_are_those_of_pruning_by_hand(found):
@@ -52,8 +52,8 @@ def test_it_is_shown_with_every_measure(found, read):
 @pytest.mark.usefixtures("as_a_user")
 def test_what_cannot_be_compared_is_refused():
     with pytest.raises(InvalidInput, match="0 networks and 2 ways"):
-        contest([], rows(), judged, ways=WAYS)
+        compare_pruning([], rows(), judged, ways=WAYS)
     with pytest.raises(InvalidInput, match="it must always give the same"):
-        contest(models(1), rows(), lambda model, place: {str(id(model)): 0.0}, sparsity=(0.5,), ways=WAYS)
-    with pytest.raises(WrongType, match="expected a Contest, not int"):
+        compare_pruning(models(1), rows(), lambda model, place: {str(id(model)): 0.0}, sparsity=(0.5,), ways=WAYS)
+    with pytest.raises(WrongType, match="expected a PruningComparison, not int"):
         contest_body(3)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from vesalius.core.errors import InvalidInput, UnknownName
 from vesalius.sparsity.activations import Activation
-from vesalius.sparsity.estimators.units import AGGREGATES, WORKING, Units, finished, folded
+from vesalius.sparsity.estimators.unit_games import AGGREGATES, WORKING_ELEMENTS, UnitGames, importance_by_chunks, importance_from_sums
 
 NODES = 8
 """Nodes in q; the gates of 8 and of 64 differ by less than 1e-3 of the values (tests)."""
@@ -27,7 +27,7 @@ Gates = tuple[Tensor, Tensor | None]
 
 
 @lru_cache
-def legendre(nodes: int) -> tuple[tuple[float, float], ...]:
+def gauss_legendre(nodes: int) -> tuple[tuple[float, float], ...]:
     """Gauss-Legendre nodes and weights on (0, 1)."""
     place, weight = np.polynomial.legendre.leggauss(nodes)
     return tuple(zip(((place + 1) / 2).tolist(), (weight / 2).tolist(), strict=True))
@@ -52,18 +52,18 @@ def gaussian_importance(
         aggregate: over rows: ``mean_abs``, ``rms`` or ``signed``.
 
     Raises:
-        InvalidInput, UnknownName: see :meth:`vesalius.sparsity.estimators.units.Units.of`.
+        InvalidInput, UnknownName: see :meth:`vesalius.sparsity.estimators.unit_games.UnitGames.of`.
     """
-    units = Units.of(weight, bias, rows, activation, baseline)
-    return importance(units, aggregate=aggregate, order=usual_order(baseline))
+    units = UnitGames.of(weight, bias, rows, activation, baseline)
+    return closed_form_importance(units, aggregate=aggregate, order=default_order(baseline))
 
 
-def usual_order(baseline: str) -> int:
+def default_order(baseline: str) -> int:
     """Order of the expansion: 2 for ``zero``; 1 for ``data``, where 2 is no better (measured)."""
     return 2 if baseline == "zero" else 1
 
 
-def importance(units: Units, *, aggregate: str, order: int | str, nodes: int = NODES) -> Float[Tensor, "U P"]:
+def closed_form_importance(units: UnitGames, *, aggregate: str, order: int | str, nodes: int = NODES) -> Float[Tensor, "U P"]:
     """Importance of the links of some units.
 
     Args:
@@ -80,19 +80,19 @@ def importance(units: Units, *, aggregate: str, order: int | str, nodes: int = N
         raise UnknownName("aggregate", aggregate, AGGREGATES)
     check_order(order, units.baseline)
     if order == "full":
-        return folded(units, lambda one, rows, chosen: full_values(one, rows, chosen, nodes), aggregate, elements=4)
-    moments = Moments(units)
+        return importance_by_chunks(units, lambda one, rows, chosen: full_values(one, rows, chosen, nodes), aggregate, elements=4)
+    moments = SumMoments(units)
     total = units.weight.new_zeros(units.weight.shape[:2])
     if units.activation.name == "identity":
         ones = units.rows.new_ones(1, 1)
         for rows in row_chunks(units):
-            total += _products(units, rows, [(POWERS[TERMS[aggregate][0][0]], ones)])
-        return finished(total, len(units.rows), aggregate)
+            total += _sum_terms(units, rows, [(POWERS[TERMS[aggregate][0][0]], ones)])
+        return importance_from_sums(total, len(units.rows), aggregate)
     for rows in row_chunks(units):
         gates = moments.gates(rows, int(order), nodes)
         terms = [(POWERS[power], gate) for power, made in TERMS[aggregate] if (gate := made(gates)) is not None]
-        total += _products(units, rows, terms)
-    found = finished(total, len(units.rows), aggregate)
+        total += _sum_terms(units, rows, terms)
+    found = importance_from_sums(total, len(units.rows), aggregate)
     return found.clamp_min(0) if aggregate == "mean_abs" else found
 
 
@@ -130,15 +130,15 @@ for there the value has the sign of c. For GELU and SiLU, whose gates can be neg
 """
 
 
-def row_chunks(units: Units) -> Iterator[slice]:
+def row_chunks(units: UnitGames) -> Iterator[slice]:
     """Rows whose gates fit into working memory."""
     single = units.weight.shape[2] == 1
-    step = max(1, WORKING // (len(units.weight) * (1 if single else units.players)))
+    step = max(1, WORKING_ELEMENTS // (len(units.weight) * (1 if single else units.players)))
     for start in range(0, len(units.rows), step):
         yield slice(start, start + step)
 
 
-def _products(units: Units, rows: slice, terms: list[tuple[Callable[[Tensor], Tensor], Tensor]]) -> Float[Tensor, "U P"]:
+def _sum_terms(units: UnitGames, rows: slice, terms: list[tuple[Callable[[Tensor], Tensor], Tensor]]) -> Float[Tensor, "U P"]:
     """Sums over rows of a power of the contributions times a gate."""
     if units.weight.shape[2] > 1:
         contributions = units.contributions(units.moved(rows))
@@ -151,10 +151,10 @@ def _products(units: Units, rows: slice, terms: list[tuple[Callable[[Tensor], Te
     return torch.stack(parts).sum(0)
 
 
-class Moments:
+class SumMoments:
     """Mean and variance of a unit's sum when each of its links is present with probability q."""
 
-    def __init__(self, units: Units) -> None:
+    def __init__(self, units: UnitGames) -> None:
         self.units = units
         self.single = units.weight.shape[2] == 1
         wide = units.weight.new_zeros(len(units.weight))
@@ -181,7 +181,7 @@ class Moments:
         total, squares = self.of(rows)
         first = torch.zeros_like(total)
         second = torch.zeros_like(total) if order > 1 else None
-        for q, share in legendre(nodes):
+        for q, share in gauss_legendre(nodes):
             mean = self.units.base + q * total
             deviation = ((1 - q) ** 2 * self.spread + q * (1 - q) * (squares + self.sum_spread)).clamp_min(0).sqrt()
             first += share * self.units.activation.mean_slope(mean, deviation)
@@ -190,7 +190,7 @@ class Moments:
         return first, second
 
 
-def full_values(units: Units, rows: slice, chosen: slice, nodes: int = NODES) -> Float[Tensor, "n u P"]:
+def full_values(units: UnitGames, rows: slice, chosen: slice, nodes: int = NODES) -> Float[Tensor, "n u P"]:
     """Values without an expansion: the mean with the link less the mean without it, each with its own variance.
 
     Args:
@@ -204,7 +204,7 @@ def full_values(units: Units, rows: slice, chosen: slice, nodes: int = NODES) ->
     squares = (own + apart).sum(2, keepdim=True) - (own + apart)
     rest = spread - 2 * joint + apart
     found = torch.zeros_like(c)
-    for q, share in legendre(nodes):
+    for q, share in gauss_legendre(nodes):
         mean = units.base[chosen, None] + q * (total - c)
         without_own = (1 - q) ** 2 * rest + q * (1 - q) * squares
         absent = without_own + apart + 2 * (1 - q) * (joint - apart)
@@ -213,12 +213,12 @@ def full_values(units: Units, rows: slice, chosen: slice, nodes: int = NODES) ->
     return found
 
 
-def _covariances(units: Units, chosen: slice) -> tuple[Float[Tensor, "1 u 1"], Float[Tensor, "1 u P"], Float[Tensor, "1 u P"]]:
+def _covariances(units: UnitGames, chosen: slice) -> tuple[Float[Tensor, "1 u 1"], Float[Tensor, "1 u P"], Float[Tensor, "1 u P"]]:
     """Variance of the sum, of each contribution, and the covariance of each with the sum, over the data."""
     variance = units.weight.new_zeros(units.weight[chosen].shape[:2])
     joint = torch.zeros_like(variance)
     spread = torch.zeros_like(variance[:, :1])
-    step = max(1, WORKING // variance.numel())
+    step = max(1, WORKING_ELEMENTS // variance.numel())
     for start in range(0, len(units.rows), step):
         c = units.contributions(units.moved(slice(start, start + step)), chosen)
         total = c.sum(2, keepdim=True)

@@ -13,14 +13,14 @@ from torch import Tensor
 
 ALLOCATIONS = ("erk", "uniform", "level", "global")
 SCOPES = ("layer", "row", "global")
-HALVINGS = 60
+BISECTIONS = 60
 
 Scores = Float[Tensor, "U F"]
-Count = int | Int[Tensor, " U"]
+LinkCount = int | Int[Tensor, " U"]
 """Links that a layer keeps: in all, or of each unit."""
 
 
-def select(scores: Scores, count: Count, among: Bool[Tensor, "U F"] | None = None) -> Bool[Tensor, "U F"]:
+def top_k_mask(scores: Scores, count: LinkCount, among: Bool[Tensor, "U F"] | None = None) -> Bool[Tensor, "U F"]:
     """The highest scores; of equal ones the first.
 
     Args:
@@ -38,7 +38,7 @@ def select(scores: Scores, count: Count, among: Bool[Tensor, "U F"] | None = Non
     return kept if among is None else kept & among
 
 
-def prefix(scores: Float[Tensor, "R L"], level: float) -> Int[Tensor, " R"]:
+def count_for_level(scores: Float[Tensor, "R L"], level: float) -> Int[Tensor, " R"]:
     """Length of the shortest prefix of the sorted scores whose sum is at least a share of the total; at least 1.
 
     Args:
@@ -52,7 +52,7 @@ def prefix(scores: Float[Tensor, "R L"], level: float) -> Int[Tensor, " R"]:
     return (short + 1).clamp(max=scores.shape[1])
 
 
-def from_level(scores: Mapping[str, Scores], levels: Mapping[str, float], scope: str) -> dict[str, Count]:
+def counts_from_importance_level(scores: Mapping[str, Scores], levels: Mapping[str, float], scope: str) -> dict[str, LinkCount]:
     """Links kept of each layer so that their scores make up a share of the total.
 
     Args:
@@ -62,15 +62,15 @@ def from_level(scores: Mapping[str, Scores], levels: Mapping[str, float], scope:
     """
     if scope == "global":
         every = torch.cat([one.reshape(-1) for one in scores.values()])
-        return _ranked(scores, int(prefix(every[None], next(iter(levels.values())))))
+        return _global_counts(scores, int(count_for_level(every[None], next(iter(levels.values())))))
     if scope == "row":
-        return {name: prefix(one, levels[name]) for name, one in scores.items()}
-    return {name: int(prefix(one.reshape(1, -1), levels[name])) for name, one in scores.items()}
+        return {name: count_for_level(one, levels[name]) for name, one in scores.items()}
+    return {name: int(count_for_level(one.reshape(1, -1), levels[name])) for name, one in scores.items()}
 
 
-def from_sparsity(
+def counts_from_sparsity(
     shapes: Mapping[str, tuple[int, int]], sparsity: float, allocation: str, scores: Callable[[], Mapping[str, Scores]]
-) -> dict[str, Count]:
+) -> dict[str, LinkCount]:
     """Links kept of each layer so that a share of all of them is cut.
 
     Args:
@@ -83,13 +83,18 @@ def from_sparsity(
     sizes = {name: units * links for name, (units, links) in shapes.items()}
     total = max(1, round((1 - sparsity) * sum(sizes.values())))
     if allocation == "raw":
-        return _ranked(scores(), total)
+        return _global_counts(scores(), total)
     if allocation == "global":
-        return _ranked({name: one.double() / one.double().sum().clamp_min(1e-300) for name, one in scores().items()}, total)
+        return _global_counts({name: one.double() / one.double().sum().clamp_min(1e-300) for name, one in scores().items()}, total)
     if allocation == "level":
         found = scores()
-        level = _smallest(lambda m: sum(_of(count) for count in from_level(found, dict.fromkeys(found, m), "layer").values()) >= total)
-        return from_level(found, dict.fromkeys(found, level), "layer")
+        level = _bisect(
+            lambda m: (
+                sum(_total_count(count) for count in counts_from_importance_level(found, dict.fromkeys(found, m), "layer").values())
+                >= total
+            )
+        )
+        return counts_from_importance_level(found, dict.fromkeys(found, level), "layer")
     densities = erk(list(shapes.values()), 1 - sparsity) if allocation == "erk" else [1 - sparsity] * len(shapes)
     return {name: max(1, round(density * sizes[name])) for name, density in zip(sizes, densities, strict=True)}
 
@@ -111,26 +116,26 @@ def erk(shapes: Sequence[tuple[int, int]], density: float) -> list[float]:
     def kept(scale: float) -> float:
         return sum(min(1.0, scale * one) * size for one, size in zip(share, sizes, strict=True))
 
-    scale = _smallest(lambda c: kept(c / (1 - c) if c < 1 else float("inf")) >= density * sum(sizes))
+    scale = _bisect(lambda c: kept(c / (1 - c) if c < 1 else float("inf")) >= density * sum(sizes))
     scale = scale / (1 - scale) if scale < 1 else float("inf")
     return [min(1.0, scale * one) for one in share]
 
 
-def _smallest(enough: Callable[[float], bool]) -> float:
+def _bisect(enough: Callable[[float], bool]) -> float:
     """The least number in (0, 1] that is enough, by halving."""
     low, high = 0.0, 1.0
-    for _ in range(HALVINGS):
+    for _ in range(BISECTIONS):
         middle = (low + high) / 2
         low, high = (low, middle) if enough(middle) else (middle, high)
     return high
 
 
-def _ranked(scores: Mapping[str, Scores], total: int) -> dict[str, Count]:
+def _global_counts(scores: Mapping[str, Scores], total: int) -> dict[str, LinkCount]:
     """Links of each layer among the highest of all; at least one of each, or nothing would pass."""
     every = torch.cat([one.reshape(-1) for one in scores.values()])
-    kept = select(every[None], total)[0].split([one.numel() for one in scores.values()])
+    kept = top_k_mask(every[None], total)[0].split([one.numel() for one in scores.values()])
     return {name: max(1, int(part.sum())) for name, part in zip(scores, kept, strict=True)}
 
 
-def _of(count: Count) -> int:
+def _total_count(count: LinkCount) -> int:
     return count if isinstance(count, int) else int(count.sum())

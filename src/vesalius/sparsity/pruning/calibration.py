@@ -13,21 +13,21 @@ from torch import Tensor, nn
 
 from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.games.memory import batch_size
-from vesalius.sparsity.following import After
-from vesalius.sparsity.links import Links, read
-from vesalius.sparsity.options import Loss
-from vesalius.sparsity.scores import Evidence, Score, scored
+from vesalius.sparsity.fused_activation import FusedActivation
+from vesalius.sparsity.links import Links, read_link_inputs
+from vesalius.sparsity.pruning_options import Loss
+from vesalius.sparsity.scores import Score, ScoreInputs, compute_scores
 from vesalius.trace.batches import Data, is_tensor_data, iterate_batches
 from vesalius.trace.network import Network
 from vesalius.trace.trace import trace
 
-SCORED = 3000
+SCORE_ROWS = 3000
 """Rows that a score looks at; 2,000 are enough for a mask (measured)."""
-GROUP = 100
+GRADIENT_BATCH = 100
 """Samples whose mean loss gives one derivative, of which the mean size is taken."""
 
 
-def opened(model: Network | nn.Module, data: Data) -> Network:
+def as_network(model: Network | nn.Module, data: Data) -> Network:
     """A network, traced now if it is a model and data are its inputs.
 
     Raises:
@@ -45,7 +45,7 @@ def opened(model: Network | nn.Module, data: Data) -> Network:
     return trace(model, *(part[:2] for part in example))
 
 
-def gather(network: Network, data: Data, rows: int, seed: int) -> tuple[Tensor, ...]:
+def collect_samples(network: Network, data: Data, rows: int, seed: int) -> tuple[Tensor, ...]:
     """Inputs of so many samples: of tensors drawn at random, of batches the first.
 
     Raises:
@@ -58,7 +58,7 @@ def gather(network: Network, data: Data, rows: int, seed: int) -> tuple[Tensor, 
             found = tuple(part[places.to(part.device)] for part in found)
     else:
         parts: list[tuple[Tensor, ...]] = []
-        for inputs, _ in iterate_batches(network, data, size=batch_size(network, home(network))):
+        for inputs, _ in iterate_batches(network, data, size=batch_size(network, network_device(network))):
             parts.append(inputs)
             if sum(len(part[0]) for part in parts) >= rows:
                 break
@@ -72,18 +72,18 @@ def gather(network: Network, data: Data, rows: int, seed: int) -> tuple[Tensor, 
     return found
 
 
-def home(network: Network) -> torch.device:
+def network_device(network: Network) -> torch.device:
     """Where a network computes."""
     return next((tensor.device for tensor in network.parameters.values()), torch.device("cpu"))
 
 
-def carried(links: Links, samples: tuple[Tensor, ...], *, rows: int, seed: int) -> Float[Tensor, "N GF"]:
+def link_inputs(links: Links, samples: tuple[Tensor, ...], *, rows: int, seed: int) -> Float[Tensor, "N GF"]:
     """What a layer's links carry; of two networks on the same samples, the same rows in the same order."""
-    return read({links.name: links}, samples, rows=rows, seed=seed)[links.name]
+    return read_link_inputs({links.name: links}, samples, rows=rows, seed=seed)[links.name]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Judge:
+class LinkScorer:
     """Scores of a layer's links.
 
     Attributes:
@@ -101,38 +101,38 @@ class Judge:
     ) -> Float[Tensor, "U F"]:
         """Scores, group by group."""
         generator = torch.Generator().manual_seed(self.seed)
-        some = rows[:: -(-len(rows) // SCORED)]
+        some = rows[:: -(-len(rows) // SCORE_ROWS)]
         slopes = links.matrix(self.slopes[links.layer.weight]) if self.score.gradient else None
         found = []
         for units, part in links.split(some):
-            seen = Evidence(
+            seen = ScoreInputs(
                 weight=weight[units],
                 bias=bias[units],
                 rows=part,
-                after=_of(links.after, units),
+                after=_select_units(links.after, units),
                 slopes=None if slopes is None else slopes[units],
                 generator=generator,
             )
-            found.append(scored(self.score, seen))
+            found.append(compute_scores(self.score, seen))
         return torch.cat(found)
 
 
-def _of(after: After, units: slice) -> After:
+def _select_units(after: FusedActivation, units: slice) -> FusedActivation:
     """What follows some units."""
     scale, shift = (None if part is None else part[units] for part in (after.scale, after.shift))
     return replace(after, scale=scale, shift=shift)
 
 
-def judge(score: Score, links: dict[str, Links], samples: tuple[Tensor, ...], loss: Loss | None, seed: int) -> Judge:
+def make_scorer(score: Score, links: dict[str, Links], samples: tuple[Tensor, ...], loss: Loss | None, seed: int) -> LinkScorer:
     """A score, with the derivatives it needs measured on a dense network.
 
     Raises:
         InvalidInput: it needs a loss, and none is given where the output is not of the input's shape.
     """
-    return Judge(score=score, slopes=_slopes(links, samples, loss) if score.gradient else {}, seed=seed)
+    return LinkScorer(score=score, slopes=_gradient_sizes(links, samples, loss) if score.gradient else {}, seed=seed)
 
 
-def _slopes(links: dict[str, Links], samples: tuple[Tensor, ...], loss: Loss | None) -> dict[str, Tensor]:
+def _gradient_sizes(links: dict[str, Links], samples: tuple[Tensor, ...], loss: Loss | None) -> dict[str, Tensor]:
     """Mean size of the derivative of a group's loss by each weight."""
     network = next(iter(links.values())).network
     names = list({one.layer.weight: None for one in links.values()})
@@ -140,15 +140,15 @@ def _slopes(links: dict[str, Links], samples: tuple[Tensor, ...], loss: Loss | N
     program = network.program([*names, *(value.name for value in network.inputs)], [network.graph("a gradient").output])
     total = [torch.zeros_like(weight) for weight in weights]
     with torch.enable_grad():
-        for start in range(0, len(samples[0]), GROUP):
-            inputs = tuple(part[start : start + GROUP] for part in samples)
-            found = (loss or reconstruction)(program(*weights, *inputs)[0], *inputs)
+        for start in range(0, len(samples[0]), GRADIENT_BATCH):
+            inputs = tuple(part[start : start + GRADIENT_BATCH] for part in samples)
+            found = (loss or reconstruction_loss)(program(*weights, *inputs)[0], *inputs)
             for one, slope in zip(total, torch.autograd.grad(found, weights), strict=True):
                 one += slope.abs()
     return dict(zip(names, total, strict=True))
 
 
-def reconstruction(output: Tensor, first: Tensor, *_: Tensor) -> Tensor:
+def reconstruction_loss(output: Tensor, first: Tensor, *_: Tensor) -> Tensor:
     """Squared error of an autoencoder, summed over a row."""
     if output.shape != first.shape or not first.is_floating_point():
         raise InvalidInput(

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from vesalius.core.errors import InvalidInput
 from vesalius.sparsity.links import Links
-from vesalius.sparsity.options import Finetune
+from vesalius.sparsity.pruning_options import Finetune
 from vesalius.trace.batches import Data, count_rows, is_tensor_data, iterate_batches
 from vesalius.trace.network import Network
 
@@ -37,14 +37,14 @@ def finetune(pruned: Network, dense: Network, masks: Mapping[str, tuple[Links, B
     learnt = [pruned.parameters[name].detach().clone().requires_grad_() for name in names]
     program = pruned.program([*names, *(value.name for value in pruned.inputs)], [pruned.graph("training").output])
     optimiser = torch.optim.Adam(learnt, how.rate)
-    steps, done = how.epochs * _steps(data, how), 0
+    steps, done = how.epochs * _steps_per_epoch(data, how), 0
     for epoch in range(how.epochs):
-        for inputs in _shuffled(dense, data, how, epoch):
+        for inputs in _shuffled_batches(dense, data, how, epoch):
             for group in optimiser.param_groups:
                 group["lr"] = how.rate * (1 + math.cos(math.pi * min(1.0, done / steps))) / 2
             with torch.enable_grad():
                 output = program(*learnt, *inputs)[0]
-                loss = how.loss(output, *inputs) if how.loss else nn.functional.mse_loss(output, _output(dense, inputs))
+                loss = how.loss(output, *inputs) if how.loss else nn.functional.mse_loss(output, _dense_output(dense, inputs))
                 slopes = torch.autograd.grad(loss, learnt)
             for name, one, slope in zip(names, learnt, slopes, strict=True):
                 one.grad = slope * kept[name] if name in kept else slope
@@ -59,11 +59,11 @@ def finetune(pruned: Network, dense: Network, masks: Mapping[str, tuple[Links, B
 
 
 @torch.no_grad()
-def _output(dense: Network, inputs: tuple[Tensor, ...]) -> Tensor:
+def _dense_output(dense: Network, inputs: tuple[Tensor, ...]) -> Tensor:
     return dense.run(inputs)
 
 
-def _steps(data: Data, how: Finetune) -> int:
+def _steps_per_epoch(data: Data, how: Finetune) -> int:
     """Steps of an epoch."""
     if is_tensor_data(data):
         return math.ceil(count_rows(data) / how.batch)
@@ -72,7 +72,7 @@ def _steps(data: Data, how: Finetune) -> int:
     return len(data)
 
 
-def _shuffled(network: Network, data: Data, how: Finetune, epoch: int) -> Iterator[tuple[Tensor, ...]]:
+def _shuffled_batches(network: Network, data: Data, how: Finetune, epoch: int) -> Iterator[tuple[Tensor, ...]]:
     """Batches of inputs: of tensors in an order drawn anew, others in the order they come."""
     if not is_tensor_data(data):
         yield from (inputs for inputs, _ in iterate_batches(network, data, size=how.batch))

@@ -11,13 +11,13 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
-AT_ONCE = 1 << 27
+MAX_SOLVE_BYTES = 1 << 27
 """Bytes of the systems that are solved together."""
-LEAST = 1e-12
+MIN_RIDGE = 1e-12
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Moments:
+class RegressionMoments:
     """What least squares needs of rows and targets.
 
     Attributes:
@@ -32,7 +32,7 @@ class Moments:
     target: Float64[Tensor, " U"]
 
     @classmethod
-    def of(cls, rows: Float[Tensor, "N F"], targets: Float[Tensor, "N U"], *, bias: bool = True) -> Moments:
+    def of(cls, rows: Float[Tensor, "N F"], targets: Float[Tensor, "N U"], *, bias: bool = True) -> RegressionMoments:
         """Measured in double precision.
 
         Args:
@@ -50,8 +50,8 @@ class Moments:
         return self.target - weight @ self.mean
 
 
-def solve(
-    moments: Moments, kept: Bool[Tensor, "U F"], start: Float[Tensor, "U F"], ridge: float
+def solve_ridge(
+    moments: RegressionMoments, kept: Bool[Tensor, "U F"], start: Float[Tensor, "U F"], ridge: float
 ) -> tuple[Float64[Tensor, "U F"], Float64[Tensor, " U"]]:
     """Weights on the links kept, and biases: for each unit the least squared error, with a pull towards the weights it had.
 
@@ -61,7 +61,7 @@ def solve(
         start: weights that the ridge pulls towards.
         ridge: in units of the mean variance of what the links carry, above 0.
     """
-    pull = ridge * float(moments.square.diagonal().mean()) + LEAST
+    pull = ridge * float(moments.square.diagonal().mean()) + MIN_RIDGE
     goal = moments.cross + pull * start.double()
     weight = torch.zeros_like(moments.cross)
     counts = kept.sum(1)
@@ -72,24 +72,24 @@ def solve(
         weight[whole] = torch.cholesky_solve(goal[whole].T, torch.linalg.cholesky(system)).T
     rest = ((counts > 0) & ~whole).nonzero().flatten()
     beyond = torch.nn.functional.pad(moments.square, (0, 1, 0, 1))
-    for units in _together(rest[counts[rest].argsort(dim=0, stable=True)], counts):
-        weight[units] = _solved(beyond, goal[units], kept[units], pull)
+    for units in _batch_units(rest[counts[rest].argsort(dim=0, stable=True)], counts):
+        weight[units] = _solve_batch(beyond, goal[units], kept[units], pull)
     return weight, moments.bias(weight)
 
 
-def _together(units: Int[Tensor, " _"], counts: Int[Tensor, " U"]) -> list[Int[Tensor, " _"]]:
+def _batch_units(units: Int[Tensor, " _"], counts: Int[Tensor, " U"]) -> list[Int[Tensor, " _"]]:
     """Units with about as many links, so that little is padded, in parts that fit into memory."""
     parts: list[Int[Tensor, " _"]] = []
     while len(units):
         most = int(counts[units[-1]])
-        size = max(1, min(len(units), AT_ONCE // (8 * most * most)))
+        size = max(1, min(len(units), MAX_SOLVE_BYTES // (8 * most * most)))
         similar = int((counts[units] * 1.1 + 4 >= most).sum())
         parts.append(units[len(units) - min(size, similar) :])
         units = units[: len(units) - len(parts[-1])]
     return parts
 
 
-def _solved(
+def _solve_batch(
     beyond: Float64[Tensor, "F1 F1"], goal: Float64[Tensor, "u F"], kept: Bool[Tensor, "u F"], pull: float
 ) -> Float64[Tensor, "u F"]:
     """Solve for some units. Units with fewer links than others point to a last input that is always 0, whose weight comes out as 0."""

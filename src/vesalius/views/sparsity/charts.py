@@ -5,8 +5,8 @@ from __future__ import annotations
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vesalius.sparsity.contests import Contest
-from vesalius.sparsity.layered import LinkImportance
+from vesalius.sparsity.comparison import PruningComparison
+from vesalius.sparsity.importance_result import LinkImportance
 from vesalius.sparsity.sparsified import Sparsified
 from vesalius.views import style
 from vesalius.views.charts import plot_curves
@@ -42,11 +42,11 @@ def plot_importance(shown: LinkImportance, *, ax: Axes | None = None) -> Figure:
     return plot_curves(curves_by_layer(shown), CURVE, ax=ax)
 
 
-def plot_contest(shown: Contest, measure: str, *, ax: Axes | None = None) -> Figure:
+def plot_contest(shown: PruningComparison, measure: str, *, ax: Axes | None = None) -> Figure:
     """A measure of all ways to prune against how much is cut.
 
     Args:
-        shown: from ``vesalius.sparsity.contest``.
+        shown: from ``vesalius.sparsity.compare_pruning``.
         measure: one that its judge gave.
         ax: where to draw; a new figure by default.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from markupsafe import Markup
 
 from vesalius.core.errors import WrongType
-from vesalius.sparsity.contests import Contest
+from vesalius.sparsity.comparison import PruningComparison
 from vesalius.views import style
 from vesalius.views.fragments import Section, anchor_of, fill
 from vesalius.views.lines import Labels, svg_curves
@@ -13,12 +13,12 @@ from vesalius.views.lines import Labels, svg_curves
 HEADING = "Ways to prune, side by side"
 
 
-def contest_section(shown: Contest) -> Section:
+def contest_section(shown: PruningComparison) -> Section:
     """Curves of every measure against how much is cut, and their numbers."""
     return Section(heading=HEADING, anchor=anchor_of(HEADING), body=contest_body(shown))
 
 
-def contest_body(shown: Contest) -> Markup:
+def contest_body(shown: PruningComparison) -> Markup:
     """The section without its heading.
 
     Raises:
@@ -42,11 +42,11 @@ def is_contest(shown: object) -> None:
     Raises:
         WrongType.
     """
-    if not isinstance(shown, Contest):
-        raise WrongType(f"expected a Contest, not {type(shown).__name__}; make one with vesalius.sparsity.contest(...)")
+    if not isinstance(shown, PruningComparison):
+        raise WrongType(f"expected a PruningComparison, not {type(shown).__name__}; make one with vesalius.sparsity.compare_pruning(...)")
 
 
-def curves_of(shown: Contest, name: str) -> dict[str, tuple[object, object]]:
+def curves_of(shown: PruningComparison, name: str) -> dict[str, tuple[object, object]]:
     """A measure of all ways against how much was cut."""
     return {way: (shown.sparsity.numpy(), rows.numpy()) for way, rows in shown.measure(name).items()}
 
@@ -56,7 +56,7 @@ def labels_of(name: str) -> Labels:
     return Labels(title=name, x="share of the links that is cut", y=name, percent=(True, False))
 
 
-def _lines(shown: Contest, name: str) -> list[tuple[str, list[str]]]:
+def _lines(shown: PruningComparison, name: str) -> list[tuple[str, list[str]]]:
     """Mean of each way at each amount, with the standard error over networks."""
     found = []
     for way, rows in shown.measure(name).items():

@@ -16,8 +16,8 @@ from numpy import ndarray
 from torch import Tensor
 
 from vesalius.core.errors import InvalidInput, WrongType
-from vesalius.sparsity.links import DENSE, Links, links_of
-from vesalius.sparsity.metrics import mapped, mean_row_error, reconstruction_error
+from vesalius.sparsity.links import LINEAR_OPS, Links, links_of
+from vesalius.sparsity.metrics import apply_in_batches, mean_row_error, reconstruction_error
 from vesalius.sparsity.sparsified import Sparsified
 from vesalius.trace.network import Network
 from vesalius.views.lines import Labels
@@ -160,7 +160,7 @@ def listening(cut: Cut, most: int = MOST_UNITS) -> Int[Tensor, " K"]:
 def reads_input(cut: Cut, shown: Sparsified) -> bool:
     """Whether a layer's links come straight from the elements of the input."""
     elements = prod(side for side in shown.dense.inputs[0].shape[1:] if side is not None)
-    return cut.links.layer.op in DENSE and cut.links.fan_in == elements
+    return cut.links.layer.op in LINEAR_OPS and cut.links.fan_in == elements
 
 
 def curve_of(scores: Float[Tensor, "U F"]) -> tuple[Float[ndarray, " T"], Float[ndarray, " T"]]:
@@ -196,7 +196,7 @@ def reasons_of(cut: Cut) -> list[Reason]:
 def pairs_of(shown: Sparsified, x: Tensor, shape: tuple[int, ...]) -> list[Pair]:
     """Images before and after, of an autoencoder of images."""
     few = x[:MOST_SAMPLES]
-    before, after = (mapped(_whole(network), few) for network in (shown.dense, shown.network))
+    before, after = (apply_in_batches(_whole(network), few) for network in (shown.dense, shown.network))
     rows = [part.detach().cpu().float().reshape(len(few), *shape).numpy() for part in (few, before, after)]
     return [Pair(image=image, before=first, after=second) for image, first, second in zip(*rows, strict=True)]
 
@@ -204,8 +204,8 @@ def pairs_of(shown: Sparsified, x: Tensor, shape: tuple[int, ...]) -> list[Pair]
 def errors_of(shown: Sparsified, x: Tensor) -> Mapping[str, float]:
     """Mean squared difference of the outputs; of an autoencoder also that of each, and of the mean sample, from the samples."""
     before, after = _whole(shown.dense), _whole(shown.network)
-    dense = mapped(before, x)
-    found = {"from the dense output": float((mapped(after, x) - dense).double().square().mean())}
+    dense = apply_in_batches(before, x)
+    found = {"from the dense output": float((apply_in_batches(after, x) - dense).double().square().mean())}
     if dense.shape == x.shape and x.is_floating_point():
         error, mean = reconstruction_error(before, x), mean_row_error(x, x)
         if error < mean:  # an output of the samples' shape may be something else, such as as many classes as there are columns

@@ -6,7 +6,7 @@ from markupsafe import Markup
 
 from vesalius.core.errors import WrongType
 from vesalius.sparsity.compact import Compact
-from vesalius.sparsity.forms.measured import Measured
+from vesalius.sparsity.compression.cost import FormCost
 from vesalius.views import style
 from vesalius.views.fragments import Section, anchor_of, fill
 
@@ -63,7 +63,7 @@ def _meaning(shown: Compact) -> str:
     )
 
 
-def _cells(row: Measured, batches: list[int]) -> list[str]:
+def _cells(row: FormCost, batches: list[int]) -> list[str]:
     times = [f"{style.number(row.seconds[batch] * 1e6)} \N{MICRO SIGN}s ({style.number(row.ratio[batch])})" for batch in batches]
     sizes = [f"{row.parameters:,}", f"{row.nonzeros:,}", _bytes(row.file), style.number(row.flop / 1e6)]
     return [*sizes, *times]

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from torch import Tensor
 
 from vesalius.core.errors import InvalidInput, WrongType
-from vesalius.sparsity.layered import LayerImportance, LinkImportance
+from vesalius.sparsity.importance_result import LayerImportance, LinkImportance
 from vesalius.views import style, svg
 from vesalius.views.fragments import Section, anchor_of, fill
 from vesalius.views.lines import svg_curves

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from vesalius.sparsity.links import DENSE
+from vesalius.sparsity.links import LINEAR_OPS
 from vesalius.views.flow.layout import ordered, places, shared_out
 from vesalius.views.sparsity.describe import Cut
 
@@ -84,7 +84,7 @@ def chain_of(cuts: Sequence[Cut]) -> list[Cut]:
     """Layers that follow one another, each reading the units of the one before; those after the first that does not are left out."""
     found: list[Cut] = []
     for cut in cuts:
-        plain = cut.links.layer.op in DENSE and len(cut.links.layers) == 1
+        plain = cut.links.layer.op in LINEAR_OPS and len(cut.links.layers) == 1
         if not plain or (found and cut.scores.shape[1] != found[-1].scores.shape[0]):
             break
         found.append(cut)

@@ -15,23 +15,23 @@ from torch import Tensor, nn
 
 from vesalius.core.errors import InvalidInput, UnknownName
 from vesalius.core.version import VERSION
-from vesalius.sparsity.forms.channels import Channels, channels_of
+from vesalius.sparsity.compression.dependencies import UnitDependencies, find_dependencies
 from vesalius.sparsity.links import Links, links_of
-from vesalius.sparsity.options import Pruning
-from vesalius.sparsity.pruning.calibration import Judge, carried, gather, judge, opened
+from vesalius.sparsity.pruning.calibration import LinkScorer, as_network, collect_samples, link_inputs, make_scorer
 from vesalius.sparsity.pruning.finetune import finetune
-from vesalius.sparsity.pruning.refit import Moments, solve
-from vesalius.sparsity.pruning.twin import twin, with_model, write
+from vesalius.sparsity.pruning.masked_copy import build_masked_model, copy_network, write_weights
+from vesalius.sparsity.pruning.refit import RegressionMoments, solve_ridge
+from vesalius.sparsity.pruning_options import Pruning
 from vesalius.sparsity.sparsified import Sparsified
 from vesalius.trace.batches import Data
 from vesalius.trace.network import Network
 
-HELD = 8
+HELD_OUT_EVERY = 8
 """Of so many samples one is held out, to measure what was lost."""
-FEWEST = 32
+MIN_SAMPLES = 32
 """Samples below which a refit would only learn them by heart."""
 
-Units = Mapping[str, int]
+UnitCounts = Mapping[str, int]
 Alive = dict[str, Bool[Tensor, " _"]]
 
 
@@ -40,7 +40,7 @@ def remove_units(
     data: Data,
     *,
     share: float | Mapping[str, float] = 0.5,
-    keep: Units | None = None,
+    keep: UnitCounts | None = None,
     pruning: Pruning | None = None,
 ) -> Sparsified:
     """Remove the least important units of hidden layers, and refit what reads them; the model is never changed.
@@ -69,21 +69,21 @@ def remove_units(
     Reference: Rhee2023 defines the importance of a unit. Differs from the paper: it does not remove units, nor refit.
     """
     began, how = time.monotonic(), pruning or Pruning()
-    network = opened(model, data)
+    network = as_network(model, data)
     network.graph("removing units")
-    left = _left(network, how.layers, share, keep)
-    samples = gather(network, data, how.rows, how.seed)
-    if len(samples[0]) < FEWEST:
+    left = _units_to_keep(network, how.layers, share, keep)
+    samples = collect_samples(network, data, how.rows, how.seed)
+    if len(samples[0]) < MIN_SAMPLES:
         raise InvalidInput(
-            f"{len(samples[0])} samples came; refitting units needs at least {FEWEST}, and some 2,000 to be any good: give more"
+            f"{len(samples[0])} samples came; refitting units needs at least {MIN_SAMPLES}, and some 2,000 to be any good: give more"
         )
-    held = torch.arange(len(samples[0]), device=samples[0].device) % HELD == HELD - 1
-    table = _Table.of(network, tuple(part[~held] for part in samples), left, how)
-    copied, alive, scores = _removed(table, left)
-    masks = {name: (one, one.shaped(_mask(table, one, alive))) for name, one in table.links.items()}
+    held = torch.arange(len(samples[0]), device=samples[0].device) % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
+    table = _UnitPruning.of(network, tuple(part[~held] for part in samples), left, how)
+    copied, alive, scores = _prune_units(table, left)
+    masks = {name: (one, one.to_weight_shape(_link_mask(table, one, alive))) for name, one in table.links.items()}
     if how.finetune is not None:
         finetune(copied, network, masks, data, how.finetune)
-    masked, traced = with_model(copied, masks)
+    masked, traced = build_masked_model(copied, masks)
     facts = {
         "network": network.digest(),
         "mode": "units",
@@ -93,7 +93,7 @@ def remove_units(
         "ridge": how.ridge,
         "samples": len(samples[0]),
         "seed": how.seed,
-        "lost": _lost(network, copied, tuple(part[held] for part in samples)),
+        "lost": _output_error(network, copied, tuple(part[held] for part in samples)),
         "version": VERSION,
         "seconds": time.monotonic() - began,
     }
@@ -102,14 +102,16 @@ def remove_units(
         network=traced,
         dense=network,
         masks={name: mask for name, (_, mask) in masks.items()},
-        importance={name: table.links[name].shaped(one) for name, one in scores.items()},
+        importance={name: table.links[name].to_weight_shape(one) for name, one in scores.items()},
         provenance=facts,
     )
 
 
-def _left(network: Network, layers: Sequence[str] | None, share: float | Mapping[str, float], keep: Units | None) -> dict[str, int]:
+def _units_to_keep(
+    network: Network, layers: Sequence[str] | None, share: float | Mapping[str, float], keep: UnitCounts | None
+) -> dict[str, int]:
     """How many units each layer keeps."""
-    found = channels_of(network)
+    found = find_dependencies(network)
     named = list(keep or (share if isinstance(share, Mapping) else None) or layers or [])
     for name in named:
         if name not in found:
@@ -118,7 +120,7 @@ def _left(network: Network, layers: Sequence[str] | None, share: float | Mapping
             raise InvalidInput(f"the units of layer {name!r} cannot be removed: {found[name].why}; name other layers")
     names = named or [name for name, one in found.items() if not one.why]
     if not names:
-        raise InvalidInput(f"no layer of {network.name} has units that can be removed: {_reasons(found)}")
+        raise InvalidInput(f"no layer of {network.name} has units that can be removed: {_format_reasons(found)}")
     units = {name: found[name].layer.units for name in names}
     for name, one in keep.items() if keep else []:
         if not 1 <= one <= units[name]:
@@ -130,12 +132,12 @@ def _left(network: Network, layers: Sequence[str] | None, share: float | Mapping
     return dict(keep) if keep else {name: max(1, units[name] - int(shares[name] * units[name])) for name in names}
 
 
-def _reasons(found: Mapping[str, Channels]) -> str:
+def _format_reasons(found: Mapping[str, UnitDependencies]) -> str:
     return "; ".join(f"{name}: {one.why}" for name, one in found.items())
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class _Table:
+class _UnitPruning:
     """A network whose units are removed.
 
     Attributes:
@@ -148,20 +150,20 @@ class _Table:
 
     network: Network
     links: Mapping[str, Links]
-    channels: Mapping[str, Channels]
+    channels: Mapping[str, UnitDependencies]
     samples: tuple[Tensor, ...]
-    judge: Judge
+    judge: LinkScorer
     how: Pruning
 
     @classmethod
-    def of(cls, network: Network, samples: tuple[Tensor, ...], left: Units, how: Pruning) -> _Table:
+    def of(cls, network: Network, samples: tuple[Tensor, ...], left: UnitCounts, how: Pruning) -> _UnitPruning:
         links = {name: one for name, one in links_of(network).items() if len(one.layers) == 1 and not one.tied}
-        found = channels_of(network)
-        scored = judge(how.score_in("refit"), links, samples, how.loss, how.seed)
+        found = find_dependencies(network)
+        scored = make_scorer(how.score_in("refit"), links, samples, how.loss, how.seed)
         return cls(network=network, links=links, channels={name: found[name] for name in left}, samples=samples, judge=scored, how=how)
 
     def rows(self, links: Links) -> Float[Tensor, "N GF"]:
-        return carried(links, self.samples, rows=self.how.rows, seed=self.how.seed)
+        return link_inputs(links, self.samples, rows=self.how.rows, seed=self.how.seed)
 
     def reads(self, links: Links, alive: Alive) -> Bool[Tensor, " F"]:
         """Which links into a layer come from units that are left."""
@@ -173,33 +175,35 @@ class _Table:
         return kept
 
 
-def _mask(table: _Table, links: Links, alive: Alive) -> Bool[Tensor, "U F"]:
+def _link_mask(table: _UnitPruning, links: Links, alive: Alive) -> Bool[Tensor, "U F"]:
     """Links between units that are left."""
     own = alive.get(links.name, torch.ones(links.units, dtype=torch.bool))
     return (own[:, None] & table.reads(links, alive)[None]).to(links.weight.device)
 
 
-def _removed(table: _Table, left: Units) -> tuple[Network, Alive, dict[str, Tensor]]:
+def _prune_units(table: _UnitPruning, left: UnitCounts) -> tuple[Network, Alive, dict[str, Tensor]]:
     """Rounds of scoring, cutting and refitting; the network, the units that are left and the scores of the first round."""
-    copied, how = twin(table.network), table.how
+    copied, how = copy_network(table.network), table.how
     alive = {name: torch.ones(one.layer.units, dtype=torch.bool) for name, one in table.channels.items()}
     first: dict[str, Tensor] = {}
     with torch.no_grad():
-        targets = {name: _sums(one, table.rows(one)) for name, one in table.links.items()}
+        targets = {name: _unit_sums(one, table.rows(one)) for name, one in table.links.items()}
         for step in range(1, how.rounds + 1):
             here = links_of(copied)
             scores = {name: table.judge(here[name], table.rows(here[name]), here[name].weight, here[name].bias) for name in table.links}
             first = first or scores
             for name, one in table.channels.items():
                 count = round(one.layer.units * (left[name] / one.layer.units) ** (step / how.rounds))
-                alive[name] &= _strongest(unit_importance(one, here, scores), alive[name], max(left[name], count))
-            _refit(table, copied, alive, targets)
+                alive[name] &= _top_units(unit_importance(one, here, scores), alive[name], max(left[name], count))
+            _refit_layers(table, copied, alive, targets)
             if how.report is not None:
                 how.report(step, how.rounds)
     return copied, alive, first
 
 
-def unit_importance(channels: Channels, links: Mapping[str, Links], scores: Mapping[str, Float[Tensor, "_ _"]]) -> Float[Tensor, " U"]:
+def unit_importance(
+    channels: UnitDependencies, links: Mapping[str, Links], scores: Mapping[str, Float[Tensor, "_ _"]]
+) -> Float[Tensor, " U"]:
     """Mean importance of each unit's outgoing links, summed over the weights of a link and over readers.
 
     Args:
@@ -216,48 +220,48 @@ def unit_importance(channels: Channels, links: Mapping[str, Links], scores: Mapp
     return total
 
 
-def _strongest(importance: Float[Tensor, " U"], alive: Bool[Tensor, " U"], count: int) -> Bool[Tensor, " U"]:
+def _top_units(importance: Float[Tensor, " U"], alive: Bool[Tensor, " U"], count: int) -> Bool[Tensor, " U"]:
     order = torch.where(alive, importance, -torch.inf).argsort(dim=0, descending=True, stable=True)
     found = torch.zeros_like(alive)
     found[order[:count]] = True
     return found
 
 
-def _refit(table: _Table, copied: Network, alive: Alive, targets: Mapping[str, Float[Tensor, "N U"]]) -> None:
+def _refit_layers(table: _UnitPruning, copied: Network, alive: Alive, targets: Mapping[str, Float[Tensor, "N U"]]) -> None:
     """Layer by layer, on what the layers before now give."""
     moved = False
     for name, dense in table.links.items():
         here = links_of(copied, [name])[name]
-        mask = _mask(table, dense, alive)
+        mask = _link_mask(table, dense, alive)
         kept = mask.any(1)
         if moved:
             found = here.split(table.rows(here))
-            parts = [_solved(rows, targets[name][:, units], mask[units], dense, units, table.how) for units, rows in found]
+            parts = [_solve_units(rows, targets[name][:, units], mask[units], dense, units, table.how) for units, rows in found]
             weight, bias = (torch.cat(column).to(dense.weight) for column in zip(*parts, strict=True))
         else:
             weight, bias = dense.weight, dense.bias
-        write(here, torch.where(mask, weight, 0), torch.where(kept, bias, 0))
+        write_weights(here, torch.where(mask, weight, 0), torch.where(kept, bias, 0))
         moved = moved or not bool(mask.all())
 
 
-def _solved(rows: Tensor, targets: Tensor, mask: Tensor, dense: Links, units: slice, how: Pruning) -> tuple[Tensor, Tensor]:
-    moments = Moments.of(rows, targets, bias=bool(dense.layer.bias))
+def _solve_units(rows: Tensor, targets: Tensor, mask: Tensor, dense: Links, units: slice, how: Pruning) -> tuple[Tensor, Tensor]:
+    moments = RegressionMoments.of(rows, targets, bias=bool(dense.layer.bias))
     columns = mask.any(0)
-    small = Moments(
+    small = RegressionMoments(
         square=moments.square[columns][:, columns], cross=moments.cross[:, columns], mean=moments.mean[columns], target=moments.target
     )
-    found, bias = solve(small, torch.ones_like(small.cross, dtype=torch.bool), dense.weight[units][:, columns], how.ridge)
+    found, bias = solve_ridge(small, torch.ones_like(small.cross, dtype=torch.bool), dense.weight[units][:, columns], how.ridge)
     weight = torch.zeros_like(moments.cross)
     weight[:, columns] = found
     return weight, bias
 
 
-def _sums(links: Links, rows: Float[Tensor, "N GF"]) -> Float[Tensor, "N U"]:
+def _unit_sums(links: Links, rows: Float[Tensor, "N GF"]) -> Float[Tensor, "N U"]:
     """Sums of units in the dense network."""
     return torch.cat([part @ links.weight[units].T + links.bias[units] for units, part in links.split(rows)], 1)
 
 
-def _lost(dense: Network, pruned: Network, held: tuple[Tensor, ...]) -> float:
+def _output_error(dense: Network, pruned: Network, held: tuple[Tensor, ...]) -> float:
     """Mean squared change of the output, as a share of its variance."""
     with torch.no_grad():
         before, after = dense.run(held).double(), pruned.run(held).double()

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from vesalius.core import store
 from vesalius.core.errors import InvalidInput, UnknownName
-from vesalius.sparsity.forms.encoding import read_sparse, save_sparse
-from vesalius.sparsity.forms.variants import picked, sparse
+from vesalius.sparsity.compression.candidates import to_picked_linear, to_sparse_linear
+from vesalius.sparsity.compression.codec import read_sparse, save_sparse
 from vesalius.trace.export import NoGraph
 from vesalius.trace.export import export_program as exported
 from vesalius.trace.network import Network
@@ -23,9 +23,9 @@ from vesalius.trace.signature import eval_mode
 
 FORMS: Mapping[str, Callable[[nn.Module], nn.Module | None]] = {
     "dense": lambda model: None,
-    "picked": picked,
-    "csr": lambda model: sparse(model, "csr"),
-    "block": lambda model: sparse(model, "block"),
+    "picked": to_picked_linear,
+    "csr": lambda model: to_sparse_linear(model, "csr"),
+    "block": lambda model: to_sparse_linear(model, "block"),
 }
 """Forms in which a file can be opened."""
 
@@ -53,39 +53,39 @@ def export(path: str | Path, model: nn.Module, network: Network) -> Path:
     return WRITERS[path.suffix](path, model, network)
 
 
-def _weights(path: Path, model: nn.Module, network: Network) -> Path:
+def _write_weights(path: Path, model: nn.Module, network: Network) -> Path:
     return save_sparse(path, model, facts={"name": network.name})
 
 
-def _program(path: Path, model: nn.Module, network: Network) -> Path:
+def _write_program(path: Path, model: nn.Module, network: Network) -> Path:
     content = io.BytesIO()
-    torch.export.save(_exported(model, network), content)
+    torch.export.save(_export_program(model, network), content)
     return store.write_bytes(path, content.getvalue())
 
 
-def _onnx(path: Path, model: nn.Module, network: Network) -> Path:
+def _write_onnx(path: Path, model: nn.Module, network: Network) -> Path:
     if missing := [name for name in ("onnx", "onnxscript") if find_spec(name) is None]:
         raise InvalidInput(f"writing {path.name} needs {' and '.join(missing)}; install them with: pip install 'vesalius[onnx]'")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        made = torch.onnx.export(_exported(model, network), dynamo=True, verbose=False)
+        made = torch.onnx.export(_export_program(model, network), dynamo=True, verbose=False)
     assert made is not None
     return store.write_bytes(path, made.model_proto.SerializeToString())
 
 
-def _exported(model: nn.Module, network: Network) -> torch.export.ExportedProgram:
+def _export_program(model: nn.Module, network: Network) -> torch.export.ExportedProgram:
     """The program, with a dynamic batch."""
     if network.call is None:
         raise InvalidInput(f"{network.name} was loaded from a file, and nothing says how its model is called; trace the model")
     call = replace(network.call, model=model)
     try:
         with torch.no_grad(), eval_mode(model):
-            return exported(call, _example(network))
+            return exported(call, _example_inputs(network))
     except NoGraph as error:
         raise InvalidInput(f"the smaller {network.name} does not export: {error.reason}") from error
 
 
-def _example(network: Network) -> tuple[Tensor, ...]:
+def _example_inputs(network: Network) -> tuple[Tensor, ...]:
     """Two samples of zeros."""
     home = next((tensor.device for tensor in network.parameters.values()), torch.device("cpu"))
     return tuple(
@@ -94,7 +94,11 @@ def _example(network: Network) -> tuple[Tensor, ...]:
     )
 
 
-WRITERS: Mapping[str, Callable[[Path, nn.Module, Network], Path]] = {".safetensors": _weights, ".pt2": _program, ".onnx": _onnx}
+WRITERS: Mapping[str, Callable[[Path, nn.Module, Network], Path]] = {
+    ".safetensors": _write_weights,
+    ".pt2": _write_program,
+    ".onnx": _write_onnx,
+}
 
 
 def load_sparse(path: str | Path, model: nn.Module, *, form: str = "dense") -> nn.Module:
@@ -103,7 +107,7 @@ def load_sparse(path: str | Path, model: nn.Module, *, form: str = "dense") -> n
     Args:
         path: written by ``Sparsified.export`` or ``Compact.export``.
         model: of the architecture that was pruned, whatever its weights; layers that lost units become smaller.
-        form: of the linear layers with few links: ``dense``, ``picked``, ``csr`` or ``block``; see :class:`vesalius.sparsity.Compact`.
+        form: of the linear layers with few links: ``dense``, ``to_picked_linear``, ``csr`` or ``block``; see :class:`vesalius.sparsity.Compact`.
 
     Raises:
         FileNotFoundError, ForeignFile: see :func:`vesalius.core.store.read`.

@@ -13,18 +13,18 @@ from torch import nn
 
 from vesalius.core.errors import InvalidInput, UnknownName
 from vesalius.core.version import VERSION
-from vesalius.sparsity.options import MODES, Pruning
-from vesalius.sparsity.pruning.allocation import Count, from_level, from_sparsity
-from vesalius.sparsity.pruning.bench import WAYS, Bench
-from vesalius.sparsity.pruning.calibration import gather, opened
+from vesalius.sparsity.pruning.allocation import LinkCount, counts_from_importance_level, counts_from_sparsity
+from vesalius.sparsity.pruning.calibration import as_network, collect_samples
 from vesalius.sparsity.pruning.finetune import finetune
-from vesalius.sparsity.pruning.twin import with_model
+from vesalius.sparsity.pruning.masked_copy import build_masked_model
+from vesalius.sparsity.pruning.prune import PRUNE_BY_MODE, PruningProblem
+from vesalius.sparsity.pruning_options import MODES, Pruning
 from vesalius.sparsity.scores import Score
 from vesalius.sparsity.sparsified import Sparsified
 from vesalius.trace.batches import Data
 from vesalius.trace.network import Network
 
-FEWEST = 16
+MIN_SAMPLES = 16
 """Samples below which a refit would only learn them by heart."""
 
 Amount = float | Mapping[str, float]
@@ -100,7 +100,7 @@ def sparsify(
     Reference: Rhee2023. Differs from the paper: refitting is not in it, and is the default, since a mask alone is of no use beyond 70 %.
     """
     goal = Goal.of(sparsity, importance_level)
-    return _Run.of(model, data, (goal,), mode, pruning or Pruning()).to(goal)
+    return _PruningRun.of(model, data, (goal,), mode, pruning or Pruning()).to(goal)
 
 
 def sweep(
@@ -122,43 +122,45 @@ def sweep(
     if not levels:
         raise InvalidInput("a sweep needs at least one amount")
     goals = tuple(Goal.of(*((level, None) if sparsity is not None else (None, level))) for level in levels)
-    run = _Run.of(model, data, goals, mode, pruning or Pruning())
+    run = _PruningRun.of(model, data, goals, mode, pruning or Pruning())
     return [run.to(goal) for goal in goals]
 
 
 @dataclass(frozen=True, eq=False)
-class _Run:
+class _PruningRun:
     """A network on the bench, the data it came with, and how it is pruned."""
 
-    bench: Bench
+    bench: PruningProblem
     data: Data
     mode: str
 
     @classmethod
-    def of(cls, model: Network | nn.Module, data: Data, goals: Sequence[Goal], mode: str, how: Pruning) -> _Run:
-        score = _score(mode, how)
+    def of(cls, model: Network | nn.Module, data: Data, goals: Sequence[Goal], mode: str, how: Pruning) -> _PruningRun:
+        score = _score_for_mode(mode, how)
         names = None if how.layers is None else list(how.layers)
         for goal in goals:
             _check_goal(goal, how)
             names = list(goal.amount) if isinstance(goal.amount, Mapping) else names
-        network = opened(model, data)
+        network = as_network(model, data)
         network.graph("pruning")
-        samples = gather(network, data, how.rows, how.seed)
-        if mode == "refit" and len(samples[0]) < FEWEST:
-            raise InvalidInput(f"{len(samples[0])} samples came; a refit needs at least {FEWEST}, and some 2,000 to be any good: give more")
-        bench = Bench.of(network, names, samples, score, how)
-        _warn(bench, mode)
+        samples = collect_samples(network, data, how.rows, how.seed)
+        if mode == "refit" and len(samples[0]) < MIN_SAMPLES:
+            raise InvalidInput(
+                f"{len(samples[0])} samples came; a refit needs at least {MIN_SAMPLES}, and some 2,000 to be any good: give more"
+            )
+        bench = PruningProblem.of(network, names, samples, score, how)
+        _warn_uncompensated(bench, mode)
         return cls(bench, data, mode)
 
     def to(self, goal: Goal) -> Sparsified:
         """Prune."""
         began, how = time.monotonic(), self.bench.how
-        counts = _counts(self.bench, goal, how.allocation_in(self.mode), how.scope)
-        pruned, cuts = WAYS[self.mode](self.bench, counts)
+        counts = _link_counts(self.bench, goal, how.allocation_in(self.mode), how.scope)
+        pruned, cuts = PRUNE_BY_MODE[self.mode](self.bench, counts)
         masks = {name: (self.bench.links[name], cut.mask) for name, cut in cuts.items()}
         if how.finetune is not None:
             finetune(pruned, self.bench.dense, masks, self.data, how.finetune)
-        model, network = with_model(pruned, masks)
+        model, network = build_masked_model(pruned, masks)
         return Sparsified(
             model=model,
             network=network,
@@ -188,7 +190,7 @@ class _Run:
         }
 
 
-def _score(mode: str, how: Pruning) -> Score:
+def _score_for_mode(mode: str, how: Pruning) -> Score:
     if mode not in MODES:
         raise UnknownName("mode", mode, MODES)
     if mode == "refit" and not how.compensate:
@@ -209,7 +211,7 @@ def _check_goal(goal: Goal, how: Pruning) -> None:
         )
 
 
-def _warn(bench: Bench, mode: str) -> None:
+def _warn_uncompensated(bench: PruningProblem, mode: str) -> None:
     """Masks that are worse than they need to be."""
     if mode != "paper" or not bench.score.centred:
         return
@@ -223,24 +225,24 @@ def _warn(bench: Bench, mode: str) -> None:
         warnings.warn(f"no bias to compensate in: {', '.join(unbiased)}; use mode='refit', or the score 'shapley_zero'", stacklevel=4)
 
 
-def _counts(bench: Bench, goal: Goal, allocation: str, scope: str) -> dict[str, Count]:
+def _link_counts(bench: PruningProblem, goal: Goal, allocation: str, scope: str) -> dict[str, LinkCount]:
     """Links that each layer, or each of its units, keeps."""
     shapes = {name: (one.units, one.fan_in) for name, one in bench.links.items()}
-    amounts = {name: _amount(goal, name) for name in shapes}
+    amounts = {name: _layer_amount(goal, name) for name in shapes}
     if goal.kind == "importance_level":
         scores = bench.scores()
         if any(float(one.min()) < 0 for one in scores.values()):
             raise InvalidInput("importance_level needs scores of 0 or more, and this score has negative ones; give sparsity instead")
-        return from_level(scores, amounts, scope)
+        return counts_from_importance_level(scores, amounts, scope)
     if isinstance(goal.amount, Mapping):
         sizes = {name: units * links for name, (units, links) in shapes.items()}
-        counts: dict[str, Count] = {name: max(1, round((1 - amounts[name]) * size)) for name, size in sizes.items()}
+        counts: dict[str, LinkCount] = {name: max(1, round((1 - amounts[name]) * size)) for name, size in sizes.items()}
     else:
-        counts = from_sparsity(shapes, goal.amount, allocation, bench.scores)
-    return {name: _per_unit(count, shapes[name]) if scope == "row" else count for name, count in counts.items()}
+        counts = counts_from_sparsity(shapes, goal.amount, allocation, bench.scores)
+    return {name: _count_per_unit(count, shapes[name]) if scope == "row" else count for name, count in counts.items()}
 
 
-def _amount(goal: Goal, name: str) -> float:
+def _layer_amount(goal: Goal, name: str) -> float:
     """How much of a layer is cut."""
     if not isinstance(goal.amount, Mapping):
         return goal.amount
@@ -249,7 +251,7 @@ def _amount(goal: Goal, name: str) -> float:
     return goal.amount[name]
 
 
-def _per_unit(count: Count, shape: tuple[int, int]) -> Count:
+def _count_per_unit(count: LinkCount, shape: tuple[int, int]) -> LinkCount:
     """The same number of links for each unit; at least one."""
     assert isinstance(count, int)
     return torch.full((shape[0],), max(1, round(count / shape[0])))

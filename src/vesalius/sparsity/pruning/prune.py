@@ -14,22 +14,22 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vesalius.sparsity.links import Links, links_of
-from vesalius.sparsity.options import Pruning
-from vesalius.sparsity.pruning.allocation import Count, select
-from vesalius.sparsity.pruning.calibration import Judge, carried, judge
-from vesalius.sparsity.pruning.refit import Moments, solve
-from vesalius.sparsity.pruning.twin import twin, write
+from vesalius.sparsity.pruning.allocation import LinkCount, top_k_mask
+from vesalius.sparsity.pruning.calibration import LinkScorer, link_inputs, make_scorer
+from vesalius.sparsity.pruning.masked_copy import copy_network, write_weights
+from vesalius.sparsity.pruning.refit import RegressionMoments, solve_ridge
+from vesalius.sparsity.pruning_options import Pruning
 from vesalius.sparsity.scores import Score
 from vesalius.trace.network import Network
 
 Matrix = Float[Tensor, "U F"]
-PACE = 0.5
+SCHEDULE_POWER = 0.5
 """Below 1, more is cut in the first rounds, whose systems are the largest, and less in the last, which decide. On held-out rows of MNIST
 and Fashion-MNIST, 12 rounds at this pace cost as much as 6 at pace 1, and leave 5 to 10 % less error."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Cut:
+class PrunedWeight:
     """What pruning did to a weight.
 
     Attributes:
@@ -42,7 +42,7 @@ class Cut:
 
 
 @dataclass(frozen=True, eq=False)
-class Bench:
+class PruningProblem:
     """A dense network on the bench: its links, and what was measured of them.
 
     Attributes:
@@ -62,7 +62,7 @@ class Bench:
     how: Pruning
 
     @classmethod
-    def of(cls, dense: Network, names: list[str] | None, samples: tuple[Tensor, ...], score: Score, how: Pruning) -> Bench:
+    def of(cls, dense: Network, names: list[str] | None, samples: tuple[Tensor, ...], score: Score, how: Pruning) -> PruningProblem:
         """Links of layers, each weight under the layer that comes first."""
         links: dict[str, Links] = {}
         for name, one in links_of(dense, names).items():
@@ -72,9 +72,9 @@ class Bench:
         return cls(dense, links, tied, samples, score, how)
 
     @cached_property
-    def judge(self) -> Judge:
+    def judge(self) -> LinkScorer:
         """The score, with what it needs of the dense network."""
-        return judge(self.score, self.links, self.samples, self.how.loss, self.how.seed)
+        return make_scorer(self.score, self.links, self.samples, self.how.loss, self.how.seed)
 
     @cached_property
     def seen(self) -> dict[str, tuple[Matrix, dict[str, Float[Tensor, " GF"]]]]:
@@ -84,7 +84,7 @@ class Bench:
             total, means = torch.zeros_like(one.weight), {}
             for layer in (one, *self.tied[name]):
                 rows = self.rows(layer)
-                total += one.matrix(layer.shaped(self.judge(layer, rows, layer.weight, layer.bias)))
+                total += one.matrix(layer.to_weight_shape(self.judge(layer, rows, layer.weight, layer.bias)))
                 means[layer.name] = rows.mean(0)
             found[name] = (total, means)
         return found
@@ -95,82 +95,82 @@ class Bench:
 
     def rows(self, links: Links) -> Float[Tensor, "N GF"]:
         """What a layer's links carry, in the dense network or in a copy of it."""
-        return carried(links, self.samples, rows=self.how.rows, seed=self.how.seed)
+        return link_inputs(links, self.samples, rows=self.how.rows, seed=self.how.seed)
 
-    def told(self, done: int) -> None:
+    def report_progress(self, done: int) -> None:
         """Say how far the work has come."""
         if self.how.report is not None:
             self.how.report(done, len(self.links))
 
 
-Pruned = tuple[Network, dict[str, Cut]]
+NetworkAndWeights = tuple[Network, dict[str, PrunedWeight]]
 
 
 @torch.no_grad()
-def prune_once(bench: Bench, counts: Mapping[str, Count]) -> Pruned:
+def prune_one_shot(bench: PruningProblem, counts: Mapping[str, LinkCount]) -> NetworkAndWeights:
     """Masks from scores on the dense network; what cut links carried on average goes into the biases.
 
     Reference: Rhee2023. Differs from the paper: compensation by the bias, which the paper does not mention and which its score presumes.
     """
-    copied = twin(bench.dense)
+    copied = copy_network(bench.dense)
     cuts = {}
     for done, (name, one) in enumerate(bench.links.items()):
         scores, means = bench.seen[name]
-        mask = select(scores, counts[name])
-        cuts[name] = Cut(mask=one.shaped(mask), importance=one.shaped(scores))
+        mask = top_k_mask(scores, counts[name])
+        cuts[name] = PrunedWeight(mask=one.to_weight_shape(mask), importance=one.to_weight_shape(scores))
         for layer in (one, *bench.tied[name]):
             kept = layer.matrix(cuts[name].mask)
-            lost = _units(layer, layer.weight * ~kept, means[layer.name][None])[0]
+            lost = _unit_sums(layer, layer.weight * ~kept, means[layer.name][None])[0]
             bias = layer.bias + lost if bench.how.compensate else layer.bias
-            write(_in(copied, layer), layer.weight * kept, bias)
-        bench.told(done + 1)
+            write_weights(_links_in(copied, layer), layer.weight * kept, bias)
+        bench.report_progress(done + 1)
     return copied, cuts
 
 
 @torch.no_grad()
-def prune_and_refit(bench: Bench, counts: Mapping[str, Count]) -> Pruned:
+def prune_and_refit(bench: PruningProblem, counts: Mapping[str, LinkCount]) -> NetworkAndWeights:
     """Layer by layer in order of computation: rounds of scoring, cutting and refitting on what the layers before, already pruned, give.
 
     A weight that is used both ways round is cut once and not refitted; only its biases are.
     """
-    copied = twin(bench.dense)
-    cuts: dict[str, Cut] = {}
+    copied = copy_network(bench.dense)
+    cuts: dict[str, PrunedWeight] = {}
     owners = {layer.name: (name, layer) for name, one in bench.links.items() for layer in (one, *bench.tied[name])}
     for layer_name in [name for name in links_of(bench.dense) if name in owners]:
         name, dense = owners[layer_name]
-        here = _in(copied, dense)
-        rows, targets = bench.rows(here), _units(dense, dense.weight, bench.rows(dense)) + dense.bias
+        here = _links_in(copied, dense)
+        rows, targets = bench.rows(here), _unit_sums(dense, dense.weight, bench.rows(dense)) + dense.bias
         if name not in cuts and not bench.tied[name]:
-            cuts[name] = _rounds(bench, here, rows, targets, counts[name])
-            bench.told(len(cuts))
+            cuts[name] = _prune_layer(bench, here, rows, targets, counts[name])
+            bench.report_progress(len(cuts))
             continue
         if name not in cuts:
-            cuts[name] = _cut_tied(bench, copied, name, counts[name])
-            bench.told(len(cuts))
+            cuts[name] = _prune_tied(bench, copied, name, counts[name])
+            bench.report_progress(len(cuts))
         weight = here.weight * here.matrix(cuts[name].mask)
-        write(here, weight, targets.mean(0) - _units(here, weight, rows.mean(0)[None])[0])
+        write_weights(here, weight, targets.mean(0) - _unit_sums(here, weight, rows.mean(0)[None])[0])
     return copied, cuts
 
 
-def _rounds(bench: Bench, here: Links, rows: Tensor, targets: Tensor, count: Count) -> Cut:
+def _prune_layer(bench: PruningProblem, here: Links, rows: Tensor, targets: Tensor, count: LinkCount) -> PrunedWeight:
     """Cut a layer's links down to their number in equal proportions, refitting after each cut."""
     start, biased = here.weight, bool(here.layer.bias)
-    parts = [(units, Moments.of(part, targets[:, units], bias=biased)) for units, part in here.split(rows)]
+    parts = [(units, RegressionMoments.of(part, targets[:, units], bias=biased)) for units, part in here.split(rows)]
     weight, bias = start, torch.cat([found.bias(start[units].double()) for units, found in parts]).to(start)
     mask = torch.ones_like(start, dtype=torch.bool)
     first: Tensor | None = None
     for step in range(1, bench.how.rounds + 1):
         scores = bench.judge(here, rows, weight, bias)
         first = scores if first is None else first
-        mask = select(scores, scheduled(count, start.shape, step / bench.how.rounds), mask)
-        solved = [solve(found, mask[units], start[units], bench.how.ridge) for units, found in parts]
+        mask = top_k_mask(scores, scheduled_count(count, start.shape, step / bench.how.rounds), mask)
+        solved = [solve_ridge(found, mask[units], start[units], bench.how.ridge) for units, found in parts]
         weight, bias = (torch.cat(column).to(start) for column in zip(*solved, strict=True))
     assert first is not None
-    write(here, weight, bias)
-    return Cut(mask=here.shaped(mask), importance=here.shaped(first))
+    write_weights(here, weight, bias)
+    return PrunedWeight(mask=here.to_weight_shape(mask), importance=here.to_weight_shape(first))
 
 
-def scheduled(count: Count, shape: tuple[int, ...], share: float) -> Count:
+def scheduled_count(count: LinkCount, shape: tuple[int, ...], share: float) -> LinkCount:
     """Links kept after a share of the rounds: the logarithm of the density falls with a power of the share.
 
     Args:
@@ -180,32 +180,35 @@ def scheduled(count: Count, shape: tuple[int, ...], share: float) -> Count:
     """
     if share >= 1:
         return count
-    part = share**PACE
+    part = share**SCHEDULE_POWER
     if isinstance(count, int):
         size = shape[0] * shape[1]
         return max(count, round(size * (count / size) ** part))
     return torch.maximum(count, (shape[1] * (count.double() / shape[1]) ** part).round().long())
 
 
-def _cut_tied(bench: Bench, copied: Network, name: str, count: Count) -> Cut:
+def _prune_tied(bench: PruningProblem, copied: Network, name: str, count: LinkCount) -> PrunedWeight:
     """The mask of a weight that is used both ways round, from scores of both."""
-    here = _in(copied, bench.links[name])
+    here = _links_in(copied, bench.links[name])
     total = torch.zeros_like(here.weight)
     for dense in (bench.links[name], *bench.tied[name]):
-        layer = _in(copied, dense)
-        total += here.matrix(layer.shaped(bench.judge(layer, bench.rows(layer), layer.weight, layer.bias)))
-    return Cut(mask=here.shaped(select(total, count)), importance=here.shaped(total))
+        layer = _links_in(copied, dense)
+        total += here.matrix(layer.to_weight_shape(bench.judge(layer, bench.rows(layer), layer.weight, layer.bias)))
+    return PrunedWeight(mask=here.to_weight_shape(top_k_mask(total, count)), importance=here.to_weight_shape(total))
 
 
-def _in(network: Network, links: Links) -> Links:
+def _links_in(network: Network, links: Links) -> Links:
     """The same layer in a copy of the network."""
     return links_of(network, [links.name])[links.name]
 
 
-def _units(links: Links, weight: Matrix, rows: Float[Tensor, "N GF"]) -> Float[Tensor, "N U"]:
+def _unit_sums(links: Links, weight: Matrix, rows: Float[Tensor, "N GF"]) -> Float[Tensor, "N U"]:
     """Sums of units, without bias."""
     return torch.cat([part @ weight[units].T for units, part in links.split(rows)], 1)
 
 
-WAYS: Mapping[str, Callable[[Bench, Mapping[str, Count]], Pruned]] = {"paper": prune_once, "refit": prune_and_refit}
+PRUNE_BY_MODE: Mapping[str, Callable[[PruningProblem, Mapping[str, LinkCount]], NetworkAndWeights]] = {
+    "paper": prune_one_shot,
+    "refit": prune_and_refit,
+}
 """The ways to prune, by mode."""

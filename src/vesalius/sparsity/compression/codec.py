@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from vesalius.core import store
 from vesalius.core.errors import ForeignFile, InvalidInput
-from vesalius.sparsity.forms.resized import fill, tensor_of
+from vesalius.sparsity.compression.rebuild import replace_tensors, tensor_of
 
 KIND = "sparse weights"
 GAPS = {"delta8": np.uint8, "delta16": np.uint16}
@@ -83,7 +83,7 @@ def decode(parts: Mapping[str, Tensor], facts: Facts) -> Shaped[Tensor, "..."]:
     return flat.reshape(shape)
 
 
-def encoded(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def encode_model(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """All parameters and buffers of a model, encoded: parts by name, and facts; what several names share is there once."""
     tensors: dict[str, Tensor] = {}
     known: dict[int, str] = {}
@@ -103,22 +103,22 @@ def save_sparse(path: str | Path, model: nn.Module, *, facts: Mapping[str, Any] 
 
     Args:
         path: where; by custom with the suffix ``.safetensors``.
-        model: without masks; see :func:`vesalius.sparsity.forms.resized.permanent`.
+        model: without masks; see :func:`vesalius.sparsity.compression.rebuild.copy_without_masks`.
         facts: kept beside, as JSON.
     """
-    tensors, named = encoded(model)
+    tensors, named = encode_model(model)
     return store.write(path, KIND, tensors, {"tensors": named, **(facts or {})})
 
 
 def size_on_disk(model: nn.Module, *, sparse: bool = True) -> int:
     """Bytes that the parameters and buffers of a model take in a file, without its header."""
     if sparse:
-        return sum(part.nbytes for part in encoded(model)[0].values())
+        return sum(part.nbytes for part in encode_model(model)[0].values())
     return sum(tensor.nbytes for tensor in {id(one): one for one in model.state_dict(keep_vars=True).values()}.values())
 
 
 def read_sparse(path: str | Path, model: nn.Module) -> nn.Module:
-    """A copy of a model with the weights of a file; see :func:`vesalius.sparsity.forms.exporting.load_sparse`.
+    """A copy of a model with the weights of a file; see :func:`vesalius.sparsity.compression.exporting.load_sparse`.
 
     Raises:
         FileNotFoundError, ForeignFile, InvalidInput.
@@ -126,7 +126,7 @@ def read_sparse(path: str | Path, model: nn.Module) -> nn.Module:
     tensors, facts = store.read(path, KIND)
     copied, named = copy.deepcopy(model), facts["tensors"]
     _check_names(path, copied, named)
-    whole = {name: _put_together(tensors, name, one) for name, one in named.items() if "same_as" not in one}
+    whole = {name: _decode_tensor(tensors, name, one) for name, one in named.items() if "same_as" not in one}
     own = {name: tensor_of(copied, name) for name in named}
     for name, tensor in whole.items():
         before = own[name]
@@ -142,14 +142,16 @@ def read_sparse(path: str | Path, model: nn.Module) -> nn.Module:
                 f"{name!r} and {one['same_as']!r} are one tensor in {path}, and two in this model; give the model that was pruned"
             )
     home = next((tensor.device for tensor in own.values() if tensor is not None), torch.device("cpu"))
-    fill(copied, {name: tensor.to(home) for name, tensor in whole.items() if own[name] is None or own[name].shape != tensor.shape})  # type: ignore[union-attr]
+    replace_tensors(
+        copied, {name: tensor.to(home) for name, tensor in whole.items() if own[name] is None or own[name].shape != tensor.shape}
+    )  # type: ignore[union-attr]
     with torch.no_grad():
         for name, tensor in whole.items():
             tensor_of(copied, name).copy_(tensor)  # type: ignore[union-attr]
     return copied
 
 
-def _put_together(tensors: Mapping[str, Tensor], name: str, facts: Facts) -> Tensor:
+def _decode_tensor(tensors: Mapping[str, Tensor], name: str, facts: Facts) -> Tensor:
     parts = {part: tensors[f"{name}:{part}"] for part in ("values", "where") if f"{name}:{part}" in tensors}
     return decode(parts, facts)
 

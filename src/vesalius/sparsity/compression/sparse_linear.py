@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from vesalius.core.errors import InvalidInput
 
-BLOCK = 8
+BLOCK_SIDE = 8
 """Side of a block, in the block layout."""
 
 
@@ -42,7 +42,7 @@ class SparseLinear(nn.Module):
         self.out_features, self.in_features = weight.shape
         self.layout = layout
         self.bias = None if bias is None else nn.Parameter(bias.detach().clone(), requires_grad=False)
-        stored = _stored(weight.detach(), layout)
+        stored = _to_sparse(weight.detach(), layout)
         self.sides = tuple(stored.shape)
         self.values: Tensor
         self.crow: Tensor
@@ -62,7 +62,7 @@ class SparseLinear(nn.Module):
         """The weight as PyTorch's sparse tensor on the same memory; made again only when the buffers are others."""
         if self._made is None or self._made[0] is not self.values:
             build = torch.sparse_csr_tensor if self.layout == "csr" else torch.sparse_bsr_tensor
-            with _quiet():
+            with _silence_beta_warning():
                 self._made = self.values, build(self.crow, self.col, self.values, self.sides, check_invariants=False)
         return self._made[1]
 
@@ -91,16 +91,16 @@ class SparseLinear(nn.Module):
         return f"in_features={self.in_features}, out_features={self.out_features}, kept={self.kept}, layout={self.layout!r}"
 
 
-def _stored(weight: Float[Tensor, "U F"], layout: str) -> Tensor:
-    with _quiet():
+def _to_sparse(weight: Float[Tensor, "U F"], layout: str) -> Tensor:
+    with _silence_beta_warning():
         if layout == "csr":
             return weight.to_sparse_csr()
-        padded = nn.functional.pad(weight, (0, -weight.shape[1] % BLOCK, 0, -weight.shape[0] % BLOCK))
-        return padded.to_sparse_bsr((BLOCK, BLOCK))
+        padded = nn.functional.pad(weight, (0, -weight.shape[1] % BLOCK_SIDE, 0, -weight.shape[0] % BLOCK_SIDE))
+        return padded.to_sparse_bsr((BLOCK_SIDE, BLOCK_SIDE))
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def _silence_beta_warning() -> Iterator[None]:
     """Without the note that sparse tensors are in beta, which a user can do nothing about."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse .* beta state")

@@ -8,7 +8,7 @@ from statistics import median
 
 Clock = Callable[[], float]
 ROUNDS = 41
-TURN = 5e-4
+TURN_SECONDS = 5e-4
 """Seconds that one turn lasts at least, so that the clock is fine enough."""
 NOISE = 0.03
 """Share of a time that is put down to chance."""
@@ -37,7 +37,7 @@ class Times:
         return self.least(name) / self.least(to)
 
 
-def timed(contenders: Mapping[str, Callable[[], object]], clock: Clock, *, rounds: int = ROUNDS) -> Times:
+def measure_times(contenders: Mapping[str, Callable[[], object]], clock: Clock, *, rounds: int = ROUNDS) -> Times:
     """Measure; one unmeasured call each first, and one that says how many calls make up a turn.
 
     Args:
@@ -51,7 +51,9 @@ def timed(contenders: Mapping[str, Callable[[], object]], clock: Clock, *, round
         start = clock()
         run()
         alone.append(clock() - start)
-    calls = max(1, int(TURN / max(min(alone, default=TURN), 1e-7)))  # as many for all: the first call of a turn meets a cold cache
+    calls = max(
+        1, int(TURN_SECONDS / max(min(alone, default=TURN_SECONDS), 1e-7))
+    )  # as many for all: the first call of a turn meets a cold cache
     taken: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(rounds):
         for name, run in contenders.items():

@@ -10,17 +10,17 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from vesalius.core.errors import VesaliusError
-from vesalius.sparsity.forms.layouts import PickedLinear, SparseLinear
-from vesalius.sparsity.forms.resized import fill, permanent
-from vesalius.sparsity.forms.shrinking import Shrunk, shrink
+from vesalius.sparsity.compression.dead_units import ShrunkTensors, remove_dead_units
+from vesalius.sparsity.compression.rebuild import copy_without_masks, replace_tensors
+from vesalius.sparsity.compression.sparse_linear import PickedLinear, SparseLinear
 from vesalius.trace.network import Network
 
-LONGEST = 160
+MAX_ERROR_LENGTH = 160
 """Characters of an error of PyTorch's that are shown."""
-SPARSE = 0.5
+MAX_DENSITY = 0.5
 """Share of links left above which a layer is not stored sparse."""
 
-Check = Callable[[nn.Module], float]
+OutputDifference = Callable[[nn.Module], float]
 """How far a model's output is from that of the masked one, in shares of its largest value."""
 
 
@@ -44,7 +44,7 @@ class Forms:
     """All forms of a pruned network that were built and found equal.
 
     Attributes:
-        forms: by name; ``permanent`` first.
+        forms: by name; ``copy_without_masks`` first.
         left_out: forms that were not, and why.
         removed: units taken out of the smaller ones, by layer.
         why: layers whose units were left alone, and why.
@@ -56,7 +56,7 @@ class Forms:
     why: Mapping[str, str]
 
 
-def forms_of(network: Network, masked: nn.Module, check: Check, tolerance: float) -> Forms:
+def build_forms(network: Network, masked: nn.Module, check: OutputDifference, tolerance: float) -> Forms:
     """Build all forms and compare each with the masked model.
 
     Args:
@@ -65,7 +65,7 @@ def forms_of(network: Network, masked: nn.Module, check: Check, tolerance: float
         check: how far a form is from it.
         tolerance: beyond which a form is left out.
     """
-    base = permanent(masked)
+    base = copy_without_masks(masked)
     found = {"permanent": Form(name="permanent", model=base, difference=check(base))}
     left_out: dict[str, str] = {}
 
@@ -76,7 +76,7 @@ def forms_of(network: Network, masked: nn.Module, check: Check, tolerance: float
         except VesaliusError:
             raise
         except Exception as error:  # a user's forward may do anything with a layer of another size or kind
-            left_out[name] = f"does not run: {(str(error).splitlines() or [type(error).__name__])[0][:LONGEST]}"
+            left_out[name] = f"does not run: {(str(error).splitlines() or [type(error).__name__])[0][:MAX_ERROR_LENGTH]}"
             return False
         if not difference <= tolerance:
             left_out[name] = f"its output differs by {difference:.1g} of the largest value"
@@ -84,25 +84,29 @@ def forms_of(network: Network, masked: nn.Module, check: Check, tolerance: float
         found[name] = Form(name=name, model=model, difference=difference)
         return True
 
-    smaller, shrunk = _smaller(network, base, offer, left_out)
-    builders = {"picked": picked, "csr": lambda one: sparse(one, "csr"), "block": lambda one: sparse(one, "block")}
+    smaller, shrunk = _build_smaller(network, base, offer, left_out)
+    builders = {
+        "picked": to_picked_linear,
+        "csr": lambda one: to_sparse_linear(one, "csr"),
+        "block": lambda one: to_sparse_linear(one, "block"),
+    }
     for name, build in builders.items():
         if (made := build(smaller)) is not None:
             offer(name, lambda made=made: made)  # type: ignore[misc]
     return Forms(forms=found, left_out=left_out, removed=shrunk.removed, why=shrunk.why)
 
 
-def _smaller(
+def _build_smaller(
     network: Network, base: nn.Module, offer: Callable[[str, Callable[[], nn.Module]], bool], left_out: dict[str, str]
-) -> tuple[nn.Module, Shrunk]:
+) -> tuple[nn.Module, ShrunkTensors]:
     """The model without dead and unused units; where a model has sizes of reshapes written down, with those before reshapes."""
     reason = ""
     for reshaped in (True, False):
-        shrunk = shrink(network, base, reshaped=reshaped)
+        shrunk = remove_dead_units(network, base, reshaped=reshaped)
         if not shrunk.tensors:
             break
         model = copy.deepcopy(base)
-        fill(model, shrunk.tensors)
+        replace_tensors(model, shrunk.tensors)
         if offer("smaller", lambda made=model: made):  # type: ignore[misc]
             if reason:
                 left_out["smaller, through reshapes"] = reason
@@ -112,24 +116,26 @@ def _smaller(
     if reason:
         left_out["smaller"] = reason
         why |= {name: f"without its units the model {reason}" for name in shrunk.removed}
-    return base, Shrunk(tensors={}, removed={}, why=why)
+    return base, ShrunkTensors(tensors={}, removed={}, why=why)
 
 
-def picked(model: nn.Module) -> nn.Module | None:
+def to_picked_linear(model: nn.Module) -> nn.Module | None:
     """A copy in which linear layers that do not read all of their inputs pick out those they read; ``None`` if there is none."""
-    return _replaced(model, lambda one: PickedLinear(one.weight, one.bias) if bool((one.weight == 0).all(0).any()) else None)
+    return _replace_linear(model, lambda one: PickedLinear(one.weight, one.bias) if bool((one.weight == 0).all(0).any()) else None)
 
 
-def sparse(model: nn.Module, layout: str) -> nn.Module | None:
+def to_sparse_linear(model: nn.Module, layout: str) -> nn.Module | None:
     """A copy in which linear layers with few links are stored sparse; ``None`` if there is none."""
 
     def build(one: nn.Linear) -> nn.Module | None:
-        return SparseLinear(one.weight, one.bias, layout=layout) if int((one.weight != 0).sum()) <= SPARSE * one.weight.numel() else None
+        return (
+            SparseLinear(one.weight, one.bias, layout=layout) if int((one.weight != 0).sum()) <= MAX_DENSITY * one.weight.numel() else None
+        )
 
-    return _replaced(model, build)
+    return _replace_linear(model, build)
 
 
-def _replaced(model: nn.Module, build: Callable[[nn.Linear], nn.Module | None]) -> nn.Module | None:
+def _replace_linear(model: nn.Module, build: Callable[[nn.Linear], nn.Module | None]) -> nn.Module | None:
     """A copy with some of its linear layers built anew; a layer that is there twice is built once."""
     copied = copy.deepcopy(model)
     made: dict[int, nn.Module | None] = {}

@@ -11,24 +11,24 @@ from torch import Tensor
 
 from vesalius.core.errors import TooManyPlayers
 from vesalius.games.moebius import dividends_, shapley_values
-from vesalius.sparsity.estimators.units import Units
+from vesalius.sparsity.estimators.unit_games import UnitGames
 
-MOST = 20
+MAX_PLAYERS = 20
 """Links of a unit that are enumerated."""
-CACHED = 64
+CACHE_FACTOR = 64
 """How many times smaller an array is that stays in the caches while background rows are gone through."""
-NEAR = 1e-6
+SAME_POINT = 1e-6
 """Relative to its parts, a change of the sum that is taken for none."""
 
 
-def exact_values(units: Units, rows: slice, chosen: slice) -> Float[Tensor, "n u P"]:
+def exact_values(units: UnitGames, rows: slice, chosen: slice) -> Float[Tensor, "n u P"]:
     """Values from all 2^P coalitions; with ``data`` over every background row.
 
     Raises:
-        TooManyPlayers: more than ``MOST``.
+        TooManyPlayers: more than ``MAX_PLAYERS``.
     """
-    if units.players > MOST:
-        raise TooManyPlayers(units.players, MOST, hint="use estimator='gaussian' or 'permutation'")
+    if units.players > MAX_PLAYERS:
+        raise TooManyPlayers(units.players, MAX_PLAYERS, hint="use estimator='gaussian' or 'permutation'")
     present = _subset_sums(units.contributions(units.moved(rows), chosen)) + units.base[chosen]
     if units.baseline == "zero":
         return shapley_values(dividends_(units.activation(present))).permute(1, 2, 0)
@@ -36,11 +36,11 @@ def exact_values(units: Units, rows: slice, chosen: slice) -> Float[Tensor, "n u
     return shapley_values(dividends_(worth)).permute(1, 2, 0)
 
 
-def _mean_over_background(units: Units, present: Float[Tensor, "S n u"], chosen: slice) -> Float[Tensor, "S n u"]:
+def _mean_over_background(units: UnitGames, present: Float[Tensor, "S n u"], chosen: slice) -> Float[Tensor, "S n u"]:
     """Worth of every coalition, the absent links taken from each background row in turn."""
     if (slope := _slope_below(units)) is not None:
         absent = _subset_sums(units.contributions(units.others, chosen)).flip(0)
-        ramp = _mean_ramp(present, absent)
+        ramp = _mean_relu(present, absent)
         return ramp if slope == 0 else (1 - slope) * ramp + slope * (present + absent.mean(1, keepdim=True))
     worth, here = torch.zeros_like(present), torch.empty_like(present)
     for row in units.others:
@@ -49,12 +49,12 @@ def _mean_over_background(units: Units, present: Float[Tensor, "S n u"], chosen:
     return worth / len(units.others)
 
 
-def _slope_below(units: Units) -> float | None:
+def _slope_below(units: UnitGames) -> float | None:
     """Slope below 0 of an activation that is straight on both sides of it, else ``None``."""
     return {"relu": 0.0, "leaky_relu": units.activation.parameter}.get(units.activation.name)
 
 
-def _mean_ramp(present: Float[Tensor, "S n u"], absent: Float[Tensor, "S B u"]) -> Float[Tensor, "S n u"]:
+def _mean_relu(present: Float[Tensor, "S n u"], absent: Float[Tensor, "S B u"]) -> Float[Tensor, "S n u"]:
     """Mean of relu(present + absent) over the absent: those above -present are counted and summed in sorted order."""
     ordered = absent.transpose(1, 2).contiguous().sort(2).values
     above = torch.nn.functional.pad(ordered.flip(2).cumsum(2).flip(2), (0, 1))
@@ -72,13 +72,13 @@ def _subset_sums(contributions: Float[Tensor, "n u P"]) -> Float[Tensor, "S n u"
     return sums
 
 
-def exact_elements(units: Units) -> int:
+def exact_elements(units: UnitGames) -> int:
     """Working memory of :func:`exact_values` per row, unit and player."""
     looped = units.baseline == "data" and _slope_below(units) is None
-    return max(1, (1 << units.players) * (CACHED if looped else 1) // units.players)
+    return max(1, (1 << units.players) * (CACHE_FACTOR if looped else 1) // units.players)
 
 
-def rescale_values(units: Units, rows: slice, chosen: slice) -> Float[Tensor, "n u P"]:
+def rescale_values(units: UnitGames, rows: slice, chosen: slice) -> Float[Tensor, "n u P"]:
     """Values by the rescale rule: the change of the activation in proportion to contributions; with ``data`` the mean over background rows.
 
     Reference: Shrikumar2017.
@@ -86,16 +86,16 @@ def rescale_values(units: Units, rows: slice, chosen: slice) -> Float[Tensor, "n
     c = units.contributions(units.moved(rows), chosen)
     reached = units.base[chosen] + c.sum(2)
     if units.baseline == "zero":
-        return c * _chord(units, reached, units.base[chosen].expand_as(reached))[..., None]
+        return c * _secant_slope(units, reached, units.base[chosen].expand_as(reached))[..., None]
     others = units.contributions(units.others, chosen)
     left = units.base[chosen] + others.sum(2)
-    slopes = _chord(units, reached[..., None], left.T[None].expand(*reached.shape, -1))
+    slopes = _secant_slope(units, reached[..., None], left.T[None].expand(*reached.shape, -1))
     return c * slopes.mean(2, keepdim=True) - torch.einsum("nub,bup->nup", slopes, others) / len(others)
 
 
-def _chord(units: Units, z: Float[Tensor, "..."], start: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+def _secant_slope(units: UnitGames, z: Float[Tensor, "..."], start: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     """Slope of the activation between two points; its derivative where they meet."""
     change = z - start
-    met = change.abs() <= NEAR * (z.abs() + start.abs())
+    met = change.abs() <= SAME_POINT * (z.abs() + start.abs())
     slope = (units.activation(z) - units.activation(start)) / torch.where(met, torch.ones_like(change), change)
     return torch.where(met, units.activation.slope(z), slope)

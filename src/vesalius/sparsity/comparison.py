@@ -15,35 +15,35 @@ from torch import Tensor, nn
 
 from vesalius.core.display import load_view
 from vesalius.core.errors import InvalidInput, UnknownName
-from vesalius.sparsity.mask import sweep
-from vesalius.sparsity.options import Pruning
+from vesalius.sparsity.pruning_options import Pruning
+from vesalius.sparsity.unstructured_pruning import sweep
 from vesalius.trace.batches import Data
 
-Judge = Callable[[nn.Module, int], Mapping[str, float]]
+Evaluation = Callable[[nn.Module, int], Mapping[str, float]]
 """From a model, pruned or not, and its place among the networks to numbers by name."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Way:
+class PruningMethod:
     """One way to prune: the mode and options of :func:`vesalius.sparsity.sparsify`."""
 
     mode: str = "refit"
     pruning: Pruning | None = None
 
 
-WAYS: Mapping[str, Way] = {
-    "refit": Way(),
-    "refit, magnitude": Way(pruning=Pruning(score="magnitude")),
-    "once, Shapley": Way(mode="paper"),
-    "once, Wanda": Way(mode="paper", pruning=Pruning(score="wanda")),
-    "once, magnitude": Way(mode="paper", pruning=Pruning(score="magnitude")),
-    "random, once": Way(mode="paper", pruning=Pruning(score="random")),
+PRUNING_METHODS: Mapping[str, PruningMethod] = {
+    "refit": PruningMethod(),
+    "refit, magnitude": PruningMethod(pruning=Pruning(score="magnitude")),
+    "once, Shapley": PruningMethod(mode="paper"),
+    "once, Wanda": PruningMethod(mode="paper", pruning=Pruning(score="wanda")),
+    "once, magnitude": PruningMethod(mode="paper", pruning=Pruning(score="magnitude")),
+    "random, once": PruningMethod(mode="paper", pruning=Pruning(score="random")),
 }
 """What is usually compared."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Contest:
+class PruningComparison:
     """What ways to prune leave of networks.
 
     Attributes:
@@ -74,21 +74,23 @@ class Contest:
         return str(load_view("contest_html")(self))
 
     def __repr__(self) -> str:
-        lines = [f"Contest({len(next(iter(self.dense.values())))} networks, cut by {', '.join(f'{cut:.0%}' for cut in self.sparsity)})"]
+        lines = [
+            f"PruningComparison({len(next(iter(self.dense.values())))} networks, cut by {', '.join(f'{cut:.0%}' for cut in self.sparsity)})"
+        ]
         for name, ways in self.found.items():
             lines.append(f"  {name}: dense {float(self.dense[name].mean()):.4g}")
             lines += [f"    {way:<18} {' '.join(f'{value:>9.4g}' for value in rows.mean(0).tolist())}" for way, rows in ways.items()]
         return "\n".join(lines)
 
 
-def contest(
+def compare_pruning(
     models: Sequence[nn.Module],
     data: Data,
-    judge: Judge,
+    judge: Evaluation,
     *,
     sparsity: Sequence[float] = (0.5, 0.7, 0.8, 0.9, 0.95),
-    ways: Mapping[str, Way] = WAYS,
-) -> Contest:
+    ways: Mapping[str, PruningMethod] = PRUNING_METHODS,
+) -> PruningComparison:
     """Prune each network in each way by each amount, and judge what is left.
 
     Args:
@@ -114,7 +116,7 @@ def contest(
                 raise InvalidInput(f"the judge gave numbers of other names than {', '.join(names)}; it must always give the same")
             for name in names:
                 found[name][way].append([one[name] for one in judged])
-    return Contest(
+    return PruningComparison(
         sparsity=torch.tensor(list(sparsity), dtype=torch.float64),
         dense={name: torch.tensor([one[name] for one in dense], dtype=torch.float64) for name in names},
         found={name: {way: torch.tensor(rows, dtype=torch.float64) for way, rows in by_way.items()} for name, by_way in found.items()},

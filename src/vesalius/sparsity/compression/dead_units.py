@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from vesalius.sparsity.forms.channels import Channels, Reader, channels_of
-from vesalius.sparsity.forms.resized import tensor_of, tensors_of
+from vesalius.sparsity.compression.dependencies import UnitDependencies, UnitReader, find_dependencies
+from vesalius.sparsity.compression.rebuild import tensor_of, tensors_of
 from vesalius.trace.layers import Layer
 from vesalius.trace.network import Network
 
@@ -25,7 +25,7 @@ ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Shrunk:
+class ShrunkTensors:
     """What is left of a network's tensors.
 
     Attributes:
@@ -39,7 +39,7 @@ class Shrunk:
     why: Mapping[str, str]
 
 
-def shrink(network: Network, model: nn.Module, *, reshaped: bool = True) -> Shrunk:
+def remove_dead_units(network: Network, model: nn.Module, *, reshaped: bool = True) -> ShrunkTensors:
     """Find units that can go, until there are none, and the tensors of the network without them.
 
     Args:
@@ -47,24 +47,24 @@ def shrink(network: Network, model: nn.Module, *, reshaped: bool = True) -> Shru
         model: whose tensors count.
         reshaped: whether to follow units through reshapes, where a model may have written sizes down.
     """
-    followed = {name: _owned(one, model) for name, one in channels_of(network).items()}
+    followed = {name: _exclude_foreign(one, model) for name, one in find_dependencies(network).items()}
     if not reshaped:
         followed = {name: replace(one, why="a reshape on the way") if one.reshaped else one for name, one in followed.items()}
-    work = _Work.of(network, model)
+    work = _EditableNetwork.of(network, model)
     alive = {name: torch.ones(one.layer.units, dtype=torch.bool) for name, one in followed.items() if not one.why}
     changing = True
     while changing:
-        changing = any([_cut(work, followed[name], alive[name]) for name in alive])
+        changing = any([_cut_dead_units(work, followed[name], alive[name]) for name in alive])
     removed = {name: (~units).nonzero().flatten() for name, units in alive.items() if not bool(units.all())}
     kept = {name: alive[name].nonzero().flatten() for name in removed}
-    return Shrunk(
-        tensors=work.sliced({name: followed[name] for name in removed}, kept),
+    return ShrunkTensors(
+        tensors=work.slice_tensors({name: followed[name] for name in removed}, kept),
         removed=removed,
         why={name: one.why for name, one in followed.items() if one.why},
     )
 
 
-def _owned(one: Channels, model: nn.Module) -> Channels:
+def _exclude_foreign(one: UnitDependencies, model: nn.Module) -> UnitDependencies:
     """Only parameters and buffers of the model can be made smaller."""
     names = [one.layer.weight, one.layer.bias, *(name for name, _ in one.vectors), *(reader.layer.weight for reader in one.readers)]
     foreign = [name for name in names if name and tensor_of(model, name) is None]
@@ -72,7 +72,7 @@ def _owned(one: Channels, model: nn.Module) -> Channels:
 
 
 @dataclass(eq=False)
-class _Work:
+class _EditableNetwork:
     """A network's tensors, to be written to: what is cut becomes 0."""
 
     network: Network
@@ -81,7 +81,7 @@ class _Work:
     written: set[str]
 
     @classmethod
-    def of(cls, network: Network, model: nn.Module) -> _Work:
+    def of(cls, network: Network, model: nn.Module) -> _EditableNetwork:
         model_graph = network.graph("removing units")
         tensors = tensors_of(model, model_graph.tensors)
         own = Network(network.name, network.inputs, replace(model_graph, tensors=tensors), network.reason, network.call)
@@ -90,7 +90,7 @@ class _Work:
     def incoming(self, layer: Layer) -> Float[Tensor, "U F"]:
         return self.tensors[layer.weight].movedim(layer.out_axis, 0).flatten(1)
 
-    def outgoing(self, reader: Reader) -> Float[Tensor, "U F"]:
+    def outgoing(self, reader: UnitReader) -> Float[Tensor, "U F"]:
         """What a reader multiplies each unit with."""
         weight = self.tensors[reader.layer.weight].movedim(reader.layer.in_axis, 0)
         return weight.reshape(len(weight) // reader.block, -1)
@@ -107,13 +107,13 @@ class _Work:
         owner = dict(self.model.named_modules(remove_duplicate=False)).get(path)
         return f"{path}.bias" if isinstance(owner, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)) and owner.bias is None else ""
 
-    def mute(self, reader: Reader, units: Bool[Tensor, " U"]) -> None:
+    def zero_links(self, reader: UnitReader, units: Bool[Tensor, " U"]) -> None:
         """Links from some units become 0."""
         weight = self.tensors[reader.layer.weight].movedim(reader.layer.in_axis, 0)
         weight[units.to(weight.device).repeat_interleave(reader.block)] = 0
         self.written.add(reader.layer.weight)
 
-    def constants(self, layer: Layer, reader: Reader) -> Float[Tensor, "U ..."]:
+    def constants(self, layer: Layer, reader: UnitReader) -> Float[Tensor, "U ..."]:
         """What a reader sees of each unit when the layer gives its bias everywhere, one row per unit."""
         value = self.network.values[layer.value]
         sides = [1 if side is None else int(side) for side in value.shape]
@@ -127,7 +127,7 @@ class _Work:
         axis = len(seen.shape) - 1 if reader.layer.op in ("linear", "addmm", "matmul", "mm") else 1
         return seen.movedim(axis, 0).reshape(layer.units, reader.block, -1)
 
-    def fold(self, reader: Reader, units: Bool[Tensor, " U"], constants: Float[Tensor, "U b"]) -> None:
+    def fold(self, reader: UnitReader, units: Bool[Tensor, " U"], constants: Float[Tensor, "U b"]) -> None:
         """Add what some constant units add to a reader to its bias."""
         weight = self.tensors[reader.layer.weight].movedim((reader.layer.in_axis, reader.layer.out_axis), (0, 1))
         each = weight.reshape(len(weight), weight.shape[1], -1).sum(2).reshape(len(units), reader.block, -1).double()
@@ -139,12 +139,12 @@ class _Work:
         self.tensors[name] = (before.double() + added).to(before.dtype)
         self.written.add(name)
 
-    def biased(self, reader: Reader) -> bool:
+    def can_take_bias(self, reader: UnitReader) -> bool:
         """Whether a reader has, or can get, a bias that is no other layer's."""
         name = self.bias_name(reader.layer)
         return bool(name) and sum(one.bias == name for one in self.network.layers.values()) <= 1
 
-    def sliced(self, followed: Mapping[str, Channels], kept: Mapping[str, Int[Tensor, " _"]]) -> dict[str, Tensor]:
+    def slice_tensors(self, followed: Mapping[str, UnitDependencies], kept: Mapping[str, Int[Tensor, " _"]]) -> dict[str, Tensor]:
         """All tensors that changed, without what was taken out."""
         found = {name: self.tensors[name] for name in self.written}
         for name, one in followed.items():
@@ -159,15 +159,15 @@ class _Work:
         return found
 
 
-def _cut(work: _Work, one: Channels, alive: Bool[Tensor, " U"]) -> bool:
+def _cut_dead_units(work: _EditableNetwork, one: UnitDependencies, alive: Bool[Tensor, " U"]) -> bool:
     """Mark units of a layer that can go, and cut their links; whether there were any."""
     unread = torch.stack([~work.outgoing(reader).any(1) for reader in one.readers]).all(0).cpu()
     gone = alive & unread
     blind = alive & ~unread & ~work.incoming(one.layer).any(1).cpu()
     if bool(blind.any()):
-        gone = gone | _folded(work, one, blind)
+        gone = gone | _fold_constants(work, one, blind)
     for reader in one.readers:
-        work.mute(reader, gone)
+        work.zero_links(reader, gone)
     if bool(gone.sum() == alive.sum()):
         gone[alive.nonzero()[0]] = False  # a layer keeps a unit: PyTorch has no convolution without channels
     alive &= ~gone
@@ -176,21 +176,25 @@ def _cut(work: _Work, one: Channels, alive: Bool[Tensor, " U"]) -> bool:
     return bool(gone.any())
 
 
-def _folded(work: _Work, one: Channels, blind: Bool[Tensor, " U"]) -> Bool[Tensor, " U"]:
+def _fold_constants(work: _EditableNetwork, one: UnitDependencies, blind: Bool[Tensor, " U"]) -> Bool[Tensor, " U"]:
     """Of dead units those whose constant all readers can take into their bias; it is there after this."""
     constants = [work.constants(one.layer, reader).double() for reader in one.readers]
     fits = blind.clone()
     for reader, seen in zip(one.readers, constants, strict=True):
         even = ((seen - seen[:, :, :1]).abs() <= ROUNDING * seen.abs().amax(2, keepdim=True)).all(2).all(1)
         silent = ~seen.flatten(1).any(1)
-        able = even if reader.folds and work.biased(reader) and not _padded(work.network, reader.layer) else torch.zeros_like(even)
+        able = (
+            even
+            if reader.keeps_constants and work.can_take_bias(reader) and not _is_padded(work.network, reader.layer)
+            else torch.zeros_like(even)
+        )
         fits &= (able | silent).cpu()
     for reader, seen in zip(one.readers, constants, strict=True):
         work.fold(reader, fits, seen[:, :, 0])
     return fits
 
 
-def _padded(network: Network, layer: Layer) -> bool:
+def _is_padded(network: Network, layer: Layer) -> bool:
     """Whether a convolution reads a rim of zeros, where a constant input is not constant."""
     if layer.op in ("linear", "addmm", "matmul", "mm"):
         return False

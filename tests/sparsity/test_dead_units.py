@@ -9,9 +9,9 @@ from torch import nn
 import vesalius as vs
 from tests.reference import unit_removal
 from tests.zoo import SPECIMENS
-from vesalius.sparsity.forms.channels import channels_of
-from vesalius.sparsity.forms.resized import fill, permanent
-from vesalius.sparsity.forms.shrinking import shrink
+from vesalius.sparsity.compression.dead_units import remove_dead_units
+from vesalius.sparsity.compression.dependencies import find_dependencies
+from vesalius.sparsity.compression.rebuild import copy_without_masks, replace_tensors
 
 
 def seeded(*layers):
@@ -36,9 +36,9 @@ def draw(*shape):
 def shrunk(model, x):
     """The smaller copy, and what was done; the output must be the same."""
     before = copy.deepcopy(model.state_dict())
-    found = shrink(vs.trace(model, x[:2]), model)
+    found = remove_dead_units(vs.trace(model, x[:2]), model)
     smaller = copy.deepcopy(model)
-    fill(smaller, found.tensors)
+    replace_tensors(smaller, found.tensors)
     with torch.no_grad():
         torch.testing.assert_close(smaller(x), model(x), rtol=1e-5, atol=1e-5)
         assert model(x).std(0).max() > 1e-3, "an output that never changes tests nothing"
@@ -177,7 +177,7 @@ def test_tied_weights_are_left_alone():
     model = vs.models.Autoencoder([6, 4, 3], tied=True)
     model.encoder[0].weight[1] = 0
     network = vs.trace(model, draw(2, 6))
-    assert all("used several times" in one.why or "output" in one.why for one in channels_of(network).values())
+    assert all("used several times" in one.why or "output" in one.why for one in find_dependencies(network).values())
     _, found = shrunk(model, draw(6, 6))
     assert gone(found) == {}
 
@@ -209,7 +209,7 @@ def test_masks_become_zeros_and_the_masked_model_is_left_as_it_is():
     mask = torch.tensor([[1, 0, 1, 1], [0, 0, 1, 1], [1, 1, 1, 0]]).float()
     nn.utils.prune.custom_from_mask(model[0], "weight", mask)
     model(draw(2, 4)).sum().backward()
-    found = permanent(model)
+    found = copy_without_masks(model)
     assert set(found.state_dict()) == {"0.weight", "0.bias", "2.weight", "2.bias"}
     assert torch.equal(found[0].weight != 0, mask.bool())
     assert "0.weight_orig" in model.state_dict()
@@ -229,9 +229,9 @@ def test_the_zoo_keeps_its_outputs(one):
             module.weight[torch.rand(len(module.weight), generator=generator) < 0.3] = 0
             module.weight[:, (torch.rand(module.weight.shape[1], generator=generator) < 0.3) & (module.weight.shape[1] > 3)] = 0
     network = vs.trace(model, *args, kwargs=kwargs, output=one.output)
-    found = shrink(network, model)
+    found = remove_dead_units(network, model)
     smaller = copy.deepcopy(model)
-    fill(smaller, found.tensors)
+    replace_tensors(smaller, found.tensors)
     before, after = (one.scores(each(*args, **kwargs)) for each in (model, smaller))
     assert float((before - after).abs().max()) <= 1e-5 * max(1, float(before.abs().max()))
     count = {name: len(units) for name, units in found.removed.items()}

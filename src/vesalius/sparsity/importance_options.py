@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vesalius.core.errors import InvalidInput, UnknownName
-from vesalius.sparsity.estimators.units import AGGREGATES
-from vesalius.sparsity.links import POSITIONS, ROWS
+from vesalius.sparsity.estimators.unit_games import AGGREGATES
+from vesalius.sparsity.links import MAX_POSITIONS, MAX_ROWS
 
 OUTPUTS = ("post", "pre")
 GRANULARITIES = ("weight", "channel")
@@ -14,7 +14,7 @@ ORDERS = (None, 1, 2, "full")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Weighing:
+class ImportanceOptions:
     """How links are weighed.
 
     Attributes:
@@ -38,8 +38,8 @@ class Weighing:
     aggregate: str = "mean_abs"
     granularity: str = "weight"
     order: int | str | None = None
-    rows: int = ROWS
-    positions: int | None = POSITIONS
+    rows: int = MAX_ROWS
+    positions: int | None = MAX_POSITIONS
     permutations: int = 100
     background: int = 200
     checked: int = 4

@@ -13,20 +13,20 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from vesalius.core.errors import InvalidInput
-from vesalius.sparsity.estimators.gaussian import NODES, Moments
-from vesalius.sparsity.estimators.units import Units, finished
+from vesalius.sparsity.estimators.gaussian import NODES, SumMoments
+from vesalius.sparsity.estimators.unit_games import UnitGames, importance_from_sums
 
-TOGETHER = 64
+ROWS_PER_ORDER = 64
 """Rows that share an order."""
-LEAST = 2
-PRIOR = 8
+MIN_PERMUTATIONS = 2
+PRIOR_ORDERS = 8
 """Orders that the Gaussian form counts for where signs are guessed."""
-ELEMENTS = 1 << 18
+CHUNK_ELEMENTS = 1 << 18
 """Elements of one running sum, so that it stays in the caches."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Sampled:
+class SampledImportance:
     """Importance by random orders.
 
     Attributes:
@@ -38,7 +38,7 @@ class Sampled:
     stderr: Float[Tensor, "U P"] | None
 
 
-def steps(units: Units, rows: slice, chosen: slice, draws: torch.Generator) -> Float[Tensor, "n u P"]:
+def marginal_contributions(units: UnitGames, rows: slice, chosen: slice, draws: torch.Generator) -> Float[Tensor, "n u P"]:
     """What each link adds along one random order and along its reverse, on average: unbiased for the Shapley value.
 
     With baseline ``data`` the absent links of a row come from one other row, drawn anew.
@@ -50,10 +50,12 @@ def steps(units: Units, rows: slice, chosen: slice, draws: torch.Generator) -> F
         absent = units.contributions(units.moved(other), chosen)
         present, start = present - absent, start + absent.sum(2, keepdim=True)
     order = torch.randperm(units.players, generator=draws).to(present.device)
-    return _along(units, present, start, order)
+    return _contributions_along(units, present, start, order)
 
 
-def _along(units: Units, added: Float[Tensor, "n u P"], start: Float[Tensor, "..."], order: Int[Tensor, " P"]) -> Float[Tensor, "n u P"]:
+def _contributions_along(
+    units: UnitGames, added: Float[Tensor, "n u P"], start: Float[Tensor, "..."], order: Int[Tensor, " P"]
+) -> Float[Tensor, "n u P"]:
     """Steps of the activation along an order and its reverse, averaged, by player."""
     sums = torch.nn.functional.pad(added[..., order].cumsum(2), (1, 0))
     forwards = units.activation(start + sums).diff(dim=2)
@@ -63,8 +65,8 @@ def _along(units: Units, added: Float[Tensor, "n u P"], start: Float[Tensor, "..
     return found
 
 
-def sampled(units: Units, aggregate: str, permutations: int, seed: int) -> Sampled:
-    """Importance from random orders; every :data:`TOGETHER` rows have their own.
+def sample_importance(units: UnitGames, aggregate: str, permutations: int, seed: int) -> SampledImportance:
+    """Importance from random orders; every :data:`ROWS_PER_ORDER` rows have their own.
 
     A mean of absolute noisy values would add the noise, so two independent halves of the orders are made: one has the signs, the other
     the values, and the other way round. A wrong sign takes a value near 0 for minus itself, so the estimate is from below, by an amount
@@ -81,15 +83,15 @@ def sampled(units: Units, aggregate: str, permutations: int, seed: int) -> Sampl
     Raises:
         InvalidInput: fewer than 2 permutations.
     """
-    if permutations < LEAST:
-        raise InvalidInput(f"permutations are pairs of an order and its reverse, {LEAST} or more, not {permutations}")
+    if permutations < MIN_PERMUTATIONS:
+        raise InvalidInput(f"permutations are pairs of an order and its reverse, {MIN_PERMUTATIONS} or more, not {permutations}")
     draws = torch.Generator().manual_seed(seed)
     total, variance = (units.weight.new_zeros(units.weight.shape[:2]) for _ in range(2))
-    moments, each = Moments(units), permutations // 2
+    moments, each = SumMoments(units), permutations // 2
     for rows, chosen in _small_chunks(units):
-        one, two = (_mean(each, units, rows, chosen, draws) for _ in range(2))
+        one, two = (_mean_contributions(each, units, rows, chosen, draws) for _ in range(2))
         if aggregate == "mean_abs":
-            prior = _prior(units, moments, rows, chosen)
+            prior = _gaussian_prior(units, moments, rows, chosen)
             certain = units.baseline == "zero" and units.activation.monotone
             one, two = (half * (prior + (0 if certain else other * each)).sign() for half, other in ((one, two), (two, one)))
         if aggregate == "rms":
@@ -98,26 +100,28 @@ def sampled(units: Units, aggregate: str, permutations: int, seed: int) -> Sampl
             total[chosen] += (one + two).sum(0) / 2
             variance[chosen] += ((one - two).sum(0) / 2).square()
     count = len(units.rows)
-    return Sampled(values=finished(total, count, aggregate), stderr=None if aggregate == "rms" else variance.sqrt() / count)
+    return SampledImportance(
+        values=importance_from_sums(total, count, aggregate), stderr=None if aggregate == "rms" else variance.sqrt() / count
+    )
 
 
-def _mean(count: int, units: Units, rows: slice, chosen: slice, draws: torch.Generator) -> Float[Tensor, "n u P"]:
+def _mean_contributions(count: int, units: UnitGames, rows: slice, chosen: slice, draws: torch.Generator) -> Float[Tensor, "n u P"]:
     """Values from some orders."""
-    found = steps(units, rows, chosen, draws)
+    found = marginal_contributions(units, rows, chosen, draws)
     for _ in range(count - 1):
-        found += steps(units, rows, chosen, draws)
+        found += marginal_contributions(units, rows, chosen, draws)
     return found / count
 
 
-def _prior(units: Units, moments: Moments, rows: slice, chosen: slice) -> Float[Tensor, "n u P"]:
-    """What the Gaussian form says of the values, as the sum of :data:`PRIOR` orders."""
+def _gaussian_prior(units: UnitGames, moments: SumMoments, rows: slice, chosen: slice) -> Float[Tensor, "n u P"]:
+    """What the Gaussian form says of the values, as the sum of :data:`PRIOR_ORDERS` orders."""
     gate = moments.gates(rows, 1, NODES)[0][:, chosen, None]
-    return PRIOR * gate * units.contributions(units.moved(rows), chosen)
+    return PRIOR_ORDERS * gate * units.contributions(units.moved(rows), chosen)
 
 
-def _small_chunks(units: Units) -> Iterator[tuple[slice, slice]]:
-    rows = max(1, min(TOGETHER, ELEMENTS // units.players))
-    step = max(1, ELEMENTS // (units.players * rows))
+def _small_chunks(units: UnitGames) -> Iterator[tuple[slice, slice]]:
+    rows = max(1, min(ROWS_PER_ORDER, CHUNK_ELEMENTS // units.players))
+    step = max(1, CHUNK_ELEMENTS // (units.players * rows))
     for start in range(0, len(units.rows), rows):
         for first in range(0, len(units.weight), step):
             yield slice(start, start + rows), slice(first, first + step)

@@ -16,7 +16,7 @@ from vesalius.sparsity.links import Links
 from vesalius.trace.network import Network
 
 
-def twin(network: Network) -> Network:
+def copy_network(network: Network) -> Network:
     """The same graph on copies of all tensors; tensors that share memory share it in the copy.
 
     Raises:
@@ -31,20 +31,20 @@ def twin(network: Network) -> Network:
     return Network(network.name, network.inputs, replace(model_graph, tensors=tensors), network.reason, network.call)
 
 
-def write(links: Links, weight: Float[Tensor, "U F"], bias: Float[Tensor, " U"] | None) -> None:
-    """Put a weight, and a bias where the layer has one, into a copy made by :func:`twin`."""
+def write_weights(links: Links, weight: Float[Tensor, "U F"], bias: Float[Tensor, " U"] | None) -> None:
+    """Put a weight, and a bias where the layer has one, into a copy made by :func:`copy_network`."""
     tensors = links.network.parameters
     home = tensors[links.layer.weight]
-    home.copy_(links.shaped(weight).to(home))
+    home.copy_(links.to_weight_shape(weight).to(home))
     if bias is not None and links.layer.bias:
         tensors[links.layer.bias].copy_(bias.to(tensors[links.layer.bias]))
 
 
-def with_model(pruned: Network, masks: Mapping[str, tuple[Links, Bool[Tensor, "..."]]]) -> tuple[nn.Module, Network]:
+def build_masked_model(pruned: Network, masks: Mapping[str, tuple[Links, Bool[Tensor, "..."]]]) -> tuple[nn.Module, Network]:
     """A copy of the model with the twin's weights under ``torch.nn.utils.prune`` masks, and the network that belongs to it.
 
     Args:
-        pruned: made by :func:`twin`, its weights written.
+        pruned: made by :func:`copy_network`, its weights written.
         masks: links and mask in the weight's shape, by layer.
 
     Raises:
@@ -60,7 +60,7 @@ def with_model(pruned: Network, masks: Mapping[str, tuple[Links, Bool[Tensor, ".
         for name in known.keys() & pruned.parameters.keys():
             known[name].copy_(pruned.parameters[name])
     for links, mask in masks.values():
-        _check_owned(links, known)
+        _check_is_parameter(links, known)
         weight = known[links.layer.weight]
         for module in list(model.modules()):
             for leaf in [leaf for leaf, parameter in module.named_parameters(recurse=False) if parameter is weight]:
@@ -68,7 +68,7 @@ def with_model(pruned: Network, masks: Mapping[str, tuple[Links, Bool[Tensor, ".
     return model, Network(pruned.name, pruned.inputs, pruned.model_graph, pruned.reason, replace(pruned.call, model=model))
 
 
-def _check_owned(links: Links, known: Mapping[str, nn.Parameter]) -> None:
+def _check_is_parameter(links: Links, known: Mapping[str, nn.Parameter]) -> None:
     if links.layer.weight not in known:
         raise InvalidInput(
             f"the weight of layer {links.name!r} is no parameter of the model ({links.layer.weight!r} is a buffer or is computed), so it"

@@ -17,16 +17,16 @@ from vesalius.sparsity.activations import Activation
 from vesalius.trace.graph import ModelGraph
 from vesalius.trace.layers import Layer
 
-PASSED = frozenset(
+PASS_THROUGH_OPS = frozenset(
     "view reshape flatten unflatten unsqueeze squeeze transpose permute t contiguous alias detach dropout feature_dropout"
     " _unsafe_view _reshape_alias clone".split()
 )
 """Ops that only move elements, or do nothing when a network is not trained: an activation is the same before and after them."""
-UNIT_LAST = frozenset({"linear", "addmm", "matmul", "mm"})
+UNIT_LAST_OPS = frozenset({"linear", "addmm", "matmul", "mm"})
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class After:
+class FusedActivation:
     """What follows a layer.
 
     Attributes:
@@ -41,7 +41,7 @@ class After:
     unread: str = ""
 
 
-def after(model_graph: ModelGraph, layer: Layer) -> After:
+def find_activation(model_graph: ModelGraph, layer: Layer) -> FusedActivation:
     """Follow a layer's output to its activation.
 
     Args:
@@ -53,18 +53,24 @@ def after(model_graph: ModelGraph, layer: Layer) -> After:
     shift: Tensor | None = None
     while (node := _only_reader(node)) is not None:  # type: ignore[assignment]
         value = node.meta["value"]
-        if value.op in PASSED:
+        if value.op in PASS_THROUGH_OPS:
             continue
-        affine = AFFINE[value.op](model_graph, node, layer) if value.op in AFFINE else None
+        affine = AFFINE_READERS[value.op](model_graph, node, layer) if value.op in AFFINE_READERS else None
         if affine is None:
             break
-        scale, shift = _composed((scale, shift), affine)
+        scale, shift = _compose_affine((scale, shift), affine)
     if node is None:
-        return After(activation=Activation(), scale=scale, shift=shift)
+        return FusedActivation(activation=Activation(), scale=scale, shift=shift)
     value = node.meta["value"]
-    found = READ[value.op](node) if value.op in READ else Activation(value.op) if value.op in PLAIN else None
+    found = (
+        PARAMETRIC_ACTIVATIONS[value.op](node)
+        if value.op in PARAMETRIC_ACTIVATIONS
+        else Activation(value.op)
+        if value.op in PLAIN_ACTIVATIONS
+        else None
+    )
     unread = value.op if found is None and value.family == "elementwise" else ""
-    return After(activation=found or Activation(), scale=scale, shift=shift, unread=unread)
+    return FusedActivation(activation=found or Activation(), scale=scale, shift=shift, unread=unread)
 
 
 def _only_reader(node: Node) -> Node | None:
@@ -76,64 +82,69 @@ def _only_reader(node: Node) -> Node | None:
 Affine = tuple[Tensor | None, Tensor | None]
 
 
-def _composed(first: Affine, then: Affine) -> Affine:
+def _compose_affine(first: Affine, then: Affine) -> Affine:
     """One affine map after another."""
     scale = then[0] if first[0] is None else first[0] if then[0] is None else first[0] * then[0]
     moved = first[1] if first[1] is None or then[0] is None else first[1] * then[0]
     return scale, then[1] if moved is None else moved if then[1] is None else moved + then[1]
 
 
-def _norm(model_graph: ModelGraph, node: Node, layer: Layer) -> Affine | None:
+def _batch_norm_affine(model_graph: ModelGraph, node: Node, layer: Layer) -> Affine | None:
     """Batch norm with running statistics, whose parameters belong to the layer's units."""
-    weight, bias, mean, variance = (_tensor(model_graph, argument) for argument in node.args[1:5])
-    if mean is None or variance is None or len(mean) != layer.units or _moved(node, layer):
+    weight, bias, mean, variance = (_stored_tensor(model_graph, argument) for argument in node.args[1:5])
+    if mean is None or variance is None or len(mean) != layer.units or _units_moved(node, layer):
         return None
     eps = next((float(argument) for argument in reversed(node.args) if isinstance(argument, float)), 1e-5)
     scale = (variance + eps).rsqrt() * (1 if weight is None else weight)
     return scale, (0 if bias is None else bias) - mean * scale
 
 
-def _moved(node: Node, layer: Layer) -> bool:
+def _units_moved(node: Node, layer: Layer) -> bool:
     """Whether units left the axis that they are on in the layer's output."""
     return bool(node.meta["value"].shape[layer.unit_axis] != layer.units) or len(node.meta["value"].shape) <= layer.unit_axis
 
 
-def _added(model_graph: ModelGraph, node: Node, layer: Layer) -> Affine | None:
+def _added_bias_affine(model_graph: ModelGraph, node: Node, layer: Layer) -> Affine | None:
     """A parameter added to the units of a product of matrices."""
-    if len(node.args) != 2 or node.kwargs or layer.op not in UNIT_LAST:
+    if len(node.args) != 2 or node.kwargs or layer.op not in UNIT_LAST_OPS:
         return None
-    tensors = [found for argument in node.args if (found := _tensor(model_graph, argument)) is not None]
+    tensors = [found for argument in node.args if (found := _stored_tensor(model_graph, argument)) is not None]
     if len(tensors) != 1 or tensors[0].shape != (layer.units,) or node.meta["value"].shape[-1] != layer.units:
         return None
     return None, tensors[0]
 
 
-def _tensor(model_graph: ModelGraph, argument: object) -> Tensor | None:
+def _stored_tensor(model_graph: ModelGraph, argument: object) -> Tensor | None:
     return model_graph.tensors[str(argument.target)].detach() if isinstance(argument, Node) and argument.op == "get_attr" else None
 
 
-AFFINE: Mapping[str, Callable[[ModelGraph, Node, Layer], Affine | None]] = {"batch_norm": _norm, "add": _added}
+AFFINE_READERS: Mapping[str, Callable[[ModelGraph, Node, Layer], Affine | None]] = {
+    "batch_norm": _batch_norm_affine,
+    "add": _added_bias_affine,
+}
 
 
-def _argument(node: Node, place: int, name: str, default: float) -> float:
+def _float_argument(node: Node, place: int, name: str, default: float) -> float:
     found = node.args[place] if len(node.args) > place else node.kwargs.get(name, default)
     return float(found)  # type: ignore[arg-type]
 
 
-def _gelu(node: Node) -> Activation:
+def _read_gelu(node: Node) -> Activation:
     return Activation("gelu_tanh" if node.kwargs.get("approximate") == "tanh" else "gelu")
 
 
-READ: Mapping[str, Callable[[Node], Activation]] = {
-    "leaky_relu": lambda node: Activation("leaky_relu", _argument(node, 1, "negative_slope", 0.01)),
-    "softplus": lambda node: Activation("softplus", _argument(node, 1, "beta", 1.0)),
-    "gelu": _gelu,
+PARAMETRIC_ACTIVATIONS: Mapping[str, Callable[[Node], Activation]] = {
+    "leaky_relu": lambda node: Activation("leaky_relu", _float_argument(node, 1, "negative_slope", 0.01)),
+    "softplus": lambda node: Activation("softplus", _float_argument(node, 1, "beta", 1.0)),
+    "gelu": _read_gelu,
 }
 """Activations with a parameter, read off the graph."""
-PLAIN = frozenset("relu silu sigmoid tanh".split())
+PLAIN_ACTIVATIONS = frozenset("relu silu sigmoid tanh".split())
 
 
-def affine(found: After, weight: Float[Tensor, "U F"], bias: Float[Tensor, " U"]) -> tuple[Float[Tensor, "U F"], Float[Tensor, " U"]]:
+def fold_affine(
+    found: FusedActivation, weight: Float[Tensor, "U F"], bias: Float[Tensor, " U"]
+) -> tuple[Float[Tensor, "U F"], Float[Tensor, " U"]]:
     """Weight and bias of the activation's argument."""
     if found.scale is not None:
         weight, bias = weight * found.scale[:, None], bias * found.scale

@@ -5,7 +5,7 @@ import torch
 
 import vesalius as vs
 from vesalius.data.models import adult_mlp, trained
-from vesalius.sparsity import Weighing, load_sparse
+from vesalius.sparsity import ImportanceOptions, load_sparse
 
 
 @pytest.mark.usefixtures("data_dir")
@@ -13,7 +13,7 @@ def test_a_classifier_of_a_table(tmp_path):
     adult = trained("adult_mlp")
     x, test = adult.data.train_x[:4000], adult.data.test_x[:4000]
     network = vs.trace(adult.model, x[:2])
-    worth = vs.link_importance(network, x, weighing=Weighing(permutations=20))
+    worth = vs.link_importance(network, x, weighing=ImportanceOptions(permutations=20))
     assert [one.estimator for one in worth.layers.values()] == [
         "permutation",
         "gaussian",

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from vesalius.core.errors import InvalidInput
-from vesalius.sparsity.forms.layouts import PickedLinear, SparseLinear
+from vesalius.sparsity.compression.sparse_linear import PickedLinear, SparseLinear
 
 
 def thin(units=19, inputs=21, dtype=torch.float32):

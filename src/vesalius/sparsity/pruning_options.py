@@ -50,7 +50,7 @@ class Pruning:
 
     Attributes:
         layers: names of the layers that are pruned; all linear layers and convolutions by default.
-        score: name in :data:`vesalius.sparsity.scores.SCORES`, or a function of :class:`vesalius.sparsity.scores.Evidence`; by default
+        score: name in :data:`vesalius.sparsity.scores.SCORES`, or a function of :class:`vesalius.sparsity.scores.ScoreInputs`; by default
             ``"gate"`` to refit, which is as good as Shapley values there and cheaper, and ``"shapley"`` as in the paper.
         scope: links compete within their ``"layer"``, their unit (``"row"``), or over all layers (``"global"``).
         allocation: how a sparsity is shared out over layers: ``"erk"`` by size, ``"uniform"``, ``"level"``: the same share of the total

@@ -8,13 +8,13 @@ from math import prod
 
 from torch import Tensor, nn
 
-from vesalius.sparsity.forms.layouts import SparseLinear
-from vesalius.sparsity.forms.resized import tensor_of
+from vesalius.sparsity.compression.rebuild import tensor_of
+from vesalius.sparsity.compression.sparse_linear import SparseLinear
 from vesalius.trace.network import Network
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
+class FormCost:
     """One row of the table.
 
     Attributes:
@@ -42,18 +42,18 @@ class Measured:
     difference: float
 
 
-def parameters(model: nn.Module) -> list[Tensor]:
+def stored_parameters(model: nn.Module) -> list[Tensor]:
     """Weights and biases, each once; the values of sparse ones are buffers."""
     sparse = [module.values for module in model.modules() if isinstance(module, SparseLinear)]
     return [tensor.detach() for tensor in (*model.parameters(), *sparse)]
 
 
-def memory(model: nn.Module) -> int:
+def memory_bytes(model: nn.Module) -> int:
     """Bytes of all parameters and buffers, indices among them."""
     return sum(tensor.nbytes for tensor in {id(one): one for one in (*model.parameters(), *model.buffers())}.values())
 
 
-def flop(network: Network, model: nn.Module) -> int:
+def count_flop(network: Network, model: nn.Module) -> int:
     """Operations for one sample.
 
     Args:
@@ -66,30 +66,30 @@ def flop(network: Network, model: nn.Module) -> int:
             continue
         shape = network.values[layer.source if layer.op.startswith("conv_transpose") else layer.value].shape
         space = [int(side or 1) for axis, side in enumerate(shape) if axis != layer.unit_axis]
-        total += 2 * prod(space) * _held(model, layer.weight, prod(layer.shape))
+        total += 2 * prod(space) * _stored_count(model, layer.weight, prod(layer.shape))
     return total
 
 
-def _held(model: nn.Module, name: str, otherwise: int) -> int:
+def _stored_count(model: nn.Module, name: str, otherwise: int) -> int:
     """Numbers stored of a weight."""
     path, _, _ = name.rpartition(".")
     places = (name, f"{name}_orig", f"{path}.values")
     return next((tensor.numel() for place in places if (tensor := tensor_of(model, place)) is not None), otherwise)
 
 
-def lines(rows: Sequence[Measured], chosen: str, reference: str) -> list[str]:
+def format_table(rows: Sequence[FormCost], chosen: str, reference: str) -> list[str]:
     """The table in words."""
     batches = list(rows[0].seconds) if rows else []
     head = f"  {'form':<11}{'parameters':>12}{'non-zeros':>12}{'memory':>11}{'file':>11}{'MFLOP':>9}"
     head += "".join(f"{f'us [least], b={batch}':>20}{f'x {reference}':>10}" for batch in batches)
     found = [head]
     for row in rows:
-        line = f"{'*' if row.form == chosen else ' '} {row.form:<11}{row.parameters:>12,}{row.nonzeros:>12,}{_bytes(row.memory):>11}"
-        line += f"{_bytes(row.file):>11}{row.flop / 1e6:>9.3g}"
+        line = f"{'*' if row.form == chosen else ' '} {row.form:<11}{row.parameters:>12,}{row.nonzeros:>12,}{_format_bytes(row.memory):>11}"
+        line += f"{_format_bytes(row.file):>11}{row.flop / 1e6:>9.3g}"
         times = [f"{row.seconds[batch] * 1e6:.4g} [{row.least[batch] * 1e6:.4g}]" for batch in batches]
         found.append(line + "".join(f"{time:>20}{row.ratio[batch]:>10.2f}" for time, batch in zip(times, batches, strict=True)))
     return found
 
 
-def _bytes(count: int) -> str:
+def _format_bytes(count: int) -> str:
     return f"{count / 1e6:.3g} MB" if count >= 1e6 else f"{count / 1e3:.3g} kB"

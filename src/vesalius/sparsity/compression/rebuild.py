@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
-SIDES: Mapping[str, tuple[str, int]] = {
+SIZE_ATTRIBUTES: Mapping[str, tuple[str, int]] = {
     "in_features": ("weight", 1),
     "out_features": ("weight", 0),
     "in_channels": ("weight", 1),
@@ -19,10 +19,10 @@ SIDES: Mapping[str, tuple[str, int]] = {
     "num_parameters": ("weight", 0),
 }
 """Sizes that PyTorch's modules note down, and the tensor and axis they are of."""
-NOTING = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.PReLU)
+SIZED_MODULES = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.PReLU)
 
 
-def permanent(model: nn.Module) -> nn.Module:
+def copy_without_masks(model: nn.Module) -> nn.Module:
     """A copy whose masks of ``torch.nn.utils.prune`` have become zeros in its weights; the model is left as it is."""
     memo: dict[int, Any] = {}
     for module in model.modules():
@@ -56,7 +56,7 @@ def tensors_of(model: nn.Module, names: Mapping[str, Tensor]) -> dict[str, Tenso
     return {name: tensor if found[name] is None else found[name].detach() for name, tensor in names.items()}  # type: ignore[union-attr]
 
 
-def fill(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+def replace_tensors(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Put tensors in the place of a model's own, of whatever shape; sizes that PyTorch's modules note down follow."""
     for name, tensor in tensors.items():
         path, _, leaf = name.rpartition(".")
@@ -68,12 +68,12 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
             trained = before is None or before.requires_grad
             module._parameters[leaf] = nn.Parameter(tensor, requires_grad=trained)
     for module in model.modules():
-        if isinstance(module, NOTING):
-            _note_sizes(module)
+        if isinstance(module, SIZED_MODULES):
+            _update_sizes(module)
 
 
-def _note_sizes(module: nn.Module) -> None:
-    for side, (leaf, axis) in SIDES.items():
+def _update_sizes(module: nn.Module) -> None:
+    for side, (leaf, axis) in SIZE_ATTRIBUTES.items():
         tensor = getattr(module, leaf, None)
         if hasattr(module, side) and isinstance(tensor, Tensor) and getattr(module, "groups", 1) == 1:
             setattr(module, side, tensor.shape[axis])

@@ -15,9 +15,9 @@ from tests.zoo.huggingface import bert, padded
 from vesalius.core.errors import InvalidInput, NotTraceable, UnknownName, WrongType
 from vesalius.data.models import trained
 from vesalius.models import Autoencoder
-from vesalius.sparsity.mask import sparsify, sweep
-from vesalius.sparsity.options import Finetune, Pruning
+from vesalius.sparsity.pruning_options import Finetune, Pruning
 from vesalius.sparsity.scores import SCORES
+from vesalius.sparsity.unstructured_pruning import sparsify, sweep
 
 
 def rows(count=300, width=12):

@@ -22,12 +22,12 @@ from vesalius.core.errors import InvalidInput, UnknownName
 from vesalius.sparsity.activations import Activation
 
 BASELINES = ("data", "zero")
-WORKING = 1 << 22
+WORKING_ELEMENTS = 1 << 22
 """Elements of one working array."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Units:
+class UnitGames:
     """The units of a layer (or of one group of it), and the rows that their links carry.
 
     Attributes:
@@ -51,7 +51,7 @@ class Units:
     @classmethod
     def of(
         cls, weight: Float[Tensor, "U F"], bias: Float[Tensor, " U"], rows: Float[Tensor, "N F"], activation: Activation, baseline: str
-    ) -> Units:
+    ) -> UnitGames:
         """Units whose players are single weights, checked.
 
         Raises:
@@ -81,7 +81,7 @@ class Units:
         if self.baseline == "zero":
             return torch.zeros_like(self.rows[0])
         low, high = self.rows.amin(0), self.rows.amax(0)
-        mean = self.rows.sum(0, dtype=_wide(self.rows)) / len(self.rows)
+        mean = self.rows.sum(0, dtype=_accumulation_dtype(self.rows)) / len(self.rows)
         return torch.where(low == high, low, mean.to(self.rows.dtype))
 
     @cached_property
@@ -109,7 +109,7 @@ class Units:
 
     def chunks(self, elements: int = 1) -> Iterator[tuple[slice, slice]]:
         """Rows and units to be worked on at once, when one of each takes so many elements per player."""
-        room = max(1, WORKING // max(1, self.players * elements))
+        room = max(1, WORKING_ELEMENTS // max(1, self.players * elements))
         units = min(len(self.weight), room)
         rows = max(1, room // units)
         for start in range(0, len(self.rows), rows):
@@ -117,13 +117,13 @@ class Units:
                 yield slice(start, start + rows), slice(first, first + units)
 
 
-def _wide(tensor: Tensor) -> torch.dtype:
+def _accumulation_dtype(tensor: Tensor) -> torch.dtype:
     """float64 where the device has it."""
     return tensor.dtype if tensor.device.type == "mps" else torch.float64
 
 
-Fold = Callable[[Tensor], Tensor]
-AGGREGATES: Mapping[str, Fold] = {
+RowSum = Callable[[Tensor], Tensor]
+AGGREGATES: Mapping[str, RowSum] = {
     "mean_abs": lambda values: values.abs().sum(0),
     "rms": lambda values: values.square().sum(0),
     "signed": lambda values: values.sum(0),
@@ -131,14 +131,14 @@ AGGREGATES: Mapping[str, Fold] = {
 """Sums over rows; a mean of them, and for ``rms`` its root, is the importance."""
 
 
-def finished(total: Float[Tensor, "U P"], rows: int, aggregate: str) -> Float[Tensor, "U P"]:
+def importance_from_sums(total: Float[Tensor, "U P"], rows: int, aggregate: str) -> Float[Tensor, "U P"]:
     """Importance from the sums of :data:`AGGREGATES`."""
     mean = total / rows
     return mean.clamp_min(0).sqrt() if aggregate == "rms" else mean
 
 
-def folded(
-    units: Units, values: Callable[[Units, slice, slice], Float[Tensor, "n u P"]], aggregate: str, elements: int = 1
+def importance_by_chunks(
+    units: UnitGames, values: Callable[[UnitGames, slice, slice], Float[Tensor, "n u P"]], aggregate: str, elements: int = 1
 ) -> Float[Tensor, "U P"]:
     """Importance from Shapley values chunk by chunk.
 
@@ -151,4 +151,4 @@ def folded(
     total = units.weight.new_zeros(units.weight.shape[:2])
     for rows, chosen in units.chunks(elements):
         total[chosen] += AGGREGATES[aggregate](values(units, rows, chosen))
-    return finished(total, len(units.rows), aggregate)
+    return importance_from_sums(total, len(units.rows), aggregate)

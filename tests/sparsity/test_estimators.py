@@ -6,12 +6,12 @@ import torch
 
 from tests.reference import link_importance as twin
 from vesalius.core.errors import InvalidInput, TooManyPlayers, UnknownName
-from vesalius.sparsity.activations import EXACT, Activation
-from vesalius.sparsity.estimators import permuted, units
-from vesalius.sparsity.estimators.enumerated import exact_elements, exact_values, rescale_values
-from vesalius.sparsity.estimators.gaussian import Moments, full_values, gaussian_importance, importance, legendre
-from vesalius.sparsity.estimators.permuted import sampled, steps
-from vesalius.sparsity.estimators.units import Units, folded
+from vesalius.sparsity.activations import FUNCTIONS, Activation
+from vesalius.sparsity.estimators import permutation, unit_games
+from vesalius.sparsity.estimators.enumeration import exact_elements, exact_values, rescale_values
+from vesalius.sparsity.estimators.gaussian import SumMoments, closed_form_importance, full_values, gauss_legendre, gaussian_importance
+from vesalius.sparsity.estimators.permutation import marginal_contributions, sample_importance
+from vesalius.sparsity.estimators.unit_games import UnitGames, importance_by_chunks
 
 ALL = slice(None)
 EVERY = ["relu", "leaky_relu", "gelu", "silu", "sigmoid", "tanh", "softplus"]
@@ -26,11 +26,11 @@ def layer(players=5, rows=12, count=3, *, act="relu", baseline="data", kernel=1)
     x[:, 1] = 1.7
     weight[:, 2] = 0
     bias = torch.randn(count, generator=draws, dtype=torch.float64) * 0.4
-    return Units(weight=weight, bias=bias, rows=x, activation=Activation(act), baseline=baseline)
+    return UnitGames(weight=weight, bias=bias, rows=x, activation=Activation(act), baseline=baseline)
 
 
 def exactly(game, aggregate="mean_abs"):
-    return folded(game, exact_values, aggregate, exact_elements(game))
+    return importance_by_chunks(game, exact_values, aggregate, exact_elements(game))
 
 
 def off(found, truth):
@@ -82,9 +82,9 @@ def test_values_add_up_to_the_change_of_the_output(name, kernel, baseline):
 
 def test_every_order_adds_up_to_the_change_of_the_output():
     game = layer(30, 9, act="silu", baseline="zero")
-    torch.testing.assert_close(steps(game, ALL, ALL, torch.Generator()).sum(2), change(game), rtol=0, atol=1e-12)
+    torch.testing.assert_close(marginal_contributions(game, ALL, ALL, torch.Generator()).sum(2), change(game), rtol=0, atol=1e-12)
     game = layer(30, 9, act="silu")
-    steps_of = torch.stack([steps(game, ALL, ALL, torch.Generator().manual_seed(seed)).sum(2) for seed in range(400)])
+    steps_of = torch.stack([marginal_contributions(game, ALL, ALL, torch.Generator().manual_seed(seed)).sum(2) for seed in range(400)])
     assert off(steps_of.mean(0), change(game)) < 0.1
 
 
@@ -102,14 +102,14 @@ def test_dummies_constants_and_twins(kernel, baseline):
     """A link of weight 0 is worth nothing; nor is a constant input if absent links carry data; equal links are worth the same."""
     game = layer(8, 15, baseline=baseline, kernel=kernel)
     game.weight[:, 4], game.rows[:, 4] = game.weight[:, 3], game.rows[:, 3]
-    everyone = [folded(game, run, "mean_abs") for run in ESTIMATORS.values()]
-    everyone += [importance(game, aggregate="mean_abs", order=1)]
+    everyone = [importance_by_chunks(game, run, "mean_abs") for run in ESTIMATORS.values()]
+    everyone += [closed_form_importance(game, aggregate="mean_abs", order=1)]
     for found in everyone:
         assert float(found[:, 2].abs().max()) == 0
         assert (float(found[:, 1].abs().max()) < 1e-15) == (baseline == "data")
         torch.testing.assert_close(found[:, 3], found[:, 4], rtol=1e-9, atol=1e-12)
         assert float(found[:, 3].max()) > 0
-    assert float(sampled(game, "mean_abs", 4, 0).values[:, 2].abs().max()) == 0
+    assert float(sample_importance(game, "mean_abs", 4, 0).values[:, 2].abs().max()) == 0
 
 
 @pytest.mark.parametrize("baseline", ["data", "zero"])
@@ -120,7 +120,11 @@ def test_without_activation_the_closed_form_is_exact(aggregate, baseline):
     spread = {"mean_abs": x.abs().mean(0), "rms": x.square().mean(0).sqrt(), "signed": x.mean(0)}[aggregate]
     weight = game.weight[..., 0]
     expected = weight * spread if aggregate == "signed" else weight.abs() * spread
-    for found in (importance(game, aggregate=aggregate, order=1), exactly(game, aggregate), folded(game, rescale_values, aggregate)):
+    for found in (
+        closed_form_importance(game, aggregate=aggregate, order=1),
+        exactly(game, aggregate),
+        importance_by_chunks(game, rescale_values, aggregate),
+    ):
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
 
 
@@ -130,7 +134,7 @@ def test_without_activation_the_closed_form_is_exact(aggregate, baseline):
 )
 def test_the_gaussian_form_against_enumeration(act, baseline, order, bound):
     game = layer(10, 40, 4, act=act, baseline=baseline)
-    assert off(importance(game, aggregate="mean_abs", order=order), exactly(game)) < bound
+    assert off(closed_form_importance(game, aggregate="mean_abs", order=order), exactly(game)) < bound
 
 
 @pytest.mark.parametrize("baseline", ["data", "zero"])
@@ -138,11 +142,11 @@ def test_means_and_variances_are_those_of_all_coalitions(baseline):
     """The Gaussian form of a link, and the gate of a unit, from moments that are counted."""
     game = layer(4, 6, 2, act="sigmoid", baseline=baseline)
     rows, others = game.rows[..., 0].tolist(), game.rows[..., 0].tolist() if baseline == "data" else []
-    full, gates = full_values(game, ALL, ALL), Moments(game).gates(ALL, 1, 8)[0]
+    full, gates = full_values(game, ALL, ALL), SumMoments(game).gates(ALL, 1, 8)[0]
     for u in range(2):
         facts = (game.weight[u, :, 0].tolist(), float(game.bias[u]), rows[0], others)
         value = gate = torch.zeros((), dtype=torch.float64)
-        for q, share in legendre(8):
+        for q, share in gauss_legendre(8):
             pair = [torch.tensor(twin.moments(*facts, q, (3, here)), dtype=torch.float64) for here in (1, 0)]
             value = value + share * (
                 game.activation.mean(pair[0][0], pair[0][1].sqrt()) - game.activation.mean(pair[1][0], pair[1][1].sqrt())
@@ -155,7 +159,7 @@ def test_means_and_variances_are_those_of_all_coalitions(baseline):
 
 def test_the_mean_of_a_constant_is_the_constant():
     rows = torch.full((7, 3), 0.1, dtype=torch.float64)
-    game = Units.of(torch.ones(1, 3, dtype=torch.float64), torch.zeros(1, dtype=torch.float64), rows, Activation("tanh"), "data")
+    game = UnitGames.of(torch.ones(1, 3, dtype=torch.float64), torch.zeros(1, dtype=torch.float64), rows, Activation("tanh"), "data")
     assert float(rows.sum(0)[0] / 7) != 0.1, "else there is nothing to test"
     assert float(game.moved(ALL).abs().max()) == 0
 
@@ -164,27 +168,29 @@ def test_the_mean_of_a_constant_is_the_constant():
 @pytest.mark.parametrize("kernel", [1, 2])
 def test_other_aggregates_against_enumeration(aggregate, kernel):
     game = layer(9, 30, 4, baseline="zero", kernel=kernel)
-    assert off(importance(game, aggregate=aggregate, order=2), exactly(game, aggregate)) < 0.06
-    assert off(importance(game, aggregate=aggregate, order="full"), exactly(game, aggregate)) < 0.06
+    assert off(closed_form_importance(game, aggregate=aggregate, order=2), exactly(game, aggregate)) < 0.06
+    assert off(closed_form_importance(game, aggregate=aggregate, order="full"), exactly(game, aggregate)) < 0.06
 
 
 @pytest.mark.parametrize("kernel", [1, 2])
 @pytest.mark.parametrize(("baseline", "order"), [("data", 1), ("zero", 2)])
 def test_products_of_matrices_are_the_expansion_link_by_link(order, baseline, kernel):
     game = layer(9, 30, 4, baseline=baseline, kernel=kernel)
-    first, second = Moments(game).gates(ALL, order, 8)
+    first, second = SumMoments(game).gates(ALL, order, 8)
     assert float(first.min()) >= 0 and float(first.max()) <= 1
     c = game.contributions(game.moved(ALL))
     values = c * first[..., None] + (0 if second is None else c.square() * second[..., None])
-    signed = importance(game, aggregate="signed", order=order)
+    signed = closed_form_importance(game, aggregate="signed", order=order)
     torch.testing.assert_close(signed, values.mean(0), rtol=1e-9, atol=1e-12)
-    torch.testing.assert_close(importance(game, aggregate="rms", order=order), values.square().mean(0).sqrt(), rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(
+        closed_form_importance(game, aggregate="rms", order=order), values.square().mean(0).sqrt(), rtol=1e-9, atol=1e-12
+    )
     assert float(((c * values) < 0).double().mean()) < 0.05, "values of a ReLU have the sign of their contribution"
 
 
 def test_eight_nodes_are_enough():
     game = layer(60, 50)
-    few, many = (importance(game, aggregate="mean_abs", order=1, nodes=nodes) for nodes in (8, 64))
+    few, many = (closed_form_importance(game, aggregate="mean_abs", order=1, nodes=nodes) for nodes in (8, 64))
     assert off(few, many) < 1e-3
 
 
@@ -192,7 +198,7 @@ def test_eight_nodes_are_enough():
 @pytest.mark.parametrize(("act", "baseline"), [("relu", "zero"), ("relu", "data"), ("silu", "zero"), ("gelu", "data")])
 def test_orders_agree_with_enumeration_within_their_error(act, baseline, aggregate):
     game = layer(7, 40, act=act, baseline=baseline)
-    found, truth = sampled(game, aggregate, 200, 0), exactly(game, aggregate)
+    found, truth = sample_importance(game, aggregate, 200, 0), exactly(game, aggregate)
     if aggregate == "rms":
         assert found.stderr is None and off(found.values, truth) < 0.03
         return
@@ -203,39 +209,43 @@ def test_orders_agree_with_enumeration_within_their_error(act, baseline, aggrega
 @pytest.mark.parametrize("aggregate", ["mean_abs", "rms"])
 def test_the_noise_of_few_orders_is_not_counted_as_size(aggregate):
     game = layer(10, 30)
-    found = torch.stack([sampled(game, aggregate, 4, seed).values for seed in range(20)])
+    found = torch.stack([sample_importance(game, aggregate, 4, seed).values for seed in range(20)])
     mean = found.square().mean(0).sqrt() if aggregate == "rms" else found.mean(0)
     assert float(mean.sum() / exactly(game, aggregate).sum()) == pytest.approx(1, abs=0.04)
 
 
 def test_the_standard_error_is_the_spread_of_repetitions():
     game = layer(20, 640, 2, baseline="zero")
-    runs = [sampled(game, "mean_abs", 2, seed) for seed in range(12)]
+    runs = [sample_importance(game, "mean_abs", 2, seed) for seed in range(12)]
     spread = torch.stack([run.values for run in runs]).std(0).mean()
     assert 0.7 < float(torch.stack([run.stderr for run in runs]).mean() / spread) < 1.4
 
 
 def test_chunks_change_nothing(monkeypatch):
     game = layer(8, 50, 6)
-    whole = [folded(game, run, "mean_abs") for run in ESTIMATORS.values()] + [importance(game, aggregate="mean_abs", order=1)]
-    monkeypatch.setattr(units, "WORKING", 512)
-    monkeypatch.setattr("vesalius.sparsity.estimators.gaussian.WORKING", 512)
-    parts = [folded(game, run, "mean_abs") for run in ESTIMATORS.values()] + [importance(game, aggregate="mean_abs", order=1)]
+    whole = [importance_by_chunks(game, run, "mean_abs") for run in ESTIMATORS.values()] + [
+        closed_form_importance(game, aggregate="mean_abs", order=1)
+    ]
+    monkeypatch.setattr(unit_games, "WORKING_ELEMENTS", 512)
+    monkeypatch.setattr("vesalius.sparsity.estimators.gaussian.WORKING_ELEMENTS", 512)
+    parts = [importance_by_chunks(game, run, "mean_abs") for run in ESTIMATORS.values()] + [
+        closed_form_importance(game, aggregate="mean_abs", order=1)
+    ]
     for one, two in zip(whole, parts, strict=True):
         torch.testing.assert_close(one, two, rtol=1e-10, atol=1e-12)
 
 
 def test_orders_work_in_small_pieces(monkeypatch):
     game = layer(12, 20, 3, baseline="zero")
-    truth = sampled(game, "mean_abs", 40, 0).values
-    monkeypatch.setattr(permuted, "ELEMENTS", 40)
-    assert off(sampled(game, "mean_abs", 40, 1).values, truth) < 0.1
+    truth = sample_importance(game, "mean_abs", 40, 0).values
+    monkeypatch.setattr(permutation, "CHUNK_ELEMENTS", 40)
+    assert off(sample_importance(game, "mean_abs", 40, 1).values, truth) < 0.1
 
 
 def test_a_dead_unit_has_links_worth_nothing():
     game = layer(6, 20)
     game.bias[0] = -1000
-    assert float(importance(game, aggregate="mean_abs", order=1)[0].max()) < 1e-12
+    assert float(closed_form_importance(game, aggregate="mean_abs", order=1)[0].max()) < 1e-12
     assert float(exactly(game)[0].max()) == 0
 
 
@@ -243,14 +253,14 @@ def test_a_unit_without_weights_is_worth_nothing_without_nan():
     game = layer(6, 20, baseline="zero")
     game.weight[0] = 0
     for order in (1, 2, "full"):
-        assert float(importance(game, aggregate="mean_abs", order=order)[0].abs().max()) == 0
+        assert float(closed_form_importance(game, aggregate="mean_abs", order=order)[0].abs().max()) == 0
 
 
 @pytest.mark.parametrize("baseline", ["data", "zero"])
 def test_plain_matrices(baseline):
     game = layer(9, 30, baseline=baseline)
     plain = gaussian_importance(game.weight[..., 0], game.bias, game.rows[..., 0], game.activation, baseline=baseline)
-    torch.testing.assert_close(plain, importance(game, aggregate="mean_abs", order=1 if baseline == "data" else 2))
+    torch.testing.assert_close(plain, closed_form_importance(game, aggregate="mean_abs", order=1 if baseline == "data" else 2))
 
 
 def test_single_precision_is_close_to_double():
@@ -274,14 +284,14 @@ def test_errors(as_a_user):
     with pytest.raises(UnknownName, match="there is no aggregate"):
         gaussian_importance(weight, bias, rows, act, aggregate="max")
     with pytest.raises(InvalidInput, match="order 2 is for baseline='zero'"):
-        importance(game, aggregate="mean_abs", order=2)
+        closed_form_importance(game, aggregate="mean_abs", order=2)
     with pytest.raises(InvalidInput, match="order is 1, 2 or 'full', not 3"):
-        importance(game, aggregate="mean_abs", order=3)
+        closed_form_importance(game, aggregate="mean_abs", order=3)
     with pytest.raises(InvalidInput, match="2 or more, not 1"):
-        sampled(game, "mean_abs", 1, 0)
+        sample_importance(game, "mean_abs", 1, 0)
     with pytest.raises(TooManyPlayers, match="at most 20"):
         exact_values(layer(21, 3), ALL, ALL)
 
 
 def test_every_activation_is_tried():
-    assert {*EVERY, "identity", "gelu_tanh"} == set(EXACT)
+    assert {*EVERY, "identity", "gelu_tanh"} == set(FUNCTIONS)
