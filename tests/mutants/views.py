@@ -3,21 +3,21 @@
 from tests.mutants.mutant import Mutant
 
 MUTANTS = [
-    Mutant("views/groups.py", "value - 2 * error", "value - error", "tests/views/test_groups.py"),
+    Mutant("views/bar_chart.py", "value - 2 * error", "value - error", "tests/views/test_bar_chart.py"),
     Mutant(
-        "views/complexity/describe.py",
+        "views/complexity/chart_data.py",
         "components.cumulative[:, at, channel]",
         "components.parts[:, at, channel]",
         "tests/views/complexity/test_section.py -k pictures",
     ),
     Mutant(
-        "views/sparsity/describe.py",
+        "views/sparsity/chart_data.py",
         "cut.scores * cut.mask).sum(1)",
         "cut.scores).sum(1)",
         "tests/views/sparsity/test_section.py -k counted",
     ),
     Mutant(
-        "views/sparsity/kept.py",
+        "views/sparsity/drawing.py",
         "chosen[at + 1]][:, chosen[at]].T",
         "chosen[at + 1]][:, chosen[at]].T.flip(0)",
         "tests/views/sparsity/test_section.py -k drawing",

@@ -37,21 +37,21 @@ def test_a_map_shows_each_value_in_its_place_on_a_symmetric_scale(pixels):
 
 
 def test_colours_of_a_map_are_those_of_the_pages(pixels):
-    drawn = charts.plot_map(pixels).axes[0].images[0]
+    drawn = charts.plot_heatmap(pixels).axes[0].images[0]
     shown = np.rint(drawn.to_rgba(np.array([-3.0, 0.0, 3.0]))[:, :3] * 255).astype(int)
     assert [tuple(colour) for colour in shown.tolist()] == [style.BLUE, style.PAPER, style.RED]
 
 
 def test_maps_can_share_a_scale(pixels):
-    assert charts.plot_map(pixels, scale=10.0).axes[0].images[0].get_clim() == (-10, 10)
+    assert charts.plot_heatmap(pixels, scale=10.0).axes[0].images[0].get_clim() == (-10, 10)
     with pytest.raises(InvalidInput, match="positive number, not 0"):
-        charts.plot_map(pixels, scale=0.0)
+        charts.plot_heatmap(pixels, scale=0.0)
 
 
 def test_the_colour_bar_names_the_unit_if_it_is_known(pixels):
     known = replace(pixels, provenance={**pixels.provenance, "unit": "logits"})
-    assert charts.plot_map(known).axes[1].get_ylabel() == "change of the output (logits)"
-    assert charts.plot_map(pixels).axes[1].get_ylabel() == "change of the output"
+    assert charts.plot_heatmap(known).axes[1].get_ylabel() == "change of the output (logits)"
+    assert charts.plot_heatmap(pixels).axes[1].get_ylabel() == "change of the output"
 
 
 def test_bars_are_sorted_named_coloured_and_have_whiskers(table):
@@ -59,7 +59,7 @@ def test_bars_are_sorted_named_coloured_and_have_whiskers(table):
     assert widths(figure) == [3.0, -2.0, 0.5]
     assert ticks(figure) == ["petal length", "sepal length", "petal width"]
     assert [patch.get_facecolor()[:3] for patch in figure.axes[0].patches] == [
-        to_rgb(style.hexadecimal(colour)) for colour in (style.RED, style.BLUE, style.RED)
+        to_rgb(style.to_hex(colour)) for colour in (style.RED, style.BLUE, style.RED)
     ]
     whiskers = [line for line in figure.axes[0].collections if len(line.get_segments()) == 3]
     assert np.ptp(np.array(whiskers[0].get_segments())[:, :, 0], axis=1) == pytest.approx([0.6, 0.4, 0.2])
@@ -97,11 +97,11 @@ def test_new_figures_are_unknown_to_pyplot_and_show_themselves(draw, table):
     assert figure._repr_png_().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("draw", [*CHARTS, charts.plot_map])
+@pytest.mark.parametrize("draw", [*CHARTS, charts.plot_heatmap])
 def test_given_axes_are_drawn_on(draw, table, pixels):
     figure = Figure()
     ax = figure.add_subplot()
-    assert draw(pixels if draw is charts.plot_map else table, ax=ax) is figure
+    assert draw(pixels if draw is charts.plot_heatmap else table, ax=ax) is figure
     assert ax.images or ax.patches
 
 
@@ -112,7 +112,7 @@ def test_axes_of_a_subfigure_return_the_whole_figure(table):
         assert charts.plot_bars(table, ax=whole.subfigures(1, 2)[0].add_subplot()) is whole
 
 
-@pytest.mark.parametrize("draw", [*CHARTS, charts.plot_map])
+@pytest.mark.parametrize("draw", [*CHARTS, charts.plot_heatmap])
 def test_a_batch_is_refused_with_a_hint(draw, batch):
     with pytest.raises(InvalidInput, match=r"batch of 6; take allocation\[i\]"):
         draw(batch)
@@ -120,7 +120,7 @@ def test_a_batch_is_refused_with_a_hint(draw, batch):
 
 def test_what_is_no_image_has_no_map(table):
     with pytest.raises(InvalidInput, match="do not divide an image"):
-        charts.plot_map(table)
+        charts.plot_heatmap(table)
 
 
 def test_names_are_no_formulas_and_long_ones_are_broken(give):

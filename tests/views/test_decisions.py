@@ -67,12 +67,12 @@ def test_all_maps_of_a_decision_share_one_scale(factor, seed):
     maps = [values, values * factor]
     both = [Allocation(players=players, values=each, base=base, total=each.sum()) for each in maps]
     largest = max(float(each.abs().max()) for each in maps)
-    expected = [style.diverging(each[0].numpy(), largest) for each in maps]
+    expected = [style.diverging_colours(each[0].numpy(), largest) for each in maps]
     for colours, drawn in zip(expected, filled(body(image(*both))), strict=True):
         for place, colour in drawn.items():
             x, y = (int(number) for number in place[1:].split())
-            assert colour == style.hexadecimal(tuple(colours[y, x].tolist()))
-    extremes = {style.hexadecimal(style.RED), style.hexadecimal(style.BLUE)}
+            assert colour == style.to_hex(tuple(colours[y, x].tolist()))
+    extremes = {style.to_hex(style.RED), style.to_hex(style.BLUE)}
     assert extremes & {colour for drawn in filled(body(image(*both))) for colour in drawn.values()}
 
 
@@ -86,7 +86,7 @@ def test_players_of_different_sizes_are_compared_per_pixel(give, pixels, read):
     patch = give(Players.patches(torch.zeros(1, 2, 3), (2, 3)), [6.0])
     html = body(image(pixels, patch))
     of_pixels, of_patch = filled(html)
-    one = style.hexadecimal(tuple(style.diverging(pixels.values.reshape(-1)[3:4].numpy(), 3.0)[0].tolist()))
+    one = style.to_hex(tuple(style.diverging_colours(pixels.values.reshape(-1)[3:4].numpy(), 3.0)[0].tolist()))
     assert set(of_patch.values()) == {of_pixels["M0 1"]} == {one}
     text = read(html).text
     assert "values per pixel" in text and "64 evaluations 6 features" in text

@@ -8,7 +8,7 @@ import torch
 from vesalius.core.errors import InvalidInput
 from vesalius.core.players import Players
 from vesalius.views import style
-from vesalius.views.gallery import Answer, Exhibit, adds_up, exhibit_section, missing_section, overview_section
+from vesalius.views.gallery import Exhibit, MethodAnswer, adds_up, exhibit_section, missing_section, overview_section
 from vesalius.views.report import report
 
 WORDS = ("not", "<b>good</b>", ".")
@@ -17,7 +17,7 @@ COLOURS = re.compile(r"background:(#\w{6});color:(#\w+)")
 
 def exhibit(*answers, **shown):
     facts = {"heading": "One", "model": "a net", "outcome": style.Verdict("ok", "says 4"), "target": "class 4", "baseline": "zero"}
-    given = [one if isinstance(one, Answer) else Answer(method=one.method, allocation=one) for one in answers]
+    given = [one if isinstance(one, MethodAnswer) else MethodAnswer(method=one.method, allocation=one) for one in answers]
     return Exhibit(**facts, unit="logits", answers=tuple(given), **shown)
 
 
@@ -26,11 +26,11 @@ def body(*answers, **shown):
 
 
 def refused(method="grad_cam"):
-    return Answer(method=method, refusal="there is no layer with <places>")
+    return MethodAnswer(method=method, refusal="there is no layer with <places>")
 
 
 def hexed(value, scale):
-    return style.hexadecimal(tuple(style.diverging(torch.tensor(value).numpy(), scale).tolist()))
+    return style.to_hex(tuple(style.diverging_colours(torch.tensor(value).numpy(), scale).tolist()))
 
 
 def test_maps_stand_beside_the_picture_each_with_its_gap_and_scale(pixels, give, read):
@@ -100,16 +100,20 @@ def test_the_overview_tells_who_adds_up(give, read):
     bad = give(Players.features(torch.zeros(3)), [1.0, 2.0, 3.0], gap=2.0, method="occlusion")
     page = read(str(overview_section([exhibit(good, bad, refused(), words=WORDS)]).body))
     assert "Shapley value adds up Occlusion 25 % off Grad-CAM refused" in page.text
-    assert adds_up(Answer(method="a", allocation=good)) and not adds_up(Answer(method="a", allocation=bad)) and not adds_up(refused())
+    assert (
+        adds_up(MethodAnswer(method="a", allocation=good))
+        and not adds_up(MethodAnswer(method="a", allocation=bad))
+        and not adds_up(refused())
+    )
 
 
 def test_what_was_absorbed_on_the_way_is_named(give, read):
     absorbed = {"bias": torch.tensor(2.9), "one_sided": torch.tensor(0.1), "stabiliser": torch.tensor(1e-6)}
     kept = give(Players.features(torch.zeros(3)), [1.0, 2.0, 3.0], gap=2.0, absorbed=absorbed, method="lrp_epsilon")
-    assert style.verdict(kept) == style.Verdict("warn", "+3.00 absorbed by biases and one-sided neurons")
+    assert style.gap_verdict(kept) == style.Verdict("warn", "+3.00 absorbed by biases and one-sided neurons")
     assert "LRP \N{GREEK SMALL LETTER EPSILON} accounted" in read(str(overview_section([exhibit(kept, words=WORDS)]).body)).text
     lost = give(Players.features(torch.zeros(3)), [1.0, 2.0, 3.0], gap=2.0, absorbed={"bias": torch.tensor(1.0)})
-    assert style.verdict(lost).level == "bad"
+    assert style.gap_verdict(lost).level == "bad"
 
 
 def test_a_report_takes_exhibits_and_says_what_is_missing(give, read):
@@ -124,6 +128,6 @@ def test_what_is_no_exhibit_is_refused(pixels, batch):
     with pytest.raises(InvalidInput, match="one of a picture, words and columns"):
         exhibit(pixels)
     with pytest.raises(InvalidInput, match="either gives an allocation or refuses"):
-        Answer(method="occlusion")
+        MethodAnswer(method="occlusion")
     with pytest.raises(InvalidInput, match="batch of 6"):
-        Answer(method="occlusion", allocation=batch)
+        MethodAnswer(method="occlusion", allocation=batch)

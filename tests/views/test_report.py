@@ -12,7 +12,7 @@ from vesalius.core.players import Players
 from vesalius.core.version import VERSION
 from vesalius.views import report as module
 from vesalius.views.decisions import Decision, Decisions
-from vesalius.views.fragments import Section
+from vesalius.views.html import Section
 from vesalius.views.report import report
 
 EVIL = '"><script>alert(1)</script>'
@@ -193,6 +193,8 @@ def test_a_new_type_needs_one_line(monkeypatch, read):
         pass
 
     monkeypatch.setitem(
-        module.SECTIONS, Flow, lambda shown: Section(heading="Flow", anchor="flow", body=module.fill("frame.html.j2", {"html": "f"}))
+        module.SECTIONS,
+        Flow,
+        lambda shown: Section(heading="Flow", anchor="flow", body=module.render_template("frame.html.j2", {"html": "f"})),
     )
     assert [head["id"] for head in read(report(Flow(), title="x").html).all("h2")] == ["flow", "reproduce"]

@@ -13,17 +13,17 @@ from vesalius.views import style
 
 
 def test_the_scale_is_exact_at_its_ends_and_in_the_middle():
-    colours = style.diverging(np.array([-0.42, 0.0, 0.42]), 0.42)
+    colours = style.diverging_colours(np.array([-0.42, 0.0, 0.42]), 0.42)
     assert colours.tolist() == [[33, 102, 172], [247, 247, 245], [178, 24, 43]]
 
 
 def test_half_way_is_half_way_and_beyond_is_clipped():
-    colours = style.diverging(np.array([-9.0, -1.0, 1.0, 9.0]), 2.0)
+    colours = style.diverging_colours(np.array([-9.0, -1.0, 1.0, 9.0]), 2.0)
     assert colours.tolist() == [[33, 102, 172], [140, 174, 208], [212, 136, 144], [178, 24, 43]]
 
 
 def test_what_is_no_number_has_a_colour_of_its_own():
-    colours = style.diverging(np.array([[np.nan, 0.0]]), 1.0)
+    colours = style.diverging_colours(np.array([[np.nan, 0.0]]), 1.0)
     assert colours.tolist() == [[[255, 0, 255], [247, 247, 245]]]
 
 
@@ -31,7 +31,7 @@ def test_what_is_no_number_has_a_colour_of_its_own():
 def test_larger_values_are_farther_from_paper_in_every_channel(values):
     ordered = np.sort(np.abs(np.array(values)))
     for side in (-1, 1):
-        distance = np.array(style.PAPER, int) - style.diverging(side * ordered, 10.0)
+        distance = np.array(style.PAPER, int) - style.diverging_colours(side * ordered, 10.0)
         assert (np.diff(distance, axis=0) >= 0).all()
 
 
@@ -47,12 +47,12 @@ def test_numbers(value, words):
 
 
 def test_signs_shares_and_counts():
-    assert [style.signed(value) for value in (1.9, -0.29, 0.0, 1e-5, 150.2)] == [
+    assert [style.signed_number(value) for value in (1.9, -0.29, 0.0, 1e-5, 150.2)] == [
         "+1.90", "\N{MINUS SIGN}0.290", "0", "+1e-05", "+150",
     ]  # fmt: skip
-    assert style.signed(float("nan")) == "not a number"
+    assert style.signed_number(float("nan")) == "not a number"
     assert style.percent(0.123) == "12.3 %"
-    assert [style.counted(count, "evaluation") for count in (1, 22316)] == ["1 evaluation", "22,316 evaluations"]
+    assert [style.pluralize(count, "evaluation") for count in (1, 22316)] == ["1 evaluation", "22,316 evaluations"]
 
 
 @pytest.mark.parametrize(
@@ -67,24 +67,24 @@ def test_signs_shares_and_counts():
 )
 def test_a_gap_is_judged_by_its_share(give, gap, level, text):
     allocation = give(Players.features(torch.zeros(2)), [4.0, 6.0], gap=gap)
-    assert style.verdict(allocation) == style.Verdict(level, text)
+    assert style.gap_verdict(allocation) == style.Verdict(level, text)
 
 
 def test_a_method_that_did_not_converge_says_so(give):
     allocation = give(Players.features(torch.zeros(2)), [4.0, 6.0], gap=0.5)
     stopped = replace(allocation, converged=torch.tensor(False))
-    assert style.verdict(stopped) == style.Verdict("warn", "not converged, gap 0.5")
-    assert style.verdict(replace(allocation, converged=torch.tensor(True))).text == "gap 0.5 (4.76 %)"
+    assert style.gap_verdict(stopped) == style.Verdict("warn", "not converged, gap 0.5")
+    assert style.gap_verdict(replace(allocation, converged=torch.tensor(True))).text == "gap 0.5 (4.76 %)"
 
 
 def test_rounding_against_no_change_is_no_gap_but_a_gap_against_no_change_is(give):
     players = Players.features(torch.zeros(2))
-    assert style.verdict(give(players, [5.0, -5.0], gap=1e-7)).level == "ok"
-    assert style.verdict(give(players, [5.0, -5.0], gap=1e-3)).level == "bad"
+    assert style.gap_verdict(give(players, [5.0, -5.0], gap=1e-7)).level == "ok"
+    assert style.gap_verdict(give(players, [5.0, -5.0], gap=1e-3)).level == "bad"
 
 
 def test_a_gap_that_is_no_number_is_bad(give):
-    assert style.verdict(give(Players.features(torch.zeros(2)), [float("nan"), 1.0])).level == "bad"
+    assert style.gap_verdict(give(Players.features(torch.zeros(2)), [float("nan"), 1.0])).level == "bad"
 
 
 def test_methods_have_names_and_unknown_ones_are_made_readable():
@@ -96,7 +96,7 @@ def test_methods_have_names_and_unknown_ones_are_made_readable():
 
 def test_both_themes_set_the_same_variables():
     assert style.LIGHT.keys() == style.DARK.keys()
-    assert style.variables({"ink": "#000", "paper": "#fff"}) == "--ink:#000;--paper:#fff;"
+    assert style.css_variables({"ink": "#000", "paper": "#fff"}) == "--ink:#000;--paper:#fff;"
 
 
 SEEN = {
@@ -122,7 +122,7 @@ def lab(linear):
 @pytest.mark.parametrize("theme", [style.LIGHT, style.DARK])
 @pytest.mark.parametrize("eyes", SEEN)
 def test_kinds_can_be_told_apart_by_everybody(theme, eyes):
-    places = [lab(np.array(SEEN[eyes]) @ light(theme[kind])) for kind in style.KINDS]
+    places = [lab(np.array(SEEN[eyes]) @ light(theme[kind])) for kind in style.PALETTE]
     apart = [np.linalg.norm(one - other) for place, one in enumerate(places) for other in places[:place]]
     assert min(apart) > 13
 
@@ -130,6 +130,6 @@ def test_kinds_can_be_told_apart_by_everybody(theme, eyes):
 @pytest.mark.parametrize("theme", [style.LIGHT, style.DARK])
 def test_kinds_stand_out_from_paper(theme):
     paper = light(theme["paper"]) @ [0.2126, 0.7152, 0.0722]
-    for kind in style.KINDS:
+    for kind in style.PALETTE:
         low, high = sorted([paper, light(theme[kind]) @ [0.2126, 0.7152, 0.0722]])
         assert (high + 0.05) / (low + 0.05) > 2.7

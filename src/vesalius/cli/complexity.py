@@ -16,7 +16,7 @@ from vesalius.complexity.features import resolve_feature
 from vesalius.core.errors import InvalidInput
 from vesalius.trace import Network
 from vesalius.views.complexity.section import complexity_section
-from vesalius.views.fragments import Section
+from vesalius.views.html import Section
 
 FILE = "complexity.safetensors"
 MOST_ROWS = 5000

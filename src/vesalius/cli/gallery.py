@@ -18,9 +18,9 @@ from vesalius.core import store
 from vesalius.core.errors import InvalidInput, UnknownName, VesaliusError
 from vesalius.data.download import MissingData
 from vesalius.methods import METHODS, Method
-from vesalius.views.gallery import Answer, Exhibit, adds_up, missing_section, overview_section
+from vesalius.views.gallery import Exhibit, MethodAnswer, adds_up, missing_section, overview_section
 from vesalius.views.report import report
-from vesalius.views.style import counted, method_name
+from vesalius.views.style import method_name, pluralize
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,14 +78,14 @@ def exhibited(example: Example, methods: Sequence[str], folder: Path) -> Exhibit
     )
 
 
-def _answer(example: Example, name: str, folder: Path) -> Answer:
+def _answer(example: Example, name: str, folder: Path) -> MethodAnswer:
     try:
         done = run(example.job, [_method(name, example)], folder)[0]
     except VesaliusError as error:
         sentence = " ".join(str(error).split())
         say(f"{name} refuses: {sentence}")
-        return Answer(method=name, refusal=sentence)
-    return Answer(method=name, allocation=done.allocation[0])
+        return MethodAnswer(method=name, refusal=sentence)
+    return MethodAnswer(method=name, allocation=done.allocation[0])
 
 
 def _method(name: str, example: Example) -> Method:
@@ -97,7 +97,7 @@ def _method(name: str, example: Example) -> Method:
 
 def _page(options: Gallery, methods: Sequence[str], exhibits: list[Exhibit], missing: list[tuple[str, str]], seconds: float) -> Path:
     whole = [name for name in methods if all(adds_up(_of(exhibit, name)) for exhibit in exhibits)]
-    title = f"{len(whole)} of {counted(len(methods), 'method')} add up on every one of {counted(len(exhibits), 'input')}"
+    title = f"{len(whole)} of {pluralize(len(methods), 'method')} add up on every one of {pluralize(len(exhibits), 'input')}"
     lead = (
         "Every method on the same inputs, asked about the same score and given the same baseline. Red raised the score, blue lowered it. "
         "Each map has a colour scale of its own, whose end stands beside it: compare places between methods, not strength of colour. "
@@ -113,7 +113,7 @@ def _page(options: Gallery, methods: Sequence[str], exhibits: list[Exhibit], mis
     return page.save(options.out / "gallery.html")
 
 
-def _of(exhibit: Exhibit, name: str) -> Answer:
+def _of(exhibit: Exhibit, name: str) -> MethodAnswer:
     return next(answer for answer in exhibit.answers if answer.method == name)
 
 

@@ -23,8 +23,8 @@ from vesalius.interactions import harsanyi_dividends, interactions_of
 from vesalius.interactions.harsanyi import MAX_EXACT_PLAYERS
 from vesalius.methods import METHODS
 from vesalius.views.audit.section import audit_section
-from vesalius.views.describe import divides_image
-from vesalius.views.fragments import Section
+from vesalius.views.chart_data import divides_image
+from vesalius.views.html import Section
 from vesalius.views.interactions.section import interactions_section
 
 MOST_AUDITED = 12

@@ -14,7 +14,7 @@ from vesalius.core.allocation import Allocation
 from vesalius.core.version import VERSION
 from vesalius.trace import Network
 from vesalius.views.decisions import Decision
-from vesalius.views.style import listed, method_name, verdict
+from vesalius.views.style import gap_verdict, join_words, method_name
 
 SMALL = 4
 """Pixels of a patch up to which it is shown beside single pixels."""
@@ -141,12 +141,12 @@ def made_in(seconds: float, done: Sequence[Done]) -> str:
 def adding_up(done: Sequence[Done]) -> str:
     """Which methods' values add up to the change of the output, in sentences made from the gaps."""
     count = len(done[0].allocation)
-    short = {method_name(one.allocation.method): sum(verdict(one.allocation[i]).level != "ok" for i in range(count)) for one in done}
+    short = {method_name(one.allocation.method): sum(gap_verdict(one.allocation[i]).level != "ok" for i in range(count)) for one in done}
     good = [name for name, rows in short.items() if not rows]
     bad = [f"{name} ({rows} of {count})" for name, rows in short.items() if rows]
     sentences = []
     if good:
-        sentences.append(f"Values that add up to the change of the output in every decision: {listed(good)}.")
+        sentences.append(f"Values that add up to the change of the output in every decision: {join_words(good)}.")
     if bad:
-        sentences.append(f"Decisions in which they do not: {listed(bad)}.")
+        sentences.append(f"Decisions in which they do not: {join_words(bad)}.")
     return " ".join(sentences)

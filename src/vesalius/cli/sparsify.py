@@ -20,12 +20,12 @@ from vesalius.core.errors import InvalidInput
 from vesalius.sparsity import Compact, Finetune, Pruning, Sparsified, sparsify
 from vesalius.sparsity.metrics import apply_in_batches
 from vesalius.trace import Network
-from vesalius.views.fragments import Section
+from vesalius.views.html import Section
 from vesalius.views.report import report
-from vesalius.views.sparsity.describe import errors_of, shape_of
-from vesalius.views.sparsity.forms import compact_section
+from vesalius.views.sparsity.chart_data import image_shape, output_errors
+from vesalius.views.sparsity.compact import compact_section
 from vesalius.views.sparsity.section import sparsified_section
-from vesalius.views.style import counted, number, percent
+from vesalius.views.style import number, percent, pluralize
 
 FILES = {"weights": "pruned.safetensors", "program": "pruned.pt2", "onnx": "pruned.onnx"}
 MOST_ROWS = 8000
@@ -146,7 +146,7 @@ def _pruned(options: Sparsify, network: Network, x: Tensor, shape: tuple[int, ..
         how = Pruning(layers=options.layers or None, score=options.score, finetune=finetune, seed=options.seed, report=step)
         amount = {"sparsity": options.sparsity} if options.level is None else {"importance_level": options.level}
         found = sparsify(network, x, mode=options.mode, pruning=how, **amount)
-    shape_of(found, shape)
+    image_shape(found, shape)
     return found
 
 
@@ -171,7 +171,7 @@ def _facts(pruned: Sparsified, compact: Compact, test: Samples, x: Tensor) -> di
         "sparsity": pruned.sparsity,
         "by layer": pruned.sparsities,
         "judged on": len(x),
-        **errors_of(pruned, x),
+        **output_errors(pruned, x),
         "form": compact.chosen,
         "bytes": {row.form: row.file for row in compact.table},
         "seconds": {row.form: {str(batch): time for batch, time in row.seconds.items()} for row in compact.table},
@@ -195,7 +195,7 @@ def _accuracy(pruned: Sparsified, x: Tensor, y: Tensor) -> dict[str, float]:
 
 def _judged(facts: Mapping[str, Any]) -> dict[str, str]:
     """What the facts say of quality, in words."""
-    rows = f"on {counted(facts['judged on'], 'row')}"
+    rows = f"on {pluralize(facts['judged on'], 'row')}"
     if "accuracy before" in facts:
         return {"accuracy": f"{percent(facts['accuracy before'])} before, {percent(facts['accuracy after'])} after, {rows}"}
     if "error, dense" in facts:

@@ -127,7 +127,7 @@ class ComplexityComparison:
         return ComponentValues(here.values - first.values, (here.stderr.square() + first.stderr.square()).sqrt())
 
     def plot(self, *, measure: str = "strength", ax: Any = None) -> Any:
-        """Bars by order; returns the matplotlib figure. See :func:`vesalius.views.complexity.charts.plot_comparison`."""
+        """Bars by order; returns the matplotlib figure. See :func:`vesalius.views.complexity.charts.plot_complexity_comparison`."""
         return load_view("comparison_plot")(self, measure=measure, ax=ax)
 
     def _repr_html_(self) -> str:

@@ -45,11 +45,11 @@ class AblationCurves:
         return {name: float(torch.trapezoid(rows.median(0).values, self.removed)) for name, rows in self.accuracy.items()}
 
     def plot(self, *, ax: Any = None) -> Any:
-        """The curves; returns the matplotlib figure. See :func:`vesalius.views.flow.charts.plot_removal`."""
-        return load_view("removal_plot")(self, ax=ax)
+        """The curves; returns the matplotlib figure. See :func:`vesalius.views.flow.charts.plot_ablation`."""
+        return load_view("ablation_plot")(self, ax=ax)
 
     def _repr_html_(self) -> str:
-        return str(load_view("removal_html")(self))
+        return str(load_view("ablation_html")(self))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,8 +36,8 @@ class Compact:
 
     Attributes:
         model: called as the user's model is.
-        chosen: its form: ``copy_without_masks`` (masks turned into zeros), ``smaller`` (without dead and unused units), ``picked`` (which reads only
-            the inputs that a link is left of), ``csr`` or ``block`` (sparse layouts of the linear layers).
+        chosen: its form: ``copy_without_masks`` (masks turned into zeros), ``smaller`` (without dead and unused units), ``picked`` (which
+            reads only the inputs that a link is left of), ``csr`` or ``block`` (sparse layouts of the linear layers).
         table: all forms measured, with the network before as ``dense`` and the one under masks as ``masked``.
         removed: units that the smaller forms do without, by layer.
         why: layers whose units were left alone, and why.

@@ -68,10 +68,10 @@ class PruningComparison:
 
     def plot(self, measure: str = "", *, ax: Any = None) -> Any:
         """Curves of a measure, the first by default; returns the matplotlib figure."""
-        return load_view("contest_plot")(self, measure or next(iter(self.found)), ax=ax)
+        return load_view("pruning_comparison_plot")(self, measure or next(iter(self.found)), ax=ax)
 
     def _repr_html_(self) -> str:
-        return str(load_view("contest_html")(self))
+        return str(load_view("pruning_comparison_html")(self))
 
     def __repr__(self) -> str:
         lines = [

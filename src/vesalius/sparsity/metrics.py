@@ -164,7 +164,8 @@ class AutoencoderQuality:
     def __repr__(self) -> str:
         more = "" if math.isnan(self.on_reconstructions) else f", classifier on reconstructions {self.on_reconstructions:.3f}"
         return (
-            f"AutoencoderQuality(error {self.error:.4f} against {self.mean_row:.4f} of the mean row, {self.psnr:.1f} dB; probe {self.fixed_probe:.4f},"
+            f"AutoencoderQuality(error {self.error:.4f} against {self.mean_row:.4f} of the mean row, {self.psnr:.1f} dB;"
+            f" probe {self.fixed_probe:.4f},"
             f" refitted {self.refitted_probe:.4f}{more})"
         )
 

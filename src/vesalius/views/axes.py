@@ -14,31 +14,31 @@ from matplotlib.figure import Figure
 
 from vesalius.core.allocation import Allocation
 from vesalius.views import style
-from vesalius.views.describe import unit_of
+from vesalius.views.chart_data import output_unit
 
 DIVERGING = LinearSegmentedColormap.from_list(
-    "vesalius", [style.hexadecimal(colour) for colour in (style.BLUE, style.PAPER, style.RED)], N=513
-).with_extremes(bad=style.hexadecimal(style.BROKEN))
+    "vesalius", [style.to_hex(colour) for colour in (style.BLUE, style.PAPER, style.RED)], N=513
+).with_extremes(bad=style.to_hex(style.NAN_COLOUR))
 
 SEQUENTIAL = LinearSegmentedColormap.from_list(
-    "vesalius_strength", [style.hexadecimal(colour) for colour in (style.PAPER, style.STRONG)], N=257
-).with_extremes(bad=style.hexadecimal(style.BROKEN))
+    "vesalius_strength", [style.to_hex(colour) for colour in (style.PAPER, style.STRONG)], N=257
+).with_extremes(bad=style.to_hex(style.NAN_COLOUR))
 
 COLOURS = {
-    "raises": style.hexadecimal(style.RED),
-    "lowers": style.hexadecimal(style.BLUE),
-    "strong": style.hexadecimal(style.STRONG),
+    "raises": style.to_hex(style.RED),
+    "lowers": style.to_hex(style.BLUE),
+    "strong": style.to_hex(style.STRONG),
     "gap": style.LIGHT["dim"],
     "end": style.LIGHT["ink"],
     **{level: style.LIGHT[level] for level in ("good", "bad", "line", "mut")},
 }
 
-LONGEST = 30
+WRAP_WIDTH = 30
 """Characters of a name before it is broken."""
 
 
 @final
-class Drawing(Figure):
+class NotebookFigure(Figure):
     """A figure that a notebook shows although pyplot does not know it."""
 
     def _repr_png_(self) -> bytes:
@@ -47,54 +47,54 @@ class Drawing(Figure):
         return file.getvalue()
 
 
-def place(ax: Axes | None, size: tuple[float, float]) -> tuple[Figure, Axes]:
+def figure_and_axes(ax: Axes | None, size: tuple[float, float]) -> tuple[Figure, Axes]:
     """The given axes and their figure, or new ones of a size in inches, with a canvas of their own."""
     if ax is not None:
         return ax.figure.figure, ax
-    figure = Drawing(figsize=size, layout="constrained")
+    figure = NotebookFigure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
     return figure, figure.add_subplot()
 
 
-def sign(value: float) -> str:
+def sign_colour(value: float) -> str:
     """The colour of a value that raises or lowers."""
     return COLOURS["raises" if value > 0 else "lowers"]
 
 
-def list_names(ax: Axes, names: Sequence[str]) -> None:
+def label_rows(ax: Axes, names: Sequence[str]) -> None:
     """Names along the vertical axis, the first on top, long ones in up to two lines."""
-    lines = [textwrap.wrap(name, width=LONGEST, max_lines=2, placeholder=" \N{HORIZONTAL ELLIPSIS}") for name in names]
-    ax.set_yticks(range(len(names)), [plain("\n".join(line)) for line in lines], linespacing=0.95)
+    lines = [textwrap.wrap(name, width=WRAP_WIDTH, max_lines=2, placeholder=" \N{HORIZONTAL ELLIPSIS}") for name in names]
+    ax.set_yticks(range(len(names)), [escape_dollars("\n".join(line)) for line in lines], linespacing=0.95)
     ax.set_ylim(len(names) - 0.4, -0.6)
     ax.tick_params(axis="y", length=0)
     ax.spines[["top", "right", "left"]].set_visible(False)
 
 
-def bare(ax: Axes) -> None:
+def hide_frame(ax: Axes) -> None:
     """No ticks and no frame."""
     ax.set_xticks([])
     ax.set_yticks([])
     ax.spines[:].set_visible(False)
 
 
-def head(ax: Axes, title: str, words: str, colour: str) -> None:
+def set_titles(ax: Axes, title: str, words: str, colour: str) -> None:
     """A title, and below it a few words in a colour of their own."""
-    ax.set_title(plain(title), loc="left", fontsize=11, pad=20)
-    ax.annotate(plain(words), (0, 1), (0, 6), xycoords="axes fraction", textcoords="offset points", fontsize=9, color=colour)
+    ax.set_title(escape_dollars(title), loc="left", fontsize=11, pad=20)
+    ax.annotate(escape_dollars(words), (0, 1), (0, 6), xycoords="axes fraction", textcoords="offset points", fontsize=9, color=colour)
 
 
-def judged(ax: Axes, title: str, allocation: Allocation) -> None:
+def set_verdict_title(ax: Axes, title: str, allocation: Allocation) -> None:
     """A title, and below it the verdict on an allocation's gap."""
-    found = style.verdict(allocation)
-    head(ax, title, found.text, style.LIGHT[found.level])
+    found = style.gap_verdict(allocation)
+    set_titles(ax, title, found.text, style.LIGHT[found.level])
 
 
-def with_unit(what: str, allocation: Allocation) -> str:
+def label_with_unit(what: str, allocation: Allocation) -> str:
     """``what (logits)``, if the allocation says what its unit is."""
-    unit = unit_of(allocation)
-    return f"{what} ({plain(unit)})" if unit else what
+    unit = output_unit(allocation)
+    return f"{what} ({escape_dollars(unit)})" if unit else what
 
 
-def plain(words: str) -> str:
+def escape_dollars(words: str) -> str:
     """Words in which a dollar sign is a dollar sign, not the start of a formula."""
     return words.replace("$", r"\$")

@@ -12,16 +12,16 @@ from matplotlib.ticker import PercentFormatter
 from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput
 from vesalius.views import axes, style
-from vesalius.views.curves import Curve, apart, curves_of, said
-from vesalius.views.describe import image_of, is_map, one_sample, rows_of, scale_of, steps_of
-from vesalius.views.groups import Series, series_of
+from vesalius.views.bar_chart import Series, series_arrays
+from vesalius.views.chart_data import heatmap_values, is_heatmap, ranked_values, require_single_sample, symmetric_scale, waterfall_steps
 from vesalius.views.interactions.charts import plot_effects
-from vesalius.views.lines import Labels
+from vesalius.views.line_chart import ChartLabels
+from vesalius.views.median_curves import MedianCurve, describe_runs, median_curves, separate_labels
 
 MOST_BARS = 20
 """Bars before the smallest are added up."""
 
-CHANGE = "change of the output"
+CHANGE_LABEL = "change of the output"
 
 
 def plot_allocation(allocation: Allocation, *, ax: Axes | None = None) -> Figure:
@@ -37,13 +37,13 @@ def plot_allocation(allocation: Allocation, *, ax: Axes | None = None) -> Figure
     Raises:
         InvalidInput: the allocation is of a batch.
     """
-    one_sample(allocation, "plot_allocation")
+    require_single_sample(allocation, "plot_allocation")
     if allocation.coalitions is not None:
         return plot_effects(allocation, ax=ax)
-    return plot_map(allocation, ax=ax) if is_map(allocation) else plot_bars(allocation, ax=ax)
+    return plot_heatmap(allocation, ax=ax) if is_heatmap(allocation) else plot_bars(allocation, ax=ax)
 
 
-def plot_map(allocation: Allocation, *, scale: float | None = None, ax: Axes | None = None) -> Figure:
+def plot_heatmap(allocation: Allocation, *, scale: float | None = None, ax: Axes | None = None) -> Figure:
     """Values in their places on the image; red raises, blue lowers.
 
     Args:
@@ -54,19 +54,19 @@ def plot_map(allocation: Allocation, *, scale: float | None = None, ax: Axes | N
     Raises:
         InvalidInput: the allocation is of a batch, its players do not divide an image, or the scale is not positive.
     """
-    one_sample(allocation, "plot_map")
-    image = image_of(allocation)
+    require_single_sample(allocation, "plot_map")
+    image = heatmap_values(allocation)
     if image is None:
         raise InvalidInput(f"{allocation.players.kind} do not divide an image, so there is no map; use plot_bars")
     if scale is not None and not scale > 0:
         raise InvalidInput(f"a scale is a positive number, not {scale}")
-    end = scale_of([image]) if scale is None else scale
-    figure, ax = axes.place(ax, (4.6, 4.0))
+    end = symmetric_scale([image]) if scale is None else scale
+    figure, ax = axes.figure_and_axes(ax, (4.6, 4.0))
     drawn = ax.imshow(image, cmap=axes.DIVERGING, vmin=-end, vmax=end, interpolation="nearest")
-    axes.bare(ax)
-    bar = figure.colorbar(drawn, ax=ax, fraction=0.046, pad=0.03, label=axes.with_unit(CHANGE, allocation))
+    axes.hide_frame(ax)
+    bar = figure.colorbar(drawn, ax=ax, fraction=0.046, pad=0.03, label=axes.label_with_unit(CHANGE_LABEL, allocation))
     bar.outline.set_visible(False)
-    axes.judged(ax, style.method_name(allocation.method), allocation)
+    axes.set_verdict_title(ax, style.method_name(allocation.method), allocation)
     return figure
 
 
@@ -81,19 +81,19 @@ def plot_bars(allocation: Allocation, *, most: int = MOST_BARS, ax: Axes | None 
     Raises:
         InvalidInput: the allocation is of a batch.
     """
-    one_sample(allocation, "plot_bars")
-    rows = rows_of(allocation, most=most)
-    figure, ax = axes.place(ax, (6.4, 1.3 + 0.28 * len(rows)))
+    require_single_sample(allocation, "plot_bars")
+    rows = ranked_values(allocation, most=most)
+    figure, ax = axes.figure_and_axes(ax, (6.4, 1.3 + 0.28 * len(rows)))
     values = [row.value for row in rows]
-    ax.barh(range(len(rows)), values, height=0.7, color=[axes.sign(value) for value in values])
+    ax.barh(range(len(rows)), values, height=0.7, color=[axes.sign_colour(value) for value in values])
     known = [(place, row.value, row.stderr) for place, row in enumerate(rows) if row.stderr is not None]
     if known:
         places, middles, errors = zip(*known, strict=True)
         ax.errorbar(middles, places, xerr=errors, fmt="none", ecolor=axes.COLOURS["end"], elinewidth=1.2)
-    axes.list_names(ax, [row.name for row in rows])
+    axes.label_rows(ax, [row.name for row in rows])
     ax.axvline(0, color=axes.COLOURS["end"], linewidth=0.8)
-    ax.set_xlabel(axes.with_unit(CHANGE, allocation))
-    axes.judged(ax, style.method_name(allocation.method), allocation)
+    ax.set_xlabel(axes.label_with_unit(CHANGE_LABEL, allocation))
+    axes.set_verdict_title(ax, style.method_name(allocation.method), allocation)
     return figure
 
 
@@ -105,9 +105,9 @@ def plot_waterfall(allocation: Allocation, *, most: int = MOST_BARS, ax: Axes | 
     Raises:
         InvalidInput: the allocation is of a batch.
     """
-    one_sample(allocation, "plot_waterfall")
-    steps = steps_of(allocation, most=most)
-    figure, ax = axes.place(ax, (6.4, 1.3 + 0.28 * len(steps)))
+    require_single_sample(allocation, "plot_waterfall")
+    steps = waterfall_steps(allocation, most=most)
+    figure, ax = axes.figure_and_axes(ax, (6.4, 1.3 + 0.28 * len(steps)))
     for place, step in enumerate(steps):
         if step.part in ("base", "total"):
             ax.plot([step.end, step.end], [place - 0.4, place + 0.4], color=axes.COLOURS["end"], linewidth=2)
@@ -117,54 +117,62 @@ def plot_waterfall(allocation: Allocation, *, most: int = MOST_BARS, ax: Axes | 
     for place, step in enumerate(steps[:-1]):
         ax.plot([step.end, step.end], [place, place + 1], color=axes.COLOURS["gap"], linewidth=0.8, zorder=0)
     ax.use_sticky_edges = False
-    axes.list_names(ax, [step.name for step in steps])
-    ax.set_xlabel(axes.with_unit("output", allocation))
-    axes.judged(ax, style.method_name(allocation.method), allocation)
+    axes.label_rows(ax, [step.name for step in steps])
+    ax.set_xlabel(axes.label_with_unit("output", allocation))
+    axes.set_verdict_title(ax, style.method_name(allocation.method), allocation)
     return figure
 
 
-def plot_curves(curves: Mapping[str, tuple[object, object]], labels: Labels, *, ax: Axes | None = None) -> Figure:
-    """As :func:`vesalius.views.lines.svg_curves`, for papers."""
-    lines = curves_of(curves)
-    figure, ax = axes.place(ax, (6.4, 3.4))
+def plot_curves(curves: Mapping[str, tuple[object, object]], labels: ChartLabels, *, ax: Axes | None = None) -> Figure:
+    """As :func:`vesalius.views.line_chart.svg_curves`, for papers."""
+    lines = median_curves(curves)
+    figure, ax = axes.figure_and_axes(ax, (6.4, 3.4))
     for line in lines:
         colour = style.LIGHT[line.colour]
         if line.runs > 1:
             ax.fill_between(line.x, line.low, line.high, color=colour, alpha=0.18, linewidth=0)
         ax.plot(line.x, line.middle, color=colour, linewidth=2)
-    _names(ax, lines)
+    _label_line_ends(ax, lines)
     ax.set_xlabel(labels.x)
     ax.set_ylabel(labels.y)
     for axis, share in zip((ax.xaxis, ax.yaxis), labels.percent, strict=True):
         if share:
             axis.set_major_formatter(PercentFormatter(1))
     ax.spines[["top", "right"]].set_visible(False)
-    axes.head(ax, labels.title, said(lines), axes.COLOURS["mut"])
+    axes.set_titles(ax, labels.title, describe_runs(lines), axes.COLOURS["mut"])
     return figure
 
 
-def _names(ax: Axes, lines: Sequence[Curve]) -> None:
+def _label_line_ends(ax: Axes, lines: Sequence[MedianCurve]) -> None:
     """Names at the ends of the lines, moved apart."""
     low, high = ax.get_ylim()
-    for line, down in zip(lines, apart([line.middle[-1] for line in lines], 0.075 * (high - low)), strict=True):
+    for line, down in zip(lines, separate_labels([line.middle[-1] for line in lines], 0.075 * (high - low)), strict=True):
         ax.annotate(
-            axes.plain(line.name), (1, down), (6, 0), xycoords=("axes fraction", "data"), textcoords="offset points", va="center",
+            axes.escape_dollars(line.name), (1, down), (6, 0), xycoords=("axes fraction", "data"), textcoords="offset points", va="center",
             fontsize=9, color=style.LIGHT[line.colour], annotation_clip=False,
         )  # fmt: skip
     ax.set_xlim(min(line.x[0] for line in lines), max(line.x[-1] for line in lines))
     ax.set_ylim(low, high)
 
 
-def plot_groups(groups: Sequence[str], series: Series, labels: Labels, *, ax: Axes | None = None) -> Figure:
-    """As :func:`vesalius.views.groups.svg_groups`, for papers."""
-    rows = series_of(groups, series)
-    figure, ax = axes.place(ax, (6.4, 3.4))
+def plot_grouped_bars(groups: Sequence[str], series: Series, labels: ChartLabels, *, ax: Axes | None = None) -> Figure:
+    """As :func:`vesalius.views.bar_chart.svg_grouped_bars`, for papers."""
+    rows = series_arrays(groups, series)
+    figure, ax = axes.figure_and_axes(ax, (6.4, 3.4))
     wide = 0.8 / len(rows)
     for place, (name, values, errors) in enumerate(rows):
         spots = np.arange(len(groups)) + (place - (len(rows) - 1) / 2) * wide
         spread = 2 * errors if np.isfinite(errors).any() else None
-        ax.bar(spots, values, wide * 0.94, yerr=spread, color=style.LIGHT[style.KINDS[place]], label=axes.plain(name), error_kw={"lw": 1.2})
-    ax.set_xticks(range(len(groups)), [axes.plain(str(group)) for group in groups])
+        ax.bar(
+            spots,
+            values,
+            wide * 0.94,
+            yerr=spread,
+            color=style.LIGHT[style.PALETTE[place]],
+            label=axes.escape_dollars(name),
+            error_kw={"lw": 1.2},
+        )
+    ax.set_xticks(range(len(groups)), [axes.escape_dollars(str(group)) for group in groups])
     ax.axhline(0, color=axes.COLOURS["mut"], linewidth=0.8)
     ax.set_xlabel(labels.x)
     ax.set_ylabel(labels.y)
@@ -172,5 +180,5 @@ def plot_groups(groups: Sequence[str], series: Series, labels: Labels, *, ax: Ax
     if len(rows) > 1:
         ax.legend(frameon=False, fontsize=9)
     known = any(np.isfinite(errors).any() for _, _, errors in rows)
-    axes.head(ax, labels.title, "bars of two standard errors" if known else "", axes.COLOURS["mut"])
+    axes.set_titles(ax, labels.title, "bars of two standard errors" if known else "", axes.COLOURS["mut"])
     return figure

@@ -13,8 +13,19 @@ from torch import Tensor
 from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput
 from vesalius.views import style, svg
-from vesalius.views.describe import is_map, one_sample
-from vesalius.views.fragments import Gallery, Lined, Panel, Section, fill, gallery, panel, table, uneven, waterfall
+from vesalius.views.chart_data import is_heatmap, require_single_sample
+from vesalius.views.html import (
+    Heatmaps,
+    MethodPanel,
+    Section,
+    TableRow,
+    heatmaps,
+    method_panel,
+    player_counts_differ,
+    render_template,
+    table_rows,
+    waterfall_rows,
+)
 
 
 @final
@@ -51,7 +62,7 @@ class Decision:
         if not self.allocations:
             raise InvalidInput("a decision needs at least one allocation to show")
         for allocation in self.allocations:
-            one_sample(allocation, "a decision")
+            require_single_sample(allocation, "a decision")
         if self.picture is not None and (self.picture.ndim != 3 or self.picture.shape[0] not in (1, 3)):
             raise InvalidInput(f"a picture is [1 or 3, height, width], not {tuple(self.picture.shape)}; give None for a table")
         if self.probability is not None and not 0 <= self.probability <= 1:
@@ -97,7 +108,7 @@ class Decisions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shown:
+class DecisionView:
     """A decision, ready to be shown.
 
     Attributes:
@@ -110,18 +121,18 @@ class Shown:
 
     item: Decision
     picture: Markup | None
-    maps: Gallery | None
-    heads: tuple[Panel, ...]
-    lines: list[Lined]
-    steps: list[Lined]
+    maps: Heatmaps | None
+    heads: tuple[MethodPanel, ...]
+    lines: list[TableRow]
+    steps: list[TableRow]
 
 
 def decisions_section(decisions: Decisions) -> Section:
     """Decisions as a section of a page."""
     targets = sorted({item.target for item in decisions.items})
-    per_pixel = any(uneven(_placed(item)) for item in decisions.items if item.picture is not None)
-    shown = [_tabled(item) if item.picture is None else _pictured(item, decisions.unit, per_pixel) for item in decisions.items]
-    body = fill(
+    per_pixel = any(player_counts_differ(_heatmap_allocations(item)) for item in decisions.items if item.picture is not None)
+    shown = [_view_table(item) if item.picture is None else _view_image(item, decisions.unit, per_pixel) for item in decisions.items]
+    body = render_template(
         "decisions.html.j2",
         {
             "shown": shown,
@@ -135,37 +146,37 @@ def decisions_section(decisions: Decisions) -> Section:
     return Section(heading=decisions.heading, anchor=decisions.anchor, body=body, allocations=allocations)
 
 
-def _placed(item: Decision) -> list[Allocation]:
+def _heatmap_allocations(item: Decision) -> list[Allocation]:
     """The allocations that can be shown as maps."""
-    return [allocation for allocation in item.allocations if is_map(allocation)]
+    return [allocation for allocation in item.allocations if is_heatmap(allocation)]
 
 
-def _pictured(item: Decision, unit: str, per_pixel: bool) -> Shown:
+def _view_image(item: Decision, unit: str, per_pixel: bool) -> DecisionView:
     assert item.picture is not None
-    placed, others = _placed(item), [allocation for allocation in item.allocations if not is_map(allocation)]
-    return Shown(
+    placed, others = _heatmap_allocations(item), [allocation for allocation in item.allocations if not is_heatmap(allocation)]
+    return DecisionView(
         item=item,
-        picture=svg.photo(item.picture.detach().float().cpu().numpy(), f"input: {item.outcome.text}"),
-        maps=gallery(placed, unit, per_pixel=per_pixel) if placed else None,
-        heads=tuple(panel(allocation) for allocation in others),
-        lines=table(others, names=item.features) if others else [],
+        picture=svg.image(item.picture.detach().float().cpu().numpy(), f"input: {item.outcome.text}"),
+        maps=heatmaps(placed, unit, per_pixel=per_pixel) if placed else None,
+        heads=tuple(method_panel(allocation) for allocation in others),
+        lines=table_rows(others, names=item.features) if others else [],
         steps=[],
     )
 
 
-def _tabled(item: Decision) -> Shown:
+def _view_table(item: Decision) -> DecisionView:
     first, names = item.allocations[0], item.features
-    return Shown(
+    return DecisionView(
         item=item,
         picture=None,
         maps=None,
-        heads=tuple(panel(allocation) for allocation in item.allocations),
-        lines=table(item.allocations, names=names, details=_values(item.sample, first)),
-        steps=waterfall(first, names=names if len(names) == first.flat.numel() else ()),
+        heads=tuple(method_panel(allocation) for allocation in item.allocations),
+        lines=table_rows(item.allocations, names=names, details=_feature_values(item.sample, first)),
+        steps=waterfall_rows(first, names=names if len(names) == first.flat.numel() else ()),
     )
 
 
-def _values(sample: Tensor, allocation: Allocation) -> Sequence[str]:
+def _feature_values(sample: Tensor, allocation: Allocation) -> Sequence[str]:
     """Each feature's value, where players are features and the sample has as many."""
     single = allocation.players.kind == "features" and allocation.coalitions is None
     if not single or allocation.players.n != sample.numel() or not sample.is_floating_point():

@@ -16,19 +16,19 @@ from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput
 from vesalius.core.players import Players
 from vesalius.views import style, svg
-from vesalius.views.describe import image_of, one_sample, scale_of, values_of
-from vesalius.views.fragments import Panel, Patch, Section, fill, panel, patch, players_of
+from vesalius.views.chart_data import heatmap_values, require_single_sample, symmetric_scale, values_of
+from vesalius.views.html import ColouredText, MethodPanel, Section, coloured_text, method_panel, players_text, render_template
 
 MOST_COLUMNS = 9
 """Columns of a table of numbers before the smallest are added up."""
 
-FINE = 256
+OUTLIER_CLIP_SIZE = 256
 """Values from which a map is fine: a few would make all others invisible, so the 1 % largest are drawn in full colour."""
 
 
 @final
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Answer:
+class MethodAnswer:
     """What one method says of an input.
 
     Attributes:
@@ -48,7 +48,7 @@ class Answer:
         if (self.allocation is None) == (not self.refusal):
             raise InvalidInput(f"{self.method} either gives an allocation or refuses in a sentence")
         if self.allocation is not None:
-            one_sample(self.allocation, "an answer")
+            require_single_sample(self.allocation, "an answer")
 
 
 @final
@@ -79,7 +79,7 @@ class Exhibit:
     target: str
     baseline: str
     unit: str
-    answers: tuple[Answer, ...]
+    answers: tuple[MethodAnswer, ...]
     picture: Float[Tensor, "channels height width"] | None = None
     words: tuple[str, ...] = ()
     columns: tuple[tuple[str, str], ...] = ()
@@ -93,7 +93,7 @@ class Exhibit:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Drawn:
+class AnswerView:
     """One method, ready to be shown.
 
     Attributes:
@@ -103,8 +103,8 @@ class Drawn:
         sentence: instead of all that, why there is nothing to show.
     """
 
-    panel: Panel
-    patches: tuple[Patch, ...] = ()
+    panel: MethodPanel
+    patches: tuple[ColouredText, ...] = ()
     scale: str = ""
     sentence: str = ""
 
@@ -112,21 +112,21 @@ class Drawn:
 def exhibit_section(exhibit: Exhibit) -> Section:
     """An exhibit as a section of a page."""
     known = [allocation for answer in exhibit.answers if (allocation := answer.allocation) is not None]
-    order, heads = _columns(exhibit, [_gathered(one, exhibit.parts) for one in known])
-    drawn = [_drawn(exhibit, answer, order) for answer in exhibit.answers]
-    photo = None if exhibit.picture is None else svg.photo(exhibit.picture.detach().float().cpu().numpy(), f"input: {exhibit.outcome.text}")
-    body = fill("gallery.html.j2", {"exhibit": exhibit, "drawn": drawn, "heads": heads, "photo": photo})
+    order, heads = _ranked_columns(exhibit, [_group_values(one, exhibit.parts) for one in known])
+    drawn = [_view_answer(exhibit, answer, order) for answer in exhibit.answers]
+    photo = None if exhibit.picture is None else svg.image(exhibit.picture.detach().float().cpu().numpy(), f"input: {exhibit.outcome.text}")
+    body = render_template("gallery.html.j2", {"exhibit": exhibit, "drawn": drawn, "heads": heads, "photo": photo})
     return Section(heading=exhibit.heading, anchor=exhibit.heading, body=body, allocations=tuple(known))
 
 
 def overview_section(exhibits: Sequence[Exhibit], *, heading: str = "Who adds up") -> Section:
     """Every method on every exhibit: how far its values are from adding up."""
-    rows = {answer.method: [Patch(text="")] * len(exhibits) for exhibit in exhibits for answer in exhibit.answers}
+    rows = {answer.method: [ColouredText(text="")] * len(exhibits) for exhibit in exhibits for answer in exhibit.answers}
     for place, exhibit in enumerate(exhibits):
         for answer in exhibit.answers:
-            rows[answer.method][place] = _short(answer)
+            rows[answer.method][place] = _gap_cell(answer)
     table = [(style.method_name(method), patches) for method, patches in rows.items()]
-    body = fill("overview.html.j2", {"heads": [exhibit.heading for exhibit in exhibits], "rows": table})
+    body = render_template("overview.html.j2", {"heads": [exhibit.heading for exhibit in exhibits], "rows": table})
     return Section(heading=heading, anchor=heading, body=body)
 
 
@@ -136,75 +136,79 @@ def missing_section(reasons: Sequence[tuple[str, str]]) -> Section:
     return Section(heading="Left out", anchor="left-out", body=Markup("<ul>{}</ul>").format(items))
 
 
-def adds_up(answer: Answer) -> bool:
+def adds_up(answer: MethodAnswer) -> bool:
     """Whether a method answered, and its values add up."""
-    return answer.allocation is not None and style.verdict(answer.allocation).level == "ok"
+    return answer.allocation is not None and style.gap_verdict(answer.allocation).level == "ok"
 
 
-def _short(answer: Answer) -> Patch:
+def _gap_cell(answer: MethodAnswer) -> ColouredText:
     """A gap as a share of the change; the level of its verdict as ``spread``."""
     if answer.allocation is None:
-        return Patch(text="refused", spread="plain")
-    share, level = float(answer.allocation.relative_gap), style.verdict(answer.allocation).level
-    if level == "ok" or (level == "warn" and style.accounted(answer.allocation)):
-        return Patch(text="adds up" if level == "ok" else "accounted", spread=level)
-    return Patch(text="no" if share != share else f"{style.percent(share)} off" if share < 10 else "over 1,000 %", spread=level)
+        return ColouredText(text="refused", spread="plain")
+    share, level = float(answer.allocation.relative_gap), style.gap_verdict(answer.allocation).level
+    if level == "ok" or (level == "warn" and style.is_accounted_for(answer.allocation)):
+        return ColouredText(text="adds up" if level == "ok" else "accounted", spread=level)
+    return ColouredText(text="no" if share != share else f"{style.percent(share)} off" if share < 10 else "over 1,000 %", spread=level)
 
 
-def _drawn(exhibit: Exhibit, answer: Answer, order: Sequence[int]) -> Drawn:
+def _view_answer(exhibit: Exhibit, answer: MethodAnswer, order: Sequence[int]) -> AnswerView:
     allocation = answer.allocation
     if allocation is None:
-        head = Panel(name=style.method_name(answer.method), verdict=style.Verdict("plain", "refused"), effort="")
-        return Drawn(panel=head, sentence=answer.refusal)
-    head = panel(allocation, name=style.method_name(answer.method))
-    shown = _gathered(allocation, exhibit.parts)
+        head = MethodPanel(name=style.method_name(answer.method), verdict=style.Verdict("plain", "refused"), effort="")
+        return AnswerView(panel=head, sentence=answer.refusal)
+    head = method_panel(allocation, name=style.method_name(answer.method))
+    shown = _group_values(allocation, exhibit.parts)
     if exhibit.picture is not None:
-        return _map(exhibit, shown, head)
+        return _view_heatmap(exhibit, shown, head)
     count = len(exhibit.words or exhibit.columns)
     if shown.coalitions is not None or shown.players.n != count:
         things = "words" if exhibit.words else "columns"
-        return Drawn(panel=head, sentence=f"It values {players_of(shown)}, and there are {count} {things} to show them on.")
+        return AnswerView(panel=head, sentence=f"It values {players_text(shown)}, and there are {count} {things} to show them on.")
     values = values_of(shown)
-    scale = scale_of([values])
+    scale = symmetric_scale([values])
     if exhibit.words:
         named = zip(exhibit.words, values.tolist(), strict=True)
-        patches = tuple(patch(value, scale, word, spread=style.signed(value)) for word, value in named)
-        return Drawn(panel=head, patches=patches, scale=_end(scale))
+        patches = tuple(coloured_text(value, scale, word, spread=style.signed_number(value)) for word, value in named)
+        return AnswerView(panel=head, patches=patches, scale=_scale_text(scale))
     kept = np.array([*values[order], *([values.sum() - values[order].sum()] if len(order) < count else [])])
-    scale = scale_of([kept])
-    return Drawn(panel=head, patches=tuple(patch(value, scale, style.signed(value)) for value in kept.tolist()), scale=_end(scale))
+    scale = symmetric_scale([kept])
+    return AnswerView(
+        panel=head,
+        patches=tuple(coloured_text(value, scale, style.signed_number(value)) for value in kept.tolist()),
+        scale=_scale_text(scale),
+    )
 
 
-def _map(exhibit: Exhibit, allocation: Allocation, head: Panel) -> Drawn:
-    image = image_of(allocation)
+def _view_heatmap(exhibit: Exhibit, allocation: Allocation, head: MethodPanel) -> AnswerView:
+    image = heatmap_values(allocation)
     assert exhibit.picture is not None
     if image is None:
-        return Drawn(panel=head, sentence=f"It values {players_of(allocation)}, which have no places in the picture.")
-    scale = _reach(image)
+        return AnswerView(panel=head, sentence=f"It values {players_text(allocation)}, which have no places in the picture.")
+    scale = _robust_scale(image)
     low, high = (style.number(float(value)) for value in (image.min(), image.max()))
     text = f"{head.name}: values from {low} to {high} {exhibit.unit}".strip()
-    named = replace(head, players=_where(allocation, exhibit.picture), picture=svg.heat(image, scale, text))
-    return Drawn(panel=named, scale=_end(scale))
+    named = replace(head, players=_describe_places(allocation, exhibit.picture), picture=svg.heatmap(image, scale, text))
+    return AnswerView(panel=named, scale=_scale_text(scale))
 
 
-def _reach(image: Float[ndarray, "height width"]) -> float:
+def _robust_scale(image: Float[ndarray, "height width"]) -> float:
     """The value of full colour in a map."""
-    most = float(np.nanquantile(np.abs(image), 0.99)) if image.size >= FINE and not np.isnan(image).all() else 0.0
-    return most or scale_of([image])
+    most = float(np.nanquantile(np.abs(image), 0.99)) if image.size >= OUTLIER_CLIP_SIZE and not np.isnan(image).all() else 0.0
+    return most or symmetric_scale([image])
 
 
-def _where(allocation: Allocation, picture: Float[Tensor, "channels height width"]) -> str:
+def _describe_places(allocation: Allocation, picture: Float[Tensor, "channels height width"]) -> str:
     """What has a value of its own: ``32 x 32 pixels``, ``8 x 8 patches``, or ``8 x 8 places`` of an inner layer."""
     players = allocation.players
     sides = players.index[0].shape[-2:]
     whole = players.shape[-2:] == tuple(sides)
     if players.kind == "segments":
-        return players_of(allocation)
+        return players_text(allocation)
     thing = players.kind if not whole else "pixels" if sides == picture.shape[-2:] else "places"
     return " \N{MULTIPLICATION SIGN} ".join(map(str, sides if whole else players.shape)) + f" {thing}"
 
 
-def _gathered(allocation: Allocation, parts: Players | None) -> Allocation:
+def _group_values(allocation: Allocation, parts: Players | None) -> Allocation:
     """Values added up over larger parts, where the players fit into them; else as they are."""
     if parts is None or allocation.coalitions is not None or len(allocation.players.index) != 1:
         return allocation
@@ -217,7 +221,7 @@ def _gathered(allocation: Allocation, parts: Players | None) -> Allocation:
         return allocation
 
 
-def _columns(exhibit: Exhibit, allocations: Sequence[Allocation]) -> tuple[list[int], list[tuple[str, str]]]:
+def _ranked_columns(exhibit: Exhibit, allocations: Sequence[Allocation]) -> tuple[list[int], list[tuple[str, str]]]:
     """Which columns of a table are shown, those with the largest shares first, and their names and values."""
     if not exhibit.columns:
         return [], []
@@ -233,5 +237,5 @@ def _columns(exhibit: Exhibit, allocations: Sequence[Allocation]) -> tuple[list[
     return kept, [*heads, *([(f"{count - len(kept)} others", "")] if len(kept) < count else [])]
 
 
-def _end(scale: float) -> str:
+def _scale_text(scale: float) -> str:
     return f"\N{PLUS-MINUS SIGN}{style.number(scale)}"

@@ -25,17 +25,27 @@ from vesalius.sparsity.importance_result import LinkImportance
 from vesalius.sparsity.sparsified import Sparsified
 from vesalius.views import style
 from vesalius.views.audit.section import audit_section
-from vesalius.views.complexity.section import comparison_section, complexity_section
+from vesalius.views.chart_data import is_heatmap, output_unit
+from vesalius.views.complexity.section import complexity_comparison_section, complexity_section
 from vesalius.views.decisions import Decisions, decisions_section
-from vesalius.views.describe import is_map, unit_of
-from vesalius.views.flow.removed import removal_section
+from vesalius.views.flow.ablation import ablation_section
 from vesalius.views.flow.section import flow_section
-from vesalius.views.fragments import Section, anchor_of, facts_of, fill, gallery, panel, players_of, table, waterfall
 from vesalius.views.gallery import Exhibit, exhibit_section
-from vesalius.views.interactions.profile import profile_section
+from vesalius.views.html import (
+    Section,
+    allocation_facts,
+    anchor_of,
+    heatmaps,
+    method_panel,
+    players_text,
+    render_template,
+    table_rows,
+    waterfall_rows,
+)
 from vesalius.views.interactions.section import interactions_section
-from vesalius.views.sparsity.contest import contest_section
-from vesalius.views.sparsity.forms import compact_section
+from vesalius.views.interactions.taylor_profile import taylor_profile_section
+from vesalius.views.sparsity.compact import compact_section
+from vesalius.views.sparsity.comparison import pruning_comparison_section
 from vesalius.views.sparsity.importance import importance_section
 from vesalius.views.sparsity.section import sparsified_section
 
@@ -45,7 +55,7 @@ MOST_SAMPLES = 12
 MOST_COLUMNS = 4
 """Samples of a batch of tables that a page shows."""
 
-LAST = ("How to reproduce", "reproduce")
+REPRODUCE_SECTION = ("How to reproduce", "reproduce")
 
 
 @final
@@ -67,7 +77,7 @@ class Report:
         return f"Report of {len(self.html.encode()) // 1000:,} kB; .save(path) writes it to a file"
 
     def _repr_html_(self) -> str:
-        return fill("frame.html.j2", {"html": self.html})
+        return render_template("frame.html.j2", {"html": self.html})
 
 
 def report(
@@ -95,27 +105,27 @@ def report(
         InvalidInput: no sections.
     """
     several = sections if isinstance(sections, (list, tuple)) else [sections]
-    parts = _addressed([section_of(section) for section in several])
+    parts = _with_unique_anchors([section_of(section) for section in several])
     if not parts:
-        raise InvalidInput(f"a report needs at least one section: {_known()}")
+        raise InvalidInput(f"a report needs at least one section: {_known_types()}")
     shown = [allocation for part in parts for allocation in part.allocations]
     sources = [allocation.provenance for allocation in shown] + [source for part in parts for source in part.sources]
-    html = fill(
+    html = render_template(
         "report.html.j2",
         {
-            "light": style.variables(style.LIGHT),
-            "dark": style.variables(style.DARK),
+            "light": style.css_variables(style.LIGHT),
+            "dark": style.css_variables(style.DARK),
             "font": style.FONT,
-            "gradient": style.gradient(),
+            "gradient": style.css_gradient(),
             "title": title,
-            "name": _named(sources),
+            "name": _model_name(sources),
             "lead": lead,
             "facts": facts,
             "sections": parts,
-            "last": LAST,
+            "last": REPRODUCE_SECTION,
             "command": reproduce,
-            "made": _made(sources),
-            "options": _options(shown),
+            "made": _provenance_facts(sources),
+            "options": _method_options(shown),
         },
     )
     return Report(str(html))
@@ -132,7 +142,7 @@ def section_of(shown: object) -> Section:
     for kind, draw in SECTIONS.items():
         if isinstance(shown, kind):
             return draw(shown)
-    raise WrongType(f"a report cannot show {type(shown).__name__}; it shows {_known()}")
+    raise WrongType(f"a report cannot show {type(shown).__name__}; it shows {_known_types()}")
 
 
 def allocation_section(allocation: Allocation) -> Section:
@@ -140,25 +150,25 @@ def allocation_section(allocation: Allocation) -> Section:
     if allocation.coalitions is not None and not allocation.base.ndim:
         return interactions_section(allocation)
     heading, batch = style.method_name(allocation.method), bool(allocation.base.ndim)
-    placed = is_map(allocation)
+    placed = is_heatmap(allocation)
     most = min(len(allocation), MOST_SAMPLES if placed else MOST_COLUMNS)
     samples = [allocation[i] for i in range(most)] if batch else [allocation]
     names = [f"sample {i}" for i in range(most)] if batch else [""]
-    body = fill(
+    body = render_template(
         "allocation.html.j2",
         {
-            "maps": gallery(samples, unit_of(allocation), names=names) if placed else None,
-            "heads": [] if placed else [panel(sample, name=name) for sample, name in zip(samples, names, strict=True)],
-            "lines": [] if placed else table(samples),
-            "steps": [] if placed or batch else waterfall(allocation),
-            "facts": {} if batch else facts_of(allocation),
-            "players": players_of(allocation),
+            "maps": heatmaps(samples, output_unit(allocation), names=names) if placed else None,
+            "heads": [] if placed else [method_panel(sample, name=name) for sample, name in zip(samples, names, strict=True)],
+            "lines": [] if placed else table_rows(samples),
+            "steps": [] if placed or batch else waterfall_rows(allocation),
+            "facts": {} if batch else allocation_facts(allocation),
+            "players": players_text(allocation),
             "who": "player" if allocation.coalitions is None else "coalition",
             "target": str(allocation.provenance.get("target", "")),
-            "unit": unit_of(allocation),
+            "unit": output_unit(allocation),
             "shown": len(samples),
             "left_out": len(allocation) - len(samples),
-            "provenance": {key: _words(value) for key, value in allocation.provenance.items()},
+            "provenance": {key: _as_text(value) for key, value in allocation.provenance.items()},
         },
     )
     return Section(heading=heading, anchor=anchor_of(heading), body=body, allocations=(allocation,))
@@ -169,27 +179,27 @@ SECTIONS: dict[type, Callable[[Any], Section]] = {
     Decisions: decisions_section,
     Exhibit: exhibit_section,
     Audit: audit_section,
-    TaylorProfile: profile_section,
+    TaylorProfile: taylor_profile_section,
     FlowGraph: flow_section,
-    AblationCurves: removal_section,
+    AblationCurves: ablation_section,
     Complexity: complexity_section,
     ComponentProfile: complexity_section,
-    ComplexityComparison: comparison_section,
+    ComplexityComparison: complexity_comparison_section,
     LinkImportance: importance_section,
     Sparsified: sparsified_section,
     Compact: compact_section,
-    PruningComparison: contest_section,
+    PruningComparison: pruning_comparison_section,
 }
 """How each type is shown; whoever adds a type adds a line."""
 
 
-def _known() -> str:
+def _known_types() -> str:
     return ", ".join(kind.__name__ for kind in SECTIONS)
 
 
-def _addressed(sections: Iterable[Section]) -> list[Section]:
+def _with_unique_anchors(sections: Iterable[Section]) -> list[Section]:
     """Each section with an address of its own; the last section of the page keeps its."""
-    taken, placed = {LAST[1]}, []
+    taken, placed = {REPRODUCE_SECTION[1]}, []
     for section in sections:
         stem = anchor = anchor_of(section.anchor)
         copy = 2
@@ -200,49 +210,49 @@ def _addressed(sections: Iterable[Section]) -> list[Section]:
     return placed
 
 
-def _named(sources: Iterable[Mapping[str, Any]]) -> str:
+def _model_name(sources: Iterable[Mapping[str, Any]]) -> str:
     """The model's name, if all sections are about one."""
     names = {str(known.get("model", "")) for known in sources} - {""}
     return names.pop() if len(names) == 1 else ""
 
 
-def _made(sources: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+def _provenance_facts(sources: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Versions, models and seeds that went into the page."""
     versions: dict[str, set[str]] = {"vesalius": {VERSION}}
     models, seeds = set(), set()
     for known in sources:
-        for package, version in _mapping(known.get("versions")).items():
+        for package, version in _as_mapping(known.get("versions")).items():
             versions.setdefault(str(package), set()).add(str(version))
         if known.get("digest"):
             models.add(f"{known.get('model', '')} {known['digest']}".strip())
-        seed = known.get("seed", _mapping(known.get("options")).get("seed"))
+        seed = known.get("seed", _as_mapping(known.get("options")).get("seed"))
         seeds |= set() if seed is None else {str(seed)}
     joined = ", ".join(f"{package} {' and '.join(sorted(found))}" for package, found in versions.items())
     facts = {"versions": joined, "model and digest": ", ".join(sorted(models)), "seed": ", ".join(sorted(seeds))}
     return {name: words for name, words in facts.items() if words}
 
 
-def _options(allocations: Iterable[Allocation]) -> dict[str, list[str]]:
+def _method_options(allocations: Iterable[Allocation]) -> dict[str, list[str]]:
     """The options of each method, every different set of them once."""
     table: dict[str, list[str]] = {}
     for allocation in allocations:
-        words = _words(allocation.provenance.get("options") or {}) or "none"
+        words = _as_text(allocation.provenance.get("options") or {}) or "none"
         known = table.setdefault(style.method_name(allocation.method), [])
         if words not in known:
             known.append(words)
     return table
 
 
-def _mapping(value: object) -> Mapping[str, Any]:
+def _as_mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _words(value: object) -> str:
+def _as_text(value: object) -> str:
     """Anything of a provenance as text: mappings as ``steps 64, seed 0``, an option that is ``None`` as ``default``."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_words(item)}" for key, item in value.items())
+        return ", ".join(f"{key} {_as_text(item)}" for key, item in value.items())
     if isinstance(value, (list, tuple)):
-        return ", ".join(_words(item) for item in value)
+        return ", ".join(_as_text(item) for item in value)
     if value is None:
         return "default"
     return value if isinstance(value, str) else json.dumps(value, default=str)

@@ -23,10 +23,10 @@ STRONG: RGB = (84, 39, 136)
 """End of the scale of sizes without a sign, which starts at ``PAPER``."""
 
 INK: RGB = (28, 31, 36)
-FIELD: RGB = (227, 229, 232)
+NON_MEMBER: RGB = (227, 229, 232)
 """Members of a coalition on a small picture, and the others."""
 
-BROKEN: RGB = (255, 0, 255)
+NAN_COLOUR: RGB = (255, 0, 255)
 """Where a map holds no number; a colour that the scale cannot make."""
 
 LIGHT: Mapping[str, str] = {
@@ -70,7 +70,7 @@ DARK: Mapping[str, str] = {
     "c5": "#8adcf5",
 }
 
-KINDS = ("c0", "c1", "c2", "c3", "c4", "c5")
+PALETTE = ("c0", "c1", "c2", "c3", "c4", "c5")
 """Colours of things without an order, such as communities, in both themes: Paul Tol's bright scheme, which the colour-blind can tell apart,
 yellow and cyan darker on light paper, blue, red, purple and cyan lighter on dark."""
 
@@ -103,7 +103,7 @@ METHOD_NAMES: Mapping[str, str] = {
 TOLERANCE = 1e-2
 """A gap of this share of total - base is nothing to worry about."""
 
-WARNING = 1e-1
+WARNING_SHARE = 1e-1
 """Above this share a method is said not to add up."""
 
 ABSORBERS: Mapping[str, str] = {"bias": "biases", "stabiliser": "stabilisers", "one_sided": "one-sided neurons"}
@@ -126,7 +126,7 @@ class Verdict:
     text: str
 
 
-def verdict(allocation: Allocation) -> Verdict:
+def gap_verdict(allocation: Allocation) -> Verdict:
     """Judge whether the values of one sample add up.
 
     Args:
@@ -144,23 +144,23 @@ def verdict(allocation: Allocation) -> Verdict:
     largest = max(abs(float(allocation.base)), abs(float(allocation.total)), float(allocation.flat.abs().max()))
     if relative <= TOLERANCE or gap <= ROUNDING * largest:
         return Verdict("ok", f"gap {number(gap)}")
-    if accounted(allocation):
-        return Verdict("warn", _absorbed({where: float(part) for where, part in allocation.absorbed.items()}))
-    if relative <= WARNING:
+    if is_accounted_for(allocation):
+        return Verdict("warn", _absorbed_text({where: float(part) for where, part in allocation.absorbed.items()}))
+    if relative <= WARNING_SHARE:
         return Verdict("warn", f"gap {number(gap)} ({percent(relative)})")
     return Verdict("bad", f"does not add up: {number(gap)}")
 
 
-def accounted(allocation: Allocation) -> bool:
+def is_accounted_for(allocation: Allocation) -> bool:
     """Whether the values of one sample, and what a method says was absorbed on the way, add up to the output itself."""
     return bool(allocation.absorbed) and abs(float(allocation.unaccounted)) <= TOLERANCE * abs(float(allocation.total))
 
 
-def _absorbed(parts: Mapping[str, float]) -> str:
+def _absorbed_text(parts: Mapping[str, float]) -> str:
     """``+0.41 absorbed by biases``; who took less than a hundredth of it is not named."""
     whole = sum(abs(part) for part in parts.values())
     names = [ABSORBERS.get(where, where.replace("_", " ")) for where, part in parts.items() if abs(part) >= TOLERANCE * whole]
-    return f"{signed(sum(parts.values()))} absorbed by {' and '.join(names)}"
+    return f"{signed_number(sum(parts.values()))} absorbed by {' and '.join(names)}"
 
 
 def method_name(name: str) -> str:
@@ -185,7 +185,7 @@ def number(value: float, *, digits: int = 3) -> str:
     return f"{sign}{size:,.0f}" if size >= 99.5 else f"{sign}{size:.{digits}g}"
 
 
-def signed(value: float) -> str:
+def signed_number(value: float) -> str:
     """A number with its sign, for columns: ``+1.90``, which keeps its zeros, and ``0``."""
     size = abs(value)
     words = f"{size:#.3g}" if 1e-3 <= size < 99.5 else number(size)
@@ -197,17 +197,17 @@ def percent(share: float) -> str:
     return f"{number(100 * share)} %"
 
 
-def listed(names: Sequence[str], last: str = "and") -> str:
+def join_words(names: Sequence[str], last: str = "and") -> str:
     """``a``, ``a and b``, ``a, b and c``; at least one name."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {last} {names[-1]}"
 
 
-def counted(count: int, thing: str) -> str:
+def pluralize(count: int, thing: str) -> str:
     """``1 evaluation``, ``22,316 evaluations``."""
     return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
 
 
-def diverging(values: Float[ndarray, "*shape"], scale: float) -> UInt8[ndarray, "*shape 3"]:
+def diverging_colours(values: Float[ndarray, "*shape"], scale: float) -> UInt8[ndarray, "*shape 3"]:
     """Colours of values on the scale blue - paper - red.
 
     Args:
@@ -215,16 +215,16 @@ def diverging(values: Float[ndarray, "*shape"], scale: float) -> UInt8[ndarray, 
         scale: positive; the value that is drawn in full red, and its negative in full blue. What lies beyond is clipped.
 
     Returns:
-        Red, green and blue, 0 to 255; exactly ``BLUE``, ``PAPER`` and ``RED`` at -scale, 0 and +scale, ``BROKEN`` for NaN.
+        Red, green and blue, 0 to 255; exactly ``BLUE``, ``PAPER`` and ``RED`` at -scale, 0 and +scale, ``NAN_COLOUR`` for NaN.
     """
     share = np.clip(np.nan_to_num(values / scale)[..., None], -1, 1)
     paper, end = np.array(PAPER, float), np.where(share < 0, np.array(BLUE, float), np.array(RED, float))
     colours: ndarray = np.rint(paper + np.abs(share) * (end - paper)).astype(np.uint8)
-    colours[np.isnan(values)] = BROKEN
+    colours[np.isnan(values)] = NAN_COLOUR
     return colours
 
 
-def sequential(values: Float[ndarray, "*shape"], scale: float) -> UInt8[ndarray, "*shape 3"]:
+def sequential_colours(values: Float[ndarray, "*shape"], scale: float) -> UInt8[ndarray, "*shape 3"]:
     """Colours of sizes on the scale from paper to ``STRONG``.
 
     Args:
@@ -234,20 +234,20 @@ def sequential(values: Float[ndarray, "*shape"], scale: float) -> UInt8[ndarray,
     share = np.clip(np.nan_to_num(values / scale)[..., None], 0, 1)
     paper = np.array(PAPER, float)
     colours: ndarray = np.rint(paper + share * (np.array(STRONG, float) - paper)).astype(np.uint8)
-    colours[np.isnan(values)] = BROKEN
+    colours[np.isnan(values)] = NAN_COLOUR
     return colours
 
 
-def hexadecimal(colour: RGB) -> str:
+def to_hex(colour: RGB) -> str:
     """A colour as ``#2166ac``."""
     return "#{:02x}{:02x}{:02x}".format(*colour)
 
 
-def gradient() -> str:
+def css_gradient() -> str:
     """The diverging scale as a CSS image."""
-    return f"linear-gradient(90deg,{','.join(hexadecimal(colour) for colour in (BLUE, PAPER, RED))})"
+    return f"linear-gradient(90deg,{','.join(to_hex(colour) for colour in (BLUE, PAPER, RED))})"
 
 
-def variables(theme: Mapping[str, str]) -> str:
+def css_variables(theme: Mapping[str, str]) -> str:
     """A theme as CSS custom properties."""
     return "".join(f"--{name}:{value};" for name, value in theme.items())

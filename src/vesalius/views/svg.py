@@ -12,13 +12,13 @@ from numpy import ndarray
 from PIL import Image
 
 from vesalius.views import style
-from vesalius.views.describe import Step
+from vesalius.views.chart_data import WaterfallStep
 
 MOST_PIXELS = 28 * 28
 """Images of up to so many pixels are drawn as shapes, which print sharp; larger ones are embedded as PNG, which is smaller."""
 
 
-def heat(values: Float[ndarray, "height width"], scale: float, text: str) -> Markup:
+def heatmap(values: Float[ndarray, "height width"], scale: float, text: str) -> Markup:
     """A map on the diverging scale.
 
     Args:
@@ -26,10 +26,10 @@ def heat(values: Float[ndarray, "height width"], scale: float, text: str) -> Mar
         scale: the value of full red, in the unit of ``values``.
         text: what the map shows.
     """
-    return pixels(style.diverging(values, scale), text)
+    return pixels(style.diverging_colours(values, scale), text)
 
 
-def photo(picture: Float[ndarray, "channels height width"], text: str) -> Markup:
+def image(picture: Float[ndarray, "channels height width"], text: str) -> Markup:
     """A grey (1 channel) or colour (3 channels) image with values 0 to 1; what lies beyond is clipped."""
     bright = np.rint(np.clip(np.nan_to_num(picture), 0, 1) * 255).astype(np.uint8)
     return pixels(np.broadcast_to(bright, (3, *bright.shape[1:])).transpose(1, 2, 0), text)
@@ -38,12 +38,12 @@ def photo(picture: Float[ndarray, "channels height width"], text: str) -> Markup
 def pixels(colours: UInt8[ndarray, "height width 3"], text: str) -> Markup:
     """An image of the given colours, sharp at any size."""
     height, width = colours.shape[:2]
-    inside = _shapes(colours) if height * width <= MOST_PIXELS else _embedded(colours)
+    inside = _pixel_paths(colours) if height * width <= MOST_PIXELS else _embedded_png(colours)
     label = escape(text)
     return Markup(f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{label}">{inside}</svg>')
 
 
-def _shapes(colours: UInt8[ndarray, "height width 3"]) -> str:
+def _pixel_paths(colours: UInt8[ndarray, "height width 3"]) -> str:
     """One path per colour; equal neighbours of a line are drawn as one."""
     paths: dict[str, list[str]] = {}
     for y, line in enumerate(colours.tolist()):
@@ -51,12 +51,12 @@ def _shapes(colours: UInt8[ndarray, "height width 3"]) -> str:
         for x in range(1, len(line) + 1):
             if x == len(line) or line[x] != line[start]:
                 run = x - start
-                paths.setdefault(style.hexadecimal(tuple(line[start])), []).append(f"M{start} {y}h{run}v1h-{run}z")
+                paths.setdefault(style.to_hex(tuple(line[start])), []).append(f"M{start} {y}h{run}v1h-{run}z")
                 start = x
     return "".join(f'<path fill="{colour}" d="{"".join(runs)}"/>' for colour, runs in paths.items())
 
 
-def _embedded(colours: UInt8[ndarray, "height width 3"]) -> str:
+def _embedded_png(colours: UInt8[ndarray, "height width 3"]) -> str:
     file = BytesIO()
     Image.fromarray(np.ascontiguousarray(colours)).save(file, "PNG", optimize=True)
     content = base64.b64encode(file.getvalue()).decode("ascii")
@@ -75,16 +75,16 @@ def bar(value: float, scale: float, text: str, *, stderr: float | None = None) -
     """
 
     def place(amount: float) -> float:
-        return _within(50 + 50 * amount / scale)
+        return _clip_percent(50 + 50 * amount / scale)
 
-    shapes = _block("raises" if value > 0 else "lowers", 50, place(value)) + _line("zero", 50, "0", "100%")
+    shapes = _bar_rect("raises" if value > 0 else "lowers", 50, place(value)) + _line("zero", 50, "0", "100%")
     if stderr is not None:
         low, high = place(value - stderr), place(value + stderr)
         shapes += f'<line class="whisker" x1="{low:.2f}%" x2="{high:.2f}%" y1="50%" y2="50%"/>'
     return _strip("bar", shapes, text)
 
 
-def step(here: Step, low: float, high: float, text: str) -> Markup:
+def waterfall_step(here: WaterfallStep, low: float, high: float, text: str) -> Markup:
     """One line of a waterfall, to be stacked under the others without space between.
 
     Args:
@@ -93,14 +93,14 @@ def step(here: Step, low: float, high: float, text: str) -> Markup:
         high: value at the right edge.
         text: what the line shows.
     """
-    start, end = (_within(2 + 96 * (value - low) / (high - low)) for value in (here.start, here.end))
+    start, end = (_clip_percent(2 + 96 * (value - low) / (high - low)) for value in (here.start, here.end))
     if here.part == "base":
         return _strip("step", _line("link", end, "50%", "100%") + _line("mark", end, "15%", "85%"), text)
     if here.part == "total":
         return _strip("step", _line("link", end, "0", "50%") + _line("mark", end, "15%", "85%"), text)
     kind = "gap" if here.part == "gap" else "raises" if end > start else "lowers"
     links = _line("link", start, "0", "50%") + _line("link", end, "50%", "100%")
-    return _strip("step", links + _block(kind, start, end), text)
+    return _strip("step", links + _bar_rect(kind, start, end), text)
 
 
 def _strip(kind: str, shapes: str, text: str) -> Markup:
@@ -109,7 +109,7 @@ def _strip(kind: str, shapes: str, text: str) -> Markup:
     return Markup(f'<svg class="{kind}" role="img" aria-label="{label}">{shapes}</svg>')
 
 
-def _block(kind: str, start: float, end: float) -> str:
+def _bar_rect(kind: str, start: float, end: float) -> str:
     return (
         f'<rect class="{kind}" x="{min(start, end):.2f}%" y="50%" width="{abs(end - start):.2f}%" height="10" transform="translate(0 -5)"/>'
     )
@@ -119,6 +119,6 @@ def _line(kind: str, place: float, top: str, bottom: str) -> str:
     return f'<line class="{kind}" x1="{place:.2f}%" x2="{place:.2f}%" y1="{top}" y2="{bottom}"/>'
 
 
-def _within(place: float) -> float:
+def _clip_percent(place: float) -> float:
     """A place on the strip; what has no place is put in the middle, since its number is printed beside it."""
     return min(max(place, 0.0), 100.0) if np.isfinite(place) else 50.0

@@ -4,15 +4,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from vesalius.views import style
+from vesalius.views.audit.chart_data import audit_columns, method_rows
 from vesalius.views.audit.charts import plot_audit
-from vesalius.views.audit.describe import columns_of, lines_of
 
 
 def test_bars_are_the_shares_in_the_order_of_the_ranking(judged):
     ax = judged.plot().axes[0]
     full, bars = np.array([(bar.get_y(), bar.get_width()) for bar in ax.patches]).reshape(-1, 2, 2).transpose(1, 0, 2)
     assert (full[:, 1] == 1).all()
-    expected = [number.share for line in lines_of(judged) for number in line.numbers]
+    expected = [number.share for line in method_rows(judged) for number in line.numbers]
     np.testing.assert_allclose(bars[:, 1], expected, atol=1e-12)
     assert ax.get_yticklabels()[0].get_text() == "1  Integrated gradients"
     assert ax.get_yticklabels()[0].get_color() == style.LIGHT["ok"] != ax.get_yticklabels()[-1].get_color()
@@ -28,4 +28,4 @@ def test_a_chart_goes_where_it_is_told(judged):
     assert plot_audit(judged, ax=ax) is figure
     plt.close(figure)
     heads = {text.get_text() for text in plot_audit(judged).axes[0].texts}
-    assert heads >= {column.head for column in columns_of(judged)}
+    assert heads >= {column.head for column in audit_columns(judged)}

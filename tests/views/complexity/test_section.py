@@ -9,10 +9,10 @@ import vesalius as vs
 from tests.complexity.small_network import labelled_rows, network, rows, small_complexity
 from vesalius.complexity.compare import ComplexityComparison, EvaluationData, profile_components
 from vesalius.core.errors import UnknownName, WrongType
-from vesalius.views.complexity import describe
-from vesalius.views.complexity.charts import plot_comparison, plot_complexity
-from vesalius.views.complexity.section import comparison_section, complexity_section
-from vesalius.views.complexity.words import meaning
+from vesalius.views.complexity import chart_data
+from vesalius.views.complexity.captions import summary
+from vesalius.views.complexity.charts import plot_complexity, plot_complexity_comparison
+from vesalius.views.complexity.section import complexity_comparison_section, complexity_section
 
 
 @pytest.fixture(scope="module")
@@ -23,9 +23,9 @@ def judged():
 
 
 def test_bands_cover_the_orders_between():
-    assert describe.bands((0, 1, 2, 4, 8)) == ["0", "1", "2", "3\N{EN DASH}4", "5\N{EN DASH}8"] and describe.bands((2,)) == [
-        "0\N{EN DASH}2"
-    ]
+    assert chart_data.order_bands((0, 1, 2, 4, 8)) == ["0", "1", "2", "3\N{EN DASH}4", "5\N{EN DASH}8"] and chart_data.order_bands(
+        (2,)
+    ) == ["0\N{EN DASH}2"]
 
 
 def test_everything_that_was_measured_is_on_the_page(judged, read):
@@ -42,7 +42,7 @@ def test_everything_that_was_measured_is_on_the_page(judged, read):
         "as the head sees it",
     ):
         assert words in page.text
-    assert page.text.count("up to 0") == describe.MOST_SAMPLES and page.text.count("rest") >= describe.MOST_SAMPLES
+    assert page.text.count("up to 0") == chart_data.MOST_SAMPLES and page.text.count("rest") >= chart_data.MOST_SAMPLES
 
 
 def test_components_alone_are_shown_alone(read):
@@ -52,7 +52,7 @@ def test_components_alone_are_shown_alone(read):
 
 def test_pictures_are_the_components_on_one_scale():
     found, x = small_complexity(), rows(5)
-    pictures = describe.pictures_of(found, x)
+    pictures = chart_data.component_maps(found, x)
     components = found.components(x[:3])
     feature = components.parts.sum(0) + components.rest
     channel = int((feature > 0).sum((0, 2, 3)).argmax())
@@ -64,7 +64,7 @@ def test_pictures_are_the_components_on_one_scale():
 
 
 def test_the_finding_is_said_in_words():
-    said = meaning(small_complexity())
+    said = summary(small_complexity())
     assert said.startswith("Of the variance of second/conv2d, ") and "% is linear in the input" in said
 
 
@@ -77,14 +77,14 @@ def test_on_paper(judged):
     both = ComplexityComparison(profiles={"before": judged, "after": profile_components(small_complexity(1), EvaluationData())})
     assert [text.get_text() for text in both.plot().axes[0].get_legend().get_texts()] == ["before", "after"]
     with pytest.raises(UnknownName):
-        plot_comparison(
+        plot_complexity_comparison(
             ComplexityComparison(profiles={"a": profile_components(small_complexity(), EvaluationData())}), measure="reliability"
         )
 
 
 def test_a_comparison_has_a_chart_per_measure_that_any_has(judged, read):
     both = ComplexityComparison(profiles={"<before>": judged, "after": profile_components(small_complexity(1), EvaluationData())})
-    body = str(comparison_section(both).body)
+    body = str(complexity_comparison_section(both).body)
     page = read(body)
     assert len(page.all("svg", **{"class": "lines"})) == 4 and "<before>" not in body
     bars = [bar for bar in page.all("rect") if bar["class"] == "kind c1"]
@@ -103,4 +103,4 @@ def test_pages_and_notebooks_take_them(judged):
 def test_what_was_not_taken_apart_is_refused():
     with pytest.raises(WrongType, match="expected a Complexity or a ComponentProfile, not int"):
         complexity_section(3)
-    assert not describe.pictures_of(replace(small_complexity(), source=None), rows(2))
+    assert not chart_data.component_maps(replace(small_complexity(), source=None), rows(2))

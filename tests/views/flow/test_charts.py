@@ -36,7 +36,7 @@ def test_width_is_flow_and_colour_is_community(small):
     edges, live, alone, dead = ax.collections[-1], *ax.collections[:2], ax.collections[1]
     assert len(edges.get_paths()) == 7 and len(live.get_offsets()) == 8 and len(alone.get_offsets()) == 1
     assert list(edges.get_linewidths()) == sorted(edges.get_linewidths()) and edges.get_linewidths()[-1] == pytest.approx(5)
-    assert {to_hex(colour) for colour in live.get_facecolors()} <= {style.LIGHT[kind] for kind in style.KINDS}
+    assert {to_hex(colour) for colour in live.get_facecolors()} <= {style.LIGHT[kind] for kind in style.PALETTE}
     assert dead.get_linestyle()[0][1] is not None and not len(dead.get_facecolors()), "dashed and empty"
 
 
@@ -72,7 +72,7 @@ def test_attribution_is_a_table_of_shares(small):
 
 
 def test_many_inputs_are_added_up_off_the_scale():
-    table = charts.table_of(graph(torch.arange(1.0, 31.0)[:, None]))
+    table = charts.attribution_table(graph(torch.arange(1.0, 31.0)[:, None]))
     assert table.rows[:2] == ("29", "28") and table.rows[-1] == "19 others" and len(table.rows) == 12
     assert table.shares.sum() == pytest.approx(1) and table.depths[0, 0] == 1 and table.depths[-1, 0] == 0
 
@@ -85,7 +85,7 @@ def test_attribution_of_an_image_is_a_map_per_class(pixels):
 
 
 def test_of_many_classes_those_with_the_most_flow_have_a_map():
-    table = charts.table_of(graph(torch.ones(4, 1), torch.arange(1.0, 13.0)[None]), (2, 2))
+    table = charts.attribution_table(graph(torch.ones(4, 1), torch.arange(1.0, 13.0)[None]), (2, 2))
     assert table.columns == tuple(str(label) for label in range(2, 12)) and table.left_out == 2
     assert table.scale == pytest.approx(12 / 78 / 4)
 

@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 import numpy as np
 from hypothesis import given
 
-from vesalius.views.flow.layout import crossings, ordered, places, shared_out
+from vesalius.views.flow.layout import crossings, order_units, split_budget, unit_positions
 
 
 def brute(order, ends, weights):
@@ -32,7 +32,7 @@ def nets(draw):
 @given(nets())
 def test_an_order_has_every_unit_once_and_no_more_crossings_than_before(net):
     sizes, ends, weights = net
-    found = ordered(sizes, ends, weights)
+    found = order_units(sizes, ends, weights)
     assert [sorted(column) for column in found] == [list(range(size)) for size in sizes]
     linked = [set() for _ in sizes]
     for at, part in enumerate(ends):
@@ -54,19 +54,19 @@ def test_crossings_are_counted_as_by_hand(net):
 
 def test_what_can_be_untangled_is():
     shuffled = np.array([[0, 2], [1, 0], [2, 3], [3, 1]])
-    found = ordered([4, 4], [shuffled], [np.ones(4)])
+    found = order_units([4, 4], [shuffled], [np.ones(4)])
     assert crossings([np.array(column) for column in found], [shuffled], [np.ones(4)]) == 0
 
 
 def test_places_are_spread_around_the_middle():
-    assert places(4, 4.0) == [0.5, 1.5, 2.5, 3.5]
-    np.testing.assert_allclose(places(2, 8.0), [3.2, 4.8])
-    assert places(0, 8.0) == []
+    assert unit_positions(4, 4.0) == [0.5, 1.5, 2.5, 3.5]
+    np.testing.assert_allclose(unit_positions(2, 8.0), [3.2, 4.8])
+    assert unit_positions(0, 8.0) == []
 
 
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=6), st.integers(0, 100))
 def test_nothing_is_handed_out_twice_and_nothing_is_kept_back(available, most):
-    found = shared_out(available, most)
+    found = split_budget(available, most)
     assert all(0 <= got <= lot for got, lot in zip(found, available, strict=True))
     assert sum(found) == min(sum(available), most)
-    assert shared_out([100, 2, 100], 30) == [14, 2, 14]
+    assert split_budget([100, 2, 100], 30) == [14, 2, 14]

@@ -14,7 +14,7 @@ from vesalius.information.edge_weights import EdgeWeighting
 from vesalius.information.graph import FlowGraph
 from vesalius.information.histograms import Histograms
 from vesalius.information.layers import FlowEdges, FlowLayer
-from vesalius.views.flow import describe
+from vesalius.views.flow import chart_data
 from vesalius.views.flow.section import flow_body, flow_section
 
 
@@ -100,13 +100,13 @@ def test_a_long_path_is_shortened(read):
 
 
 def test_what_is_large_is_thinned_and_said(monkeypatch, small, read):
-    monkeypatch.setattr(describe, "MOST_ANALYSED", 4)
-    monkeypatch.setattr(describe, "MOST_EFFORT", 1)
-    monkeypatch.setattr(describe, "MOST_EDGES", 3)
-    monkeypatch.setattr(describe, "EDGES_PER_PAIR", 1)
+    monkeypatch.setattr(chart_data, "MOST_COMMUNITY_EDGES", 4)
+    monkeypatch.setattr(chart_data, "MOST_COMPARISONS", 1)
+    monkeypatch.setattr(chart_data, "MOST_EDGES", 3)
+    monkeypatch.setattr(chart_data, "EDGES_PER_PAIR", 1)
     text = read(str(flow_body(small))).text
     assert "Communities were looked for among the 4 strongest of 7 edges." in text
-    monkeypatch.setattr(describe, "MOST_WALKED", 5)
+    monkeypatch.setattr(chart_data, "MOST_BETWEENNESS_EDGES", 5)
     assert "Communities were looked for, and shortest paths counted, among the 4 strongest" in read(str(flow_body(small))).text
     assert "redundant units not looked for, too many units" in text
     assert "Of the edges between these units, the 3 strongest are drawn." in text

@@ -19,7 +19,7 @@ class Polynomial(torch.nn.Module):
         return x[:, :1] * x[:, 1:2] + x[:, :1] ** 2
 
 
-DRAW = [charts.plot_effects, charts.plot_sizes, charts.plot_pairs]
+DRAW = [charts.plot_effects, charts.plot_coalition_sizes, charts.plot_pairs]
 
 
 @pytest.mark.parametrize("draw", [*DRAW, charts.plot_involvement])
@@ -64,7 +64,7 @@ def test_many_players_are_named_instead(together):
 
 
 def test_sizes_have_a_mark_at_their_sum(named):
-    ax = charts.plot_sizes(named).axes[0]
+    ax = charts.plot_coalition_sizes(named).axes[0]
     heights = np.array([bar.get_height() for bar in ax.patches]).reshape(2, 4)
     np.testing.assert_allclose(heights, [[3, 0, 0.9, 0], [0, -2, 0, 0]])
     np.testing.assert_allclose([part[0, 1] for part in ax.collections[0].get_segments()], [3, -2, 0.9, 0])
@@ -72,7 +72,7 @@ def test_sizes_have_a_mark_at_their_sum(named):
 
 def test_pairs_are_lines_in_the_colour_of_their_sign(tiles):
     ax = charts.plot_pairs(tiles).axes[0]
-    assert [line.get_color() for line in ax.lines] == [style.hexadecimal(style.BLUE), style.hexadecimal(style.RED)]
+    assert [line.get_color() for line in ax.lines] == [style.to_hex(style.BLUE), style.to_hex(style.RED)]
     assert ax.lines[1].get_linewidth() > ax.lines[0].get_linewidth()
 
 
@@ -95,4 +95,4 @@ def test_a_profile_is_a_table_in_colours():
     assert [text.get_text() for text in ax.texts if text.get_position()[1] in (0, 1)][:4] == ["0", "+0.250", "0", "0"]
     np.testing.assert_allclose(ax.images[0].get_array(), [[0, 0.25, 0, 0], [0, 0.75, 0, 0], [0, 1, 0, 0]], atol=1e-12)
     with pytest.raises(WrongType, match="taylor_profile"):
-        charts.plot_profile("x")
+        charts.plot_taylor_profile("x")

@@ -5,31 +5,31 @@ import pytest
 import torch
 
 import vesalius as vs
-from tests.views.sparsity.small import images, picked, pruned
+from tests.views.sparsity.pruned_autoencoder import images, picked, pruned
 from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.models import Autoencoder
 from vesalius.sparsity import Pruning, sparsify
-from vesalius.views.sparsity import describe
+from vesalius.views.sparsity import chart_data
+from vesalius.views.sparsity.captions import notes
 from vesalius.views.sparsity.charts import plot_sparsified
-from vesalius.views.sparsity.forms import compact_body, compact_section
+from vesalius.views.sparsity.compact import compact_body, compact_section
+from vesalius.views.sparsity.drawing import kept_network, layer_chain
 from vesalius.views.sparsity.importance import importance_section
-from vesalius.views.sparsity.kept import chain_of, kept_of
 from vesalius.views.sparsity.section import sparsified_section
-from vesalius.views.sparsity.words import notes
 
 
 def test_layers_are_counted_as_they_are():
-    first, second = describe.cuts_of(picked())
+    first, second = chart_data.pruned_layers(picked())
     assert (first.kept, first.alive, first.read) == (3, 2, 3)
     assert (second.kept, second.alive, second.read) == (3, 2, 3)
     assert first.carried == pytest.approx(18 / 18.5)
     assert first.unit_importance.tolist() == pytest.approx([8 / 3, 2, 4 / 3, 0.5 / 3])
-    assert describe.listening(first).tolist() == [0, 1]
+    assert chart_data.most_important_units(first).tolist() == [0, 1]
 
 
 def test_reasons_are_the_ends_of_the_ranking_on_both_sides_of_the_cut():
-    first, _ = describe.cuts_of(picked())
-    found = describe.reasons_of(first)
+    first, _ = chart_data.pruned_layers(picked())
+    found = chart_data.ranked_links(first)
     assert [(one.source, one.unit, one.rank, one.kept) for one in found] == [
         (0, 0, 1, True),
         (1, 1, 2, True),
@@ -40,7 +40,7 @@ def test_reasons_are_the_ends_of_the_ranking_on_both_sides_of_the_cut():
 
 
 def test_the_curve_is_the_share_of_the_strongest():
-    places, shares = describe.curve_of(describe.cuts_of(picked())[0].scores)
+    places, shares = chart_data.importance_curve(chart_data.pruned_layers(picked())[0].scores)
     assert places[0] == shares[0] == 0 and places[-1] == shares[-1] == 1
     assert shares[np.searchsorted(places, 1 / 12)] == pytest.approx(8 / 18.5)
     assert (np.diff(shares) >= 0).all()
@@ -48,14 +48,14 @@ def test_the_curve_is_the_share_of_the_strongest():
 
 def test_the_drawing_has_the_links_that_stayed_with_the_sign_of_their_weight():
     shown = picked()
-    cuts = chain_of(describe.cuts_of(shown))
-    kept = kept_of(cuts, [cut.links.matrix(shown.network.parameters[cut.links.layer.weight]) for cut in cuts])
+    cuts = layer_chain(chart_data.pruned_layers(shown))
+    kept = kept_network(cuts, [cut.links.matrix(shown.network.parameters[cut.links.layer.weight]) for cut in cuts])
     dots = kept.dots
     drawn = {(dots[line.first].column, dots[line.first].position, dots[line.second].position): line.weight for line in kept.lines}
     assert drawn[0, 0, 0] == pytest.approx(8) and drawn[0, 2, 0] == pytest.approx(-4) and drawn[1, 1, 1] == pytest.approx(3)
     assert kept.left_out == 0 and len(kept.lines) == 6
     assert [dot.alive for dot in dots if (dot.column, dot.position) in {(1, 2), (0, 3)}] == [False, False]
-    few = kept_of(cuts, [cut.scores for cut in cuts], most_units=1)
+    few = kept_network(cuts, [cut.scores for cut in cuts], most_units=1)
     assert few.others == (3, 2, 1) and len(few.lines) == 1 and few.left_out == 5
 
 
@@ -64,15 +64,15 @@ def test_layers_that_do_not_follow_one_another_are_not_drawn():
     skips = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(8, 2))
     network = vs.trace(skips, torch.rand(2, 1, 4, 4))
     shown = vs.sparsify(network, torch.rand(40, 1, 4, 4), sparsity=0.5)
-    assert chain_of(describe.cuts_of(shown)) == []
+    assert layer_chain(chart_data.pruned_layers(shown)) == []
     body = str(sparsified_section(shown, x=torch.rand(5, 1, 4, 4)).body)
     assert 'class="flow"' not in body and "The output moves by" in body
 
 
 def test_an_autoencoder_of_images_is_shown_with_them(read):
     page = read(str(sparsified_section(pruned(), x=images(), shape=(4, 4)).body))
-    cut = describe.cuts_of(pruned())[0]
-    pictures = 3 * describe.MOST_SAMPLES + 1 + len(describe.listening(cut))
+    cut = chart_data.pruned_layers(pruned())[0]
+    pictures = 3 * chart_data.MOST_SAMPLES + 1 + len(chart_data.most_important_units(cut))
     assert len(page.all("figure")) == pictures + 1
     for words in ("error of reconstruction", "mean sample", "still listen to", "Nothing was refitted", "importance left"):
         assert words in page.text
@@ -82,11 +82,11 @@ def test_an_autoencoder_of_images_is_shown_with_them(read):
 
 def test_what_is_said_about_errors_is_measured():
     shown, x = pruned(), images(20)
-    found = describe.errors_of(shown, x)
+    found = chart_data.output_errors(shown, x)
     after = shown.model(x).detach()
     assert found["error, pruned"] == pytest.approx(float((after - x).square().mean()), rel=1e-4)
     assert found["error of the mean sample"] == pytest.approx(float(x.var(0, correction=0).mean()), rel=1e-4)
-    pair = describe.pairs_of(shown, x, (1, 4, 4))[1]
+    pair = chart_data.before_after_images(shown, x, (1, 4, 4))[1]
     np.testing.assert_allclose(pair.after.reshape(-1), after[1].numpy(), rtol=1e-5)
     np.testing.assert_allclose(pair.image.reshape(-1), x[1].numpy(), rtol=1e-6)
 
@@ -95,16 +95,16 @@ def test_an_output_of_the_samples_shape_is_not_yet_an_autoencoder(read):
     torch.manual_seed(0)
     classifier = torch.nn.Sequential(torch.nn.Linear(16, 8), torch.nn.ReLU(), torch.nn.Linear(8, 16))
     shown = sparsify(classifier, images(), sparsity=0.5, pruning=Pruning(rounds=1))
-    assert set(describe.errors_of(shown, images())) == {"from the dense output"}
+    assert set(chart_data.output_errors(shown, images())) == {"from the dense output"}
     page = read(str(sparsified_section(shown, x=images(), shape=(4, 4)).body))
     assert "The output moves by" in page.text and "before and after" not in page.text
 
 
 def test_rounds_and_silent_units_are_told():
     shown = pruned("refit")
-    told = " ".join(notes(shown, describe.cuts_of(shown)))
+    told = " ".join(notes(shown, chart_data.pruned_layers(shown)))
     assert "scored anew in every round" in told
-    assert "1 of 0" in " ".join(notes(picked(), describe.cuts_of(picked())))
+    assert "1 of 0" in " ".join(notes(picked(), chart_data.pruned_layers(picked())))
 
 
 @pytest.mark.usefixtures("as_a_user")

@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 
 from vesalius.audit.record import Audit
 from vesalius.views import axes, style
-from vesalius.views.audit.describe import Column, Number, columns_of, is_audit, lines_of
-from vesalius.views.audit.words import HEADING, how, written
+from vesalius.views.audit.captions import HEADING, describe_setting, format_share
+from vesalius.views.audit.chart_data import AuditColumn, AuditValue, audit_columns, method_rows, require_audit
 
 PITCH = 1.75
 """Width of a column, in units of a full bar."""
@@ -26,15 +26,15 @@ def plot_audit(audit: Audit, *, ax: Axes | None = None) -> Figure:
     Raises:
         WrongType: not an audit.
     """
-    is_audit(audit, "plot_audit")
-    lines, columns = lines_of(audit), columns_of(audit)
-    figure, ax = axes.place(ax, (max(2.6 + 1.35 * len(columns), 7.0), 1.5 + 0.3 * max(len(lines), 1)))
+    require_audit(audit, "plot_audit")
+    lines, columns = method_rows(audit), audit_columns(audit)
+    figure, ax = axes.figure_and_axes(ax, (max(2.6 + 1.35 * len(columns), 7.0), 1.5 + 0.3 * max(len(lines), 1)))
     for place, line in enumerate(lines):
         for position, (column, number) in enumerate(zip(columns, line.numbers, strict=True)):
             _bar(ax, (position * PITCH, place), column, number)
     for position, column in enumerate(columns):
         ax.text(position * PITCH, -0.72, column.head, fontsize=8, va="bottom", color=axes.COLOURS["mut"])
-    axes.list_names(ax, [f"{line.rank}  {line.name}" for line in lines])
+    axes.label_rows(ax, [f"{line.rank}  {line.name}" for line in lines])
     for label, line in zip(ax.get_yticklabels(), lines, strict=True):
         label.set_color(style.LIGHT[line.verdict.level] if line.verdict.level == "ok" else axes.COLOURS["end"])
         label.set_horizontalalignment("left")
@@ -42,12 +42,14 @@ def plot_audit(audit: Audit, *, ax: Axes | None = None) -> Figure:
     ax.set_xlim(-0.05, PITCH * len(columns))
     ax.set_xticks([])
     ax.spines[:].set_visible(False)
-    ax.set_title(axes.plain(HEADING), loc="left", fontsize=11, pad=34, x=0)
-    ax.annotate(axes.plain(how(audit)), (0, 1), (0, 22), xycoords="axes fraction", textcoords="offset points", fontsize=8)
+    ax.set_title(axes.escape_dollars(HEADING), loc="left", fontsize=11, pad=34, x=0)
+    ax.annotate(
+        axes.escape_dollars(describe_setting(audit)), (0, 1), (0, 22), xycoords="axes fraction", textcoords="offset points", fontsize=8
+    )
     return figure
 
 
-def _bar(ax: Axes, spot: tuple[float, float], column: Column, number: Number) -> None:
+def _bar(ax: Axes, spot: tuple[float, float], column: AuditColumn, number: AuditValue) -> None:
     left, place = spot
     ax.barh(place, 1, left=left, height=0.34, color=axes.COLOURS["line"])
     ax.barh(place, number.share, left=left, height=0.34, color=axes.COLOURS["good" if column.good else "bad"])
@@ -55,4 +57,4 @@ def _bar(ax: Axes, spot: tuple[float, float], column: Column, number: Number) ->
         low, high = (left + min(max(end, 0.0), 1.0) for end in number.interval)
         ax.plot([low, high], [place, place], color=axes.COLOURS["end"], linewidth=1.1)
     colour = axes.COLOURS["mut"]
-    ax.text(left + 1.06, place, written(number), fontsize=8, va="center", color=colour)
+    ax.text(left + 1.06, place, format_share(number), fontsize=8, va="center", color=colour)

@@ -9,16 +9,26 @@ from markupsafe import Markup, escape
 
 from vesalius.audit.record import Audit
 from vesalius.views import style, svg
-from vesalius.views.audit.describe import FAITHFUL, Column, Line, Number, agreement_of, columns_of, is_audit, lines_of, tiers_of
-from vesalius.views.audit.words import HEADING, how, written
-from vesalius.views.describe import divides_image, painted, scale_of
-from vesalius.views.fragments import Section, anchor_of, fill
+from vesalius.views.audit.captions import HEADING, describe_setting, format_share
+from vesalius.views.audit.chart_data import (
+    FAITHFULNESS_COLUMN,
+    AuditColumn,
+    AuditValue,
+    MethodRow,
+    agreement_sentence,
+    audit_columns,
+    method_rows,
+    method_tiers,
+    require_audit,
+)
+from vesalius.views.chart_data import divides_image, paint_players, symmetric_scale
+from vesalius.views.html import Section, anchor_of, render_template
 
 MOST_DIGITS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shown:
+class MethodRowView:
     """A method, ready to be shown.
 
     Attributes:
@@ -26,7 +36,7 @@ class Shown:
         cells: a bar and its number for every column.
     """
 
-    line: Line
+    line: MethodRow
     picture: Markup | None
     cells: tuple[tuple[Markup, str], ...]
 
@@ -42,49 +52,53 @@ def audit_body(audit: Audit) -> Markup:
     Raises:
         WrongType: not an audit.
     """
-    is_audit(audit, "a section of an audit")
-    columns = columns_of(audit)
-    return fill(
+    require_audit(audit, "a section of an audit")
+    columns = audit_columns(audit)
+    return render_template(
         "audit.html.j2",
         {
-            "how": how(audit),
+            "how": describe_setting(audit),
             "exact": audit.exact,
             "kind": audit.kind,
             "columns": [column.head for column in columns],
-            "lines": [_shown(audit, method, line, columns) for (_, method), line in zip(audit.ranking(), lines_of(audit), strict=True)],
+            "lines": [
+                _view_row(audit, method, line, columns) for (_, method), line in zip(audit.ranking(), method_rows(audit), strict=True)
+            ],
             "placed": divides_image(audit.players),
             "notes": audit.notes,
-            "tiers": tiers_of(audit),
-            "agreement": agreement_of(audit),
+            "tiers": method_tiers(audit),
+            "agreement": agreement_sentence(audit),
             "skipped": {style.method_name(method): reason.partition(". ")[0] for method, reason in audit.skipped.items()},
             "heads": list(audit.table()[0]) if len(audit) else [],
-            "rows": [[_plainly(value) for value in row.values()] for row in audit.table()],
+            "rows": [[_cell_text(value) for value in row.values()] for row in audit.table()],
         },
     )
 
 
-def _shown(audit: Audit, method: str, line: Line, columns: tuple[Column, ...]) -> Shown:
+def _view_row(audit: Audit, method: str, line: MethodRow, columns: tuple[AuditColumn, ...]) -> MethodRowView:
     picture = None
     if divides_image(audit.players):
-        image = painted(audit.players, torch.tensor(audit[method].values, dtype=torch.float64).numpy())
-        picture = svg.heat(image, scale_of([image]), f"{line.name}: the map, on a scale of its own")
-    cells = tuple((_share(number, column, line.name), written(number)) for column, number in zip(columns, line.numbers, strict=True))
-    return Shown(line=line, picture=picture, cells=cells)
+        image = paint_players(audit.players, torch.tensor(audit[method].values, dtype=torch.float64).numpy())
+        picture = svg.heatmap(image, symmetric_scale([image]), f"{line.name}: the map, on a scale of its own")
+    cells = tuple(
+        (_share_bar(number, column, line.name), format_share(number)) for column, number in zip(columns, line.numbers, strict=True)
+    )
+    return MethodRowView(line=line, picture=picture, cells=cells)
 
 
-def _share(number: Number, column: Column, name: str) -> Markup:
+def _share_bar(number: AuditValue, column: AuditColumn, name: str) -> Markup:
     """A bar that is full at 1, with the ends of an interval."""
-    kind = "good" if column is FAITHFUL else "bad"
+    kind = "good" if column is FAITHFULNESS_COLUMN else "bad"
     place = 'height="6" y="4" rx="3"'
     shapes = f'<rect class="track" width="100%" {place}/><rect class="{kind}" width="{100 * number.share:.1f}%" {place}/>'
     if number.interval is not None:
         low, high = (100 * min(max(end, 0.0), 1.0) for end in number.interval)
         shapes += f'<line class="whisker" x1="{low:.1f}%" x2="{high:.1f}%" y1="7" y2="7"/>'
-    text = escape(f"{name}, {column.head}: {written(number)}")
+    text = escape(f"{name}, {column.head}: {format_share(number)}")
     return Markup(f'<svg class="share" role="img" aria-label="{text}">{shapes}</svg>')
 
 
-def _plainly(value: object) -> str:
+def _cell_text(value: object) -> str:
     """A cell of the full table."""
     if isinstance(value, bool):
         return "held" if value else "broken"

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from vesalius.complexity.compare import ComplexityComparison, ComponentProfile
 from vesalius.complexity.components import Complexity
 from vesalius.core.errors import UnknownName
-from vesalius.views.charts import plot_groups
-from vesalius.views.complexity.describe import CHARTS, bands, compared, profile_of, series_of, strengths_of
+from vesalius.views.charts import plot_grouped_bars
+from vesalius.views.complexity.chart_data import MEASURE_LABELS, as_profile, comparison_series, measure_series, order_bands, strength_series
 
 
 def plot_complexity(shown: ComponentProfile | Complexity, *, measure: str = "strength", ax: Axes | None = None) -> Figure:
@@ -24,20 +24,22 @@ def plot_complexity(shown: ComponentProfile | Complexity, *, measure: str = "str
         UnknownName: another measure, or one that was not asked for.
         WrongType: nothing that was taken apart.
     """
-    profile = profile_of(shown)
-    series = strengths_of(profile) if measure == "strength" else series_of(profile, measure)
+    profile = as_profile(shown)
+    series = strength_series(profile) if measure == "strength" else measure_series(profile, measure)
     if series is None:
-        raise UnknownName("measure of this result", measure, [name for name in CHARTS if profile.measure(name) is not None])
-    return plot_groups(bands(profile.complexity.orders), series, CHARTS[measure], ax=ax)
+        raise UnknownName("measure of this result", measure, [name for name in MEASURE_LABELS if profile.measure(name) is not None])
+    return plot_grouped_bars(order_bands(profile.complexity.orders), series, MEASURE_LABELS[measure], ax=ax)
 
 
-def plot_comparison(comparison: ComplexityComparison, *, measure: str = "strength", ax: Axes | None = None) -> Figure:
+def plot_complexity_comparison(comparison: ComplexityComparison, *, measure: str = "strength", ax: Axes | None = None) -> Figure:
     """Bars of one measure of all networks by order.
 
     Raises:
         UnknownName: another measure, or one that was not asked for.
     """
-    series = compared(comparison, measure)
+    series = comparison_series(comparison, measure)
     if series is None:
-        raise UnknownName("measure of this result", measure, [name for name in CHARTS if compared(comparison, name) is not None])
-    return plot_groups(bands(comparison.orders), series, CHARTS[measure], ax=ax)
+        raise UnknownName(
+            "measure of this result", measure, [name for name in MEASURE_LABELS if comparison_series(comparison, name) is not None]
+        )
+    return plot_grouped_bars(order_bands(comparison.orders), series, MEASURE_LABELS[measure], ax=ax)

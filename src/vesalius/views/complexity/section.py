@@ -8,21 +8,21 @@ from torch import Tensor
 from vesalius.complexity.compare import MEASURES, ComplexityComparison, ComponentProfile
 from vesalius.complexity.components import Complexity
 from vesalius.views import style, svg
-from vesalius.views.complexity.describe import (
-    CHARTS,
-    Picture,
-    bands,
-    columns_of,
-    compared,
-    lines_of,
-    pictures_of,
-    profile_of,
-    series_of,
-    strengths_of,
+from vesalius.views.bar_chart import svg_grouped_bars
+from vesalius.views.complexity.captions import COMPARISON_HEADING, HEADING, facts, notes, summary
+from vesalius.views.complexity.chart_data import (
+    MEASURE_LABELS,
+    ComponentMaps,
+    as_profile,
+    comparison_series,
+    component_maps,
+    measure_series,
+    order_bands,
+    order_columns,
+    order_rows,
+    strength_series,
 )
-from vesalius.views.complexity.words import COMPARED, HEADING, facts, meaning, notes
-from vesalius.views.fragments import Section, anchor_of, fill
-from vesalius.views.groups import svg_groups
+from vesalius.views.html import Section, anchor_of, render_template
 
 
 def complexity_section(shown: ComponentProfile | Complexity, *, x: Tensor | None = None) -> Section:
@@ -32,7 +32,7 @@ def complexity_section(shown: ComponentProfile | Complexity, *, x: Tensor | None
         shown: components, or components with what they do for the task.
         x: samples of which components are drawn, where the feature is a map.
     """
-    source = dict(profile_of(shown).complexity.provenance)
+    source = dict(as_profile(shown).complexity.provenance)
     return Section(heading=HEADING, anchor=anchor_of(HEADING), body=complexity_body(shown, x=x), sources=(source,))
 
 
@@ -42,51 +42,55 @@ def complexity_body(shown: ComponentProfile | Complexity, *, x: Tensor | None = 
     Raises:
         WrongType: nothing that was taken apart.
     """
-    profile = profile_of(shown)
+    profile = as_profile(shown)
     found = profile.complexity
-    groups = bands(found.orders)
-    charts = [(CHARTS["strength"].title, svg_groups(groups, strengths_of(profile), CHARTS["strength"]))]
+    groups = order_bands(found.orders)
+    charts = [(MEASURE_LABELS["strength"].title, svg_grouped_bars(groups, strength_series(profile), MEASURE_LABELS["strength"]))]
     for measure in MEASURES[1:]:
-        series = series_of(profile, measure)
-        charts += [] if series is None else [(CHARTS[measure].title, svg_groups(groups, series, CHARTS[measure]))]
-    return fill(
+        series = measure_series(profile, measure)
+        charts += [] if series is None else [(MEASURE_LABELS[measure].title, svg_grouped_bars(groups, series, MEASURE_LABELS[measure]))]
+    return render_template(
         "complexity.html.j2",
         {
-            "meaning": meaning(found),
-            "key": [(style.KINDS[at], name) for at, name in enumerate(strengths_of(profile))],
+            "meaning": summary(found),
+            "key": [(style.PALETTE[at], name) for at, name in enumerate(strength_series(profile))],
             "charts": charts,
-            "columns": columns_of(profile),
-            "lines": lines_of(profile),
-            "pictures": [_drawn(picture) for picture in ([] if x is None else pictures_of(found, x))],
+            "columns": order_columns(profile),
+            "lines": order_rows(profile),
+            "pictures": [_map_rows(picture) for picture in ([] if x is None else component_maps(found, x))],
             "facts": facts(found),
             "notes": notes(profile),
         },
     )
 
 
-def comparison_section(comparison: ComplexityComparison) -> Section:
+def complexity_comparison_section(comparison: ComplexityComparison) -> Section:
     """Every measure of all networks, order by order."""
     sources = tuple(dict(profile.complexity.provenance) for profile in comparison.profiles.values())
-    return Section(heading=COMPARED, anchor=anchor_of(COMPARED), body=comparison_body(comparison), sources=sources)
+    return Section(
+        heading=COMPARISON_HEADING, anchor=anchor_of(COMPARISON_HEADING), body=complexity_comparison_body(comparison), sources=sources
+    )
 
 
-def comparison_body(comparison: ComplexityComparison) -> Markup:
+def complexity_comparison_body(comparison: ComplexityComparison) -> Markup:
     """The section without its heading."""
-    groups = bands(comparison.orders)
-    found = [(measure, compared(comparison, measure)) for measure in MEASURES]
-    charts = [(CHARTS[name].title, svg_groups(groups, series, CHARTS[name])) for name, series in found if series is not None]
-    key = [(style.KINDS[at], name) for at, name in enumerate(comparison.profiles)]
-    return fill("comparison.html.j2", {"first": next(iter(comparison.profiles)), "key": key, "charts": charts})
+    groups = order_bands(comparison.orders)
+    found = [(measure, comparison_series(comparison, measure)) for measure in MEASURES]
+    charts = [
+        (MEASURE_LABELS[name].title, svg_grouped_bars(groups, series, MEASURE_LABELS[name])) for name, series in found if series is not None
+    ]
+    key = [(style.PALETTE[at], name) for at, name in enumerate(comparison.profiles)]
+    return render_template("comparison.html.j2", {"first": next(iter(comparison.profiles)), "key": key, "charts": charts})
 
 
-def _drawn(picture: Picture) -> dict[str, object]:
+def _map_rows(picture: ComponentMaps) -> dict[str, object]:
     """Maps on one scale: the input, the feature, its parts and the rest; below each part, the sum up to it."""
-    line = [] if picture.image is None else [("input", svg.photo(picture.image, "input"))]
-    line += [(_title(name), svg.heat(values, picture.scale, _title(name))) for name, values in picture.parts.items()]
-    sums = [(f"up to {name}", svg.heat(values, picture.scale, f"sum up to order {name}")) for name, values in picture.sums.items()]
+    line = [] if picture.image is None else [("input", svg.image(picture.image, "input"))]
+    line += [(_map_title(name), svg.heatmap(values, picture.scale, _map_title(name))) for name, values in picture.parts.items()]
+    sums = [(f"up to {name}", svg.heatmap(values, picture.scale, f"sum up to order {name}")) for name, values in picture.sums.items()]
     aside = [("", Markup(""))] * (len(line) - len(picture.parts) + 1)
     return {"line": line, "sums": aside + sums, "low": style.number(-picture.scale), "high": style.number(picture.scale)}
 
 
-def _title(name: str) -> str:
+def _map_title(name: str) -> str:
     return name if name in ("feature", "rest") else f"order {name}"

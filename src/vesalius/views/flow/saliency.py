@@ -16,8 +16,8 @@ from torch import Tensor
 from vesalius.core.errors import InvalidInput
 from vesalius.views import axes, style
 
-SIDE = 1.5
-MOST = 12
+MAP_INCHES = 1.5
+MOST_MAPS = 12
 """Inches of a map, and maps that are drawn."""
 
 
@@ -40,10 +40,10 @@ def plot_saliency(
     names = list(classes) or [str(at) for at in range(flow.shape[1])]
     if len(names) != flow.shape[1]:
         raise InvalidInput(f"{flow.shape[1]} classes, and {len(names)} names for them")
-    maps = flow.detach().double().cpu().T.reshape(flow.shape[1], -1, *shape[-2:]).sum(1).numpy()[:MOST]
+    maps = flow.detach().double().cpu().T.reshape(flow.shape[1], -1, *shape[-2:]).sum(1).numpy()[:MOST_MAPS]
     scale = float(np.abs(maps).max()) or 1.0
     width = len(maps) + (image is not None)
-    figure, first = axes.place(None, (SIDE * width, SIDE + 0.6))
+    figure, first = axes.figure_and_axes(None, (MAP_INCHES * width, MAP_INCHES + 0.6))
     first.remove()
     grid = figure.subplots(1, width, squeeze=False)[0]
     if image is not None:
@@ -52,8 +52,8 @@ def plot_saliency(
         grid[0].set_title("image", fontsize=9)
     for ax, name, values in zip(grid[width - len(maps) :], names, maps, strict=False):
         ax.imshow(values, cmap=axes.DIVERGING, vmin=-scale, vmax=scale, interpolation="nearest")
-        ax.set_title(axes.plain(name), fontsize=9)
+        ax.set_title(axes.escape_dollars(name), fontsize=9)
     for ax in grid:
-        axes.bare(ax)
+        axes.hide_frame(ax)
     figure.supxlabel(f"point-wise flow, {style.MINUS}{style.number(scale)} to {style.number(scale)}", fontsize=9, color=axes.COLOURS["mut"])
     return figure

@@ -10,8 +10,8 @@ from vesalius.sparsity.importance_result import LinkImportance
 from vesalius.sparsity.sparsified import Sparsified
 from vesalius.views import style
 from vesalius.views.charts import plot_curves
-from vesalius.views.sparsity.contest import curves_of, is_contest, labels_of
-from vesalius.views.sparsity.describe import CURVE, curve_of, cuts_of, is_sparsified
+from vesalius.views.sparsity.chart_data import CURVE_LABELS, importance_curve, pruned_layers, require_sparsified
+from vesalius.views.sparsity.comparison import chart_labels, comparison_curves, require_pruning_comparison
 from vesalius.views.sparsity.importance import curves_by_layer
 
 
@@ -25,8 +25,8 @@ def plot_sparsified(shown: Sparsified, *, ax: Axes | None = None) -> Figure:
     Raises:
         WrongType: nothing that was pruned.
     """
-    cuts = cuts_of(is_sparsified(shown))[: len(style.KINDS)]
-    return plot_curves({cut.name: curve_of(cut.scores) for cut in cuts}, CURVE, ax=ax)
+    cuts = pruned_layers(require_sparsified(shown))[: len(style.PALETTE)]
+    return plot_curves({cut.name: importance_curve(cut.scores) for cut in cuts}, CURVE_LABELS, ax=ax)
 
 
 def plot_importance(shown: LinkImportance, *, ax: Axes | None = None) -> Figure:
@@ -39,10 +39,10 @@ def plot_importance(shown: LinkImportance, *, ax: Axes | None = None) -> Figure:
     Raises:
         WrongType: no such result.
     """
-    return plot_curves(curves_by_layer(shown), CURVE, ax=ax)
+    return plot_curves(curves_by_layer(shown), CURVE_LABELS, ax=ax)
 
 
-def plot_contest(shown: PruningComparison, measure: str, *, ax: Axes | None = None) -> Figure:
+def plot_pruning_comparison(shown: PruningComparison, measure: str, *, ax: Axes | None = None) -> Figure:
     """A measure of all ways to prune against how much is cut.
 
     Args:
@@ -54,5 +54,5 @@ def plot_contest(shown: PruningComparison, measure: str, *, ax: Axes | None = No
         WrongType: no such result.
         UnknownName: nothing of that name was measured.
     """
-    is_contest(shown)
-    return plot_curves(curves_of(shown, measure), labels_of(measure), ax=ax)
+    require_pruning_comparison(shown)
+    return plot_curves(comparison_curves(shown, measure), chart_labels(measure), ax=ax)

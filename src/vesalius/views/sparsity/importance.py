@@ -16,15 +16,15 @@ from torch import Tensor
 from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.sparsity.importance_result import LayerImportance, LinkImportance
 from vesalius.views import style, svg
-from vesalius.views.fragments import Section, anchor_of, fill
-from vesalius.views.lines import svg_curves
-from vesalius.views.sparsity.describe import CURVE, curve_of, image_of
+from vesalius.views.html import Section, anchor_of, render_template
+from vesalius.views.line_chart import svg_curves
+from vesalius.views.sparsity.chart_data import CURVE_LABELS, importance_curve, sum_channels
 
 HEADING = "What links are worth"
 MOST_PICTURES = 24
-LEVEL = 0.8
+IMPORTANCE_LEVEL = 0.8
 """Share of the importance that the last column of the table is about, which is the paper's."""
-COLUMNS = ("links", "activation", "estimator", "error", "sum", f"links that carry {100 * LEVEL:.0f} %")
+COLUMNS = ("links", "activation", "estimator", "error", "sum", f"links that carry {100 * IMPORTANCE_LEVEL:.0f} %")
 
 
 def importance_section(shown: LinkImportance, *, shape: Sequence[int] | None = None) -> Section:
@@ -44,21 +44,21 @@ def importance_section(shown: LinkImportance, *, shape: Sequence[int] | None = N
 
 def importance_body(shown: LinkImportance, *, shape: Sequence[int] | None = None) -> Markup:
     """The section without its heading."""
-    layers = layers_of(shown)
+    layers = importance_layers(shown)
     first = layers[0]
-    return fill(
+    return render_template(
         "importance.html.j2",
         {
             "columns": COLUMNS,
             "lines": [(one.name, _cells(one)) for one in layers],
-            "curve": svg_curves(curves_by_layer(shown), CURVE),
+            "curve": svg_curves(curves_by_layer(shown), CURVE_LABELS),
             "first": first.name,
-            "heard": [] if shape is None else _heard(first, shape),
+            "heard": [] if shape is None else _link_maps(first, shape),
         },
     )
 
 
-def layers_of(shown: LinkImportance) -> list[LayerImportance]:
+def importance_layers(shown: LinkImportance) -> list[LayerImportance]:
     """The layers, in order of computation.
 
     Raises:
@@ -71,28 +71,28 @@ def layers_of(shown: LinkImportance) -> list[LayerImportance]:
 
 def curves_by_layer(shown: LinkImportance) -> dict[str, tuple[object, object]]:
     """What the strongest links carry, of as many layers as there are colours."""
-    return {one.name: curve_of(_table(one)) for one in layers_of(shown)[: len(style.KINDS)]}
+    return {one.name: importance_curve(_link_matrix(one)) for one in importance_layers(shown)[: len(style.PALETTE)]}
 
 
-def _table(one: LayerImportance) -> Float[Tensor, "U F"]:
+def _link_matrix(one: LayerImportance) -> Float[Tensor, "U F"]:
     return one.values.detach().cpu().movedim(one.axes, (0, 1)).flatten(1)
 
 
 def _cells(one: LayerImportance) -> tuple[str, ...]:
-    places, shares = curve_of(_table(one))
-    enough = float(places[(shares >= LEVEL).argmax()])
+    places, shares = importance_curve(_link_matrix(one))
+    enough = float(places[(shares >= IMPORTANCE_LEVEL).argmax()])
     error = "exact" if one.error == 0 else "not known" if one.error != one.error else style.percent(one.error)
     return (f"{one.values.numel():,}", one.activation, one.estimator, error, style.number(one.total), style.percent(enough))
 
 
-def _heard(one: LayerImportance, shape: Sequence[int]) -> list[tuple[str, Markup]]:
+def _link_maps(one: LayerImportance, shape: Sequence[int]) -> list[tuple[str, Markup]]:
     """Importance of every input, then of the links of the most important units."""
-    values, sides = _table(one), tuple(shape) if len(shape) == 3 else (1, *shape)
+    values, sides = _link_matrix(one), tuple(shape) if len(shape) == 3 else (1, *shape)
     if prod(sides) != values.shape[1] or len(sides) != 3:
         raise InvalidInput(f"layer {one.name!r} reads {values.shape[1]} values; {tuple(shape)} is none of an image of so many")
-    every = image_of(values.mean(0), sides)
-    found = [("all units", svg.heat(every, float(every.max()) or 1.0, "importance of each input"))]
+    every = sum_channels(values.mean(0), sides)
+    found = [("all units", svg.heatmap(every, float(every.max()) or 1.0, "importance of each input"))]
     for unit in torch.argsort(values.sum(1), descending=True, stable=True)[:MOST_PICTURES].tolist():
-        image = image_of(values[unit], sides)
-        found.append((f"unit {unit}", svg.heat(image, float(image.max()) or 1.0, f"importance of the links of unit {unit}")))
+        image = sum_channels(values[unit], sides)
+        found.append((f"unit {unit}", svg.heatmap(image, float(image.max()) or 1.0, f"importance of the links of unit {unit}")))
     return found

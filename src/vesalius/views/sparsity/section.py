@@ -9,29 +9,29 @@ from torch import Tensor
 
 from vesalius.sparsity.sparsified import Sparsified
 from vesalius.views import style, svg
-from vesalius.views.fragments import Section, anchor_of, fill
-from vesalius.views.lines import svg_curves
-from vesalius.views.sparsity.describe import (
-    CURVE,
+from vesalius.views.html import Section, anchor_of, render_template
+from vesalius.views.line_chart import svg_curves
+from vesalius.views.sparsity.captions import COLUMNS, HEADING, facts, layer_rows, notes, summary
+from vesalius.views.sparsity.chart_data import (
+    CURVE_LABELS,
     MOST_UNITS,
-    Cut,
-    Reason,
-    curve_of,
-    cuts_of,
-    errors_of,
-    image_of,
-    is_sparsified,
-    listening,
-    pairs_of,
+    PrunedLayer,
+    RankedLink,
+    before_after_images,
+    image_shape,
+    importance_curve,
+    most_important_units,
+    output_errors,
+    pruned_layers,
+    ranked_links,
     reads_input,
-    reasons_of,
-    shape_of,
+    require_sparsified,
+    sum_channels,
 )
-from vesalius.views.sparsity.kept import chain_of, kept_of
-from vesalius.views.sparsity.pictures import network
-from vesalius.views.sparsity.words import COLUMNS, HEADING, facts, meaning, notes, table_of
+from vesalius.views.sparsity.drawing import kept_network, layer_chain
+from vesalius.views.sparsity.svg_charts import draw_kept_network
 
-MOST_CURVES = len(style.KINDS)
+MOST_CURVES = len(style.PALETTE)
 
 
 def sparsified_section(shown: Sparsified, *, x: Tensor | None = None, shape: Sequence[int] | None = None) -> Section:
@@ -53,57 +53,57 @@ def sparsified_section(shown: Sparsified, *, x: Tensor | None = None, shape: Seq
 
 def sparsified_body(shown: Sparsified, *, x: Tensor | None = None, shape: Sequence[int] | None = None) -> Markup:
     """The section without its heading."""
-    cuts, image = cuts_of(is_sparsified(shown)), shape_of(shown, shape)
-    errors = {} if x is None else errors_of(shown, x)
-    chain = chain_of(cuts)
-    drawn = kept_of(chain, [_weight(shown, cut) for cut in chain]) if chain else None
+    cuts, image = pruned_layers(require_sparsified(shown)), image_shape(shown, shape)
+    errors = {} if x is None else output_errors(shown, x)
+    chain = layer_chain(cuts)
+    drawn = kept_network(chain, [_weight(shown, cut) for cut in chain]) if chain else None
     pictured = image is not None and reads_input(cuts[0], shown)
-    return fill(
+    return render_template(
         "sparsified.html.j2",
         {
-            "meaning": meaning(shown, errors),
+            "meaning": summary(shown, errors),
             "columns": COLUMNS,
-            "lines": table_of(cuts),
-            "pairs": [] if x is None or image is None or "error, dense" not in errors else _pairs(shown, x, image),
-            "heard": _heard(cuts[0], image) if pictured and image else [],
+            "lines": layer_rows(cuts),
+            "pairs": [] if x is None or image is None or "error, dense" not in errors else _sample_images(shown, x, image),
+            "heard": _link_maps(cuts[0], image) if pictured and image else [],
             "most": MOST_UNITS,
             "first": cuts[0].name,
-            "picture": None if drawn is None else network(drawn, "the links that are left"),
+            "picture": None if drawn is None else draw_kept_network(drawn, "the links that are left"),
             "left_out": 0 if drawn is None else drawn.left_out,
-            "curve": svg_curves({cut.name: curve_of(cut.scores) for cut in cuts[:MOST_CURVES]}, CURVE),
-            "reasons": [_line(reason) for cut in cuts for reason in reasons_of(cut)],
+            "curve": svg_curves({cut.name: importance_curve(cut.scores) for cut in cuts[:MOST_CURVES]}, CURVE_LABELS),
+            "reasons": [_link_row(reason) for cut in cuts for reason in ranked_links(cut)],
             "facts": facts(shown),
             "notes": notes(shown, cuts),
         },
     )
 
 
-def _weight(shown: Sparsified, cut: Cut) -> Tensor:
+def _weight(shown: Sparsified, cut: PrunedLayer) -> Tensor:
     return cut.links.matrix(shown.network.parameters[cut.links.layer.weight]).detach().cpu()
 
 
-def _pairs(shown: Sparsified, x: Tensor, shape: tuple[int, ...]) -> list[tuple[Markup, Markup, Markup]]:
+def _sample_images(shown: Sparsified, x: Tensor, shape: tuple[int, ...]) -> list[tuple[Markup, Markup, Markup]]:
     """Sample, and what comes out before and after."""
     words = ("sample", "before", "after")
     return [
-        tuple(svg.photo(part, word) for part, word in zip((pair.image, pair.before, pair.after), words, strict=True))
-        for pair in pairs_of(shown, x, shape)
+        tuple(svg.image(part, word) for part, word in zip((pair.image, pair.before, pair.after), words, strict=True))
+        for pair in before_after_images(shown, x, shape)
     ]
 
 
-def _heard(cut: Cut, shape: tuple[int, ...]) -> list[tuple[str, Markup]]:
+def _link_maps(cut: PrunedLayer, shape: tuple[int, ...]) -> list[tuple[str, Markup]]:
     """Importance of every input, then of the links of single units: what each still listens to."""
-    every = image_of(cut.unit_importance, shape)
-    found = [("all links, before", svg.heat(every, float(every.max()) or 1.0, "importance of each input"))]
+    every = sum_channels(cut.unit_importance, shape)
+    found = [("all links, before", svg.heatmap(every, float(every.max()) or 1.0, "importance of each input"))]
     left = cut.scores * cut.mask
-    for unit in listening(cut).tolist():
-        values = image_of(left[unit], shape)
+    for unit in most_important_units(cut).tolist():
+        values = sum_channels(left[unit], shape)
         name = f"unit {unit}: {int(cut.mask[unit].sum()):,} left"
-        found.append((name, svg.heat(values, float(values.max()) or 1.0, name)))
+        found.append((name, svg.heatmap(values, float(values.max()) or 1.0, name)))
     return found
 
 
-def _line(reason: Reason) -> tuple[str, tuple[str, ...], bool]:
+def _link_row(reason: RankedLink) -> tuple[str, tuple[str, ...], bool]:
     """A link, and where it stands."""
     cells = (style.number(reason.score), f"{reason.rank:,}", style.percent(reason.share), "stayed" if reason.kept else "cut")
     return f"{reason.layer}: {reason.source} \N{RIGHTWARDS ARROW} {reason.unit}", cells, reason.kept

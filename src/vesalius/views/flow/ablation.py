@@ -1,0 +1,47 @@
+"""What removing units or links costs, as a section of a page."""
+
+from __future__ import annotations
+
+from markupsafe import Markup
+
+from vesalius.information.ablation import AblationCurves
+from vesalius.views import style
+from vesalius.views.html import Section, anchor_of, render_template
+from vesalius.views.line_chart import ChartLabels, svg_curves
+
+HEADING = "What removing costs"
+ORDER_NAMES = {"flow": "information flow", "magnitude": "magnitude", "random": "random"}
+TOLERATED_LOSS = 0.01
+"""Accuracy that a share of what can be removed may cost."""
+
+
+def ablation_section(*removals: AblationCurves) -> Section:
+    """Curves of one layer or of several, side by side."""
+    return Section(heading=HEADING, anchor=anchor_of(HEADING), body=ablation_body(*removals))
+
+
+def ablation_body(*removals: AblationCurves) -> Markup:
+    """The section without its heading."""
+    figures = [(chart_labels(one).title, svg_curves(curves_by_order(one), chart_labels(one))) for one in removals]
+    lines = [_table_row(one, order, first=not at) for one in removals for at, order in enumerate(one.accuracy)]
+    return render_template("removal.html.j2", {"figures": figures, "lines": lines, "lost": style.percent(TOLERATED_LOSS)})
+
+
+def chart_labels(removal: AblationCurves) -> ChartLabels:
+    """What is written on a chart of it."""
+    title = f"{removal.what} of {removal.layer}" if removal.what == "units" else f"links into {removal.layer}"
+    return ChartLabels(title=title, x=f"share of {removal.what} removed, the least first", y="accuracy", percent=(True, True))
+
+
+def curves_by_order(removal: AblationCurves) -> dict[str, tuple[object, object]]:
+    """Its curves, each order by the name people know it by."""
+    return {ORDER_NAMES[order]: (removal.removed, rows) for order, rows in removal.accuracy.items()}
+
+
+def _table_row(removal: AblationCurves, order: str, *, first: bool) -> tuple[str, str, str, str]:
+    """What was removed, in which order, its mean accuracy over all shares, and what is gone before more than a little is lost."""
+    middle = removal.accuracy[order].median(0).values
+    spent = (middle < middle[0] - TOLERATED_LOSS).nonzero()
+    gone = removal.removed[int(spent[0]) - 1] if len(spent) else removal.removed[-1]
+    title = chart_labels(removal).title if first else ""
+    return title, ORDER_NAMES[order], style.percent(removal.areas[order]), style.percent(float(gone))
