@@ -23,8 +23,9 @@ LEVELS = {
     "sparsity": 4,
     "scale": 4,
     "views": 5,
-    "cli": 6,
-    "__init__": 7,
+    "workflow": 6,
+    "cli": 7,
+    "__init__": 8,
 }
 OPTIONAL = {"pyarrow", "shapiq"}
 """Extras, which may be imported inside a function."""

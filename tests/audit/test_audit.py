@@ -10,9 +10,9 @@ from torch import nn
 import vesalius as vs
 from tests.audit.nets import columns, sample, seeded, tanh_net, traced, unchecked
 from vesalius.audit import Audit, Auditor, audit
-from vesalius.audit.maps import maps
-from vesalius.audit.sampling import drawn, everything
-from vesalius.audit.setting import settle
+from vesalius.audit.masked_attributions import attribute_masked
+from vesalius.audit.problem import pose_problem
+from vesalius.audit.stratified_sampling import all_coalitions, sample_coalitions
 from vesalius.core.errors import InvalidInput, UnknownName, WrongType
 from vesalius.games.absence import Blur, Mean
 from vesalius.methods import METHODS, IntegratedGradients, Method, Occlusion, PredictionDifference, ShapleyValue, SmoothGrad
@@ -116,10 +116,10 @@ def test_masked_samples_are_asked_about_that_class_too():
     """Two columns and a class for each: without the larger one, the other is predicted."""
     x = torch.tensor([1.0, 2.0]).double()
     network = vs.trace(nn.Softmax(1), x[None])
-    setting = settle(network, x, columns(2), target=None, baseline=None, at=None)
-    masked = setting.masked(torch.tensor([[True, False], [True, True]]), 0)
+    problem = pose_problem(network, x, columns(2), target=None, baseline=None, at=None)
+    masked = problem.masked(torch.tensor([[True, False], [True, True]]), 0)
     assert network(masked[0]).argmax(1).tolist() == [0, 1]
-    torch.testing.assert_close(setting.about(masked).total, network(masked[0])[:, 1])
+    torch.testing.assert_close(problem.about(masked).total, network(masked[0])[:, 1])
 
 
 def test_the_players_of_an_allocation(network):
@@ -198,8 +198,8 @@ class Masked(nn.Module):
 def test_a_map_of_a_masked_sample_is_that_of_the_masked_model(network, method):
     """Noise included: that of absent players would show in the gradients of the present."""
     x, masks = sample(SMALL), torch.tensor([[True, False, True, False, False], [True, True, False, True, True]])
-    setting = settle(network, x, columns(SMALL), target=1, baseline=None, at=None)
-    found, _ = maps(method, setting, masks)
+    problem = pose_problem(network, x, columns(SMALL), target=1, baseline=None, at=None)
+    found, _ = attribute_masked(method, problem, masks)
     for row, mask in zip(found, masks, strict=True):
         expected = vs.attribute(traced(Masked(tanh_net(SMALL), mask), SMALL), x, method, target=1).values
         torch.testing.assert_close(row, expected)
@@ -318,20 +318,22 @@ def test_more_players_than_can_be_enumerated():
 
 @pytest.mark.parametrize(("players", "count"), [(10, 400), (20, 128), (60, 512)])
 def test_every_size_weighs_the_same(players, count):
-    design = drawn(players, count, 0)
+    design = sample_coalitions(players, count, 0)
     size = design.masks.sum(1)
     weight = torch.zeros(players + 1, dtype=torch.float64).index_add(0, size, design.weights)
     torch.testing.assert_close(weight, torch.full_like(weight, 1 / (players + 1)), atol=1e-12, rtol=0)
-    torch.testing.assert_close(design.resampled(200, 0).mean(0), design.weights, atol=2e-3, rtol=0)
-    assert torch.equal(drawn(players, count, 0).masks, design.masks) and not torch.equal(drawn(players, count, 1).masks, design.masks)
+    torch.testing.assert_close(design.bootstrap_weights(200, 0).mean(0), design.weights, atol=2e-3, rtol=0)
+    assert torch.equal(sample_coalitions(players, count, 0).masks, design.masks) and not torch.equal(
+        sample_coalitions(players, count, 1).masks, design.masks
+    )
     part = design.first(40)
     assert set(part.group.tolist()) == set(range(len(design.share))) and float(part.weights.sum()) == pytest.approx(1)
 
 
 def test_all_coalitions_in_index_order():
-    design = everything(3)
+    design = all_coalitions(3)
     assert design.masks.tolist()[5] == [True, False, True]
-    assert torch.equal(design.resampled(3, 0), design.weights.expand(3, -1)), "nothing is drawn, so nothing varies"
+    assert torch.equal(design.bootstrap_weights(3, 0), design.weights.expand(3, -1)), "nothing is drawn, so nothing varies"
 
 
 # ---- what is refused

@@ -7,11 +7,11 @@ import torch
 
 from vesalius import Game
 from vesalius.audit.faithfulness import Faithfulness, Interventions, agreement
-from vesalius.audit.sampling import everything
+from vesalius.audit.stratified_sampling import all_coalitions
 
 
 def interventions(value, players):
-    design = everything(players)
+    design = all_coalitions(players)
     game = Game.of(value, players)
     return Interventions(game, design.masks, game(design.masks), design.weights, float(game(design.masks)[-1]))
 

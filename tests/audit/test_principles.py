@@ -7,9 +7,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.audit import twin
+from tests.audit import slow_audit
 from tests.reference.analytic import CLOSED_FORM_LEAK, NEURONS
-from vesalius.audit.principles import HELD, Shortfall, closed_form_leak, exact, floor
+from vesalius.audit.principles import HELD_TOLERANCE, SampledPrincipleErrors, closed_form_leak, principle_errors, rounding_tolerance
 from vesalius.games.moebius import dividends, membership, shapley_values, values_from_dividends
 
 NAMES = ("miss", "over", "reverse", "leak", "completeness_error")
@@ -33,22 +33,22 @@ def fair_maps(values):
 @pytest.mark.parametrize("seed", range(3))
 def test_numbers_against_sums_over_subsets(seed):
     values, maps = random_game(4, seed), random_game(4, seed + 10, 4)
-    found = exact(values, maps)
-    slow = twin.audited(4, lambda T: float(values[index(T)]), lambda T: maps[index(T)].tolist())
+    found = principle_errors(values, maps)
+    slow = slow_audit.audited(4, lambda T: float(values[index(T)]), lambda T: maps[index(T)].tolist())
     for name in NAMES:
         assert getattr(found, name) == pytest.approx(slow[name], rel=1e-10), name
 
 
 @given(seed=st.integers(0, 1000), players=st.integers(1, 6))
 def test_the_completeness_error_is_the_sum_of_its_kinds(seed, players):
-    found = exact(random_game(players, seed), random_game(players, seed + 1, players))
+    found = principle_errors(random_game(players, seed), random_game(players, seed + 1, players))
     assert found.completeness_error == pytest.approx(found.miss + found.over + found.reverse, rel=1e-10)
 
 
 @given(seed=st.integers(0, 1000))
 def test_equal_shares_hold_all_principles(seed):
     values = random_game(5, seed)
-    found = exact(values, fair_maps(values))
+    found = principle_errors(values, fair_maps(values))
     assert max(found.leak, found.completeness_error) < 1e-13
     torch.testing.assert_close(fair_maps(values)[-1], shapley_values(dividends(values)))
 
@@ -63,7 +63,7 @@ def test_equal_shares_hold_all_principles(seed):
 )
 def test_too_little_too_much_and_the_wrong_way(factor, expected):
     values = random_game(4, 0)
-    found = exact(values, factor * fair_maps(values))
+    found = principle_errors(values, factor * fair_maps(values))
     assert {name: getattr(found, name) for name in expected} == pytest.approx(expected, abs=1e-12)
     assert found.leak < 1e-13
 
@@ -72,21 +72,21 @@ def test_effects_given_to_a_bystander_are_a_leak():
     """v = x0 x1, and its effect goes to player 2 by half."""
     values = membership(3)[:, :2].all(1).double()
     maps = torch.stack([0.25 * values, 0.25 * values, 0.5 * values], 1)
-    found = exact(values, maps)
+    found = principle_errors(values, maps)
     assert (found.leak, found.completeness_error) == (0.5, 0)
 
 
 def test_what_is_given_to_nobody_present_leaks_too():
     maps = torch.zeros(4, 2, dtype=torch.float64)
     maps[:, 0] = 1
-    assert exact(random_game(2, 0), maps).leak == 1
+    assert principle_errors(random_game(2, 0), maps).leak == 1
 
 
 def test_a_game_without_effects():
     values = torch.full((8,), 3.0, dtype=torch.float64)
-    nothing = exact(values, torch.zeros(8, 3, dtype=torch.float64))
+    nothing = principle_errors(values, torch.zeros(8, 3, dtype=torch.float64))
     assert all(getattr(nothing, name) == 0 for name in NAMES)
-    assert exact(values, random_game(3, 0, 3)).completeness_error == math.inf
+    assert principle_errors(values, random_game(3, 0, 3)).completeness_error == math.inf
 
 
 def test_one_neuron_leaks_as_its_closed_form_says():
@@ -100,7 +100,7 @@ def test_one_neuron_leaks_as_its_closed_form_says():
 
 def test_the_sampled_numbers_by_hand():
     masks = torch.tensor([[True, False], [True, True]])
-    short = Shortfall.of(torch.tensor([3.0, 5.0]).double(), torch.tensor([[1.0, 1.0], [4.0, -1.0]]).double(), masks, 1.0)
+    short = SampledPrincipleErrors.of(torch.tensor([3.0, 5.0]).double(), torch.tensor([[1.0, 1.0], [4.0, -1.0]]).double(), masks, 1.0)
     even = torch.tensor([0.5, 0.5]).double()
     assert float(short.leak(even)) == pytest.approx(1 / 7)
     assert float(short.gap(even)) == pytest.approx((0 + 1) / (2 + 4))
@@ -109,5 +109,5 @@ def test_the_sampled_numbers_by_hand():
 
 def test_single_precision_is_not_held_to_1e8():
     values = random_game(10, 0)
-    assert floor(values, 2e-16) == HELD
-    assert floor(values, 1e-7) > 100 * HELD
+    assert rounding_tolerance(values, 2e-16) == HELD_TOLERANCE
+    assert rounding_tolerance(values, 1e-7) > 100 * HELD_TOLERANCE

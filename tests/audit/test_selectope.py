@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import vesalius as vs
-from tests.audit import twin
+from tests.audit import slow_audit
 from tests.audit.nets import columns, sample, tanh_net, traced
 from vesalius.audit import Auditor, audit_map
 from vesalius.audit.selectope import Selectope, additive_errors
@@ -32,7 +32,7 @@ def fair(effects, seed):
 def test_the_shortfall_against_sums_over_subsets(seed):
     values, map_ = game(4, seed), game(2, seed + 50)
     map_ = map_ * 3
-    slow = twin.selectope_shortfall(4, lambda T: float(values[sum(1 << i for i in T)]), map_.tolist())
+    slow = slow_audit.selectope_shortfall(4, lambda T: float(values[sum(1 << i for i in T)]), map_.tolist())
     found = Selectope.of(values)
     assert found.violation(map_)[0] / found.size == pytest.approx(slow, abs=1e-12)
 

@@ -8,7 +8,7 @@ import torch
 import vesalius as vs
 from tests.audit.nets import N, columns, relu_net, sample, seeded, tanh_net, traced, unchecked
 from vesalius.audit import audit
-from vesalius.audit.record import STRAIGHT
+from vesalius.audit.result import STRAIGHT_LINE_NOTE
 from vesalius.games.absence import Marginal
 from vesalius.methods import (
     METHODS,
@@ -90,7 +90,7 @@ def test_without_bias_at_zero_the_gradient_passes():
         found = audit(traced(relu_net(8), 8), sample(8), columns(8), methods=chosen)
     passed = {name for name in found if found[name].holds}
     assert passed == {"gradient_x_input", "lrp_0"}
-    assert found.bend <= 1e-12 and found.notes == (STRAIGHT,) and STRAIGHT in repr(found), "it is said why"
+    assert found.bend <= 1e-12 and found.notes == (STRAIGHT_LINE_NOTE,) and STRAIGHT_LINE_NOTE in repr(found), "it is said why"
     assert found["lrp_epsilon"].completeness_error < 1e-4, "its stabiliser of 1e-6 alone is what it lacks"
 
 

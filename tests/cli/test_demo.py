@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import vesalius as vs
-from vesalius.cli.demo import picked
+from vesalius.cli.demo import pick_rows
 from vesalius.data import load
 
 
@@ -105,5 +105,5 @@ def test_wrong_decisions_are_the_surest_ones_and_right_ones_come_from_different_
     output[7] = torch.eye(10)[(digits.test_y[7] + 1) % 10] * 9
     output[9] = torch.eye(10)[(digits.test_y[9] + 1) % 10] * 3
     output[11] = torch.eye(10)[(digits.test_y[11] + 1) % 10] * 6
-    rows = picked(output, digits)
+    rows = pick_rows(output, digits)
     assert rows[-2:] == [7, 11] and len(set(digits.test_y[rows[:4]].tolist())) == 4

@@ -10,8 +10,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import vesalius as vs
-from vesalius.cli import runs
 from vesalius.methods import METHODS, IntegratedGradients, ShapleyValue
+from vesalius.workflow import method_runs
 
 
 def summary():
@@ -280,7 +280,7 @@ def test_double_precision_models_get_double_precision_data(explain, home):
 
 def test_a_second_run_computes_nothing_again_and_says_so(explain, monkeypatch):
     first = explain()
-    monkeypatch.setattr(runs, "attribute", None)
+    monkeypatch.setattr(method_runs, "attribute", None)
     second = explain()
     assert first.code == second.code == 0
     assert "kept" not in first.err and "gradient_x_input: kept from out" in second.err and "occlusion: kept from out" in second.err
@@ -312,7 +312,7 @@ def test_a_damaged_file_is_computed_again(explain):
 
 
 def test_stopping_keeps_what_is_finished(explain, monkeypatch):
-    real, calls = runs.attribute, []
+    real, calls = method_runs.attribute, []
 
     def stop_at_the_second_method(network, x, method, **rest):
         calls.append(method.name)
@@ -320,10 +320,10 @@ def test_stopping_keeps_what_is_finished(explain, monkeypatch):
             raise KeyboardInterrupt
         return real(network, x, method, **rest)
 
-    monkeypatch.setattr(runs, "attribute", stop_at_the_second_method)
+    monkeypatch.setattr(method_runs, "attribute", stop_at_the_second_method)
     stopped = explain()
     assert stopped.code == 130 and "stopped" in stopped.err and calls == ["gradient_x_input", "occlusion"]
-    monkeypatch.setattr(runs, "attribute", real)
+    monkeypatch.setattr(method_runs, "attribute", real)
     assert "gradient_x_input: kept" in explain().err
 
 

@@ -8,10 +8,10 @@ from typing import ClassVar
 import pytest
 
 import vesalius as vs
-from vesalius.cli.exhibits import EXAMPLES
 from vesalius.core.errors import InvalidInput
 from vesalius.data import models
 from vesalius.methods import METHODS, Method
+from vesalius.workflow.gallery_examples import EXAMPLES
 
 QUICK = ("--methods", "gradient_x_input", "occlusion", "refusing")
 

@@ -5,13 +5,13 @@ from tests.mutants.mutant import Mutant
 MUTANTS = [
     Mutant("audit/principles.py", "masked_fill(membership", "masked_fill(~membership", "tests/audit/test_principles.py -k leak"),
     Mutant("audit/selectope.py", "against.flip(0)", "against", "tests/audit/test_selectope.py -k shortfall"),
-    Mutant("audit/maps.py", "isinstance(method, SmoothGrad)", "False", "tests/audit/test_audit.py -k masked_model"),
-    Mutant("audit/maps.py", "found if agree else", "found if True else", "tests/audit/test_audit.py -k believed"),
+    Mutant("audit/masked_attributions.py", "isinstance(method, SmoothGrad)", "False", "tests/audit/test_audit.py -k masked_model"),
+    Mutant("audit/masked_attributions.py", "found if agree else", "found if True else", "tests/audit/test_audit.py -k believed"),
     Mutant(
         "audit/principles.py", "(1 + math.sqrt(2)) ** player_count(values)", "1.0", "tests/audit/test_principles.py -k single_precision"
     ),
-    Mutant("audit/setting.py", "target=int(classes[0])", "target=None", "tests/audit/test_audit.py -k that_class_too"),
-    Mutant("audit/sampling.py", " / size.bincount()[size]", "", "tests/audit/test_audit.py -k every_size"),
+    Mutant("audit/problem.py", "target=int(classes[0])", "target=None", "tests/audit/test_audit.py -k that_class_too"),
+    Mutant("audit/stratified_sampling.py", " / size.bincount()[size]", "", "tests/audit/test_audit.py -k every_size"),
     Mutant(
         "audit/faithfulness.py",
         "(~self.masks).double() @ values",

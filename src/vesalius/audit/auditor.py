@@ -13,11 +13,11 @@ from torch import Tensor
 
 from vesalius.audit import principles
 from vesalius.audit.faithfulness import Interventions, agreement
-from vesalius.audit.maps import game_maps, maps, plays_games, ready, summed
-from vesalius.audit.record import Audit, Record
-from vesalius.audit.sampling import LEAST, Design, drawn, everything
+from vesalius.audit.masked_attributions import attribute_masked, attribute_masked_games, map_per_player, plays_games, prepare_method
+from vesalius.audit.problem import At, AuditProblem, pose_problem
+from vesalius.audit.result import Audit, MethodAudit
 from vesalius.audit.selectope import MapAudit, Selectope, additive_errors
-from vesalius.audit.setting import At, Setting, settle
+from vesalius.audit.stratified_sampling import MIN_PER_GROUP, CoalitionSample, all_coalitions, sample_coalitions
 from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput, NoRule, NotTraceable, TooManyPlayers, WrongType
 from vesalius.core.players import Players
@@ -31,7 +31,7 @@ from vesalius.trace.question import Target
 Methods = str | Method | Mapping[str, Any] | Iterable[Any]
 REFUSALS = (NoRule, NotTraceable, WrongType, InvalidInput)
 """What a method raises where it does not apply."""
-BENT = 256
+BEND_SAMPLES = 256
 """Masked samples at which it is looked whether the way from the baseline is straight."""
 
 
@@ -60,9 +60,9 @@ class Auditor:
     def __post_init__(self) -> None:
         if not 0 <= self.most_exact <= 16:
             raise InvalidInput(f"most_exact is between 0 and 16, not {self.most_exact}: 2**n maps of every method are computed")
-        if self.coalitions < 4 * LEAST or self.evaluations < 1 or self.resamples < 100:
+        if self.coalitions < 4 * MIN_PER_GROUP or self.evaluations < 1 or self.resamples < 100:
             raise InvalidInput(
-                f"at least {4 * LEAST} coalitions, 1 evaluation and 100 resamples are needed, not {self.coalitions},"
+                f"at least {4 * MIN_PER_GROUP} coalitions, 1 evaluation and 100 resamples are needed, not {self.coalitions},"
                 f" {self.evaluations} and {self.resamples}"
             )
 
@@ -77,10 +77,10 @@ class Auditor:
         methods: Methods = METHODS,
     ) -> Audit:
         """See :func:`audit`."""
-        chosen = named(methods)
-        setting = settle(network, x, players, target=target, baseline=baseline, at=self.at)
-        bench = _bench(self, setting)
-        records: dict[str, Record] = {}
+        chosen = label_methods(methods)
+        problem = pose_problem(network, x, players, target=target, baseline=baseline, at=self.at)
+        bench = _audit_context(self, problem)
+        records: dict[str, MethodAudit] = {}
         errors: dict[str, Tensor] = {}
         skipped: dict[str, str] = {}
         for done, (label, method) in enumerate(chosen.items()):
@@ -92,7 +92,7 @@ class Auditor:
                 skipped[label] = str(error)
         found = list(records.values())
         return Audit(
-            players=setting.players,
+            players=problem.players,
             base=float(bench.base),
             total=float(bench.total),
             records=records,
@@ -114,16 +114,18 @@ class Auditor:
         baseline: Baseline = None,
     ) -> MapAudit:
         """See :func:`audit_map`."""
-        setting = settle(network, x, players, target=target, baseline=baseline, at=self.at)
-        who = setting.players
+        problem = pose_problem(network, x, players, target=target, baseline=baseline, at=self.at)
+        who = problem.players
         if who.n > self.most_exact:
             raise TooManyPlayers(who.n, self.most_exact, hint="judge the map on coarser players: larger patches, or segments")
-        given = summed(values, setting)
-        game = setting.game()(everything(who.n).masks)
+        given = map_per_player(values, problem)
+        game = problem.game()(all_coalitions(who.n).masks)
         fair = Selectope.of(game)
         short, worst = fair.violation(given)
         size = fair.size or 1.0
-        tolerance = max(principles.floor(game, _rounding(setting)), _rounded(values, setting) * float(given.abs().sum()) / size)
+        tolerance = max(
+            principles.rounding_tolerance(game, _machine_epsilon(problem)), _map_rounding(values, problem) * float(given.abs().sum()) / size
+        )
         members = tuple(who.name(i) for i in range(who.n) if worst >> i & 1) if short > tolerance * size else ()
         left, best = additive_errors(game, given)
         low, high = fair.box()
@@ -139,7 +141,7 @@ class Auditor:
             least_additive_error=best,
             effects=fair.size,
             tolerance=tolerance,
-            provenance=_facts(self, setting),
+            provenance=_provenance(self, problem),
         )
 
 
@@ -207,12 +209,12 @@ def audit_map(
 
 
 @dataclass(frozen=True, eq=False)
-class _Bench:
+class _AuditContext:
     """What all methods of one audit are measured against."""
 
     auditor: Auditor
-    setting: Setting
-    design: Design
+    problem: AuditProblem
+    design: CoalitionSample
     game: Game
     values: Float[Tensor, " N"]
     ends: Float[Tensor, " 2"]
@@ -227,22 +229,22 @@ class _Bench:
     def total(self) -> Tensor:
         return self.ends[1]
 
-    def record(self, label: str, method: Method) -> tuple[Record, Tensor]:
+    def record(self, label: str, method: Method) -> tuple[MethodAudit, Tensor]:
         """The record of one method, and resamples of its error."""
         found, design, whole, spent = self._maps(method)
         count = len(design.masks)
-        short = principles.Shortfall.of(self.values[:count], found, design.masks, float(self.base))
+        short = principles.SampledPrincipleErrors.of(self.values[:count], found, design.masks, float(self.base))
         weights = design.weights
         judge = Interventions(self.game, design.masks, self.values[:count], weights, float(self.total))
         numbers, resampled, intervals = {}, torch.zeros(0, dtype=torch.float64), {}
         if self.exact:
-            numbers = vars(principles.exact(self.values, found))
+            numbers = vars(principles.principle_errors(self.values, found))
         else:
-            many = design.resampled(self.auditor.resamples, self.auditor.seed)
+            many = design.bootstrap_weights(self.auditor.resamples, self.auditor.seed)
             drawn_each = {"mean_leak": short.leak(many), "mean_gap": short.gap(many)}
             resampled = drawn_each["error"] = drawn_each["mean_leak"] + drawn_each["mean_gap"]
-            intervals = {name: _interval(each) for name, each in drawn_each.items()}
-        record = Record(
+            intervals = {name: _bootstrap_interval(each) for name, each in drawn_each.items()}
+        record = MethodAudit(
             method=label,
             values=tuple(whole.tolist()),
             gap=abs(float(self.total - self.base - whole.sum())),
@@ -253,95 +255,99 @@ class _Bench:
             evaluations=spent,
             faithfulness=judge.judge(whole),
             interval=intervals,
-            options=_options(ready(method, self.setting)),
+            options=_options(prepare_method(method, self.problem)),
             **numbers,
         )
         return record, resampled
 
-    def _maps(self, method: Method) -> tuple[Tensor, Design, Tensor, int]:
+    def _maps(self, method: Method) -> tuple[Tensor, CoalitionSample, Tensor, int]:
         """Maps of masked samples, of which ones, the map of the whole sample, and evaluations taken."""
         if self.exact and plays_games(method):
-            found = game_maps(method, self.setting, self.values)
+            found = attribute_masked_games(method, self.problem, self.values)
             return found, self.design, found[-1], 0
         if self.exact:
-            found, spent = maps(method, self.setting, self.design.masks)
+            found, spent = attribute_masked(method, self.problem, self.design.masks)
             return found, self.design, found[-1], int(spent.sum())
-        whole, cost = maps(method, self.setting, torch.ones(1, self.setting.players.n, dtype=torch.bool))
+        whole, cost = attribute_masked(method, self.problem, torch.ones(1, self.problem.players.n, dtype=torch.bool))
         part = self.design.first(self.auditor.evaluations // max(int(cost[0]), 1))
-        found, spent = maps(method, self.setting, part.masks)
+        found, spent = attribute_masked(method, self.problem, part.masks)
         return found, part, whole[0], int(spent.sum())
 
     def bend(self) -> float:
-        """See :class:`vesalius.audit.record.Audit`."""
-        rows = torch.linspace(0, len(self.design.masks) - 1, min(len(self.design.masks), BENT)).long()
+        """See :class:`vesalius.audit.result.Audit`."""
+        rows = torch.linspace(0, len(self.design.masks) - 1, min(len(self.design.masks), BEND_SAMPLES)).long()
         change = self.values[rows].double().cpu() - float(self.base)
-        away = self.setting.halfway(self.design.masks[rows]) - float(self.base) - change / 2
+        away = self.problem.halfway(self.design.masks[rows]) - float(self.base) - change / 2
         whole = float(change.abs().sum())
         return float(away.abs().sum()) / whole if whole else 0.0
 
     def facts(self) -> dict[str, Any]:
         """What is needed to make the same numbers again."""
-        return _facts(self.auditor, self.setting) | {"exact": self.exact, "coalitions": len(self.design.masks)}
+        return _provenance(self.auditor, self.problem) | {"exact": self.exact, "coalitions": len(self.design.masks)}
 
 
-def _bench(auditor: Auditor, setting: Setting) -> _Bench:
+def _audit_context(auditor: Auditor, problem: AuditProblem) -> _AuditContext:
     """Evaluate the game."""
-    players = setting.players.n
+    players = problem.players.n
     exact = players <= auditor.most_exact
-    design = everything(players) if exact else drawn(players, auditor.coalitions, auditor.seed)
-    game = setting.game()
+    design = all_coalitions(players) if exact else sample_coalitions(players, auditor.coalitions, auditor.seed)
+    game = problem.game()
     values = game(design.masks)
     ends = game(torch.tensor([[False], [True]]).expand(2, players))
-    tolerance = principles.floor(values, _rounding(setting)) if exact else max(principles.HELD, 1e3 * _rounding(setting))
-    return _Bench(auditor, setting, design, game, values, ends, exact, tolerance)
+    tolerance = (
+        principles.rounding_tolerance(values, _machine_epsilon(problem))
+        if exact
+        else max(principles.HELD_TOLERANCE, 1e3 * _machine_epsilon(problem))
+    )
+    return _AuditContext(auditor, problem, design, game, values, ends, exact, tolerance)
 
 
-def _rounding(setting: Setting) -> float:
-    return float(torch.finfo(setting.question.total.dtype).eps)
+def _machine_epsilon(problem: AuditProblem) -> float:
+    return float(torch.finfo(problem.question.total.dtype).eps)
 
 
-def _rounded(values: Tensor | np.ndarray[Any, np.dtype[Any]], setting: Setting) -> float:
+def _map_rounding(values: Tensor | np.ndarray[Any, np.dtype[Any]], problem: AuditProblem) -> float:
     """Relative rounding to expect of a foreign map: that of its numbers, or of the network they were made with."""
     dtype = torch.as_tensor(values).dtype
-    return 100 * max(setting.rounding, torch.finfo(dtype).eps if dtype.is_floating_point else 0.0)
+    return 100 * max(problem.rounding, torch.finfo(dtype).eps if dtype.is_floating_point else 0.0)
 
 
-def _facts(auditor: Auditor, setting: Setting) -> dict[str, Any]:
-    question, players = setting.question, setting.players
+def _provenance(auditor: Auditor, problem: AuditProblem) -> dict[str, Any]:
+    question, players = problem.question, problem.players
     return {
-        **question_provenance(question, setting.baseline),
+        **question_provenance(question, problem.baseline),
         "players": f"{players.n} {players.kind}",
-        "stand_ins": setting.repeats,
+        "stand_ins": problem.repeats,
         "seed": auditor.seed,
         "precision": str(question.total.dtype).removeprefix("torch."),
     }
 
 
-def _interval(resampled: Float[Tensor, " R"]) -> tuple[float, float]:
+def _bootstrap_interval(resampled: Float[Tensor, " R"]) -> tuple[float, float]:
     low, high = torch.quantile(resampled, torch.tensor([0.025, 0.975], dtype=resampled.dtype)).tolist()
     return low, high
 
 
-def _tiers(records: Mapping[str, Record], errors: Mapping[str, Tensor]) -> tuple[tuple[str, ...], ...]:
+def _tiers(records: Mapping[str, MethodAudit], errors: Mapping[str, Tensor]) -> tuple[tuple[str, ...], ...]:
     """Methods by error; one that cannot be told from the best of a tier joins it."""
     tiers: list[list[str]] = []
     for label in sorted(records, key=lambda name: records[name].error):
         first = tiers[-1][0] if tiers else None
-        if first is not None and _alike(records[first], records[label], errors[first], errors[label]):
+        if first is not None and _is_tie(records[first], records[label], errors[first], errors[label]):
             tiers[-1].append(label)
         else:
             tiers.append([label])
     return tuple(tuple(tier) for tier in tiers)
 
 
-def _alike(first: Record, second: Record, mine: Tensor, theirs: Tensor) -> bool:
+def _is_tie(first: MethodAudit, second: MethodAudit, mine: Tensor, theirs: Tensor) -> bool:
     """Whether the numbers cannot tell two methods apart."""
     if second.error - first.error <= first.tolerance:
         return True
-    return bool(len(mine)) and _interval(theirs - mine)[0] <= 0
+    return bool(len(mine)) and _bootstrap_interval(theirs - mine)[0] <= 0
 
 
-def named(methods: Methods) -> dict[str, Method]:
+def label_methods(methods: Methods) -> dict[str, Method]:
     """Methods by the label they have in an audit.
 
     Raises:
@@ -350,9 +356,9 @@ def named(methods: Methods) -> dict[str, Method]:
         InvalidInput: no methods, or one twice.
     """
     if isinstance(methods, Mapping):
-        found = {str(label): _method(method) for label, method in methods.items()}
+        found = {str(label): _resolve_method(method) for label, method in methods.items()}
     else:
-        each = [_method(method) for method in ([methods] if isinstance(methods, (str, Method)) else methods)]
+        each = [_resolve_method(method) for method in ([methods] if isinstance(methods, (str, Method)) else methods)]
         several = {method.name for method in each if sum(method.name == other.name for other in each) > 1}
         labels = [_label(method) if method.name in several else method.name for method in each]
         if twice := [label for label in labels if labels.count(label) > 1]:
@@ -363,7 +369,7 @@ def named(methods: Methods) -> dict[str, Method]:
     return found
 
 
-def _method(given: Any) -> Method:
+def _resolve_method(given: Any) -> Method:
     return given() if isinstance(given, type) and issubclass(given, Method) else resolve_method(given)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vesalius.audit.subjects import BATCH, COLUMNS, Subject, words
+from vesalius.audit.toy_networks import BATCH, COLUMNS, ToyProblem, token_classifier
 from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput, NoRule, NotTraceable, VesaliusError, WrongType
 from vesalius.games.absence import Baseline, Marginal
@@ -26,7 +26,7 @@ from vesalius.trace import Network
 CLAIMS = frozenset({"complete", "dummy", "symmetric", "linear", "sensitive", "accounted", "graph"})
 ROUNDING = 1e-8
 """Relative difference that counts as rounding in float64."""
-LOOSE = 2e-2
+REFINEMENT_TOLERANCE = 2e-2
 """Relative difference allowed to methods that refine to a tolerance."""
 
 
@@ -40,7 +40,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Contract:
+class ContractReport:
     """What a method kept, and what it broke.
 
     Attributes:
@@ -80,7 +80,7 @@ class Contract:
         return "\n".join([head, *lines])
 
 
-def check_method(method: str | Method | type[Method]) -> Contract:
+def check_method(method: str | Method | type[Method]) -> ContractReport:
     """Try a method on small networks, and hold it to its contract.
 
     Args:
@@ -90,15 +90,15 @@ def check_method(method: str | Method | type[Method]) -> Contract:
         A report: ``.passed``, ``.failures``, and all checks when printed. ``.require()`` raises if something is broken.
     """
     chosen = method() if isinstance(method, type) else resolve_method(method)
-    case = _tried(chosen)
+    case = _choose_case(chosen)
     checks = []
     for name, claim, check in CHECKS:
         if claim is None or claim in chosen.claims:
-            checks.append(_made(name, check, case))
-    return Contract(chosen.name, tuple(checks))
+            checks.append(_run_check(name, check, case))
+    return ContractReport(chosen.name, tuple(checks))
 
 
-class _Broken(Exception):
+class _ContractViolation(Exception):
     """Something was not kept."""
 
 
@@ -107,7 +107,7 @@ class _Case:
     """A method, and what it is tried on."""
 
     method: Method
-    subject: Subject
+    subject: ToyProblem
     known: dict[tuple[int, ...], Network] = field(default_factory=dict)
 
     def network(self, *seeds: int) -> Network:
@@ -125,22 +125,22 @@ class _Case:
         return attribute(network, x, self.method, target=target, baseline=baseline, at=self.subject.at)
 
 
-def _tried(method: Method) -> _Case:
+def _choose_case(method: Method) -> _Case:
     """On columns, or on columns with channels if the method refuses plain ones."""
-    plain = _Case(method, Subject(channels=False))
+    plain = _Case(method, ToyProblem(channels=False))
     try:
         plain.run()
     except InvalidInput:
-        return _Case(method, Subject(channels=True))
+        return _Case(method, ToyProblem(channels=True))
     except Exception:
         return plain
     return plain
 
 
-def _made(name: str, check: Callable[[_Case], str], case: _Case) -> Check:
+def _run_check(name: str, check: Callable[[_Case], str], case: _Case) -> Check:
     try:
         return Check(name, True, check(case))
-    except _Broken as broken:
+    except _ContractViolation as broken:
         return Check(name, False, str(broken))
     except Exception as error:  # whatever a user's method raises is reported
         return Check(name, False, f"{type(error).__name__}: {error}")
@@ -148,10 +148,10 @@ def _made(name: str, check: Callable[[_Case], str], case: _Case) -> Check:
 
 def _require(kept: bool, otherwise: str) -> None:
     if not kept:
-        raise _Broken(otherwise)
+        raise _ContractViolation(otherwise)
 
 
-def _same(mine: Tensor, theirs: Tensor, what: str, *, tol: float = ROUNDING) -> str:
+def _require_close(mine: Tensor, theirs: Tensor, what: str, *, tol: float = ROUNDING) -> str:
     """How far apart two tensors are, as a share of the larger; broken where that is more than ``tol``."""
     _require(mine.shape == theirs.shape, f"{what}: shapes {tuple(mine.shape)} and {tuple(theirs.shape)}")
     size = max(float(theirs.abs().max()), float(mine.abs().max()), 1e-12)
@@ -163,13 +163,13 @@ def _same(mine: Tensor, theirs: Tensor, what: str, *, tol: float = ROUNDING) -> 
 # ---- what every method must do ----------------------------------------------------------------------------------------------------
 
 
-def _claims(case: _Case) -> str:
+def _check_claims(case: _Case) -> str:
     unknown = sorted(case.method.claims - CLAIMS)
     _require(not unknown, f"unknown claims {unknown}; known: {sorted(CLAIMS)}")
     return ", ".join(sorted(case.method.claims))
 
 
-def _shapes(case: _Case) -> str:
+def _check_shapes(case: _Case) -> str:
     found = case.run()
     _require(isinstance(found, Allocation), f"allocate returned {type(found).__name__}, not an Allocation")
     _require(found.base.shape == (BATCH,), f"base has shape {tuple(found.base.shape)}, expected ({BATCH},)")
@@ -179,7 +179,7 @@ def _shapes(case: _Case) -> str:
     return f"values {tuple(found.values.shape)}"
 
 
-def _dtype(case: _Case) -> str:
+def _check_dtype(case: _Case) -> str:
     single = case.network().cast(torch.float32)
     for network, dtype in ((case.network(), torch.float64), (single, torch.float32)):
         found = case.run(network, case.subject.samples().to(dtype))
@@ -187,43 +187,43 @@ def _dtype(case: _Case) -> str:
     return "float32 and float64"
 
 
-def _ends(case: _Case) -> str:
+def _check_base_and_total(case: _Case) -> str:
     network, x = case.network(), case.subject.samples()
     found = case.run(network, x, baseline=0.5)
-    _same(found.total, network(x)[:, 1], "total differs from the output")
-    return _same(found.base, network(torch.full_like(x, 0.5))[:, 1], "base differs from the output at the baseline")
+    _require_close(found.total, network(x)[:, 1], "total differs from the output")
+    return _require_close(found.base, network(torch.full_like(x, 0.5))[:, 1], "base differs from the output at the baseline")
 
 
-def _several_baselines(case: _Case) -> str:
+def _check_several_baselines(case: _Case) -> str:
     network, background = case.network(), case.subject.samples(3) + 1
     found = case.run(network, baseline=Marginal(background=background))
     _require(bool(found.values.isfinite().all()), "values are NaN or infinite")
-    return _same(found.base, network(background)[:, 1].mean().expand(BATCH), "base differs from the mean output of the background")
+    return _require_close(found.base, network(background)[:, 1].mean().expand(BATCH), "base differs from the mean output of the background")
 
 
-def _single(case: _Case) -> str:
+def _check_single_sample(case: _Case) -> str:
     batch, x = case.run(), case.subject.samples()
     apart = []
     for row in range(BATCH):
         alone = case.run(x=x[row])
         _require(alone.base.ndim == 0, "a single sample gives a batch axis")
-        apart.append(_same(alone.values, batch[row].values, f"sample {row} alone differs from the batch"))
+        apart.append(_require_close(alone.values, batch[row].values, f"sample {row} alone differs from the batch"))
     return max(apart, key=float)
 
 
-def _order(case: _Case) -> str:
+def _check_batch_order(case: _Case) -> str:
     turned = case.run(x=case.subject.samples().flip(0)).values.flip(0)
-    return _same(turned, case.run().values, "values depend on the order of the batch")
+    return _require_close(turned, case.run().values, "values depend on the order of the batch")
 
 
-def _repeats(case: _Case) -> str:
+def _check_determinism(case: _Case) -> str:
     network = case.network()
     first, second = case.run(network).values, case.run(network).values
     _require(bool(torch.equal(first, second)), "two runs differ; draw with a generator seeded by a field")
     return ""
 
 
-def _leaves_alone(case: _Case) -> str:
+def _check_side_effects(case: _Case) -> str:
     network, x, baseline = case.network(), case.subject.samples(), torch.full(case.subject.event, 0.5, dtype=torch.float64)
     before = {name: tensor.clone() for name, tensor in network.parameters.items()}
     copies, state, digest = (x.clone(), baseline.clone()), torch.get_rng_state(), network.digest()
@@ -238,7 +238,7 @@ def _leaves_alone(case: _Case) -> str:
     return ""
 
 
-def _kept(case: _Case) -> str:
+def _check_save_and_load(case: _Case) -> str:
     found = case.run()
     with tempfile.TemporaryDirectory() as folder:
         again = Allocation.load(found.save(Path(folder) / "allocation"))
@@ -247,7 +247,7 @@ def _kept(case: _Case) -> str:
     return ""
 
 
-def _bad(case: _Case) -> Iterator[tuple[str, Callable[[], Allocation]]]:
+def _bad_calls(case: _Case) -> Iterator[tuple[str, Callable[[], Allocation]]]:
     x, network = case.subject.samples(), case.network()
     wrong = torch.zeros(COLUMNS + 2, dtype=torch.float64)
     yield "NaN in a sample", lambda: case.run(network, x.clone().index_fill_(0, torch.tensor([2]), float("nan")))
@@ -259,21 +259,21 @@ def _bad(case: _Case) -> Iterator[tuple[str, Callable[[], Allocation]]]:
     yield "a NaN in the background", lambda: case.run(network, baseline=Marginal(background=x[:2] * float("nan")))
 
 
-def _bad_input(case: _Case) -> str:
+def _check_bad_input(case: _Case) -> str:
     told = 0
-    for what, run in _bad(case):
+    for what, run in _bad_calls(case):
         try:
             run()
         except VesaliusError:
             told += 1
         except Exception as error:
-            raise _Broken(f"{what} raises {type(error).__name__}, which does not tell the user what to do") from error
+            raise _ContractViolation(f"{what} raises {type(error).__name__}, which does not tell the user what to do") from error
         else:
-            raise _Broken(f"{what} is accepted")
+            raise _ContractViolation(f"{what} is accepted")
     return f"{told} kinds"
 
 
-def _constant(case: _Case) -> str:
+def _check_constant_output(case: _Case) -> str:
     found = case.run(case.subject.flat(), target=None)
     _require(bool(found.values.isfinite().all()), "values of a constant output are NaN or infinite")
     _require(
@@ -282,7 +282,7 @@ def _constant(case: _Case) -> str:
     return f"largest value {float(found.values.abs().max()):.1g}"
 
 
-def _untraced(case: _Case) -> str:
+def _check_opaque_network(case: _Case) -> str:
     network, x = case.subject.opaque(), case.subject.samples()
     try:
         attribute(network, x, case.method, target=1)
@@ -293,8 +293,8 @@ def _untraced(case: _Case) -> str:
     return "runs"
 
 
-def _integers(case: _Case) -> str:
-    network, ids = words()
+def _check_integer_input(case: _Case) -> str:
+    network, ids = token_classifier()
     try:
         attribute(network, ids, case.method, target=1, at="ids")
     except (WrongType, InvalidInput) as error:
@@ -306,56 +306,61 @@ def _integers(case: _Case) -> str:
 # ---- what a method must keep of what it claims -------------------------------------------------------------------------------------
 
 
-def _complete(case: _Case) -> str:
+def _check_completeness(case: _Case) -> str:
     found = case.run()
-    _same(found.total - found.base - found.gap, found.total - found.base, "values do not add up to the output's change", tol=LOOSE / 2)
+    _require_close(
+        found.total - found.base - found.gap,
+        found.total - found.base,
+        "values do not add up to the output's change",
+        tol=REFINEMENT_TOLERANCE / 2,
+    )
     return f"largest gap {float(found.relative_gap.max()):.1g}"
 
 
-def _accounted(case: _Case) -> str:
+def _check_accounting(case: _Case) -> str:
     found = case.run()
     share = float((found.unaccounted.abs() / found.total.abs()).max())
     _require(bool(found.absorbed) and share <= ROUNDING, f"values and what was absorbed miss the output by {share:.2g}")
     return ", ".join(found.absorbed)
 
 
-def _dummy(case: _Case) -> str:
+def _check_dummy(case: _Case) -> str:
     values = case.run().values
     share = float(values[:, 0].abs().max() / values.abs().max())
     _require(share <= ROUNDING, f"a column without effect gets {share:.2g} of the largest value")
     return f"{share:.1g}"
 
 
-def _symmetric(case: _Case) -> str:
+def _check_symmetry(case: _Case) -> str:
     values = case.run().values
-    return _same(values[:, 3], values[:, 4], "columns of equal effect differ")
+    return _require_close(values[:, 3], values[:, 4], "columns of equal effect differ")
 
 
-def _linear(case: _Case) -> str:
+def _check_linearity(case: _Case) -> str:
     both = case.run(case.network(0, 1)).values
     apart = case.run(case.network(0)).values + case.run(case.network(1)).values
-    return _same(both, apart, "the values of a sum of networks differ from the sum of their values", tol=LOOSE)
+    return _require_close(both, apart, "the values of a sum of networks differ from the sum of their values", tol=REFINEMENT_TOLERANCE)
 
 
 CHECKS: tuple[tuple[str, str | None, Callable[[_Case], str]], ...] = (
-    ("claims are known words", None, _claims),
-    ("shapes", None, _shapes),
-    ("keeps the dtype", None, _dtype),
-    ("base and total are the output", None, _ends),
-    ("takes several baselines", None, _several_baselines),
-    ("a single sample is a row of the batch", None, _single),
-    ("the order of the batch does not matter", None, _order),
-    ("gives the same twice", None, _repeats),
-    ("leaves network, inputs and random state alone", None, _leaves_alone),
-    ("can be saved and loaded", None, _kept),
-    ("says what is wrong with bad input", None, _bad_input),
-    ("a constant output is no trouble", None, _constant),
-    ("networks without a graph", None, _untraced),
-    ("integer inputs", None, _integers),
-    ("complete", "complete", _complete),
-    ("accounted", "accounted", _accounted),
-    ("dummy", "dummy", _dummy),
-    ("symmetric", "symmetric", _symmetric),
-    ("linear", "linear", _linear),
+    ("claims are known words", None, _check_claims),
+    ("shapes", None, _check_shapes),
+    ("keeps the dtype", None, _check_dtype),
+    ("base and total are the output", None, _check_base_and_total),
+    ("takes several baselines", None, _check_several_baselines),
+    ("a single sample is a row of the batch", None, _check_single_sample),
+    ("the order of the batch does not matter", None, _check_batch_order),
+    ("gives the same twice", None, _check_determinism),
+    ("leaves network, inputs and random state alone", None, _check_side_effects),
+    ("can be saved and loaded", None, _check_save_and_load),
+    ("says what is wrong with bad input", None, _check_bad_input),
+    ("a constant output is no trouble", None, _check_constant_output),
+    ("networks without a graph", None, _check_opaque_network),
+    ("integer inputs", None, _check_integer_input),
+    ("complete", "complete", _check_completeness),
+    ("accounted", "accounted", _check_accounting),
+    ("dummy", "dummy", _check_dummy),
+    ("symmetric", "symmetric", _check_symmetry),
+    ("linear", "linear", _check_linearity),
 )
 """Name, the claim that it belongs to (``None``: asked of every method), and the check."""

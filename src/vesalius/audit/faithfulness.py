@@ -18,7 +18,7 @@ from torch import Tensor
 
 from vesalius.games.game import Game
 
-FEWEST = 4
+MIN_FOR_CORRELATION = 4
 """Coalitions of one size, or methods, from which a correlation is taken."""
 
 
@@ -67,10 +67,10 @@ class Interventions:
         said = (~self.masks).double() @ values
         lost = self.total - self.values
         off, whole = float(self.weights @ (said - lost) ** 2), float(self.weights @ lost**2)
-        arrivals = _arrivals(values)
+        arrivals = _insertion_masks(values)
         return Faithfulness(
-            insertion=_area(self.game(arrivals)),
-            deletion=_area(self.game(~arrivals)),
+            insertion=_area_under_curve(self.game(arrivals)),
+            deletion=_area_under_curve(self.game(~arrivals)),
             infidelity=off / whole if whole else (math.inf if off else 0.0),
             sensitivity_n=self._sensitivity(said, lost),
         )
@@ -81,25 +81,25 @@ class Interventions:
         for count in range(1, self.masks.shape[1]):
             rows = size == count
             pair = torch.stack([said[rows], lost[rows]])
-            if int(rows.sum()) < FEWEST or bool((_spread(pair) == 0).any()):
+            if int(rows.sum()) < MIN_FOR_CORRELATION or bool((_standard_deviations(pair) == 0).any()):
                 continue
             found.append(float(torch.corrcoef(pair)[0, 1]))
         return sum(found) / len(found) if found else math.nan
 
 
-def _spread(pair: Float[Tensor, "2 n"]) -> Float[Tensor, " 2"]:
+def _standard_deviations(pair: Float[Tensor, "2 n"]) -> Float[Tensor, " 2"]:
     """Standard deviations, 0 where they are rounding."""
     spread = pair.std(1)
     return torch.where(spread <= 1e-12 * pair.abs().amax(1), torch.zeros_like(spread), spread)
 
 
-def _arrivals(values: Float[Tensor, " P"]) -> Bool[Tensor, "N P"]:
+def _insertion_masks(values: Float[Tensor, " P"]) -> Bool[Tensor, "N P"]:
     """Nobody, the player with the largest value, the two with the largest values, ..., everybody."""
     rank = values.argsort(descending=True, stable=True).argsort()
     return rank < torch.arange(len(values) + 1)[:, None]
 
 
-def _area(curve: Float[Tensor, " N"]) -> float:
+def _area_under_curve(curve: Float[Tensor, " N"]) -> float:
     return float(torch.trapezoid(curve) / (len(curve) - 1))
 
 
@@ -137,6 +137,6 @@ def agreement(errors: Sequence[float], judged: Sequence[Faithfulness]) -> Agreem
 
 def _spearman(first: Sequence[float], second: Sequence[float]) -> float:
     kept = [(a, b) for a, b in zip(first, second, strict=True) if not math.isnan(a) and not math.isnan(b)]
-    if len(kept) < FEWEST or any(len(set(side)) == 1 for side in zip(*kept, strict=True)):
+    if len(kept) < MIN_FOR_CORRELATION or any(len(set(side)) == 1 for side in zip(*kept, strict=True)):
         return math.nan
     return float(spearmanr(*zip(*kept, strict=True)).statistic)

@@ -17,12 +17,12 @@ from torch import Tensor
 
 from vesalius.games.moebius import dividends, membership, player_count
 
-HELD = 1e-8
+HELD_TOLERANCE = 1e-8
 """A principle is held if what breaks it is at most this share of all effects."""
 
 
 @dataclass(frozen=True)
-class Exact:
+class PrincipleErrors:
     """Shares of all effects, in sums over coalitions of |J|.
 
     Attributes:
@@ -40,7 +40,7 @@ class Exact:
     completeness_error: float
 
 
-def exact(values: Float[Tensor, " S"], maps: Float[Tensor, "S P"]) -> Exact:
+def principle_errors(values: Float[Tensor, " S"], maps: Float[Tensor, "S P"]) -> PrincipleErrors:
     """The principles from the game and the maps of all masked samples.
 
     No ratio M / J is formed, so that small effects weigh little.
@@ -58,7 +58,7 @@ def exact(values: Float[Tensor, " S"], maps: Float[Tensor, "S P"]) -> Exact:
     size, paid = effects.abs(), total * sign
     whole = float(size.sum())
     outside = parts.abs().masked_fill(membership(player_count(values)), 0).sum()
-    return Exact(
+    return PrincipleErrors(
         miss=_share(float((size - paid.clamp_min(0)).clamp_min(0).sum()), whole),
         over=_share(float((paid - size).clamp_min(0).sum()), whole),
         reverse=_share(float((-paid).clamp_min(0).sum()), whole),
@@ -68,7 +68,7 @@ def exact(values: Float[Tensor, " S"], maps: Float[Tensor, "S P"]) -> Exact:
 
 
 @dataclass(frozen=True)
-class Shortfall:
+class SampledPrincipleErrors:
     """What each masked sample's map gives to absent players, gives in all, and fails to add up to, beside what there was to share."""
 
     outside: Float[Tensor, " N"]
@@ -77,7 +77,7 @@ class Shortfall:
     change: Float[Tensor, " N"]
 
     @classmethod
-    def of(cls, values: Float[Tensor, " N"], maps: Float[Tensor, "N P"], masks: Bool[Tensor, "N P"], base: float) -> Shortfall:
+    def of(cls, values: Float[Tensor, " N"], maps: Float[Tensor, "N P"], masks: Bool[Tensor, "N P"], base: float) -> SampledPrincipleErrors:
         """From the values of some coalitions and the method's maps of them."""
         change = values - base
         return cls(maps.abs().masked_fill(masks, 0).sum(1), maps.abs().sum(1), (change - maps.sum(1)).abs(), change.abs())
@@ -91,8 +91,8 @@ class Shortfall:
         return _ratio(weights @ self.missing, weights @ self.change)
 
 
-def floor(values: Float[Tensor, " S"], precision: float) -> float:
-    """Smallest share of all effects that can be told from rounding, or ``HELD`` if that is larger.
+def rounding_tolerance(values: Float[Tensor, " S"], precision: float) -> float:
+    """Smallest share of all effects that can be told from rounding, or ``HELD_TOLERANCE`` if that is larger.
 
     Args:
         values: the game in index order.
@@ -102,7 +102,7 @@ def floor(values: Float[Tensor, " S"], precision: float) -> float:
     """
     effects = dividends(values.double())[1:].abs().sum()
     noise = 10 * precision * float(values.abs().max()) * (1 + math.sqrt(2)) ** player_count(values)
-    return max(HELD, noise / float(effects)) if float(effects) else HELD
+    return max(HELD_TOLERANCE, noise / float(effects)) if float(effects) else HELD_TOLERANCE
 
 
 def closed_form_leak(positive: float, negative: float, mixed: float, *, alpha: float, beta: float) -> float:

@@ -22,9 +22,9 @@ from torch import Tensor
 from vesalius.core.errors import InvalidInput
 from vesalius.games.moebius import dividends, membership, player_count, values_from_dividends
 
-AT_ONCE = 64
+CONSTRAINTS_PER_ROUND = 64
 """Constraints added in a round of the linear program, the most violated first."""
-CLOSE = 1e-10
+CONSTRAINT_TOLERANCE = 1e-10
 """Share of all effects by which a constraint may be violated."""
 
 
@@ -134,7 +134,7 @@ class Selectope:
 
     def violation(self, values: Float[Tensor, " P"]) -> tuple[float, int]:
         """The largest shortfall in the output's unit, and the index of its coalition."""
-        short = self.least - _sums(values)
+        short = self.least - _coalition_sums(values)
         worst = int(short.argmax())
         return max(float(short[worst]), 0.0), worst
 
@@ -148,17 +148,17 @@ class Selectope:
         point = values + (self.total - float(values.sum())) / players
         away = float((point - values).abs().sum())
         for _ in range(1 << players):
-            short = (self.least - _sums(point)).index_fill(0, torch.tensor([*active, 0]), -math.inf)
-            worst = short.topk(min(AT_ONCE, len(short)))
-            new = [int(i) for gap, i in zip(worst.values, worst.indices, strict=True) if gap > CLOSE * self.size]
+            short = (self.least - _coalition_sums(point)).index_fill(0, torch.tensor([*active, 0]), -math.inf)
+            worst = short.topk(min(CONSTRAINTS_PER_ROUND, len(short)))
+            new = [int(i) for gap, i in zip(worst.values, worst.indices, strict=True) if gap > CONSTRAINT_TOLERANCE * self.size]
             if not new and active:
                 return away
             active += new or [int(worst.indices[0])]
-            point, away = _nearest(values, self.least, active, self.total)
+            point, away = _nearest_map(values, self.least, active, self.total)
         raise AssertionError("every round adds a constraint")
 
 
-def _nearest(values: Float[Tensor, " P"], least: Float[Tensor, " S"], active: list[int], total: float) -> tuple[Tensor, float]:
+def _nearest_map(values: Float[Tensor, " P"], least: Float[Tensor, " S"], active: list[int], total: float) -> tuple[Tensor, float]:
     """The nearest map that gives some coalitions at least what they need, and its distance."""
     players = len(values)
     scale = max(float(values.abs().max()), float(least.abs().max()), abs(total)) or 1.0
@@ -176,7 +176,7 @@ def _nearest(values: Float[Tensor, " P"], least: Float[Tensor, " S"], active: li
     return torch.from_numpy(found.x[:players] * scale), float(found.fun) * scale
 
 
-def _sums(values: Float[Tensor, " P"]) -> Float[Tensor, " S"]:
+def _coalition_sums(values: Float[Tensor, " P"]) -> Float[Tensor, " S"]:
     """What a map gives each coalition, in index order."""
     total = torch.zeros(1, dtype=torch.float64)
     for value in values.double():

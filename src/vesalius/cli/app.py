@@ -17,13 +17,13 @@ from typing import Annotated
 
 import tyro
 
-from vesalius.cli.demo import Demo, demo
+from vesalius.cli.demo import DemoOptions, demo
 from vesalius.cli.explain import Explain, explain
-from vesalius.cli.gallery import Gallery, gallery
-from vesalius.cli.progress import say
-from vesalius.cli.sparsify import Sparsify, thin
+from vesalius.cli.gallery import GalleryOptions, gallery
+from vesalius.cli.sparsify import SparsifyOptions, run_sparsify
 from vesalius.core.errors import VesaliusError
 from vesalius.core.version import VERSION
+from vesalius.workflow.progress import say
 
 ABOUT = """Vesalius shows what the decisions of a PyTorch model rest on, in numbers that add up.
 
@@ -39,16 +39,16 @@ examples:
 
 Command = (
     Annotated[Explain, tyro.conf.subcommand("explain", prefix_name=False)]
-    | Annotated[Demo, tyro.conf.subcommand("demo", prefix_name=False)]
-    | Annotated[Gallery, tyro.conf.subcommand("gallery", prefix_name=False)]
-    | Annotated[Sparsify, tyro.conf.subcommand("sparsify", prefix_name=False)]
+    | Annotated[DemoOptions, tyro.conf.subcommand("demo", prefix_name=False)]
+    | Annotated[GalleryOptions, tyro.conf.subcommand("gallery", prefix_name=False)]
+    | Annotated[SparsifyOptions, tyro.conf.subcommand("sparsify", prefix_name=False)]
 )
-Options = Explain | Demo | Gallery | Sparsify
-PLAIN = (tyro.conf.DisallowNone, tyro.conf.PositionalMetavarFromFieldName)
-FRAME = "\N{BOX DRAWINGS LIGHT VERTICAL}\N{BOX DRAWINGS LIGHT HORIZONTAL} "
+Options = Explain | DemoOptions | GalleryOptions | SparsifyOptions
+PARSER_CONFIG = (tyro.conf.DisallowNone, tyro.conf.PositionalMetavarFromFieldName)
+BOX_CHARACTERS = "\N{BOX DRAWINGS LIGHT VERTICAL}\N{BOX DRAWINGS LIGHT HORIZONTAL} "
 """What the parser draws around each line of its messages."""
 
-ENOUGH = re.compile(r"For full helptext|Argument helptext|Perhaps you meant|Similar|Full helptext")
+HELP_HINTS = re.compile(r"For full helptext|Argument helptext|Perhaps you meant|Similar|Full helptext")
 """Where the parser's messages begin to repeat the help."""
 
 
@@ -71,12 +71,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         page = _run(options, words)
     except (VesaliusError, OSError) as error:
-        return _failed(2, " ".join(str(error).split()))
+        return _report_failure(2, " ".join(str(error).split()))
     except KeyboardInterrupt:
-        return _failed(130, "stopped; what was finished is kept, and the same command goes on from there")
+        return _report_failure(130, "stopped; what was finished is kept, and the same command goes on from there")
     except Exception as error:
         traceback.print_exc()
-        return _failed(1, f"unexpected {type(error).__name__}: {' '.join(str(error).split())}; a fault of vesalius, please report it")
+        return _report_failure(
+            1, f"unexpected {type(error).__name__}: {' '.join(str(error).split())}; a fault of vesalius, please report it"
+        )
     print(page)
     return 0
 
@@ -84,9 +86,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(options: Options, words: Sequence[str]) -> Path:
     if isinstance(options, Explain):
         return explain(options, shlex.join(["vesalius", *words]))
-    if isinstance(options, Sparsify):
-        return thin(options, shlex.join(["vesalius", *words]))
-    return demo(options) if isinstance(options, Demo) else gallery(options)
+    if isinstance(options, SparsifyOptions):
+        return run_sparsify(options, shlex.join(["vesalius", *words]))
+    return demo(options) if isinstance(options, DemoOptions) else gallery(options)
 
 
 def _parse(words: Sequence[str]) -> Options | None:
@@ -98,20 +100,20 @@ def _parse(words: Sequence[str]) -> Options | None:
     complaint = io.StringIO()
     try:
         with redirect_stderr(complaint):
-            options: Options = tyro.cli(Command, args=list(words), prog="vesalius", description=ABOUT, config=PLAIN)
+            options: Options = tyro.cli(Command, args=list(words), prog="vesalius", description=ABOUT, config=PARSER_CONFIG)
             return options
     except SystemExit as stop:
         if not stop.code:
             return None
-        inside = " ".join(line.strip(FRAME) for line in complaint.getvalue().splitlines() if line[:1] in FRAME)
+        inside = " ".join(line.strip(BOX_CHARACTERS) for line in complaint.getvalue().splitlines() if line[:1] in BOX_CHARACTERS)
         about = f"vesalius {words[0]} --help" if words[0] in ("explain", "demo", "gallery", "sparsify") else "vesalius --help"
-        raise BadWords(f"{ENOUGH.split(inside or complaint.getvalue())[0].strip()}; see {about}") from None
+        raise BadArguments(f"{HELP_HINTS.split(inside or complaint.getvalue())[0].strip()}; see {about}") from None
 
 
-class BadWords(VesaliusError, ValueError):
+class BadArguments(VesaliusError, ValueError):
     """Words of the command line that cannot be understood."""
 
 
-def _failed(code: int, text: str) -> int:
+def _report_failure(code: int, text: str) -> int:
     say(f"vesalius: {text}")
     return code

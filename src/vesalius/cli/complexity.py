@@ -7,16 +7,16 @@ from pathlib import Path
 
 from torch import Tensor
 
-from vesalius.cli.inputs import Samples, Wanted, load_samples
-from vesalius.cli.models import model_dtype
-from vesalius.cli.progress import working
-from vesalius.cli.runs import Job, described, kept, stamp
+from vesalius.cli.data_loading import DataOptions, load_samples
 from vesalius.complexity import Complexity, ComponentProfile, EvaluationData, Training, complexity, cut_at, profile_components
 from vesalius.complexity.features import resolve_feature
 from vesalius.core.errors import InvalidInput
 from vesalius.trace import Network
 from vesalius.views.complexity.section import complexity_section
 from vesalius.views.html import Section
+from vesalius.workflow.method_runs import Job, cache_key, json_description, load_cached
+from vesalius.workflow.progress import progress_bar
+from vesalius.workflow.samples import Samples, to_model_dtype
 
 FILE = "complexity.safetensors"
 MOST_ROWS = 5000
@@ -24,7 +24,7 @@ MOST_ROWS = 5000
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Apart:
+class ComplexityResult:
     """One value, taken apart.
 
     Attributes:
@@ -42,7 +42,7 @@ class Apart:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class ComplexityOptions:
     """What to take apart.
 
     Attributes:
@@ -56,11 +56,11 @@ class Asked:
     at: str
     data: Path
     train: Path | None
-    wanted: Wanted
+    wanted: DataOptions
     seed: int
 
 
-def check(network: Network, asked: Asked, *, labelled: bool) -> None:
+def check_complexity(network: Network, asked: ComplexityOptions, *, labelled: bool) -> None:
     """Refuse what cannot be taken apart, before anything has run.
 
     Args:
@@ -81,7 +81,7 @@ def check(network: Network, asked: Asked, *, labelled: bool) -> None:
         cut_at(network, asked.at)
 
 
-def apart(job: Job, asked: Asked, folder: Path) -> Apart:
+def measure_complexity(job: Job, asked: ComplexityOptions, folder: Path) -> ComplexityResult:
     """Components of the value, or what is kept of them in the folder if everything that matters is as it was.
 
     Raises:
@@ -95,24 +95,24 @@ def apart(job: Job, asked: Asked, folder: Path) -> Apart:
         raise InvalidInput(
             f"{asked.train} has the classes {', '.join(train.classes)}, {asked.data} has {', '.join(here.classes)}; name them with --names"
         )
-    rows, labels = _ready(job, train)
-    key = stamp(job.of(0), ["complexity", asked.at, described(rows), asked.seed])
-    found = _kept(job, folder / FILE, key)
+    rows, labels = _prepare_rows(job, train)
+    key = cache_key(job.of(0), ["complexity", asked.at, json_description(rows), asked.seed])
+    found = _load_cached_complexity(job, folder / FILE, key)
     if found is None:
-        with working(f"complexity of {asked.at} over {len(rows):,} rows") as step:
+        with progress_bar(f"complexity of {asked.at} over {len(rows):,} rows") as step:
             found = complexity(job.network, rows, at=asked.at, training=Training(seed=asked.seed, report=step))
         found = replace(found, provenance={**found.provenance, "run": key})
         found.save(folder / FILE)
-    test = None if asked.train is None or here.y is None else _ready(job, here)
+    test = None if asked.train is None or here.y is None else _prepare_rows(job, here)
     evaluation = EvaluationData() if labels is None or job.target is None else EvaluationData(train=(rows, labels), test=test)
-    return Apart(profile=profile_components(found, evaluation), x=_ready(job, here)[0])
+    return ComplexityResult(profile=profile_components(found, evaluation), x=_prepare_rows(job, here)[0])
 
 
-def _ready(job: Job, samples: Samples) -> tuple[Tensor, Tensor | None]:
-    x = model_dtype(job.network, samples.x).to(job.x.device)
+def _prepare_rows(job: Job, samples: Samples) -> tuple[Tensor, Tensor | None]:
+    x = to_model_dtype(job.network, samples.x).to(job.x.device)
     return x, None if samples.y is None else samples.y.to(x.device)
 
 
-def _kept(job: Job, file: Path, key: str) -> Complexity | None:
-    found = kept(Complexity, file, key)
+def _load_cached_complexity(job: Job, file: Path, key: str) -> Complexity | None:
+    found = load_cached(Complexity, file, key)
     return None if found is None else Complexity.load(file, network=job.network)

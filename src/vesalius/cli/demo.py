@@ -22,10 +22,8 @@ import tyro
 from safetensors.torch import save
 from torch import Tensor
 
-from vesalius.cli.explain import Explain, Explained, explained
-from vesalius.cli.progress import working
-from vesalius.cli.showing import describe, made_in, tally
-from vesalius.cli.sparsify import Sparsify, thinned
+from vesalius.cli.explain import Explain, ExplainResult, explain_rows
+from vesalius.cli.sparsify import SparsifyOptions, prune_and_measure
 from vesalius.core import store
 from vesalius.data.datasets import Dataset, load
 from vesalius.data.models import TrainedNetwork, trained
@@ -33,16 +31,18 @@ from vesalius.models import fit
 from vesalius.models.examples import DIGITS_TRAINING, digits_autoencoder, recipe_digest
 from vesalius.views.report import report
 from vesalius.views.style import percent
+from vesalius.workflow.progress import progress_bar
+from vesalius.workflow.summary import count_decisions, describe_network, run_cost
 
-INK = 0.5
+INK_THRESHOLD = 0.5
 """Pixels at least this dark, out of 1, are ink."""
 
-WRONG, RIGHT = 2, 4
+WRONG_SHOWN, RIGHT_SHOWN = 2, 4
 """Decisions shown of each network, if it has as many."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Demo:
+class DemoOptions:
     """Train three small networks, explain some decisions of two, make the third smaller, and write a page. Needs no connection."""
 
     out: Path = Path("vesalius-demo")
@@ -51,23 +51,27 @@ class Demo:
     """Folder in which trained networks are kept; the user's cache by default."""
 
 
-def demo(options: Demo) -> Path:
+def demo(options: DemoOptions) -> Path:
     """Run the command; returns the page."""
     with _one_thread():
-        digits, iris = _trained("digits_cnn", options.cache), _trained("iris_mlp", options.cache)
-        commands = [_digits(digits, options.out / "digits"), _iris(iris, options.out / "iris"), _links(options.out / "autoencoder")]
-        first = explained(tyro.cli(Explain, args=commands[0]), heading="Digits", anchor="digits")
-        second = explained(tyro.cli(Explain, args=commands[1]), heading="Iris", anchor="iris")
-        third = thinned(tyro.cli(Sparsify, args=commands[2]))
-    title, lead, numbers = finding(first)
+        digits, iris = _train_network("digits_cnn", options.cache), _train_network("iris_mlp", options.cache)
+        commands = [
+            _digits_command(digits, options.out / "digits"),
+            _iris_command(iris, options.out / "iris"),
+            _autoencoder_command(options.out / "autoencoder"),
+        ]
+        first = explain_rows(tyro.cli(Explain, args=commands[0]), heading="Digits", anchor="digits")
+        second = explain_rows(tyro.cli(Explain, args=commands[1]), heading="Iris", anchor="iris")
+        third = prune_and_measure(tyro.cli(SparsifyOptions, args=commands[2]))
+    title, lead, numbers = ink_finding(first)
     seconds = first.seconds + second.seconds
     facts = {
-        "digits": f"{describe(first.job.network)}; {percent(digits.accuracy)} of {len(digits.data.test_x)} test images right",
-        "iris": f"{describe(second.job.network)}; {percent(iris.accuracy)} of {len(iris.data.test_x)} test flowers right",
-        "explained": tally((*first.decisions.items, *second.decisions.items)),
-        "autoencoder": f"{describe(third.network)}; {percent(third.pruned.sparsity)} of the links cut",
+        "digits": f"{describe_network(first.job.network)}; {percent(digits.accuracy)} of {len(digits.data.test_x)} test images right",
+        "iris": f"{describe_network(second.job.network)}; {percent(iris.accuracy)} of {len(iris.data.test_x)} test flowers right",
+        "explained": count_decisions((*first.decisions.items, *second.decisions.items)),
+        "autoencoder": f"{describe_network(third.network)}; {percent(third.pruned.sparsity)} of the links cut",
         "baseline": "mean of the test samples",
-        "made in": made_in(seconds, (*first.done, *second.done)),
+        "made in": run_cost(seconds, (*first.done, *second.done)),
     }
     verbs = ("explain", "explain", "sparsify")
     reproduce = "\n".join(shlex.join(["vesalius", verb, *words]) for verb, words in zip(verbs, commands, strict=True))
@@ -78,12 +82,12 @@ def demo(options: Demo) -> Path:
     return page.save(options.out / "report.html")
 
 
-def _trained(name: str, cache: Path | None) -> TrainedNetwork:
-    with working(f"training {name}") as step:
+def _train_network(name: str, cache: Path | None) -> TrainedNetwork:
+    with progress_bar(f"training {name}") as step:
         return trained(name, cache=cache, report=step)
 
 
-def _digits(found: TrainedNetwork, folder: Path) -> list[str]:
+def _digits_command(found: TrainedNetwork, folder: Path) -> list[str]:
     """Files for the digits, and the command that explains them; 16 patches, so that Shapley values are exact."""
     held = io.BytesIO()
     np.savez(held, x=found.data.test_x.numpy(), y=found.data.test_y.numpy())
@@ -91,12 +95,12 @@ def _digits(found: TrainedNetwork, folder: Path) -> list[str]:
     held = io.BytesIO()
     np.savez(held, x=found.data.train_x.numpy(), y=found.data.train_y.numpy())
     store.write_bytes(folder / "train.npz", held.getvalue())
-    words = _command("digits_cnn", found, folder, folder / "test.npz")
-    words += ["--players", "patches:2", "--budget", str(1 << 16), "--audit", _first(words), "--flow", ":"]
+    words = _explain_command("digits_cnn", found, folder, folder / "test.npz")
+    words += ["--players", "patches:2", "--budget", str(1 << 16), "--audit", _first_row(words), "--flow", ":"]
     return [*words, "--complexity", "conv2", "--train", str(folder / "train.npz")]
 
 
-def _iris(found: TrainedNetwork, folder: Path) -> list[str]:
+def _iris_command(found: TrainedNetwork, folder: Path) -> list[str]:
     """Files for iris, and the command that explains them."""
     data = found.data
     text = io.StringIO()
@@ -105,15 +109,15 @@ def _iris(found: TrainedNetwork, folder: Path) -> list[str]:
     for x, y in zip(data.test_x.tolist(), data.test_y.tolist(), strict=True):
         lines.writerow([*(f"{value:.6g}" for value in x), data.class_names[y]])
     store.write_bytes(folder / "test.csv", text.getvalue().encode())
-    words = _command("iris_mlp", found, folder, folder / "test.csv")
-    return [*words, "--label", "species", "--names", ",".join(data.class_names), "--audit", _first(words), "--flow", ":"]
+    words = _explain_command("iris_mlp", found, folder, folder / "test.csv")
+    return [*words, "--label", "species", "--names", ",".join(data.class_names), "--audit", _first_row(words), "--flow", ":"]
 
 
-def _links(folder: Path) -> list[str]:
+def _autoencoder_command(folder: Path) -> list[str]:
     """Files for an autoencoder of digits, trained here unless it was before, and the command that cuts its links."""
     data, weights = load("digits"), folder / f"autoencoder-{recipe_digest()}.safetensors"
     if not weights.exists():
-        with working("training digits_autoencoder") as step:
+        with progress_bar("training digits_autoencoder") as step:
             found = fit(digits_autoencoder(), data.train_x.flatten(1), training=replace(DIGITS_TRAINING, report=step))
         store.write_bytes(weights, save(found.model.state_dict()))
     for name, x in (("train", data.train_x), ("test", data.test_x)):
@@ -125,35 +129,35 @@ def _links(folder: Path) -> list[str]:
     return [*words, "--out", str(folder)]
 
 
-def _first(words: Sequence[str]) -> str:
+def _first_row(words: Sequence[str]) -> str:
     """The first of the rows that a command explains."""
     return words[list(words).index("--rows") + 1].split(",")[0]
 
 
-def _command(name: str, found: TrainedNetwork, folder: Path, data: Path) -> list[str]:
+def _explain_command(name: str, found: TrainedNetwork, folder: Path, data: Path) -> list[str]:
     weights = folder / f"{name}.safetensors"
     store.write_bytes(weights, found.weights.read_bytes())
-    rows = ",".join(map(str, picked(found.model(found.data.test_x).detach(), found.data)))
+    rows = ",".join(map(str, pick_rows(found.model(found.data.test_x).detach(), found.data)))
     words = [f"vesalius.data.models:{name}", str(data), "--weights", str(weights), "--rows", rows]
     return [*words, "--baseline", "mean", "--out", str(folder)]
 
 
-def picked(output: Tensor, data: Dataset) -> list[int]:
+def pick_rows(output: Tensor, data: Dataset) -> list[int]:
     """Test samples to show: right ones of different classes, then the wrong ones of which the network is surest."""
     sure, says = output.softmax(1).max(1)
     wrong = (says != data.test_y).nonzero().flatten()
-    worst = wrong[sure[wrong].argsort(descending=True, stable=True)][:WRONG].tolist()
+    worst = wrong[sure[wrong].argsort(descending=True, stable=True)][:WRONG_SHOWN].tolist()
     members = [((says == data.test_y) & (says == label)).nonzero().flatten() for label in range(len(data.class_names))]
     right = [int(rows[0]) for rows in members if len(rows)]
-    spread = np.linspace(0, len(right) - 1, min(RIGHT, len(right))).round().astype(int)
+    spread = np.linspace(0, len(right) - 1, min(RIGHT_SHOWN, len(right))).round().astype(int)
     return [*(right[place] for place in spread), *worst]
 
 
-def finding(found: Explained) -> tuple[str, str, dict[str, Any]]:
+def ink_finding(found: ExplainResult) -> tuple[str, str, dict[str, Any]]:
     """What the digits network looks at: title, lead and numbers, from integrated gradients."""
     first = next(one.allocation for one in found.done if one.allocation.method == "integrated_gradients")
     size = first.values.abs()
-    ink = found.samples.x >= INK
+    ink = found.samples.x >= INK_THRESHOLD
     share, area = float(size[ink].sum() / size.sum()), float(ink.float().mean())
     ratio = (share / area) / ((1 - share) / (1 - area))
     title = f"The digits network gives a pixel of ink {ratio:.1f} times the weight of a pixel of background"

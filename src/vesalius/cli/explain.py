@@ -14,13 +14,9 @@ import tyro
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from vesalius.cli.complexity import Apart, Asked, apart, check
-from vesalius.cli.flowing import flowing
-from vesalius.cli.inputs import Samples, Wanted, load_samples
-from vesalius.cli.judged import Judged, audited, judge
-from vesalius.cli.models import Opening, model_dtype, open_network
-from vesalius.cli.runs import Done, Job, options_of, run
-from vesalius.cli.showing import adding_up, decision, describe, made_in, summary, tally
+from vesalius.cli.complexity import ComplexityOptions, ComplexityResult, check_complexity, measure_complexity
+from vesalius.cli.data_loading import DataOptions, load_samples
+from vesalius.cli.model_loading import ModelOptions, open_network
 from vesalius.core import store
 from vesalius.core.errors import InvalidInput, UnknownName, WrongType
 from vesalius.core.players import Players
@@ -31,9 +27,14 @@ from vesalius.trace import Network
 from vesalius.trace.question import ask
 from vesalius.views.decisions import Decisions
 from vesalius.views.report import report
+from vesalius.workflow.flow import measure_flow
+from vesalius.workflow.method_runs import Job, MethodResult, options_of, run_methods
+from vesalius.workflow.row_audit import RowAudit, audit_row, parse_audit_rows
+from vesalius.workflow.samples import Samples, to_model_dtype
+from vesalius.workflow.summary import completeness_summary, count_decisions, decision, describe_network, run_cost, summary
 
 BASELINES = ("zero", "mean", "blur")
-BACKGROUND = "rows:"
+BACKGROUND_PREFIX = "rows:"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +101,7 @@ class Explain:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Explained:
+class ExplainResult:
     """What a run found.
 
     Attributes:
@@ -117,11 +118,11 @@ class Explained:
 
     job: Job
     samples: Samples
-    done: tuple[Done, ...]
+    done: tuple[MethodResult, ...]
     decisions: Decisions
-    judged: tuple[Judged, ...]
+    judged: tuple[RowAudit, ...]
     flow: FlowGraph | None
-    apart: Apart | None
+    complexity: ComplexityResult | None
     facts: Mapping[str, Any]
     seconds: float
 
@@ -130,7 +131,7 @@ class Explained:
         """All there is to show."""
         audits = [section for each in self.judged for section in each.sections]
         flow = [] if self.flow is None else [self.flow]
-        return [self.decisions, *audits, *flow, *([] if self.apart is None else [self.apart.section])]
+        return [self.decisions, *audits, *flow, *([] if self.complexity is None else [self.complexity.section])]
 
 
 def explain(options: Explain, command: str) -> Path:
@@ -143,52 +144,60 @@ def explain(options: Explain, command: str) -> Path:
     Returns:
         The page.
     """
-    found = explained(options, heading="Decisions", anchor="decisions")
+    found = explain_rows(options, heading="Decisions", anchor="decisions")
     first = found.decisions.items[0]
     facts = {
-        "model": describe(found.job.network),
-        "explained": tally(found.decisions.items),
+        "model": describe_network(found.job.network),
+        "explained": count_decisions(found.decisions.items),
         "baseline": found.job.baseline,
-        "made in": made_in(found.seconds, found.done),
+        "made in": run_cost(found.seconds, found.done),
     }
     if any(shown.flat.numel() != one.allocation[0].flat.numel() for shown, one in zip(first.allocations, found.done, strict=True)):
         facts["maps"] = "added up over patches; the files hold single pixels"
     title = f"What {found.job.network.name} rests its decisions on"
-    page = report(found.sections, title=title, lead=adding_up(found.done), facts=facts, reproduce=command)
+    page = report(found.sections, title=title, lead=completeness_summary(found.done), facts=facts, reproduce=command)
     return page.save(options.out / "report.html")
 
 
-def explained(options: Explain, *, heading: str, anchor: str) -> Explained:
+def explain_rows(options: Explain, *, heading: str, anchor: str) -> ExplainResult:
     """Everything but the page: the methods' files and summary.json are written."""
-    methods = chosen_methods(options.methods)
-    if options.baseline not in BASELINES and not options.baseline.startswith(BACKGROUND):
-        raise UnknownName("baseline", options.baseline, (*BASELINES, f"{BACKGROUND}0:20"))
-    samples = load_samples(options.data, _wanted(options))
-    opening = Opening(weights=options.weights, output=options.output, trust=options.trust, device=options.device)
+    methods = parse_methods(options.methods)
+    if options.baseline not in BASELINES and not options.baseline.startswith(BACKGROUND_PREFIX):
+        raise UnknownName("baseline", options.baseline, (*BASELINES, f"{BACKGROUND_PREFIX}0:20"))
+    samples = load_samples(options.data, _data_options(options))
+    opening = ModelOptions(weights=options.weights, output=options.output, trust=options.trust, device=options.device)
     network = open_network(options.model, samples.x, opening)
-    job = _job(options, samples, network)
+    job = _make_job(options, samples, network)
     for name in methods:
         _check_fit(network, job.x[:1], options.at, name)
-    places = audited(options.audit, samples, options.at)
+    places = parse_audit_rows(options.audit, samples, options.at)
     if samples.flow is not None:
         network.graph("information flow")
-    check(network, asked := _asked(options), labelled=samples.y is not None and job.target is not None)
+    check_complexity(network, asked := _complexity_options(options), labelled=samples.y is not None and job.target is not None)
     began = time.monotonic()
-    done = run(job, [_method(name, options, job) for name in methods], options.out)
-    found = tuple(judge(job, samples, place, _players(options, job), options.out, seed=options.seed) for place in places)
-    flow = None if samples.flow is None else flowing(job, samples, options.out, seed=options.seed)
-    parted = None if not options.complexity else apart(job, asked, options.out)
+    done = run_methods(job, [_make_method(name, options, job) for name in methods], options.out)
+    found = tuple(audit_row(job, samples, place, _parse_players(options, job), options.out, seed=options.seed) for place in places)
+    flow = None if samples.flow is None else measure_flow(job, samples, options.out, seed=options.seed)
+    parted = None if not options.complexity else measure_complexity(job, asked, options.out)
     seconds = time.monotonic() - began
     decisions = tuple(decision(job, samples, done, place) for place in range(len(samples.x)))
     facts = summary(job, samples, done, decisions) | ({"audits": [each.facts() for each in found]} if found else {})
     store.write_text(options.out / "summary.json", json.dumps(facts, indent=1) + "\n")
     section = Decisions(items=decisions, unit=job.unit, baseline=job.baseline, heading=heading, anchor=anchor)
-    return Explained(
-        job=job, samples=samples, done=tuple(done), decisions=section, judged=found, flow=flow, apart=parted, facts=facts, seconds=seconds
+    return ExplainResult(
+        job=job,
+        samples=samples,
+        done=tuple(done),
+        decisions=section,
+        judged=found,
+        flow=flow,
+        complexity=parted,
+        facts=facts,
+        seconds=seconds,
     )
 
 
-def chosen_methods(words: Sequence[str]) -> list[str]:
+def parse_methods(words: Sequence[str]) -> list[str]:
     """Names of methods, separated by spaces or commas; unknown ones, none, and one twice are refused."""
     names = [name for word in words for name in word.split(",") if name]
     for name in names:
@@ -199,8 +208,8 @@ def chosen_methods(words: Sequence[str]) -> list[str]:
     return names
 
 
-def _wanted(options: Explain) -> Wanted:
-    return Wanted(
+def _data_options(options: Explain) -> DataOptions:
+    return DataOptions(
         rows=options.rows,
         label=options.label,
         labels=options.labels,
@@ -209,25 +218,27 @@ def _wanted(options: Explain) -> Wanted:
         size=options.size,
         mean=options.baseline == "mean",
         flow=options.flow,
-        background=options.baseline.removeprefix(BACKGROUND) if options.baseline.startswith(BACKGROUND) else "",
+        background=options.baseline.removeprefix(BACKGROUND_PREFIX) if options.baseline.startswith(BACKGROUND_PREFIX) else "",
     )
 
 
-def _asked(options: Explain) -> Asked:
-    return Asked(at=options.complexity, data=options.data, train=options.train, wanted=_wanted(options), seed=options.seed)
+def _complexity_options(options: Explain) -> ComplexityOptions:
+    return ComplexityOptions(
+        at=options.complexity, data=options.data, train=options.train, wanted=_data_options(options), seed=options.seed
+    )
 
 
-def _job(options: Explain, samples: Samples, network: Network) -> Job:
-    x = model_dtype(network, samples.x).to(options.device)
+def _make_job(options: Explain, samples: Samples, network: Network) -> Job:
+    x = to_model_dtype(network, samples.x).to(options.device)
     output = _output(network, x, samples.rows)
     classes = output.shape[1] if output.ndim == 2 else 1
     _check_classes(samples, classes)
-    baseline, absence = _absence(options, samples, x)
+    baseline, absence = _parse_baseline(options, samples, x)
     return Job(
         network=network,
         x=x,
         output=output,
-        target=_target(options.target, samples, output) if classes > 1 else None,
+        target=_parse_target(options.target, samples, output) if classes > 1 else None,
         absence=absence,
         baseline=baseline,
         at=options.at,
@@ -272,7 +283,7 @@ def _check_classes(samples: Samples, classes: int) -> None:
         raise InvalidInput(f"there is a label {int(samples.y.max())}; the model has {classes} classes, 0 to {classes - 1}")
 
 
-def _target(text: str, samples: Samples, output: Float[Tensor, "rows classes"]) -> Int[Tensor, " rows"]:
+def _parse_target(text: str, samples: Samples, output: Float[Tensor, "rows classes"]) -> Int[Tensor, " rows"]:
     """Class of each row that is explained."""
     if text == "predicted":
         return output.argmax(1)
@@ -291,7 +302,7 @@ def _target(text: str, samples: Samples, output: Float[Tensor, "rows classes"]) 
     return torch.full((len(output),), place, device=output.device)
 
 
-def _absence(options: Explain, samples: Samples, x: Tensor) -> tuple[str, Absence]:
+def _parse_baseline(options: Explain, samples: Samples, x: Tensor) -> tuple[str, Absence]:
     if options.baseline == "blur":
         if x.ndim < 3 or not x.is_floating_point():
             raise InvalidInput(f"--baseline blur is for pictures; these rows have shape {list(x.shape[1:])} and are {x.dtype}")
@@ -315,13 +326,13 @@ def _is_probability(output: Float[Tensor, "rows classes"]) -> bool:
     return bool((output >= 0).all()) and bool(((output.sum(1) - 1).abs() < 1e-3).all())
 
 
-def _method(name: str, options: Explain, job: Job) -> Method:
+def _make_method(name: str, options: Explain, job: Job) -> Method:
     """A method with those of the options that it has."""
-    given = {"tol": options.tol, "budget": options.budget, "seed": options.seed, "players": _players(options, job)}
+    given = {"tol": options.tol, "budget": options.budget, "seed": options.seed, "players": _parse_players(options, job)}
     return METHODS[name](**{option: value for option, value in given.items() if option in options_of(METHODS[name])})
 
 
-def _players(options: Explain, job: Job) -> Players | None:
+def _parse_players(options: Explain, job: Job) -> Players | None:
     if options.players == "auto":
         return None
     if options.at is not None:

@@ -10,10 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vesalius.cli.exhibits import EXAMPLES, Example
-from vesalius.cli.explain import chosen_methods
-from vesalius.cli.progress import say
-from vesalius.cli.runs import options_of, run
+from vesalius.cli.explain import parse_methods
 from vesalius.core import store
 from vesalius.core.errors import InvalidInput, UnknownName, VesaliusError
 from vesalius.data.download import MissingData
@@ -21,10 +18,13 @@ from vesalius.methods import METHODS, Method
 from vesalius.views.gallery import Exhibit, MethodAnswer, adds_up, missing_section, overview_section
 from vesalius.views.report import report
 from vesalius.views.style import method_name, pluralize
+from vesalius.workflow.gallery_examples import EXAMPLES, Example
+from vesalius.workflow.method_runs import options_of, run_methods
+from vesalius.workflow.progress import say
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gallery:
+class GalleryOptions:
     """Explain the same few inputs by every method, and write a page. Examples whose files are not here are left out."""
 
     out: Path = Path("vesalius-gallery")
@@ -37,9 +37,9 @@ class Gallery:
     """Folder in which trained networks are kept; the user's cache by default."""
 
 
-def gallery(options: Gallery) -> Path:
+def gallery(options: GalleryOptions) -> Path:
     """Run the command; returns the page."""
-    methods = chosen_methods(options.methods or tuple(METHODS))
+    methods = parse_methods(options.methods or tuple(METHODS))
     names = [name for words in options.examples for name in words.split(",") if name] or list(EXAMPLES)
     for name in names:
         if name not in EXAMPLES:
@@ -54,13 +54,13 @@ def gallery(options: Gallery) -> Path:
             say(f"{name} is left out: {error}")
             missing.append((name, str(error)))
             continue
-        exhibits.append(exhibited(example, methods, options.out / name))
+        exhibits.append(make_exhibit(example, methods, options.out / name))
     if not exhibits:
         raise InvalidInput(f"there is nothing to show: {'; '.join(reason for _, reason in missing)}")
-    return _page(options, methods, exhibits, missing, time.monotonic() - began)
+    return _write_page(options, methods, exhibits, missing, time.monotonic() - began)
 
 
-def exhibited(example: Example, methods: Sequence[str], folder: Path) -> Exhibit:
+def make_exhibit(example: Example, methods: Sequence[str], folder: Path) -> Exhibit:
     """An example with the answers of all methods, which are kept in the folder."""
     say(f"{example.heading}: {example.outcome.text}")
     return Exhibit(
@@ -80,7 +80,7 @@ def exhibited(example: Example, methods: Sequence[str], folder: Path) -> Exhibit
 
 def _answer(example: Example, name: str, folder: Path) -> MethodAnswer:
     try:
-        done = run(example.job, [_method(name, example)], folder)[0]
+        done = run_methods(example.job, [_make_method(name, example)], folder)[0]
     except VesaliusError as error:
         sentence = " ".join(str(error).split())
         say(f"{name} refuses: {sentence}")
@@ -88,15 +88,17 @@ def _answer(example: Example, name: str, folder: Path) -> MethodAnswer:
     return MethodAnswer(method=name, allocation=done.allocation[0])
 
 
-def _method(name: str, example: Example) -> Method:
+def _make_method(name: str, example: Example) -> Method:
     """A method with those of the example's options that it has."""
     known = options_of(METHODS[name])
     make: Callable[..., Method] = METHODS[name]
     return make(**{option: value for option, value in example.options.items() if option in known})
 
 
-def _page(options: Gallery, methods: Sequence[str], exhibits: list[Exhibit], missing: list[tuple[str, str]], seconds: float) -> Path:
-    whole = [name for name in methods if all(adds_up(_of(exhibit, name)) for exhibit in exhibits)]
+def _write_page(
+    options: GalleryOptions, methods: Sequence[str], exhibits: list[Exhibit], missing: list[tuple[str, str]], seconds: float
+) -> Path:
+    whole = [name for name in methods if all(adds_up(_answer_of(exhibit, name)) for exhibit in exhibits)]
     title = f"{len(whole)} of {pluralize(len(methods), 'method')} add up on every one of {pluralize(len(exhibits), 'input')}"
     lead = (
         "Every method on the same inputs, asked about the same score and given the same baseline. Red raised the score, blue lowered it. "
@@ -107,17 +109,22 @@ def _page(options: Gallery, methods: Sequence[str], exhibits: list[Exhibit], mis
     sections: list[Any] = [overview_section(exhibits), *exhibits]
     if missing:
         sections.append(missing_section(missing))
-    numbers = {"title": title, "seconds": seconds, "missing": dict(missing), "examples": {one.heading: _numbers(one) for one in exhibits}}
+    numbers = {
+        "title": title,
+        "seconds": seconds,
+        "missing": dict(missing),
+        "examples": {one.heading: _answer_numbers(one) for one in exhibits},
+    }
     store.write_text(options.out / "summary.json", json.dumps(numbers, indent=1) + "\n")
-    page = report(sections, title=title, lead=lead, facts=facts, reproduce=_command(options))
+    page = report(sections, title=title, lead=lead, facts=facts, reproduce=_command_line(options))
     return page.save(options.out / "gallery.html")
 
 
-def _of(exhibit: Exhibit, name: str) -> MethodAnswer:
+def _answer_of(exhibit: Exhibit, name: str) -> MethodAnswer:
     return next(answer for answer in exhibit.answers if answer.method == name)
 
 
-def _numbers(exhibit: Exhibit) -> dict[str, Any]:
+def _answer_numbers(exhibit: Exhibit) -> dict[str, Any]:
     """What each method gave or why it refused, as JSON."""
     found: dict[str, Any] = {}
     for answer in exhibit.answers:
@@ -129,7 +136,7 @@ def _numbers(exhibit: Exhibit) -> dict[str, Any]:
     return found
 
 
-def _command(options: Gallery) -> str:
+def _command_line(options: GalleryOptions) -> str:
     words = ["vesalius", "gallery", "--out", str(options.out)]
     words += ["--methods", *options.methods] if options.methods else []
     words += ["--examples", *options.examples] if options.examples else []

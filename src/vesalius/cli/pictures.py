@@ -14,7 +14,7 @@ from torch import Tensor
 from vesalius.core.errors import ForeignFile, InvalidInput
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-GREY = frozenset({"1", "L", "LA", "I", "I;16", "F"})
+GREY_MODES = frozenset({"1", "L", "LA", "I", "I;16", "F"})
 
 
 def listed(folder: Path) -> list[Path]:
@@ -47,12 +47,13 @@ def read(files: Sequence[Path], size: int | None) -> Float[Tensor, "rows channel
         InvalidInput: pictures of different sizes.
     """
     opened = [_open(file, size) for file in files]
-    mode = "L" if all(image.mode in GREY for image in opened) else "RGB"
-    arrays = [_scaled(image, mode) for image in opened]
+    mode = "L" if all(image.mode in GREY_MODES for image in opened) else "RGB"
+    arrays = [_to_array(image, mode) for image in opened]
     for file, array in zip(files, arrays, strict=True):
         if array.shape != arrays[0].shape:
             raise InvalidInput(
-                f"{file} has {_sides(array)} pixels and {files[0]} has {_sides(arrays[0])}; give --size N to resize all of them to N x N"
+                f"{file} has {_size_text(array)} pixels and {files[0]} has {_size_text(arrays[0])};"
+                " give --size N to resize all of them to N x N"
             )
     return torch.from_numpy(np.stack(arrays))
 
@@ -62,12 +63,14 @@ def mean(files: Sequence[Path], size: int | None) -> Float[Tensor, "channels hei
 
     Raises: as :func:`read`.
     """
-    grey = all(_open(file, size).mode in GREY for file in files)
+    grey = all(_open(file, size).mode in GREY_MODES for file in files)
     total = np.zeros((), np.float64)
     for file in files:
-        array = _scaled(_open(file, size), "L" if grey else "RGB")
+        array = _to_array(_open(file, size), "L" if grey else "RGB")
         if total.ndim and array.shape != total.shape:
-            raise InvalidInput(f"{file} has {_sides(array)} pixels, others before it {_sides(total)}; give --size N to resize all to N x N")
+            raise InvalidInput(
+                f"{file} has {_size_text(array)} pixels, others before it {_size_text(total)}; give --size N to resize all to N x N"
+            )
         total = total + array
     return torch.from_numpy((total / len(files)).astype(np.float32))
 
@@ -81,7 +84,7 @@ def _open(file: Path, size: int | None) -> Image.Image:
         raise ForeignFile(f"{file} cannot be read as a picture ({error}); repair it or take it out of the folder") from error
 
 
-def _scaled(image: Image.Image, mode: str) -> Float[np.ndarray, "channels height width"]:
+def _to_array(image: Image.Image, mode: str) -> Float[np.ndarray, "channels height width"]:
     """[channels, height, width] in 0..1; 16-bit grey keeps its depth."""
     if image.mode.startswith("I"):
         deep = np.asarray(image, dtype=np.float32) / 65535
@@ -90,5 +93,5 @@ def _scaled(image: Image.Image, mode: str) -> Float[np.ndarray, "channels height
     return pixels[None] if mode == "L" else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
-def _sides(array: Float[np.ndarray, "channels height width"]) -> str:
+def _size_text(array: Float[np.ndarray, "channels height width"]) -> str:
     return f"{array.shape[-2]} x {array.shape[-1]}"

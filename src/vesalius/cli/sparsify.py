@@ -11,10 +11,8 @@ from typing import Annotated, Any
 import tyro
 from torch import Tensor
 
-from vesalius.cli.inputs import Samples, Wanted, load_samples
-from vesalius.cli.models import Opening, model_dtype, open_network
-from vesalius.cli.progress import working
-from vesalius.cli.showing import describe
+from vesalius.cli.data_loading import DataOptions, load_samples
+from vesalius.cli.model_loading import ModelOptions, open_network
 from vesalius.core import store
 from vesalius.core.errors import InvalidInput
 from vesalius.sparsity import Compact, Finetune, Pruning, Sparsified, sparsify
@@ -26,6 +24,9 @@ from vesalius.views.sparsity.chart_data import image_shape, output_errors
 from vesalius.views.sparsity.compact import compact_section
 from vesalius.views.sparsity.section import sparsified_section
 from vesalius.views.style import number, percent, pluralize
+from vesalius.workflow.progress import progress_bar
+from vesalius.workflow.samples import Samples, to_model_dtype
+from vesalius.workflow.summary import describe_network
 
 FILES = {"weights": "pruned.safetensors", "program": "pruned.pt2", "onnx": "pruned.onnx"}
 MOST_ROWS = 8000
@@ -33,7 +34,7 @@ MOST_ROWS = 8000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sparsify:
+class SparsifyOptions:
     """Cut the links a model does not need: the smaller model, a page (report.html), and summary.json."""
 
     model: tyro.conf.Positional[str]
@@ -80,7 +81,7 @@ class Sparsify:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Thinned:
+class SparsifyResult:
     """What a run found.
 
     Attributes:
@@ -98,7 +99,7 @@ class Thinned:
     facts: Mapping[str, Any]
 
 
-def thin(options: Sparsify, command: str) -> Path:
+def run_sparsify(options: SparsifyOptions, command: str) -> Path:
     """Run the command.
 
     Args:
@@ -108,41 +109,41 @@ def thin(options: Sparsify, command: str) -> Path:
     Returns:
         The page.
     """
-    found = thinned(options)
+    found = prune_and_measure(options)
     facts = {
-        "model": describe(found.network),
+        "model": describe_network(found.network),
         "links left": f"{found.pruned.kept:,} of {found.pruned.links:,}",
-        **_judged(found.facts),
+        **_quality_facts(found.facts),
         "written": FILES[options.write],
     }
     title = f"What is left of {found.network.name} without {percent(found.pruned.sparsity)} of its links"
     return report(found.sections, title=title, facts=facts, reproduce=command).save(options.out / "report.html")
 
 
-def thinned(options: Sparsify) -> Thinned:
+def prune_and_measure(options: SparsifyOptions) -> SparsifyResult:
     """Everything but the page: the smaller model and summary.json are written."""
     if options.write not in FILES:
         raise InvalidInput(f"--write is one of {', '.join(FILES)}, not {options.write!r}")
-    samples = load_samples(options.data, _wanted(options))
-    opening = Opening(weights=options.weights, output=options.output, trust=options.trust, device=options.device)
+    samples = load_samples(options.data, _data_options(options))
+    opening = ModelOptions(weights=options.weights, output=options.output, trust=options.trust, device=options.device)
     network = open_network(options.model, samples.x, opening)
-    x = model_dtype(network, samples.x).to(options.device)
-    test = samples if options.test is None else load_samples(options.test, _wanted(options))
-    judged = model_dtype(network, test.x).to(options.device)[:MOST_ROWS]
-    pruned = _pruned(options, network, x, _shape(options))
-    with working("measuring what is left"):
+    x = to_model_dtype(network, samples.x).to(options.device)
+    test = samples if options.test is None else load_samples(options.test, _data_options(options))
+    judged = to_model_dtype(network, test.x).to(options.device)[:MOST_ROWS]
+    pruned = _prune(options, network, x, _parse_shape(options))
+    with progress_bar("measuring what is left"):
         compact = pruned.compact(rows=judged)
     compact.export(options.out / FILES[options.write])
     facts = _facts(pruned, compact, test, judged)
     store.write_text(options.out / "summary.json", json.dumps(facts, indent=1) + "\n")
     drawn = judged if judged.is_floating_point() else None
-    sections = (sparsified_section(pruned, x=drawn, shape=_shape(options)), compact_section(compact))
-    return Thinned(network=network, pruned=pruned, compact=compact, sections=sections, facts=facts)
+    sections = (sparsified_section(pruned, x=drawn, shape=_parse_shape(options)), compact_section(compact))
+    return SparsifyResult(network=network, pruned=pruned, compact=compact, sections=sections, facts=facts)
 
 
-def _pruned(options: Sparsify, network: Network, x: Tensor, shape: tuple[int, ...] | None) -> Sparsified:
+def _prune(options: SparsifyOptions, network: Network, x: Tensor, shape: tuple[int, ...] | None) -> Sparsified:
     finetune = Finetune(epochs=options.finetune, seed=options.seed) if options.finetune else None
-    with working("pruning") as step:
+    with progress_bar("pruning") as step:
         how = Pruning(layers=options.layers or None, score=options.score, finetune=finetune, seed=options.seed, report=step)
         amount = {"sparsity": options.sparsity} if options.level is None else {"importance_level": options.level}
         found = sparsify(network, x, mode=options.mode, pruning=how, **amount)
@@ -150,11 +151,11 @@ def _pruned(options: Sparsify, network: Network, x: Tensor, shape: tuple[int, ..
     return found
 
 
-def _wanted(options: Sparsify) -> Wanted:
-    return Wanted(rows=":", label=options.label, names=options.names, size=options.size)
+def _data_options(options: SparsifyOptions) -> DataOptions:
+    return DataOptions(rows=":", label=options.label, names=options.names, size=options.size)
 
 
-def _shape(options: Sparsify) -> tuple[int, ...] | None:
+def _parse_shape(options: SparsifyOptions) -> tuple[int, ...] | None:
     if options.shape is None:
         return None
     try:
@@ -193,7 +194,7 @@ def _accuracy(pruned: Sparsified, x: Tensor, y: Tensor) -> dict[str, float]:
     return found
 
 
-def _judged(facts: Mapping[str, Any]) -> dict[str, str]:
+def _quality_facts(facts: Mapping[str, Any]) -> dict[str, str]:
     """What the facts say of quality, in words."""
     rows = f"on {pluralize(facts['judged on'], 'row')}"
     if "accuracy before" in facts:

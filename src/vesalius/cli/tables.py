@@ -24,17 +24,17 @@ def read(path: Path, label: str | None) -> tuple[Columns, list[str] | None]:
         InvalidInput: no rows, a column of words, two columns of one name.
         ForeignFile: the file is damaged, or pyarrow is missing.
     """
-    cells = _parquet(path) if path.suffix.lower() == ".parquet" else _csv(path)
+    cells = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
     if label is not None and label not in cells:
         raise UnknownName(f"column in {path}:", label, cells)
     labels = list(cells[label]) if label is not None else None
-    numbers = {name: _numbers(path, name, column) for name, column in cells.items() if name != label}
+    numbers = {name: _parse_numbers(path, name, column) for name, column in cells.items() if name != label}
     if not numbers or not next(iter(numbers.values())):
         raise InvalidInput(f"{path} holds no rows of numbers; expected a line of column names and at least one row")
     return numbers, labels
 
 
-def _csv(path: Path) -> dict[str, list[str]]:
+def _read_csv(path: Path) -> dict[str, list[str]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             lines = [line for line in csv.reader(file) if line]
@@ -50,7 +50,7 @@ def _csv(path: Path) -> dict[str, list[str]]:
     return {name: [line[place].strip() for line in lines[1:]] for place, name in enumerate(names)}
 
 
-def _parquet(path: Path) -> Mapping[str, Sequence[str]]:
+def _read_parquet(path: Path) -> Mapping[str, Sequence[str]]:
     try:
         reader = import_module("vesalius.cli.parquet")
     except ImportError as error:
@@ -66,7 +66,7 @@ def _check_names(path: Path, names: Sequence[str]) -> None:
         raise InvalidInput(f"{path} has two columns named {twice!r}; rename one")
 
 
-def _numbers(path: Path, name: str, cells: Sequence[str]) -> list[float]:
+def _parse_numbers(path: Path, name: str, cells: Sequence[str]) -> list[float]:
     made = []
     for row, cell in enumerate(cells):
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
-from vesalius.audit.record import Audit
+from vesalius.audit.result import Audit
 from vesalius.complexity.compare import ComplexityComparison, ComponentProfile
 from vesalius.complexity.components import Complexity
 from vesalius.core.allocation import Allocation

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, final
 
-from vesalius.audit.record import Audit
+from vesalius.audit.result import Audit
 from vesalius.complexity.compare import ComplexityComparison, ComponentProfile
 from vesalius.complexity.components import Complexity
 from vesalius.core import store

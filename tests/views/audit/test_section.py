@@ -3,7 +3,7 @@
 import re
 from dataclasses import replace
 
-from vesalius.audit.record import STRAIGHT
+from vesalius.audit.result import STRAIGHT_LINE_NOTE
 from vesalius.core.players import Players
 from vesalius.views.report import report
 
@@ -33,8 +33,8 @@ def test_a_sampled_audit_has_intervals(drawn, read):
 
 
 def test_a_straight_line_is_explained(judged, read):
-    assert STRAIGHT not in read(report(judged, title="x").html).text
-    assert STRAIGHT in read(report(replace(judged, bend=0.0), title="x").html).text
+    assert STRAIGHT_LINE_NOTE not in read(report(judged, title="x").html).text
+    assert STRAIGHT_LINE_NOTE in read(report(replace(judged, bend=0.0), title="x").html).text
 
 
 def test_the_page_says_how_to_make_it_again(judged, read):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vesalius.audit.record import Audit
+from vesalius.audit.result import Audit
 from vesalius.views import style
 from vesalius.views.audit.chart_data import AuditValue
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vesalius.audit.record import Audit, Record
+from vesalius.audit.result import Audit, MethodAudit
 from vesalius.core.errors import WrongType
 from vesalius.views import style
 
@@ -105,7 +105,7 @@ def method_rows(audit: Audit) -> list[MethodRow]:
     ]
 
 
-def principles_verdict(record: Record) -> style.Verdict:
+def principles_verdict(record: MethodAudit) -> style.Verdict:
     """Which principles are held, in words."""
     if record.holds:
         return style.Verdict("ok", "holds all three" if record.exact else "no violation found")
@@ -136,7 +136,7 @@ def agreement_sentence(audit: Audit) -> str:
     )
 
 
-def _audit_value(record: Record, column: AuditColumn) -> AuditValue:
+def _audit_value(record: MethodAudit, column: AuditColumn) -> AuditValue:
     if column is FAITHFULNESS_COLUMN:
         value = record.faithfulness.sensitivity_n
         return AuditValue(value=value, share=_clip_share(value))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vesalius.audit.record import Audit
+from vesalius.audit.result import Audit
 from vesalius.views import axes, style
 from vesalius.views.audit.captions import HEADING, describe_setting, format_share
 from vesalius.views.audit.chart_data import AuditColumn, AuditValue, audit_columns, method_rows, require_audit

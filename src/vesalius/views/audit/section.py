@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from markupsafe import Markup, escape
 
-from vesalius.audit.record import Audit
+from vesalius.audit.result import Audit
 from vesalius.views import style, svg
 from vesalius.views.audit.captions import HEADING, describe_setting, format_share
 from vesalius.views.audit.chart_data import (

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-Step = Callable[[int, int], None]
+ProgressCallback = Callable[[int, int], None]
 """Told how much is done, out of how much."""
 
-WORTH_SAYING = 1.0
+REPORT_AFTER_SECONDS = 1.0
 """Seconds from which a finished piece of work gets a line where there is no bar."""
 
 
@@ -22,7 +22,7 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def working(what: str) -> Iterator[Step]:
+def progress_bar(what: str) -> Iterator[ProgressCallback]:
     """Show how far one piece of work has come."""
     console = _console()
     began = time.monotonic()
@@ -31,7 +31,7 @@ def working(what: str) -> Iterator[Step]:
         task = bar.add_task(what, total=None)
         yield lambda done, of: bar.update(task, completed=done, total=of)
     seconds = time.monotonic() - began
-    if seconds >= WORTH_SAYING:
+    if seconds >= REPORT_AFTER_SECONDS:
         say(f"{what}: {seconds:.1f} s")
 
 

@@ -22,7 +22,7 @@ BATCH = 4
 
 
 @final
-class Columns(nn.Module):
+class ColumnNetwork(nn.Module):
     """Networks of columns, added. A sample [5] may have two channels, [5 2]."""
 
     def __init__(self, parts: Sequence[nn.Module]) -> None:
@@ -38,7 +38,7 @@ class Columns(nn.Module):
 
 
 @final
-class Flat(nn.Module):
+class ConstantNetwork(nn.Module):
     """3, whatever comes in."""
 
     def forward(self, x: Float[Tensor, "batch *event"]) -> Float[Tensor, " batch"]:
@@ -46,7 +46,7 @@ class Flat(nn.Module):
 
 
 @final
-class Words(nn.Module):
+class TokenClassifier(nn.Module):
     """Classes of sentences of integers."""
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class Words(nn.Module):
 
 
 @dataclass(frozen=True)
-class Subject:
+class ToyProblem:
     """Where a method is tried: on columns, or on columns with two channels each, for methods that look at positions.
 
     Attributes:
@@ -86,28 +86,28 @@ class Subject:
 
     def network(self, *seeds: int) -> Network:
         """The sum of networks with the given seeds."""
-        return trace(Columns([smooth(seed) for seed in seeds]), torch.zeros(1, *self.event, dtype=torch.float64))
+        return trace(ColumnNetwork([smooth_network(seed) for seed in seeds]), torch.zeros(1, *self.event, dtype=torch.float64))
 
     def flat(self) -> Network:
         """A network whose output is constant."""
-        return trace(Flat(), torch.zeros(1, *self.event, dtype=torch.float64))
+        return trace(ConstantNetwork(), torch.zeros(1, *self.event, dtype=torch.float64))
 
     def opaque(self) -> Network:
         """A callable that cannot be traced."""
-        model = Columns([smooth(0)])
+        model = ColumnNetwork([smooth_network(0)])
         return trace(lambda x: model(x), torch.zeros(1, *self.event, dtype=torch.float64))
 
 
-def words() -> tuple[Network, Int[Tensor, "B steps"]]:
+def token_classifier() -> tuple[Network, Int[Tensor, "B steps"]]:
     """A network of integers, and samples."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
-        model = Words()
+        model = TokenClassifier()
     ids = torch.tensor([[1, 2, 3], [4, 5, 6]])
     return trace(model, ids), ids
 
 
-def smooth(seed: int) -> nn.Module:
+def smooth_network(seed: int) -> nn.Module:
     """A small network without kinks; the global random state is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)

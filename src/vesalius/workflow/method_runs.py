@@ -13,8 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from vesalius.audit.record import Audit
-from vesalius.cli.progress import say, working
+from vesalius.audit.result import Audit
 from vesalius.complexity import Complexity
 from vesalius.core.allocation import Allocation
 from vesalius.core.errors import ForeignFile
@@ -24,10 +23,11 @@ from vesalius.games.absence import Absence
 from vesalius.information import FlowGraph
 from vesalius.methods import Method, attribute
 from vesalius.trace import Network
+from vesalius.workflow.progress import progress_bar, say
 
 Kind = TypeVar("Kind", Allocation, Audit, Complexity, FlowGraph)
 
-TOGETHER = 16
+BATCH_ROWS = 16
 """Rows given to a gradient method at once; a game is played row by row."""
 
 
@@ -64,7 +64,7 @@ class Job:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Done:
+class MethodResult:
     """One method's answer for all rows.
 
     Attributes:
@@ -78,33 +78,33 @@ class Done:
     kept: bool
 
 
-def run(job: Job, methods: Sequence[Method], folder: Path) -> list[Done]:
+def run_methods(job: Job, methods: Sequence[Method], folder: Path) -> list[MethodResult]:
     """Run every method, or take its answer from the folder if it is there and everything that matters is as it was."""
-    return [_one(job, method, folder / f"{method.name}.safetensors") for method in methods]
+    return [_run_method(job, method, folder / f"{method.name}.safetensors") for method in methods]
 
 
-def _one(job: Job, method: Method, file: Path) -> Done:
+def _run_method(job: Job, method: Method, file: Path) -> MethodResult:
     key = fingerprint(job, method)
-    kept = _read(file)
+    kept = _load_allocation(file)
     if kept is not None and kept.provenance.get("run") == key:
         say(f"{method.name}: kept from {file}")
-        return Done(allocation=kept, file=file, kept=True)
+        return MethodResult(allocation=kept, file=file, kept=True)
     allocation = _allocate(job, method)
     facts = {**allocation.provenance, "baseline": job.baseline, "unit": job.unit, "run": key}
     facts["targets"] = None if job.target is None else job.target.tolist()
     allocation = replace(allocation, provenance=facts)
     allocation.save(file)
-    return Done(allocation=allocation, file=file, kept=False)
+    return MethodResult(allocation=allocation, file=file, kept=False)
 
 
-def _read(file: Path) -> Allocation | None:
+def _load_allocation(file: Path) -> Allocation | None:
     try:
         return Allocation.load(file)
     except (FileNotFoundError, ForeignFile):
         return None
 
 
-def kept(kind: type[Kind], file: Path, key: str) -> Kind | None:
+def load_cached(kind: type[Kind], file: Path, key: str) -> Kind | None:
     """What a file holds, if it is the answer to the same question."""
     try:
         found = kind.load(file)
@@ -118,15 +118,15 @@ def kept(kind: type[Kind], file: Path, key: str) -> Kind | None:
 
 def _allocate(job: Job, method: Method) -> Allocation:
     count = len(job.x)
-    size = 1 if "players" in options_of(method) else TOGETHER
+    size = 1 if "players" in options_of(method) else BATCH_ROWS
     parts = []
-    with working(method.name.replace("_", " ")) as step:
+    with progress_bar(method.name.replace("_", " ")) as step:
         for start in range(0, count, size):
             step(start, count)
             rows = slice(start, start + size)
             target = None if job.target is None else job.target[rows]
-            parts.append(attribute(job.network, job.x[rows], _seeded(method, start), target=target, baseline=job.absence, at=job.at))
-    return _labelled(joined(parts), job.features)
+            parts.append(attribute(job.network, job.x[rows], _offset_seed(method, start), target=target, baseline=job.absence, at=job.at))
+    return _label_players(join_allocations(parts), job.features)
 
 
 def options_of(method: Method | type[Method]) -> set[str]:
@@ -134,13 +134,13 @@ def options_of(method: Method | type[Method]) -> set[str]:
     return {field.name for field in fields(method)}
 
 
-def _seeded(method: Method, start: int) -> Method:
+def _offset_seed(method: Method, start: int) -> Method:
     """The method with the seed of its first row, so that results do not depend on how rows are grouped."""
     seed = getattr(method, "seed", None)
     return method if seed is None else replace(method, **{"seed": seed + start})
 
 
-def joined(parts: Sequence[Allocation]) -> Allocation:
+def join_allocations(parts: Sequence[Allocation]) -> Allocation:
     """Allocations of several batches as one, on the CPU; players and provenance are those of the first."""
 
     def together(name: str) -> Tensor | None:
@@ -153,7 +153,7 @@ def joined(parts: Sequence[Allocation]) -> Allocation:
     return replace(parts[0], absorbed=absorbed, **{name: together(name) for name in names})
 
 
-def _labelled(allocation: Allocation, features: Sequence[str]) -> Allocation:
+def _label_players(allocation: Allocation, features: Sequence[str]) -> Allocation:
     """The columns' names as the players' names, where players are columns."""
     players = allocation.players
     if len(features) != players.n or players.kind not in ("features", "tokens") or players.labels:
@@ -163,10 +163,10 @@ def _labelled(allocation: Allocation, features: Sequence[str]) -> Allocation:
 
 def fingerprint(job: Job, method: Method) -> str:
     """Digest of everything a method's answer depends on."""
-    return stamp(job, [method.name, {name: described(getattr(method, name)) for name in sorted(options_of(method))}])
+    return cache_key(job, [method.name, {name: json_description(getattr(method, name)) for name in sorted(options_of(method))}])
 
 
-def stamp(job: Job, work: object) -> str:
+def cache_key(job: Job, work: object) -> str:
     """Digest of all that the answer to some work, described as JSON, depends on; the output on the rows stands for the model's code."""
     facts: dict[str, Any] = {
         "versions": [VERSION, torch.__version__],
@@ -174,17 +174,23 @@ def stamp(job: Job, work: object) -> str:
         "model": job.network.digest(),
         "names": [job.baseline, job.at, job.unit, list(job.features)],
     }
-    absence = {field.name: described(getattr(job.absence, field.name)) for field in fields(job.absence)}  # type: ignore[arg-type]
-    facts["tensors"] = [described(job.x), described(job.output), described(job.target), type(job.absence).__name__, absence]
+    absence = {field.name: json_description(getattr(job.absence, field.name)) for field in fields(job.absence)}  # type: ignore[arg-type]
+    facts["tensors"] = [
+        json_description(job.x),
+        json_description(job.output),
+        json_description(job.target),
+        type(job.absence).__name__,
+        absence,
+    ]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def described(value: object) -> Any:
+def json_description(value: object) -> Any:
     """A value as JSON: tensors and players by a digest of what they hold."""
     if isinstance(value, Tensor):
         plain = value.detach().cpu().contiguous()
         data = plain.reshape(-1).view(torch.uint8).numpy().tobytes() if plain.numel() else b""
         return [str(plain.dtype), list(plain.shape), hashlib.sha256(data).hexdigest()]
     if isinstance(value, Players):
-        return [value.kind, list(value.shape), [described(index) for index in value.index]]
+        return [value.kind, list(value.shape), [json_description(index) for index in value.index]]
     return value if value is None or isinstance(value, (bool, int, float, str)) else repr(value)

@@ -4,14 +4,14 @@ import io
 
 from rich.console import Console
 
-from vesalius.cli import progress
+from vesalius.workflow import progress
 
 
 def shown(monkeypatch, terminal, seconds):
     buffer, clock = io.StringIO(), iter([0.0, seconds])
     monkeypatch.setattr(progress, "_console", lambda: Console(file=buffer, force_terminal=terminal, width=100))
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock, seconds))
-    with progress.working("shapley value") as step:
+    with progress.progress_bar("shapley value") as step:
         step(3, 8)
     return buffer.getvalue()
 

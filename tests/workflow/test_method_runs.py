@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 import vesalius as vs
-from vesalius.cli.runs import Job, fingerprint, joined
 from vesalius.games.absence import Constant
 from vesalius.methods import METHODS, Occlusion, ShapleyValue
+from vesalius.workflow.method_runs import Job, fingerprint, join_allocations
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def test_batches_joined_are_the_whole(name, job):
     method = METHODS[name]()
     whole = vs.attribute(job.network, job.x, method)
     parts = [vs.attribute(job.network, job.x[rows], method, target=job.target[rows]) for rows in (slice(0, 2), slice(2, 5))]
-    found = joined(parts)
+    found = join_allocations(parts)
     for field in ("values", "base", "total", "evaluations"):
         torch.testing.assert_close(getattr(found, field), getattr(whole, field).cpu())
     assert (found.converged is None) == (whole.converged is None) and len(found) == 5

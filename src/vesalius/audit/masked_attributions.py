@@ -22,7 +22,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from vesalius.audit.setting import Setting, batches, masked_inside, tabled
+from vesalius.audit.problem import AuditProblem, masked_model_question, split_masks, table_question
 from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput
 from vesalius.core.players import BYSTANDER, Players
@@ -30,7 +30,7 @@ from vesalius.games.absence import Constant
 from vesalius.games.moebius import membership, player_count
 from vesalius.methods import Method, PredictionDifference, SmoothGrad
 
-CHECKED = 12
+CHECKED_COALITIONS = 12
 """Coalitions on which it is checked that a game method does not pay players without effect."""
 
 
@@ -39,67 +39,71 @@ def plays_games(method: Method) -> bool:
     return any(field.name == "players" for field in fields(method)) and not method.claims & {"sensitive", "graph"}
 
 
-def maps(method: Method, setting: Setting, masks: Bool[Tensor, "N P"]) -> tuple[Float[Tensor, "N P"], Int[Tensor, " N"]]:
+def attribute_masked(method: Method, problem: AuditProblem, masks: Bool[Tensor, "N P"]) -> tuple[Float[Tensor, "N P"], Int[Tensor, " N"]]:
     """Maps of masked samples, and how many evaluations each took; the mean over stand-ins, where there are several.
 
     Raises:
         InvalidInput: the map cannot be summed into the players; the message says why.
         NoRule, NotTraceable, WrongType: the method does not work on this network.
     """
-    method = ready(method, setting)
-    place = method.place(setting.question.network) if setting.moved else None
-    place = None if place in setting.question.at else place
+    method = prepare_method(method, problem)
+    place = method.place(problem.question.network) if problem.moved else None
+    place = None if place in problem.question.at else place
     found, spent = [], []
-    for part in batches(masks):
-        total = torch.zeros(len(part), setting.players.n, dtype=torch.float64)
+    for part in split_masks(masks):
+        total = torch.zeros(len(part), problem.players.n, dtype=torch.float64)
         cost = torch.zeros(len(part), dtype=torch.long)
-        for which in range(setting.repeats):
+        for which in range(problem.repeats):
             if isinstance(method, SmoothGrad):
-                question = masked_inside(setting, part, which)
+                question = masked_model_question(problem, part, which)
             else:
-                question = setting.about(setting.masked(part, which), place)
-            allocation = method.allocate(question, setting.absence(which, place))
-            total += into(allocation, setting)
+                question = problem.about(problem.masked(part, which), place)
+            allocation = method.allocate(question, problem.absence(which, place))
+            total += allocation_per_player(allocation, problem)
             cost += allocation.evaluations.expand(len(part)).cpu()
-        found.append(total / setting.repeats)
+        found.append(total / problem.repeats)
         spent.append(cost)
     return torch.cat(found), torch.cat(spent)
 
 
-def game_maps(method: Method, setting: Setting, values: Float[Tensor, " S"]) -> Float[Tensor, "S P"]:
+def attribute_masked_games(method: Method, problem: AuditProblem, values: Float[Tensor, " S"]) -> Float[Tensor, "S P"]:
     """Maps of all masked games of a method that plays games, from the values of the game.
 
     Raises:
         InvalidInput: the method's values are not in the output's unit.
     """
-    method = ready(method, setting)
+    method = prepare_method(method, problem)
     players = player_count(values)
     everyone = membership(players)
     if "dummy" not in method.claims:
-        return _played(method, setting, values, everyone)
+        return _attribute_full_games(method, problem, values, everyone)
     found = torch.zeros(len(values), players, dtype=torch.float64)
     for size in range(1, players + 1):
         rows = (everyone.sum(1) == size).nonzero().flatten()
         members = everyone[rows].nonzero()[:, 1].reshape(-1, size)
-        found[rows[:, None], members] = _games(method, setting, values, (1 << members).double())
-    some = torch.randperm(len(values), generator=torch.Generator().manual_seed(0))[:CHECKED]
-    whole = _played(method, setting, values, everyone[some])
+        found[rows[:, None], members] = _attribute_games(method, problem, values, (1 << members).double())
+    some = torch.randperm(len(values), generator=torch.Generator().manual_seed(0))[:CHECKED_COALITIONS]
+    whole = _attribute_full_games(method, problem, values, everyone[some])
     agree = torch.allclose(whole, found[some], rtol=1e-9, atol=1e-9 * float(values.abs().max()))
-    return found if agree else _played(method, setting, values, everyone)
+    return found if agree else _attribute_full_games(method, problem, values, everyone)
 
 
-def _played(method: Method, setting: Setting, values: Float[Tensor, " S"], masks: Bool[Tensor, "N P"]) -> Float[Tensor, "N P"]:
+def _attribute_full_games(
+    method: Method, problem: AuditProblem, values: Float[Tensor, " S"], masks: Bool[Tensor, "N P"]
+) -> Float[Tensor, "N P"]:
     """Maps of masked games in which everybody plays, those without effect included."""
-    return _games(method, setting, values, masks.double() * (1 << torch.arange(masks.shape[1])))
+    return _attribute_games(method, problem, values, masks.double() * (1 << torch.arange(masks.shape[1])))
 
 
-def _games(method: Method, setting: Setting, values: Float[Tensor, " S"], weights: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
-    question, players = tabled(setting, values, weights)
+def _attribute_games(
+    method: Method, problem: AuditProblem, values: Float[Tensor, " S"], weights: Float[Tensor, "B K"]
+) -> Float[Tensor, "B K"]:
+    question, players = table_question(problem, values, weights)
     playing = replace(method, players=players)  # type: ignore[call-arg]
     return playing.allocate(question, Constant()).flat.double().cpu()
 
 
-def ready(method: Method, setting: Setting) -> Method:
+def prepare_method(method: Method, problem: AuditProblem) -> Method:
     """The method as it is audited: the players of the audit play, and nothing is estimated that can be enumerated.
 
     Raises:
@@ -109,33 +113,33 @@ def ready(method: Method, setting: Setting) -> Method:
         raise InvalidInput("with evidence= its values are differences of log odds, not in the output's unit")
     if not plays_games(method):
         return method
-    changes: dict[str, object] = {"players": setting.players}
-    few = setting.players.n <= 14
+    changes: dict[str, object] = {"players": problem.players}
+    few = problem.players.n <= 14
     if few and getattr(method, "estimator", None) == "auto" and getattr(method, "budget", 0) is None:
         changes["estimator"] = "exact"
     return replace(method, **changes)  # type: ignore[arg-type]
 
 
-def into(allocation: Allocation, setting: Setting) -> Float[Tensor, "B P"]:
+def allocation_per_player(allocation: Allocation, problem: AuditProblem) -> Float[Tensor, "B P"]:
     """An allocation's values, summed into the players; what belongs to bystanders is left out.
 
     Raises:
         InvalidInput: a part that has one value would be cut in two.
     """
-    players = setting.players
+    players = problem.players
     values = allocation.flat.detach().double().cpu()
     if allocation.players is players:
         return values
     if players.parts is not None:
         raise InvalidInput("components are not parts of the explained tensor, so a map of that tensor cannot be summed into them")
-    events = [tuple(tensor.shape) for tensor in setting.sample]
-    owner = owners(_laid_over(allocation.players, events), players, events)
+    events = [tuple(tensor.shape) for tensor in problem.sample]
+    owner = player_of_parts(_upsample_parts(allocation.players, events), players, events)
     padded = torch.zeros(len(values), players.n + 1, dtype=torch.float64)
     padded.index_add_(1, torch.where(owner < 0, players.n, owner), values)
     return padded[:, : players.n]
 
 
-def owners(fine: Sequence[Int[Tensor, "..."]], coarse: Players, events: Sequence[tuple[int, ...]]) -> Int[Tensor, " K"]:
+def player_of_parts(fine: Sequence[Int[Tensor, "..."]], coarse: Players, events: Sequence[tuple[int, ...]]) -> Int[Tensor, " K"]:
     """The player that each part belongs to; -1 where it is a bystander.
 
     Args:
@@ -159,7 +163,7 @@ def owners(fine: Sequence[Int[Tensor, "..."]], coarse: Players, events: Sequence
     return owner
 
 
-def _laid_over(fine: Players, events: Sequence[tuple[int, ...]]) -> list[Int[Tensor, "..."]]:
+def _upsample_parts(fine: Players, events: Sequence[tuple[int, ...]]) -> list[Int[Tensor, "..."]]:
     """A map's parts at the elements of the explained tensors: as they are, or positions of a layer as blocks of pixels or steps.
 
     Raises:
@@ -180,17 +184,17 @@ def _broadcasts(shape: Sequence[int], event: Sequence[int]) -> bool:
     return len(shape) <= len(event) and all(a in (1, b) for a, b in zip(reversed(shape), reversed(event), strict=False))
 
 
-def summed(values: Tensor | np.ndarray[Any, np.dtype[Any]], setting: Setting) -> Float[Tensor, " P"]:
+def map_per_player(values: Tensor | np.ndarray[Any, np.dtype[Any]], problem: AuditProblem) -> Float[Tensor, " P"]:
     """A foreign map as one value per player.
 
     Raises:
         InvalidInput: neither elements nor players, or NaN.
     """
-    who = setting.players
+    who = problem.players
     given = torch.as_tensor(values).detach().cpu().double()
     if not bool(given.isfinite().all()):
         raise InvalidInput("the map holds NaN or infinity")
-    events: Sequence[tuple[int, ...]] = [tuple(tensor.shape) for tensor in setting.sample]
+    events: Sequence[tuple[int, ...]] = [tuple(tensor.shape) for tensor in problem.sample]
     one = given[0] if given.ndim and tuple(given.shape[1:]) == events[0] and len(given) == 1 else given
     if len(events) == 1 and who.parts is None:
         if tuple(one.shape) == events[0]:

@@ -12,9 +12,6 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from vesalius.cli.progress import working
-from vesalius.cli.runs import Job
-from vesalius.cli.showing import describe
 from vesalius.core.players import Players
 from vesalius.data import text
 from vesalius.data.datasets import Dataset, load
@@ -24,11 +21,14 @@ from vesalius.data.pretrained import PHOTOS, pretrained
 from vesalius.games.absence import Constant
 from vesalius.trace import Network, trace
 from vesalius.views.style import Verdict, number, percent
+from vesalius.workflow.method_runs import Job
+from vesalius.workflow.progress import progress_bar
+from vesalius.workflow.summary import describe_network
 
 SENTENCE = "no matter how good this film may have looked , it fails to deliver ."
 """Of a test review that advises against its film; chosen because its words pull both ways."""
 
-BLOCK = 8
+PHOTO_BLOCK = 8
 """Pixels of a photograph along either side of which values are shown added up: single ones are too small to be seen."""
 
 
@@ -59,20 +59,20 @@ class Example:
 
 
 def _digit_right(cache: Path | None) -> Example:
-    found = _trained("digits_cnn", cache)
-    return _digit("A digit", found, _first(found, label=4))
+    found = _train_network("digits_cnn", cache)
+    return _digit("A digit", found, _first_correct(found, label=4))
 
 
 def _digit_wrong(cache: Path | None) -> Example:
-    found = _trained("digits_cnn", cache)
+    found = _train_network("digits_cnn", cache)
     return _digit("A misread digit", found, _surest_mistake(found.model(found.data.test_x).detach(), found.data))
 
 
 def _digit(heading: str, found: TrainedNetwork, row: int) -> Example:
     x = found.data.test_x[row]
-    job = _job(trace(found.model, x[None]), x, found.data.train_x.mean(0), "mean of the training digits")
+    job = _make_job(trace(found.model, x[None]), x, found.data.train_x.mean(0), "mean of the training digits")
     outcome, target = _outcome(job, found.data.class_names, int(found.data.test_y[row]))
-    model = _described(job.network, found.accuracy, found.data)
+    model = _describe_model(job.network, found.accuracy, found.data)
     return Example(heading=heading, model=model, job=job, outcome=outcome, target=target, picture=x, options={})
 
 
@@ -94,9 +94,9 @@ def _cifar(heading: str, label: str, wrong: bool, cache: Path | None) -> Example
     right = says == data.test_y
     row = int(torch.where(of_class & ~right, sure, 0).argmax() if wrong else (of_class & right & (sure > 0.99)).nonzero()[0])
     x = data.test_x[row]
-    job = _job(trace(found.model, x[None]), x, data.train_x.mean((0, 2, 3))[:, None, None].expand_as(x), "mean colour of CIFAR-10")
+    job = _make_job(trace(found.model, x[None]), x, data.train_x.mean((0, 2, 3))[:, None, None].expand_as(x), "mean colour of CIFAR-10")
     outcome, target = _outcome(job, data.class_names, int(data.test_y[row]))
-    model = _described(job.network, float(right.float().mean()), data)
+    model = _describe_model(job.network, float(right.float().mean()), data)
     return Example(heading=heading, model=model, job=job, outcome=outcome, target=target, picture=x, options={})
 
 
@@ -110,30 +110,30 @@ def _photo(cache: Path | None) -> Example:
         pixels = np.asarray(square.resize((found.size, found.size), Image.Resampling.BILINEAR))
     x = torch.tensor(pixels).permute(2, 0, 1).contiguous().float() / 255
     colour = dict(found.model.named_buffers())["mean"].expand_as(x)
-    job = _job(trace(found.model, x[None]), x, colour, "mean colour of ImageNet")
+    job = _make_job(trace(found.model, x[None]), x, colour, "mean colour of ImageNet")
     outcome, target = _outcome(job, found.class_names, None)
     return Example(
         heading="A photograph",
-        model=f"{describe(job.network)}, trained on ImageNet",
+        model=f"{describe_network(job.network)}, trained on ImageNet",
         job=job,
         outcome=outcome,
         target=target,
         picture=x,
-        parts=Players.patches(x, BLOCK),
+        parts=Players.patches(x, PHOTO_BLOCK),
         options={"players": Players.patches(x, 33), "budget": 1000, "size": 32},
     )
 
 
 def _sentence(cache: Path | None) -> Example:
-    found = _trained("reviews_cnn", cache)
+    found = _train_network("reviews_cnn", cache)
     words = tuple(SENTENCE.split())
     x = text.encode_texts([words], found.data.words, len(words))[0]
     network = trace(found.model, x[None])
-    job = _job(network, x, None, "the zero vector for each word", at="embedding")
+    job = _make_job(network, x, None, "the zero vector for each word", at="embedding")
     outcome, target = _outcome(job, found.data.class_names, 0)
     return Example(
         heading="A sentence",
-        model=_described(network, found.accuracy, found.data),
+        model=_describe_model(network, found.accuracy, found.data),
         job=job,
         outcome=outcome,
         target=target,
@@ -143,20 +143,20 @@ def _sentence(cache: Path | None) -> Example:
     )
 
 
-def _row(cache: Path | None) -> Example:
+def _table_row(cache: Path | None) -> Example:
     """The first person of the test part whose income is told rightly as high, but not surely."""
-    found = _trained("adult_mlp", cache)
+    found = _train_network("adult_mlp", cache)
     data = found.data
     sure, says = found.model(data.test_x).detach().softmax(1).max(1)
     row = int(((says == 1) & (data.test_y == 1) & (sure > 0.6) & (sure < 0.9)).nonzero()[0])
     x = data.test_x[row]
     names = tuple(dict.fromkeys(data.columns))
     parts = Players.segments(torch.tensor([names.index(column) for column in data.columns]), names)
-    job = _job(trace(found.model, x[None]), x, data.train_x.mean(0), "mean of the training rows", features=data.feature_names)
+    job = _make_job(trace(found.model, x[None]), x, data.train_x.mean(0), "mean of the training rows", features=data.feature_names)
     outcome, target = _outcome(job, data.class_names, int(data.test_y[row]))
-    columns = tuple((name, _held(data, x, name)) for name in names)
+    columns = tuple((name, _cell_text(data, x, name)) for name in names)
     options = {"players": parts, "budget": 1 << parts.n}
-    model = _described(job.network, found.accuracy, data)
+    model = _describe_model(job.network, found.accuracy, data)
     return Example(
         heading="A table row", model=model, job=job, outcome=outcome, target=target, columns=columns, parts=parts, options=options
     )
@@ -169,17 +169,19 @@ EXAMPLES: Mapping[str, Callable[[Path | None], Example]] = {
     "mistaken": _cifar_wrong,
     "photo": _photo,
     "sentence": _sentence,
-    "row": _row,
+    "row": _table_row,
 }
 """Makers by name; each takes the folder downloads are kept in, and raises ``MissingData`` where its files are not here."""
 
 
-def _trained(name: str, cache: Path | None) -> TrainedNetwork:
-    with working(f"training {name}") as step:
+def _train_network(name: str, cache: Path | None) -> TrainedNetwork:
+    with progress_bar(f"training {name}") as step:
         return trained(name, cache=cache, report=step)
 
 
-def _job(network: Network, x: Tensor, baseline: Tensor | None, words: str, *, at: str | None = None, features: tuple[str, ...] = ()) -> Job:
+def _make_job(
+    network: Network, x: Tensor, baseline: Tensor | None, words: str, *, at: str | None = None, features: tuple[str, ...] = ()
+) -> Job:
     """What is asked: why the class that the network says."""
     with torch.no_grad():
         output = network(x[None])
@@ -207,11 +209,11 @@ def _outcome(job: Job, classes: tuple[str, ...], true: int | None) -> tuple[Verd
     return Verdict("ok" if true == best else "bad", f"true {classes[true]}, {says}"), target
 
 
-def _described(network: Network, accuracy: float, data: Dataset) -> str:
-    return f"{describe(network)}; {percent(accuracy)} of {len(data.test_x):,} test samples right"
+def _describe_model(network: Network, accuracy: float, data: Dataset) -> str:
+    return f"{describe_network(network)}; {percent(accuracy)} of {len(data.test_x):,} test samples right"
 
 
-def _first(found: TrainedNetwork, label: int) -> int:
+def _first_correct(found: TrainedNetwork, label: int) -> int:
     """The first test sample of a class that is told rightly."""
     says = found.model(found.data.test_x).detach().argmax(1)
     return int(((says == label) & (found.data.test_y == label)).nonzero()[0])
@@ -222,7 +224,7 @@ def _surest_mistake(output: Float[Tensor, "rows classes"], data: Dataset) -> int
     return int(torch.where(says != data.test_y, sure, 0).argmax())
 
 
-def _held(data: Dataset, x: Tensor, column: str) -> str:
+def _cell_text(data: Dataset, x: Tensor, column: str) -> str:
     """What a row holds in a column: a number, or the name of a category."""
     members = [place for place, owner in enumerate(data.columns) if owner == column]
     if data.feature_names[members[0]] == column:

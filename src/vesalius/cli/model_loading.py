@@ -23,18 +23,18 @@ from torch import Tensor, nn
 from vesalius.core.errors import ForeignFile, InvalidInput, UnknownName, VesaliusError, WrongType
 from vesalius.trace import Network, from_exported, trace
 
-NESTED = ("state_dict", "model_state_dict", "model")
+CHECKPOINT_KEYS = ("state_dict", "model_state_dict", "model")
 """Under which names training scripts keep the parameters in a checkpoint."""
 
-LISTED = 5
+MAX_KEYS_SHOWN = 5
 """Keys named in an error about weights."""
 
-FOREIGN = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]), "importlib")
+LIBRARY_PATHS = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]), "importlib")
 """Places whose lines of code say nothing to a user about an error of the user's own model."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Opening:
+class ModelOptions:
     """How to open MODEL.
 
     Attributes:
@@ -50,7 +50,7 @@ class Opening:
     device: str = "cpu"
 
 
-def open_network(spec: str, x: Tensor, opening: Opening) -> Network:
+def open_network(spec: str, x: Tensor, opening: ModelOptions) -> Network:
     """The network that MODEL names.
 
     Args:
@@ -64,10 +64,10 @@ def open_network(spec: str, x: Tensor, opening: Opening) -> Network:
     """
     _check_device(opening.device)
     if ":" in spec and not Path(spec).exists():
-        return _trace(_module(spec, opening.weights), spec, x, opening)
+        return _trace(_load_module(spec, opening.weights), spec, x, opening)
     path = Path(spec)
     if path.suffix not in (".pt2", ".safetensors"):
-        raise InvalidInput(_unknown(spec))
+        raise InvalidInput(_unknown_model_message(spec))
     for option, given in (("--weights", opening.weights), ("--output", opening.output)):
         if given is not None:
             raise InvalidInput(f"{option} goes with a factory (file.py:factory); {spec} is complete as it is")
@@ -77,7 +77,7 @@ def open_network(spec: str, x: Tensor, opening: Opening) -> Network:
         return Network.load(path, device=opening.device)
     if opening.device != "cpu":
         raise InvalidInput(f"{path} runs where it was exported; leave --device out, or give the model as file.py:factory")
-    return _exported(path, opening.trust)
+    return _load_exported(path, opening.trust)
 
 
 def _check_device(device: str) -> None:
@@ -87,13 +87,7 @@ def _check_device(device: str) -> None:
         raise InvalidInput(f"--device {device!r} cannot be used here: {str(error).splitlines()[0]}") from error
 
 
-def model_dtype(network: Network, x: Tensor) -> Tensor:
-    """Samples in the floating dtype the network was traced with; whole numbers stay as they are."""
-    wanted: torch.dtype = getattr(torch, network.inputs[0].dtype)
-    return x.to(wanted) if x.is_floating_point() and wanted.is_floating_point else x
-
-
-def _unknown(spec: str) -> str:
+def _unknown_model_message(spec: str) -> str:
     if spec.endswith((".pt", ".pth", ".bin", ".ckpt")):
         return f"{spec} holds parameters but no model; give the code as file.py:factory, and this file with --weights"
     if spec.endswith(".py"):
@@ -104,15 +98,15 @@ def _unknown(spec: str) -> str:
 # ---- factories ----------------------------------------------------------------------------------------------------------------------
 
 
-def _module(spec: str, weights: Path | None) -> nn.Module:
+def _load_module(spec: str, weights: Path | None) -> nn.Module:
     where, _, name = spec.rpartition(":")
-    with _importable(Path(where).parent if where.endswith(".py") else Path.cwd()):
-        source = _imported(where)
+    with _import_path(Path(where).parent if where.endswith(".py") else Path.cwd()):
+        source = _import_source(where)
         if not hasattr(source, name):
             raise UnknownName(f"factory in {where}:", name, [known for known in vars(source) if not known.startswith("_")])
         made = getattr(source, name)
         if not isinstance(made, nn.Module):
-            made = _called(made, spec)
+            made = _call_factory(made, spec)
     if not isinstance(made, nn.Module):
         raise WrongType(f"{spec} gave a {type(made).__name__}; expected a torch.nn.Module")
     if weights is not None:
@@ -120,13 +114,13 @@ def _module(spec: str, weights: Path | None) -> nn.Module:
     return made
 
 
-def _imported(where: str) -> ModuleType:
+def _import_source(where: str) -> ModuleType:
     """The module of a factory, run once."""
     if not where.endswith(".py"):
         try:
             return importlib.import_module(where)
         except Exception as error:
-            raise InvalidInput(f"the module {where!r} could not be imported: {_what(error)}") from error
+            raise InvalidInput(f"the module {where!r} could not be imported: {_error_text(error)}") from error
     path = Path(where)
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
@@ -138,35 +132,35 @@ def _imported(where: str) -> ModuleType:
     try:
         loading.loader.exec_module(module)
     except Exception as error:
-        raise InvalidInput(f"{path} could not be run: {_what(error)}") from error
+        raise InvalidInput(f"{path} could not be run: {_error_text(error)}") from error
     finally:
         if before is not None:
             sys.modules[path.stem] = before
     return module
 
 
-def _called(factory: Any, spec: str) -> Any:
+def _call_factory(factory: Any, spec: str) -> Any:
     if not callable(factory):
         raise WrongType(f"{spec} is a {type(factory).__name__}; expected a function without arguments that returns a torch.nn.Module")
     try:
         return factory()
     except Exception as error:
-        raise InvalidInput(f"the factory {spec} failed: {_what(error)}") from error
+        raise InvalidInput(f"the factory {spec} failed: {_error_text(error)}") from error
 
 
-def _what(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     """An error of the user's own code in one line, with the place it came from."""
     text = (str(error).strip().splitlines() or [""])[0]
     if isinstance(error, SyntaxError):
         return f"{type(error).__name__}: {error.msg} ({error.filename}, line {error.lineno})"
     calls = traceback.extract_tb(error.__traceback__)
-    frames = [call for call in calls if not any(part in call.filename for part in FOREIGN)]
+    frames = [call for call in calls if not any(part in call.filename for part in LIBRARY_PATHS)]
     place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {text}{place}" if text else f"{type(error).__name__}{place}"
 
 
 @contextmanager
-def _importable(folder: Path) -> Iterator[None]:
+def _import_path(folder: Path) -> Iterator[None]:
     """Let a factory import what lies beside it."""
     entry = str(folder.resolve())
     sys.path.insert(0, entry)
@@ -177,7 +171,7 @@ def _importable(folder: Path) -> Iterator[None]:
             sys.path.remove(entry)
 
 
-def _trace(model: nn.Module, spec: str, x: Tensor, opening: Opening) -> Network:
+def _trace(model: nn.Module, spec: str, x: Tensor, opening: ModelOptions) -> Network:
     """Trace on one sample; what the model itself raises on it is the user's to mend."""
     dtype = next((tensor.dtype for tensor in model.parameters() if tensor.is_floating_point()), torch.float32)
     example = (x[:1].to(dtype) if x.is_floating_point() else x[:1]).to(opening.device)
@@ -187,7 +181,9 @@ def _trace(model: nn.Module, spec: str, x: Tensor, opening: Opening) -> Network:
         raise
     except Exception as error:
         shape = ", ".join(map(str, ["batch", *x.shape[1:]]))
-        raise InvalidInput(f"{spec} does not take samples of shape [{shape}] and {example.dtype}: {_what(error)}; check DATA") from error
+        raise InvalidInput(
+            f"{spec} does not take samples of shape [{shape}] and {example.dtype}: {_error_text(error)}; check DATA"
+        ) from error
 
 
 # ---- weights ------------------------------------------------------------------------------------------------------------------------
@@ -199,7 +195,7 @@ def _load_weights(model: nn.Module, path: Path) -> None:
     Raises:
         InvalidInput: keys or shapes differ; they are listed.
     """
-    found, wanted = _parameters(path), model.state_dict()
+    found, wanted = _read_parameters(path), model.state_dict()
     shapes = [f"{key} {list(found[key].shape)} for {list(wanted[key].shape)}" for key in wanted if key in found]
     wrong = [text for text in shapes if text.split(" ", 1)[1].split(" for ")[0] != text.split(" for ")[1]]
     complaints = {
@@ -208,16 +204,16 @@ def _load_weights(model: nn.Module, path: Path) -> None:
         "of another shape": wrong,
     }
     if any(complaints.values()):
-        text = "; ".join(f"{len(keys)} {what}: {_some(keys)}" for what, keys in complaints.items() if keys)
+        text = "; ".join(f"{len(keys)} {what}: {_list_keys(keys)}" for what, keys in complaints.items() if keys)
         raise InvalidInput(f"the weights in {path} do not fit the model: {text}")
     model.load_state_dict(found)
 
 
-def _some(keys: list[str]) -> str:
-    return ", ".join(keys[:LISTED]) + (f", and {len(keys) - LISTED} more" if len(keys) > LISTED else "")
+def _list_keys(keys: list[str]) -> str:
+    return ", ".join(keys[:MAX_KEYS_SHOWN]) + (f", and {len(keys) - MAX_KEYS_SHOWN} more" if len(keys) > MAX_KEYS_SHOWN else "")
 
 
-def _parameters(path: Path) -> dict[str, Tensor]:
+def _read_parameters(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path} of weights")
     try:
@@ -226,7 +222,7 @@ def _parameters(path: Path) -> dict[str, Tensor]:
         raise ForeignFile(
             f"{path} cannot be read as weights ({str(error).splitlines()[0]}); save model.state_dict() with safetensors or torch.save"
         ) from error
-    inside = next((held[name] for name in NESTED if isinstance(held, Mapping) and isinstance(held.get(name), Mapping)), held)
+    inside = next((held[name] for name in CHECKPOINT_KEYS if isinstance(held, Mapping) and isinstance(held.get(name), Mapping)), held)
     if not isinstance(inside, Mapping) or not all(isinstance(tensor, Tensor) for tensor in inside.values()):
         raise ForeignFile(f"{path} holds no state dict (names and tensors), but a {type(held).__name__}; save model.state_dict()")
     return dict(inside)
@@ -235,7 +231,7 @@ def _parameters(path: Path) -> dict[str, Tensor]:
 # ---- exported programs --------------------------------------------------------------------------------------------------------------
 
 
-def _exported(path: Path, trust: bool) -> Network:
+def _load_exported(path: Path, trust: bool) -> Network:
     """An exported program.
 
     ``torch.export.load`` has no safe mode: it evaluates shape expressions as Python, and unpickles constants and example inputs.
@@ -247,5 +243,7 @@ def _exported(path: Path, trust: bool) -> Network:
     try:
         program = torch.export.load(path)
     except Exception as error:
-        raise ForeignFile(f"{path} cannot be read as an exported program ({_what(error)}); write it with torch.export.save") from error
+        raise ForeignFile(
+            f"{path} cannot be read as an exported program ({_error_text(error)}); write it with torch.export.save"
+        ) from error
     return from_exported(program, path.stem)

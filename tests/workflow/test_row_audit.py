@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import vesalius as vs
-from vesalius.cli import judged
 from vesalius.core.players import Players
+from vesalius.workflow import row_audit
 
 TABLE = ("models.py:net", "x.npz", "--features", "a,b,c,d")
 
@@ -30,14 +30,14 @@ def test_the_summary_is_json_that_anyone_reads(explain):
     explain(*TABLE, "--rows", "0", "--audit", "0", "--methods", "occlusion")
     text = (Path("out") / "summary.json").read_text()
     assert not re.search(r"\b(NaN|Infinity)\b", text)
-    assert judged._json(float("nan")) is None and judged._json((0.5, float("inf"))) == [0.5, None]
+    assert row_audit._nan_to_null(float("nan")) is None and row_audit._nan_to_null((0.5, float("inf"))) == [0.5, None]
 
 
 def test_what_is_there_is_kept_until_something_changes(explain, monkeypatch):
     words = (*TABLE, "--rows", "0", "--audit", "0", "--methods", "occlusion")
     explain(*words)
     with monkeypatch.context() as patch:
-        patch.setattr(judged, "_audit", None)
+        patch.setattr(row_audit, "_audit", None)
         before = Path("out/audit_0.safetensors").stat().st_mtime_ns
         assert explain(*words).code == 0, "nothing was audited again"
         assert Path("out/audit_0.safetensors").stat().st_mtime_ns == before, "nor written again"
@@ -59,9 +59,9 @@ def test_an_inner_value_is_not_masked(explain):
 
 def test_many_parts_of_a_picture_are_audited_as_larger_ones():
     picture = torch.zeros(3, 10, 7)
-    assert judged._coarser(Players.features(picture), picture).shape == (3, 3)
+    assert row_audit._coarsen(Players.features(picture), picture).shape == (3, 3)
     few = Players.patches(picture, 5)
-    assert judged._coarser(few, picture) is few
+    assert row_audit._coarsen(few, picture) is few
     row = torch.zeros(30)
     many = Players.features(row)
-    assert judged._coarser(many, row) is many
+    assert row_audit._coarsen(many, row) is many

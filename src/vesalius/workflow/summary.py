@@ -8,19 +8,19 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from vesalius.cli.inputs import Samples
-from vesalius.cli.runs import Done, Job
 from vesalius.core.allocation import Allocation
 from vesalius.core.version import VERSION
 from vesalius.trace import Network
 from vesalius.views.decisions import Decision
 from vesalius.views.style import gap_verdict, join_words, method_name
+from vesalius.workflow.method_runs import Job, MethodResult
+from vesalius.workflow.samples import Samples
 
-SMALL = 4
+SMALL_PATCH_PIXELS = 4
 """Pixels of a patch up to which it is shown beside single pixels."""
 
 
-def decision(job: Job, samples: Samples, done: Sequence[Done], row: int) -> Decision:
+def decision(job: Job, samples: Samples, done: Sequence[MethodResult], row: int) -> Decision:
     """One row: what the model says of it, and every method's answer."""
     output = job.output[row].reshape(-1)
     single = len(output) == 1
@@ -29,42 +29,42 @@ def decision(job: Job, samples: Samples, done: Sequence[Done], row: int) -> Deci
     probability = None if single else float((output if job.unit == "probability" else output.softmax(0))[best])
     return Decision(
         sample=samples.x[row] if samples.x.is_floating_point() else samples.x[row].float(),
-        picture=picture_of(samples.x[row]) if job.at is None else None,
+        picture=displayable_image(samples.x[row]) if job.at is None else None,
         says=f"{float(output[0]):.4g}" if single else names[best],
         true=samples.true[row] if samples.true and not single else None,
         probability=None if probability is None else min(max(probability, 0.0), 1.0),
         target="the output" if job.target is None else f"class {names[int(job.target[row])]}",
-        allocations=alike([one.allocation[row] for one in done]),
+        allocations=sum_pixels_over_patches([one.allocation[row] for one in done]),
         features=samples.features if any(one.allocation[row].flat.numel() == len(samples.features) for one in done) else (),
-        note=name_of(samples, row) + (f", label {samples.true[row]}" if samples.true and single else ""),
+        note=row_name(samples, row) + (f", label {samples.true[row]}" if samples.true and single else ""),
     )
 
 
-def alike(allocations: Sequence[Allocation]) -> tuple[Allocation, ...]:
+def sum_pixels_over_patches(allocations: Sequence[Allocation]) -> tuple[Allocation, ...]:
     """Maps of one picture, as they are shown: values of single pixels are added up over the patches that other methods divide it into.
 
     On one scale for all, single pixels and large patches cannot both be seen. Small patches are left beside pixels.
     """
     patches = next((one.players for one in allocations if one.players.kind == "patches"), None)
-    if patches is None or patches.index[0].numel() <= SMALL * patches.n:
+    if patches is None or patches.index[0].numel() <= SMALL_PATCH_PIXELS * patches.n:
         return tuple(allocations)
     pixels = patches.index[0].shape
-    return tuple(one.group(patches) if _of_pixels(one, pixels) else one for one in allocations)
+    return tuple(one.group(patches) if _is_per_pixel(one, pixels) else one for one in allocations)
 
 
-def _of_pixels(allocation: Allocation, pixels: Sequence[int]) -> bool:
+def _is_per_pixel(allocation: Allocation, pixels: Sequence[int]) -> bool:
     players = allocation.players
     return players.kind == "features" and len(players.index) == 1 and tuple(players.index[0].shape[-2:]) == tuple(pixels)
 
 
-def name_of(samples: Samples, place: int) -> str:
+def row_name(samples: Samples, place: int) -> str:
     """What a chosen row is called: its file, or its position in DATA."""
     return samples.files[place] if samples.files else f"row {samples.rows[place]}"
 
 
-def summary(job: Job, samples: Samples, done: Sequence[Done], decisions: Sequence[Decision]) -> dict[str, Any]:
+def summary(job: Job, samples: Samples, done: Sequence[MethodResult], decisions: Sequence[Decision]) -> dict[str, Any]:
     """Numbers per method and row, as JSON."""
-    rows = [_row(one, job, samples, place) for place, one in enumerate(decisions)]
+    rows = [_row_facts(one, job, samples, place) for place, one in enumerate(decisions)]
     return {
         "vesalius": VERSION,
         "model": {"name": job.network.name, "digest": job.network.digest()},
@@ -74,17 +74,17 @@ def summary(job: Job, samples: Samples, done: Sequence[Done], decisions: Sequenc
             one.allocation.method: {
                 "file": one.file.name,
                 "kept": one.kept,
-                "rows": [{**row, **_numbers(one.allocation[place])} for place, row in enumerate(rows)],
+                "rows": [{**row, **_allocation_numbers(one.allocation[place])} for place, row in enumerate(rows)],
             }
             for one in done
         },
     }
 
 
-def _row(shown: Decision, job: Job, samples: Samples, place: int) -> dict[str, Any]:
+def _row_facts(shown: Decision, job: Job, samples: Samples, place: int) -> dict[str, Any]:
     return {
         "row": samples.rows[place],
-        "name": name_of(samples, place),
+        "name": row_name(samples, place),
         "target": None if job.target is None else int(job.target[place]),
         "explained": shown.target,
         "says": shown.says,
@@ -93,7 +93,7 @@ def _row(shown: Decision, job: Job, samples: Samples, place: int) -> dict[str, A
     }
 
 
-def _numbers(sample: Allocation) -> dict[str, Any]:
+def _allocation_numbers(sample: Allocation) -> dict[str, Any]:
     return {
         "base": float(sample.base),
         "total": float(sample.total),
@@ -105,7 +105,7 @@ def _numbers(sample: Allocation) -> dict[str, Any]:
     }
 
 
-def picture_of(sample: Float[Tensor, "*event"]) -> Float[Tensor, "channels height width"] | None:
+def displayable_image(sample: Float[Tensor, "*event"]) -> Float[Tensor, "channels height width"] | None:
     """What to show of a picture, in 0..1: as it is, or stretched where it goes beyond; ``None`` for anything else."""
     if sample.ndim != 3 or sample.shape[0] not in (1, 3) or not sample.is_floating_point():
         return None
@@ -114,14 +114,14 @@ def picture_of(sample: Float[Tensor, "*event"]) -> Float[Tensor, "channels heigh
     return sample if low >= 0 and high <= 1 else (sample - low) / ((high - low) or 1.0)
 
 
-def describe(network: Network) -> str:
+def describe_network(network: Network) -> str:
     """``DigitsCNN, 4 layers, 9,098 parameters``."""
     count = sum(tensor.numel() for tensor in network.parameters.values())
     layers = "" if network.opaque else f", {len(network.layers)} layers"
     return f"{network.name}{layers}, {count:,} parameters"
 
 
-def tally(items: Sequence[Decision]) -> str:
+def count_decisions(items: Sequence[Decision]) -> str:
     """``8 decisions, 2 of them wrong``."""
     known = [item for item in items if item.true is not None]
     wrong = sum(item.true != item.says for item in known)
@@ -129,7 +129,7 @@ def tally(items: Sequence[Decision]) -> str:
     return f"{len(items)} decision{'s' * (len(items) != 1)}" + (words if known and len(items) > 1 else "")
 
 
-def made_in(seconds: float, done: Sequence[Done]) -> str:
+def run_cost(seconds: float, done: Sequence[MethodResult]) -> str:
     """``41 s, 22,316 evaluations``, and what was not computed anew."""
     evaluations = sum(int(one.allocation.evaluations.sum()) for one in done)
     kept = sum(one.kept for one in done)
@@ -138,7 +138,7 @@ def made_in(seconds: float, done: Sequence[Done]) -> str:
     return f"{seconds:.0f} s, {evaluations:,} evaluations" + (f", {kept} of {len(done)} methods kept from before" if kept else "")
 
 
-def adding_up(done: Sequence[Done]) -> str:
+def completeness_summary(done: Sequence[MethodResult]) -> str:
     """Which methods' values add up to the change of the output, in sentences made from the gaps."""
     count = len(done[0].allocation)
     short = {method_name(one.allocation.method): sum(gap_verdict(one.allocation[i]).level != "ok" for i in range(count)) for one in done}

@@ -10,19 +10,20 @@ from zipfile import BadZipFile
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Shaped
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from vesalius.cli import pictures, tables
 from vesalius.core.errors import ForeignFile, InvalidInput, UnknownName, WrongType
+from vesalius.workflow.samples import Samples
 
 Labels = Sequence[str] | Sequence[int] | Sequence[float]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class DataOptions:
     """What to read from DATA.
 
     Attributes:
@@ -49,40 +50,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Samples:
-    """Rows of DATA.
-
-    Attributes:
-        x: the chosen rows [rows *event], floating or int64.
-        rows: their positions in DATA.
-        of: rows in DATA.
-        y: class of each chosen row, or ``None`` where that is unknown.
-        true: the label of each chosen row in words, or empty.
-        classes: names of the classes, or empty.
-        features: names of the elements of a row, or empty.
-        files: name of the file of each chosen row, where rows are files.
-        mean: mean of all rows, if it was wanted.
-        background: rows to compare with [rows *event], if they were wanted.
-        flow: rows to measure the flow of information on, if they were wanted.
-        ordered: whether the order of ``classes`` is known to be the model's; else they are in alphabetical order.
-    """
-
-    x: Tensor
-    rows: tuple[int, ...]
-    of: int
-    y: Int[Tensor, " rows"] | None = None
-    true: tuple[str, ...] = ()
-    classes: tuple[str, ...] = ()
-    features: tuple[str, ...] = ()
-    files: tuple[str, ...] = ()
-    mean: Float[Tensor, "*event"] | None = None
-    background: Tensor | None = None
-    flow: Tensor | None = None
-    ordered: bool = True
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Whole:
+class RawData:
     """All of DATA, as a file holds it.
 
     Attributes:
@@ -96,7 +64,7 @@ class Whole:
     features: tuple[str, ...] = ()
 
 
-def load_samples(path: Path, wanted: Wanted) -> Samples:
+def load_samples(path: Path, wanted: DataOptions) -> Samples:
     """Read DATA.
 
     Args:
@@ -108,28 +76,28 @@ def load_samples(path: Path, wanted: Wanted) -> Samples:
         InvalidInput, WrongType, ForeignFile, UnknownName: it holds no rows, the wrong kind of numbers, NaN, no such column, ...
     """
     if path.is_dir():
-        return _named(_pictures(path, wanted), wanted)
+        return _add_names(_read_images(path, wanted), wanted)
     if not path.exists():
         raise FileNotFoundError(f"there is no file or folder {path}")
     if path.suffix.lower() not in READERS:
         raise InvalidInput(f"{path} is of no kind read here; expected {', '.join(READERS)} or a folder of pictures")
     whole = READERS[path.suffix.lower()](path, wanted)
-    x = _numbers(whole.x, path)
-    rows = chosen_rows(wanted.rows, len(x))
-    labels = whole.labels if wanted.labels is None else _label_file(wanted.labels)
+    x = _to_float_or_long(whole.x, path)
+    rows = parse_rows(wanted.rows, len(x))
+    labels = whole.labels if wanted.labels is None else _read_labels(wanted.labels)
     if labels is not None and len(labels) != len(x):
         raise InvalidInput(f"{len(labels)} labels for {len(x)} rows; expected one per row")
-    features = _list(wanted.features) or whole.features
-    others = chosen_rows(wanted.background, len(x)) if wanted.background else ()
-    flowing = chosen_rows(wanted.flow, len(x)) if wanted.flow else ()
+    features = _parse_names(wanted.features) or whole.features
+    others = parse_rows(wanted.background, len(x)) if wanted.background else ()
+    flowing = parse_rows(wanted.flow, len(x)) if wanted.flow else ()
     _check_finite(x, range(len(x)) if wanted.mean else (*rows, *others, *flowing), features)
     mean, background = _mean(x) if wanted.mean else None, x[list(others)] if others else None
     found = Samples(x=x[list(rows)], rows=rows, of=len(x), features=features, mean=mean, background=background)
     found = replace(found, flow=x[list(flowing)] if flowing else None)
-    return _named(_labelled(found, labels, wanted), wanted)
+    return _add_names(_add_labels(found, labels, wanted), wanted)
 
 
-def chosen_rows(text: str, count: int) -> tuple[int, ...]:
+def parse_rows(text: str, count: int) -> tuple[int, ...]:
     """Rows named by ``0:8``, ``5``, ``-3:`` or ``1,4,9``, out of ``count``.
 
     Raises:
@@ -153,20 +121,20 @@ def chosen_rows(text: str, count: int) -> tuple[int, ...]:
 # ---- files --------------------------------------------------------------------------------------------------------------------------
 
 
-def _npz(path: Path, wanted: Wanted) -> Whole:
+def _read_npz(path: Path, wanted: DataOptions) -> RawData:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except (ValueError, OSError, BadZipFile, EOFError) as error:
         raise ForeignFile(f"{path} cannot be read as npz ({error}); write it with numpy.savez(path, x=..., y=...)") from error
-    return _arrays(path, {name: _tensor(array, f"{name!r} in {path}") for name, array in arrays.items()}, wanted)
+    return _pick_arrays(path, {name: _to_tensor(array, f"{name!r} in {path}") for name, array in arrays.items()}, wanted)
 
 
-def _npy(path: Path, wanted: Wanted) -> Whole:
-    return Whole(x=torch.as_tensor(_plain(_npy_array(path), str(path))))
+def _read_npy(path: Path, wanted: DataOptions) -> RawData:
+    return RawData(x=torch.as_tensor(_numeric_array(_load_npy(path), str(path))))
 
 
-def _npy_array(path: Path) -> Shaped[np.ndarray, "..."]:
+def _load_npy(path: Path) -> Shaped[np.ndarray, "..."]:
     try:
         array: Shaped[np.ndarray, "..."] = np.load(path, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
@@ -174,15 +142,15 @@ def _npy_array(path: Path) -> Shaped[np.ndarray, "..."]:
     return array
 
 
-def _safetensors(path: Path, wanted: Wanted) -> Whole:
+def _read_safetensors(path: Path, wanted: DataOptions) -> RawData:
     try:
         tensors = load_file(path)
     except SafetensorError as error:
         raise ForeignFile(f"{path} cannot be read as safetensors ({error})") from error
-    return _arrays(path, tensors, wanted)
+    return _pick_arrays(path, tensors, wanted)
 
 
-def _arrays(path: Path, arrays: Mapping[str, Any], wanted: Wanted) -> Whole:
+def _pick_arrays(path: Path, arrays: Mapping[str, Any], wanted: DataOptions) -> RawData:
     """Samples and labels among named arrays: ``x`` (or the only one) and ``y`` (or --label)."""
     rest = {name: array for name, array in arrays.items() if name not in ("y", wanted.label)}
     name = next((name for name in ("x", "X") if name in rest), None) or (next(iter(rest)) if len(rest) == 1 else "x")
@@ -190,46 +158,46 @@ def _arrays(path: Path, arrays: Mapping[str, Any], wanted: Wanted) -> Whole:
         if asked not in arrays:
             raise UnknownName(f"array in {path}:", asked, arrays)
     labels = arrays.get(wanted.label or "y")
-    return Whole(x=arrays[name], labels=None if labels is None else labels.reshape(-1).tolist())
+    return RawData(x=arrays[name], labels=None if labels is None else labels.reshape(-1).tolist())
 
 
-def _table(path: Path, wanted: Wanted) -> Whole:
+def _read_table(path: Path, wanted: DataOptions) -> RawData:
     columns, labels = tables.read(path, wanted.label)
-    return Whole(x=torch.tensor(list(columns.values()), dtype=torch.float64).T, labels=labels, features=tuple(columns))
+    return RawData(x=torch.tensor(list(columns.values()), dtype=torch.float64).T, labels=labels, features=tuple(columns))
 
 
-READERS: Mapping[str, Callable[[Path, Wanted], Whole]] = {
-    ".npz": _npz,
-    ".npy": _npy,
-    ".safetensors": _safetensors,
-    ".csv": _table,
-    ".parquet": _table,
+READERS: Mapping[str, Callable[[Path, DataOptions], RawData]] = {
+    ".npz": _read_npz,
+    ".npy": _read_npy,
+    ".safetensors": _read_safetensors,
+    ".csv": _read_table,
+    ".parquet": _read_table,
 }
 """Readers of files by suffix."""
 
 
-def _tensor(array: Shaped[np.ndarray, "..."], what: str) -> Any:
+def _to_tensor(array: Shaped[np.ndarray, "..."], what: str) -> Any:
     """An array as a tensor; words stay an array, since they may be labels."""
-    return array if array.dtype.kind == "U" else torch.as_tensor(_plain(array, what))
+    return array if array.dtype.kind == "U" else torch.as_tensor(_numeric_array(array, what))
 
 
-def _plain(array: Shaped[np.ndarray, "..."], what: str) -> Shaped[np.ndarray, "..."]:
+def _numeric_array(array: Shaped[np.ndarray, "..."], what: str) -> Shaped[np.ndarray, "..."]:
     if array.dtype.kind not in "fiub":
         raise WrongType(f"{what} holds {array.dtype}; expected numbers")
     return array.astype(array.dtype.newbyteorder("="))
 
 
-def _label_file(path: Path) -> Labels:
+def _read_labels(path: Path) -> Labels:
     """Labels from a .npy file, or one per line."""
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path} of labels")
     if path.suffix != ".npy":
-        return _lines(path)
-    found: Labels = np.asarray(_npy_array(path)).reshape(-1).tolist()
+        return _read_lines(path)
+    found: Labels = np.asarray(_load_npy(path)).reshape(-1).tolist()
     return found
 
 
-def _lines(path: Path) -> list[str]:
+def _read_lines(path: Path) -> list[str]:
     try:
         return path.read_text("utf-8").splitlines()
     except UnicodeDecodeError as error:
@@ -239,7 +207,7 @@ def _lines(path: Path) -> list[str]:
 # ---- checks -------------------------------------------------------------------------------------------------------------------------
 
 
-def _numbers(x: Any, path: Path) -> Tensor:
+def _to_float_or_long(x: Any, path: Path) -> Tensor:
     """Samples as floating point or int64."""
     if not isinstance(x, Tensor) or x.dtype in (torch.uint8, torch.bool) or x.is_complex():
         kind = x.dtype if isinstance(x, Tensor) else "words"
@@ -269,15 +237,15 @@ def _mean(x: Tensor) -> Tensor:
 # ---- names --------------------------------------------------------------------------------------------------------------------------
 
 
-def _labelled(samples: Samples, labels: Labels | None, wanted: Wanted) -> Samples:
+def _add_labels(samples: Samples, labels: Labels | None, wanted: DataOptions) -> Samples:
     """Labels as classes if they are whole numbers or words, else as numbers in words."""
     if labels is None:
         return samples
-    given = _list(wanted.names)
+    given = _parse_names(wanted.names)
     try:
         numbers = [float(label) for label in labels]
     except ValueError:
-        return _in_words([str(label) for label in labels], given, samples)
+        return _add_word_labels([str(label) for label in labels], given, samples)
     if not all(number.is_integer() for number in numbers):
         return replace(samples, true=tuple(f"{numbers[row]:.4g}" for row in samples.rows))
     top = len(given) if given else max(numbers) + 1
@@ -287,7 +255,7 @@ def _labelled(samples: Samples, labels: Labels | None, wanted: Wanted) -> Sample
     return replace(samples, y=y, true=tuple(given[i] if given else str(i) for i in y.tolist()))
 
 
-def _in_words(labels: Sequence[str], given: tuple[str, ...], samples: Samples) -> Samples:
+def _add_word_labels(labels: Sequence[str], given: tuple[str, ...], samples: Samples) -> Samples:
     classes = given or tuple(sorted(set(labels)))
     chosen = [labels[row] for row in samples.rows]
     for label in chosen:
@@ -297,33 +265,33 @@ def _in_words(labels: Sequence[str], given: tuple[str, ...], samples: Samples) -
     return replace(samples, y=y, true=tuple(chosen), classes=classes, ordered=bool(given))
 
 
-def _named(samples: Samples, wanted: Wanted) -> Samples:
+def _add_names(samples: Samples, wanted: DataOptions) -> Samples:
     """Class names from --names, and as many feature names as there are elements."""
     count = samples.x[0].numel()
     if samples.features and len(samples.features) != count:
         raise InvalidInput(f"--features names {len(samples.features)} elements, and a row has {count}")
-    return replace(samples, classes=_list(wanted.names) or samples.classes)
+    return replace(samples, classes=_parse_names(wanted.names) or samples.classes)
 
 
-def _list(text: str | None) -> tuple[str, ...]:
+def _parse_names(text: str | None) -> tuple[str, ...]:
     """Names from a file with one per line, or from a list with commas."""
     if not text:
         return ()
-    lines = _lines(Path(text)) if "," not in text and Path(text).is_file() else text.split(",")
+    lines = _read_lines(Path(text)) if "," not in text and Path(text).is_file() else text.split(",")
     return tuple(line.strip() for line in lines if line.strip())
 
 
-def _pictures(folder: Path, wanted: Wanted) -> Samples:
+def _read_images(folder: Path, wanted: DataOptions) -> Samples:
     """Samples from a folder; only the chosen files are read, unless the mean of all is wanted."""
     files = pictures.listed(folder)
-    rows = chosen_rows(wanted.rows, len(files))
+    rows = parse_rows(wanted.rows, len(files))
     x = pictures.read([files[row] for row in rows], wanted.size)
     mean = pictures.mean(files, wanted.size) if wanted.mean else None
-    others = chosen_rows(wanted.background, len(files)) if wanted.background else ()
+    others = parse_rows(wanted.background, len(files)) if wanted.background else ()
     background = pictures.read([files[row] for row in others], wanted.size) if others else None
     paths = tuple(str(files[row].relative_to(folder)) for row in rows)
-    flowing = chosen_rows(wanted.flow, len(files)) if wanted.flow else ()
+    flowing = parse_rows(wanted.flow, len(files)) if wanted.flow else ()
     flow = pictures.read([files[row] for row in flowing], wanted.size) if flowing else None
     found = Samples(x=x, rows=rows, of=len(files), files=paths, mean=mean, background=background, flow=flow)
-    labels = _label_file(wanted.labels) if wanted.labels else pictures.labels(files, folder)
-    return _labelled(found, labels, wanted)
+    labels = _read_labels(wanted.labels) if wanted.labels else pictures.labels(files, folder)
+    return _add_labels(found, labels, wanted)

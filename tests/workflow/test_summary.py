@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 import vesalius as vs
-from vesalius.cli.showing import alike, picture_of
 from vesalius.methods import Occlusion
+from vesalius.workflow.summary import displayable_image, sum_pixels_over_patches
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def maps():
 
 def test_pixels_are_added_up_over_large_patches(maps):
     pixels, patches = maps(4)
-    shown, same = alike([pixels, patches])
+    shown, same = sum_pixels_over_patches([pixels, patches])
     assert same is patches and shown.players is patches.players
     torch.testing.assert_close(shown.values, pixels.values.sum(0).reshape(2, 4, 2, 4).sum((1, 3)))
     torch.testing.assert_close(shown.gap, pixels.gap, atol=1e-5, rtol=0)
@@ -35,17 +35,17 @@ def test_pixels_are_added_up_over_large_patches(maps):
 
 def test_small_patches_stand_beside_pixels(maps):
     pixels, patches = maps(2)
-    assert alike([pixels, patches]) == (pixels, patches)
+    assert sum_pixels_over_patches([pixels, patches]) == (pixels, patches)
 
 
 def test_pixels_alone_stay_pixels(maps):
     pixels, _ = maps(4)
-    assert alike([pixels]) == (pixels,)
+    assert sum_pixels_over_patches([pixels]) == (pixels,)
 
 
 def test_pictures_are_stretched_only_where_they_leave_0_to_1():
     inside = torch.tensor([[[0.2, 0.6]]])
-    assert picture_of(inside).equal(inside)
-    assert picture_of(torch.tensor([[[-1.0, 0.0, 3.0]]])).tolist() == [[[0, 0.25, 1]]]
-    assert picture_of(torch.full((1, 2, 2), 7.0)).eq(0).all()
-    assert picture_of(torch.zeros(4)) is None and picture_of(torch.zeros(2, 4, 4)) is None
+    assert displayable_image(inside).equal(inside)
+    assert displayable_image(torch.tensor([[[-1.0, 0.0, 3.0]]])).tolist() == [[[0, 0.25, 1]]]
+    assert displayable_image(torch.full((1, 2, 2), 7.0)).eq(0).all()
+    assert displayable_image(torch.zeros(4)) is None and displayable_image(torch.zeros(2, 4, 4)) is None

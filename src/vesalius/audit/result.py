@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vesalius.audit.faithfulness import Agreement, Faithfulness
-from vesalius.audit.principles import HELD
+from vesalius.audit.principles import HELD_TOLERANCE
 from vesalius.core import store
 from vesalius.core.display import load_view
 from vesalius.core.errors import InvalidInput, UnknownName
@@ -22,7 +22,7 @@ from vesalius.core.players import Players
 NAN = math.nan
 Interval = tuple[float, float]
 
-STRAIGHT = (
+STRAIGHT_LINE_NOTE = (
     "From the baseline to every masked input the output is a straight line here, as in networks of ReLUs without biases at a baseline of 0."
     " The gradient at the input is then that of the whole way, so that gradient x input (and LRP-0, which equals it) adds up on every"
     " masked input and holds all three principles. This is a property of the network at this baseline, not of the method: with biases,"
@@ -32,7 +32,7 @@ STRAIGHT = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record:
+class MethodAudit:
     """One method on one sample.
 
     Attributes:
@@ -131,7 +131,7 @@ def percent(share: float) -> str:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Audit(Mapping[str, Record]):
+class Audit(Mapping[str, MethodAudit]):
     """Methods judged by the three principles on one sample; ``audit["occlusion"].leak`` is a number.
 
     Attributes:
@@ -150,14 +150,14 @@ class Audit(Mapping[str, Record]):
     players: Players
     base: float
     total: float
-    records: Mapping[str, Record]
+    records: Mapping[str, MethodAudit]
     skipped: Mapping[str, str]
     tiers: tuple[tuple[str, ...], ...]
     agreement: Agreement
     bend: float
     provenance: Mapping[str, Any]
 
-    def __getitem__(self, method: str) -> Record:
+    def __getitem__(self, method: str) -> MethodAudit:
         if method in self.skipped:
             raise InvalidInput(f"{method!r} does not apply here: {self.skipped[method]}")
         if method not in self.records:
@@ -195,7 +195,7 @@ class Audit(Mapping[str, Record]):
         """One row per method, by rank: numbers and verdicts under their names."""
         return [self._row(rank, self.records[method]) for rank, method in self.ranking()]
 
-    def _row(self, rank: int, record: Record) -> dict[str, Any]:
+    def _row(self, rank: int, record: MethodAudit) -> dict[str, Any]:
         names = ("miss", "over", "reverse", "leak", "completeness_error") if self.exact else ("mean_leak", "mean_gap")
         row: dict[str, Any] = {"rank": rank, "method": record.method, **record.principles}
         row |= {name: getattr(record, name) for name in (*names, "error", "gap")}
@@ -210,8 +210,8 @@ class Audit(Mapping[str, Record]):
     @property
     def notes(self) -> tuple[str, ...]:
         """What must be known to read the verdicts; empty where there is nothing."""
-        tolerance = max((record.tolerance for record in self.records.values()), default=HELD)
-        return (STRAIGHT,) if self.bend <= tolerance else ()
+        tolerance = max((record.tolerance for record in self.records.values()), default=HELD_TOLERANCE)
+        return (STRAIGHT_LINE_NOTE,) if self.bend <= tolerance else ()
 
     # ---- showing ------------------------------------------------------------------------------------------------------------------
 
@@ -223,7 +223,7 @@ class Audit(Mapping[str, Record]):
             f" baseline {facts['baseline']}",
             f"{self.base:.4g} -> {self.total:.4g}",
         ]
-        lines += _aligned([_cells(row) for row in self.table()])
+        lines += _align_columns([_format_row(row) for row in self.table()])
         lines += [f"{method}: not applicable, {reason.partition(';')[0].partition('. ')[0]}" for method, reason in self.skipped.items()]
         lines += self.notes
         return "\n".join(lines)
@@ -274,20 +274,20 @@ class Audit(Mapping[str, Record]):
         who = facts.pop("players")
         index = tuple(tensors[f"index.{i}"] for i in range(sum(name.startswith("index.") for name in tensors)))
         players = Players(index, tuple(who["shape"]), who["kind"], tuple(who["labels"]), tensors.get("parts"), who["layer"])
-        records = [_record(row, values) for row, values in zip(facts.pop("records"), tensors["values"].tolist(), strict=True)]
+        records = [_record_from_row(row, values) for row, values in zip(facts.pop("records"), tensors["values"].tolist(), strict=True)]
         tiers = tuple(tuple(tier) for tier in facts.pop("tiers"))
         found = Agreement(**facts.pop("agreement"))
         return cls(players=players, records={record.method: record for record in records}, tiers=tiers, agreement=found, **facts)
 
 
-def _record(row: Mapping[str, Any], values: list[float]) -> Record:
-    known = {name.name for name in fields(Record)}
+def _record_from_row(row: Mapping[str, Any], values: list[float]) -> MethodAudit:
+    known = {name.name for name in fields(MethodAudit)}
     kept = {name: value for name, value in row.items() if name in known}
     intervals = {name: (low, high) for name, (low, high) in kept.pop("interval").items()}
-    return Record(**kept | {"faithfulness": Faithfulness(**row["faithfulness"]), "interval": intervals, "values": tuple(values)})
+    return MethodAudit(**kept | {"faithfulness": Faithfulness(**row["faithfulness"]), "interval": intervals, "values": tuple(values)})
 
 
-def _cells(row: Mapping[str, Any]) -> dict[str, str]:
+def _format_row(row: Mapping[str, Any]) -> dict[str, str]:
     """A row of the printed table."""
     verdict = {True: "held", False: "broken", None: "?"}
     shown = {"rank": str(row["rank"]), "method": str(row["method"])}
@@ -300,7 +300,7 @@ def _cells(row: Mapping[str, Any]) -> dict[str, str]:
     return shown
 
 
-def _aligned(rows: list[dict[str, str]]) -> list[str]:
+def _align_columns(rows: list[dict[str, str]]) -> list[str]:
     if not rows:
         return []
     table = [list(rows[0]), *(list(row.values()) for row in rows)]

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from vesalius.cli import flowing
 from vesalius.information import FlowGraph
+from vesalius.workflow import flow
 
 TABLE = ("models.py:net", "many.npz", "--features", "a,b,c,d", "--names", "red,green,blue", "--rows", "0", "--methods", "occlusion")
 
@@ -31,7 +31,7 @@ def test_the_flow_is_drawn_and_kept_with_the_names_of_its_ends(explain):
 def test_it_is_computed_again_when_something_changes(explain, monkeypatch):
     explain(*TABLE, "--flow", "0:200")
     with monkeypatch.context() as patch:
-        patch.setattr(flowing, "information_flow", None)
+        patch.setattr(flow, "information_flow", None)
         assert "kept from" in explain(*TABLE, "--flow", "0:200").err
     explain(*TABLE, "--flow", "0:100")
     assert FlowGraph.load(Path("out") / "flow.safetensors").provenance["rows"] == 100

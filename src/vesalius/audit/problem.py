@@ -28,7 +28,7 @@ At = str | tuple[str, ...] | None
 
 
 @dataclass(frozen=True, eq=False)
-class Setting:
+class AuditProblem:
     """One sample, ready to be masked.
 
     Attributes:
@@ -87,7 +87,7 @@ class Setting:
         here = self.question
         count = len(present[0])
         if not self.inputs_explained:
-            return _widened(here, tuple(present), count)
+            return _repeat_question(here, tuple(present), count)
         given = dict(zip(here.at, present, strict=True))
         names = [value.name for value in here.network.inputs]
         inputs = tuple(given.get(name, tensor.expand(count, *tensor.shape[1:])) for name, tensor in zip(names, here.inputs, strict=True))
@@ -101,7 +101,7 @@ class Setting:
         return Constant(value=one)
 
 
-def settle(network: Network, x: Inputs, players: Players | Allocation, *, target: Target, baseline: Baseline, at: At) -> Setting:
+def pose_problem(network: Network, x: Inputs, players: Players | Allocation, *, target: Target, baseline: Baseline, at: At) -> AuditProblem:
     """Pose the question, fix its target, and take sample and stand-ins to float64.
 
     Raises:
@@ -110,7 +110,7 @@ def settle(network: Network, x: Inputs, players: Players | Allocation, *, target
     """
     if not isinstance(network, Network):
         raise WrongType(f"expected a Network, not {type(network).__name__}; make one with vesalius.trace(model, x)")
-    who, at = _who(network, players, at)
+    who, at = _resolve_players(network, players, at)
     absence = as_absence(baseline)
     given = ask(network, x, target=target, at=at)
     if given.batch != 1:
@@ -124,10 +124,10 @@ def settle(network: Network, x: Inputs, players: Players | Allocation, *, target
     nobody = torch.zeros(1, who.n, dtype=torch.bool)
     alone = [who.compose(nobody, [t[0] for t in question.present], [fill[m] for fill in fills]) for m in range(len(fills[0]))]
     stand_ins = tuple(torch.cat(site) for site in zip(*alone, strict=True))
-    return Setting(question, who, stand_ins, at is None, absence.describe(), torch.finfo(given.total.dtype).eps)
+    return AuditProblem(question, who, stand_ins, at is None, absence.describe(), torch.finfo(given.total.dtype).eps)
 
 
-def _who(network: Network, players: Players | Allocation, at: At) -> tuple[Players, At]:
+def _resolve_players(network: Network, players: Players | Allocation, at: At) -> tuple[Players, At]:
     """The players, and where they live."""
     if isinstance(players, Allocation):
         places = tuple(players.provenance.get("at", ()))
@@ -142,7 +142,7 @@ def _who(network: Network, players: Players | Allocation, at: At) -> tuple[Playe
     return players, at
 
 
-def _widened(question: Question, present: tuple[Tensor, ...], count: int) -> Question:
+def _repeat_question(question: Question, present: tuple[Tensor, ...], count: int) -> Question:
     """A question about one sample, asked about many values of an inner tensor."""
 
     def many(tensor: Tensor) -> Tensor:
@@ -157,12 +157,12 @@ def _widened(question: Question, present: tuple[Tensor, ...], count: int) -> Que
         return replace(wide, total=wide.score(present, rows))
 
 
-def masked_inside(setting: Setting, masks: Bool[Tensor, "N P"], which: int) -> Question:
+def masked_model_question(problem: AuditProblem, masks: Bool[Tensor, "N P"], which: int) -> Question:
     """The masked *model* at the whole sample: whatever a method adds to absent players is masked too."""
-    present = tuple(tensor[None].expand(len(masks), *tensor.shape) for tensor in setting.sample)
-    question = setting.about(present)
-    kept = [setting.players.expand(masks.to(here.device), site) for site, here in enumerate(present)]
-    absent = [fill[which] for fill in setting.stand_ins]
+    present = tuple(tensor[None].expand(len(masks), *tensor.shape) for tensor in problem.sample)
+    question = problem.about(present)
+    kept = [problem.players.expand(masks.to(here.device), site) for site, here in enumerate(present)]
+    absent = [fill[which] for fill in problem.stand_ins]
 
     def head(values: Sequence[Tensor], rows: Tensor) -> Tensor:
         seen = []
@@ -176,11 +176,11 @@ def masked_inside(setting: Setting, masks: Bool[Tensor, "N P"], which: int) -> Q
         return replace(inside, total=inside.score(present, torch.arange(len(masks), device=present[0].device)))
 
 
-def tabled(setting: Setting, values: Float[Tensor, " S"], weights: Float[Tensor, "B K"]) -> tuple[Question, Players]:
+def table_question(problem: AuditProblem, values: Float[Tensor, " S"], weights: Float[Tensor, "B K"]) -> tuple[Question, Players]:
     """Games whose values are known already, as a question: each row is a game of K players, in the table at the places they weigh.
 
     Args:
-        setting: for the network it was measured on.
+        problem: for the network it was measured on.
         values: the game of all players, in index order.
         weights: what each player of a game adds to the index of a coalition; 0 for players without effect.
     """
@@ -192,11 +192,11 @@ def tabled(setting: Setting, values: Float[Tensor, " S"], weights: Float[Tensor,
     ones = torch.ones_like(weights)
     players = Players((torch.arange(size),), (size,), "features")
     total = values[weights.sum(1).long()]
-    here = setting.question
+    here = problem.question
     question = Question(here.network, ("players",), (ones,), here.target, False, (ones,), "", head, type(here.pick)(), total)
     return question, players
 
 
-def batches(masks: Bool[Tensor, "N P"], most: int = 2048) -> Iterator[Bool[Tensor, "n P"]]:
+def split_masks(masks: Bool[Tensor, "N P"], most: int = 2048) -> Iterator[Bool[Tensor, "n P"]]:
     """Coalitions in parts whose masked samples are held at once."""
     yield from masks.split(most)

@@ -11,10 +11,6 @@ import torch
 from torch import Tensor
 
 from vesalius.audit import Audit, Auditor
-from vesalius.cli.inputs import Samples
-from vesalius.cli.progress import working
-from vesalius.cli.runs import Job, described, kept, stamp
-from vesalius.cli.showing import name_of
 from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput
 from vesalius.core.players import Players
@@ -26,16 +22,20 @@ from vesalius.views.audit.section import audit_section
 from vesalius.views.chart_data import divides_image
 from vesalius.views.html import Section
 from vesalius.views.interactions.section import interactions_section
+from vesalius.workflow.method_runs import Job, cache_key, json_description, load_cached
+from vesalius.workflow.progress import progress_bar
+from vesalius.workflow.samples import Samples
+from vesalius.workflow.summary import row_name
 
-MOST_AUDITED = 12
+MAX_AUDIT_PLAYERS = 12
 """Players up to which an audit goes through all coalitions within a minute or so on a small network."""
 
-SIDE = 3
+PATCHES_PER_SIDE = 3
 """Larger parts along each side of a picture."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Judged:
+class RowAudit:
     """One row, looked at closely.
 
     Attributes:
@@ -64,14 +64,14 @@ class Judged:
         return {
             "row": self.row,
             "name": self.name,
-            "files": [_file("audit", self.row), _file("interactions", self.row)],
-            "bend": _json(self.audit.bend),
-            "methods": [{name: _json(value) for name, value in line.items()} for line in self.audit.table()],
+            "files": [_file_name("audit", self.row), _file_name("interactions", self.row)],
+            "bend": _nan_to_null(self.audit.bend),
+            "methods": [{name: _nan_to_null(value) for name, value in line.items()} for line in self.audit.table()],
             "skipped": dict(self.audit.skipped),
         }
 
 
-def audited(words: str, samples: Samples, at: str | None) -> list[int]:
+def parse_audit_rows(words: str, samples: Samples, at: str | None) -> list[int]:
     """Places, among the rows that are explained, of those to be audited.
 
     Raises:
@@ -87,35 +87,35 @@ def audited(words: str, samples: Samples, at: str | None) -> list[int]:
     return [samples.rows.index(int(word)) for word in dict.fromkeys(wanted)]
 
 
-def judge(job: Job, samples: Samples, place: int, players: Players | None, folder: Path, *, seed: int = 0) -> Judged:
+def audit_row(job: Job, samples: Samples, place: int, players: Players | None, folder: Path, *, seed: int = 0) -> RowAudit:
     """Interactions and audit of one row, or what is kept of them in the folder if everything that matters is as it was."""
     one, row = job.of(place), samples.rows[place]
-    players = _named(players or Players.features(job.x[place]), samples)
-    key = stamp(one, ["judge", described(players), seed])
-    name = name_of(samples, place)
+    players = _label_players(players or Players.features(job.x[place]), samples)
+    key = cache_key(one, ["judge", json_description(players), seed])
+    name = row_name(samples, place)
     facts = {"run": key, "baseline": job.baseline, "unit": job.unit}
-    together = kept(Allocation, folder / _file("interactions", row), key)
+    together = load_cached(Allocation, folder / _file_name("interactions", row), key)
     if together is None:
         together = _interactions(one, players, name, seed)
         together = replace(together, provenance={**together.provenance, **facts})
-        together.save(folder / _file("interactions", row))
-    audit = kept(Audit, folder / _file("audit", row), key)
+        together.save(folder / _file_name("interactions", row))
+    audit = load_cached(Audit, folder / _file_name("audit", row), key)
     if audit is None:
-        audit = _audit(one, _coarser(players, one.x[0]), name, seed)
+        audit = _audit(one, _coarsen(players, one.x[0]), name, seed)
         audit = replace(audit, provenance={**audit.provenance, **facts})
-        audit.save(folder / _file("audit", row))
-    return Judged(row=row, name=name, together=together, audit=audit)
+        audit.save(folder / _file_name("audit", row))
+    return RowAudit(row=row, name=name, together=together, audit=audit)
 
 
-def _coarser(players: Players, sample: Tensor) -> Players:
+def _coarsen(players: Players, sample: Tensor) -> Players:
     """Players of which all coalitions can be gone through by every method; larger parts of a picture, if need be."""
-    if players.n <= MOST_AUDITED or not divides_image(players):
+    if players.n <= MAX_AUDIT_PLAYERS or not divides_image(players):
         return players
     high, wide = sample.shape[-2:]
-    return Players.patches(sample, (math.ceil(high / SIDE), math.ceil(wide / SIDE)))
+    return Players.patches(sample, (math.ceil(high / PATCHES_PER_SIDE), math.ceil(wide / PATCHES_PER_SIDE)))
 
 
-def _named(players: Players, samples: Samples) -> Players:
+def _label_players(players: Players, samples: Samples) -> Players:
     """The columns' names, where players are columns."""
     fits = players.kind == "features" and len(samples.features) == players.n and not players.labels
     return replace(players, labels=tuple(samples.features)) if fits else players
@@ -124,7 +124,7 @@ def _named(players: Players, samples: Samples) -> Players:
 def _interactions(job: Job, players: Players, name: str, seed: int) -> Allocation:
     target = None if job.target is None else int(job.target[0])
     game = Game.on(job.network, job.x, players, target=target, baseline=job.absence)
-    with working(f"interactions of {name}"):
+    with progress_bar(f"interactions of {name}"):
         exact = players.n <= MAX_EXACT_PLAYERS
         found = harsanyi_dividends(game) if exact else interactions_of(game, generator=torch.Generator().manual_seed(seed))
     return replace(found, provenance={**game.provenance, **found.provenance})
@@ -132,17 +132,17 @@ def _interactions(job: Job, players: Players, name: str, seed: int) -> Allocatio
 
 def _audit(job: Job, players: Players, name: str, seed: int) -> Audit:
     target = None if job.target is None else int(job.target[0])
-    with working(f"audit of {name}") as step:
+    with progress_bar(f"audit of {name}") as step:
         auditor = Auditor(report=step, seed=seed)
         return auditor.audit(job.network, job.x, players, target=target, baseline=job.absence, methods=METHODS)
 
 
-def _file(what: str, row: int) -> str:
+def _file_name(what: str, row: int) -> str:
     return f"{what}_{row}.safetensors"
 
 
-def _json(value: object) -> Any:
+def _nan_to_null(value: object) -> Any:
     """A value with what JSON has no word for as null."""
     if isinstance(value, tuple):
-        return [_json(item) for item in value]
+        return [_nan_to_null(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

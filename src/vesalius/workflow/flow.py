@@ -6,16 +6,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from vesalius.cli.inputs import Samples
-from vesalius.cli.models import model_dtype
-from vesalius.cli.progress import working
-from vesalius.cli.runs import Job, described, kept, stamp
 from vesalius.information import FlowGraph, FlowLayer, MeasurementOptions, information_flow
+from vesalius.workflow.method_runs import Job, cache_key, json_description, load_cached
+from vesalius.workflow.progress import progress_bar
+from vesalius.workflow.samples import Samples, to_model_dtype
 
 FILE = "flow.safetensors"
 
 
-def flowing(job: Job, samples: Samples, folder: Path, *, seed: int) -> FlowGraph:
+def measure_flow(job: Job, samples: Samples, folder: Path, *, seed: int) -> FlowGraph:
     """The flow graph, or what is kept of it in the folder if everything that matters is as it was.
 
     Raises:
@@ -23,20 +22,20 @@ def flowing(job: Job, samples: Samples, folder: Path, *, seed: int) -> FlowGraph
         InvalidInput: too few rows.
     """
     assert samples.flow is not None
-    rows = model_dtype(job.network, samples.flow).to(job.x.device)
-    key = stamp(job.of(0), ["flow", described(rows), list(samples.features), list(samples.classes), seed])
-    found = kept(FlowGraph, folder / FILE, key)
+    rows = to_model_dtype(job.network, samples.flow).to(job.x.device)
+    key = cache_key(job.of(0), ["flow", json_description(rows), list(samples.features), list(samples.classes), seed])
+    found = load_cached(FlowGraph, folder / FILE, key)
     if found is not None:
         return found
-    with working(f"information flow over {len(rows):,} rows") as step:
+    with progress_bar(f"information flow over {len(rows):,} rows") as step:
         found = information_flow(job.network, rows, measuring=MeasurementOptions(seed=seed, rows=max(len(rows), 16), report=step))
     ends = {0: samples.features, len(found.layers) - 1: samples.classes}
-    layers = tuple(_labelled(layer, ends.get(at, ())) for at, layer in enumerate(found.layers))
+    layers = tuple(_name_units(layer, ends.get(at, ())) for at, layer in enumerate(found.layers))
     found = replace(found, layers=layers, provenance={**found.provenance, "run": key})
     found.save(folder / FILE)
     return found
 
 
-def _labelled(layer: FlowLayer, names: Sequence[str]) -> FlowLayer:
+def _name_units(layer: FlowLayer, names: Sequence[str]) -> FlowLayer:
     """A layer whose units are called by these names, where there are as many and all differ."""
     return replace(layer, units=tuple(names)) if len(set(names)) == len(layer) else layer

@@ -18,13 +18,13 @@ from torch import Tensor
 
 from vesalius.games.moebius import membership
 
-LEAST = 16
+MIN_PER_GROUP = 16
 """Coalitions in each group of sizes, if they are drawn."""
-MOST_GROUPS = 12
+MAX_GROUPS = 12
 
 
 @dataclass(frozen=True)
-class Design:
+class CoalitionSample:
     """Coalitions in groups of similar size.
 
     Attributes:
@@ -39,10 +39,10 @@ class Design:
     share: Float[Tensor, " G"]
     whole: Int[Tensor, " G"]
 
-    def first(self, count: int) -> Design:
+    def first(self, count: int) -> CoalitionSample:
         """The first few coalitions, one of each group at least."""
         count = max(count, 2 * len(self.share))
-        return Design(self.masks[:count], self.group[:count], self.share, self.whole)
+        return CoalitionSample(self.masks[:count], self.group[:count], self.share, self.whole)
 
     @property
     def weights(self) -> Float[Tensor, " N"]:
@@ -53,7 +53,7 @@ class Design:
         weight = self.share[self.group] / sizes[self.group] / size.bincount()[size]
         return weight / weight.sum()
 
-    def resampled(self, times: int, seed: int) -> Float[Tensor, "R N"]:
+    def bootstrap_weights(self, times: int, seed: int) -> Float[Tensor, "R N"]:
         """Weights of bootstrap resamples, drawn anew within each group; a group that is listed in full has nothing to draw."""
         generator = torch.Generator().manual_seed(seed)
         weights = self.weights.expand(times, -1).clone()
@@ -66,39 +66,39 @@ class Design:
         return weights
 
 
-def everything(players: int) -> Design:
+def all_coalitions(players: int) -> CoalitionSample:
     """All coalitions in index order, grouped by size."""
     masks = membership(players)
     group = masks.sum(1)
     share = torch.full((players + 1,), 1 / (players + 1), dtype=torch.float64)
-    return Design(masks, group, share, torch.tensor([math.comb(players, size) for size in range(players + 1)]))
+    return CoalitionSample(masks, group, share, torch.tensor([math.comb(players, size) for size in range(players + 1)]))
 
 
-def drawn(players: int, count: int, seed: int) -> Design:
+def sample_coalitions(players: int, count: int, seed: int) -> CoalitionSample:
     """About ``count`` coalitions; sizes of which there are few coalitions are listed in full.
 
     Args:
         players: how many there are.
-        count: coalitions to look at, at least 2 * ``LEAST``.
+        count: coalitions to look at, at least 2 * ``MIN_PER_GROUP``.
         seed: of the coalitions.
     """
     generator = torch.Generator().manual_seed(seed)
-    groups = np.array_split(np.arange(players + 1), min(players + 1, MOST_GROUPS, count // LEAST))
+    groups = np.array_split(np.arange(players + 1), min(players + 1, MAX_GROUPS, count // MIN_PER_GROUP))
     each = count // len(groups)
     parts, whole = [], []
     for sizes in groups:
         every = sum(math.comb(players, int(size)) for size in sizes)
         listed = every <= each
-        parts.append(_all_of(players, sizes.tolist()) if listed else _some_of(players, sizes.tolist(), each, generator))
+        parts.append(_list_all(players, sizes.tolist()) if listed else _draw_random(players, sizes.tolist(), each, generator))
         whole.append(every if listed else 0)
     group = torch.cat([torch.full((len(part),), place) for place, part in enumerate(parts)])
     turn = torch.cat([torch.arange(len(part)) for part in parts])
     order = torch.argsort(turn * len(groups) + group)
     share = torch.tensor([len(sizes) / (players + 1) for sizes in groups], dtype=torch.float64)
-    return Design(torch.cat(parts)[order], group[order], share, torch.tensor(whole))
+    return CoalitionSample(torch.cat(parts)[order], group[order], share, torch.tensor(whole))
 
 
-def _all_of(players: int, sizes: list[int]) -> Bool[Tensor, "n P"]:
+def _list_all(players: int, sizes: list[int]) -> Bool[Tensor, "n P"]:
     rows = [members for size in sizes for members in combinations(range(players), size)]
     masks = torch.zeros(len(rows), players, dtype=torch.bool)
     for row, members in enumerate(rows):
@@ -106,7 +106,7 @@ def _all_of(players: int, sizes: list[int]) -> Bool[Tensor, "n P"]:
     return masks
 
 
-def _some_of(players: int, sizes: list[int], count: int, generator: torch.Generator) -> Bool[Tensor, "n P"]:
+def _draw_random(players: int, sizes: list[int], count: int, generator: torch.Generator) -> Bool[Tensor, "n P"]:
     size = torch.tensor(sizes).repeat(-(-count // len(sizes)))[:count]
     rank = torch.rand(count, players, generator=generator).argsort(1).argsort(1)
     return rank < size[:, None]

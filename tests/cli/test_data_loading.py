@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from vesalius.cli import pictures
-from vesalius.cli.inputs import Wanted, chosen_rows, load_samples
+from vesalius.cli.data_loading import DataOptions, load_samples, parse_rows
 from vesalius.core.errors import InvalidInput
 
 ends = st.none() | st.integers(-12, 12)
@@ -22,20 +22,20 @@ def test_a_slice_of_rows_is_that_of_python(start, stop, step, count):
     expected = tuple(range(count)[start:stop:step])
     if not expected:
         with pytest.raises(InvalidInput, match=f"none of the {count} rows"):
-            chosen_rows(text, count)
+            parse_rows(text, count)
     else:
-        assert chosen_rows(text, count) == expected
+        assert parse_rows(text, count) == expected
 
 
 @given(st.lists(st.integers(0, 5), min_size=1))
 def test_single_rows_keep_their_order_and_come_once(rows):
-    assert chosen_rows(",".join(map(str, rows)), 6) == tuple(dict.fromkeys(rows))
+    assert parse_rows(",".join(map(str, rows)), 6) == tuple(dict.fromkeys(rows))
 
 
 @pytest.mark.parametrize("text", ["", "a", "1;2", "0:1:0", "0:1:2:3", "6", "-7", "1,,2"])
 def test_other_rows_are_refused(text):
     with pytest.raises(InvalidInput, match="--rows"):
-        chosen_rows(text, 6)
+        parse_rows(text, 6)
 
 
 def csv(folder: Path, kinds: list[str]) -> Path:
@@ -46,26 +46,26 @@ def csv(folder: Path, kinds: list[str]) -> Path:
 
 def test_words_as_labels_are_in_alphabetical_order_until_named(tmp_path):
     path = csv(tmp_path, ["rose", "lily", "rose"])
-    found = load_samples(path, Wanted(label="kind"))
+    found = load_samples(path, DataOptions(label="kind"))
     assert found.classes == ("lily", "rose") and found.y.tolist() == [1, 0, 1] and not found.ordered
-    named = load_samples(path, Wanted(label="kind", names="rose,lily,iris", rows="1:"))
+    named = load_samples(path, DataOptions(label="kind", names="rose,lily,iris", rows="1:"))
     assert named.classes == ("rose", "lily", "iris") and named.y.tolist() == [1, 0] and named.ordered and named.true == ("lily", "rose")
     assert found.features == ("size",) and found.x.tolist() == [[0], [1], [2]]
 
 
 def test_fractions_as_labels_are_values_and_not_classes(tmp_path):
-    found = load_samples(csv(tmp_path, ["1.5", "2", "3"]), Wanted(label="kind"))
+    found = load_samples(csv(tmp_path, ["1.5", "2", "3"]), DataOptions(label="kind"))
     assert found.y is None and found.true == ("1.5", "2", "3") and found.classes == ()
 
 
 def test_big_endian_arrays_are_read(tmp_path):
     np.save(tmp_path / "x.npy", np.arange(6, dtype=">f4").reshape(3, 2))
-    assert load_samples(tmp_path / "x.npy", Wanted()).x.tolist() == [[0, 1], [2, 3], [4, 5]]
+    assert load_samples(tmp_path / "x.npy", DataOptions()).x.tolist() == [[0, 1], [2, 3], [4, 5]]
 
 
 def test_small_whole_numbers_become_int64(tmp_path):
     np.save(tmp_path / "x.npy", np.arange(6, dtype=np.int16).reshape(3, 2))
-    assert load_samples(tmp_path / "x.npy", Wanted()).x.dtype == torch.int64
+    assert load_samples(tmp_path / "x.npy", DataOptions()).x.dtype == torch.int64
 
 
 def test_pictures_are_scaled_to_0_to_1_in_their_own_depth(tmp_path):
@@ -88,7 +88,7 @@ def test_labels_come_from_subfolders_only_if_all_pictures_are_in_one(tmp_path):
     (tmp_path / "cat").mkdir()
     for name in ("cat/a.png", "b.png"):
         Image.fromarray(np.zeros((2, 2), np.uint8)).save(tmp_path / name)
-    assert load_samples(tmp_path, Wanted()).y is None
+    assert load_samples(tmp_path, DataOptions()).y is None
     (tmp_path / "b.png").unlink()
-    found = load_samples(tmp_path, Wanted())
+    found = load_samples(tmp_path, DataOptions())
     assert found.true == ("cat",) and found.files == (str(Path("cat/a.png")),)
