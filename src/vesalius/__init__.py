@@ -6,6 +6,7 @@ from vesalius.complexity import Complexity, complexity
 from vesalius.core.allocation import Allocation
 from vesalius.core.players import Players
 from vesalius.core.version import VERSION as __version__
+from vesalius.games.absence import Blur, Constant, Marginal, Mean
 from vesalius.games.game import Game
 from vesalius.information import FlowGraph, information_flow
 from vesalius.interactions import interactions
@@ -18,9 +19,13 @@ __all__ = [
     "METHODS",
     "Allocation",
     "Audit",
+    "Blur",
     "Complexity",
+    "Constant",
     "FlowGraph",
     "Game",
+    "Marginal",
+    "Mean",
     "Network",
     "Players",
     "__version__",

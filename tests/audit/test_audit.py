@@ -361,8 +361,8 @@ def test_bad_input_is_named(as_a_user, network, change, error, message):
 
 
 def test_bad_options_and_names(as_a_user, network, found):
-    with pytest.raises(WrongType, match=r"vesalius\.trace"):
-        audit(tanh_net(SMALL), sample(SMALL), columns(SMALL))
+    with pytest.raises(WrongType, match=r"a torch\.nn\.Module, a function or an estimator"):
+        audit("model", sample(SMALL), columns(SMALL))
     with pytest.raises(UnknownName, match="did you mean 'occlusion'"):
         found["occlusoin"]
     with pytest.raises(InvalidInput, match="between 0 and 16"):

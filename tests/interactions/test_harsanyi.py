@@ -240,6 +240,8 @@ def test_half_precision_is_named_with_the_way_out():
 
 
 @pytest.mark.usefixtures("as_a_user")
-def test_a_model_is_no_network():
-    with pytest.raises(WrongType, match=r"expected a Network, not Linear; make one with vesalius.trace"):
-        interactions(nn.Linear(2, 1), torch.zeros(2), Players.features(torch.zeros(2)))
+def test_a_model_is_traced():
+    model, x = nn.Linear(2, 1), torch.ones(2)
+    torch.testing.assert_close(interactions(model, x).values[:2], model.weight[0].detach().double(), atol=1e-6, rtol=1e-6)
+    with pytest.raises(WrongType, match=r"a torch\.nn\.Module, a function or an estimator"):
+        interactions("model", x)

@@ -33,7 +33,7 @@ def test_matches_captum_at_a_zero_baseline_and_measures_from_any_other():
     network = vs.trace(model, images)
     expected = InputXGradient(model).attribute(images.clone().requires_grad_(), target=2)
     torch.testing.assert_close(vs.attribute(network, images, "gradient_x_input", target=2).values, expected.detach())
-    shifted = vs.attribute(network, images, "gradient_x_input", target=2, baseline=images).values
+    shifted = vs.attribute(network, images, "gradient_x_input", target=2, baseline=vs.Constant(images)).values
     assert shifted.abs().max() == 0
 
 

@@ -199,7 +199,7 @@ def test_tokens_are_explained_at_their_embedding():
         vs.attribute(network, x, target=0)
     at = next(layer.value for layer in network.layers.values() if layer.op == "embedding")
     pad = torch.zeros_like(x["input_ids"])
-    found = vs.attribute(network, x, target=0, at=at, baseline=pad)
+    found = vs.attribute(network, x, target=0, at=at, baseline=vs.Constant(pad))
     replaced = {**x, "input_ids": pad}
     torch.testing.assert_close(found.base, network(**replaced)[:, 0], rtol=1e-4, atol=1e-5)
     assert found.relative_gap.max() <= 1e-2

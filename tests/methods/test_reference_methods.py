@@ -62,8 +62,10 @@ def test_baselines_of_every_kind(method):
     torch.testing.assert_close(mean, tensor, **EXACT)
     blurred = vs.attribute(network, x, method, target=0, baseline=Blur(sigma=1.0))
     torch.testing.assert_close(blurred.gap, torch.zeros(4).double(), **EXACT)
-    itself = vs.attribute(network, x, method, target=0, baseline=x)
+    itself = vs.attribute(network, x, method, target=0, baseline=vs.Constant(x))
     assert itself.values.abs().max() == 0
+    background, rows = (vs.attribute(network, x, method, target=0, baseline=b).values for b in (Marginal(x), x))
+    torch.testing.assert_close(rows, background, **EXACT)
 
 
 @each
@@ -125,7 +127,7 @@ def test_tokens_are_explained_at_their_embedding(method):
         vs.attribute(network, x, method, target=0)
     at = next(layer.value for layer in network.layers.values() if layer.op == "embedding")
     pad = torch.zeros_like(x["input_ids"])
-    explained = vs.attribute(network, x, method, target=0, at=at, baseline=pad)
+    explained = vs.attribute(network, x, method, target=0, at=at, baseline=vs.Constant(pad))
     torch.testing.assert_close(explained.base, network(**{**x, "input_ids": pad})[:, 0], rtol=1e-4, atol=1e-5)
     assert explained.relative_gap.max() <= 1e-4
     seen = x["attention_mask"].bool()
@@ -159,9 +161,9 @@ def test_ops_without_a_rule_are_all_listed_with_their_places(method):
     assert text.startswith(
         f"{'deeplift_rescale' if method.name == 'deep_shap' and method.variant == 'rescale' else method.name} has no rule for: "
     )
-    assert "sort (value 'inner/sort', in module 'inner', test_propagation.py:" in text
+    assert "sort (value 'inner/sort', in module 'inner', test_reference_methods.py:" in text
     assert "cdist" in text.partition("; ")[2]
-    assert "test_propagation.py:" in text.partition("; ")[2]
+    assert "test_reference_methods.py:" in text.partition("; ")[2]
     assert "shapley_value" in text
     after = vs.attribute(network, torch.ones(2, 4), "integrated_gradients")
     assert after.provenance["rule"] == "quadrature"

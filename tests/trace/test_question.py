@@ -27,10 +27,10 @@ def test_about_some_samples_it_explains_the_classes_that_were_predicted(case):
     found = to_float64(given, rows)
     assert {tensor.dtype for tensor in (*found.present, *found.inputs, found.total)} == {torch.float64}
     assert (found.at, found.end) == (given.at, given.end)
-    assert torch.equal(found.pick.classes, given.pick.classes[rows])
+    assert torch.equal(found.pick.positions, given.pick.positions[rows])
     torch.testing.assert_close(found.total, given.total[rows].double(), rtol=1e-6, atol=1e-6)
     asked = to_float64(ask(network, x, target=torch.arange(6) % 4), rows)
-    assert torch.equal(asked.pick.classes, rows % 4)
+    assert torch.equal(asked.pick.positions, (rows % 4)[:, None])
 
 
 def test_what_single_precision_took_for_the_largest_is_still_explained():
@@ -41,7 +41,7 @@ def test_what_single_precision_took_for_the_largest_is_still_explained():
     network = vs.trace(Close(), torch.ones(1, 1))
     given = ask(network, torch.ones(1, 1))
     assert network.cast(torch.float64)(torch.ones(1, 1).double()).argmax() == 1
-    assert given.pick.classes.tolist() == to_float64(given).pick.classes.tolist() == [0]
+    assert given.pick.positions.tolist() == to_float64(given).pick.positions.tolist() == [[0]]
 
 
 def test_one_sample_stays_one_sample(case):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
@@ -13,8 +13,8 @@ from torch import Tensor
 
 from vesalius.audit import principles
 from vesalius.audit.faithfulness import Interventions, agreement
-from vesalius.audit.masked_attributions import attribute_masked, attribute_masked_games, map_per_player, plays_games, prepare_method
-from vesalius.audit.problem import At, AuditProblem, pose_problem
+from vesalius.audit.masked_attributions import attribute_masked, attribute_masked_games, map_per_player, prepare_method
+from vesalius.audit.problem import At, AuditProblem, named_players, pose_problem
 from vesalius.audit.result import Audit, MethodAudit
 from vesalius.audit.selectope import MapAudit, Selectope, additive_errors
 from vesalius.audit.stratified_sampling import MIN_PER_GROUP, CoalitionSample, all_coalitions, sample_coalitions
@@ -25,8 +25,9 @@ from vesalius.games.absence import Baseline
 from vesalius.games.game import Game, question_provenance
 from vesalius.methods import METHODS, Method
 from vesalius.methods.base import resolve_method
-from vesalius.trace.network import Inputs, Network
-from vesalius.trace.question import Target
+from vesalius.trace.network import Inputs
+from vesalius.trace.receive import receive, resolve_classes
+from vesalius.trace.target import Target
 
 Methods = str | Method | Mapping[str, Any] | Iterable[Any]
 REFUSALS = (NoRule, NotTraceable, WrongType, InvalidInput)
@@ -68,9 +69,9 @@ class Auditor:
 
     def audit(
         self,
-        network: Network,
+        model: Any,
         x: Inputs,
-        players: Players | Allocation,
+        players: Players | Allocation | None = None,
         *,
         target: Target = None,
         baseline: Baseline = None,
@@ -78,7 +79,7 @@ class Auditor:
     ) -> Audit:
         """See :func:`audit`."""
         chosen = label_methods(methods)
-        problem = pose_problem(network, x, players, target=target, baseline=baseline, at=self.at)
+        problem = pose_problem(model, x, players, target=target, baseline=baseline, at=self.at)
         bench = _audit_context(self, problem)
         records: dict[str, MethodAudit] = {}
         errors: dict[str, Tensor] = {}
@@ -106,15 +107,15 @@ class Auditor:
     def audit_map(
         self,
         values: Tensor | np.ndarray[Any, np.dtype[Any]],
-        network: Network,
+        model: Any,
         x: Inputs,
-        players: Players | Allocation,
+        players: Players | Allocation | None = None,
         *,
         target: Target = None,
         baseline: Baseline = None,
     ) -> MapAudit:
         """See :func:`audit_map`."""
-        problem = pose_problem(network, x, players, target=target, baseline=baseline, at=self.at)
+        problem = pose_problem(model, x, players, target=target, baseline=baseline, at=self.at)
         who = problem.players
         if who.n > self.most_exact:
             raise TooManyPlayers(who.n, self.most_exact, hint="judge the map on coarser players: larger patches, or segments")
@@ -145,28 +146,35 @@ class Auditor:
         )
 
 
-def audit(
-    network: Network,
+def audit(  # noqa: PLR0913 - a verb that users call
+    model: Any,
     x: Inputs,
-    players: Players | Allocation,
+    players: Players | Allocation | None = None,
     *,
     target: Target = None,
     baseline: Baseline = None,
+    at: At = None,
     methods: Methods = METHODS,
+    names: Sequence[str] = (),
+    classes: Sequence[str] = (),
 ) -> Audit:
     """Judge attribution methods on one sample by the three principles, a number each.
 
     Up to 14 players every method is run on all masked versions of the sample, and what each effect was shared out to is read off; with
-    more, on a sample of them, and the numbers have intervals. ``Auditor(at=..., coalitions=..., seed=...)`` has the other options.
+    more, on a sample of them, and the numbers have intervals. ``Auditor(coalitions=..., seed=...)`` has the other options.
 
     Args:
-        network: from :func:`vesalius.trace`.
-        x: one sample, with or without its batch axis.
-        players: who may be absent; or an allocation, for its players (and where they live).
+        model: a Network, or any model that :func:`vesalius.trace` takes.
+        x: one sample in any form, with or without its batch axis.
+        players: who may be absent; or an allocation, for its players (and where they live). By default columns of a table, patches of an
+            image, positions of a sequence.
         target: as for :func:`vesalius.attribute`; by default the class predicted for the whole sample, for masked ones as well.
         baseline: what stands in for absent players, and what methods count from. With several rows (``Marginal``) game and maps are the
             mean over them.
+        at: where the players live, if not in the network's input.
         methods: names, instances with options, or a mapping from labels to either.
+        names: of the players; by default those of the columns, where the data has them.
+        classes: names of the classes in the output's order, for a target by name.
 
     Returns:
         An audit: a mapping from methods to records. Methods that do not apply are in ``.skipped``, with the reason.
@@ -177,14 +185,18 @@ def audit(
     Reference: Deng2024; taylor.md, sections 3 and 5.4. LRP methods share out f(x), not f(x) - f(b); they are judged as all others, against
     f(x) - f(b), so that biases show as effects missed or handed out in excess.
     """
-    return Auditor().audit(network, x, players, target=target, baseline=baseline, methods=methods)
+    received = receive(model, x)
+    target = resolve_classes(target, classes or received.classes)
+    if not isinstance(players, Allocation):
+        players = named_players(received, players, names, at)
+    return Auditor(at=at).audit(received.network, received.x, players, target=target, baseline=baseline, methods=methods)
 
 
 def audit_map(
     values: Tensor | np.ndarray[Any, np.dtype[Any]],
-    network: Network,
+    model: Any,
     x: Inputs,
-    players: Players | Allocation,
+    players: Players | Allocation | None = None,
     *,
     target: Target = None,
     baseline: Baseline = None,
@@ -193,7 +205,7 @@ def audit_map(
 
     Args:
         values: one value per element of the explained tensor [*event], or per player.
-        network: from :func:`vesalius.trace`.
+        model: a Network, or any model that :func:`vesalius.trace` takes.
         x: the sample the map is of.
         players: at most 14; a map of elements is summed into them.
         target: what the map explains.
@@ -205,7 +217,7 @@ def audit_map(
 
     Reference: taylor.md, section 5.5.
     """
-    return Auditor().audit_map(values, network, x, players, target=target, baseline=baseline)
+    return Auditor().audit_map(values, model, x, players, target=target, baseline=baseline)
 
 
 @dataclass(frozen=True, eq=False)
@@ -262,7 +274,7 @@ class _AuditContext:
 
     def _maps(self, method: Method) -> tuple[Tensor, CoalitionSample, Tensor, int]:
         """Maps of masked samples, of which ones, the map of the whole sample, and evaluations taken."""
-        if self.exact and plays_games(method):
+        if self.exact and method.plays:
             found = attribute_masked_games(method, self.problem, self.values)
             return found, self.design, found[-1], 0
         if self.exact:

@@ -14,7 +14,7 @@ Axes: N coalitions, P players, S all coalitions, B rows of a batch.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -32,11 +32,6 @@ from vesalius.methods import Method, PredictionDifference, SmoothGrad
 
 CHECKED_COALITIONS = 12
 """Coalitions on which it is checked that a game method does not pay players without effect."""
-
-
-def plays_games(method: Method) -> bool:
-    """Whether a method only asks what if some players are absent."""
-    return any(field.name == "players" for field in fields(method)) and not method.claims & {"sensitive", "graph"}
 
 
 def attribute_masked(method: Method, problem: AuditProblem, masks: Bool[Tensor, "N P"]) -> tuple[Float[Tensor, "N P"], Int[Tensor, " N"]]:
@@ -111,7 +106,7 @@ def prepare_method(method: Method, problem: AuditProblem) -> Method:
     """
     if isinstance(method, PredictionDifference) and method.evidence is not None:
         raise InvalidInput("with evidence= its values are differences of log odds, not in the output's unit")
-    if not plays_games(method):
+    if not method.plays:
         return method
     changes: dict[str, object] = {"players": problem.players}
     few = problem.players.n <= 14

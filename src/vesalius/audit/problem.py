@@ -17,12 +17,14 @@ from torch import Tensor
 
 from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput, WrongType
-from vesalius.core.players import Players
+from vesalius.core.players import Players, default_players
 from vesalius.games.absence import Absence, Baseline, Constant, as_absence
 from vesalius.games.game import Game
 from vesalius.games.network_game import characteristic_of_sample
 from vesalius.trace.network import Inputs, Network
-from vesalius.trace.question import Question, Target, ask, to_float64
+from vesalius.trace.question import Question, ask, to_float64
+from vesalius.trace.receive import Received, receive, resolve_classes
+from vesalius.trace.target import Target
 
 At = str | tuple[str, ...] | None
 
@@ -101,30 +103,42 @@ class AuditProblem:
         return Constant(value=one)
 
 
-def pose_problem(network: Network, x: Inputs, players: Players | Allocation, *, target: Target, baseline: Baseline, at: At) -> AuditProblem:
+def pose_problem(
+    model: Any, x: Inputs, players: Players | Allocation | None, *, target: Target, baseline: Baseline, at: At
+) -> AuditProblem:
     """Pose the question, fix its target, and take sample and stand-ins to float64.
 
     Raises:
         WrongType: not a network, not players.
         InvalidInput: more than one sample, players that do not fit, links.
     """
-    if not isinstance(network, Network):
-        raise WrongType(f"expected a Network, not {type(network).__name__}; make one with vesalius.trace(model, x)")
-    who, at = _resolve_players(network, players, at)
-    absence = as_absence(baseline)
-    given = ask(network, x, target=target, at=at)
+    received = receive(model, x)
+    network = received.network
+    who, at = _resolve_players(network, named_players(received, players, (), at) if players is None else players, at)
+    given = ask(network, received.x, target=resolve_classes(target, received.classes), at=at)
+    absence = as_absence(baseline, given)
     if given.batch != 1:
         raise InvalidInput(f"an audit is about one sample; {given.batch} came: take x[i]")
     who.check(tuple(tensor[0] for tensor in given.present))
     fills = tuple(fill[0].double() if fill.is_floating_point() and not network.opaque else fill[0] for fill in absence.fill(given))
     question = given if network.opaque else to_float64(given)
-    classes = question.pick.classes
-    if classes is not None:
-        question = ask(question.network, question.inputs, target=int(classes[0]), at=question.at)
+    positions = question.pick.positions
+    if positions is not None:
+        question = ask(question.network, question.inputs, target=tuple(positions[0].tolist()), at=question.at)
     nobody = torch.zeros(1, who.n, dtype=torch.bool)
     alone = [who.compose(nobody, [t[0] for t in question.present], [fill[m] for fill in fills]) for m in range(len(fills[0]))]
     stand_ins = tuple(torch.cat(site) for site in zip(*alone, strict=True))
     return AuditProblem(question, who, stand_ins, at is None, absence.describe(), torch.finfo(given.total.dtype).eps)
+
+
+def named_players(received: Received, players: Players | None, names: Sequence[str], at: At) -> Players:
+    """The players, by default those a user would expect, with the names of the columns where they have none."""
+    if players is None:
+        question = ask(received.network, received.x, at=at)
+        players = default_players([tensor[0] for tensor in question.present])
+    if not isinstance(players, Players):
+        raise WrongType(f"players are a Players, or an Allocation that has them, not {type(players).__name__}")
+    return players.named(names or received.features, strict=bool(names))
 
 
 def _resolve_players(network: Network, players: Players | Allocation, at: At) -> tuple[Players, At]:

@@ -22,18 +22,16 @@ from vesalius.complexity.features import CachedRows, FeatureSource, cache_rows, 
 from vesalius.complexity.networks import DEFAULT_WIDTHS, Trunk, fit_standardisation
 from vesalius.complexity.readout import Disentangler, fit_readout, mean_predictor
 from vesalius.complexity.training import MultiExitTrunk, RowSplits, Training, train_exits
-from vesalius.core.errors import InvalidInput, WrongType
+from vesalius.core.errors import InvalidInput
 from vesalius.core.version import VERSION
 from vesalius.trace.batches import Data
-from vesalius.trace.network import Network
+from vesalius.trace.receive import receive_data
 
 MIN_STANDARD_ERRORS = 2.0
 """Standard errors by which a deeper net must be better, on rows to choose by, to have a component of its own."""
 
 
-def complexity(
-    network: Network, data: Data, *, at: str, orders: Sequence[int] = (0, 1, 2, 4), training: Training | None = None
-) -> Complexity:
+def complexity(model: Any, data: Data, *, at: str, orders: Sequence[int] = (0, 1, 2, 4), training: Training | None = None) -> Complexity:
     """Take a feature apart into components of rising complexity.
 
     A component of order l is what nets with l nonlinear layers predict of the feature beyond nets with fewer. Where a deeper net is not
@@ -41,8 +39,8 @@ def complexity(
     ones too.
 
     Args:
-        network: traced.
-        data: rows of the network's inputs, or batches of them, with or without labels; some thousands.
+        model: a Network, or any model that :func:`vesalius.trace` takes.
+        data: rows of its inputs in any form, or batches of them, with or without labels; some thousands.
         at: the feature: a value or module of the network.
         orders: numbers of nonlinear layers, rising; 0 is linear.
         training: how; the default takes minutes for a small picture network.
@@ -58,8 +56,8 @@ def complexity(
     seeds than one, numbers on rows not trained on, and no component where a deeper net is no better; ``Training(mode="paper")`` grows each
     net from the one before.
     """
-    if not isinstance(network, Network):
-        raise WrongType(f"expected a Network, not {type(network).__name__}; make one with vesalius.trace(model, x)")
+    received = receive_data(model, data)
+    network, data = received.network, received.x
     wanted = _check_orders(orders)
     how = training or Training()
     where = feature_source(network, at, pre_activation=how.pre_activation)

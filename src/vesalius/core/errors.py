@@ -21,13 +21,24 @@ class WrongType(VesaliusError, TypeError):
 class UnknownName(VesaliusError, ValueError):
     """A name that does not exist here, with the nearest ones that do."""
 
-    def __init__(self, what: str, name: object, known: Iterable[str]) -> None:
+    def __init__(self, what: str, name: object, known: Iterable[str], *, meant: str | None = None, listed: bool = False) -> None:
+        """Say what there is.
+
+        Args:
+            what: kind of thing.
+            name: that was asked for.
+            known: all names.
+            meant: the one that is known elsewhere by the name that was asked for.
+            listed: whether all names are listed beside the near ones.
+        """
         known = list(known)
         lowered = {candidate.lower(): candidate for candidate in known}
         near = [lowered[match] for match in get_close_matches(str(name).lower(), lowered, n=5, cutoff=0.4)]
         near += [candidate for candidate in known if str(name) in candidate and candidate not in near][: 5 - len(near)]
-        offer = f"did you mean {', '.join(map(repr, near))}?" if near else f"known: {', '.join(map(repr, known[:12])) or 'none'}"
-        super().__init__(f"there is no {what} {name!r}; {offer}")
+        near = [meant, *(match for match in near if match != meant)] if meant is not None else near
+        all_known = f"known: {', '.join(map(repr, known if listed else known[:12])) or 'none'}"
+        offer = f"did you mean {', '.join(map(repr, near))}?" if near else all_known
+        super().__init__(f"there is no {what} {name!r}; {offer}" + (f" {all_known}" if listed and near else ""))
 
 
 class NotTraceable(VesaliusError, TypeError):

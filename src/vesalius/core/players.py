@@ -8,16 +8,18 @@ Axes: N coalitions, P players, K components, event: one sample's shape, without 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import prod
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
-from vesalius.core.errors import InvalidInput, WrongType
+from vesalius.core.errors import InvalidInput, UnknownName, WrongType
+from vesalius.core.rows import read_rows
 
 BYSTANDER = -1
 SINGULAR_KINDS = {"patches": "patch"}
@@ -40,7 +42,7 @@ class Players:
     Attributes:
         index: one integer tensor per explained tensor, broadcastable (from the right) to its event; the owner of each element.
         shape: shape in which values are reported, with ``prod(shape) == n``: the event for features, the grid for patches, ``(n,)`` else.
-        kind: ``features``, ``patches``, ``segments``, ``tokens``, ``channels``, ``units``, ``links`` or ``components``.
+        kind: ``features``, ``groups``, ``patches``, ``segments``, ``tokens``, ``channels``, ``units``, ``links`` or ``components``.
         labels: one name per player; generated from ``kind`` and position when empty.
         parts: for ``components``, the K tensors whose sum over a coalition is what the model sees.
         layer: for ``units`` and ``links``, the layer they belong to.
@@ -82,16 +84,64 @@ class Players:
         """Readable names of all players."""
         return tuple(self.name(player) for player in range(self.n))
 
+    def named(self, names: Sequence[str], *, strict: bool = True) -> Players:
+        """The same players with other names.
+
+        Args:
+            names: one per player, in order; none leaves the players as they are.
+            strict: refuse a number of names that does not fit; else they are passed over, and so they are where players have names.
+
+        Raises:
+            InvalidInput: another number of names.
+        """
+        fits = len(names) == self.n
+        if not names or (not strict and (not fits or self.labels or self.kind not in ("features", "tokens"))):
+            return self
+        if not fits:
+            raise InvalidInput(f"{len(names)} names were given for {self.n} players")
+        return replace(self, labels=tuple(map(str, names)))
+
     # ---- constructors -------------------------------------------------------------------------------------------------------------
 
     @classmethod
-    def features(cls, *samples: Tensor, names: Sequence[str] = ()) -> Players:
+    def features(cls, *samples: Any, names: Sequence[str] = ()) -> Players:
         """Every element a player.
 
         Args:
-            samples: one sample [*event] per explained tensor, without the batch axis.
+            samples: one sample [*event] per explained tensor, without the batch axis; a row of a table brings the names of its columns.
             names: one name per element, in order.
         """
+        tensors, columns = _read_samples(samples)
+        return cls._elements(tensors, names or columns)
+
+    @classmethod
+    def groups(cls, sample: Any, groups: Mapping[str, Sequence[str | int]], *, names: Sequence[str] = ()) -> Players:
+        """Groups of columns that are present or absent together; a column of no group is always present.
+
+        Args:
+            sample: one row of a table.
+            groups: for each group its columns, by name or position.
+            names: of the columns, where the row does not bring them.
+
+        Raises:
+            UnknownName: no such column.
+            InvalidInput: a column in two groups, or a position out of range.
+        """
+        tensors, columns = _read_samples((sample,))
+        known = list(names or columns)
+        owner = torch.full((tensors[0].numel(),), BYSTANDER)
+        for player, members in enumerate(groups.values()):
+            for member in members:
+                place = _column(member, known, len(owner))
+                if owner[place] != BYSTANDER:
+                    raise InvalidInput(
+                        f"column {member!r} is in two groups, {list(groups)[int(owner[place])]!r} and {list(groups)[player]!r}"
+                    )
+                owner[place] = player
+        return cls((owner.reshape(tensors[0].shape),), (len(groups),), "groups", tuple(groups))
+
+    @classmethod
+    def _elements(cls, samples: Sequence[Tensor], names: Sequence[str]) -> Players:
         index, start = [], 0
         for sample in samples:
             index.append(torch.arange(start, start + sample.numel()).reshape(sample.shape))
@@ -100,14 +150,15 @@ class Players:
         return cls(tuple(index), shape, "features", tuple(names))
 
     @classmethod
-    def patches(cls, sample: Tensor, size: int | tuple[int, int]) -> Players:
+    def patches(cls, sample: Any, size: int | tuple[int, int]) -> Players:
         """Rectangles of the last two axes, over all channels; the last row and column may be smaller.
 
         Args:
             sample: one image [*channels height width].
             size: height and width of a patch, in pixels.
         """
-        high, wide = (size, size) if isinstance(size, int) else size
+        sample = _read_sample(sample)
+        high, wide = map(operator.index, size if isinstance(size, (tuple, list)) else (size, size))
         if sample.ndim < 2 or high < 1 or wide < 1:
             raise InvalidInput(f"patches need an image [..., height, width] and a positive size, not {tuple(sample.shape)} and {size}")
         height, width = sample.shape[-2:]
@@ -116,13 +167,14 @@ class Players:
         return cls((index,), (-(-height // high), columns), "patches")
 
     @classmethod
-    def segments(cls, labels: Tensor, names: Sequence[str] = ()) -> Players:
+    def segments(cls, labels: Any, names: Sequence[str] = ()) -> Players:
         """The parts of a label map, such as super-pixels or groups of columns.
 
         Args:
             labels: integers broadcastable to the event; equal labels form one player, negative ones are bystanders.
             names: one name per distinct label, in increasing order of the labels.
         """
+        labels = _read_sample(labels)
         if labels.is_floating_point() or labels.is_complex():
             raise WrongType(f"labels are integers, one per element, not {labels.dtype}")
         kept = torch.unique(labels[labels >= 0])
@@ -130,17 +182,18 @@ class Players:
         return cls((index.cpu(),), (len(kept),), "segments", tuple(names))
 
     @classmethod
-    def tokens(cls, sample: Tensor, names: Sequence[str] = ()) -> Players:
+    def tokens(cls, sample: Any, names: Sequence[str] = ()) -> Players:
         """Positions of a sequence: the first axis of the event, whether token ids [T] or embeddings [T, E]."""
         return cls._along_axis(sample, 0, "tokens", names)
 
     @classmethod
-    def channels(cls, sample: Tensor, *, axis: int = 0, names: Sequence[str] = ()) -> Players:
+    def channels(cls, sample: Any, *, axis: int = 0, names: Sequence[str] = ()) -> Players:
         """Slices along one axis of the event, by default the first ([channels, height, width])."""
         return cls._along_axis(sample, axis, "channels", names)
 
     @classmethod
-    def _along_axis(cls, sample: Tensor, axis: int, kind: str, names: Sequence[str]) -> Players:
+    def _along_axis(cls, sample: Any, axis: int, kind: str, names: Sequence[str]) -> Players:
+        sample = _read_sample(sample)
         if not -sample.ndim <= axis < sample.ndim:
             raise InvalidInput(f"axis {axis} does not exist in a sample of shape {tuple(sample.shape)}")
         count = sample.shape[axis]
@@ -150,12 +203,14 @@ class Players:
     @classmethod
     def units(cls, network: HasLayers, layer: str) -> Players:
         """The units of a layer's output: neurons, or channels of a convolution."""
+        _require_layers(network, "units")
         index = network.unit_index(layer)
         return cls((index,), (int(index.max()) + 1,), "units", layer=layer)
 
     @classmethod
     def links(cls, network: HasLayers, layer: str) -> Players:
         """The weights of a layer, one player each; values come in the weight's shape."""
+        _require_layers(network, "links")
         shape = network.link_shape(layer)
         return cls((torch.arange(prod(shape)).reshape(shape),), tuple(shape), "links", layer=layer)
 
@@ -239,6 +294,38 @@ class Players:
         if (owner < 0).any():
             raise InvalidInput(f"{int((owner < 0).sum())} of {self.n} {self.kind} belong to none of the {coarser.kind}")
         return owner
+
+
+def _read_samples(samples: Sequence[Any]) -> tuple[list[Tensor], tuple[str, ...]]:
+    """Samples as tensors, and the names of the columns of a row of a table."""
+    rows = [read_rows(sample) for sample in samples]
+    if any(not isinstance(row.tensors, Tensor) for row in rows):
+        raise WrongType("a sample is one tensor, array or row; give the inputs one by one")
+    tensors = [row.parts[0][0] if row.features and not row.single and row.parts[0].ndim > 1 else row.parts[0] for row in rows]
+    return tensors, tuple(name for row in rows for name in row.features)
+
+
+def _read_sample(sample: Any) -> Tensor:
+    """One sample as a tensor."""
+    tensors, _ = _read_samples((sample,))
+    return tensors[0]
+
+
+def _require_layers(network: object, what: str) -> None:
+    if not isinstance(network, HasLayers):
+        raise WrongType(f"{what} are of a traced network, not of a {type(network).__name__}; make one with vesalius.trace(model, x)")
+
+
+def _column(member: str | int, names: Sequence[str], count: int) -> int:
+    """The position of a column."""
+    if isinstance(member, str):
+        if member not in names:
+            raise UnknownName("column", member, names)
+        return names.index(member)
+    place = operator.index(member)
+    if not -count <= place < count:
+        raise InvalidInput(f"there is no column {place}; the row has {count}")
+    return place % count
 
 
 def default_players(samples: Sequence[Tensor], most: int = 64) -> Players:

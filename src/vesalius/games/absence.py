@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import final
+from numbers import Real
+from typing import Any, final
 
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from vesalius.core.errors import InvalidInput, WrongType
+from vesalius.core.errors import InvalidInput, UnknownName, WrongType
+from vesalius.core.rows import Rows, is_batches, is_table, read_rows, to_tensor
 from vesalius.trace.question import Question
 
 
@@ -36,20 +38,20 @@ class Absence(ABC):
 
 
 @final
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False)
 class Constant(Absence):
     """One fixed value, such as zero, a token id, or a tensor.
 
     Attributes:
-        value: a number; a tensor broadcastable to [*event] or [B *event]; or one of these per explained tensor. Where an inner value is
-            explained, a tensor of the network's *input* is taken there by running the network.
+        value: a number; a tensor or array broadcastable to [*event], or to [B *event] for one value per sample; or one of these per
+            explained tensor. Where an inner value is explained, a tensor of the network's *input* is taken there by running the network.
     """
 
-    value: float | Tensor | Sequence[float | Tensor] = 0.0
+    value: Any = 0.0
 
     def fill(self, question: Question) -> tuple[Shaped[Tensor, "B M ..."], ...]:
         several = isinstance(self.value, (tuple, list))
-        values: Sequence[float | Tensor] = self.value if several else [self.value] * len(question.at)  # type: ignore[assignment,list-item]
+        values: Sequence[float | Tensor] = self.value if several else [self.value] * len(question.at)
         if len(values) != len(question.at):
             raise InvalidInput(f"{len(values)} baselines for {len(question.at)} explained tensors ({', '.join(question.at)})")
         return tuple(
@@ -58,38 +60,41 @@ class Constant(Absence):
         )
 
     def describe(self) -> str:
-        return f"constant {self.value:g}" if isinstance(self.value, (int, float)) else "given tensor"
+        return f"constant {self.value:g}" if isinstance(self.value, Real) else "given tensor"
 
 
 @final
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False)
 class Mean(Absence):
     """The mean of a data set.
 
     Attributes:
-        data: inputs of the network [rows *event] (or one tensor per input); taken to an inner value where one is explained.
+        data: inputs of the network [rows *event] in any form (or one per input); taken to an inner value where one is explained. ``None``:
+            the samples that are explained.
     """
 
-    data: Tensor | Sequence[Tensor]
+    data: Any = None
 
     def fill(self, question: Question) -> tuple[Shaped[Tensor, "B M ..."], ...]:
-        found = _read_background(self.data, question)
+        if self.data is None and question.batch < 2:
+            raise InvalidInput("the mean of one sample is that sample; give the data: vesalius.Mean(data)")
+        found = question.present if self.data is None else _read_background(self.data, question)
         return tuple(data.to(here.dtype).mean(0).expand_as(here)[:, None] for data, here in zip(found, question.present, strict=True))
 
     def describe(self) -> str:
-        return f"mean of {_row_count(self.data)} samples"
+        return "mean of the samples" if self.data is None else f"mean of {_row_count(self.data)} samples"
 
 
 @final
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False)
 class Marginal(Absence):
     """The rows of a background, averaged over: E[f(x_S, X_absent)] with absent parts drawn together from one row.
 
     Attributes:
-        background: inputs of the network [M *event] (or one tensor per input).
+        background: inputs of the network [M *event] in any form (or one per input).
     """
 
-    background: Tensor | Sequence[Tensor]
+    background: Any
 
     def fill(self, question: Question) -> tuple[Shaped[Tensor, "B M ..."], ...]:
         found = _read_background(self.background, question)
@@ -100,7 +105,7 @@ class Marginal(Absence):
 
 
 @final
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False)
 class Blur(Absence):
     """The image itself, blurred by a Gaussian.
 
@@ -119,33 +124,84 @@ class Blur(Absence):
         return f"blurred by {self.sigma:g} pixels"
 
 
-Baseline = Absence | float | Tensor | Sequence[float | Tensor] | None
+Baseline = Any
+"""A number; a tensor, array or row; several rows as background; a word (zero, mean, blur); an :class:`Absence`; ``None`` (zero)."""
+NAMED = {"zero": Constant(), "mean": Mean(), "blur": Blur()}
+"""Absences by name."""
 
 
-def as_absence(baseline: Baseline) -> Absence:
-    """A baseline in any form: an absence, a number, a tensor, or nothing (zero)."""
+def as_absence(baseline: Baseline, question: Question) -> Absence:
+    """A baseline in any form as an absence.
+
+    Args:
+        baseline: an absence; ``None`` or ``"zero"``; ``"mean"`` of the samples; ``"blur"``; a number; one sample's worth of inputs, or of
+            the explained tensors; or several rows of inputs, which are a background that is averaged over. One value for each sample,
+            paired with it row by row, is asked for by name: ``Constant(values)``.
+        question: what is asked.
+
+    Raises:
+        UnknownName: no such word.
+        WrongType: none of these.
+    """
     if isinstance(baseline, Absence):
         return baseline
     if baseline is None:
         return Constant()
-    if isinstance(baseline, (int, float, Tensor, tuple, list)):
-        return Constant(value=baseline)
-    raise WrongType(f"a baseline is a number, a tensor or an absence (Constant, Mean, Blur, Marginal), not {type(baseline).__name__}")
+    if isinstance(baseline, str):
+        if baseline not in NAMED:
+            raise UnknownName("baseline", baseline, NAMED)
+        return NAMED[baseline]
+    if isinstance(baseline, (Real, Tensor)) and (not isinstance(baseline, Tensor) or baseline.ndim == 0):
+        return Constant(baseline.item() if isinstance(baseline, Tensor) else float(baseline) if not isinstance(baseline, int) else baseline)
+    if isinstance(baseline, (tuple, list)) and baseline and len(baseline) == len(question.at) > 1:
+        return _of_several(baseline, question)
+    if not isinstance(baseline, (Tensor, tuple, list, Mapping)) and not is_table(baseline) and not is_batches(baseline):
+        raise WrongType(
+            "a baseline is a number, a tensor or array, rows of data, 'zero', 'mean', 'blur' or an absence (Constant, Mean, Blur,"
+            f" Marginal), not {type(baseline).__name__}"
+        )
+    rows = read_rows(baseline)
+    return Marginal(rows.tensors) if _is_background(rows, question) else Constant(_only(rows, question))
 
 
-def _expand_constant(value: float | Tensor, here: Shaped[Tensor, "B *event"], name: str, question: Question) -> Tensor:
+def _of_several(parts: Sequence[Any], question: Question) -> Absence:
+    """A baseline per explained tensor."""
+    values = [part if isinstance(part, (Real, Tensor)) else read_rows(part).parts[0] for part in parts]
+    tensors = [value for value in values if isinstance(value, Tensor)]
+    several = len(tensors) == len(values) and all(value.ndim == here.ndim for value, here in zip(tensors, question.present, strict=True))
+    if several and len({len(value) for value in tensors}) == 1 and len(tensors[0]) > 1:
+        return Marginal(tuple(tensors))
+    return Constant(tuple(values))
+
+
+def _is_background(rows: Rows, question: Question) -> bool:
+    """Whether these are several rows of the network's inputs."""
+    first, wanted = rows.parts[0], question.network.inputs[0].shape[1:]
+    return not rows.single and first.ndim == len(wanted) + 1 and len(first) > 1 and tuple(first.shape[1:]) == tuple(wanted)
+
+
+def _only(rows: Rows, question: Question) -> Any:
+    """The value of a constant: one tensor, or one per explained tensor."""
+    if isinstance(rows.tensors, dict):
+        return tuple(rows.tensors[name] for name in question.at if name in rows.tensors)
+    return rows.tensors
+
+
+def _expand_constant(value: Any, here: Shaped[Tensor, "B *event"], name: str, question: Question) -> Tensor:
     """A constant in the shape and dtype of an explained tensor."""
-    if not isinstance(value, Tensor):
+    if isinstance(value, Real):
         if not math.isfinite(value):
             raise InvalidInput(f"the baseline is {value}; it must be finite")
-        return torch.full_like(here, value)
+        value = torch.tensor(value, dtype=torch.float64)
+    value = to_tensor(value)
     if value.is_floating_point() and not bool(value.isfinite().all()):
         raise InvalidInput("the baseline holds NaN or infinity")
+    if not here.is_floating_point() and value.is_floating_point() and not bool((value == value.round()).all()):
+        raise InvalidInput(
+            f"{name!r} is of whole numbers ({here.dtype}), such as tokens, and the baseline holds fractions: there is no such token"
+        )
     if _broadcasts(value, here):
-        if value.dtype != here.dtype:
-            raise WrongType(
-                f"the baseline of {name!r} is {value.dtype}, the explained tensor {here.dtype}; convert it with .to({here.dtype})"
-            )
+        value = value.to(here.dtype)
         return value.to(here.device).expand_as(here)
     given = tuple(question.network.inputs[0].shape[1:])
     if name not in {v.name for v in question.network.inputs} and tuple(value.shape) in (given, (1, *given), (question.batch, *given)):
@@ -161,7 +217,7 @@ def _broadcasts(value: Tensor, here: Tensor) -> bool:
     return value.ndim <= here.ndim and all(a in (1, b) for a, b in zip(reversed(value.shape), reversed(here.shape), strict=False))
 
 
-def _read_background(data: Tensor | Sequence[Tensor], question: Question) -> list[Tensor]:
+def _read_background(data: Any, question: Question) -> list[Tensor]:
     """Data at the explained tensors, batch first."""
     network = question.network
     inputs = network.bind(data)
@@ -176,8 +232,8 @@ def _read_background(data: Tensor | Sequence[Tensor], question: Question) -> lis
     return [found[name].movedim(network.values[name].batch_axis or 0, 0) for name in question.at]
 
 
-def _row_count(data: Tensor | Sequence[Tensor]) -> int:
-    return len(data) if isinstance(data, Tensor) else len(data[0])
+def _row_count(data: Any) -> int:
+    return len(read_rows(data).parts[0])
 
 
 def _blur(image: Tensor, sigma: float) -> Tensor:

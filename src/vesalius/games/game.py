@@ -8,8 +8,9 @@ Axes: N coalitions, P players.
 
 from __future__ import annotations
 
+import operator
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -17,14 +18,17 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vesalius.core.errors import InvalidInput, MemoryExhausted, TooManyPlayers
-from vesalius.core.players import Players
+from vesalius.core.players import Players, default_players
+from vesalius.core.rows import to_tensor
 from vesalius.core.version import VERSION
 from vesalius.games.absence import Baseline, as_absence
 from vesalius.games.memory import free_cached_memory, is_out_of_memory
 from vesalius.games.moebius import MAX_PLAYERS
 from vesalius.games.network_game import ask_about_sample, characteristic_of_links, characteristic_of_sample
-from vesalius.trace.network import Inputs, Network
-from vesalius.trace.question import Question, Target
+from vesalius.trace.network import Inputs
+from vesalius.trace.question import Question
+from vesalius.trace.receive import receive, resolve_classes
+from vesalius.trace.target import Target
 
 BLOCK = 1 << 14  # coalitions written out at once, where all are asked
 ValueFunction = Callable[[Bool[Tensor, "N P"]], Float[Tensor, " N"]]
@@ -62,29 +66,47 @@ class Game:
     @classmethod
     def of(cls, value: ValueFunction, players: int | Players, *, batch: int = 1024) -> Game:
         """A game on any callable, for instance ``Game.of(lambda masks: masks.double().prod(1), 5)``."""
-        if isinstance(players, int):
+        if not isinstance(players, Players):
+            players = operator.index(players)
             players = Players((torch.arange(players),), (players,), "features")
         return cls(value, players, batch=batch)
 
     @classmethod
-    def on(
-        cls, network: Network, x: Inputs, players: Players, *, target: Target = None, baseline: Baseline = None, at: str | None = None
+    def on(  # noqa: PLR0913 - a verb that users call
+        cls,
+        model: Any,
+        x: Inputs,
+        players: Players | None = None,
+        *,
+        target: Target = None,
+        baseline: Baseline = None,
+        at: str | None = None,
+        names: Sequence[str] = (),
+        classes: Sequence[str] = (),
     ) -> Game:
         """The game of one sample on a network.
 
         Args:
-            network: what is played on.
-            x: one sample, with or without its batch axis.
-            players: who plays; units and links bring their layer with them.
-            target: what is explained, see :func:`vesalius.trace.question.ask`.
+            model: what is played on: a Network, or any model that :func:`vesalius.trace` takes.
+            x: one sample in any form, with or without its batch axis.
+            players: who plays; units and links bring their layer with them. By default columns of a table, patches of an image, positions
+                of a sequence.
+            target: what is explained, see :func:`vesalius.trace.question.ask`; or the name of a class.
             baseline: what stands in for absent players; zero by default.
             at: where the players live, if not in the input.
+            names: of the players; by default those of the columns, where the data has them.
+            classes: names of the classes in the output's order.
 
         Raises:
             InvalidInput: more than one sample, players that do not fit.
         """
-        absence = as_absence(baseline)
-        question = ask_about_sample(network, x, players, target=target, at=at)
+        received = receive(model, x)
+        target = resolve_classes(target, classes or received.classes)
+        question = ask_about_sample(received.network, received.x, players, target=target, at=at)
+        absence = as_absence(baseline, question)
+        players = (players or default_players([tensor[0] for tensor in question.present])).named(
+            names or received.features, strict=bool(names)
+        )
         links = players.kind == "links"
         masked = (
             characteristic_of_links(question, players) if links else characteristic_of_sample(question, players, absence.fill(question), 0)
@@ -167,7 +189,7 @@ class Game:
         return torch.cat(values) if values else torch.empty(0, dtype=torch.float64)
 
     def _evaluate_finite(self, masks: Bool[Tensor, "N P"]) -> Float[Tensor, " N"]:
-        values = self._value(masks).detach().to("cpu", torch.float64)
+        values = to_tensor(self._value(masks)).detach().to("cpu", torch.float64)
         if values.shape != (len(masks),):
             raise InvalidInput(
                 f"the game's function returned shape {tuple(values.shape)} for {len(masks)} coalitions; expected one value each"

@@ -16,7 +16,8 @@ from vesalius.core.errors import InvalidInput
 from vesalius.core.players import Players
 from vesalius.games.memory import batch_size
 from vesalius.trace.network import Inputs, Network
-from vesalius.trace.question import Question, Target, ask
+from vesalius.trace.question import Question, ask
+from vesalius.trace.target import Target
 
 LINK_BATCH = 64
 """Coalitions of links between two looks at the memory; each is a run of its own, since the weights differ."""
@@ -30,13 +31,13 @@ class CharacteristicFunction:
     batch: int
 
 
-def ask_about_sample(network: Network, x: Inputs, players: Players, *, target: Target, at: str | None) -> Question:
+def ask_about_sample(network: Network, x: Inputs, players: Players | None, *, target: Target, at: str | None) -> Question:
     """The question a game asks about one sample; units and links bring their layer with them.
 
     Raises:
         InvalidInput: more than one sample.
     """
-    place = network.layer(players.layer).value if players.kind == "units" and players.layer else at
+    place = network.layer(players.layer).value if players is not None and players.kind == "units" and players.layer else at
     question = ask(network, x, target=target, at=place)
     if question.batch != 1:
         raise InvalidInput(f"a game is about one sample; {question.batch} came. Loop over them, or use vesalius.attribute")

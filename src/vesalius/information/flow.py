@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise as neighbours
+from typing import Any
 
 import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
-from vesalius.core.errors import InvalidInput, WrongType
+from vesalius.core.errors import InvalidInput
 from vesalius.core.version import VERSION
 from vesalius.information.edge_weights import EdgeWeighting
 from vesalius.information.estimators import Binned, Gaussian, Neural, PairwiseInformation, pairwise
@@ -25,6 +26,7 @@ from vesalius.information.recorded_activations import RecordedActivations, activ
 from vesalius.information.units import LayerUnits, find_layer_units
 from vesalius.trace.batches import LABELS_FROM_DATA, Data
 from vesalius.trace.network import Network
+from vesalius.trace.receive import receive_data
 
 MOST_BINNED_UNITS = 256
 """Units of a layer up to which the information between them is measured by tables; by correlations of more."""
@@ -34,11 +36,11 @@ IMAGE_AXES = 3
 
 
 def information_flow(
-    network: Network,
+    model: Any,
     data: Data,
     *,
     layers: Sequence[str] | None = None,
-    labels: Int[Tensor, " N"] | str | None = None,
+    labels: Any = None,
     weighting: EdgeWeighting | None = None,
     measuring: MeasurementOptions | None = None,
 ) -> FlowGraph:
@@ -48,10 +50,10 @@ def information_flow(
     layers are measured.
 
     Args:
-        network: from :func:`vesalius.trace`, with a graph.
-        data: rows [N *event] as a tensor, one tensor per input, or batches: tensors, (inputs, labels), or mappings.
+        model: a Network with a graph, or any model that :func:`vesalius.trace` takes and that has one.
+        data: rows [N *event] in any form, or batches: inputs, (inputs, labels), or mappings.
         layers: from input to output, see :func:`vesalius.information.units.find_layer_units`; by default all that say something.
-        labels: class of every row, or ``"data"`` to take them from the batches; the last layer is then the true classes, each against all
+        labels: class of every row, or ``"data"`` to take them from the data; the last layer is then the true classes, each against all
             others, instead of the output.
         weighting: how information becomes the weight of an edge: redundancy, significance, transform.
         measuring: how units are read and their information measured.
@@ -69,15 +71,15 @@ def information_flow(
     one network per pair, and redundancy that does not depend on the order of units; :class:`MeasurementOptions` and :class:`EdgeWeighting`
     say how to get the paper's.
     """
-    if not isinstance(network, Network):
-        raise WrongType(f"expected a Network, not {type(network).__name__}; make one with vesalius.trace(model, x)")
     if isinstance(labels, str) and labels != LABELS_FROM_DATA:
         raise InvalidInput(f"labels are class numbers, or {LABELS_FROM_DATA!r} to take them from the batches, not {labels!r}")
+    received = receive_data(model, data)
+    network, labels = received.network, _labels(received, labels)
     how, weights = measuring or MeasurementOptions(), weighting or EdgeWeighting()
     sites = find_layer_units(network, layers, how.unit)
     if labels is not None and len(sites) > 2 and sites[-1].kind == "classes":
         sites = sites[:-1]
-    found = record_activations(network, data, labels, sites, how)
+    found = record_activations(network, received.x, labels, sites, how)
     generator = torch.Generator().manual_seed(how.seed)
     rows = [units.double() for units in found.units]
     named = [_flow_layer(site, part, weights) for site, part in zip(sites, rows, strict=True)]
@@ -115,6 +117,14 @@ def _layer_pair_information(
         critics = how.estimator if isinstance(how.estimator, Neural) else Neural()
         return critics.relevance(source, target, generator=generator)
     return pairwise(source, target, estimator=how.estimator, generator=generator)
+
+
+def _labels(received: Received, labels: Any) -> Int[Tensor, " N"] | str | None:
+    """Labels as a tensor, where they are not to be taken from batches."""
+    if labels is None or (isinstance(labels, str) and received.labels is None):
+        found: str | None = labels
+        return found
+    return received.labels if isinstance(labels, str) else to_tensor(labels)
 
 
 def _flow_edges(found: PairwiseInformation, sources: int) -> FlowEdges:

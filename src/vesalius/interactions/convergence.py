@@ -20,7 +20,8 @@ from vesalius.games.memory import Batches, batch_size
 from vesalius.games.network_game import ask_about_sample
 from vesalius.rules.taylor_mode import TaylorCoefficients, TaylorExpansion, to_double
 from vesalius.trace.network import Inputs, Network
-from vesalius.trace.question import Question, Target
+from vesalius.trace.question import Question
+from vesalius.trace.target import Target
 
 RADIUS_ORDERS = 20
 """Orders that the radius of convergence is estimated from, however few were asked for."""
@@ -150,7 +151,7 @@ class SampleQuestion:
             raise InvalidInput("links have no place on a line from a baseline to x; ask about units, or use vesalius.Game for links")
         posed = ask_about_sample(network, x, players, target=target, at=None)
         players.check(tuple(tensor[0] for tensor in posed.present))
-        self.question, self.fills = to_double(posed, as_absence(baseline).fill(posed))
+        self.question, self.fills = to_double(posed, as_absence(baseline, posed).fill(posed))
 
 
 def player_steps(question: Question, players: Players, fills: Sequence[Tensor]) -> list[PlayerSteps]:

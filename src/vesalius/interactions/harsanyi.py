@@ -5,13 +5,15 @@ Axes: S all coalitions (2**n), K coalitions listed, P players.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from vesalius.core.allocation import Allocation
-from vesalius.core.errors import InvalidInput, TooManyPlayers, WrongType
+from vesalius.core.errors import InvalidInput, TooManyPlayers
 from vesalius.core.interaction_indices import DIVIDENDS
 from vesalius.core.players import Players
 from vesalius.games.absence import Baseline
@@ -20,21 +22,25 @@ from vesalius.games.moebius import coalition_sizes, dividends_, membership
 from vesalius.interactions.estimators import interactions_of
 from vesalius.trace.network import Inputs, Network
 from vesalius.trace.precision import HALF_DTYPES
-from vesalius.trace.question import Target
+from vesalius.trace.receive import receive, resolve_classes
+from vesalius.trace.target import Target
 
 MAX_EXACT_PLAYERS = 20  # 2**20 evaluations, and a million coalitions to list
 ESTIMATED_ORDER = 2  # what is estimated where that many players are too many, and no order is named
 SEED = 0
 
 
-def interactions(
-    network: Network,
+def interactions(  # noqa: PLR0913 - a verb that users call
+    model: Any,
     x: Inputs,
-    players: Players,
+    players: Players | None = None,
     *,
     target: Target = None,
     baseline: Baseline = None,
+    at: str | None = None,
     max_order: int | None = None,
+    names: Sequence[str] = (),
+    classes: Sequence[str] = (),
 ) -> Allocation:
     """What each coalition of players adds to the output beyond its parts.
 
@@ -46,11 +52,15 @@ def interactions(
     has the choice of estimator and budget, and dividends of all orders for games that have few.
 
     Args:
-        network: from :func:`vesalius.trace`, or any callable traced as opaque.
-        x: one sample, with or without its batch axis.
-        players: who may be absent; units and links bring their layer with them.
+        model: a Network, or any model that :func:`vesalius.trace` takes.
+        x: one sample in any form, with or without its batch axis.
+        players: who may be absent; units and links bring their layer with them. By default columns of a table, patches of an image,
+            positions of a sequence.
         target: what is explained, see :func:`vesalius.attribute`; by default the predicted class.
         baseline: what stands in for absent players: zero by default, a number, a tensor, or an absence (``Mean``, ``Blur``, ...).
+        at: a value or module to explain instead of the input.
+        names: of the players; by default those of the columns, where the data has them.
+        classes: names of the classes in the output's order, for a target by name.
         max_order: list coalitions of up to so many players. Dividends that are listed keep their values: this is *not* the nearest game of
             that order (that is ``.reduce("fsii", order=k)``), and what the others are worth is in the gap. By default all are listed.
 
@@ -61,15 +71,16 @@ def interactions(
 
     Raises:
         InvalidInput: more than one sample, players that do not fit, a network in half precision, a NaN or infinite input or output.
-        WrongType: not a Network.
+        WrongType: neither a Network nor a model.
 
     Reference: Deng2024, theorem 1; Harsanyi1959.
     """
-    if not isinstance(network, Network):
-        raise WrongType(f"expected a Network, not {type(network).__name__}; make one with vesalius.trace(model, x)")
+    received = receive(model, x)
+    network = received.network
     _refuse_half_precision(network)
-    game = Game.on(network, x, players, target=target, baseline=baseline)
-    if players.n <= MAX_EXACT_PLAYERS:
+    target = resolve_classes(target, classes or received.classes)
+    game = Game.on(network, received.x, players, target=target, baseline=baseline, at=at, names=names or received.features)
+    if game.players.n <= MAX_EXACT_PLAYERS:
         return harsanyi_dividends(game, max_order=max_order)
     order = ESTIMATED_ORDER if max_order is None else max_order
     found = interactions_of(game, max_order=order, generator=torch.Generator().manual_seed(SEED))

@@ -42,7 +42,8 @@ from vesalius.interactions.convergence import (
 )
 from vesalius.rules.taylor_mode import to_double
 from vesalius.trace.network import Inputs, Network
-from vesalius.trace.question import Question, Target, ask
+from vesalius.trace.question import Question, ask
+from vesalius.trace.target import Target
 
 MAX_SUBSET_PLAYERS = 12
 """Players whose 2**n subsets are expanded one by one."""
@@ -204,7 +205,7 @@ def order_totals(
         InvalidInput: a function that is not analytic at the baseline.
     """
     asked = ask(network, x, target=target, at=at)
-    question, fills = to_double(asked, as_absence(baseline).fill(asked))
+    question, fills = to_double(asked, as_absence(baseline, asked).fill(asked))
     lines = LineSeries(question, _orders_for_radius(order))
     rows = torch.arange(question.batch, device=question.present[0].device)
     parts = []

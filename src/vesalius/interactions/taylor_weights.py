@@ -33,7 +33,8 @@ from vesalius.games.absence import Absence, Baseline, Constant, as_absence
 from vesalius.interactions.taylor import MAX_DEGREE_PLAYERS, MAX_TERMS, multi_indices, taylor_terms_of_question
 from vesalius.rules.taylor_mode import to_double
 from vesalius.trace.network import Inputs, Network
-from vesalius.trace.question import Question, Target, TargetSubgraph, ask
+from vesalius.trace.question import Question, TargetSubgraph, ask
+from vesalius.trace.target import Target
 
 aten = torch.ops.aten
 
@@ -157,7 +158,7 @@ def allocation_weights(
         raise WrongType(f"a method is an instance, such as vesalius.METHODS['occlusion'](), not {method!r}")
     chosen = scalings or Scalings()
     asked = ask(network, x, target=target, at=method.place(network))
-    question, fills = to_double(asked, as_absence(baseline).fill(asked))
+    question, fills = to_double(asked, as_absence(baseline, asked).fill(asked))
     if question.batch != 1 or fills[0].shape[1] != 1:
         raise InvalidInput(f"weights are of one sample and one baseline, not of {question.batch} and {fills[0].shape[1]}; loop over them")
     players = chosen.players or Players.features(*(tensor[0] for tensor in question.present))
@@ -198,8 +199,8 @@ def scale_question(question: Question, players: Players, starts: Sequence[Tensor
     several = tuple(tensor.expand(count, *tensor.shape[1:]) for tensor in cut.context)
     axes = (*cut.axes, *cut.axes[: len(starts)], *cut.axes[: len(starts)])
     behind = TargetSubgraph(prepend_scaling(cut.program, len(starts)), axes, (*several, *scales, *shifts))
-    classes = question.pick.classes
-    pick = question.pick if classes is None else replace(question.pick, classes=classes.expand(count))
+    positions = question.pick.positions
+    pick = question.pick if positions is None else replace(question.pick, positions=positions.expand(count, -1))
     present = tuple(tensor.expand(count, *tensor.shape[1:]) for tensor in question.present)
     inputs = tuple(tensor.expand(count, *tensor.shape[1:]) for tensor in question.inputs)
     posed = replace(question, present=present, single=False, inputs=inputs, head=behind.head, pick=pick, subgraph=behind)

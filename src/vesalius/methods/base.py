@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
@@ -17,7 +17,9 @@ from vesalius.games.absence import Absence, Baseline, as_absence
 from vesalius.games.game import question_provenance
 from vesalius.methods.upcast import upcast_half_precision
 from vesalius.trace.network import Inputs, Network
-from vesalius.trace.question import Question, Target, ask
+from vesalius.trace.question import Question, ask
+from vesalius.trace.receive import receive, resolve_classes
+from vesalius.trace.target import Target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,11 +29,16 @@ class Method(ABC):
     A method declares what it claims, from these words: ``complete`` (values add up to total - base), ``dummy`` (a player without effect
     gets 0), ``symmetric`` (players of equal effect get equal values), ``linear`` (in the model), ``sensitive`` (depends on gradients),
     ``accounted`` (what the values lack is in ``absorbed``), ``graph`` (needs a traced network).
-    The contract tests hold it to them.
+    The contract tests hold it to them. One that ``plays`` evaluates coalitions of its players.
+
+    Attributes:
+        players: who is paid; by default what the method takes for parts.
     """
 
     name: ClassVar[str]
     claims: ClassVar[frozenset[str]]
+    plays: ClassVar[bool] = False
+    players: Players | None = None
 
     def place(self, network: Network) -> str | None:
         """Where the method looks if nobody says so; ``None``: at the inputs."""
@@ -46,6 +53,46 @@ METHODS: dict[str, type[Method]] = {}
 """Methods by name; a new one is added with :func:`register`."""
 
 
+SYNONYMS = {
+    "ig": "integrated_gradients",
+    "integratedgradients": "integrated_gradients",
+    "path_integrated_gradients": "integrated_gradients",
+    "gradcam": "grad_cam",
+    "guided_grad_cam": "grad_cam",
+    "kernel_shap": "shapley_value",
+    "kernelshap": "shapley_value",
+    "shap": "shapley_value",
+    "shapley": "shapley_value",
+    "shapley_values": "shapley_value",
+    "shapley_value_sampling": "shapley_value",
+    "permutation_shap": "shapley_value",
+    "gradient_shap": "expected_gradients",
+    "gradientshap": "expected_gradients",
+    "deepshap": "deep_shap",
+    "deep_lift_shap": "deep_shap",
+    "deeplift": "deeplift_rescale",
+    "deep_lift": "deeplift_rescale",
+    "saliency": "gradient_x_input",
+    "gradient": "gradient_x_input",
+    "gradients": "gradient_x_input",
+    "vanilla_gradients": "gradient_x_input",
+    "input_x_gradient": "gradient_x_input",
+    "inputxgradient": "gradient_x_input",
+    "smoothgrad": "smooth_grad",
+    "noise_tunnel": "smooth_grad",
+    "lrp": "lrp_epsilon",
+    "epsilon_lrp": "lrp_epsilon",
+    "alpha_beta": "lrp_alpha_beta",
+    "deep_taylor_decomposition": "deep_taylor",
+    "dtd": "deep_taylor",
+    "feature_ablation": "occlusion",
+    "leave_one_out": "occlusion",
+    "perturbation": "occlusion",
+    "sliding_window": "occlusion_patch",
+}
+"""What methods, or their nearest kin here, are called elsewhere; said in the error, and never taken in silence."""
+
+
 def register(method: type[Method]) -> type[Method]:
     """Class decorator: make a method available by its name."""
     if method.name in METHODS:
@@ -54,26 +101,37 @@ def register(method: type[Method]) -> type[Method]:
     return method
 
 
-def attribute(
-    network: Network,
+def attribute(  # noqa: PLR0913 - a verb that users call
+    model: Any,
     x: Inputs,
     method: str | Method = "integrated_gradients",
     *,
     target: Target = None,
     baseline: Baseline = None,
     at: str | tuple[str, ...] | None = None,
+    players: Players | None = None,
+    names: Sequence[str] = (),
+    classes: Sequence[str] = (),
+    options: Mapping[str, Any] | None = None,
 ) -> Allocation:
     """Share an output's change from a baseline out among the parts of an input.
 
     Args:
-        network: from :func:`vesalius.trace`.
-        x: a batch of inputs [B *event] (several inputs as a tuple or dict), or one sample without the batch axis.
+        model: a Network; or anything :func:`vesalius.trace` takes (an ``nn.Module``, a function, an estimator of scikit-learn), which is
+            traced on these samples and remembered while it is the same: weights are always the live ones.
+        x: samples [B *event] in any form, see :func:`vesalius.core.rows.read_rows` (several inputs as a tuple or mapping); or one sample
+            without the batch axis.
         method: a registered name, or an instance with options: ``ShapleyValue(budget=2000)``.
-        target: ``None``: the predicted class of each sample; a class; a tensor of classes [B]; a tuple of ints for larger outputs;
-            ``("layer2", 5)``: a unit of an inner value.
-        baseline: zero by default; a number, a tensor, or an absence (``Mean(data=x)``, ``Blur()``, ...). Methods that compare with one
-            point compare with each of several (``Marginal``) and take the mean. Methods without a baseline measure the gap from it alone.
+        target: ``None``: the predicted class of each sample; a class, by number or name; classes of samples; a tuple of integers for larger
+            outputs; ``("layer2", 5)``: a unit of an inner value; a function of the output. See :func:`vesalius.trace.question.ask`.
+        baseline: zero by default; a number, a sample, ``"mean"`` of the samples, ``"blur"``; several rows, which are a background; or an
+            absence (``Mean(data)``, ``Blur()``, ...). Methods that compare with one point compare with each row of a background and take
+            the mean. Methods without a baseline measure the gap from it alone.
         at: a value or module to explain instead of the input.
+        players: who is paid: methods that play games play with them, the values of others are added up over them.
+        names: of the players; by default those of the columns, where the data has them.
+        classes: names of the classes in the output's order, where neither the data nor the model has them.
+        options: of a method given by name: ``options={"budget": 2000}``.
 
     Returns:
         An allocation over the batch, or over the one sample. ``allocation.gap`` says what does not add up.
@@ -81,32 +139,47 @@ def attribute(
     Raises:
         UnknownName, InvalidInput, WrongType, NotTraceable: each with what to do; see :func:`vesalius.trace.question.ask`.
     """
-    if not isinstance(network, Network):
-        raise WrongType(f"expected a Network, not {type(network).__name__}; make one with vesalius.trace(model, x)")
-    chosen = resolve_method(method)
-    network, x, baseline = upcast_half_precision(network, x, baseline)
-    absence = as_absence(baseline)
+    chosen = resolve_method(method, options)
+    if players is not None and chosen.players is None:
+        chosen = replace(chosen, players=players)
+    received = receive(model, x)
+    network, x, baseline = upcast_half_precision(received.network, received.x, baseline)
+    target = resolve_classes(target, classes or received.classes)
     question = ask(network, x, target=target, at=chosen.place(network) if at is None else at)
+    if chosen.players is not None:
+        chosen.players.check([tensor[0] for tensor in question.present])
+    absence = as_absence(baseline, question)
     allocation = chosen.allocate(question, absence)
-    options = {field.name: _describe_option(getattr(chosen, field.name)) for field in fields(chosen)}
-    asked = {"method": chosen.name, "options": options, **question_provenance(question, absence.describe())}
+    if chosen.players is not None and allocation.players is not chosen.players:
+        allocation = allocation.group(chosen.players)
+    allocation = replace(allocation, players=allocation.players.named(names or received.features, strict=bool(names)))
+    settings = {field.name: _describe_option(getattr(chosen, field.name)) for field in fields(chosen)}
+    asked = {"method": chosen.name, "options": settings, **question_provenance(question, absence.describe())}
     whole = replace(allocation, provenance={**asked, **allocation.provenance})
     return whole[0] if question.single else whole
 
 
-def resolve_method(method: str | Method) -> Method:
-    """An instance for a name; an instance as it is.
+def resolve_method(method: str | type[Method] | Method, options: Mapping[str, Any] | None = None) -> Method:
+    """An instance for a name or a class; an instance as it is.
 
     Raises:
-        UnknownName: no such method.
+        UnknownName: no such method, with those that are; or no such option.
+        InvalidInput: options beside an instance, which has its own.
     """
     if isinstance(method, Method):
+        if options:
+            raise InvalidInput(f"options={dict(options)!r} beside an instance of a method; give them to it: {type(method).__name__}(...)")
         return method
-    if not isinstance(method, str):
-        raise WrongType(f"a method is a name or an instance of Method, not {method!r}")
-    if method not in METHODS:
-        raise UnknownName("method", method, METHODS)
-    return METHODS[method]()
+    kind = METHODS.get(method) if isinstance(method, str) else method
+    if isinstance(method, str) and kind is None:
+        raise UnknownName("method", method, METHODS, meant=SYNONYMS.get(method.lower().replace("-", "_").replace(" ", "_")), listed=True)
+    if not (isinstance(kind, type) and issubclass(kind, Method)):
+        raise WrongType(f"a method is a name, a class of vesalius.methods or an instance of one, not {method!r}")
+    known = [field.name for field in fields(kind)]
+    for option in options or {}:
+        if option not in known:
+            raise UnknownName(f"option of {kind.name}", option, known)
+    return kind(**(options or {}))
 
 
 def _describe_option(option: Any) -> Any:

@@ -36,8 +36,8 @@ class Occlusion(Method):
     """
 
     name: ClassVar[str] = "occlusion"
+    plays: ClassVar[bool] = True
     claims: ClassVar[frozenset[str]] = frozenset({"dummy", "symmetric", "linear"})
-    players: Players | None = None
 
     def allocate(self, question: Question, absence: Absence) -> Allocation:
         players = self.players or _default_players(question)
@@ -70,8 +70,8 @@ class ShapleyValue(Method):
     """
 
     name: ClassVar[str] = "shapley_value"
+    plays: ClassVar[bool] = True
     claims: ClassVar[frozenset[str]] = frozenset({"complete", "dummy", "symmetric", "linear"})
-    players: Players | None = None
     budget: int | None = None
     estimator: str = "auto"
     seed: int = 0
@@ -158,8 +158,8 @@ class PredictionDifference(Method):
     """
 
     name: ClassVar[str] = "prediction_difference"
+    plays: ClassVar[bool] = True
     claims: ClassVar[frozenset[str]] = frozenset({"dummy", "symmetric", "linear"})
-    players: Players | None = None
     evidence: int | None = None
 
     def allocate(self, question: Question, absence: Absence) -> Allocation:

@@ -23,7 +23,7 @@ from vesalius.sparsity.importance_options import ImportanceOptions
 from vesalius.sparsity.importance_result import LayerImportance, LinkImportance
 from vesalius.sparsity.links import Links, links_of, read_link_inputs
 from vesalius.trace.batches import Data
-from vesalius.trace.network import Network
+from vesalius.trace.receive import receive_data
 
 ESTIMATORS = ("auto", "exact", "gaussian", "permutation", "rescale")
 MAX_ENUMERATIONS = 1 << 24
@@ -43,7 +43,7 @@ ValuesAndStderr = tuple[Tensor, Tensor | None]
 
 
 def link_importance(
-    network: Network,
+    model: Any,
     data: Data,
     *,
     layers: Sequence[str] | None = None,
@@ -57,8 +57,8 @@ def link_importance(
     inputs are kept per layer.
 
     Args:
-        network: traced.
-        data: rows of the network's inputs, or batches of them, with or without labels. Every token of a sequence is a row, padding too.
+        model: a Network, or any model that :func:`vesalius.trace` takes.
+        data: rows of its inputs in any form, or batches of them, with or without labels. Every token of a sequence is a row, padding too.
         layers: names; by default all linear layers and convolutions, see :func:`vesalius.sparsity.links.links_of`.
         baseline: what an absent link adds to the sum: ``"data"``, what it adds in another row (the paper's background), so that constant
             inputs are worth nothing; ``"zero"``, nothing, as if it were cut.
@@ -86,8 +86,10 @@ def link_importance(
             raise UnknownName(what, word, known)
     if how.order is not None:
         gaussian.check_order(how.order, baseline)
+    received = receive_data(model, data)
+    network = received.network
     links = links_of(network, layers)
-    rows = read_link_inputs(links, data, rows=how.rows, positions=how.positions, seed=how.seed)
+    rows = read_link_inputs(links, received.x, rows=how.rows, positions=how.positions, seed=how.seed)
     found = {name: _layer_importance(one, rows[name], baseline, estimator, how) for name, one in links.items()}
     options = {name: getattr(how, name) for name in how.__dataclass_fields__}
     facts: dict[str, Any] = {"model": network.name, "digest": network.digest(), "baseline": baseline, "estimator": estimator}

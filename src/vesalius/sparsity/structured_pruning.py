@@ -8,16 +8,17 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from vesalius.core.errors import InvalidInput, UnknownName
 from vesalius.core.version import VERSION
 from vesalius.sparsity.compression.dependencies import UnitDependencies, find_dependencies
 from vesalius.sparsity.links import Links, links_of
-from vesalius.sparsity.pruning.calibration import LinkScorer, as_network, collect_samples, link_inputs, make_scorer
+from vesalius.sparsity.pruning.calibration import LinkScorer, collect_samples, link_inputs, make_scorer
 from vesalius.sparsity.pruning.finetune import finetune
 from vesalius.sparsity.pruning.masked_copy import build_masked_model, copy_network, write_weights
 from vesalius.sparsity.pruning.refit import RegressionMoments, solve_ridge
@@ -25,6 +26,7 @@ from vesalius.sparsity.pruning_options import Pruning
 from vesalius.sparsity.sparsified import Sparsified
 from vesalius.trace.batches import Data
 from vesalius.trace.network import Network
+from vesalius.trace.receive import receive_data
 
 HELD_OUT_EVERY = 8
 """Of so many samples one is held out, to measure what was lost."""
@@ -36,7 +38,7 @@ Alive = dict[str, Bool[Tensor, " _"]]
 
 
 def remove_units(
-    model: Network | nn.Module,
+    model: Any,
     data: Data,
     *,
     share: float | Mapping[str, float] = 0.5,
@@ -50,8 +52,8 @@ def remove_units(
     smaller model.
 
     Args:
-        model: traced, or a model whose inputs ``data`` are.
-        data: samples; some 2,000 to 8,000 are used. Labels are passed over.
+        model: a Network, or any model that :func:`vesalius.trace` takes.
+        data: samples in any form, see :func:`vesalius.trace.receive.receive_data`; some 2,000 to 8,000 are used. Labels are passed over.
         share: of the units of each hidden layer that is removed, in [0, 1); or of each layer named.
         keep: instead, how many units each layer named keeps.
         pruning: score, layers, rows, rounds, ridge, seed, loss and finetune are heeded; the other options are of links.
@@ -69,7 +71,8 @@ def remove_units(
     Reference: Rhee2023 defines the importance of a unit. Differs from the paper: it does not remove units, nor refit.
     """
     began, how = time.monotonic(), pruning or Pruning()
-    network = as_network(model, data)
+    received = receive_data(model, data)
+    network, data = received.network, received.x
     network.graph("removing units")
     left = _units_to_keep(network, how.layers, share, keep)
     samples = collect_samples(network, data, how.rows, how.seed)

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
 
 from vesalius.core.errors import InvalidInput, UnknownName
 from vesalius.core.version import VERSION
 from vesalius.sparsity.pruning.allocation import LinkCount, counts_from_importance_level, counts_from_sparsity
-from vesalius.sparsity.pruning.calibration import as_network, collect_samples
+from vesalius.sparsity.pruning.calibration import collect_samples
 from vesalius.sparsity.pruning.finetune import finetune
 from vesalius.sparsity.pruning.masked_copy import build_masked_model
 from vesalius.sparsity.pruning.prune import PRUNE_BY_MODE, PruningProblem
@@ -22,7 +21,7 @@ from vesalius.sparsity.pruning_options import MODES, Pruning
 from vesalius.sparsity.scores import Score
 from vesalius.sparsity.sparsified import Sparsified
 from vesalius.trace.batches import Data
-from vesalius.trace.network import Network
+from vesalius.trace.receive import receive_data
 
 MIN_SAMPLES = 16
 """Samples below which a refit would only learn them by heart."""
@@ -67,7 +66,7 @@ class Goal:
 
 
 def sparsify(
-    model: Network | nn.Module,
+    model: Any,
     data: Data,
     *,
     sparsity: Amount | None = None,
@@ -81,8 +80,8 @@ def sparsify(
     once on the dense network and cuts.
 
     Args:
-        model: traced, or a model whose inputs ``data`` are.
-        data: samples; some 2,000 to 8,000 are used. Labels are passed over.
+        model: a Network, or any model that :func:`vesalius.trace` takes.
+        data: samples in any form, see :func:`vesalius.trace.receive.receive_data`; some 2,000 to 8,000 are used. Labels are passed over.
         sparsity: share of the links of all layers that is cut, in [0, 1); or of each layer named.
         importance_level: share of each layer's importance that is kept, in (0, 1], by the fewest links; or of each layer named.
         mode: ``"refit"`` or ``"paper"``.
@@ -104,7 +103,7 @@ def sparsify(
 
 
 def sweep(
-    model: Network | nn.Module,
+    model: Any,
     data: Data,
     *,
     sparsity: Sequence[float] | None = None,
@@ -135,13 +134,14 @@ class _PruningRun:
     mode: str
 
     @classmethod
-    def of(cls, model: Network | nn.Module, data: Data, goals: Sequence[Goal], mode: str, how: Pruning) -> _PruningRun:
+    def of(cls, model: Any, data: Data, goals: Sequence[Goal], mode: str, how: Pruning) -> _PruningRun:
         score = _score_for_mode(mode, how)
         names = None if how.layers is None else list(how.layers)
         for goal in goals:
             _check_goal(goal, how)
             names = list(goal.amount) if isinstance(goal.amount, Mapping) else names
-        network = as_network(model, data)
+        received = receive_data(model, data)
+        network, data = received.network, received.x
         network.graph("pruning")
         samples = collect_samples(network, data, how.rows, how.seed)
         if mode == "refit" and len(samples[0]) < MIN_SAMPLES:

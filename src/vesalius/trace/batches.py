@@ -6,21 +6,22 @@ Axes: N rows, b rows of a batch.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from vesalius.core.errors import InvalidInput, WrongType
+from vesalius.core.rows import as_batches, is_batches, read_rows, split_labels
 from vesalius.trace.network import Network
 
-Data = Tensor | Sequence[Tensor] | Mapping[str, Tensor] | Iterable[Any]
-"""Rows as a tensor, several tensors or a mapping of them; or batches: tensors, (inputs, labels), or mappings that may hold ``labels``."""
+Data = Any
+"""Rows in any form that :func:`vesalius.core.rows.read_rows` takes; a Dataset; or batches: inputs, (inputs, labels), or mappings that may
+hold ``labels``."""
 LABELS_FROM_DATA = "data"
-LABEL_KEYS = ("labels", "label", "y", "target")
-"""Names under which a batch that is a mapping may hold labels."""
 
 
 def iterate_batches(
@@ -38,8 +39,8 @@ def iterate_batches(
         InvalidInput: labels that do not fit, inputs of another shape.
         WrongType: data or labels of another kind.
     """
-    if is_tensor_data(data):
-        tensors = network.bind(data)  # type: ignore[arg-type]
+    if not is_batches(data):
+        tensors = network.bind(data)
         if isinstance(labels, str):
             raise InvalidInput(
                 "labels='data' takes them from batches (inputs, labels); this data is inputs alone, so give the labels themselves"
@@ -52,10 +53,8 @@ def iterate_batches(
         return
     if isinstance(labels, Tensor):
         raise InvalidInput("labels as a tensor belong to data as a tensor; with batches (inputs, labels) say labels='data'")
-    if not isinstance(data, Iterable):
-        raise WrongType(f"data is a tensor of rows, tensors by name, or batches such as a DataLoader, not {type(data).__name__}")
-    for batch in data:
-        inputs, given = _split_batch(batch)
+    for batch in as_batches(data, size):
+        inputs, given = split_labels(batch, len(network.inputs))
         if labels is not None and given is None:
             raise InvalidInput(
                 "labels='data' was asked for, and a batch holds none; batches are (inputs, labels), or mappings with 'labels'"
@@ -65,26 +64,10 @@ def iterate_batches(
 
 def count_rows(data: Data) -> int:
     """How many rows there are, where that can be known; else more than anyone has."""
-    if isinstance(data, Mapping):
-        data = next((item for item in data.values() if isinstance(item, Tensor)), torch.empty(0))
-    first = data if isinstance(data, Tensor) else data[0] if isinstance(data, tuple) and data else None
-    return len(first) if isinstance(first, Tensor) and first.ndim else sys.maxsize
-
-
-def is_tensor_data(data: Data) -> bool:
-    """Whether this is all rows, as one tensor per input, and not batches."""
-    items = data.values() if isinstance(data, Mapping) else data if isinstance(data, tuple) else [data]
-    return all(isinstance(item, Tensor) for item in items)
-
-
-def _split_batch(batch: Any) -> tuple[Any, Any]:
-    """Inputs and labels of a batch."""
-    if isinstance(batch, Mapping):
-        kept = {name: item for name, item in batch.items() if name not in LABEL_KEYS}
-        return kept, next((batch[name] for name in LABEL_KEYS if name in batch), None)
-    if isinstance(batch, (tuple, list)) and len(batch) == 2:
-        return batch[0], batch[1]
-    return batch, None
+    if is_batches(data):
+        return len(data) if isinstance(data, Dataset) and hasattr(data, "__len__") else sys.maxsize
+    first = read_rows(data).parts[0]
+    return len(first) if first.ndim else sys.maxsize
 
 
 def _check_labels(labels: Any) -> Int[Tensor, " b"]:

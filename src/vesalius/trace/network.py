@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from torch.fx import GraphModule
 
 from vesalius.core import store
 from vesalius.core.errors import ForeignFile, InvalidInput, NotTraceable, UnknownName, WrongType
+from vesalius.core.rows import LABELS, has_labels, read_rows
 from vesalius.trace.graph import ModelGraph, Value, bytes_per_sample
 from vesalius.trace.layers import Layer, find_layers
 from vesalius.trace.precision import cast_graph, parameters_match
@@ -31,7 +33,11 @@ UNTRACEABLE_HINT = (
 OPAQUE_SAMPLE_BYTES = 1 << 20
 """Memory one sample is assumed to take where the graph is unknown."""
 
-Inputs = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
+BLACK_BOX_FACTOR = 64
+"""What a sample takes in a function outside torch, in multiples of its inputs: such a call costs by the call more than by the row."""
+
+Inputs = Any
+"""Rows in any form that :func:`vesalius.core.rows.read_rows` takes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +67,9 @@ class Network:
         model_graph: the graph; ``None`` for an opaque network.
         reason: why there is no graph, with the line of the user's code; empty otherwise.
         call: the live model; ``None`` when loaded from a file.
+        differentiable: whether a gradient reaches an input; what is computed outside torch has none.
+        features: names of the columns of the table it was traced on, or empty.
+        classes: names of the classes of its output, where the model knows them, or empty.
     """
 
     name: str
@@ -68,6 +77,9 @@ class Network:
     model_graph: ModelGraph | None
     reason: str = ""
     call: ModelCall | None = None
+    differentiable: bool = True
+    features: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
     _programs: dict[tuple[tuple[str, ...], tuple[str, ...]], GraphModule] = field(default_factory=dict, repr=False)
     _digests: dict[tuple[Any, ...], str] = field(default_factory=dict, repr=False)
     _casts: dict[torch.dtype, Network] = field(default_factory=dict, repr=False)
@@ -89,31 +101,36 @@ class Network:
             return self.call.run([tensor.clone() for tensor in tensors])  # a model may write to its inputs
 
     @property
+    def device(self) -> torch.device | None:
+        """Where the parameters are; ``None`` for a network without any."""
+        held = self.model_graph.tensors if self.model_graph is not None else self.parameters
+        return next((tensor.device for tensor in held.values()), None)
+
+    @property
     def opaque(self) -> bool:
         """Whether the graph is unknown."""
         return self.model_graph is None
 
     def bind(self, x: Inputs) -> tuple[Tensor, ...]:
-        """Inputs in any form as a checked tuple in the network's order.
+        """Inputs in any form (see :func:`vesalius.core.rows.read_rows`) as a tuple in the network's order, in its dtypes, on its device.
 
         Raises:
-            InvalidInput, WrongType: a missing input, another shape or dtype, an empty batch.
+            InvalidInput, WrongType: a missing input, another shape, fractions where whole numbers are meant, an empty batch.
         """
         names = [value.name for value in self.inputs]
-        if isinstance(x, Tensor):
-            x = (x,)
-        if not isinstance(x, (Mapping, Sequence)):
-            raise WrongType(f"expected a tensor, or a sequence or mapping of tensors, not {type(x).__name__}")
-        tensors = tuple(x.get(name) for name in names) if isinstance(x, Mapping) else tuple(x)
-        if isinstance(x, Mapping) and (unknown := set(x) - set(names)):
-            raise UnknownName("input", sorted(unknown)[0], names)
-        if len(tensors) != len(names) or any(tensor is None for tensor in tensors):
-            raise InvalidInput(f"{self.name} takes {len(names)} inputs ({', '.join(names)}); {len(x)} came")
-        for value, tensor in zip(self.inputs, tensors, strict=True):
-            _check_input(value, tensor)
-        homes = {tensor.device for tensor in self.model_graph.tensors.values()} if self.model_graph is not None else set()
-        if homes and (astray := {tensor.device for tensor in tensors} - homes):
-            raise InvalidInput(f"an input is on {astray.pop()}, the network on {homes.pop()}; move the input with .to(device)")
+        given = read_rows(x).tensors
+        tensors: tuple[Tensor, ...]
+        if isinstance(given, dict):
+            known = {name: tensor for name, tensor in given.items() if name in names or name not in LABELS}
+            if unknown := set(known) - set(names):
+                raise UnknownName("input", sorted(unknown)[0], names)
+            tensors = tuple(known[name] for name in names if name in known)
+        else:
+            tensors = (given,) if isinstance(given, Tensor) else given
+            tensors = tensors[:-1] if has_labels(tensors, len(names)) else tensors
+        if len(tensors) != len(names):
+            raise InvalidInput(f"{self.name} takes {len(names)} inputs ({', '.join(names)}); {len(tensors)} came")
+        tensors = tuple(_to_input(value, tensor, self.device) for value, tensor in zip(self.inputs, tensors, strict=True))
         if len({len(tensor) for tensor in tensors}) > 1:
             raise InvalidInput(f"all inputs need the same batch size, found {[len(tensor) for tensor in tensors]}")
         return tensors
@@ -225,7 +242,11 @@ class Network:
     @cached_property
     def sample_bytes(self) -> int:
         """Memory that one sample takes during a forward pass, estimated from the graph."""
-        return bytes_per_sample(self.model_graph) if self.model_graph is not None else OPAQUE_SAMPLE_BYTES
+        if self.model_graph is not None:
+            return bytes_per_sample(self.model_graph)
+        if self.differentiable:
+            return OPAQUE_SAMPLE_BYTES
+        return BLACK_BOX_FACTOR * 8 * sum(prod(side for side in value.shape[1:] if side is not None) for value in self.inputs)
 
     @property
     def parameters(self) -> Mapping[str, Tensor]:
@@ -295,14 +316,21 @@ def _merge_inputs(args: Sequence[Tensor], kwargs: Mapping[str, Tensor], names: S
     return {**given, **kwargs}
 
 
-def _check_input(value: Value, tensor: Any) -> None:
-    if not isinstance(tensor, Tensor):
-        raise WrongType(f"input {value.name!r} is a {type(tensor).__name__}; expected a torch.Tensor")
-    expected = getattr(torch, value.dtype)
+def _to_input(value: Value, tensor: Tensor, device: torch.device | None) -> Tensor:
+    """A tensor as the input it is meant for: converted where no value changes by more than rounding, else refused."""
+    expected: torch.dtype = getattr(torch, value.dtype)
     if tensor.dtype != expected:
-        raise WrongType(
-            f"input {value.name!r} has dtype {tensor.dtype}; the network was traced with {expected}. Convert it with .to({expected})"
-        )
+        if (
+            not expected.is_floating_point
+            and tensor.is_floating_point()
+            and not bool((tensor.isfinite() & (tensor == tensor.round())).all())
+        ):
+            raise InvalidInput(f"input {value.name!r} is of whole numbers ({expected}), and fractions came ({tensor.dtype})")
+        if expected == torch.bool or tensor.is_complex() or expected.is_complex:
+            raise WrongType(f"input {value.name!r} has dtype {tensor.dtype}; the network was traced with {expected}")
+        tensor = tensor.to(expected)
+    if device is not None and tensor.device != device:
+        tensor = tensor.to(device)
     wanted = ["batch", *value.shape[1:]]
     if tensor.ndim != len(wanted) or tuple(tensor.shape[1:]) != tuple(value.shape[1:]):
         raise InvalidInput(
@@ -312,3 +340,4 @@ def _check_input(value: Value, tensor: Any) -> None:
         )
     if len(tensor) == 0:
         raise InvalidInput(f"input {value.name!r} holds no samples")
+    return tensor

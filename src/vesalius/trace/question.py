@@ -5,7 +5,7 @@ Axes: B batch of samples asked about, N rows evaluated (any number per sample).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -14,36 +14,13 @@ from torch import Tensor
 from torch.fx import GraphModule
 
 from vesalius.core.errors import InvalidInput, WrongType
+from vesalius.core.rows import Tensors, read_rows
+from vesalius.trace.compose import compose
 from vesalius.trace.network import Inputs, Network
+from vesalius.trace.target import Target, TargetSelector, is_linear, plain_target, select_target
 
-Target = int | Tensor | tuple[int | str, ...] | None
 HeadFunction = Callable[[Sequence[Tensor], Int[Tensor, " N"]], Tensor]
 ALL_SAMPLES = slice(None)
-
-
-@dataclass(frozen=True, eq=False)
-class TargetSelector:
-    """From an output [N ...] to one number per row.
-
-    Attributes:
-        index: position in one sample's output; empty for an output that is a single number.
-        classes: class of each sample [B], where it differs between samples.
-        unit: axis and position of an inner unit, averaged over its other axes (an image's positions, a sequence's tokens).
-    """
-
-    index: tuple[int, ...] = ()
-    classes: Int[Tensor, " B"] | None = None
-    unit: tuple[int, int] | None = None
-
-    def __call__(self, output: Float[Tensor, "N ..."], rows: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
-        if self.unit is not None:
-            axis, place = self.unit
-            return output.select(axis, place).flatten(1).mean(1) if output.ndim > 2 else output[:, place]
-        if self.classes is not None:
-            return output.gather(1, self.classes[rows][:, None])[:, 0]
-        if self.index:
-            return output[(slice(None), *self.index)]
-        return output.reshape(len(output))
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,8 +63,8 @@ class Question:
         head: from the explained tensors to the output that holds the target.
         pick: from that output to the target.
         total: the target of each sample as it is, [B].
-        cut: the program behind ``head``; ``None`` on an opaque network.
-        asked: the target as it was given.
+        subgraph: the program behind ``head``; ``None`` on an opaque network.
+        given_target: the target as it was given.
     """
 
     network: Network
@@ -126,6 +103,11 @@ class Question:
         for name, tensor in zip(self.at, self.present, strict=True):
             if not tensor.is_floating_point():
                 raise WrongType(f"{name!r} is {tensor.dtype} and has no gradient, which {method} needs; {self._suggest_alternative()}")
+        if self.network.opaque and not self.network.differentiable:
+            raise WrongType(
+                f"no gradient reaches the input of {self.network.name} ({self.network.reason}), which {method} needs; use a method that"
+                " only evaluates, such as shapley_value or occlusion"
+            )
 
     def _suggest_alternative(self) -> str:
         if self.network.opaque:
@@ -141,8 +123,10 @@ def ask(network: Network, x: Inputs, *, target: Target = None, at: str | Sequenc
     Args:
         network: a traced or opaque network.
         x: a batch of inputs, or one sample without the batch axis.
-        target: ``None``: the predicted class of each sample (or the only output); an ``int``: that class; a tensor [B]: a class per sample;
-            a tuple of ints: a position in a larger output; ``("layer2", 5)``: a unit of an inner value, averaged over positions.
+        target: ``None``: the predicted class of each sample (or the only output); an integer: that class; a list, array or tensor [B]: a
+            class per sample; a tuple of K integers: a position in an output [B, ...] of K more axes, of which each may be a list or tensor
+            [B] where samples differ (``(-1, next_tokens)``), or a list of such tuples; ``("layer2", 5)``: a unit of an inner value,
+            averaged over positions, ``("layer2", 5, 0, 3)`` at one of them; a function of the output, [N, ...] -> [N].
         at: values or modules to explain; by default all floating inputs, or the first input if none is.
 
     Raises:
@@ -155,15 +139,20 @@ def ask(network: Network, x: Inputs, *, target: Target = None, at: str | Sequenc
     for value, tensor in zip(network.inputs, inputs, strict=True):
         _check_finite(value.name, tensor)
     names = _resolve_at(network, at)
-    end, unit = _resolve_inner_target(network, target)
+    end, inner = _resolve_inner_target(network, target)
     present, head, cut = _build_head(network, inputs, names, end)
     rows = torch.arange(len(inputs[0]), device=inputs[0].device)
     with torch.no_grad():
         output = head(present, rows)
     _check_finite("the output", output)
-    pick, readable = (
-        (TargetSelector(unit=unit), f"{target[0]}[{target[1]}]") if unit and isinstance(target, tuple) else _output_selector(output, target)
-    )
+    pick, readable = inner or select_target(output, target)
+    if pick.function is not None and not network.opaque and not is_linear(pick.function, output):
+        if (inside := compose(network, pick.function, inputs)) is None:
+            raise InvalidInput(
+                "the target is not linear in the output, and the graph of the network cannot be continued by it; put it into the model's"
+                " forward, or trace the model itself rather than load a saved network"
+            )
+        return replace(ask(inside, inputs, at=names), target=readable, single=single)
     holder = end or (network.model_graph.output if network.model_graph else "")
     return Question(network, names, present, readable, single, inputs, holder, head, pick, pick(output, rows), cut, target)
 
@@ -176,22 +165,16 @@ def to_float64(question: Question, rows: Int[Tensor, " n"] | slice = ALL_SAMPLES
     """
     network = question.network.cast(torch.float64)
     inputs = tuple(tensor[rows].double() if tensor.is_floating_point() else tensor[rows] for tensor in question.inputs)
-    classes = question.pick.classes
-    asked = ask(network, inputs, target=question.given_target if classes is None else classes[rows], at=question.at)
+    positions = question.pick.positions
+    asked = ask(network, inputs, target=question.given_target if positions is None else positions[rows], at=question.at)
     return replace(asked, single=question.single)
 
 
-def _add_batch_axis(network: Network, x: Inputs) -> tuple[Inputs, bool]:
-    """Add the batch axis that a single sample lacks."""
-    parts = x.values() if isinstance(x, Mapping) else x if isinstance(x, (tuple, list)) else [x]
-    first = next(iter(parts), None)
-    if not isinstance(first, Tensor) or first.ndim != len(network.inputs[0].shape) - 1:
-        return x, False
-    if isinstance(x, Tensor):
-        return x[None], True
-    if isinstance(x, Mapping):
-        return {name: tensor[None] for name, tensor in x.items()}, True
-    return tuple(tensor[None] for tensor in x), True
+def _add_batch_axis(network: Network, x: Inputs) -> tuple[Tensors, bool]:
+    """Rows as tensors, with the batch axis that a single sample lacks, and whether it lacked it."""
+    rows = read_rows(x)
+    single = rows.single or (bool(rows.parts) and rows.parts[0].ndim == len(network.inputs[0].shape) - 1)
+    return rows.map(lambda tensor: tensor[None]).tensors if single else rows.tensors, single
 
 
 def _check_finite(name: str, tensor: Tensor) -> None:
@@ -215,21 +198,27 @@ def _resolve_at(network: Network, at: str | Sequence[str] | None) -> tuple[str, 
     return sites
 
 
-def _resolve_inner_target(network: Network, target: Target) -> tuple[str | None, tuple[int, int] | None]:
-    """The inner value a target names, and the unit's axis and position there."""
+def _resolve_inner_target(network: Network, target: Target) -> tuple[str | None, tuple[TargetSelector, str] | None]:
+    """The inner value a target names, how to take the unit from it, and what that is called."""
     if not isinstance(target, tuple) or not target or not isinstance(target[0], str):
         return None, None
-    if len(target) != 2 or not isinstance(target[1], int):
-        raise InvalidInput(f"an inner target is (layer, unit), such as ('layer2', 5), not {target!r}")
+    unit, *place = plain_target(target)[1:] or (None,)
+    if not isinstance(unit, int) or not all(isinstance(part, int) for part in place):
+        raise InvalidInput(f"an inner target is (layer, unit) or (layer, unit, *position), such as ('layer2', 5), not {target!r}")
     name = network.resolve(target[0])
     value = network.values[name]
     if value.batch_axis != 0 or len(value.shape) < 2:
         raise InvalidInput(f"{name!r} has shape {list(value.shape)}; a target needs [batch, units, ...]")
     axis = unit_axis(network, name)
-    units = value.shape[axis]
-    if units is None or not -units <= target[1] < units:
-        raise InvalidInput(f"unit {target[1]} is out of range: {name!r} has {units} units")
-    return name, (axis, target[1] % units)
+    units, others = value.shape[axis], [side for at, side in enumerate(value.shape) if at not in (0, axis)]
+    if units is None or not -units <= unit < units:
+        raise InvalidInput(f"unit {unit} is out of range: {name!r} has {units} units")
+    if place and (
+        len(place) != len(others) or any(side is not None and not -side <= i < side for i, side in zip(place, others, strict=True))
+    ):
+        raise InvalidInput(f"{name!r} has {units} units at positions of shape {others}; {tuple(place)} is not one of them")
+    selector = TargetSelector(unit=(axis, unit % units), place=tuple(place) or None)
+    return name, (selector, f"{target[0]}[{', '.join(map(str, (unit, *place)))}]")
 
 
 def unit_axis(network: Network, name: str) -> int:
@@ -271,43 +260,3 @@ def _build_opaque_head(network: Network, inputs: tuple[Tensor, ...], at: tuple[s
         return network.run([given[i] if i in given else tensor.index_select(0, rows) for i, tensor in enumerate(inputs)])
 
     return tuple(inputs[place] for place in places), head
-
-
-def _output_selector(output: Tensor, target: Target) -> tuple[TargetSelector, str]:
-    """How to take one number per sample from the network's output."""
-    sizes = tuple(output.shape[1:])
-    if target is None:
-        return _default_selector(output)
-    if isinstance(target, Tensor):
-        return _class_selector(output, target)
-    place = (target,) if isinstance(target, int) else tuple(target)
-    if not all(isinstance(i, int) for i in place):
-        raise WrongType(f"a target is a class, a tensor of classes, a tuple of ints or (layer, unit), not {target!r}")
-    if len(place) != len(sizes):
-        raise InvalidInput(f"the output of one sample has shape {list(sizes)}; the target {target!r} does not name one number in it")
-    for i, side in zip(place, sizes, strict=True):
-        if not -side <= int(i) < side:
-            raise InvalidInput(f"target {target!r} is out of range: the output of one sample has shape {list(sizes)}")
-    return TargetSelector(index=tuple(int(i) for i in place)), f"class {place[0]}" if len(place) == 1 else f"output {place}"
-
-
-def _default_selector(output: Tensor) -> tuple[TargetSelector, str]:
-    if output[0].numel() == 1:
-        return TargetSelector(), "output"
-    if output.ndim != 2:
-        raise InvalidInput(f"the output of one sample has shape {list(output.shape[1:])}; say which number to explain: target=(i, j, ...)")
-    classes = output.argmax(1)
-    found = classes.unique().tolist()
-    return TargetSelector(classes=classes), f"class {found[0]}" if len(found) == 1 else "predicted class"
-
-
-def _class_selector(output: Tensor, target: Tensor) -> tuple[TargetSelector, str]:
-    if target.is_floating_point() or target.is_complex() or target.dtype == torch.bool:
-        raise WrongType(f"a tensor of classes is of integers, not {target.dtype}")
-    if output.ndim != 2 or target.shape not in ((), (len(output),)):
-        raise InvalidInput(f"expected one class for each of {len(output)} samples; the target has shape {list(target.shape)}")
-    classes = target.to(output.device).long().expand(len(output))
-    if int(classes.min()) < 0 or int(classes.max()) >= output.shape[1]:
-        raise InvalidInput(f"a target class is out of range: there are {output.shape[1]} classes, found {classes.unique().tolist()}")
-    found = classes.unique().tolist()
-    return TargetSelector(classes=classes), f"class {found[0]}" if len(found) == 1 else "class per sample"

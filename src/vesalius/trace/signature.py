@@ -24,6 +24,7 @@ class ModelCall:
         kwargs: keyword arguments, likewise.
         names: names of the tensor inputs, in order.
         output: which part of the result is meant: a key, an attribute or a position.
+        function: what is made of that part, [batch, ...] -> [batch]; nothing if ``None``.
     """
 
     model: nn.Module
@@ -31,12 +32,14 @@ class ModelCall:
     kwargs: Mapping[str, Any]
     names: tuple[str, ...]
     output: str | int | None = None
+    function: Callable[[Tensor], Tensor] | None = None
 
     def run(self, tensors: Sequence[Tensor]) -> Tensor:
         """Call the model with other tensors in the same places, and pick the output."""
         args = [tensors[arg.place] if isinstance(arg, InputSlot) else arg for arg in self.args]
         kwargs = {name: tensors[arg.place] if isinstance(arg, InputSlot) else arg for name, arg in self.kwargs.items()}
-        return select_output(self.model(*args, **kwargs), self.output)
+        found = select_output(self.model(*args, **kwargs), self.output)
+        return found if self.function is None else self.function(found)
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,15 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from vesalius.core.errors import InvalidInput
+from vesalius.core.errors import InvalidInput, WrongType
+from vesalius.core.rows import SCALARS, Rows, is_table, read_rows
+from vesalius.inputs.models import arguments_of, as_model, example_forms
 from vesalius.trace import cache as caching
+from vesalius.trace import remembered
 from vesalius.trace.export import NoGraph, clean_graph, export_graph
 from vesalius.trace.graph import ModelGraph, Value
 from vesalius.trace.network import Network
-from vesalius.trace.signature import bind_call, eval_mode
+from vesalius.trace.signature import CallableModule, ModelCall, bind_call, eval_mode
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 5e-2, torch.bfloat16: 1e-1}
 """Largest relative difference between model and graph that is put down to rounding."""
@@ -27,6 +30,7 @@ GRAPH_DISAGREES = (
     "on the example, the exported graph has another output or another gradient than the model (torch.no_grad or a custom"
     " autograd.Function in its forward does that)"
 )
+PLAIN_CALLABLE = "it is a plain callable, not a torch.nn.Module"
 
 
 @dataclass(frozen=True)
@@ -38,10 +42,11 @@ class OutputAndGradients:
 
     output: Tensor
     slopes: tuple[Tensor, ...]
+    differentiable: bool
 
 
 def trace(
-    model: Callable[..., Any],
+    model: Any,
     *example: Any,
     kwargs: Mapping[str, Any] | None = None,
     output: str | int | None = None,
@@ -54,9 +59,11 @@ def trace(
     its inside raises ``NotTraceable`` with the line that stood in the way. The model itself is never changed.
 
     Args:
-        model: a ``torch.nn.Module``, or any callable from tensors to a tensor.
-        example: positional arguments of one call; tensors are [batch, ...], and one sample is enough.
-        kwargs: keyword arguments of that call.
+        model: a ``torch.nn.Module``; any callable from tensors, or from NumPy arrays, to numbers; or an estimator of scikit-learn: a
+            multi-layer perceptron, alone or behind scalers, becomes a real network with logits as its output, any other is a black box.
+        example: positional arguments of one call; rows are [batch, ...], and one is enough. Beside tensors, arrays, DataFrames and the like
+            are taken (see :func:`vesalius.core.rows.read_rows`), in the model's dtype; a mapping as the only argument is taken for
+        keywords. kwargs: keyword arguments of that call.
         output: which part of the result is meant, where it is not a single tensor: ``"logits"``, a position.
         cache: a folder in which traces are kept; a later trace of the same code and shapes takes next to no time.
 
@@ -68,25 +75,93 @@ def trace(
         InvalidInput: no example, an empty or unequal batch, several outputs and no choice.
         UnknownName: ``output`` does not exist.
     """
-    call, tensors = bind_call(model, example, kwargs or {}, output)
+    if isinstance(model, Network):
+        raise WrongType("this is a Network already; use it as it is, or trace the model it was made of")
+    one = len(example) == 1 and not kwargs
+    if (
+        one
+        and not (isinstance(example[0], Tensor) and isinstance(model, torch.nn.Module))
+        and not isinstance(example[0], (tuple, *SCALARS))
+    ):
+        return trace_rows(model, read_rows(example[0]), output=output, cache=cache)
+    floating = next((p.dtype for p in getattr(model, "parameters", tuple)() if p.is_floating_point()), torch.get_default_dtype())
+    args = tuple(_as_argument(item, floating) for item in example)
+    named = {name: _as_argument(item, floating) for name, item in (kwargs or {}).items()}
+    return trace_call(bind_call(model, args, named, output), cache)
+
+
+def trace_rows(
+    model: Any, rows: Rows, *, output: str | int | None = None, cache: str | Path | None = None, remember: bool = False
+) -> Network:
+    """Open a model by rows of its inputs, in the first way to call it on them that works.
+
+    Args:
+        model: as :func:`trace` takes it.
+        rows: of its inputs; two are looked at.
+        output, cache: as there.
+        remember: take the trace of an earlier call on the same module, while it is the same.
+
+    Raises:
+        As :func:`trace`: the error of the likeliest way.
+    """
+    first: Exception | None = None
+    for given in as_model(model, rows):
+        for form in example_forms(given.model, rows):
+            args, kwargs = arguments_of(form)
+            try:
+                bound = bind_call(given.model, args, kwargs, output)
+                network = recall(bound) if remember else trace_call(bound, cache)
+            except Exception as error:  # a user's model may raise anything
+                first = first or error
+                continue
+            network.classes, network.features = given.classes, rows.features
+            return network
+    assert first is not None, "there is always one way to call a model"
+    raise first
+
+
+def trace_call(bound: tuple[ModelCall, tuple[Tensor, ...]], cache: str | Path | None = None) -> Network:
+    """Open a model whose call is fixed. Raises: as :func:`trace`."""
+    call, tensors = bound
+    model = call.model.function if isinstance(call.model, CallableModule) else call.model
     with eval_mode(call.model):
         expected = _run_with_gradients(call.run, tensors)
     _check_output(expected.output, len(tensors[0]))
     name = type(model).__name__ if isinstance(model, torch.nn.Module) else getattr(model, "__name__", type(model).__name__)
     inputs = tuple(_input_value(name_, tensor) for name_, tensor in zip(call.names, tensors, strict=True))
     if not isinstance(model, torch.nn.Module):
-        return Network(name, inputs, None, "it is a plain callable, not a torch.nn.Module", call)
+        return Network(name, inputs, None, PLAIN_CALLABLE, call, differentiable=expected.differentiable)
     if cache is not None and (kept := caching.load(Path(cache), call, tensors)) is not None and _graph_matches(kept, tensors, expected):
         return Network(name, inputs, kept, "", call)
     try:
         model_graph = export_graph(call, tensors)
     except NoGraph as error:
-        return Network(name, inputs, None, error.reason, call)
+        return Network(name, inputs, None, error.reason, call, differentiable=expected.differentiable)
     if not _graph_matches(model_graph, tensors, expected):
-        return Network(name, inputs, None, GRAPH_DISAGREES, call)
+        return Network(name, inputs, None, GRAPH_DISAGREES, call, differentiable=expected.differentiable)
     if cache is not None:
         caching.save(Path(cache), call, tensors, model_graph)
     return Network(name, inputs, model_graph, "", call)
+
+
+def recall(bound: tuple[ModelCall, tuple[Tensor, ...]]) -> Network:
+    """The trace of an earlier call on the same module, if there is one and the module still does what its graph does; else a new one.
+
+    Weights are the live ones: tensors that were replaced, and not written to in place, make a trace of their own.
+    """
+    call, tensors = bound
+    kept = remembered.find(call, tensors)
+    if kept is not None:
+        with eval_mode(call.model):
+            expected = _run_with_gradients(call.run, tensors)
+        inputs = tuple(_input_value(name, tensor) for name, tensor in zip(call.names, tensors, strict=True))
+        if kept.graph is None or _graph_matches(kept.graph, tensors, expected):
+            return Network(
+                kept.name, inputs, kept.graph, kept.reason, call, differentiable=kept.graph is not None or expected.differentiable
+            )
+    network = trace_call(bound)
+    remembered.keep(call, tensors, network)
+    return network
 
 
 def from_exported(program: ExportedProgram, name: str = "exported") -> Network:
@@ -101,6 +176,14 @@ def from_exported(program: ExportedProgram, name: str = "exported") -> Network:
     except NoGraph as error:
         raise InvalidInput(f"this exported program cannot be opened: {error.reason}. Export it with a dynamic batch size") from error
     return Network(name, tuple(model_graph.value(user) for user in users), model_graph)
+
+
+def _as_argument(item: Any, floating: torch.dtype) -> Any:
+    """An array or a table as a tensor in the model's dtype; anything else as it is."""
+    if isinstance(item, Tensor) or not is_table(item):
+        return item
+    tensor = read_rows(item).parts[0]
+    return tensor.to(floating) if tensor.is_floating_point() else tensor
 
 
 def _input_value(name: str, tensor: Tensor) -> Value:
@@ -128,7 +211,7 @@ def _run_with_gradients(run: Callable[[Sequence[Tensor]], Tensor], tensors: Sequ
             else [None] * len(floating)
         )
     slopes = (torch.zeros_like(leaf) if slope is None else slope for leaf, slope in zip(floating, found, strict=True))
-    return OutputAndGradients(output.detach(), tuple(slopes))
+    return OutputAndGradients(output.detach(), tuple(slopes), any(slope is not None for slope in found))
 
 
 def _graph_matches(model_graph: ModelGraph, tensors: Sequence[Tensor], expected: OutputAndGradients) -> bool:

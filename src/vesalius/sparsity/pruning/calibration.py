@@ -9,40 +9,22 @@ from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from vesalius.core.errors import InvalidInput, WrongType
+from vesalius.core.errors import InvalidInput
+from vesalius.core.rows import is_batches
 from vesalius.games.memory import batch_size
 from vesalius.sparsity.fused_activation import FusedActivation
 from vesalius.sparsity.links import Links, read_link_inputs
 from vesalius.sparsity.pruning_options import Loss
 from vesalius.sparsity.scores import Score, ScoreInputs, compute_scores
-from vesalius.trace.batches import Data, is_tensor_data, iterate_batches
+from vesalius.trace.batches import Data, iterate_batches
 from vesalius.trace.network import Network
-from vesalius.trace.trace import trace
 
 SCORE_ROWS = 3000
 """Rows that a score looks at; 2,000 are enough for a mask (measured)."""
 GRADIENT_BATCH = 100
 """Samples whose mean loss gives one derivative, of which the mean size is taken."""
-
-
-def as_network(model: Network | nn.Module, data: Data) -> Network:
-    """A network, traced now if it is a model and data are its inputs.
-
-    Raises:
-        WrongType: neither; a model with data in another form than tensors.
-    """
-    if isinstance(model, Network):
-        return model
-    if not isinstance(model, nn.Module):
-        raise WrongType(f"expected a Network or a torch.nn.Module, not {type(model).__name__}")
-    example = (data,) if isinstance(data, Tensor) else data
-    if not isinstance(example, tuple) or not example or not all(isinstance(part, Tensor) for part in example):
-        raise WrongType("with data in batches, trace the model first: vesalius.trace(model, x), with x one batch of inputs")
-    if any(part.ndim == 0 or len(part) == 0 for part in example):
-        raise InvalidInput("the data holds no rows")
-    return trace(model, *(part[:2] for part in example))
 
 
 def collect_samples(network: Network, data: Data, rows: int, seed: int) -> tuple[Tensor, ...]:
@@ -51,8 +33,8 @@ def collect_samples(network: Network, data: Data, rows: int, seed: int) -> tuple
     Raises:
         InvalidInput: fewer than two samples; NaN or infinity among them.
     """
-    if is_tensor_data(data):
-        found = network.bind(data)  # type: ignore[arg-type]
+    if not is_batches(data):
+        found = network.bind(data)
         if len(found[0]) > rows:
             places = torch.randperm(len(found[0]), generator=torch.Generator().manual_seed(seed))[:rows].sort().values
             found = tuple(part[places.to(part.device)] for part in found)

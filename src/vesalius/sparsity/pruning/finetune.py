@@ -13,9 +13,10 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from vesalius.core.errors import InvalidInput
+from vesalius.core.rows import is_batches
 from vesalius.sparsity.links import Links
 from vesalius.sparsity.pruning_options import Finetune
-from vesalius.trace.batches import Data, count_rows, is_tensor_data, iterate_batches
+from vesalius.trace.batches import Data, count_rows, iterate_batches
 from vesalius.trace.network import Network
 
 
@@ -65,7 +66,7 @@ def _dense_output(dense: Network, inputs: tuple[Tensor, ...]) -> Tensor:
 
 def _steps_per_epoch(data: Data, how: Finetune) -> int:
     """Steps of an epoch."""
-    if is_tensor_data(data):
+    if not is_batches(data):
         return math.ceil(count_rows(data) / how.batch)
     if not isinstance(data, Sized):
         raise InvalidInput("fine-tuning needs to know how many batches there are; give a DataLoader of known length, a list, or tensors")
@@ -74,10 +75,10 @@ def _steps_per_epoch(data: Data, how: Finetune) -> int:
 
 def _shuffled_batches(network: Network, data: Data, how: Finetune, epoch: int) -> Iterator[tuple[Tensor, ...]]:
     """Batches of inputs: of tensors in an order drawn anew, others in the order they come."""
-    if not is_tensor_data(data):
+    if is_batches(data):
         yield from (inputs for inputs, _ in iterate_batches(network, data, size=how.batch))
         return
-    inputs = network.bind(data)  # type: ignore[arg-type]
+    inputs = network.bind(data)
     generator = torch.Generator().manual_seed(how.seed * 1_000_003 + epoch)
     for places in torch.randperm(len(inputs[0]), generator=generator).split(how.batch):
         yield tuple(part[places.to(part.device)] for part in inputs)

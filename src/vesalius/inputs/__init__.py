@@ -1,0 +1,1 @@
+"""Models of any kind as callables on tensors, and the ways in which rows may be meant as their inputs."""

@@ -1,0 +1,109 @@
+"""The front door: a model and data in any form, as a network and what it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+from torch import Tensor
+
+from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.core.rows import as_batches, is_batches, read_rows, split_labels
+from vesalius.trace.batches import Data
+from vesalius.trace.network import Network
+from vesalius.trace.target import Target
+from vesalius.trace.trace import trace_rows
+
+BATCH_ROWS = 256
+"""Rows of a batch of a data set that has none."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Received:
+    """A network and rows for it.
+
+    Attributes:
+        network: traced, or as it was given.
+        x: the rows as tensors, in any of the forms :meth:`Network.bind` takes; or batches.
+        features: names of the columns, where they are known, else empty.
+        classes: names of the classes, likewise.
+        labels: class of each row, where the data has them.
+    """
+
+    network: Network
+    x: Any
+    features: tuple[str, ...]
+    classes: tuple[str, ...]
+    labels: Tensor | None = None
+
+
+def receive(model: Any, x: Any) -> Received:
+    """A model and some samples, in any form.
+
+    Args:
+        model: a Network; or anything :func:`vesalius.trace` takes, which is traced on these rows, and remembered while it is the same.
+        x: samples, see :func:`vesalius.core.rows.read_rows`.
+
+    Raises:
+        WrongType, InvalidInput: no model, no rows; as :func:`vesalius.trace`.
+    """
+    rows = read_rows(x)
+    network = model if isinstance(model, Network) else trace_rows(model, rows, remember=True)
+    return Received(
+        network=network,
+        x=rows,
+        features=rows.features or network.features,
+        classes=rows.classes or network.classes,
+        labels=rows.labels,
+    )
+
+
+def receive_data(model: Any, data: Any) -> Received:
+    """A model and a data set, in any form; batches stay batches, and all else becomes one tensor per input.
+
+    Args and Raises: as :func:`receive`; besides a data set may be a DataLoader, a Dataset or an iterable of batches of any length.
+    """
+    if not is_batches(data):
+        given = receive(model, data)
+        tensors = given.network.bind(given.x)
+        return Received(network=given.network, x=tensors, features=given.features, classes=given.classes, labels=given.labels)
+    batches = as_batches(data, BATCH_ROWS)
+    if isinstance(model, Network):
+        return Received(network=model, x=batches, features=model.features, classes=model.classes)
+    first, batches = _peek(batches)
+    inputs, _ = split_labels(first)
+    network = trace_rows(model, read_rows(inputs), remember=True)
+    return Received(network=network, x=batches, features=network.features, classes=network.classes)
+
+
+def resolve_classes(target: Target, classes: Sequence[str]) -> Target:
+    """A target with names of classes as their numbers; any other as it is.
+
+    Raises:
+        InvalidInput: a name where no names are known.
+        UnknownName: none of the classes.
+    """
+    if isinstance(target, str):
+        return _class_number(target, classes)
+    if isinstance(target, (list, tuple)) and target and all(isinstance(name, str) for name in target):
+        return [_class_number(name, classes) for name in target]
+    return target
+
+
+def _class_number(name: str, classes: Sequence[str]) -> int:
+    if not classes:
+        raise InvalidInput(f"the target is {name!r}, and no names of classes are known; give them in the output's order: classes=[...]")
+    if name not in classes:
+        raise UnknownName("class", name, classes)
+    return list(classes).index(name)
+
+
+def _peek(batches: Iterable[Any]) -> tuple[Any, Data]:
+    """The first batch, and all of them."""
+    iterator: Iterator[Any] = iter(batches)
+    first = next(iterator, None)
+    if first is None:
+        raise InvalidInput("the data holds no rows")
+    return first, chain([first], iterator) if iterator is batches else batches

@@ -1,0 +1,204 @@
+"""What is explained: one number per sample, taken from an output or from an inner value.
+
+Axes: B samples asked about, N rows evaluated (any number per sample), K axes of one sample's output.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from vesalius.core.errors import InvalidInput, WrongType
+
+Target = Any
+"""A class, a class per sample, a position in a larger output (or one per sample), ``(layer, unit)``, a function of the output, ``None``."""
+TargetFunction = Callable[[Tensor], Tensor]
+LINEAR_TOLERANCE = 1e-4
+"""Relative difference up to which a function of the output is taken to be linear."""
+
+
+@dataclass(frozen=True, eq=False)
+class TargetSelector:
+    """From an output [N ...] to one number per row.
+
+    Attributes:
+        index: position in one sample's output; empty for an output that is a single number.
+        positions: position of each sample [B K], where they differ.
+        unit: axis and position of an inner unit.
+        place: position of that unit along the value's other axes; its mean over them (an image's pixels, a sequence's tokens) if ``None``.
+        function: of the output, instead of all that.
+    """
+
+    index: tuple[int, ...] = ()
+    positions: Int[Tensor, "B K"] | None = None
+    unit: tuple[int, int] | None = None
+    place: tuple[int, ...] | None = None
+    function: TargetFunction | None = None
+
+    def __call__(self, output: Float[Tensor, "N ..."], rows: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
+        if self.function is not None:
+            return _apply(self.function, output)
+        if self.unit is not None:
+            axis, unit = self.unit
+            channel = output.select(axis, unit)
+            if self.place is not None:
+                return channel[(slice(None), *self.place)]
+            return channel.flatten(1).mean(1) if channel.ndim > 1 else channel
+        if self.positions is not None:
+            where = self.positions[rows]
+            return output[(torch.arange(len(output), device=output.device), *where.unbind(1))]
+        if self.index:
+            return output[(slice(None), *self.index)]
+        return output.reshape(len(output))
+
+
+def select_target(output: Float[Tensor, "B ..."], target: Target) -> tuple[TargetSelector, str]:
+    """How to take one number per sample from the network's output, and what that is called.
+
+    Raises:
+        InvalidInput, WrongType: a target that names no number of the output.
+    """
+    if target is None:
+        return _default_selector(output)
+    if callable(target) and not isinstance(target, Tensor):
+        _apply(target, output)
+        name = getattr(target, "__name__", "<lambda>")
+        return TargetSelector(function=target), "a function of the output" if name == "<lambda>" else f"{name}(output)"
+    given = plain_target(target)
+    if isinstance(given, Tensor):
+        return _position_selector(output, _per_sample(output, given))
+    place = (given,) if isinstance(given, int) else tuple(given)
+    if any(isinstance(part, Tensor) for part in place):
+        return _position_selector(output, _mixed(output, place))
+    if not all(isinstance(part, int) for part in place):
+        raise WrongType(f"a target is a class, classes of samples, a tuple of ints, (layer, unit) or a function, not {target!r}")
+    if output.ndim == 2 and len(place) == len(output) > 1:
+        return _position_selector(output, _per_sample(output, torch.tensor(place)))
+    return _fixed_selector(output, place, target)
+
+
+def plain_target(target: Target) -> Target:
+    """Integers of NumPy as ints, arrays and lists of integers as tensors; everything else as it is."""
+    if isinstance(target, np.ndarray):
+        return _tensor(target)
+    if isinstance(target, Tensor):
+        return int(target) if target.ndim == 0 and not target.is_floating_point() and target.dtype != torch.bool else target
+    if isinstance(target, list):
+        return _tensor(np.asarray([_numbers(part) for part in target]) if target else np.empty(0))
+    if isinstance(target, tuple):
+        return tuple(part if isinstance(part, str) else plain_target(part) for part in target)
+    try:
+        return operator.index(target)
+    except TypeError:
+        return target
+
+
+def is_linear(function: TargetFunction, output: Float[Tensor, "B ..."]) -> bool:
+    """Whether a function of the output is linear as far as two random outputs tell, so that rules pass through it as through a sum."""
+    generator = torch.Generator().manual_seed(0)
+    a, b = (torch.randn(output.shape, generator=generator, dtype=torch.float64).to(output) for _ in range(2))
+    with torch.no_grad():
+        found = [_apply(function, part) for part in (a, b, a + b, -2 * a)]
+    scale = LINEAR_TOLERANCE * torch.stack(found).abs().amax().clamp_min(1e-12)
+    sums = ((found[0] + found[1] - found[2]).abs(), (2 * found[0] + found[3]).abs())
+    return all(bool((part <= scale).all()) for part in sums)
+
+
+def _apply(function: TargetFunction, output: Tensor) -> Tensor:
+    """The numbers a user's function makes of an output, checked."""
+    try:
+        found = function(output)
+    except (RuntimeError, IndexError, TypeError, ValueError) as error:
+        raise InvalidInput(
+            f"the target function failed on an output of shape {list(output.shape)} ({' '.join(str(error).split())[:200]}); it is given any"
+            " number of rows at once, [rows, ...], and makes one number of each"
+        ) from error
+    if not isinstance(found, Tensor) or found.shape != (len(output),) or not found.is_floating_point():
+        came = f"{found.dtype} {list(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+        raise InvalidInput(f"the target function made {came} of an output of shape {list(output.shape)}; expected one real number per row")
+    return found
+
+
+def _default_selector(output: Tensor) -> tuple[TargetSelector, str]:
+    if output[0].numel() == 1:
+        return TargetSelector(), "output"
+    if output.ndim != 2:
+        raise InvalidInput(f"the output of one sample has shape {list(output.shape[1:])}; say which number to explain: target=(i, j, ...)")
+    classes = output.argmax(1)
+    found = classes.unique().tolist()
+    return TargetSelector(positions=classes[:, None]), f"class {found[0]}" if len(found) == 1 else "predicted class"
+
+
+def _fixed_selector(output: Tensor, place: tuple[int, ...], target: Target) -> tuple[TargetSelector, str]:
+    sizes = tuple(output.shape[1:])
+    if len(place) != len(sizes):
+        raise InvalidInput(f"the output of one sample has shape {list(sizes)}; the target {target!r} does not name one number in it")
+    for i, side in zip(place, sizes, strict=True):
+        if not -side <= i < side:
+            raise InvalidInput(f"target {target!r} is out of range: the output of one sample has shape {list(sizes)}")
+    return TargetSelector(index=place), f"class {place[0]}" if len(place) == 1 else f"output {place}"
+
+
+def _position_selector(output: Tensor, positions: Int[Tensor, "B K"]) -> tuple[TargetSelector, str]:
+    """One position per sample, in range."""
+    sizes = torch.tensor(output.shape[1:], device=positions.device)
+    wrong = (positions < -sizes) | (positions >= sizes)
+    if output.ndim == 2 and bool((wrong | (positions < 0)).any()):
+        raise InvalidInput(f"a target class is out of range: there are {output.shape[1]} classes, found {positions.unique().tolist()}")
+    if bool(wrong.any()):
+        raise InvalidInput(f"a target {positions[wrong.any(1)][0].tolist()} is out of range: one output has shape {list(output.shape[1:])}")
+    selector = TargetSelector(positions=positions.to(output.device))
+    found = positions.unique(dim=0).tolist()
+    if output.ndim == 2:
+        return selector, f"class {found[0][0]}" if len(found) == 1 else "class per sample"
+    return selector, f"output {tuple(found[0])}" if len(found) == 1 else "position per sample"
+
+
+def _per_sample(output: Tensor, target: Tensor) -> Int[Tensor, "B K"]:
+    """Positions from a tensor of classes [B], or of positions [B K]."""
+    if target.is_floating_point() or target.is_complex() or target.dtype == torch.bool:
+        raise WrongType(f"a tensor of classes is of integers, not {target.dtype}")
+    axes, batch = output.ndim - 1, len(output)
+    if axes == 1 and target.shape in ((), (1,), (batch,)):
+        return target.long().reshape(-1, 1).expand(batch, 1)
+    if target.shape == (batch, axes):
+        return target.long()
+    if axes == 1:
+        raise InvalidInput(f"expected one class for each of {batch} samples; the target has shape {list(target.shape)}")
+    raise InvalidInput(
+        f"the output of one sample has shape {list(output.shape[1:])}; expected {axes} positions for each of {batch} samples, the target"
+        f" has shape {list(target.shape)}"
+    )
+
+
+def _mixed(output: Tensor, place: Sequence[Any]) -> Int[Tensor, "B K"]:
+    """Positions that are fixed along some axes and differ between samples along others."""
+    batch, sizes = len(output), list(output.shape[1:])
+    if len(place) != len(sizes):
+        raise InvalidInput(f"the output of one sample has shape {sizes}; a target of {len(place)} parts does not name one number in it")
+    columns = []
+    for part in place:
+        column = part if isinstance(part, Tensor) else torch.tensor(part)
+        if column.is_floating_point() or column.dtype == torch.bool or column.shape not in ((), (batch,)):
+            raise InvalidInput(f"each part of a target is an int, or ints of {batch} samples, not {column.dtype} {list(column.shape)}")
+        columns.append(column.long().expand(batch))
+    return torch.stack(columns, 1)
+
+
+def _numbers(part: Any) -> Any:
+    """A part of a list, as NumPy takes it."""
+    return part.detach().cpu().numpy() if isinstance(part, Tensor) else part
+
+
+def _tensor(array: np.ndarray[Any, np.dtype[Any]]) -> Tensor:
+    if array.dtype.kind not in "iu":
+        raise WrongType(f"classes are whole numbers, not {array.dtype}")
+    found = torch.from_numpy(np.ascontiguousarray(array.astype(np.int64)))
+    return found
