@@ -62,7 +62,7 @@ def test_what_does_not_fit_is_refused(monkeypatch):
     with pytest.raises(InvalidInput, match="N targets"):
         component_effects(found, (x, y[:5]))
     with pytest.raises(WrongType, match="dtype"):
-        component_effects(found, (rows(5).double(), y[:5]))
+        component_effects(found, (rows(5) + 1j, y[:5]))
     monkeypatch.setattr(sys.modules["vesalius.complexity.component_effects"], "MAX_BYTES", 1000)
     with pytest.raises(InvalidInput, match="take fewer rows"):
         component_effects(found, (x, y))

@@ -213,7 +213,7 @@ def test_questions_a_game_cannot_answer(small):
             "background holds NaN",
         ),
         (Marginal(background=torch.zeros(0, 1, 4, 4, dtype=torch.float64)), torch.zeros(1, 4, 4, dtype=torch.float64), "holds no samples"),
-        ((0.0, 1.0), torch.zeros(1, 4, 4, dtype=torch.float64), "2 baselines for 1 explained tensors"),
+        ((0.0, 1.0), torch.zeros(1, 4, 4, dtype=torch.float64), "a baseline of shape .2. does not fit"),
     ],
 )
 def test_absences_that_cannot_be(small, baseline, x, message):

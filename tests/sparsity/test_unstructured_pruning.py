@@ -335,10 +335,11 @@ def spoilt(x):
     [
         (autoencoder(), rows()[:8], InvalidInput, "at least 16"),
         (autoencoder(), rows()[:1], InvalidInput, "one sample"),
-        (autoencoder(), rows()[:0], InvalidInput, "no rows"),
+        (autoencoder(), rows()[:0], InvalidInput, "at least one sample"),
+        (autoencoder(), [], InvalidInput, "no rows"),
         (autoencoder(), spoilt(rows()), InvalidInput, "NaN"),
-        (autoencoder(), [rows()], WrongType, "trace the model first"),
-        (lambda x: x, rows(), WrongType, "function"),
+        ("model", rows(), WrongType, "a torch.nn.Module, a function or an estimator"),
+        (lambda x: x, rows(), NotTraceable, "pruning"),
         (Branching(12), rows(), NotTraceable, "pruning"),
     ],
 )

@@ -81,7 +81,7 @@ def test_a_wrong_example_is_refused(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # our own word on types, not that of the tests' check
     two = specimen("two_input")
     image, row = two.example(2)[0]
-    with pytest.raises(WrongType, match=r"expected a torch.nn.Module or a callable, not Tensor"):
+    with pytest.raises(WrongType, match=r"expected a torch.nn.Module"):
         vesalius.trace(image, row)
     with pytest.raises(InvalidInput, match=r"an example input is needed: vesalius.trace\(model, x\)"):
         vesalius.trace(two.build())

@@ -187,8 +187,7 @@ def audit(  # noqa: PLR0913 - a verb that users call
     """
     received = receive(model, x)
     target = resolve_classes(target, classes or received.classes)
-    if not isinstance(players, Allocation):
-        players = named_players(received, players, names, at)
+    players = players if isinstance(players, Allocation) else named_players(received, players, names, at)
     return Auditor(at=at).audit(received.network, received.x, players, target=target, baseline=baseline, methods=methods)
 
 

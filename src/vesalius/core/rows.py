@@ -95,7 +95,7 @@ def read_rows(data: Any) -> Rows:
         return TABLES[library](data)
     if isinstance(data, Mapping):
         return _from_mapping(data)
-    if isinstance(data, (tuple, list)) and data:
+    if isinstance(data, (tuple, list)):
         return _from_sequence(data)
     if is_batches(data):
         return collect_rows(data, MAX_COLLECTED_ROWS)
@@ -224,6 +224,8 @@ def _from_bunch(data: Mapping[Any, Any]) -> Rows:
 
 def _from_sequence(data: Sequence[Any]) -> Rows:
     """Numbers, nested or not, are one tensor; anything else is one tensor per input."""
+    if not data:
+        raise InvalidInput("the data holds no rows")
     if _is_number_list(data):
         return Rows(tensors=to_tensor(data))
     if len(data) == 1:

@@ -14,6 +14,7 @@ from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from vesalius.core.errors import InvalidInput
+from vesalius.core.rows import to_tensor
 from vesalius.core.version import VERSION
 from vesalius.information.edge_weights import EdgeWeighting
 from vesalius.information.estimators import Binned, Gaussian, Neural, PairwiseInformation, pairwise
@@ -26,7 +27,7 @@ from vesalius.information.recorded_activations import RecordedActivations, activ
 from vesalius.information.units import LayerUnits, find_layer_units
 from vesalius.trace.batches import LABELS_FROM_DATA, Data
 from vesalius.trace.network import Network
-from vesalius.trace.receive import receive_data
+from vesalius.trace.receive import Received, receive_data
 
 MOST_BINNED_UNITS = 256
 """Units of a layer up to which the information between them is measured by tables; by correlations of more."""

@@ -329,6 +329,8 @@ def _to_input(value: Value, tensor: Tensor, device: torch.device | None) -> Tens
         if expected == torch.bool or tensor.is_complex() or expected.is_complex:
             raise WrongType(f"input {value.name!r} has dtype {tensor.dtype}; the network was traced with {expected}")
         tensor = tensor.to(expected)
+    if tensor.is_meta:
+        raise InvalidInput(f"input {value.name!r} is on the meta device, which holds no numbers")
     if device is not None and tensor.device != device:
         tensor = tensor.to(device)
     wanted = ["batch", *value.shape[1:]]

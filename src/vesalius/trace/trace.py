@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,12 +78,7 @@ def trace(
     """
     if isinstance(model, Network):
         raise WrongType("this is a Network already; use it as it is, or trace the model it was made of")
-    one = len(example) == 1 and not kwargs
-    if (
-        one
-        and not (isinstance(example[0], Tensor) and isinstance(model, torch.nn.Module))
-        and not isinstance(example[0], (tuple, *SCALARS))
-    ):
+    if len(example) == 1 and not kwargs and not _is_argument(model, example[0]):
         return trace_rows(model, read_rows(example[0]), output=output, cache=cache)
     floating = next((p.dtype for p in getattr(model, "parameters", tuple)() if p.is_floating_point()), torch.get_default_dtype())
     args = tuple(_as_argument(item, floating) for item in example)
@@ -176,6 +172,15 @@ def from_exported(program: ExportedProgram, name: str = "exported") -> Network:
     except NoGraph as error:
         raise InvalidInput(f"this exported program cannot be opened: {error.reason}. Export it with a dynamic batch size") from error
     return Network(name, tuple(model_graph.value(user) for user in users), model_graph)
+
+
+def _is_argument(model: Any, item: Any) -> bool:
+    """Whether a model's only argument is one as it stands, and not rows in a form that must be read first."""
+    if not isinstance(model, torch.nn.Module):
+        return False
+    if isinstance(item, Mapping):
+        return not set(map(str, item)) & set(inspect.signature(model.forward).parameters)
+    return isinstance(item, (Tensor, tuple, *SCALARS))
 
 
 def _as_argument(item: Any, floating: torch.dtype) -> Any:
