@@ -16,7 +16,7 @@ COLOURS = re.compile(r"background:(#\w{6});color:(#\w+)")
 
 
 def exhibit(*answers, **shown):
-    facts = {"heading": "One", "model": "a net", "outcome": style.Verdict("ok", "says 4"), "target": "class 4", "baseline": "zero"}
+    facts = {"heading": "One", "model": "a net", "outcome": style.Verdict("ok", "predicted 4"), "target": "class 4", "baseline": "zero"}
     given = [one if isinstance(one, MethodAnswer) else MethodAnswer(method=one.method, allocation=one) for one in answers]
     return Exhibit(**facts, unit="logits", answers=tuple(given), **shown)
 

@@ -19,13 +19,13 @@ EVIL = '"><script>alert(1)</script>'
 
 
 def decision(*allocations, size=8, **rest):
-    facts = {"says": "4", "true": "4", "probability": 0.98, "target": "class 4", **rest}
+    facts = {"predicted": "4", "label": "4", "probability": 0.98, "target": "class 4", **rest}
     return Decision(sample=torch.zeros(1, size, size), picture=torch.rand(1, size, size), allocations=allocations, **facts)
 
 
 @pytest.fixture
 def page(table, pixels, batch, read):
-    shown = [Decisions(items=(decision(pixels), decision(pixels, true="5")), baseline="zero"), table, pixels, batch]
+    shown = [Decisions(items=(decision(pixels), decision(pixels, label="5")), baseline="zero"), table, pixels, batch]
     facts = {"model": "3 layers", "test accuracy": "98.1 %"}
     return read(report(shown, title="It looks at strokes", lead="Two decisions.", facts=facts, reproduce="vesalius demo --seed 0").html)
 
@@ -147,7 +147,7 @@ def test_words_of_the_page_are_escaped(field, pixels, read):
 def test_names_inside_are_escaped(give, read):
     shown = give(Players.features(torch.zeros(2), names=(EVIL, "b")), [1.0, 2.0], method=EVIL,
                  provenance={"target": EVIL, "model": EVIL, "options": {EVIL: EVIL}})  # fmt: skip
-    section = Decisions(items=(decision(shown, says=EVIL),), baseline=EVIL, heading=EVIL, anchor=EVIL, unit=EVIL)
+    section = Decisions(items=(decision(shown, predicted=EVIL),), baseline=EVIL, heading=EVIL, anchor=EVIL, unit=EVIL)
     made = read(report([shown, section], title="x", facts={EVIL: EVIL}).html)
     assert len(made.all("script")) == 1
     assert made.text.count("alert(1)") > 10

@@ -74,7 +74,7 @@ def check_complexity(network: Network, asked: ComplexityOptions, *, labelled: bo
     """
     if not asked.at:
         if asked.train is not None:
-            raise InvalidInput("--train is for --complexity NAME, the value that is taken apart; add it, or leave --train out")
+            raise InvalidInput("--train is for --complexity NAME, the value that is disentangled; add it, or leave --train out")
         return
     resolve_feature(network, asked.at)
     if labelled:
