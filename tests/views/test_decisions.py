@@ -46,7 +46,7 @@ def test_an_image_stands_beside_a_map_per_method(pixels, read):
     page = read(body(image(pixels, other)))
     assert len(page.all("figure")) == 3
     assert "Integrated gradients gap 0 64 evaluations" in page.text
-    assert "Occlusion does not add up: 1.44 64 evaluations" in page.text
+    assert "Occlusion not complete: gap 1.44 64 evaluations" in page.text
     assert "Red raised the score of class 4" in page.text
     assert "\N{PLUS-MINUS SIGN}3 logits" in page.text
 
@@ -104,8 +104,8 @@ def test_a_table_shows_values_bars_and_a_waterfall(table, read):
     second = replace(table, values=-table.values, stderr=None, provenance={"method": "occlusion"})
     page = read(body(row(table, second)))
     assert "petal length 1 +3.00 \N{PLUS-MINUS SIGN}0.3 \N{MINUS SIGN}3.00" in page.text
-    assert "From the baseline to this decision, by Shapley value base 1 petal length +3.00" in page.text
-    assert page.text.count("total 2.5") == 1
+    assert "From the baseline to this decision, by Shapley value base value 1 petal length +3.00" in page.text
+    assert page.text.count("output 2.5") == 1
     assert len(page.all("svg", cls="bar")) == 6
 
 

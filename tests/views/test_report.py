@@ -78,8 +78,8 @@ def test_an_allocation_alone_is_a_section_with_its_numbers(table, read):
     known = replace(table, provenance={**table.provenance, "target": "class 3", "unit": "logits", "baseline": "constant 0"})
     text = read(report(known, title="x").html).text
     assert "How the score of class 3 is shared out among 3 features" in text
-    assert "base 1 total 2.5 values add up to 1.5 target class 3 unit logits baseline constant 0" in text
-    assert "From base to total base 1 petal length +3.00" in text
+    assert "base value 1 output 2.5 sum of the values 1.5 completeness error (gap) 0 target class 3 unit logits baseline constant 0" in text
+    assert "From the base value to the output base value 1 petal length +3.00" in text
     assert "digest ab12" in text
 
 
@@ -87,9 +87,9 @@ def test_coalitions_are_counted_and_named(table, read):
     members = torch.tensor([[True, False, False], [True, False, True]])
     pair = replace(table, coalitions=members, values=torch.tensor([1.0, 0.5]).double(), stderr=None)
     text = read(report(pair, title="x").html).text
-    assert "What the features do together" in text
+    assert "Interactions of features" in text
     assert "petal width +1.00 petal width & petal length +0.500" in text
-    assert "adding up gap 0 evaluations 64" in text
+    assert "completeness error (gap) 0" in text and "evaluations 64" in text
 
 
 def test_a_batch_of_coalitions_is_counted_and_named(table, read):

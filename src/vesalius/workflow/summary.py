@@ -146,7 +146,7 @@ def completeness_summary(done: Sequence[MethodResult]) -> str:
     bad = [f"{name} ({rows} of {count})" for name, rows in short.items() if rows]
     sentences = []
     if good:
-        sentences.append(f"Values that add up to the change of the output in every decision: {join_words(good)}.")
+        sentences.append(f"Complete in every decision (values add up to the change of the output): {join_words(good)}.")
     if bad:
-        sentences.append(f"Decisions in which they do not: {join_words(bad)}.")
+        sentences.append(f"Not complete in some decisions: {join_words(bad)}.")
     return " ".join(sentences)
