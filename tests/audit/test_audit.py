@@ -75,7 +75,7 @@ def test_sentences(found):
     record = found["occlusion_patch"]
     violation = f"null-player violation: {100 * record.leak:.0f} % of what it allocates goes to features that took no part"
     assert violation in said["occlusion_patch"]
-    assert said["occlusion"].startswith("over-counting: ") and "null-player" not in said["occlusion"]
+    assert said["occlusion"].startswith("over-counts by ") and "null-player" not in said["occlusion"]
 
 
 def test_it_reads(found):

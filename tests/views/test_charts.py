@@ -84,7 +84,7 @@ def test_a_waterfall_goes_from_base_to_total_and_shows_the_gap(give):
 def test_the_verdict_is_written_above(give):
     figure = charts.plot_bars(give(Players.features(torch.zeros(2)), [4.0, 6.0], gap=5.0, method="occlusion"))
     found = {text.get_text(): text.get_color() for text in figure.findobj(Text)}
-    assert found["not complete: gap 5"] == style.LIGHT["bad"]
+    assert found["incomplete: gap 5"] == style.LIGHT["bad"]
     assert figure.axes[0].get_title(loc="left") == "Occlusion"
 
 

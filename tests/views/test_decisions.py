@@ -46,7 +46,7 @@ def test_an_image_stands_beside_a_map_per_method(pixels, read):
     page = read(body(image(pixels, other)))
     assert len(page.all("figure")) == 3
     assert "Integrated gradients gap 0 64 evaluations" in page.text
-    assert "Occlusion not complete: gap 1.44 64 evaluations" in page.text
+    assert "Occlusion incomplete: gap 1.44 64 evaluations" in page.text
     assert "Red raised the score of class 4" in page.text
     assert "\N{PLUS-MINUS SIGN}3 logits" in page.text
 

@@ -38,7 +38,7 @@ def test_maps_stand_beside_the_picture_each_with_its_gap_and_scale(pixels, give,
     page = read(body(pixels, coarse, picture=torch.zeros(3, 2, 3)))
     assert len(page.all("figure")) == 3
     assert "Integrated gradients gap 0 64 evaluations 2 \N{MULTIPLICATION SIGN} 3 pixels scale \N{PLUS-MINUS SIGN}3" in page.text
-    assert "Grad-CAM not complete: gap 9 64 evaluations 4 \N{MULTIPLICATION SIGN} 4 places scale \N{PLUS-MINUS SIGN}8" in page.text
+    assert "Grad-CAM incomplete: gap 9 64 evaluations 4 \N{MULTIPLICATION SIGN} 4 places scale \N{PLUS-MINUS SIGN}8" in page.text
 
 
 @pytest.mark.parametrize(

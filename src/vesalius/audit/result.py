@@ -119,8 +119,8 @@ class MethodAudit:
             parts = [
                 (self.leak, "null-player violation: {} of what it allocates goes to " + kind + " that took no part"),
                 (self.miss, "does not allocate {} of the effects"),
-                (self.over, "over-counting: allocates {} of the effects more than there is"),
-                (self.reverse, "allocates {} of the effects with the wrong sign"),
+                (self.over, "over-counts by {} of the effects"),
+                (self.reverse, "gives {} of the effects the wrong sign"),
             ]
         else:
             parts = [

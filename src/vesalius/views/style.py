@@ -138,7 +138,7 @@ def gap_verdict(allocation: Allocation) -> Verdict:
     """
     gap, relative = abs(float(allocation.gap)), float(allocation.relative_gap)
     if not math.isfinite(gap):
-        return Verdict("bad", "not complete: gap not a number")
+        return Verdict("bad", "incomplete: gap not a number")
     if allocation.converged is not None and not bool(allocation.converged):
         return Verdict("warn", f"not converged, gap {number(gap)}")
     largest = max(abs(float(allocation.base)), abs(float(allocation.total)), float(allocation.flat.abs().max()))
@@ -148,7 +148,7 @@ def gap_verdict(allocation: Allocation) -> Verdict:
         return Verdict("warn", _absorbed_text({where: float(part) for where, part in allocation.absorbed.items()}))
     if relative <= WARNING_SHARE:
         return Verdict("warn", f"gap {number(gap)} ({percent(relative)})")
-    return Verdict("bad", f"not complete: gap {number(gap)}")
+    return Verdict("bad", f"incomplete: gap {number(gap)}")
 
 
 def is_accounted_for(allocation: Allocation) -> bool:

@@ -143,10 +143,10 @@ def completeness_summary(done: Sequence[MethodResult]) -> str:
     count = len(done[0].allocation)
     short = {method_name(one.allocation.method): sum(gap_verdict(one.allocation[i]).level != "ok" for i in range(count)) for one in done}
     good = [name for name, rows in short.items() if not rows]
-    bad = [f"{name} ({rows} of {count})" for name, rows in short.items() if rows]
+    bad = [f"{name} (in {rows} of {count})" for name, rows in short.items() if rows]
     sentences = []
     if good:
         sentences.append(f"Complete in every decision (values add up to the change of the output): {join_words(good)}.")
     if bad:
-        sentences.append(f"Not complete in some decisions: {join_words(bad)}.")
+        sentences.append(f"Not complete: {join_words(bad)}.")
     return " ".join(sentences)

@@ -54,7 +54,7 @@ def test_names_are_escaped(judged):
 
 def test_a_notebook_shows_the_same(judged, read):
     text = read(judged._repr_html_()).text
-    assert text.startswith("Audit: which map to believe here") and "Occlusion breaks P3" in text
+    assert text.startswith("Which map to believe here (audit)") and "Occlusion breaks P3" in text
 
 
 def test_every_picture_has_a_text(judged, read):

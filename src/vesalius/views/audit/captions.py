@@ -6,7 +6,7 @@ from vesalius.audit.result import Audit
 from vesalius.views import style
 from vesalius.views.audit.chart_data import AuditValue
 
-HEADING = "Audit: which map to believe here"
+HEADING = "Which map to believe here (audit)"
 
 
 def describe_setting(audit: Audit) -> str:

@@ -13,7 +13,7 @@ from vesalius.views.flow.chart_data import DrawnLayer, FlowDrawing, FlowStatisti
 
 HEADING = "Information flow"
 
-ATTRIBUTION_HEADING = "Attribution: information flow from each input to each class"
+ATTRIBUTION_HEADING = "Attribution: flow from input to class"
 
 WEIGHT_UNITS: Mapping[str | None, str] = {
     None: "nats",

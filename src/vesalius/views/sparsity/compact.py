@@ -15,7 +15,7 @@ FORM_MEANINGS = {
     "dense": "before pruning",
     "masked": "with masks",
     "permanent": "pruned weights as zeros",
-    "smaller": "without constant units and unused inputs",
+    "smaller": "without constant and unused units",
     "picked": "reading only inputs with a link left",
     "csr": "sparse, compressed rows",
     "block": "sparse, in blocks",
