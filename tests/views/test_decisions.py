@@ -37,8 +37,8 @@ def test_a_right_and_a_wrong_decision_are_told_apart(pixels, read):
     assert image(pixels, label="5").outcome == style.Verdict("bad", "predicted 4 (0.98), label 5")
     assert image(pixels, label=None, probability=None).outcome == style.Verdict("plain", "predicted 4")
     html = body(image(pixels), image(pixels, label="5"))
-    assert '<span class="chip ok">predicted 4 (0.98), label 4</span>' in html
-    assert '<span class="chip bad">predicted 4 (0.98), label 5</span>' in html
+    assert '<span class="chip ok">predicted 4\N{NO-BREAK SPACE}(0.98), label 4</span>' in html
+    assert '<span class="chip bad">predicted 4\N{NO-BREAK SPACE}(0.98), label 5</span>' in html
 
 
 def test_an_image_stands_beside_a_map_per_method(pixels, read):
