@@ -247,10 +247,10 @@ def main() -> None:
 
 OPENING = """# Feature complexity, measured again
 
-Ren et al. (2021) split a layer's feature into components of rising complexity by networks of 1 to 97 nonlinear layers, and say which are
-reliable, effective and overfitted. Here the same questions are asked with an order 0, held-out rows, a test for every component, and
-several seeds. What the paper says of effectiveness and over-fitting was never released as code; the numbers called the authors' are from
-their released notebooks. Cells are means with their standard error over seeds.
+Ren et al. (2021) disentangle a layer's feature into components of rising complexity by networks of 1 to 97 nonlinear layers, and say
+which are reliable, effective and overfitted. Here the same questions are asked with an order 0, held-out rows, a test for every
+component, and several seeds. What the paper says of effectiveness and over-fitting was never released as code; the numbers called the
+authors' are from their released notebooks. Cells are means with their standard error over seeds.
 
     VESALIUS_DATA=... python reproductions/complexity.py RESULTS.json > docs/complexity_claims.md
 

@@ -256,9 +256,10 @@ def main() -> None:
 
 OPENING = """# Neural information flow, measured again
 
-Davis et al. (2019, 2020) draw a trained network as a graph whose edges are the mutual information of units, read dead units, communities
-and attributions off it, and prune by it. Here the same networks are trained from ten seeds each, measured with estimators that have
-errors and tests, and set beside magnitude, chance, Shapley values and integrated gradients. Cells are medians with the range over seeds.
+Davis et al. (2019, 2020) draw a trained network as a graph whose edges are the mutual information of units, read dead (constant) units,
+communities and attributions off it, and prune by it. Here the same networks are trained from ten seeds each, measured with estimators
+that have errors and tests, and set beside magnitude, chance, Shapley values and integrated gradients. Cells are medians with the range
+over seeds.
 
     VESALIUS_DATA=... python reproductions/nif.py > docs/nif.md
 
@@ -276,9 +277,9 @@ round**: D = 1 says that the two samples do not overlap at all. D is a matter of
 column with columns rescaled to sum 1 shows; with four values the exact p of D = 1 is .029, so that the test has no power; and it does
 not look at which feature got which value. Spearman, cosine and deletion (accuracy while features are replaced by their mean) do.
 """
-REMOVAL = """## Removing links and units of the first hidden layer
+REMOVAL = """## Ablation of connections (links) and units of the first hidden layer
 
-Mean accuracy on the way from none to all removed, the least first; higher is better. The paper shows single curves for flow alone.
+Mean accuracy on the way from none to all ablated, the least first; higher is better. The paper shows single curves for flow alone.
 """
 PICTURES = """## MNIST
 

@@ -285,7 +285,7 @@ def dense_line(found: Mapping[str, list[Record]]) -> str:
     return (
         f"Dense: error {mean_and_error((one['error'] for one in dense), 1000, 2)},"
         f" PSNR {mean_and_error((one['psnr'] for one in dense), 1, 2)} dB, probe"
-        f" {mean_and_error((one['fixed_probe'] for one in dense), 1, 4)}. **Always answering the mean row: error"
+        f" {mean_and_error((one['fixed_probe'] for one in dense), 1, 4)}. **Always predicting the mean row: error"
         f" {1000 * dense[0]['mean_row']:.1f}.**"
     )
 
@@ -297,7 +297,7 @@ def level_table(found: Mapping[str, list[Record]]) -> str:
     for level in records[0]:
         some = [one[level] for one in records]
         rows.append([level, mean_and_error(one["sparsity"] for one in some), format_cell(some)])
-    return table(["importance level m", "links cut", "error / probe"], rows)
+    return table(["importance level m", "links pruned", "error / probe"], rows)
 
 
 def synthetic_table(results: Results) -> str:

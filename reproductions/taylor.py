@@ -310,7 +310,7 @@ def format_row(found: MeasuredWeights) -> str:
 
 COLUMNS = [
     *("", "method", "network", "own independent", "others' independent", "interactions with i", "interactions without i", "sum over all"),
-    *("nothing to strangers", "nothing lost or doubled", "derived weight", "largest deviation"),
+    *("nothing to null players (P2)", "complete, no over-counting (P1, P3)", "derived weight", "largest deviation"),
 ]
 
 HEAD = f"""# Reproductions
@@ -340,12 +340,13 @@ What the table shows, beside the derived weights themselves:
 
 - Integrated gradients, expected gradients, Shapley values, Rescale, RevealCancel and Deep SHAP give every effect to its own members, once.
   So does LRP-ε on a neuron without bias, and with ε = 0 alone: elsewhere it loses what biases and ε take.
-- Gradient x Input and Grad-CAM hand out an effect of order k k times; occlusion hands it once to every member. Grad-CAM does so behind
+- Gradient x Input and Grad-CAM over-count an effect of order k k times; occlusion gives it in full to every member. Grad-CAM does so behind
   global average pooling, where channels are scaled as a whole; on the same network with each position scaled for itself, which no pooling
-  treats alike, it pays positions for the effects of others.
-- LRP alpha-beta and Deep Taylor's z⁺ pay neurons for effects they took no part in. Their players are the signs, scaled as two groups, since
-  a rule that divides by z⁺ makes no polynomial of single scales: *own* and *others'* are the effects of one sign alone. Each neuron is paid
-  the same share of every effect, whoever's it is. The two largest deviations are theirs: the rules' own stabiliser of 1e-9."""
+  treats alike, it violates the null-player principle: positions get effects of others.
+- LRP alpha-beta and Deep Taylor's z⁺ give neurons effects they took no part in (null-player violation). Their players are the signs,
+  scaled as two groups, since a rule that divides by z⁺ makes no polynomial of single scales: *own* and *others'* are the effects of one
+  sign alone. Each neuron is paid the same share of every effect, whoever's it is. The two largest deviations are theirs: the rules' own
+  stabiliser of 1e-9."""
 
 
 def main() -> None:

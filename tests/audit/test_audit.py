@@ -71,15 +71,17 @@ def test_methods_that_cannot_be_told_apart_share_a_rank(network):
 
 def test_sentences(found):
     said = found.sentences()
-    assert said["shapley_value"] == "hands every effect out once, to the features that took part in it"
+    assert said["shapley_value"] == "complete: allocates every effect once, to the features that took part in it"
     record = found["occlusion_patch"]
-    assert f"allocates {100 * record.leak:.0f} % of what it hands out to features that took no part" in said["occlusion_patch"]
-    assert "more than there is" in said["occlusion"] and "allocates" not in said["occlusion"]
+    violation = f"null-player violation: {100 * record.leak:.0f} % of what it allocates goes to features that took no part"
+    assert violation in said["occlusion_patch"]
+    assert said["occlusion"].startswith("over-counts by ") and "null-player" not in said["occlusion"]
 
 
 def test_it_reads(found):
     text = repr(found)
     assert "5 features, 32 masked samples (all), baseline constant 0" in text
+    assert "leak: null-player violation (P2); over: over-counting" in text
     assert "occlusion_patch" in text and "broken" in text
 
 
@@ -261,7 +263,7 @@ def test_a_users_method_on_a_linear_network():
     network = vs.trace(nn.Linear(4, 1).double(), torch.zeros(1, 4).double())
     record = audit(network, sample(4), columns(4), methods=[Halved()])["halved"]
     assert (record.miss, record.over, record.leak) == pytest.approx((0.5, 0, 0), abs=1e-9)
-    assert record.sentence("columns") == "leaves 50 % of the effects out"
+    assert record.sentence("columns") == "does not allocate 50 % of the effects"
 
 
 # ---- a sample of masks

@@ -49,13 +49,13 @@ def test_words_as_labels_are_in_alphabetical_order_until_named(tmp_path):
     found = load_samples(path, DataOptions(label="kind"))
     assert found.classes == ("lily", "rose") and found.y.tolist() == [1, 0, 1] and not found.ordered
     named = load_samples(path, DataOptions(label="kind", names="rose,lily,iris", rows="1:"))
-    assert named.classes == ("rose", "lily", "iris") and named.y.tolist() == [1, 0] and named.ordered and named.true == ("lily", "rose")
+    assert named.classes == ("rose", "lily", "iris") and named.y.tolist() == [1, 0] and named.ordered and named.labels == ("lily", "rose")
     assert found.features == ("size",) and found.x.tolist() == [[0], [1], [2]]
 
 
 def test_fractions_as_labels_are_values_and_not_classes(tmp_path):
     found = load_samples(csv(tmp_path, ["1.5", "2", "3"]), DataOptions(label="kind"))
-    assert found.y is None and found.true == ("1.5", "2", "3") and found.classes == ()
+    assert found.y is None and found.labels == ("1.5", "2", "3") and found.classes == ()
 
 
 def test_big_endian_arrays_are_read(tmp_path):
@@ -91,4 +91,4 @@ def test_labels_come_from_subfolders_only_if_all_pictures_are_in_one(tmp_path):
     assert load_samples(tmp_path, DataOptions()).y is None
     (tmp_path / "b.png").unlink()
     found = load_samples(tmp_path, DataOptions())
-    assert found.true == ("cat",) and found.files == (str(Path("cat/a.png")),)
+    assert found.labels == ("cat",) and found.files == (str(Path("cat/a.png")),)

@@ -48,7 +48,7 @@ def test_right_and_wrong_decisions_are_shown_by_four_methods_that_add_up(ran):
         found = json.loads((ran[0] / f"page/{name}/summary.json").read_text())
         assert set(found["methods"]) == {"integrated_gradients", "shapley_value", "occlusion", "gradient_x_input"}
         rows = found["methods"]["shapley_value"]["rows"]
-        assert sum(row["says"] != row["true"] for row in rows) == wrong and len(rows) > wrong + 1
+        assert sum(row["predicted"] != row["label"] for row in rows) == wrong and len(rows) > wrong + 1
         assert max(row["relative_gap"] for row in rows) < 1e-5
         assert all(row["converged"] for row in found["methods"]["integrated_gradients"]["rows"])
 

@@ -54,7 +54,7 @@ def test_the_summary_adds_up(vesalius, home):
         for place, row in enumerate(method["rows"]):
             assert row["gap"] == pytest.approx(row["total"] - row["base"] - row["sum"], abs=1e-6)
             assert row["sum"] == pytest.approx(float(allocation[place].values.sum()), abs=1e-6)
-            assert row["says"] == str(row["target"]) and row["true"] == str(labels[place]) and row["row"] == place
+            assert row["predicted"] == str(row["target"]) and row["label"] == str(labels[place]) and row["row"] == place
             assert row["evaluations"] == int(allocation.evaluations[place]) > 0
         if name == "shapley_value":
             assert max(abs(row["gap"]) for row in method["rows"]) < 1e-5
@@ -90,7 +90,7 @@ def test_tables_keep_their_names_and_labels(suffix, explain):
     ran = explain("models.py:net", f"t.{suffix}", "--label", "kind", "--names", "no,yes,maybe", "--rows", "0:3")
     assert ran.code == 0, ran.err
     rows = summary()["methods"]["occlusion"]["rows"]
-    assert [row["true"] for row in rows] == ["no", "yes", "maybe"] and {row["says"] for row in rows} <= {"no", "yes", "maybe"}
+    assert [row["label"] for row in rows] == ["no", "yes", "maybe"] and {row["predicted"] for row in rows} <= {"no", "yes", "maybe"}
     kept = vs.Allocation.load("out/occlusion.safetensors")
     assert kept.players.names == ("a", "b", "<c>", "constant")
     again = vs.Allocation.load("out/gradient_x_input.safetensors")
@@ -106,7 +106,7 @@ def test_npy_with_a_file_of_labels_and_names(explain):
     ran = explain("models.py:net", "x.npy", "--labels", "labels.txt", "--names", "names.txt", "--features", "p,q,r,s", "--rows", "-2:")
     assert ran.code == 0, ran.err
     rows = summary()["methods"]["occlusion"]["rows"]
-    assert [(row["row"], row["true"]) for row in rows] == [(8, "iris"), (9, "rose")]
+    assert [(row["row"], row["label"]) for row in rows] == [(8, "iris"), (9, "rose")]
     assert vs.Allocation.load("out/occlusion.safetensors").players.names == ("p", "q", "r", "s")
 
 
@@ -129,7 +129,7 @@ def test_a_folder_of_pictures_in_order_with_classes_from_subfolders(mode, explai
     ran = explain(model, "pictures", "--baseline", "blur", "--players", "patches:4", "--rows", "1:4")
     assert ran.code == 0, ran.err
     rows = summary()["methods"]["occlusion"]["rows"]
-    assert [(row["name"], row["true"]) for row in rows] == [("cat/1.png", "cat"), ("dog/0.png", "dog"), ("dog/1.png", "dog")]
+    assert [(row["name"], row["label"]) for row in rows] == [("cat/1.png", "cat"), ("dog/0.png", "dog"), ("dog/1.png", "dog")]
     assert vs.Allocation.load("out/occlusion.safetensors").values.shape == (3, 2, 2)
     page = Path("out/report.html").read_text()
     assert "dog/1.png" in page and "the files hold single pixels" in page
@@ -223,9 +223,9 @@ def test_one_part_of_a_result_can_be_chosen(explain):
 def test_a_single_output_is_explained_as_it_is(explain):
     assert explain("models.py:single", "x.npz").code == 0
     row = summary()["methods"]["occlusion"]["rows"][0]
-    assert row["target"] is None and row["probability"] is None and float(row["says"]) == pytest.approx(row["total"], rel=1e-3)
+    assert row["target"] is None and row["probability"] is None and float(row["predicted"]) == pytest.approx(row["total"], rel=1e-3)
     labels = np.load("x.npz")["y"]
-    assert row["true"] == str(labels[0]) and f"row 0, label {labels[0]}" in Path("out/report.html").read_text()
+    assert row["label"] == str(labels[0]) and f"row 0, label {labels[0]}" in Path("out/report.html").read_text()
     assert "wrong" not in Path("out/report.html").read_text()
 
 
@@ -248,7 +248,7 @@ def test_rows_of_the_data_are_a_background(explain):
         explain("models.py:net", "x.npz", "--methods", "expected_gradients", "deep_shap", "--baseline", "rows:0:5", "--rows", "6").code == 0
     )
     found = [vs.Allocation.load(f"out/{name}.safetensors") for name in ("expected_gradients", "deep_shap")]
-    assert found[0].provenance["baseline"] == "5 rows of the data, averaged over"
+    assert found[0].provenance["baseline"] == "background of 5 rows"
     assert float(found[0].base[0]) == pytest.approx(float(found[1].base[0]), rel=1e-5)
     assert max(float(one.relative_gap.max()) for one in found) < 1e-4
     assert explain("models.py:net", "x.npz", "--baseline", "rows:900").code == 2
@@ -344,4 +344,4 @@ def test_a_target_is_a_number_or_a_name(target, place, explain, made):
     output = made("net")(torch.tensor(np.load("x.npz")["x"][:8])).detach()
     rows = summary()["methods"]["occlusion"]["rows"]
     assert [row["total"] for row in rows] == pytest.approx(output[:, place].tolist(), abs=1e-5)
-    assert [row["says"] for row in rows] == [("rose", "lily", "iris")[best] for best in output.argmax(1).tolist()]
+    assert [row["predicted"] for row in rows] == [("rose", "lily", "iris")[best] for best in output.argmax(1).tolist()]

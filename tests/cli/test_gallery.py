@@ -67,7 +67,7 @@ def test_every_example_is_explained_by_every_method_or_says_why_not(gallery, tmp
         assert set(numbers) == {"gradient_x_input", "refusing"} and "refuses <everything>" in numbers["refusing"]["refused"]
         assert numbers["gradient_x_input"]["total"] != numbers["gradient_x_input"]["base"]
     assert html.count("it refuses &lt;everything&gt;") == len(EXAMPLES) and "fails</span>" in html and "rugby ball" in html
-    assert "0 of 2 methods add up" in html
+    assert "0 of 2 methods are complete" in html
 
 
 def test_values_are_those_of_the_method_itself(gallery, tmp_path, data_dir):

@@ -36,7 +36,8 @@ def test_an_autoencoder_becomes_a_smaller_file_and_a_page(vesalius):
     facts = json.loads(Path("out/summary.json").read_text())
     assert facts["sparsity"] == pytest.approx(0.7, abs=0.01) and facts["error, pruned"] > 0 and "accuracy before" not in facts
     page = Path("out/report.html").read_text()
-    assert "What is left, measured" in page and "still listen to" in page and "vesalius sparsify auto.py:small" in page
+    for words in ("Size and speed of the pruned network", "Importance of the links that units of", "vesalius sparsify auto.py:small"):
+        assert words in page
     model = load_sparse("out/pruned.safetensors", Autoencoder([16, 6, 3]))
     x = torch.from_numpy(np.load("flat.npz")["x"])
     error = float((model(x).detach() - x).double().square().mean())

@@ -1,4 +1,4 @@
-"""A small picture network that was taken apart in a second, for whatever needs one."""
+"""A small picture network that was disentangled in a second, for whatever needs one."""
 
 from __future__ import annotations
 

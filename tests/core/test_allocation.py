@@ -137,7 +137,7 @@ def test_a_corrupted_file_is_a_clear_error(tmp_path):
 
 def test_the_text_says_what_matters():
     text = repr(allocation([1.0, -2.0], converged=torch.tensor(False), stderr_note="not honest"))
-    assert "gap 2" in text
+    assert "completeness error (gap) 2" in text
     assert "NOT CONVERGED" in text
     assert "feature 1" in text
     assert "not honest" in text

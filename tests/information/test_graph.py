@@ -174,8 +174,8 @@ def test_units_are_found_by_position_and_label():
 def test_it_shows_what_a_reader_looks_for():
     text = repr(iris())
     kept = sum(int(part.kept.sum()) for part in iris().edges)
-    assert f"FlowGraph: 3 layers, 12 units (2 dead), {kept} of 35 edges kept" in text
-    assert "FlowLayer(relu_1: 5 neurons, 2 dead)" in text
+    assert f"FlowGraph: 3 layers, 12 units (2 constant), {kept} of 35 edges kept" in text
+    assert "FlowLayer(relu_1: 5 neurons, 2 constant)" in text
     assert "strongest edges (nats)\n" in text
     best = iris().strongest_edges(k=1)[0]
     assert f"{best.product:.3g}  {' -> '.join(map(iris().title, best.units))}" in text

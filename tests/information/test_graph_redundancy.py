@@ -32,12 +32,12 @@ def test_each_reason_for_pruning():
         [[1.0], [0.7], [1.0]],
     )
     assert net.prunable() == {
-        "b": {1: "nothing comes in", 2: "nothing comes in", 4: "nothing comes in"},
+        "b": {1: "no information flows in", 2: "no information flows in", 4: "no information flows in"},
         "c": {1: "on no path from the first layer to the last"},
     }
     assert net.prunable(share=0.01)["b"][3] == "carries 0.005 of the flow"
     stuck = graph([[1.0, 1.0]], [[1.0], [0.0]])
-    assert stuck.prunable() == {"b": {1: "nothing goes out"}}
+    assert stuck.prunable() == {"b": {1: "no information flows out"}}
 
 
 def test_dead_units_are_prunable_as_such():

@@ -252,8 +252,8 @@ def test_errors(network, as_a_user):
         link_importance(network, X.masked_fill(X > 2, torch.nan))
     with pytest.raises(InvalidInput, match="holds no rows"):
         link_importance(network, [])
-    with pytest.raises(WrongType, match="expected a Network"):
-        link_importance(nn.Linear(2, 2), X)
+    with pytest.raises(WrongType, match="a function or an estimator"):
+        link_importance("model", X)
     with pytest.raises(UnknownName, match="there is no layer 'fc'"):
         link_importance(network, X)["fc"]
 

@@ -364,7 +364,7 @@ def test_a_network_from_a_file_has_no_model_to_mask(tmp_path):
 
 def test_it_tells_what_it_is():
     thin = sparsify(network(), rows(), sparsity=0.5)
-    assert "50.0% cut" in repr(thin) and "encoder.0" in repr(thin)
+    assert "50.0% pruned" in repr(thin) and "encoder.0" in repr(thin)
     assert thin.mask("encoder.0") is thin.masks["encoder.0"]
     with pytest.raises(UnknownName, match="did you mean"):
         thin.mask("encodr.0")

@@ -76,7 +76,7 @@ def test_a_waterfall_goes_from_base_to_total_and_shows_the_gap(give):
     players = Players.features(torch.zeros(2), names=("a", "b"))
     figure = charts.plot_waterfall(give(players, [4.0, -1.0], gap=2.0))
     assert [(bar.get_x(), bar.get_width()) for bar in figure.axes[0].patches] == [(1.0, 4.0), (5.0, -1.0), (4.0, 2.0)]
-    assert ticks(figure) == ["base", "a", "b", "does not add up", "total"]
+    assert ticks(figure) == ["base value", "a", "b", "completeness error (gap)", "output"]
     marks = [line.get_xdata()[0] for line in figure.axes[0].lines if line.get_linewidth() == 2]
     assert marks == [1.0, 6.0]
 
@@ -84,7 +84,7 @@ def test_a_waterfall_goes_from_base_to_total_and_shows_the_gap(give):
 def test_the_verdict_is_written_above(give):
     figure = charts.plot_bars(give(Players.features(torch.zeros(2)), [4.0, 6.0], gap=5.0, method="occlusion"))
     found = {text.get_text(): text.get_color() for text in figure.findobj(Text)}
-    assert found["does not add up: 5"] == style.LIGHT["bad"]
+    assert found["incomplete: gap 5"] == style.LIGHT["bad"]
     assert figure.axes[0].get_title(loc="left") == "Occlusion"
 
 

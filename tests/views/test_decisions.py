@@ -22,23 +22,23 @@ def body(*items, **rest):
 
 
 def image(*allocations, **rest):
-    facts = {"says": "4", "true": "4", "probability": 0.98, "target": "class 4", **rest}
+    facts = {"predicted": "4", "label": "4", "probability": 0.98, "target": "class 4", **rest}
     shape = allocations[0].players.index[0].shape[-2:]
     return Decision(sample=torch.zeros(1, *shape), picture=torch.zeros(1, *shape), allocations=allocations, **facts)
 
 
 def row(*allocations, **rest):
-    facts = {"says": "virginica", "target": "virginica", **rest}
+    facts = {"predicted": "virginica", "target": "virginica", **rest}
     return Decision(sample=torch.tensor([4.9, -0.25, 1.0]), allocations=allocations, **facts)
 
 
 def test_a_right_and_a_wrong_decision_are_told_apart(pixels, read):
-    assert image(pixels).outcome == style.Verdict("ok", "true 4, says 4 (0.98)")
-    assert image(pixels, true="5").outcome == style.Verdict("bad", "true 5, says 4 (0.98)")
-    assert image(pixels, true=None, probability=None).outcome == style.Verdict("plain", "says 4")
-    html = body(image(pixels), image(pixels, true="5"))
-    assert '<span class="chip ok">true 4, says 4 (0.98)</span>' in html
-    assert '<span class="chip bad">true 5, says 4 (0.98)</span>' in html
+    assert image(pixels).outcome == style.Verdict("ok", "predicted 4 (0.98), label 4")
+    assert image(pixels, label="5").outcome == style.Verdict("bad", "predicted 4 (0.98), label 5")
+    assert image(pixels, label=None, probability=None).outcome == style.Verdict("plain", "predicted 4")
+    html = body(image(pixels), image(pixels, label="5"))
+    assert '<span class="chip ok">predicted 4\N{NO-BREAK SPACE}(0.98), label 4</span>' in html
+    assert '<span class="chip bad">predicted 4\N{NO-BREAK SPACE}(0.98), label 5</span>' in html
 
 
 def test_an_image_stands_beside_a_map_per_method(pixels, read):
@@ -46,7 +46,7 @@ def test_an_image_stands_beside_a_map_per_method(pixels, read):
     page = read(body(image(pixels, other)))
     assert len(page.all("figure")) == 3
     assert "Integrated gradients gap 0 64 evaluations" in page.text
-    assert "Occlusion does not add up: 1.44 64 evaluations" in page.text
+    assert "Occlusion incomplete: gap 1.44 64 evaluations" in page.text
     assert "Red raised the score of class 4" in page.text
     assert "\N{PLUS-MINUS SIGN}3 logits" in page.text
 
@@ -104,8 +104,8 @@ def test_a_table_shows_values_bars_and_a_waterfall(table, read):
     second = replace(table, values=-table.values, stderr=None, provenance={"method": "occlusion"})
     page = read(body(row(table, second)))
     assert "petal length 1 +3.00 \N{PLUS-MINUS SIGN}0.3 \N{MINUS SIGN}3.00" in page.text
-    assert "From the baseline to this decision, by Shapley value base 1 petal length +3.00" in page.text
-    assert page.text.count("total 2.5") == 1
+    assert "From the baseline to this decision, by Shapley value base value 1 petal length +3.00" in page.text
+    assert page.text.count("output 2.5") == 1
     assert len(page.all("svg", cls="bar")) == 6
 
 
@@ -127,7 +127,7 @@ def test_the_target_is_named_with_each_decision_if_there_are_several(pixels, rea
     assert "score: class 4" in text and "score: class 9" in text
 
 
-@pytest.mark.parametrize("field", ["says", "true", "target", "note"])
+@pytest.mark.parametrize("field", ["predicted", "label", "target", "note"])
 def test_words_are_escaped(pixels, table, read, field):
     evil = {field: "<script>alert(1)</script>"}
     page = read(body(image(pixels, **evil), row(table, **evil)))
@@ -143,7 +143,7 @@ def test_the_section_knows_its_heading_and_allocations(pixels, table):
 
 def test_what_cannot_be_shown_is_refused(batch, pixels, table):
     with pytest.raises(InvalidInput, match="at least one allocation"):
-        Decision(sample=torch.zeros(3), says="4", target="4", allocations=())
+        Decision(sample=torch.zeros(3), predicted="4", target="4", allocations=())
     with pytest.raises(InvalidInput, match=r"batch of 6; take allocation\[i\]"):
         image(batch)
     with pytest.raises(InvalidInput, match=r"\[1 or 3, height, width\], not \(2, 4, 4\)"):

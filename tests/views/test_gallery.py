@@ -16,7 +16,7 @@ COLOURS = re.compile(r"background:(#\w{6});color:(#\w+)")
 
 
 def exhibit(*answers, **shown):
-    facts = {"heading": "One", "model": "a net", "outcome": style.Verdict("ok", "says 4"), "target": "class 4", "baseline": "zero"}
+    facts = {"heading": "One", "model": "a net", "outcome": style.Verdict("ok", "predicted 4"), "target": "class 4", "baseline": "zero"}
     given = [one if isinstance(one, MethodAnswer) else MethodAnswer(method=one.method, allocation=one) for one in answers]
     return Exhibit(**facts, unit="logits", answers=tuple(given), **shown)
 
@@ -38,7 +38,7 @@ def test_maps_stand_beside_the_picture_each_with_its_gap_and_scale(pixels, give,
     page = read(body(pixels, coarse, picture=torch.zeros(3, 2, 3)))
     assert len(page.all("figure")) == 3
     assert "Integrated gradients gap 0 64 evaluations 2 \N{MULTIPLICATION SIGN} 3 pixels scale \N{PLUS-MINUS SIGN}3" in page.text
-    assert "Grad-CAM does not add up: 9 64 evaluations 4 \N{MULTIPLICATION SIGN} 4 places scale \N{PLUS-MINUS SIGN}8" in page.text
+    assert "Grad-CAM incomplete: gap 9 64 evaluations 4 \N{MULTIPLICATION SIGN} 4 places scale \N{PLUS-MINUS SIGN}8" in page.text
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_the_overview_tells_who_adds_up(give, read):
     good = give(Players.features(torch.zeros(3)), [1.0, 2.0, 3.0])
     bad = give(Players.features(torch.zeros(3)), [1.0, 2.0, 3.0], gap=2.0, method="occlusion")
     page = read(str(overview_section([exhibit(good, bad, refused(), words=WORDS)]).body))
-    assert "Shapley value adds up Occlusion 25 % off Grad-CAM refused" in page.text
+    assert "Shapley value complete Occlusion 25 % Grad-CAM refused" in page.text
     assert (
         adds_up(MethodAnswer(method="a", allocation=good))
         and not adds_up(MethodAnswer(method="a", allocation=bad))

@@ -19,13 +19,13 @@ EVIL = '"><script>alert(1)</script>'
 
 
 def decision(*allocations, size=8, **rest):
-    facts = {"says": "4", "true": "4", "probability": 0.98, "target": "class 4", **rest}
+    facts = {"predicted": "4", "label": "4", "probability": 0.98, "target": "class 4", **rest}
     return Decision(sample=torch.zeros(1, size, size), picture=torch.rand(1, size, size), allocations=allocations, **facts)
 
 
 @pytest.fixture
 def page(table, pixels, batch, read):
-    shown = [Decisions(items=(decision(pixels), decision(pixels, true="5")), baseline="zero"), table, pixels, batch]
+    shown = [Decisions(items=(decision(pixels), decision(pixels, label="5")), baseline="zero"), table, pixels, batch]
     facts = {"model": "3 layers", "test accuracy": "98.1 %"}
     return read(report(shown, title="It looks at strokes", lead="Two decisions.", facts=facts, reproduce="vesalius demo --seed 0").html)
 
@@ -78,8 +78,8 @@ def test_an_allocation_alone_is_a_section_with_its_numbers(table, read):
     known = replace(table, provenance={**table.provenance, "target": "class 3", "unit": "logits", "baseline": "constant 0"})
     text = read(report(known, title="x").html).text
     assert "How the score of class 3 is shared out among 3 features" in text
-    assert "base 1 total 2.5 values add up to 1.5 target class 3 unit logits baseline constant 0" in text
-    assert "From base to total base 1 petal length +3.00" in text
+    assert "base value 1 output 2.5 sum of the values 1.5 completeness error (gap) 0 target class 3 unit logits baseline constant 0" in text
+    assert "From the base value to the output base value 1 petal length +3.00" in text
     assert "digest ab12" in text
 
 
@@ -87,9 +87,9 @@ def test_coalitions_are_counted_and_named(table, read):
     members = torch.tensor([[True, False, False], [True, False, True]])
     pair = replace(table, coalitions=members, values=torch.tensor([1.0, 0.5]).double(), stderr=None)
     text = read(report(pair, title="x").html).text
-    assert "What the features do together" in text
+    assert "Interactions of features" in text
     assert "petal width +1.00 petal width & petal length +0.500" in text
-    assert "adding up gap 0 evaluations 64" in text
+    assert "completeness error (gap) 0" in text and "evaluations 64" in text
 
 
 def test_a_batch_of_coalitions_is_counted_and_named(table, read):
@@ -147,7 +147,7 @@ def test_words_of_the_page_are_escaped(field, pixels, read):
 def test_names_inside_are_escaped(give, read):
     shown = give(Players.features(torch.zeros(2), names=(EVIL, "b")), [1.0, 2.0], method=EVIL,
                  provenance={"target": EVIL, "model": EVIL, "options": {EVIL: EVIL}})  # fmt: skip
-    section = Decisions(items=(decision(shown, says=EVIL),), baseline=EVIL, heading=EVIL, anchor=EVIL, unit=EVIL)
+    section = Decisions(items=(decision(shown, predicted=EVIL),), baseline=EVIL, heading=EVIL, anchor=EVIL, unit=EVIL)
     made = read(report([shown, section], title="x", facts={EVIL: EVIL}).html)
     assert len(made.all("script")) == 1
     assert made.text.count("alert(1)") > 10

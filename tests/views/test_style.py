@@ -62,7 +62,7 @@ def test_signs_shares_and_counts():
         (0.099, "ok", "gap 0.099"),
         (0.5, "warn", "gap 0.5 (4.76 %)"),
         (-0.5, "warn", "gap 0.5 (5.26 %)"),
-        (1.44, "bad", "does not add up: 1.44"),
+        (1.44, "bad", "incomplete: gap 1.44"),
     ],
 )
 def test_a_gap_is_judged_by_its_share(give, gap, level, text):

@@ -17,7 +17,7 @@ TABLE = ("models.py:net", "x.npz", "--features", "a,b,c,d")
 def test_a_row_is_audited_and_its_interactions_are_shown(explain):
     explain(*TABLE, "--rows", "0:3", "--audit", "1", "--methods", "occlusion")
     page = (Path("out") / "report.html").read_text()
-    assert "What the features do together in row 1" in page and "Which map to believe here: row 1" in page
+    assert "Interactions of features in row 1" in page and "Which map to believe here (audit): row 1" in page
     together = vs.Allocation.load(Path("out") / "interactions_1.safetensors")
     audit = vs.Audit.load(Path("out") / "audit_1.safetensors")
     assert together.order == 4 and together.players.names == audit.players.names == ("a", "b", "c", "d")

@@ -183,7 +183,7 @@ def audit(  # noqa: PLR0913 - a verb that users call
         UnknownName, InvalidInput, WrongType: each with what to do.
 
     Reference: Deng2024; taylor.md, sections 3 and 5.4. LRP methods share out f(x), not f(x) - f(b); they are judged as all others, against
-    f(x) - f(b), so that biases show as effects missed or handed out in excess.
+    f(x) - f(b), so that biases show as effects missed or over-counted.
     """
     received = receive(model, x)
     target = resolve_classes(target, classes or received.classes)

@@ -1,4 +1,4 @@
-"""Faithfulness by intervention: does the output change as the map says when players are taken away?
+"""Faithfulness by intervention: does the output change as the map predicts when players are masked?
 
 The masks are those of the audit, so that principles and faithfulness are judged on the same ground.
 
@@ -31,7 +31,7 @@ class Faithfulness:
         deletion: the same while players leave; lower is better.
         infidelity: mean squared difference of what the map says is lost and what is lost, over the mean square of the latter; 0 is best,
             1 is no better than a map of zeros.
-        sensitivity_n: mean over sizes of the correlation between the two, for as many players taken away; 1 is best.
+        sensitivity_n: mean over sizes of the correlation between the two, for as many players masked; 1 is best.
     """
 
     insertion: float

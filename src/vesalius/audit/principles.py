@@ -1,7 +1,7 @@
 """The three principles as numbers: what a method's maps of masked samples say about how it shares out each effect.
 
 With J the effects (dividends of the game) and M[S, i] the part of effect S that went to player i (dividends of the maps), P1 asks that
-nothing of an effect is missing, P2 that players outside S get nothing of it, P3 that it is handed out once.
+nothing of an effect is missing, P2 that players outside S get nothing of it, P3 that it is allocated once.
 
 Axes: S all coalitions, N coalitions asked about, P players, R resamples.
 """
@@ -26,10 +26,10 @@ class PrincipleErrors:
     """Shares of all effects, in sums over coalitions of |J|.
 
     Attributes:
-        miss: P1, what of the effects was not handed out.
-        over: P3, what was handed out beyond the effects.
-        reverse: P3, what was handed out with the opposite sign.
-        leak: P2, share of all that was handed out that went to players outside the effect.
+        miss: P1, what of the effects was not allocated.
+        over: P3, over-counting: what was allocated beyond the effects.
+        reverse: P3, what was allocated with the opposite sign.
+        leak: P2, null-player violation: share of all that was allocated that went to players outside the effect.
         completeness_error: miss + over + reverse.
     """
 

@@ -30,6 +30,13 @@ STRAIGHT_LINE_NOTE = (
 )
 """Why a verdict may be another than the derived one."""
 
+EXACT_LEGEND = (
+    "miss: not allocated (P1); leak: null-player violation (P2); over: over-counting, reverse: wrong sign (P3);"
+    " C: completeness error, miss + over + reverse"
+)
+SAMPLED_LEGEND = "mean_gap: completeness error (P1, P3); mean_leak: null-player violation (P2)"
+"""What the columns of a printed table are."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class MethodAudit:
@@ -39,10 +46,10 @@ class MethodAudit:
         method: as it is called in this audit.
         values: the map, summed into the players, in the output's unit.
         gap: |f(x) - f(b) - sum of the map|, in the output's unit.
-        miss: P1, share of the effects that was not handed out. NaN in a sampled audit, as all that is exact only.
-        over: P3, share handed out beyond the effects.
-        reverse: P3, share handed out with the opposite sign.
-        leak: P2, share of what was handed out that went to players outside the effect.
+        miss: P1, share of the effects that was not allocated. NaN in a sampled audit, as all that is exact only.
+        over: P3, over-counting: share allocated beyond the effects.
+        reverse: P3, share allocated with the opposite sign.
+        leak: P2, null-player violation: share of what was allocated that went to players outside the effect.
         completeness_error: miss + over + reverse.
         mean_leak: P2 over masked samples, every size of coalition weighing the same: share given to absent players.
         mean_gap: P1 and P3 together over masked samples: mean |f(x_T) - f(b) - sum of the map| over mean |f(x_T) - f(b)|.
@@ -106,19 +113,19 @@ class MethodAudit:
         """
         if self.holds:
             if self.exact:
-                return f"hands every effect out once, to the {kind} that took part in it"
+                return f"complete: allocates every effect once, to the {kind} that took part in it"
             return f"no violation found on {self.coalitions} masked samples"
         if self.exact:
             parts = [
-                (self.leak, "allocates {} of what it hands out to " + kind + " that took no part"),
-                (self.miss, "leaves {} of the effects out"),
-                (self.over, "hands out {} of the effects more than there is"),
-                (self.reverse, "hands out {} of the effects with the wrong sign"),
+                (self.leak, "null-player violation: {} of what it allocates goes to " + kind + " that took no part"),
+                (self.miss, "does not allocate {} of the effects"),
+                (self.over, "over-counts by {} of the effects"),
+                (self.reverse, "gives {} of the effects the wrong sign"),
             ]
         else:
             parts = [
-                (self.mean_leak, "gives {} of its values to absent " + kind),
-                (self.mean_gap, "is off by {} of the output's change on masked samples"),
+                (self.mean_leak, "null-player violation: gives {} of its values to absent " + kind),
+                (self.mean_gap, "completeness error: {} of the output's change on masked samples"),
             ]
         return "; ".join(words.format(percent(share)) for share, words in parts if share > self.tolerance)
 
@@ -221,9 +228,10 @@ class Audit(Mapping[str, MethodAudit]):
         lines = [
             f"audit of {facts['target']} of {facts['model']}: {self.players.n} {self.kind}, {facts['coalitions']} masked samples ({how}),"
             f" baseline {facts['baseline']}",
-            f"{self.base:.4g} -> {self.total:.4g}",
+            f"base value {self.base:.4g} -> output {self.total:.4g}",
         ]
         lines += _align_columns([_format_row(row) for row in self.table()])
+        lines += [EXACT_LEGEND if self.exact else SAMPLED_LEGEND] if self.records else []
         lines += [f"{method}: not applicable, {reason.partition(';')[0].partition('. ')[0]}" for method, reason in self.skipped.items()]
         lines += self.notes
         return "\n".join(lines)

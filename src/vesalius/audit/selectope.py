@@ -77,7 +77,7 @@ class MapAudit:
         if self.rejected:
             reasons = []
             if self.gap > self.tolerance:
-                reasons.append(f"it does not add up (by {self.gap:.2g} of all effects), which breaks P1 or P3")
+                reasons.append(f"it is not complete (gap {self.gap:.2g} of all effects), which breaks P1 or P3")
             if self.violation > self.tolerance:
                 reasons.append(f"{' & '.join(self.coalition)} get less than their own effects amount to (by {self.violation:.2g})")
             why = " and ".join(reasons) or f"it lies {self.distance:.2g} of all effects away from every fair allocation"

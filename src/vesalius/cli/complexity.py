@@ -25,7 +25,7 @@ MOST_ROWS = 5000
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ComplexityResult:
-    """One value, taken apart.
+    """One value, disentangled.
 
     Attributes:
         profile: its components, and what they do where labels are known.
@@ -43,7 +43,7 @@ class ComplexityResult:
 
 @dataclass(frozen=True, kw_only=True)
 class ComplexityOptions:
-    """What to take apart.
+    """What to disentangle.
 
     Attributes:
         at: name of the value.
@@ -61,20 +61,20 @@ class ComplexityOptions:
 
 
 def check_complexity(network: Network, asked: ComplexityOptions, *, labelled: bool) -> None:
-    """Refuse what cannot be taken apart, before anything has run.
+    """Refuse what cannot be disentangled, before anything has run.
 
     Args:
         network: opened.
-        asked: what to take apart; nothing, if its ``at`` is empty.
+        asked: what to disentangle; nothing, if its ``at`` is empty.
         labelled: whether classes of rows are known, so that the rest of the network judges components.
 
     Raises:
         NotTraceable, UnknownName: no graph, no such value.
-        InvalidInput: something bypasses the value; training rows without a value to take apart.
+        InvalidInput: something bypasses the value; training rows without a value to disentangle.
     """
     if not asked.at:
         if asked.train is not None:
-            raise InvalidInput("--train is for --complexity NAME, the value that is taken apart; add it, or leave --train out")
+            raise InvalidInput("--train is for --complexity NAME, the value that is disentangled; add it, or leave --train out")
         return
     resolve_feature(network, asked.at)
     if labelled:

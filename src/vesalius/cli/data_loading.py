@@ -247,12 +247,12 @@ def _add_labels(samples: Samples, labels: Labels | None, wanted: DataOptions) ->
     except ValueError:
         return _add_word_labels([str(label) for label in labels], given, samples)
     if not all(number.is_integer() for number in numbers):
-        return replace(samples, true=tuple(f"{numbers[row]:.4g}" for row in samples.rows))
+        return replace(samples, labels=tuple(f"{numbers[row]:.4g}" for row in samples.rows))
     top = len(given) if given else max(numbers) + 1
     if min(numbers) < 0 or max(numbers) >= top:
         raise InvalidInput(f"labels go from {min(numbers):g} to {max(numbers):g}; expected 0 to {top - 1:g}, the class of each row")
     y = torch.tensor([int(numbers[row]) for row in samples.rows])
-    return replace(samples, y=y, true=tuple(given[i] if given else str(i) for i in y.tolist()))
+    return replace(samples, y=y, labels=tuple(given[i] if given else str(i) for i in y.tolist()))
 
 
 def _add_word_labels(labels: Sequence[str], given: tuple[str, ...], samples: Samples) -> Samples:
@@ -262,7 +262,7 @@ def _add_word_labels(labels: Sequence[str], given: tuple[str, ...], samples: Sam
         if label not in classes:
             raise UnknownName("class among --names", label, classes)
     y = torch.tensor([classes.index(label) for label in chosen])
-    return replace(samples, y=y, true=tuple(chosen), classes=classes, ordered=bool(given))
+    return replace(samples, y=y, labels=tuple(chosen), classes=classes, ordered=bool(given))
 
 
 def _add_names(samples: Samples, wanted: DataOptions) -> Samples:

@@ -66,10 +66,10 @@ def demo(options: DemoOptions) -> Path:
     title, lead, numbers = ink_finding(first)
     seconds = first.seconds + second.seconds
     facts = {
-        "digits": f"{describe_network(first.job.network)}; {percent(digits.accuracy)} of {len(digits.data.test_x)} test images right",
-        "iris": f"{describe_network(second.job.network)}; {percent(iris.accuracy)} of {len(iris.data.test_x)} test flowers right",
+        "digits": f"{describe_network(first.job.network)}; test accuracy {percent(digits.accuracy)} ({len(digits.data.test_x)} images)",
+        "iris": f"{describe_network(second.job.network)}; test accuracy {percent(iris.accuracy)} ({len(iris.data.test_x)} flowers)",
         "explained": count_decisions((*first.decisions.items, *second.decisions.items)),
-        "autoencoder": f"{describe_network(third.network)}; {percent(third.pruned.sparsity)} of the links cut",
+        "autoencoder": f"{describe_network(third.network)}; {percent(third.pruned.sparsity)} of the connections pruned",
         "baseline": "mean of the test samples",
         "made in": run_cost(seconds, (*first.done, *second.done)),
     }
@@ -144,10 +144,10 @@ def _explain_command(name: str, found: TrainedNetwork, folder: Path, data: Path)
 
 def pick_rows(output: Tensor, data: Dataset) -> list[int]:
     """Test samples to show: right ones of different classes, then the wrong ones of which the network is surest."""
-    sure, says = output.softmax(1).max(1)
-    wrong = (says != data.test_y).nonzero().flatten()
+    sure, predicted = output.softmax(1).max(1)
+    wrong = (predicted != data.test_y).nonzero().flatten()
     worst = wrong[sure[wrong].argsort(descending=True, stable=True)][:WRONG_SHOWN].tolist()
-    members = [((says == data.test_y) & (says == label)).nonzero().flatten() for label in range(len(data.class_names))]
+    members = [((predicted == data.test_y) & (predicted == label)).nonzero().flatten() for label in range(len(data.class_names))]
     right = [int(rows[0]) for rows in members if len(rows)]
     spread = np.linspace(0, len(right) - 1, min(RIGHT_SHOWN, len(right))).round().astype(int)
     return [*(right[place] for place in spread), *worst]

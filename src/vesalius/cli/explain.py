@@ -53,13 +53,13 @@ class Explain:
     rows: str = "0:8"
     """Rows to explain: 0:8, 5, -3: or 1,4,9."""
     target: str = "predicted"
-    """Class to explain: predicted, true, a number, or a name."""
+    """Class to explain: predicted, true (the label), a number, or a name."""
     baseline: str = "zero"
-    """What absent parts are replaced by: zero, the mean of DATA, rows of DATA in turn (rows:0:20), or (pictures) a blur of the row
-    itself.
+    """What masked features are replaced by: zero, the mean of DATA, a background of rows of DATA that is averaged over (rows:0:20), or
+    (pictures) a blur of the row itself.
     """
     players: str = "auto"
-    """Who is absent or present in games: auto, features, channels, tokens or patches:N (N x N pixels)."""
+    """What is masked as a whole (the players of the game): auto, features, channels, tokens or patches:N (N x N pixels)."""
     weights: Path | None = None
     """Parameters for the factory's module: *.safetensors, or *.pt (read without running code)."""
     output: str | None = None
@@ -69,17 +69,19 @@ class Explain:
     label: str | None = None
     """Column (csv, parquet) or array (npz, safetensors) of labels."""
     audit: str = ""
-    """Rows to audit, among those explained: 3 or 0,4. Computed is what the parts of such a row do together, and every method is judged by
-    what it makes of masked versions of it; of more than 12 parts of a picture, by 3 x 3 larger ones.
+    """Rows to audit, among those explained: 3 or 0,4. Interactions (Harsanyi dividends) of such a row are computed, and every method is
+    tested on masked versions of it: completeness, null players, over-counting; of more than 12 patches of a picture, by 3 x 3 larger ones.
     """
     flow: str = ""
-    """Rows of DATA on which it is measured what the units of each layer say about those of the next, such as : for all; some hundreds."""
+    """Rows of DATA on which information flow is measured, the mutual information between units of one layer and the next: some hundreds,
+    or : for all.
+    """
     complexity: str = ""
-    """A value of the model, such as a layer, that is taken apart by how many nonlinear layers it takes to compute: half a minute or so
-    for a small model. With labels, also what each part does for the loss.
+    """A value of the model, such as a layer, whose feature is disentangled into components by the number of nonlinear layers that they
+    take to compute: half a minute or so for a small model. With labels, also the effectiveness and over-fitting of each component.
     """
     train: Path | None = None
-    """Rows the model was trained on, in the form of DATA, with their labels: they are then taken apart, and DATA shows over-fitting."""
+    """Rows the model was trained on, in the form of DATA, with their labels: they are then disentangled, and DATA shows over-fitting."""
     labels: Path | None = None
     """File of labels, one per row of DATA: *.npy or text."""
     names: str | None = None
@@ -89,7 +91,7 @@ class Explain:
     size: int | None = None
     """Resize pictures to SIZE x SIZE pixels."""
     tol: float = 1e-2
-    """Relative error of the map of integrated and expected gradients at which they stop (of an untraced model: their gap)."""
+    """Relative error of the map of integrated and expected gradients at which they stop (of an untraced model: completeness error)."""
     budget: int | None = None
     """Evaluations of the model per row for Shapley values. Up to 12 players, all coalitions are evaluated by default."""
     seed: int = 0
@@ -111,7 +113,7 @@ class ExplainResult:
         decisions: to be shown.
         judged: rows that were audited.
         flow: of information, if it was asked for.
-        apart: a value that was taken apart, likewise.
+        complexity: of one value, likewise.
         facts: rows and numbers, as summary.json holds them.
         seconds: that the methods took.
     """
@@ -153,7 +155,7 @@ def explain(options: Explain, command: str) -> Path:
         "made in": run_cost(found.seconds, found.done),
     }
     if any(shown.flat.numel() != one.allocation[0].flat.numel() for shown, one in zip(first.allocations, found.done, strict=True)):
-        facts["maps"] = "added up over patches; the files hold single pixels"
+        facts["maps"] = "summed over patches; the files hold single pixels"
     title = f"What {found.job.network.name} rests its decisions on"
     page = report(found.sections, title=title, lead=completeness_summary(found.done), facts=facts, reproduce=command)
     return page.save(options.out / "report.html")
@@ -311,7 +313,7 @@ def _parse_baseline(options: Explain, samples: Samples, x: Tensor) -> tuple[str,
         assert samples.mean is not None
         return f"mean of {samples.of:,} rows", Constant(value=samples.mean.to(x))
     if samples.background is not None:
-        return f"{len(samples.background)} rows of the data, averaged over", Marginal(background=samples.background.to(x))
+        return f"background of {len(samples.background)} rows", Marginal(background=samples.background.to(x))
     return "zero", Constant()
 
 

@@ -99,13 +99,13 @@ def _write_page(
     options: GalleryOptions, methods: Sequence[str], exhibits: list[Exhibit], missing: list[tuple[str, str]], seconds: float
 ) -> Path:
     whole = [name for name in methods if all(adds_up(_answer_of(exhibit, name)) for exhibit in exhibits)]
-    title = f"{len(whole)} of {pluralize(len(methods), 'method')} add up on every one of {pluralize(len(exhibits), 'input')}"
+    title = f"{len(whole)} of {pluralize(len(methods), 'method')} are complete on every one of {pluralize(len(exhibits), 'input')}"
     lead = (
         "Every method on the same inputs, asked about the same score and given the same baseline. Red raised the score, blue lowered it. "
         "Each map has a colour scale of its own, whose end stands beside it: compare places between methods, not strength of colour. "
-        "A method that cannot answer says why."
+        "A method that refuses says why."
     )
-    facts = {"made in": f"{seconds:.0f} s", "adding up everywhere": ", ".join(map(method_name, whole)) or "none"}
+    facts = {"made in": f"{seconds:.0f} s", "complete everywhere": ", ".join(map(method_name, whole)) or "none"}
     sections: list[Any] = [overview_section(exhibits), *exhibits]
     if missing:
         sections.append(missing_section(missing))

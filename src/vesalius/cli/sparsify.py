@@ -30,12 +30,12 @@ from vesalius.workflow.summary import describe_network
 
 FILES = {"weights": "pruned.safetensors", "program": "pruned.pt2", "onnx": "pruned.onnx"}
 MOST_ROWS = 8000
-"""Rows that a network is judged on."""
+"""Rows that a network is evaluated on."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SparsifyOptions:
-    """Cut the links a model does not need: the smaller model, a page (report.html), and summary.json."""
+    """Prune the connections a model does not need: the smaller model, a page (report.html), and summary.json."""
 
     model: tyro.conf.Positional[str]
     """file.py:factory or package.module:factory, a function that returns a torch.nn.Module."""
@@ -45,19 +45,19 @@ class SparsifyOptions:
     out: Path
     """Folder to write to."""
     sparsity: float = 0.9
-    """Share of the links that is cut."""
+    """Share of the connections that is pruned."""
     level: float | None = None
-    """Share of each layer's importance that is kept by the fewest links, instead of --sparsity."""
+    """Share of each layer's importance that is kept by the fewest connections, instead of --sparsity."""
     mode: str = "refit"
-    """refit: cut in rounds, refitting what is left; paper: cut once."""
+    """refit: prune in rounds, refitting the rest by least squares; paper: prune once (one-shot)."""
     score: str | None = None
     """shapley, shapley_zero, gate, magnitude, wanda, linear, taylor or random; by default gate to refit, shapley as in the paper."""
     layers: tuple[str, ...] = ()
     """Layers to prune; all linear ones and convolutions by default."""
     finetune: int = 0
-    """Epochs of training of what is left, towards the outputs of the model before."""
+    """Epochs of fine-tuning of what is left, towards the outputs of the dense model (distillation)."""
     test: Path | None = None
-    """Rows to judge by, in the form of DATA; those of DATA by default."""
+    """Rows to evaluate on, in the form of DATA; those of DATA by default."""
     shape: str | None = None
     """height,width or channels,height,width of the picture that a flat row is."""
     write: str = "weights"
@@ -112,11 +112,11 @@ def run_sparsify(options: SparsifyOptions, command: str) -> Path:
     found = prune_and_measure(options)
     facts = {
         "model": describe_network(found.network),
-        "links left": f"{found.pruned.kept:,} of {found.pruned.links:,}",
+        "connections left": f"{found.pruned.kept:,} of {found.pruned.links:,}",
         **_quality_facts(found.facts),
         "written": FILES[options.write],
     }
-    title = f"What is left of {found.network.name} without {percent(found.pruned.sparsity)} of its links"
+    title = f"{found.network.name} without {percent(found.pruned.sparsity)} of its connections"
     return report(found.sections, title=title, facts=facts, reproduce=command).save(options.out / "report.html")
 
 
@@ -131,7 +131,7 @@ def prune_and_measure(options: SparsifyOptions) -> SparsifyResult:
     test = samples if options.test is None else load_samples(options.test, _data_options(options))
     judged = to_model_dtype(network, test.x).to(options.device)[:MOST_ROWS]
     pruned = _prune(options, network, x, _parse_shape(options))
-    with progress_bar("measuring what is left"):
+    with progress_bar("measuring the pruned network"):
         compact = pruned.compact(rows=judged)
     compact.export(options.out / FILES[options.write])
     facts = _facts(pruned, compact, test, judged)
@@ -171,7 +171,7 @@ def _facts(pruned: Sparsified, compact: Compact, test: Samples, x: Tensor) -> di
         "kept": pruned.kept,
         "sparsity": pruned.sparsity,
         "by layer": pruned.sparsities,
-        "judged on": len(x),
+        "evaluated on": len(x),
         **output_errors(pruned, x),
         "form": compact.chosen,
         "bytes": {row.form: row.file for row in compact.table},
@@ -196,7 +196,7 @@ def _accuracy(pruned: Sparsified, x: Tensor, y: Tensor) -> dict[str, float]:
 
 def _quality_facts(facts: Mapping[str, Any]) -> dict[str, str]:
     """What the facts say of quality, in words."""
-    rows = f"on {pluralize(facts['judged on'], 'row')}"
+    rows = f"on {pluralize(facts['evaluated on'], 'row')}"
     if "accuracy before" in facts:
         return {"accuracy": f"{percent(facts['accuracy before'])} before, {percent(facts['accuracy after'])} after, {rows}"}
     if "error, dense" in facts:

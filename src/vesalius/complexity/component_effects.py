@@ -16,7 +16,7 @@ from vesalius.core.errors import InvalidInput
 from vesalius.trace.network import Inputs
 
 BATCH = 256
-"""Rows taken apart at once."""
+"""Rows disentangled at once."""
 MAX_BYTES = 4 << 30
 """Memory that the components of all rows may take."""
 

@@ -29,7 +29,7 @@ KIND = "complexity"
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FeatureComponents:
-    """A feature of a batch, taken apart: ``parts.sum(0) + rest`` is the feature.
+    """A feature of a batch, disentangled: ``parts.sum(0) + rest`` is the feature.
 
     Attributes:
         parts: one component per order, in the unit of the feature; the mean of the feature is in the first.

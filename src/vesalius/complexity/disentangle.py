@@ -32,7 +32,7 @@ MIN_STANDARD_ERRORS = 2.0
 
 
 def complexity(model: Any, data: Data, *, at: str, orders: Sequence[int] = (0, 1, 2, 4), training: Training | None = None) -> Complexity:
-    """Take a feature apart into components of rising complexity.
+    """Disentangle a feature into components of rising complexity.
 
     A component of order l is what nets with l nonlinear layers predict of the feature beyond nets with fewer. Where a deeper net is not
     better by two standard errors on rows that neither was trained on, its component is nothing, for the shallower net is one of the deeper
@@ -127,7 +127,7 @@ class Disentanglement:
         unit = float(moments([], table.batches(table.train))[-1, -1] / (table.shape.positions * table.shape.channels)) ** 0.5
         if not unit > 1e-7 * (1e-30 + float(floor.bias.abs().max())):
             raise InvalidInput(
-                "the feature does not vary over these rows, so there is nothing to take apart; give more rows or another layer"
+                "the feature does not vary over these rows, so there is nothing to disentangle; give more rows or another layer"
             )
         errors = torch.cat([(f - floor(x)).square().sum((1, 2)).double() for x, f in table.batches(table.select)])
         linear = fit_readout(trunk, partial(table.batches, table.train), partial(table.batches, table.select), how.ridge)

@@ -1,4 +1,4 @@
-"""The feature that is taken apart, and what its disentanglers see: both read once and kept for all epochs.
+"""The feature that is disentangled, and what its disentanglers see: both read once and kept for all epochs.
 
 Axes: N rows, B rows of a batch.
 """

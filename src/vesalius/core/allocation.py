@@ -78,7 +78,7 @@ class Allocation:
 
     @property
     def gap(self) -> Float[Tensor, "*B"]:
-        """What the values fail to add up to: total - base - sum(values); 0 for a complete method."""
+        """Completeness error: what the values fail to add up to, total - base - sum(values); 0 for a complete method."""
         change = _to_float64(self.total) - _to_float64(self.base)
         return (change - self._value_sum).to(self.total)
 
@@ -101,7 +101,7 @@ class Allocation:
 
     @property
     def map(self) -> Float[Tensor, "*B *event"]:
-        """Each player's value shown at every element it owns, bystanders 0 (first explained tensor, order 1)."""
+        """Each player's value shown at every element it owns, 0 where there is no player (first explained tensor, order 1)."""
         self._require_order_one("a map")
         return self.players.scatter(self.flat)
 
@@ -212,9 +212,11 @@ class Allocation:
         batch = f", batch of {len(self)}" if self.base.ndim else ""
         lines = [f"{self.method}: {who}{batch}, {int(self.evaluations.sum())} evaluations"]
         if self.base.ndim:
-            lines.append(f"largest gap {float(self.gap.abs().max()):.2g} of {float((self.total - self.base).abs().max()):.4g}")
+            change = float((self.total - self.base).abs().max())
+            lines.append(f"largest completeness error (gap) {float(self.gap.abs().max()):.2g}, largest change of the output {change:.4g}")
         else:
-            lines.append(f"{float(self.base):.4g} -> {float(self.total):.4g}, gap {float(self.gap):.2g}")
+            ends = f"base value {float(self.base):.4g} -> output {float(self.total):.4g}"
+            lines.append(f"{ends}, completeness error (gap) {float(self.gap):.2g}")
             lines += [f"  {value:+.4g}  {' & '.join(names)}" for names, value in self.top(5)]
         if self.absorbed:
             lines.append("absorbed: " + ", ".join(f"{where} {float(part.sum()):+.4g}" for where, part in self.absorbed.items()))

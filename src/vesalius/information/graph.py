@@ -273,8 +273,9 @@ class FlowGraph:
     def __repr__(self) -> str:
         kept, possible = sum(int(part.kept.sum()) for part in self.edges), sum(part.flow.numel() for part in self.edges)
         doubtful = sum(int((part.unreliable & part.kept).sum()) for part in self.edges)
+        units = f"{sum(map(len, self.layers))} units ({len(self.dead)} constant)"
         lines = [
-            f"FlowGraph: {len(self)} layers, {sum(map(len, self.layers))} units ({len(self.dead)} dead), {kept} of {possible} edges kept"
+            f"FlowGraph: {len(self)} layers, {units}, {kept} of {possible} edges kept"
             + (f", {doubtful} of them larger than the samples can support" if doubtful else ""),
             *(f"  {layer!r}" for layer in self.layers),
         ]

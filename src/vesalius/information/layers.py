@@ -91,7 +91,7 @@ class FlowLayer:
 
     def __repr__(self) -> str:
         gone = int(self.dead.sum())
-        return f"FlowLayer({self.name}: {len(self)} {self.kind}{f', {gone} dead' if gone else ''})"
+        return f"FlowLayer({self.name}: {len(self)} {self.kind}{f', {gone} constant' if gone else ''})"
 
     def position(self, unit: int | str) -> int:
         """Place of a unit in the layer, by its place (negative ones count from the end) or label.

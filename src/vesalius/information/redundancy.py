@@ -119,7 +119,7 @@ def _prune_reason(layer: FlowLayer, flows: Sequence[Tensor], at: int, unit: int,
     if layer.dead[unit]:
         return "dead"
     if not (flows[at - 1][:, unit] > 0).any():
-        return "nothing comes in"
+        return "no information flows in"
     if not (flows[at][unit] > 0).any():
-        return "nothing goes out"
+        return "no information flows out"
     return f"carries {carried:.2g} of the flow" if carried else "on no path from the first layer to the last"

@@ -64,9 +64,9 @@ class Convergence:
         """A few words, of the worst sample."""
         radius, reach = float(self.radius.min()), float(self.reach.min())
         if self.pieces:
-            what = f"the network is made of pieces ({', '.join(self.pieces[:3])}{', ...' if len(self.pieces) > 3 else ''})"
+            what = f"the network is piecewise ({', '.join(self.pieces[:3])}{', ...' if len(self.pieces) > 3 else ''})"
             if reach >= 1:
-                return f"{what}, of which one reaches x: the series represents f there"
+                return f"{what}, and the piece at b reaches x: the series represents f there"
             return f"{what}: THE SERIES, of the piece at b, DOES NOT REPRESENT f AT x, nor beyond t = {reach:.3g} of the way"
         known = f"radius of convergence about {radius:.3g} of the way"
         if bool(self.represents.all()):

@@ -1,4 +1,4 @@
-"""Ways to prune side by side: what each leaves of the same networks, against how much is cut.
+"""Pruning methods compared: what each leaves of the same networks, against sparsity.
 
 Axes: R networks, T amounts.
 """
@@ -74,9 +74,8 @@ class PruningComparison:
         return str(load_view("pruning_comparison_html")(self))
 
     def __repr__(self) -> str:
-        lines = [
-            f"PruningComparison({len(next(iter(self.dense.values())))} networks, cut by {', '.join(f'{cut:.0%}' for cut in self.sparsity)})"
-        ]
+        amounts = ", ".join(f"{amount:.0%}" for amount in self.sparsity)
+        lines = [f"PruningComparison({len(next(iter(self.dense.values())))} networks, pruned by {amounts})"]
         for name, ways in self.found.items():
             lines.append(f"  {name}: dense {float(self.dense[name].mean()):.4g}")
             lines += [f"    {way:<18} {' '.join(f'{value:>9.4g}' for value in rows.mean(0).tolist())}" for way, rows in ways.items()]

@@ -61,7 +61,7 @@ def link_importance(
         data: rows of its inputs in any form, or batches of them, with or without labels. Every token of a sequence is a row, padding too.
         layers: names; by default all linear layers and convolutions, see :func:`vesalius.sparsity.links.links_of`.
         baseline: what an absent link adds to the sum: ``"data"``, what it adds in another row (the paper's background), so that constant
-            inputs are worth nothing; ``"zero"``, nothing, as if it were cut.
+            inputs are worth nothing; ``"zero"``, nothing, as if it were pruned.
         estimator: ``"exact"`` enumerates up to 20 links per unit; ``"gaussian"`` is a closed form for many links; ``"permutation"`` samples
             orders, with standard errors; ``"rescale"`` is DeepLIFT's rule; ``"auto"`` enumerates where that is quick, and else takes the
             Gaussian form, which for a unit without activation is exact, or orders where it is off by more than a tenth.
@@ -103,7 +103,7 @@ def _layer_importance(links: Links, rows: Float[Tensor, "N GF"], baseline: str, 
         raise InvalidInput(f"the weights of layer {links.name!r} hold NaN or infinity; importance needs numbers")
     if links.after.unread and how.output == "post":
         warnings.warn(
-            f"layer {links.name!r} is followed by {links.after.unread}, which has no closed form here; its links are weighed before it",
+            f"layer {links.name!r} is followed by {links.after.unread}, which has no closed form here; its links are scored before it",
             stacklevel=4,
         )
     activation = links.activation if how.output == "post" else Activation()

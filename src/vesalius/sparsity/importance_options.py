@@ -1,4 +1,4 @@
-"""How links are weighed."""
+"""How links are scored."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ORDERS = (None, 1, 2, "full")
 
 @dataclass(frozen=True, kw_only=True)
 class ImportanceOptions:
-    """How links are weighed.
+    """How links are scored.
 
     Attributes:
         output: whose value is shared out: ``"post"``, the unit's output after its activation; ``"pre"``, the sum before it.

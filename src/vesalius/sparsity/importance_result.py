@@ -86,7 +86,7 @@ class LinkImportance:
         """The importance of one layer.
 
         Raises:
-            UnknownName: no such layer was weighed.
+            UnknownName: no such layer was scored.
         """
         if name not in self.layers:
             raise UnknownName("layer", name, self.layers)

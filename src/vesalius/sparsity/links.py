@@ -211,7 +211,7 @@ def links_of(network: Network, layers: Sequence[str] | None = None) -> dict[str,
         merged.setdefault((layer.weight, layer.out_axis), []).append(layer)
     found = {_links_name(uses): uses for uses in merged.values()}
     if layers is None and not found:
-        raise InvalidInput(f"{network.name} has no linear layer or convolution whose links could be weighed")
+        raise InvalidInput(f"{network.name} has no linear layer or convolution whose links could be scored")
     names = list(found) if layers is None else [_resolve_name(network, name, found) for name in layers]
     return {name: _build_links(network, name, found) for name in dict.fromkeys(names)}
 

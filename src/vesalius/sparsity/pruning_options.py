@@ -56,8 +56,8 @@ class Pruning:
         allocation: how a sparsity is shared out over layers: ``"erk"`` by size, ``"uniform"``, ``"level"``: the same share of the total
             score everywhere, ``"global"``: one ranking of scores in units of their layer's total. By default ``"erk"`` to refit, and
             ``"uniform"`` as in the paper.
-        compensate: what a cut link carried on average goes into the bias; refitting does so in any case.
-        rounds: of scoring, cutting and refitting; more of them leave less error, and take as much longer.
+        compensate: what a pruned link carried on average goes into the bias; refitting does so in any case.
+        rounds: of scoring, pruning and refitting; more of them leave less error, and take as much longer.
         ridge: pull of refitted weights towards those they had, in units of the mean variance of what links carry.
         rows: samples that are computed with, and rows of a layer's inputs that are kept; 2,000 to 8,000 are enough (measured).
         finetune: training of the links that are left.

@@ -52,7 +52,7 @@ class Sparsified:
 
     @property
     def sparsity(self) -> float:
-        """Share of the links of all pruned layers that were cut, counted from the masks."""
+        """Share of the links of the pruned layers that is gone, counted from the masks."""
         return 1 - self.kept / self.links
 
     @property
@@ -71,7 +71,7 @@ class Sparsified:
         return self.masks[layer]
 
     def plot(self, *, ax: Any = None) -> Any:
-        """How much the strongest links carry; returns the matplotlib figure. See :func:`vesalius.views.sparsity.charts.plot_sparsified`."""
+        """Cumulative importance of links; returns the matplotlib figure. See :func:`vesalius.views.sparsity.charts.plot_sparsified`."""
         return load_view("sparsified_plot")(self, ax=ax)
 
     def _repr_html_(self) -> str:
@@ -88,7 +88,7 @@ class Sparsified:
     def __repr__(self) -> str:
         wide = max(len(name) for name in self.masks)
         lines = [
-            f"  {name:<{wide}}  {int(mask.sum()):>9,} of {mask.numel():>9,} links, {self.sparsities[name]:6.1%} cut"
+            f"  {name:<{wide}}  {int(mask.sum()):>9,} of {mask.numel():>9,} links, {self.sparsities[name]:6.1%} pruned"
             for name, mask in self.masks.items()
         ]
-        return "\n".join([f"Sparsified({self.dense.name}: {self.kept:,} of {self.links:,} links, {self.sparsity:.1%} cut)", *lines])
+        return "\n".join([f"Sparsified({self.dense.name}: {self.kept:,} of {self.links:,} links, {self.sparsity:.1%} pruned)", *lines])

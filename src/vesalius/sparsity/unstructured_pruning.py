@@ -31,7 +31,7 @@ Amount = float | Mapping[str, float]
 
 @dataclass(frozen=True, kw_only=True)
 class Goal:
-    """How much is cut.
+    """How much is pruned.
 
     Attributes:
         kind: ``sparsity`` or ``importance_level``.
@@ -51,7 +51,7 @@ class Goal:
         if (sparsity is None) == (importance_level is None):
             came = "neither came" if sparsity is None else "both came"
             raise InvalidInput(
-                f"give either sparsity (share of the links that is cut) or importance_level (share of importance kept); {came}"
+                f"give either sparsity (share of the links that is pruned) or importance_level (share of importance kept); {came}"
             )
         kind, amount = ("sparsity", sparsity) if sparsity is not None else ("importance_level", importance_level)
         assert amount is not None
@@ -217,7 +217,7 @@ def _warn_uncompensated(bench: PruningProblem, mode: str) -> None:
         return
     if not bench.how.compensate:
         warnings.warn(
-            "this score measures what is lost when a link carries its mean; without compensation, inputs that act as a bias are cut."
+            "this score measures what is lost when a link carries its mean; without compensation, inputs that act as a bias are pruned."
             " Use compensate=True, or the score 'shapley_zero'",
             stacklevel=4,
         )
@@ -243,7 +243,7 @@ def _link_counts(bench: PruningProblem, goal: Goal, allocation: str, scope: str)
 
 
 def _layer_amount(goal: Goal, name: str) -> float:
-    """How much of a layer is cut."""
+    """How much of a layer is pruned."""
     if not isinstance(goal.amount, Mapping):
         return goal.amount
     if name not in goal.amount:

@@ -211,13 +211,13 @@ def waterfall_steps(allocation: Allocation, *, most: int | None = None, names: S
     Args: as :func:`ranked_values`.
     """
     base, total = float(allocation.base), float(allocation.total)
-    steps, here = [WaterfallStep(name="base", start=base, end=base, part="base")], base
+    steps, here = [WaterfallStep(name="base value", start=base, end=base, part="base")], base
     for row in ranked_values(allocation, most=most, names=names):
         steps.append(WaterfallStep(name=row.name, start=here, end=here + row.value))
         here += row.value
     if gap_verdict(allocation).level != "ok":
-        steps.append(WaterfallStep(name="does not add up", start=here, end=total, part="gap"))
-    return [*steps, WaterfallStep(name="total", start=total, end=total, part="total")]
+        steps.append(WaterfallStep(name="completeness error (gap)", start=here, end=total, part="gap"))
+    return [*steps, WaterfallStep(name="output", start=total, end=total, part="total")]
 
 
 def symmetric_scale(values: Iterable[Float[ndarray, "..."]]) -> float:

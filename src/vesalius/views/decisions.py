@@ -31,13 +31,13 @@ from vesalius.views.html import (
 @final
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Decision:
-    """One input, what the model says about it, and why, by one or more methods.
+    """One input, what the model predicts, and why, by one or more methods.
 
     Attributes:
         sample: the input.
         picture: what to show of it, grey or colour, 0 to 1; ``None`` for a table.
-        says: the model's answer, such as the name of a class.
-        true: the right answer, or ``None`` if nobody knows.
+        predicted: the model's answer, such as the name of a class.
+        label: the right answer, or ``None`` if nobody knows.
         probability: that the model gives its answer, 0 to 1, or ``None``.
         target: what was explained, such as ``class 4``.
         allocations: one per method, each of this sample alone.
@@ -50,8 +50,8 @@ class Decision:
 
     sample: Float[Tensor, "*event"]
     picture: Float[Tensor, "channels height width"] | None = None
-    says: str
-    true: str | None = None
+    predicted: str
+    label: str | None = None
     probability: float | None = None
     target: str
     allocations: tuple[Allocation, ...]
@@ -73,11 +73,11 @@ class Decision:
 
     @property
     def outcome(self) -> style.Verdict:
-        """Right or wrong, in words: ``true 4, says 4 (0.98)``."""
+        """Right or wrong, in words: ``predicted 4 (0.98), label 4``."""
         sure = "" if self.probability is None else f" ({self.probability:.2f})"
-        if self.true is None:
-            return style.Verdict("plain", f"says {self.says}{sure}")
-        return style.Verdict("ok" if self.true == self.says else "bad", f"true {self.true}, says {self.says}{sure}")
+        if self.label is None:
+            return style.Verdict("plain", f"predicted {self.predicted}{sure}")
+        return style.Verdict("ok" if self.label == self.predicted else "bad", f"predicted {self.predicted}{sure}, label {self.label}")
 
 
 @final

@@ -119,7 +119,7 @@ def exhibit_section(exhibit: Exhibit) -> Section:
     return Section(heading=exhibit.heading, anchor=exhibit.heading, body=body, allocations=tuple(known))
 
 
-def overview_section(exhibits: Sequence[Exhibit], *, heading: str = "Who adds up") -> Section:
+def overview_section(exhibits: Sequence[Exhibit], *, heading: str = "Completeness") -> Section:
     """Every method on every exhibit: how far its values are from adding up."""
     rows = {answer.method: [ColouredText(text="")] * len(exhibits) for exhibit in exhibits for answer in exhibit.answers}
     for place, exhibit in enumerate(exhibits):
@@ -147,8 +147,9 @@ def _gap_cell(answer: MethodAnswer) -> ColouredText:
         return ColouredText(text="refused", spread="plain")
     share, level = float(answer.allocation.relative_gap), style.gap_verdict(answer.allocation).level
     if level == "ok" or (level == "warn" and style.is_accounted_for(answer.allocation)):
-        return ColouredText(text="adds up" if level == "ok" else "accounted", spread=level)
-    return ColouredText(text="no" if share != share else f"{style.percent(share)} off" if share < 10 else "over 1,000 %", spread=level)
+        return ColouredText(text="complete" if level == "ok" else "accounted", spread=level)
+    error = "not a number" if share != share else style.percent(share) if share < 10 else "over 1,000 %"
+    return ColouredText(text=error, spread=level)
 
 
 def _view_answer(exhibit: Exhibit, answer: MethodAnswer, order: Sequence[int]) -> AnswerView:

@@ -226,9 +226,10 @@ def players_text(allocation: Allocation) -> str:
 def allocation_facts(allocation: Allocation) -> dict[str, str]:
     """What is to be known of one sample's allocation beside its panel: where it starts, where it ends, what was shared out."""
     facts = {
-        "base": style.number(float(allocation.base)),
-        "total": style.number(float(allocation.total)),
-        "values add up to": style.number(float(allocation.flat.sum())),
+        "base value": style.number(float(allocation.base)),
+        "output": style.number(float(allocation.total)),
+        "sum of the values": style.number(float(allocation.flat.sum())),
+        "completeness error (gap)": style.number(abs(float(allocation.gap))),
     }
     known = {key: str(allocation.provenance[key]) for key in ("target", "unit", "baseline") if allocation.provenance.get(key)}
     return facts | known

@@ -74,12 +74,12 @@ def flow_html(graph: FlowGraph) -> str:
 
 
 def ablation_html(removal: AblationCurves) -> str:
-    """What removing costs, as on a page."""
+    """Ablation curves, as on a page."""
     return _notebook_page(ablation.HEADING, ablation.ablation_body(removal))
 
 
 def complexity_html(shown: ComponentProfile | Complexity) -> str:
-    """A feature that was taken apart, as on a page."""
+    """A disentangled feature, as on a page."""
     return _notebook_page(COMPLEXITY, complexity_body(shown))
 
 

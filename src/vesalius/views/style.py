@@ -104,7 +104,7 @@ TOLERANCE = 1e-2
 """A gap of this share of total - base is nothing to worry about."""
 
 WARNING_SHARE = 1e-1
-"""Above this share a method is said not to add up."""
+"""Above this share a method is said not to be complete."""
 
 ABSORBERS: Mapping[str, str] = {"bias": "biases", "stabiliser": "stabilisers", "one_sided": "one-sided neurons"}
 """What takes relevance that reaches no player, in words; others by their own name."""
@@ -127,7 +127,7 @@ class Verdict:
 
 
 def gap_verdict(allocation: Allocation) -> Verdict:
-    """Judge whether the values of one sample add up.
+    """Judge whether the values of one sample are complete: whether they add up to total - base.
 
     Args:
         allocation: of a single sample.
@@ -138,7 +138,7 @@ def gap_verdict(allocation: Allocation) -> Verdict:
     """
     gap, relative = abs(float(allocation.gap)), float(allocation.relative_gap)
     if not math.isfinite(gap):
-        return Verdict("bad", "does not add up: not a number")
+        return Verdict("bad", "incomplete: gap not a number")
     if allocation.converged is not None and not bool(allocation.converged):
         return Verdict("warn", f"not converged, gap {number(gap)}")
     largest = max(abs(float(allocation.base)), abs(float(allocation.total)), float(allocation.flat.abs().max()))
@@ -148,7 +148,7 @@ def gap_verdict(allocation: Allocation) -> Verdict:
         return Verdict("warn", _absorbed_text({where: float(part) for where, part in allocation.absorbed.items()}))
     if relative <= WARNING_SHARE:
         return Verdict("warn", f"gap {number(gap)} ({percent(relative)})")
-    return Verdict("bad", f"does not add up: {number(gap)}")
+    return Verdict("bad", f"incomplete: gap {number(gap)}")
 
 
 def is_accounted_for(allocation: Allocation) -> bool:

@@ -40,7 +40,7 @@ class Example:
         heading: of its section.
         model: its network, in words.
         job: what is asked, of this one row.
-        outcome: what the network says, and whether it is right.
+        outcome: what the network predicted, and whether it is right.
         target: what is explained, in words.
         picture, words, columns, parts: as in :class:`vesalius.views.gallery.Exhibit`.
         options: of methods, by name, for those methods that have them.
@@ -65,7 +65,7 @@ def _digit_right(cache: Path | None) -> Example:
 
 def _digit_wrong(cache: Path | None) -> Example:
     found = _train_network("digits_cnn", cache)
-    return _digit("A misread digit", found, _surest_mistake(found.model(found.data.test_x).detach(), found.data))
+    return _digit("A misclassified digit", found, _surest_mistake(found.model(found.data.test_x).detach(), found.data))
 
 
 def _digit(heading: str, found: TrainedNetwork, row: int) -> Example:
@@ -81,17 +81,17 @@ def _cifar_right(cache: Path | None) -> Example:
 
 
 def _cifar_wrong(cache: Path | None) -> Example:
-    return _cifar("A mistaken picture", "cat", True, cache)
+    return _cifar("A misclassified picture", "cat", True, cache)
 
 
 def _cifar(heading: str, label: str, wrong: bool, cache: Path | None) -> Example:
-    """The first picture of a class that is told rightly and surely, or of those that are not the surest."""
+    """The first picture of a class that is classified rightly and surely, or of those that are not the surest."""
     found, data = pretrained("resnet20", cache=cache), load("cifar10_subset", cache=cache)
     with torch.no_grad():
         output = torch.cat([found.model(part) for part in data.test_x.split(250)])
     of_class = data.test_y == data.class_names.index(label)
-    sure, says = output.softmax(1).max(1)
-    right = says == data.test_y
+    sure, predicted = output.softmax(1).max(1)
+    right = predicted == data.test_y
     row = int(torch.where(of_class & ~right, sure, 0).argmax() if wrong else (of_class & right & (sure > 0.99)).nonzero()[0])
     x = data.test_x[row]
     job = _make_job(trace(found.model, x[None]), x, data.train_x.mean((0, 2, 3))[:, None, None].expand_as(x), "mean colour of CIFAR-10")
@@ -147,8 +147,8 @@ def _table_row(cache: Path | None) -> Example:
     """The first person of the test part whose income is told rightly as high, but not surely."""
     found = _train_network("adult_mlp", cache)
     data = found.data
-    sure, says = found.model(data.test_x).detach().softmax(1).max(1)
-    row = int(((says == 1) & (data.test_y == 1) & (sure > 0.6) & (sure < 0.9)).nonzero()[0])
+    sure, predicted = found.model(data.test_x).detach().softmax(1).max(1)
+    row = int(((predicted == 1) & (data.test_y == 1) & (sure > 0.6) & (sure < 0.9)).nonzero()[0])
     x = data.test_x[row]
     names = tuple(dict.fromkeys(data.columns))
     parts = Players.segments(torch.tensor([names.index(column) for column in data.columns]), names)
@@ -182,7 +182,7 @@ def _train_network(name: str, cache: Path | None) -> TrainedNetwork:
 def _make_job(
     network: Network, x: Tensor, baseline: Tensor | None, words: str, *, at: str | None = None, features: tuple[str, ...] = ()
 ) -> Job:
-    """What is asked: why the class that the network says."""
+    """What is asked: why the class that the network predicted."""
     with torch.no_grad():
         output = network(x[None])
     return Job(
@@ -198,30 +198,30 @@ def _make_job(
     )
 
 
-def _outcome(job: Job, classes: tuple[str, ...], true: int | None) -> tuple[Verdict, str]:
-    """What the network says, and the explained class, in words."""
+def _outcome(job: Job, classes: tuple[str, ...], label: int | None) -> tuple[Verdict, str]:
+    """What the network predicts, and the explained class, in words."""
     chances = job.output[0].softmax(0)
     best = int(chances.argmax())
-    says = f"says {classes[best]} ({float(chances[best]):.2f})"
+    predicted = f"predicted {classes[best]} ({float(chances[best]):.2f})"
     target = f"class {classes[best]}"
-    if true is None:
-        return Verdict("plain", says), target
-    return Verdict("ok" if true == best else "bad", f"true {classes[true]}, {says}"), target
+    if label is None:
+        return Verdict("plain", predicted), target
+    return Verdict("ok" if label == best else "bad", f"{predicted}, label {classes[label]}"), target
 
 
 def _describe_model(network: Network, accuracy: float, data: Dataset) -> str:
-    return f"{describe_network(network)}; {percent(accuracy)} of {len(data.test_x):,} test samples right"
+    return f"{describe_network(network)}; test accuracy {percent(accuracy)} ({len(data.test_x):,} samples)"
 
 
 def _first_correct(found: TrainedNetwork, label: int) -> int:
-    """The first test sample of a class that is told rightly."""
-    says = found.model(found.data.test_x).detach().argmax(1)
-    return int(((says == label) & (found.data.test_y == label)).nonzero()[0])
+    """The first test sample of a class that is classified rightly."""
+    predicted = found.model(found.data.test_x).detach().argmax(1)
+    return int(((predicted == label) & (found.data.test_y == label)).nonzero()[0])
 
 
 def _surest_mistake(output: Float[Tensor, "rows classes"], data: Dataset) -> int:
-    sure, says = output.softmax(1).max(1)
-    return int(torch.where(says != data.test_y, sure, 0).argmax())
+    sure, predicted = output.softmax(1).max(1)
+    return int(torch.where(predicted != data.test_y, sure, 0).argmax())
 
 
 def _cell_text(data: Dataset, x: Tensor, column: str) -> str:

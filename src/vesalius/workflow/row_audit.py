@@ -41,7 +41,7 @@ class RowAudit:
     Attributes:
         row: its position in the data.
         name: what it is called.
-        together: effects of coalitions, or pairs where there are too many.
+        together: interactions (Harsanyi dividends) of all coalitions, or of pairs where there are too many.
         audit: of all methods.
     """
 

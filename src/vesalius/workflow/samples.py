@@ -20,7 +20,7 @@ class Samples:
         rows: their positions in DATA.
         of: rows in DATA.
         y: class of each chosen row, or ``None`` where that is unknown.
-        true: the label of each chosen row in words, or empty.
+        labels: the label of each chosen row in words, or empty.
         classes: names of the classes, or empty.
         features: names of the elements of a row, or empty.
         files: name of the file of each chosen row, where rows are files.
@@ -34,7 +34,7 @@ class Samples:
     rows: tuple[int, ...]
     of: int
     y: Int[Tensor, " rows"] | None = None
-    true: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
     files: tuple[str, ...] = ()

@@ -21,7 +21,7 @@ SMALL_PATCH_PIXELS = 4
 
 
 def decision(job: Job, samples: Samples, done: Sequence[MethodResult], row: int) -> Decision:
-    """One row: what the model says of it, and every method's answer."""
+    """One row: what the model predicts, and every method's answer."""
     output = job.output[row].reshape(-1)
     single = len(output) == 1
     best = int(output.argmax())
@@ -30,13 +30,13 @@ def decision(job: Job, samples: Samples, done: Sequence[MethodResult], row: int)
     return Decision(
         sample=samples.x[row] if samples.x.is_floating_point() else samples.x[row].float(),
         picture=displayable_image(samples.x[row]) if job.at is None else None,
-        says=f"{float(output[0]):.4g}" if single else names[best],
-        true=samples.true[row] if samples.true and not single else None,
+        predicted=f"{float(output[0]):.4g}" if single else names[best],
+        label=samples.labels[row] if samples.labels and not single else None,
         probability=None if probability is None else min(max(probability, 0.0), 1.0),
         target="the output" if job.target is None else f"class {names[int(job.target[row])]}",
         allocations=sum_pixels_over_patches([one.allocation[row] for one in done]),
         features=samples.features if any(one.allocation[row].flat.numel() == len(samples.features) for one in done) else (),
-        note=row_name(samples, row) + (f", label {samples.true[row]}" if samples.true and single else ""),
+        note=row_name(samples, row) + (f", label {samples.labels[row]}" if samples.labels and single else ""),
     )
 
 
@@ -87,8 +87,8 @@ def _row_facts(shown: Decision, job: Job, samples: Samples, place: int) -> dict[
         "name": row_name(samples, place),
         "target": None if job.target is None else int(job.target[place]),
         "explained": shown.target,
-        "says": shown.says,
-        "true": samples.true[place] if samples.true else None,
+        "predicted": shown.predicted,
+        "label": samples.labels[place] if samples.labels else None,
         "probability": shown.probability,
     }
 
@@ -123,8 +123,8 @@ def describe_network(network: Network) -> str:
 
 def count_decisions(items: Sequence[Decision]) -> str:
     """``8 decisions, 2 of them wrong``."""
-    known = [item for item in items if item.true is not None]
-    wrong = sum(item.true != item.says for item in known)
+    known = [item for item in items if item.label is not None]
+    wrong = sum(item.label != item.predicted for item in known)
     words = f", {wrong} of them wrong" if wrong else ", all of them right"
     return f"{len(items)} decision{'s' * (len(items) != 1)}" + (words if known and len(items) > 1 else "")
 
@@ -143,10 +143,10 @@ def completeness_summary(done: Sequence[MethodResult]) -> str:
     count = len(done[0].allocation)
     short = {method_name(one.allocation.method): sum(gap_verdict(one.allocation[i]).level != "ok" for i in range(count)) for one in done}
     good = [name for name, rows in short.items() if not rows]
-    bad = [f"{name} ({rows} of {count})" for name, rows in short.items() if rows]
+    bad = [f"{name} (in {rows} of {count})" for name, rows in short.items() if rows]
     sentences = []
     if good:
-        sentences.append(f"Values that add up to the change of the output in every decision: {join_words(good)}.")
+        sentences.append(f"Complete in every decision (values add up to the change of the output): {join_words(good)}.")
     if bad:
-        sentences.append(f"Decisions in which they do not: {join_words(bad)}.")
+        sentences.append(f"Not complete: {join_words(bad)}.")
     return " ".join(sentences)

@@ -50,8 +50,8 @@ def test_agreement_is_said_where_it_is_known(judged):
 
 
 def test_how_it_was_done(judged, drawn):
-    assert describe_setting(judged) == "all 16 maskings of 4 patches, class 1, baseline constant 0"
-    assert "maskings drawn at random of 16 features" in describe_setting(drawn)
+    assert describe_setting(judged) == "all 16 coalitions of 4 patches, class 1, baseline constant 0"
+    assert "coalitions drawn at random of 16 features" in describe_setting(drawn)
 
 
 @pytest.mark.usefixtures("as_a_user")

@@ -11,7 +11,7 @@ from vesalius.views.report import report
 def test_methods_by_rank_with_verdict_numbers_and_maps(judged, read):
     judged = replace(judged, skipped={"grad_cam": "it needs a layer with positions. Choose one"})
     page = read(report(judged, title="x").html)
-    assert "Every method was run on all 16 maskings of 4 patches, class 1, baseline constant 0." in page.text
+    assert "Every method was run on the masked inputs of all 16 coalitions of 4 patches, class 1, baseline constant 0." in page.text
     order = [page.text.index(words) for words in ("1 Integrated gradients holds all three 0 0 0 0 0", "Occlusion breaks P3", "In words")]
     assert order == sorted(order)
     assert len(page.all("td", cls="thumb")) == len(judged)
@@ -22,7 +22,8 @@ def test_methods_by_rank_with_verdict_numbers_and_maps(judged, read):
 
 def test_all_numbers_are_there_for_who_wants_them(judged, read):
     page = read(report(judged, title="x").html)
-    assert "All numbers rank method P1 P2 P3 miss over reverse leak completeness error error gap insertion deletion" in page.text
+    columns = "not allocated over-counting wrong sign null-player violation completeness error"
+    assert f"All numbers rank method P1 P2 P3 {columns} error gap insertion deletion" in page.text
     assert "1 integrated_gradients held held held" in page.text
 
 
@@ -53,7 +54,7 @@ def test_names_are_escaped(judged):
 
 def test_a_notebook_shows_the_same(judged, read):
     text = read(judged._repr_html_()).text
-    assert text.startswith("Which map to believe here") and "Occlusion breaks P3" in text
+    assert text.startswith("Which map to believe here (audit)") and "Occlusion breaks P3" in text
 
 
 def test_every_picture_has_a_text(judged, read):

@@ -1,4 +1,4 @@
-"""Sections of features that were taken apart: what is measured is shown, what is not is left out, on paper as on a page."""
+"""Sections of disentangled features: what is measured is shown, what is not is left out, on paper as on a page."""
 
 from dataclasses import replace
 
@@ -36,10 +36,10 @@ def test_everything_that_was_measured_is_on_the_page(judged, read):
         "reliability",
         "effectiveness",
         "over-fitting",
-        "accuracy so far",
-        "explained so far",
+        "cumulative accuracy",
+        "cumulative R\N{SUPERSCRIPT TWO}",
         "rows of 300",
-        "as the head sees it",
+        "weighted by the head",
     ):
         assert words in page.text
     assert page.text.count("up to 0") == chart_data.MOST_SAMPLES and page.text.count("rest") >= chart_data.MOST_SAMPLES
@@ -71,7 +71,7 @@ def test_the_finding_is_said_in_words():
 def test_on_paper(judged):
     assert plot_complexity(judged).axes[0].get_ylabel() == "share of the variance"
     assert plot_complexity(judged, measure="overfitting").axes[0].get_title("left") == "over-fitting"
-    assert judged.plot(measure="reliability").axes[0].get_ylabel().startswith("share that other")
+    assert judged.plot(measure="reliability").axes[0].get_ylabel().startswith("share found in other")
     with pytest.raises(UnknownName, match="strength"):
         plot_complexity(small_complexity(), measure="reliability")
     both = ComplexityComparison(profiles={"before": judged, "after": profile_components(small_complexity(1), EvaluationData())})

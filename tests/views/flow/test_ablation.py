@@ -1,4 +1,4 @@
-"""What removing costs, drawn: every order, what can go at a small loss, and several layers side by side."""
+"""Ablation curves, drawn: every order, what can go at a small loss, and several layers side by side."""
 
 import pytest
 import torch
@@ -24,13 +24,13 @@ def removal():
 def test_the_section_has_a_chart_per_layer_and_what_can_go(removal, read):
     page = read(str(ablation_section(removal, removal).body))
     assert len(page.all("svg", **{"class": "lines"})) == 2
-    table = page.text.split("removed at a loss of 1 %")[-1]
+    table = page.text.split("ablated at a loss of 1 %")[-1]
     rows = "information flow 69.9 % 50 % magnitude 60 % 0 % random 50 % 0 %"
     assert table.split("units of fc1")[1:] == [f" {rows} ", f" {rows}"], table
 
 
 def test_it_draws_itself(removal):
     assert plot_ablation(removal).axes[0].get_ylabel() == "accuracy"
-    assert removal.plot().axes[0].get_xlabel().startswith("share of units removed")
-    assert "What removing costs" in removal._repr_html_()
+    assert removal.plot().axes[0].get_xlabel().startswith("share of units ablated")
+    assert "Ablation of units and connections" in removal._repr_html_()
     assert "units of fc1" in vs.report(removal, title="t").html

@@ -26,8 +26,8 @@ def test_a_page_says_what_flows(small, read):
     page = read(vs.report(small, title="x").html)
     assert page.all("h2")[0]["id"] == "information-flow"
     assert "mutual information between units, in nats. Size: betweenness" in page.text
-    assert "One unit is silent: constant on this data." in page.text
-    assert "layers 3 units 9 dead 1 edges kept 7 of 15 possible" in page.text
+    assert "One unit is constant on this data (dead)." in page.text
+    assert "layers 3 units 9 constant units 1 edges kept 7 of 15 possible" in page.text
     assert "x: length \N{RIGHTWARDS ARROW} h[0] \N{RIGHTWARDS ARROW} y: cat 35.3 %" in page.text
     assert "h h[0] 4 96.1 %" in page.text, "betweenness and share of the flow"
     assert "cat dog length 35.3 19.6" in page.text
@@ -45,7 +45,7 @@ def test_tested_edges_say_so(read):
     edges = FlowEdges.of(torch.eye(2), p=p, unreliable=torch.eye(2).bool())
     made = FlowGraph.from_information(layers, [edges], EdgeWeighting(redundancy=None, transform="linfoot"), provenance={"rows": 100})
     text = read(str(flow_body(made))).text
-    assert "as a correlation; only edges that pass a 5 % false-discovery test" in text
+    assert "as a correlation; only edges that are significant at a false discovery rate of 5 %" in text
     assert "edges kept 2 of 4 tested" in text and "measured on 100 rows" in text
     assert "2 edges are larger than the samples can support" in text
 
@@ -75,7 +75,7 @@ def test_the_script_is_told_facts_paths_and_activations(small, read):
     assert [units[stop]["name"] for stop in hub["paths"][0][0]] == ["x: length", "h[0]", "y: cat"]
     assert hub["paths"][0][1].endswith(", 35.3 % of all flow")
     assert hub["spread"] == "activation from 0 to 2, 50 % of rows 0" and hub["bars"].count("z") == 2
-    assert found["h[3]"]["facts"] == "h, dead: constant on this data" and not found["h[3]"]["paths"]
+    assert found["h[3]"]["facts"] == "h, constant on this data (dead)" and not found["h[3]"]["paths"]
     assert "bars" not in found["y: cat"] and "flow out" not in found["y: cat"]["facts"]
 
 
@@ -105,10 +105,10 @@ def test_what_is_large_is_thinned_and_said(monkeypatch, small, read):
     monkeypatch.setattr(chart_data, "MOST_EDGES", 3)
     monkeypatch.setattr(chart_data, "EDGES_PER_PAIR", 1)
     text = read(str(flow_body(small))).text
-    assert "Communities were looked for among the 4 strongest of 7 edges." in text
+    assert "Communities were computed among the 4 strongest of 7 edges." in text
     monkeypatch.setattr(chart_data, "MOST_BETWEENNESS_EDGES", 5)
-    assert "Communities were looked for, and shortest paths counted, among the 4 strongest" in read(str(flow_body(small))).text
-    assert "redundant units not looked for, too many units" in text
+    assert "Communities and betweenness were computed among the 4 strongest" in read(str(flow_body(small))).text
+    assert "redundant units not computed, too many units" in text
     assert "Of the edges between these units, the 3 strongest are drawn." in text
 
 
@@ -119,7 +119,7 @@ def test_redundant_units_are_named(read):
 
 def test_a_graph_without_edges_says_so(read):
     text = read(str(flow_body(graph(torch.zeros(2, 2))))).text
-    assert "No edge is left" in text and "strongest paths" not in text
+    assert "No edge is significant" in text and "strongest paths" not in text
 
 
 def test_names_are_escaped(small, read):

@@ -19,7 +19,7 @@ def test_everything_is_drawn_and_named(small, read):
     circles = page.all("circle")
     assert len(circles) == 9 and len(page.all("path")) == 7 == len(net.links)
     assert page.all("svg")[0]["aria-label"] == "flow through 3 layers" and page.all("svg")[0]["role"] == "img"
-    assert "h[0]: betweenness 4, flow in 1.4, out 1.4" in page.text and "h[3]: dead" in page.text
+    assert "h[0]: betweenness 4, flow in 1.4, out 1.4" in page.text and "h[3]: constant" in page.text
     for name in ("length", "colour", "cat", "dog", "x", "h", "y"):
         assert re.search(rf"\b{name}\b", page.text)
     kinds = [circle["class"] for circle in circles]

@@ -84,7 +84,7 @@ def test_involvement_is_a_map(tiles, named):
 
 
 def test_an_allocation_to_coalitions_plots_its_effects(named):
-    assert named.plot().axes[0].get_title("left") == "What the features do together"
+    assert named.plot().axes[0].get_title("left") == "Interactions of features"
 
 
 @pytest.mark.usefixtures("as_a_user")

@@ -24,10 +24,11 @@ class Smooth(torch.nn.Module):
 
 def test_the_largest_effects_come_with_their_numbers(named, read):
     page = read(report(named, title="x").html)
-    assert "Of the change, +3.00 from single features, \N{MINUS SIGN}2.00 from pairs and +0.900 from larger groups." in page.text
+    sizes = "+3.00 from single features, \N{MINUS SIGN}2.00 from pairs and +0.900 from larger coalitions."
+    assert f"Of the change of the output, {sizes}" in page.text
     assert f"a +3.00 a & b {MINUS}2.00 b & c & d +0.600 a & b & c +0.300" in page.text
     assert "effect (Harsanyi dividend) on class 2 a b c d" in page.text
-    assert f"single players 4 +3.00 pairs 6 {MINUS}2.00 groups of 3 4 +0.900 groups of 4 1 0" in page.text
+    assert f"single players 4 +3.00 pairs 6 {MINUS}2.00 coalitions of 3 4 +0.900 coalitions of 4 1 0" in page.text
     assert not re.search(r"\b(nan|None)\b", page.text)
 
 
@@ -86,7 +87,7 @@ def test_single_players_alone_have_no_pairs(named, read):
 @pytest.mark.parametrize("name", ["named", "tiles"])
 def test_a_notebook_shows_the_same(name, request, read):
     page = read(request.getfixturevalue(name)._repr_html_())
-    assert page.text.startswith("What the") and page.all("svg", cls="graph")
+    assert page.text.startswith("Interactions of") and page.all("svg", cls="graph")
 
 
 def test_a_profile_says_whether_its_series_reaches_the_input(read):
@@ -95,6 +96,6 @@ def test_a_profile_says_whether_its_series_reaches_the_input(read):
     smooth = vs.trace(Smooth(), torch.ones(1, 2).double())
     good = taylor_profile(smooth, torch.tensor([1.0, 1.0]).double(), Players.features(torch.zeros(2)), order=4)
     page = read(report([kinked, good], title="x").html)
-    assert "DOES NOT REPRESENT f AT x" in page.text and "does not reach this input" in page.text
+    assert "DOES NOT REPRESENT f AT x" in page.text and "does not converge at this input" in page.text
     assert "the series represents f at x" in page.text and "single players +0.903" in page.text
     assert "order 1" in read(good._repr_html_()).text

@@ -1,4 +1,4 @@
-"""Ways to prune side by side: the numbers are those of pruning by hand, and are shown."""
+"""Pruning methods compared: the numbers are those of pruning by hand, and are shown."""
 
 import pytest
 import torch
@@ -44,7 +44,7 @@ def test_it_is_shown_with_every_measure(found, read):
     page = read(str(pruning_comparison_section(found).body))
     assert len(page.all("svg", **{"class": "lines"})) == 2 and "80 %" in page.text and "2 networks" in page.text
     assert found.plot("error").axes[0].get_ylabel() == "error"
-    assert "side by side" in found._repr_html_() and "side by side" in vs.report([found], title="t").html
+    assert "Pruning methods compared" in found._repr_html_() and "Pruning methods compared" in vs.report([found], title="t").html
     with pytest.raises(UnknownName, match="did you mean 'error'"):
         found.plot("eror")
 

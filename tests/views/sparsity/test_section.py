@@ -46,7 +46,7 @@ def test_the_curve_is_the_share_of_the_strongest():
     assert (np.diff(shares) >= 0).all()
 
 
-def test_the_drawing_has_the_links_that_stayed_with_the_sign_of_their_weight():
+def test_the_drawing_has_the_links_that_are_kept_with_the_sign_of_their_weight():
     shown = picked()
     cuts = layer_chain(chart_data.pruned_layers(shown))
     kept = kept_network(cuts, [cut.links.matrix(shown.network.parameters[cut.links.layer.weight]) for cut in cuts])
@@ -66,7 +66,7 @@ def test_layers_that_do_not_follow_one_another_are_not_drawn():
     shown = vs.sparsify(network, torch.rand(40, 1, 4, 4), sparsity=0.5)
     assert layer_chain(chart_data.pruned_layers(shown)) == []
     body = str(sparsified_section(shown, x=torch.rand(5, 1, 4, 4)).body)
-    assert 'class="flow"' not in body and "The output moves by" in body
+    assert 'class="flow"' not in body and "The output changes by" in body
 
 
 def test_an_autoencoder_of_images_is_shown_with_them(read):
@@ -74,10 +74,10 @@ def test_an_autoencoder_of_images_is_shown_with_them(read):
     cut = chart_data.pruned_layers(pruned())[0]
     pictures = 3 * chart_data.MOST_SAMPLES + 1 + len(chart_data.most_important_units(cut))
     assert len(page.all("figure")) == pictures + 1
-    for words in ("error of reconstruction", "mean sample", "still listen to", "Nothing was refitted", "importance left"):
+    for words in ("reconstruction error", "mean sample", "Importance of the links that units", "Nothing was refitted", "importance kept"):
         assert words in page.text
     plain = read(str(sparsified_section(pruned()).body))
-    assert "still listen to" not in plain.text and "error of reconstruction" not in plain.text
+    assert "Importance of the links that units of" not in plain.text and "reconstruction error" not in plain.text
 
 
 def test_what_is_said_about_errors_is_measured():
@@ -97,10 +97,10 @@ def test_an_output_of_the_samples_shape_is_not_yet_an_autoencoder(read):
     shown = sparsify(classifier, images(), sparsity=0.5, pruning=Pruning(rounds=1))
     assert set(chart_data.output_errors(shown, images())) == {"from the dense output"}
     page = read(str(sparsified_section(shown, x=images(), shape=(4, 4)).body))
-    assert "The output moves by" in page.text and "before and after" not in page.text
+    assert "The output changes by" in page.text and "before and after" not in page.text
 
 
-def test_rounds_and_silent_units_are_told():
+def test_rounds_and_constant_units_are_told():
     shown = pruned("refit")
     told = " ".join(notes(shown, chart_data.pruned_layers(shown)))
     assert "scored anew in every round" in told
@@ -119,17 +119,17 @@ def test_it_draws_itself_and_fits_in_a_report():
     figure = plot_sparsified(pruned())
     assert len(figure.axes[0].lines) >= 4
     assert pruned().plot().axes[0].get_xlabel() == "share of the links, strongest first"
-    assert "links are left" in pruned()._repr_html_()
-    assert "The links a network needs" in vs.report([pruned()], title="t").html
+    assert "connections (links) are left" in pruned()._repr_html_()
+    assert "Connection pruning" in vs.report([pruned()], title="t").html
 
 
 @pytest.mark.usefixtures("as_a_user")
 def test_forms_are_shown_with_what_was_removed(read):
     shown = picked().compact(rows=images()[:, :4], batches=(1, 8))
     page = read(str(compact_section(shown).body))
-    assert "of what it did" in page.text and page.text.count("fastest") == 2
+    assert "of the dense one" in page.text and page.text.count("fastest") == 2
     assert len(page.all("tr")) == 1 + len(shown.table)
-    assert "What is left, measured" in shown._repr_html_()
+    assert "Size and speed of the pruned network" in shown._repr_html_()
     with pytest.raises(WrongType, match="expected a Compact, not int"):
         compact_body(3)
 
@@ -139,8 +139,8 @@ def test_importance_is_shown_layer_by_layer(read):
     shown = vs.link_importance(network, images())
     page = read(str(importance_section(shown, shape=(4, 4)).body))
     assert len(page.all("tr")) == 1 + len(shown) and len(page.all("figure")) == 1 + 1 + 6
-    assert "encoder.0" in page.text and "carry 80 %" in page.text
+    assert "encoder.0" in page.text and "links with 80 % of it" in page.text
     assert shown.plot().axes[0].get_ylabel() == "share of the importance"
-    assert "What links are worth" in vs.report([shown], title="t").html and "What links are worth" in shown._repr_html_()
+    assert "Link importance" in vs.report([shown], title="t").html and "Link importance" in shown._repr_html_()
     with pytest.raises(InvalidInput, match="reads 16 values"):
         importance_section(shown, shape=(3, 3))

@@ -107,7 +107,7 @@ def load_sparse(path: str | Path, model: nn.Module, *, form: str = "dense") -> n
     Args:
         path: written by ``Sparsified.export`` or ``Compact.export``.
         model: of the architecture that was pruned, whatever its weights; layers that lost units become smaller.
-        form: of the linear layers with few links: ``dense``, ``to_picked_linear``, ``csr`` or ``block``; see
+        form: of the linear layers with few links: ``dense``, ``picked``, ``csr`` or ``block``; see
         :class:`vesalius.sparsity.Compact`.
 
     Raises:

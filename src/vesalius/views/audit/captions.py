@@ -6,14 +6,14 @@ from vesalius.audit.result import Audit
 from vesalius.views import style
 from vesalius.views.audit.chart_data import AuditValue
 
-HEADING = "Which map to believe here"
+HEADING = "Which map to believe here (audit)"
 
 
 def describe_setting(audit: Audit) -> str:
     """How many masked inputs every method was run on, among whom, and against what."""
     players = f"{audit.players.n} {audit.kind}"
     count = int(audit.provenance["coalitions"])
-    which = f"all {count:,} maskings" if audit.exact else f"{style.pluralize(count, 'masking')} drawn at random"
+    which = f"all {count:,} coalitions" if audit.exact else f"{style.pluralize(count, 'coalition')} drawn at random"
     return f"{which} of {players}, {audit.provenance['target']}, baseline {audit.provenance['baseline']}"
 
 

@@ -26,17 +26,17 @@ class AuditColumn:
 
 EXACT_COLUMNS = (
     AuditColumn(name="miss", head="not allocated"),
-    AuditColumn(name="over", head="allocated twice"),
-    AuditColumn(name="reverse", head="with the wrong sign"),
-    AuditColumn(name="leak", head="given to bystanders"),
+    AuditColumn(name="over", head="over-counting"),
+    AuditColumn(name="reverse", head="wrong sign"),
+    AuditColumn(name="leak", head="null-player violation"),
     AuditColumn(name="completeness_error", head="completeness error"),
 )
 SAMPLED_COLUMNS = (
-    AuditColumn(name="mean_gap", head="does not add up"),
-    AuditColumn(name="mean_leak", head="given to bystanders"),
+    AuditColumn(name="mean_gap", head="completeness error"),
+    AuditColumn(name="mean_leak", head="null-player violation"),
 )
 FAITHFULNESS_COLUMN = AuditColumn(name="sensitivity_n", head="faithfulness", good=True)
-"""Correlation between what a map says and what taking players away does."""
+"""Correlation between what a map predicts and what masking players does."""
 
 FAITHFULNESS_NAMES = {"insertion": "insertion", "deletion": "deletion", "infidelity": "infidelity", "sensitivity_n": "sensitivity-n"}
 """Measures of faithfulness, in words."""

@@ -15,7 +15,7 @@ PITCH = 1.75
 
 
 def plot_audit(audit: Audit, *, ax: Axes | None = None) -> Figure:
-    """A line per method, by rank: what it did not allocate, what it allocated twice, to bystanders or with the wrong sign.
+    """A line per method, by rank: what it did not allocate, over-counted, gave to null players or gave with the wrong sign.
 
     Bars are shares and end at 1; the numbers beside them go on. Faithfulness, the last column, is better the longer it is.
 

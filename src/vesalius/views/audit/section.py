@@ -11,7 +11,9 @@ from vesalius.audit.result import Audit
 from vesalius.views import style, svg
 from vesalius.views.audit.captions import HEADING, describe_setting, format_share
 from vesalius.views.audit.chart_data import (
+    EXACT_COLUMNS,
     FAITHFULNESS_COLUMN,
+    SAMPLED_COLUMNS,
     AuditColumn,
     AuditValue,
     MethodRow,
@@ -25,6 +27,8 @@ from vesalius.views.chart_data import divides_image, paint_players, symmetric_sc
 from vesalius.views.html import Section, anchor_of, render_template
 
 MOST_DIGITS = 3
+HEADS = {column.name: column.head for column in (*EXACT_COLUMNS, *SAMPLED_COLUMNS)}
+"""Numbers of a method in words; others by their own name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +73,7 @@ def audit_body(audit: Audit) -> Markup:
             "tiers": method_tiers(audit),
             "agreement": agreement_sentence(audit),
             "skipped": {style.method_name(method): reason.partition(". ")[0] for method, reason in audit.skipped.items()},
-            "heads": list(audit.table()[0]) if len(audit) else [],
+            "heads": [HEADS.get(name, name.replace("_", " ")) for name in audit.table()[0]] if len(audit) else [],
             "rows": [[_cell_text(value) for value in row.values()] for row in audit.table()],
         },
     )

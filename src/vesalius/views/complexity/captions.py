@@ -1,4 +1,4 @@
-"""What a feature that was taken apart says, in words."""
+"""What a disentangled feature says, in words."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def summary(found: Complexity) -> str:
     rest, known = float(found.residual.mean()), zip(found.gain.mean(0).tolist(), order_bands(found.orders), strict=True)
     shares = [f"{style.percent(share)} {_band_phrase(band)}" for share, band in known if share > 0]
     told = f"Of the variance of {found.at}, {style.join_words(shares)}" if shares else f"No order explains any of {found.at}"
-    return f"{told}{'' if rest < 0 else f'; {style.percent(rest)} is left'}."
+    return f"{told}{'' if rest < 0 else f'; {style.percent(rest)} is unexplained (rest)'}."
 
 
 def _band_phrase(band: str) -> str:
@@ -34,7 +34,7 @@ def facts(found: Complexity) -> dict[str, str]:
         "feature": found.at,
         **({"measured on": f"{style.pluralize(int(rows['held']), 'row')} of {int(rows['all']):,}, not trained on"} if rows else {}),
         "seeds": str(len(found.nets)),
-        "left over": style.percent(float(found.residual.mean())),
+        "unexplained": style.percent(float(found.residual.mean())),
         **({"took": f"{style.number(float(seconds))} s"} if seconds else {}),
     }
 
@@ -51,7 +51,7 @@ def notes(profile: ComponentProfile) -> list[str]:
         told.append(f"Nothing of order {style.join_words(alone)} was found: a deeper net was no better on rows it had not seen.")
     if profile.coalitions is not None:
         told.append(
-            "Effectiveness is each order's Shapley share of the fall of the loss when components come back one by one, over-fitting its"
-            " share of the gap between test and training loss; bars are two standard errors."
+            "Effectiveness is each component's Shapley value for the fall of the training loss, over-fitting its Shapley value for the"
+            " difference of test and training loss; bars are two standard errors."
         )
     return told

@@ -1,4 +1,4 @@
-"""What there is to show of a feature that was taken apart: a line per order, bars, and pictures of its components.
+"""What there is to show of a disentangled feature: a line per order, bars, and pictures of its components.
 
 Axes: B samples.
 """
@@ -26,9 +26,9 @@ MOST_SAMPLES = 3
 
 MEASURE_LABELS: Mapping[str, ChartLabels] = {
     "strength": ChartLabels(title="strength", x="nonlinear layers", y="share of the variance"),
-    "reliability": ChartLabels(title="reliability", x="nonlinear layers", y="share that other networks know"),
+    "reliability": ChartLabels(title="reliability", x="nonlinear layers", y="share found in other networks"),
     "effectiveness": ChartLabels(title="effectiveness", x="nonlinear layers", y="fall of the loss"),
-    "overfitting": ChartLabels(title="over-fitting", x="nonlinear layers", y="growth of test less training loss"),
+    "overfitting": ChartLabels(title="over-fitting", x="nonlinear layers", y="test less training loss"),
 }
 """How each measure is drawn."""
 
@@ -48,7 +48,7 @@ class OrderRow:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ComponentMaps:
-    """One channel of a sample's feature, and of everything it was taken apart into.
+    """One channel of a sample's feature, and of its components.
 
     Attributes:
         image: the sample, [channels height width] in 0..1, if it is a picture.
@@ -94,7 +94,7 @@ def strength_series(profile: ComponentProfile) -> Series:
 
     series = {"gain": over_seeds(found.gain), "significance": over_seeds(found.rho)}
     series |= {"reproducible": (found.reproducible.numpy(), None)} if several else {}
-    return series | ({} if profile.weighted is None else {"as the head sees it": (profile.weighted.numpy(), None)})
+    return series | ({} if profile.weighted is None else {"weighted by the head": (profile.weighted.numpy(), None)})
 
 
 def measure_series(profile: ComponentProfile, measure: str) -> Series | None:
@@ -116,9 +116,9 @@ def _values_and_errors(found: ComponentValues) -> tuple[object, object | None]:
 def order_columns(profile: ComponentProfile) -> list[str]:
     """What is known of each order."""
     judged = profile.coalitions
-    accuracy = ["accuracy so far"] if judged is not None and judged.train_correct is not None else []
+    accuracy = ["cumulative accuracy"] if judged is not None and judged.train_correct is not None else []
     known = [MEASURE_LABELS[name].title for name in ("reliability", "effectiveness", "overfitting") if profile.measure(name) is not None]
-    return ["gain", "significance", "reproducible", "explained so far", *known, *accuracy]
+    return ["gain", "significance", "reproducible", "cumulative R\N{SUPERSCRIPT TWO}", *known, *accuracy]
 
 
 def order_rows(profile: ComponentProfile) -> list[OrderRow]:
@@ -143,7 +143,7 @@ def _format_share(value: float) -> str:
 def _format_measure(found: ComponentValues, at: int) -> str:
     value, error = float(found.values[at]), float(found.stderr[at])
     if np.isnan(value):
-        return "nothing there"
+        return "no component"
     return style.number(value) + ("" if np.isnan(error) else f" \N{PLUS-MINUS SIGN} {style.number(error)}")
 
 

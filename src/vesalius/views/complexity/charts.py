@@ -1,4 +1,4 @@
-"""Charts of a feature that was taken apart, for papers and notebooks, with matplotlib."""
+"""Charts of a disentangled feature, for papers and notebooks, with matplotlib."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def plot_complexity(shown: ComponentProfile | Complexity, *, measure: str = "str
 
     Raises:
         UnknownName: another measure, or one that was not asked for.
-        WrongType: nothing that was taken apart.
+        WrongType: no disentangled feature.
     """
     profile = as_profile(shown)
     series = strength_series(profile) if measure == "strength" else measure_series(profile, measure)

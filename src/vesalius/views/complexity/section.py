@@ -1,4 +1,4 @@
-"""A feature that was taken apart, and one feature in several networks, as sections of a page."""
+"""A disentangled feature, and one feature in several networks, as sections of a page."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def complexity_body(shown: ComponentProfile | Complexity, *, x: Tensor | None = 
     """The section without its heading.
 
     Raises:
-        WrongType: nothing that was taken apart.
+        WrongType: no disentangled feature.
     """
     profile = as_profile(shown)
     found = profile.complexity

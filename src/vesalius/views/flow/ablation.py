@@ -9,10 +9,10 @@ from vesalius.views import style
 from vesalius.views.html import Section, anchor_of, render_template
 from vesalius.views.line_chart import ChartLabels, svg_curves
 
-HEADING = "What removing costs"
+HEADING = "Ablation of units and connections"
 ORDER_NAMES = {"flow": "information flow", "magnitude": "magnitude", "random": "random"}
 TOLERATED_LOSS = 0.01
-"""Accuracy that a share of what can be removed may cost."""
+"""Loss of accuracy up to which ablated parts count as not needed."""
 
 
 def ablation_section(*removals: AblationCurves) -> Section:
@@ -24,13 +24,14 @@ def ablation_body(*removals: AblationCurves) -> Markup:
     """The section without its heading."""
     figures = [(chart_labels(one).title, svg_curves(curves_by_order(one), chart_labels(one))) for one in removals]
     lines = [_table_row(one, order, first=not at) for one in removals for at, order in enumerate(one.accuracy)]
-    return render_template("removal.html.j2", {"figures": figures, "lines": lines, "lost": style.percent(TOLERATED_LOSS)})
+    return render_template("ablation.html.j2", {"figures": figures, "lines": lines, "lost": style.percent(TOLERATED_LOSS)})
 
 
 def chart_labels(removal: AblationCurves) -> ChartLabels:
     """What is written on a chart of it."""
-    title = f"{removal.what} of {removal.layer}" if removal.what == "units" else f"links into {removal.layer}"
-    return ChartLabels(title=title, x=f"share of {removal.what} removed, the least first", y="accuracy", percent=(True, True))
+    what = "units" if removal.what == "units" else "connections"
+    title = f"{what} of {removal.layer}" if removal.what == "units" else f"{what} into {removal.layer}"
+    return ChartLabels(title=title, x=f"share of {what} ablated, the least first", y="accuracy", percent=(True, True))
 
 
 def curves_by_order(removal: AblationCurves) -> dict[str, tuple[object, object]]:

@@ -13,7 +13,7 @@ from vesalius.views.flow.chart_data import DrawnLayer, FlowDrawing, FlowStatisti
 
 HEADING = "Information flow"
 
-ATTRIBUTION_HEADING = "What flows from which input to which class"
+ATTRIBUTION_HEADING = "Attribution: flow from input to class"
 
 WEIGHT_UNITS: Mapping[str | None, str] = {
     None: "nats",
@@ -26,13 +26,13 @@ LARGE = "\N{LEFT DOUBLE QUOTATION MARK}large\N{RIGHT DOUBLE QUOTATION MARK}"
 
 
 def reading_guide(graph: FlowGraph) -> str:
-    """How the drawing is read, and how many units are silent, in a few sentences."""
+    """How the drawing is read, and how many units are constant, in a few sentences."""
     what = f"Width: mutual information between units, {'in ' if graph.transform is None else ''}{WEIGHT_UNITS[graph.transform]}"
     tested = false_discovery_rate(graph)
-    only = f"; only edges that pass a {style.percent(tested)} false-discovery test" if tested is not None else ""
+    only = f"; only edges that are significant at a false discovery rate of {style.percent(tested)}" if tested is not None else ""
     dead = len(graph.dead)
-    silent = f" {_count_word(dead).capitalize()} unit{'s are' if dead > 1 else ' is'} silent: constant on this data." if dead else ""
-    return f"{what}{only}. Size: betweenness, how many shortest paths pass through a unit. Colour: community.{silent}"
+    constant = f" {_count_word(dead).capitalize()} unit{'s are' if dead > 1 else ' is'} constant on this data (dead)." if dead else ""
+    return f"{what}{only}. Size: betweenness, how many shortest paths pass through a unit. Colour: community.{constant}"
 
 
 def false_discovery_rate(graph: FlowGraph) -> float | None:
@@ -52,7 +52,7 @@ def facts(graph: FlowGraph, reading: FlowStatistics) -> dict[str, str]:
     return {
         "layers": str(len(graph)),
         "units": f"{sum(map(len, graph.layers)):,}",
-        "dead": f"{len(graph.dead):,}",
+        "constant units": f"{len(graph.dead):,}",
         "edges kept": f"{reading.edges:,} of {possible:,} {'possible' if rate is None else 'tested'}",
         "modularity": f"{style.number(found.modularity)} ({style.number(float(found.null.mean()))} shuffled)",
         "communities": community_stability(reading),
@@ -61,9 +61,9 @@ def facts(graph: FlowGraph, reading: FlowStatistics) -> dict[str, str]:
 
 
 def describe_redundant(graph: FlowGraph, pairs: Sequence[RedundantPair] | None) -> str:
-    """Which units say what others say: how many pairs, and the most alike."""
+    """Which units carry the information of others: how many pairs, and the most alike."""
     if pairs is None:
-        return "not looked for, too many units"
+        return "not computed, too many units"
     if not pairs:
         return "none found"
     first = pairs[0]
@@ -96,9 +96,9 @@ def caveats(graph: FlowGraph, reading: FlowStatistics) -> list[str]:
     """What is to be known before the drawing is believed."""
     found, communities = [], reading.communities
     if not reading.edges:
-        return ["No edge is left: no unit says anything about the next layer that could not be chance."]
+        return ["No edge is significant: no unit shares information with the next layer beyond chance."]
     if reading.analysed < reading.edges:
-        what = "Communities were looked for, and shortest paths counted," if reading.paths_thinned else "Communities were looked for"
+        what = "Communities and betweenness were computed" if reading.paths_thinned else "Communities were computed"
         found.append(f"{what} among the {reading.analysed:,} strongest of {reading.edges:,} edges.")
     if communities.weak:
         found.append(f"The communities are weak, so colours say little about this network: {'; '.join(communities.doubts)}.")
@@ -122,7 +122,7 @@ def omitted_units_note(column: DrawnLayer) -> str:
     """What stands under a layer's name: the units that are not drawn."""
     if not column.others:
         return ""
-    dead = f", {column.dead:,} dead" if column.dead else ""
+    dead = f", {column.dead:,} constant" if column.dead else ""
     return f"{style.pluralize(column.others, 'other')}{dead}"
 
 

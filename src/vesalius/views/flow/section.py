@@ -125,7 +125,7 @@ def _units_json(graph: FlowGraph, reading: FlowStatistics, net: FlowDrawing) -> 
 
 def _unit_facts(graph: FlowGraph, reading: FlowStatistics, unit: DrawnUnit) -> str:
     if unit.dead:
-        return f"{graph.names[unit.layer]}, dead: constant on this data"
+        return f"{graph.names[unit.layer]}, constant on this data (dead)"
     parts = [graph.names[unit.layer], f"betweenness {style.number(unit.betweenness)}"]
     parts += [f"flow in {style.number(unit.into)}"] if unit.layer else []
     parts += [f"flow out {style.number(unit.out)}"] if unit.layer < len(graph) - 1 else []

@@ -125,7 +125,7 @@ def png_data_url(image: Float[ndarray, "height width"]) -> str:
 def describe_unit(unit: DrawnUnit) -> str:
     """A unit in a line, for a browser without script."""
     if unit.dead:
-        return f"{unit.name}: dead"
+        return f"{unit.name}: constant"
     return f"{unit.name}: betweenness {style.number(unit.betweenness)}, flow in {style.number(unit.into)}, out {style.number(unit.out)}"
 
 

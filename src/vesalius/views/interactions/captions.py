@@ -23,18 +23,18 @@ MOST_NAMES = 4
 """Members of a coalition that are all named."""
 
 INDEX_MEANINGS: Mapping[str, str] = {
-    DIVIDENDS: "What each group adds to the output beyond everything its smaller groups add.",
-    "sii": "What players do together, averaged over the company they may have. These values do not add up.",
-    "k_sii": "What players do together, with the effects of larger groups shared out among the smaller ones, so that all adds up.",
-    "stii": "Effects of small groups as they are; those of larger ones in equal shares to their largest listed subsets.",
-    "fsii": "The game of small groups that is nearest to this one.",
+    DIVIDENDS: "What each coalition adds to the output beyond everything that its subsets add.",
+    "sii": "What players do together, averaged over the coalitions of the others. These values are not complete: they do not add up.",
+    "k_sii": "What players do together, with the effects of larger coalitions shared out among smaller ones: the values are complete.",
+    "stii": "Effects of small coalitions as they are; those of larger ones in equal shares to their largest listed subsets.",
+    "fsii": "The least-squares fit of the output by the values of small coalitions.",
 }
 """What an index says, in a sentence."""
 
 
 def heading_of(allocation: Allocation) -> str:
-    """What the inputs do together."""
-    return f"What the {allocation.players.kind} do together"
+    """Interactions, and between whom."""
+    return f"Interactions of {allocation.players.kind}"
 
 
 def effect_name(players: Players, effect: CoalitionEffect) -> str:
@@ -50,9 +50,10 @@ def describe_sizes(sizes: Sequence[SizeSum], kind: str) -> str:
     net = [(_size_phrase(size, kind), size.net) for size in sizes[:2]]
     larger = sum(size.net for size in sizes[2:])
     if len(sizes) > 2:
-        net.append(("larger groups", larger))
+        net.append(("larger coalitions", larger))
     parts = [f"{style.signed_number(value)} from {who}" for who, value in net]
-    return f"Of the change, {', '.join(parts[:-1])} and {parts[-1]}." if len(parts) > 1 else f"Of the change, {parts[0]}."
+    told = f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else parts[0]
+    return f"Of the change of the output, {told}."
 
 
 def _size_phrase(size: SizeSum, kind: str) -> str:

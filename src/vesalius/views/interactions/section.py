@@ -74,7 +74,7 @@ def interactions_body(allocation: Allocation) -> Markup:
             "pairs": _pairs_note(graph) if graph else "",
             "sizes": _size_rows(allocation),
             "unit": output_unit(allocation),
-            "facts": allocation_facts(allocation) | _gap_facts(allocation),
+            "facts": allocation_facts(allocation) | _cost_facts(allocation),
         },
     )
 
@@ -109,7 +109,7 @@ def _size_rows(allocation: Allocation) -> list[EffectRow]:
     scale = symmetric_scale([np.array([size.raises, size.lowers]) for size in sizes])
     lines = []
     for size in sizes:
-        name = "single players" if size.size == 1 else "pairs" if size.size == 2 else f"groups of {size.size}"
+        name = "single players" if size.size == 1 else "pairs" if size.size == 2 else f"coalitions of {size.size}"
         text = style.signed_number(size.net)
         words = f"{name}: {style.signed_number(size.raises)} and {style.signed_number(size.lowers)}, together {text}"
         lines.append(
@@ -131,11 +131,10 @@ def _pairs_note(graph: PairGraph) -> str:
     return f"{INDEX_NAMES.get(graph.index, graph.index)}{rest}"
 
 
-def _gap_facts(allocation: Allocation) -> dict[str, str]:
-    """The verdict on the gap, and what was counted."""
+def _cost_facts(allocation: Allocation) -> dict[str, str]:
+    """What was evaluated, and how well the values fit where they are estimated."""
     evaluations = int(allocation.evaluations)
-    facts = {"adding up": style.gap_verdict(allocation).text}
-    facts |= {"evaluations": f"{evaluations:,}"} if evaluations else {}
+    facts = {"evaluations": f"{evaluations:,}"} if evaluations else {}
     explained = allocation.provenance.get("explained")
-    facts |= {"explained on held-out coalitions": style.percent(float(explained))} if explained is not None else {}
+    facts |= {"variance explained on held-out coalitions": style.percent(float(explained))} if explained is not None else {}
     return facts | ({"standard error": allocation.stderr_note} if allocation.stderr_note else {})

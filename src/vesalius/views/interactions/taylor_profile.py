@@ -14,7 +14,7 @@ from vesalius.interactions.taylor import TaylorProfile
 from vesalius.views import style
 from vesalius.views.html import Section, anchor_of, coloured_text, render_template
 
-HEADING = "Effects by size and order"
+HEADING = "Taylor terms by interaction size and order"
 MIN_SHARE = 5e-4
 """Shares below this are written as 0."""
 
@@ -50,7 +50,7 @@ def profile_grid(profile: TaylorProfile) -> ProfileGrid:
     effects = np.concatenate([profile.effects.numpy(), profile.remainder.numpy()[:, None]], 1)
     shares = np.concatenate([effects, effects.sum(0)[None]]) / ((profile.total - profile.base) or 1.0)
     sizes, orders = profile.effects.shape
-    names = ("single players", "pairs", *(f"groups of {size}" for size in range(3, sizes + 1)))[:sizes]
+    names = ("single players", "pairs", *(f"coalitions of {size}" for size in range(3, sizes + 1)))[:sizes]
     return ProfileGrid(rows=(*names, "all"), columns=(*(f"order {k}" for k in range(1, orders + 1)), "rest"), shares=shares)
 
 

@@ -8,29 +8,29 @@ from vesalius.sparsity.sparsified import Sparsified
 from vesalius.views import style
 from vesalius.views.sparsity.chart_data import PrunedLayer
 
-HEADING = "The links a network needs"
+HEADING = "Connection pruning"
 SCORE_NAMES = {
     "shapley": "Shapley value of the link for its unit's output",
     "shapley_zero": "Shapley value of the link for its unit's output, absent links carrying 0",
     "gate": "mean change of the unit's output when the link carries another sample's value, to first order",
-    "magnitude": "size of the weight",
-    "wanda": "size of the weight times that of what it carries",
-    "linear": "mean change of the unit's sum when the link carries its mean",
-    "taylor": "first-order change of the loss",
-    "random": "chance",
+    "magnitude": "magnitude of the weight",
+    "wanda": "magnitude of the weight times the norm of its input (Wanda)",
+    "linear": "mean change of the unit's pre-activation when the link carries its mean",
+    "taylor": "first-order change of the loss (Taylor)",
+    "random": "random",
 }
 
 
 def summary(shown: Sparsified, errors: Mapping[str, float]) -> str:
     """The finding, in a few sentences."""
-    kept = f"{shown.kept:,} of {shown.links:,} links are left ({style.percent(1 - shown.sparsity)})."
+    kept = f"{shown.kept:,} of {shown.links:,} connections (links) are left ({style.percent(1 - shown.sparsity)})."
     if "error, dense" in errors:
         dense, pruned, mean = (errors[name] for name in ("error, dense", "error, pruned", "error of the mean sample"))
         ratio = f" ({style.number(pruned / dense)} times)" if dense else ""
-        told = f"The error of reconstruction goes from {style.number(dense)} to {style.number(pruned)}{ratio}"
-        return f"{kept} {told}; always answering with the mean sample has {style.number(mean)}."
+        told = f"The reconstruction error (MSE) goes from {style.number(dense)} to {style.number(pruned)}{ratio}"
+        return f"{kept} {told}; that of always predicting the mean sample is {style.number(mean)}."
     if errors:
-        return f"{kept} The output moves by {style.number(errors['from the dense output'] ** 0.5)} (root mean square)."
+        return f"{kept} The output changes by {style.number(errors['from the dense output'] ** 0.5)} (root mean square)."
     return kept
 
 
@@ -40,7 +40,7 @@ def facts(shown: Sparsified) -> dict[str, str]:
     way = {"refit": f"in {known.get('rounds')} rounds, refitted", "paper": "once, not refitted"}.get(str(known.get("mode")), "")
     return {
         "importance": SCORE_NAMES.get(str(known.get("score")), str(known.get("score", ""))),
-        **({"cut": way} if way else {}),
+        **({"pruned": way} if way else {}),
         **({"measured on": style.pluralize(int(known["samples"]), "sample")} if "samples" in known else {}),
         **({"took": f"{style.number(float(known['seconds']))} s"} if "seconds" in known else {}),
     }
@@ -53,12 +53,12 @@ def notes(shown: Sparsified, cuts: Sequence[PrunedLayer]) -> list[str]:
         told.append("Nothing was refitted: beyond some 70 % such masks are of little use, whatever the score.")
     elif shown.provenance.get("rounds", 1) > 1:
         told.append(
-            "Links were scored anew in every round, and ranks are of the first: one of low rank may have stayed where those that carried"
-            " the same went."
+            "Links were scored anew in every round, and ranks are of the first: one of low rank may have been kept where redundant ones"
+            " were pruned."
         )
-    silent = [f"{cut.scores.shape[0] - cut.alive:,} of {cut.name}" for cut in cuts if cut.alive < cut.scores.shape[0]]
-    if silent:
-        told.append(f"Units without a link left answer with a constant: {style.join_words(silent)}.")
+    constant = [f"{cut.scores.shape[0] - cut.alive:,} of {cut.name}" for cut in cuts if cut.alive < cut.scores.shape[0]]
+    if constant:
+        told.append(f"Units without a link left are constant: {style.join_words(constant)}.")
     told.append(
         "A network of masked weights is as large and as slow as before; compact() and export() make it smaller and fold constants in."
     )
@@ -83,4 +83,4 @@ def layer_rows(cuts: Sequence[PrunedLayer]) -> list[tuple[str, tuple[str, ...]]]
     ]
 
 
-COLUMNS = ("links", "left", "cut", "importance left", "inputs read", "units fed")
+COLUMNS = ("links", "kept", "sparsity", "importance kept", "inputs connected", "units connected")

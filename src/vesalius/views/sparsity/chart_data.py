@@ -32,7 +32,7 @@ LISTED_LINKS = 3
 """Links of a layer that are listed."""
 
 CURVE_LABELS = ChartLabels(
-    title="what the strongest links carry", x="share of the links, strongest first", y="share of the importance", percent=(True, True)
+    title="cumulative importance of links", x="share of the links, strongest first", y="share of the importance", percent=(True, True)
 )
 
 

@@ -16,7 +16,7 @@ from vesalius.views.sparsity.importance import curves_by_layer
 
 
 def plot_sparsified(shown: Sparsified, *, ax: Axes | None = None) -> Figure:
-    """How much of each layer's importance its strongest links carry.
+    """Cumulative importance of the links of each layer, the strongest first.
 
     Args:
         shown: from ``vesalius.sparsify``.
@@ -30,7 +30,7 @@ def plot_sparsified(shown: Sparsified, *, ax: Axes | None = None) -> Figure:
 
 
 def plot_importance(shown: LinkImportance, *, ax: Axes | None = None) -> Figure:
-    """How much of each layer's importance its strongest links carry.
+    """Cumulative importance of the links of each layer, the strongest first.
 
     Args:
         shown: from ``vesalius.link_importance``.
@@ -43,7 +43,7 @@ def plot_importance(shown: LinkImportance, *, ax: Axes | None = None) -> Figure:
 
 
 def plot_pruning_comparison(shown: PruningComparison, measure: str, *, ax: Axes | None = None) -> Figure:
-    """A measure of all ways to prune against how much is cut.
+    """A measure of all pruning methods against sparsity.
 
     Args:
         shown: from ``vesalius.sparsity.compare_pruning``.

@@ -10,14 +10,14 @@ from vesalius.sparsity.compression.cost import FormCost
 from vesalius.views import style
 from vesalius.views.html import Section, anchor_of, render_template
 
-HEADING = "What is left, measured"
+HEADING = "Size and speed of the pruned network"
 FORM_MEANINGS = {
-    "dense": "before",
-    "masked": "under masks",
-    "permanent": "cut links as zeros",
-    "smaller": "without units that do nothing",
-    "picked": "reading only what a link is left of",
-    "csr": "sparse, row by row",
+    "dense": "before pruning",
+    "masked": "with masks",
+    "permanent": "pruned weights as zeros",
+    "smaller": "without constant and unused units",
+    "picked": "reading only inputs with a link left",
+    "csr": "sparse, compressed rows",
     "block": "sparse, in blocks",
 }
 
@@ -59,7 +59,7 @@ def _summary(shown: Compact) -> str:
     speed = f"{style.number(1 / best.ratio[largest])} times as fast at {style.pluralize(largest, 'row')}"
     return (
         f"Of the forms that compute the same, {shown.chosen!r} ({FORM_MEANINGS.get(shown.chosen, '')}) is the fastest here: {speed}."
-        f" On disk the network takes {style.percent(smallest / first.file)} of what it did."
+        f" On disk the network takes {style.percent(smallest / first.file)} of the dense one."
     )
 
 

@@ -10,7 +10,7 @@ from vesalius.views import style
 from vesalius.views.html import Section, anchor_of, render_template
 from vesalius.views.line_chart import ChartLabels, svg_curves
 
-HEADING = "Ways to prune, side by side"
+HEADING = "Pruning methods compared"
 
 
 def pruning_comparison_section(shown: PruningComparison) -> Section:
@@ -26,7 +26,7 @@ def pruning_comparison_body(shown: PruningComparison) -> Markup:
     """
     require_pruning_comparison(shown)
     return render_template(
-        "contest.html.j2",
+        "pruning_comparison.html.j2",
         {
             "networks": style.pluralize(len(next(iter(shown.dense.values()))), "network"),
             "figures": [(name, svg_curves(comparison_curves(shown, name), chart_labels(name))) for name in shown.found],
@@ -53,7 +53,7 @@ def comparison_curves(shown: PruningComparison, name: str) -> dict[str, tuple[ob
 
 def chart_labels(name: str) -> ChartLabels:
     """What is written on a chart of a measure."""
-    return ChartLabels(title=name, x="share of the links that is cut", y=name, percent=(True, False))
+    return ChartLabels(title=name, x="sparsity (share of the connections pruned)", y=name, percent=(True, False))
 
 
 def _table_rows(shown: PruningComparison, name: str) -> list[tuple[str, list[str]]]:

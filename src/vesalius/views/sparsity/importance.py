@@ -20,15 +20,15 @@ from vesalius.views.html import Section, anchor_of, render_template
 from vesalius.views.line_chart import svg_curves
 from vesalius.views.sparsity.chart_data import CURVE_LABELS, importance_curve, sum_channels
 
-HEADING = "What links are worth"
+HEADING = "Link importance"
 MOST_PICTURES = 24
 IMPORTANCE_LEVEL = 0.8
 """Share of the importance that the last column of the table is about, which is the paper's."""
-COLUMNS = ("links", "activation", "estimator", "error", "sum", f"links that carry {100 * IMPORTANCE_LEVEL:.0f} %")
+COLUMNS = ("links", "activation", "estimator", "error", "sum", f"links with {100 * IMPORTANCE_LEVEL:.0f} % of it")
 
 
 def importance_section(shown: LinkImportance, *, shape: Sequence[int] | None = None) -> Section:
-    """Layer by layer how importance is spread over links; of the first layer, pictures of what its units listen to.
+    """Layer by layer how importance is spread over links; of the first layer, maps of its units' links.
 
     Args:
         shown: from ``vesalius.sparsity.link_importance``.
@@ -53,7 +53,7 @@ def importance_body(shown: LinkImportance, *, shape: Sequence[int] | None = None
             "lines": [(one.name, _cells(one)) for one in layers],
             "curve": svg_curves(curves_by_layer(shown), CURVE_LABELS),
             "first": first.name,
-            "heard": [] if shape is None else _link_maps(first, shape),
+            "link_maps": [] if shape is None else _link_maps(first, shape),
         },
     )
 
@@ -70,7 +70,7 @@ def importance_layers(shown: LinkImportance) -> list[LayerImportance]:
 
 
 def curves_by_layer(shown: LinkImportance) -> dict[str, tuple[object, object]]:
-    """What the strongest links carry, of as many layers as there are colours."""
+    """Importance of the strongest links, added up, of as many layers as there are colours."""
     return {one.name: importance_curve(_link_matrix(one)) for one in importance_layers(shown)[: len(style.PALETTE)]}
 
 
@@ -81,7 +81,7 @@ def _link_matrix(one: LayerImportance) -> Float[Tensor, "U F"]:
 def _cells(one: LayerImportance) -> tuple[str, ...]:
     places, shares = importance_curve(_link_matrix(one))
     enough = float(places[(shares >= IMPORTANCE_LEVEL).argmax()])
-    error = "exact" if one.error == 0 else "not known" if one.error != one.error else style.percent(one.error)
+    error = "exact" if one.error == 0 else "unknown" if one.error != one.error else style.percent(one.error)
     return (f"{one.values.numel():,}", one.activation, one.estimator, error, style.number(one.total), style.percent(enough))
 
 

@@ -35,11 +35,11 @@ MOST_CURVES = len(style.PALETTE)
 
 
 def sparsified_section(shown: Sparsified, *, x: Tensor | None = None, shape: Sequence[int] | None = None) -> Section:
-    """What is left of a network and why; what it makes of samples; what its units listen to.
+    """What is left of a network and why; its outputs before and after; what its units are connected to.
 
     Args:
         shown: from ``vesalius.sparsify``.
-        x: samples that it is judged on, and of which some are drawn.
+        x: samples that it is evaluated on, and of which some are drawn.
         shape: (height, width), or with channels first, of the image a sample is; by default as the network's input has it.
 
     Raises:
@@ -65,7 +65,7 @@ def sparsified_body(shown: Sparsified, *, x: Tensor | None = None, shape: Sequen
             "columns": COLUMNS,
             "lines": layer_rows(cuts),
             "pairs": [] if x is None or image is None or "error, dense" not in errors else _sample_images(shown, x, image),
-            "heard": _link_maps(cuts[0], image) if pictured and image else [],
+            "link_maps": _link_maps(cuts[0], image) if pictured and image else [],
             "most": MOST_UNITS,
             "first": cuts[0].name,
             "picture": None if drawn is None else draw_kept_network(drawn, "the links that are left"),
@@ -92,18 +92,18 @@ def _sample_images(shown: Sparsified, x: Tensor, shape: tuple[int, ...]) -> list
 
 
 def _link_maps(cut: PrunedLayer, shape: tuple[int, ...]) -> list[tuple[str, Markup]]:
-    """Importance of every input, then of the links of single units: what each still listens to."""
+    """Importance of every input, then of the links that are left of single units."""
     every = sum_channels(cut.unit_importance, shape)
     found = [("all links, before", svg.heatmap(every, float(every.max()) or 1.0, "importance of each input"))]
     left = cut.scores * cut.mask
     for unit in most_important_units(cut).tolist():
         values = sum_channels(left[unit], shape)
-        name = f"unit {unit}: {int(cut.mask[unit].sum()):,} left"
+        name = f"unit {unit}: {int(cut.mask[unit].sum()):,} kept"
         found.append((name, svg.heatmap(values, float(values.max()) or 1.0, name)))
     return found
 
 
 def _link_row(reason: RankedLink) -> tuple[str, tuple[str, ...], bool]:
     """A link, and where it stands."""
-    cells = (style.number(reason.score), f"{reason.rank:,}", style.percent(reason.share), "stayed" if reason.kept else "cut")
+    cells = (style.number(reason.score), f"{reason.rank:,}", style.percent(reason.share), "kept" if reason.kept else "pruned")
     return f"{reason.layer}: {reason.source} \N{RIGHTWARDS ARROW} {reason.unit}", cells, reason.kept

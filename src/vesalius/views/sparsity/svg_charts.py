@@ -47,7 +47,7 @@ def _link_path(kept: KeptNetwork, line: KeptLink, spots: list[tuple[float, float
 
 def _dot_circle(kept: KeptNetwork, dot: UnitDot, spot: tuple[float, float]) -> str:
     radius = MIN_RADIUS + (MAX_RADIUS - MIN_RADIUS) * dot.size**0.5
-    title = f"{_dot_name(kept, dot)}: " + (f"importance {style.percent(dot.size)} of the largest" if dot.alive else "no link left")
+    title = f"{_dot_name(kept, dot)}: " + (f"importance {style.percent(dot.size)} of the largest" if dot.alive else "constant, no links")
     place = f'cx="{spot[0]:.1f}" cy="{spot[1]:.1f}" r="{radius:.1f}"'
     return f'<circle class="unit {"other" if dot.alive else "dead"}" {place}><title>{escape(title)}</title></circle>'
 
