@@ -117,7 +117,7 @@ def prepare_method(method: Method, problem: AuditProblem) -> Method:
     few = problem.players.n <= 14
     if few and getattr(method, "estimator", None) == "auto" and getattr(method, "budget", 0) is None:
         changes["estimator"] = "exact"
-    return replace(method, **changes)  # type: ignore[arg-type]
+    return replace(method, **changes)
 
 
 def allocation_per_player(allocation: Allocation, problem: AuditProblem) -> Float[Tensor, "B P"]:
