@@ -159,9 +159,9 @@ def test_ops_without_a_rule_are_all_listed_with_their_places(method):
     assert text.startswith(
         f"{'deeplift_rescale' if method.name == 'deep_shap' and method.variant == 'rescale' else method.name} has no rule for: "
     )
-    assert "sort (value 'inner/sort', in module 'inner', test_propagation.py:" in text
+    assert "sort (value 'inner/sort', in module 'inner', test_reference_methods.py:" in text
     assert "cdist" in text.partition("; ")[2]
-    assert "test_propagation.py:" in text.partition("; ")[2]
+    assert "test_reference_methods.py:" in text.partition("; ")[2]
     assert "shapley_value" in text
     after = vs.attribute(network, torch.ones(2, 4), "integrated_gradients")
     assert after.provenance["rule"] == "quadrature"
