@@ -83,7 +83,8 @@ class Network:
     def run(self, tensors: Sequence[Tensor]) -> Float[Tensor, "B ..."]:
         """The output for inputs that are already bound, unchecked."""
         if self.model_graph is not None:
-            return self.program([value.name for value in self.inputs], [self.model_graph.output])(*tensors)[0]
+            output: Tensor = self.program([value.name for value in self.inputs], [self.model_graph.output])(*tensors)[0]
+            return output
         assert self.call is not None
         with eval_mode(self.call.model):
             return self.call.run([tensor.clone() for tensor in tensors])  # a model may write to its inputs
@@ -104,7 +105,7 @@ class Network:
             x = (x,)
         if not isinstance(x, (Mapping, Sequence)):
             raise WrongType(f"expected a tensor, or a sequence or mapping of tensors, not {type(x).__name__}")
-        tensors = tuple(x.get(name) for name in names) if isinstance(x, Mapping) else tuple(x)
+        tensors: tuple[Any, ...] = tuple(x.get(name) for name in names) if isinstance(x, Mapping) else tuple(x)
         if isinstance(x, Mapping) and (unknown := set(x) - set(names)):
             raise UnknownName("input", sorted(unknown)[0], names)
         if len(tensors) != len(names) or any(tensor is None for tensor in tensors):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -42,7 +43,8 @@ class TargetSelector:
         if self.classes is not None:
             return output.gather(1, self.classes[rows][:, None])[:, 0]
         if self.index:
-            return output[(slice(None), *self.index)]
+            rest: tuple[Any, ...] = self.index
+            return output[(slice(None), *rest)]
         return output.reshape(len(output))
 
 

@@ -143,7 +143,7 @@ def _offset_seed(method: Method, start: int) -> Method:
 def join_allocations(parts: Sequence[Allocation]) -> Allocation:
     """Allocations of several batches as one, on the CPU; players and provenance are those of the first."""
 
-    def together(name: str) -> Tensor | None:
+    def together(name: str) -> Any:
         tensors = [getattr(part, name) for part in parts]
         return None if any(tensor is None for tensor in tensors) else torch.cat([tensor.detach().cpu() for tensor in tensors])
 
