@@ -94,7 +94,7 @@ def _attribute_games(
     method: Method, problem: AuditProblem, values: Float[Tensor, " S"], weights: Float[Tensor, "B K"]
 ) -> Float[Tensor, "B K"]:
     question, players = table_question(problem, values, weights)
-    playing = replace(method, players=players)  # type: ignore[call-arg]
+    playing = replace(method, players=players)
     return playing.allocate(question, Constant()).flat.double().cpu()
 
 
@@ -108,11 +108,11 @@ def prepare_method(method: Method, problem: AuditProblem) -> Method:
         raise InvalidInput("with evidence= its values are differences of log odds, not in the output's unit")
     if not method.plays:
         return method
-    changes: dict[str, object] = {"players": problem.players}
+    changes: dict[str, Any] = {"players": problem.players}
     few = problem.players.n <= 14
     if few and getattr(method, "estimator", None) == "auto" and getattr(method, "budget", 0) is None:
         changes["estimator"] = "exact"
-    return replace(method, **changes)  # type: ignore[arg-type]
+    return replace(method, **changes)
 
 
 def allocation_per_player(allocation: Allocation, problem: AuditProblem) -> Float[Tensor, "B P"]:

@@ -267,7 +267,7 @@ class Audit(Mapping[str, MethodAudit]):
         return store.write(path, "audit", tensors, facts)
 
     @property
-    def values(self) -> Float[Tensor, "methods P"]:
+    def values(self) -> Float[Tensor, "methods P"]:  # type: ignore[override]
         """Maps of all methods, summed into the players."""
         return torch.tensor([record.values for record in self.records.values()], dtype=torch.float64).reshape(len(self), self.players.n)
 

@@ -50,7 +50,7 @@ class CoalitionSample:
         size = self.masks.sum(1)
         pairs = torch.unique(torch.stack([self.group, size]), dim=1)
         sizes = pairs[0].bincount(minlength=len(self.share))
-        weight = self.share[self.group] / sizes[self.group] / size.bincount()[size]
+        weight: Tensor = self.share[self.group] / sizes[self.group] / size.bincount()[size]
         return weight / weight.sum()
 
     def bootstrap_weights(self, times: int, seed: int) -> Float[Tensor, "R N"]:

@@ -33,7 +33,7 @@ class ColumnNetwork(nn.Module):
         """Column 0 is ignored, and the last two are added."""
         x = x if x.ndim == 2 else x[..., 0] + 2 * x[..., 1]
         features = torch.stack([x[:, 1], x[:, 2], x[:, 3] + x[:, 4]], 1)
-        found: Tensor = sum(part(features) for part in self.parts)  # type: ignore[assignment]
+        found: Tensor = sum(part(features) for part in self.parts)
         return found
 
 

@@ -103,9 +103,10 @@ def measure_complexity(job: Job, asked: ComplexityOptions, folder: Path) -> Comp
             found = complexity(job.network, rows, at=asked.at, training=Training(seed=asked.seed, report=step))
         found = replace(found, provenance={**found.provenance, "run": key})
         found.save(folder / FILE)
-    test = None if asked.train is None or here.y is None else _prepare_rows(job, here)
+    x, y = _prepare_rows(job, here)
+    test = None if asked.train is None or y is None else (x, y)
     evaluation = EvaluationData() if labels is None or job.target is None else EvaluationData(train=(rows, labels), test=test)
-    return ComplexityResult(profile=profile_components(found, evaluation), x=_prepare_rows(job, here)[0])
+    return ComplexityResult(profile=profile_components(found, evaluation), x=x)
 
 
 def _prepare_rows(job: Job, samples: Samples) -> tuple[Tensor, Tensor | None]:

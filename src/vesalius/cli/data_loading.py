@@ -153,7 +153,7 @@ def _read_safetensors(path: Path, wanted: DataOptions) -> RawData:
 def _pick_arrays(path: Path, arrays: Mapping[str, Any], wanted: DataOptions) -> RawData:
     """Samples and labels among named arrays: ``x`` (or the only one) and ``y`` (or --label)."""
     rest = {name: array for name, array in arrays.items() if name not in ("y", wanted.label)}
-    name = next((name for name in ("x", "X") if name in rest), None) or (next(iter(rest)) if len(rest) == 1 else "x")
+    name = next((name for name in ("x", "X") if name in rest), next(iter(rest)) if len(rest) == 1 else "x")
     for asked in (name, wanted.label or name):
         if asked not in arrays:
             raise UnknownName(f"array in {path}:", asked, arrays)

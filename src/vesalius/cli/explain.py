@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -330,7 +330,9 @@ def _is_probability(output: Float[Tensor, "rows classes"]) -> bool:
 
 def _make_method(name: str, options: Explain, job: Job) -> Method:
     """A method with those of the options that it has."""
-    given = {"tol": options.tol, "budget": options.budget, "seed": options.seed, "players": _parse_players(options, job)}
+    players = _parse_players(options, job)
+    given: dict[str, Any] = {"tol": options.tol, "budget": options.budget, "seed": options.seed}
+    given |= {"players": players} if METHODS[name].plays else {}
     return METHODS[name](**{option: value for option, value in given.items() if option in options_of(METHODS[name])})
 
 
@@ -341,7 +343,7 @@ def _parse_players(options: Explain, job: Job) -> Players | None:
         raise InvalidInput("--players divides the input, and --at explains another value; leave one of them out")
     kind, _, size = options.players.partition(":")
     sample = job.x[0]
-    makers = {"features": Players.features, "channels": Players.channels, "tokens": Players.tokens}
+    makers: dict[str, Callable[[Any], Players]] = {"features": Players.features, "channels": Players.channels, "tokens": Players.tokens}
     if kind == "patches" and size.isdigit():
         return Players.patches(sample, int(size))
     if kind not in makers or size:

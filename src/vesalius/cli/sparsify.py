@@ -187,7 +187,7 @@ def _accuracy(pruned: Sparsified, x: Tensor, y: Tensor) -> dict[str, float]:
     """Of a classifier, before and after; of networks without an output for each class nothing."""
     found = {}
     for name, network in (("before", pruned.dense), ("after", pruned.network)):
-        output = apply_in_batches(lambda rows, network=network: network.run(network.bind(rows)), x).cpu()
+        output = apply_in_batches(network, x).cpu()
         if output.ndim != 2 or int(y.max()) >= output.shape[1]:
             return {}
         found[f"accuracy {name}"] = float((output.argmax(1) == y).double().mean())

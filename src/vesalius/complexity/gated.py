@@ -184,8 +184,11 @@ def _deviation(h: Float[Tensor, "N A *grid"]) -> Float[Tensor, "N _ *ones"]:
 
 
 def _apply_layer(x: Float[Tensor, "N A *grid"], weight: Float[Tensor, "B A *kernel"]) -> Float[Tensor, "N B *grid"]:
-    conv = {2: nn.functional.linear, 3: nn.functional.conv1d, 4: nn.functional.conv2d, 5: nn.functional.conv3d}[x.ndim]
-    return conv(x, weight) if x.ndim == 2 else conv(x, weight, padding=weight.shape[-1] // 2)
+    if x.ndim == 2:
+        return nn.functional.linear(x, weight)
+    conv = {3: nn.functional.conv1d, 4: nn.functional.conv2d, 5: nn.functional.conv3d}[x.ndim]
+    found: Tensor = conv(x, weight, padding=weight.shape[-1] // 2)
+    return found
 
 
 def _check_features(source: Float[Tensor, "N A ..."], feature: Float[Tensor, "M B ..."], *, inner: int, outer: int) -> None:

@@ -71,12 +71,14 @@ class RowShapes:
             return (self.f[1], self.f[2]) if len(self.f) == 3 else (1, self.f[1 - self.axis])
         if len(self.x) == 2:
             return 1, min(self.sides[1], 64)
-        return tuple(min(side, max(4, min(8, -(-side // 4)))) for side in self.sides)  # type: ignore[return-value]
+        height, width = (min(side, max(4, min(8, -(-side // 4)))) for side in self.sides)
+        return height, width
 
     @property
     def strides(self) -> tuple[int, int]:
         """Pixels per position."""
-        return tuple(max(1, min(MAX_STRIDE, side // cells)) for side, cells in zip(self.sides, self.grid, strict=True))  # type: ignore
+        down, across = (max(1, min(MAX_STRIDE, side // cells)) for side, cells in zip(self.sides, self.grid, strict=True))
+        return down, across
 
     @property
     def positions(self) -> int:
@@ -114,6 +116,9 @@ class Trunk(nn.Module):
         generator: of the initial weights (Kaiming normal).
     """
 
+    mean: Tensor
+    spread: Tensor
+
     def __init__(self, shape: RowShapes, width: int, blocks: int, *, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.shape, self.width = shape, width
@@ -125,9 +130,9 @@ class Trunk(nn.Module):
             self.maps = nn.ModuleList(self._map(at, sizes[at]) for at in range(blocks))
             self.norms = nn.ModuleList((nn.BatchNorm1d if shape.kind == "vector" else nn.BatchNorm2d)(width) for _ in range(blocks))
             for layer in self.maps:
-                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
+                nn.init.kaiming_normal_(layer.get_parameter("weight"), nonlinearity="relu", generator=generator)
         if shape.kind != "vector":
-            self.to(memory_format=torch.channels_last)
+            self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def _map(self, at: int, entering: int) -> nn.Module:
         if self.shape.kind == "vector":
@@ -135,9 +140,9 @@ class Trunk(nn.Module):
         flat = self.shape.sides[0] == 1
         strides = self.shape.strides if at == 0 else (1, 1)
         reach = SEQUENCE_KERNEL if flat else 3
-        kernel = tuple(2 * stride + 1 if stride > 1 else reach for stride in strides)
-        kernel = (1, kernel[1]) if flat else kernel
-        return nn.Conv2d(entering, self.width, kernel, strides, tuple(side // 2 for side in kernel), bias=False)
+        high, wide = (2 * stride + 1 if stride > 1 else reach for stride in strides)
+        high = 1 if flat else high
+        return nn.Conv2d(entering, self.width, (high, wide), strides, (high // 2, wide // 2), bias=False)
 
     @property
     def blocks(self) -> int:
@@ -151,7 +156,8 @@ class Trunk(nn.Module):
 
     @property
     def _pooled(self) -> tuple[int, int]:
-        return tuple(min(side, POOLED_SIDE) for side in self.shape.grid)  # type: ignore[return-value]
+        height, width = self.shape.grid
+        return min(height, POOLED_SIDE), min(width, POOLED_SIDE)
 
     def standardise_input(self, x: Float[Tensor, "B ..."]) -> Float[Tensor, "B *event"]:
         """The input with mean 0 and spread 1, averaged down to whole pixels per position."""
@@ -159,7 +165,8 @@ class Trunk(nn.Module):
         if self.shape.kind == "vector":
             return (found - self.mean) / self.spread
         found = (found - self.mean[:, None, None]) / self.spread[:, None, None]
-        wanted = tuple(side * stride for side, stride in zip(self.shape.grid, self.shape.strides, strict=True))
+        height, width = (side * stride for side, stride in zip(self.shape.grid, self.shape.strides, strict=True))
+        wanted = height, width
         return found if found.shape[2:] == wanted else F.adaptive_avg_pool2d(found, wanted)
 
     def forward(self, x: Float[Tensor, "B ..."]) -> list[Float[Tensor, "B P C"]]:
@@ -184,8 +191,8 @@ class Trunk(nn.Module):
     def patch(self) -> tuple[int, int]:
         """Height and width of the patch of the input that a position's linear features are: with its neighbours if they are few."""
         strides = self.shape.strides
-        wide = tuple(stride if side == 1 else 3 * stride for stride, side in zip(strides, self.shape.grid, strict=True))
-        return wide if len(self.mean) * prod(wide) <= MAX_LINEAR_FEATURES else strides  # type: ignore[return-value]
+        high, wide = (stride if side == 1 else 3 * stride for stride, side in zip(strides, self.shape.grid, strict=True))
+        return (high, wide) if len(self.mean) * high * wide <= MAX_LINEAR_FEATURES else strides
 
     def linear(self, x: Float[Tensor, "B ..."]) -> Float[Tensor, "B P A"]:
         """Linear features of a standardised input, by position."""
@@ -195,8 +202,8 @@ class Trunk(nn.Module):
             return F.unfold(x, self.patch, padding=self._padding, stride=self.shape.strides).transpose(1, 2)
         side = isqrt(MAX_FLAT_FEATURES // len(self.mean)) or 1
         sides = (1, MAX_FLAT_FEATURES // len(self.mean) or 1) if x.shape[2] == 1 else (side, side)
-        small = tuple(min(a, b) for a, b in zip(x.shape[2:], sides, strict=True))
-        return F.adaptive_avg_pool2d(x, small).flatten(1).unsqueeze(1)
+        height, width = (min(a, b) for a, b in zip(x.shape[2:], sides, strict=True))
+        return F.adaptive_avg_pool2d(x, (height, width)).flatten(1).unsqueeze(1)
 
     def project(self, x: Float[Tensor, "B ..."], weight: Float[Tensor, "A D"]) -> Float[Tensor, "B P D"]:
         """``linear(x) @ weight``; for maps as a convolution, which never writes the patches down."""
@@ -207,7 +214,8 @@ class Trunk(nn.Module):
 
     @property
     def _padding(self) -> tuple[int, int]:
-        return tuple((side - stride) // 2 for side, stride in zip(self.patch, self.shape.strides, strict=True))  # type: ignore[return-value]
+        down, across = ((side - stride) // 2 for side, stride in zip(self.patch, self.shape.strides, strict=True))
+        return down, across
 
     # ---- copies -------------------------------------------------------------------------------------------------------------------
 
@@ -223,13 +231,13 @@ class Trunk(nn.Module):
         found = Trunk(self.shape, self.width, blocks, generator=generator).to(self.mean.device)
         found.load_state_dict({**found.state_dict(), **self.state_dict()})
         for norm in list(found.norms)[self.blocks :]:
-            nn.init.zeros_(norm.weight)
+            nn.init.zeros_(norm.get_parameter("weight"))
         return found
 
     def macs(self, exits: int) -> int:
         """Multiplications for one row: of all blocks, the input skip, and so many exits."""
         place = prod(self.shape.grid) if self.shape.kind != "vector" else 1
-        blocks = sum(layer.weight.numel() for layer in self.maps) * place
+        blocks = sum(layer.get_parameter("weight").numel() for layer in self.maps) * place
         with torch.no_grad():
             x = self.standardise_input(torch.zeros(1, *self.shape.x, device=self.mean.device))
             columns = self.linear(x).shape[-1]

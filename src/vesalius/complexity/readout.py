@@ -62,8 +62,9 @@ class RidgeStatistics:
         """Count a batch in; every position is a row, about means of its own."""
         if self.shift is None:
             self.shift = read.mean(0), target.mean(0)
-            self.totals, self.gram, self.cross = (torch.zeros_like(self.shift[0].double()), torch.zeros_like(self.shift[1].double())), 0, 0
-        assert self.totals is not None
+            self.totals = torch.zeros_like(self.shift[0].double()), torch.zeros_like(self.shift[1].double())
+            self.gram = self.cross = torch.zeros((), dtype=torch.float64, device=read.device)
+        assert self.totals is not None and self.gram is not None and self.cross is not None
         a, b = read - self.shift[0], target - self.shift[1]
         self.count += len(a)
         self.totals = self.totals[0] + a.sum(0).double(), self.totals[1] + b.sum(0).double()
@@ -77,7 +78,7 @@ class RidgeStatistics:
         Raises:
             InvalidInput: nothing was counted in.
         """
-        if self.shift is None or self.totals is None:
+        if self.shift is None or self.totals is None or self.gram is None or self.cross is None:
             raise InvalidInput("a ridge regression needs rows, and there are none")
         a, b = self.totals[0] / self.count, self.totals[1] / self.count
         rows, positions = self.count * len(a), len(a)

@@ -9,7 +9,7 @@ Axes: L components, N rows, P positions, C channels, K other networks, event: on
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,7 +21,7 @@ from vesalius.core.errors import InvalidInput
 
 CHUNK_ROWS = 1 << 14
 """Rows times positions that are in memory as float64 at once."""
-ADAPTIVE_POOLS = {
+ADAPTIVE_POOLS: Mapping[int, Callable[..., Tensor]] = {
     1: torch.nn.functional.adaptive_avg_pool1d,
     2: torch.nn.functional.adaptive_avg_pool2d,
     3: torch.nn.functional.adaptive_avg_pool3d,

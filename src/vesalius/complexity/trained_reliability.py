@@ -190,7 +190,8 @@ def _warm_start(net: nn.Module, before: nn.Module | None) -> nn.Module:
 
 
 def _random_map(inner: int, outer: int, draw: torch.Generator, like: Tensor) -> Float[Tensor, "inner outer"]:
-    return (torch.randn(inner, outer, generator=draw) / inner**0.5).to(like)
+    found: Tensor = torch.randn(inner, outer, generator=draw) / inner**0.5
+    return found.to(like)
 
 
 def _convolve_1x1(z: Float[Tensor, "N C *grid"], way: Float[Tensor, "C A"]) -> Float[Tensor, "N A *grid"]:

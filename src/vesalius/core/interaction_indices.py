@@ -152,7 +152,7 @@ def _sum_by_transform(
     players = coalitions.shape[1]
     bits = 2.0 ** torch.arange(players, device=dividend.device, dtype=torch.float64)
     both = torch.stack([bits, torch.ones_like(bits)], 1)  # whole numbers, which a matrix product of doubles keeps
-    blocks = coalitions.split(PAIRS_PER_BLOCK // 64)  # type: ignore[no-untyped-call]
+    blocks = coalitions.split(PAIRS_PER_BLOCK // 64)
     place, size = torch.cat([rows.double() @ both for rows in blocks]).long().unbind(1)
     found = []
     for s, members in enumerate(wanted, start=1):
@@ -172,7 +172,7 @@ def _sum_by_enumeration(
     found = []
     for s, members in enumerate(wanted, start=1):
         weighted = dividend * scale[s, size]
-        blocks = members.split(max(1, PAIRS_PER_BLOCK // max(1, len(coalitions))))  # type: ignore[no-untyped-call]
+        blocks = members.split(max(1, PAIRS_PER_BLOCK // max(1, len(coalitions))))
         found.append(torch.cat([weighted @ coalitions[:, block].all(2).double() for block in blocks], 1))
     return found
 

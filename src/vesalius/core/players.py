@@ -284,7 +284,7 @@ class Players:
         """
         owner = torch.full((self.n,), -2)
         for mine, theirs in zip(self.index, coarser.index, strict=True):
-            shape = torch.broadcast_shapes(mine.shape, theirs.shape)  # type: ignore[no-untyped-call]
+            shape = torch.broadcast_shapes(mine.shape, theirs.shape)
             fine, coarse = mine.expand(shape), theirs.expand(shape)
             kept = fine >= 0
             order = torch.unique(torch.stack([fine[kept], coarse[kept]]), dim=1)

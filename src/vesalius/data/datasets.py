@@ -116,12 +116,12 @@ def _load_digits(cache: Path | None) -> Dataset:
     return _picture_dataset("digits", _stratified_split(x, torch.tensor(found["target"], dtype=torch.int64)), DIGIT_CLASSES)
 
 
-def _stratified_split(x: Float[Tensor, "rows *event"], y: Int[Tensor, " rows"]) -> dict[str, Tensor]:
+def _stratified_split(x: Float[Tensor, "rows *event"], y: Int[Tensor, " rows"]) -> dict[str, Any]:
     test = stratified_test_mask(y)
     return {"train_x": x[~test], "train_y": y[~test], "test_x": x[test], "test_y": y[test]}
 
 
-def _picture_dataset(name: str, parts: Mapping[str, Tensor], classes: tuple[str, ...]) -> Dataset:
+def _picture_dataset(name: str, parts: Mapping[str, Any], classes: tuple[str, ...]) -> Dataset:
     return Dataset(name=name, **parts, feature_names=(), class_names=classes, picture=True)
 
 
@@ -197,7 +197,7 @@ def _load_adult(cache: Path | None) -> Dataset:
     """Census income: one column per category, ``?`` being a category; the split is the original one."""
     train, test = (_read_rows(fetch(source, cache=cache)) for source in ADULT)
     features, encode = _one_hot_encoder(train, ADULT_COLUMNS)
-    parts = {}
+    parts: dict[str, Any] = {}
     for part, rows in (("train", train), ("test", test)):
         parts[f"{part}_x"] = encode(rows)
         parts[f"{part}_y"] = torch.tensor([int(row[-1].startswith(">50K")) for row in rows])
@@ -246,7 +246,7 @@ def _load_reviews(cache: Path | None) -> Dataset:
     found = load_reviews(cache=cache)
     train, test = ([one for one in found if one.test == part] for part in (False, True))
     words = build_vocabulary(train)
-    parts = {}
+    parts: dict[str, Any] = {}
     for part, texts in (("train", train), ("test", test)):
         parts[f"{part}_x"] = encode_texts([_review_words(text) for text in texts], words, REVIEW_LENGTH)
         parts[f"{part}_y"] = torch.tensor([text.label for text in texts])

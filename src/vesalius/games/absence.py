@@ -201,9 +201,8 @@ def _expand_constant(value: Any, here: Shaped[Tensor, "B *event"], name: str, qu
             f"{name!r} is of whole numbers ({here.dtype}), such as tokens, and the baseline holds fractions: there is no such token"
         )
     if _broadcasts(value, here):
-        value = value.to(here.dtype)
-        return value.to(here.device).expand_as(here)
-    given = tuple(question.network.inputs[0].shape[1:])
+        return torch.as_tensor(value, dtype=here.dtype, device=here.device).expand_as(here)
+    given: tuple[Any, ...] = tuple(question.network.inputs[0].shape[1:])
     if name not in {v.name for v in question.network.inputs} and tuple(value.shape) in (given, (1, *given), (question.batch, *given)):
         whole = value.to(here.device).expand(question.batch, *given)
         others = question.inputs[1:]
@@ -252,6 +251,6 @@ def _blur_along(image: Float[Tensor, "N 1 H W"], axis: int, sigma: float) -> Flo
     distance = offset[:, None] - offset
     # reflecting at both borders: a source at -1-i or 2*side-1-i stands for i
     mirrored = [distance, offset[:, None] + offset + 1, offset[:, None] + offset + 1 - 2 * side]
-    kernel = sum(torch.exp(-(part.to(image.dtype) ** 2) / (2 * sigma**2)) for part in mirrored)
-    kernel = kernel / kernel.sum(1, keepdim=True)
+    total: Any = sum(torch.exp(-(part.to(image.dtype) ** 2) / (2 * sigma**2)) for part in mirrored)
+    kernel: Tensor = total / total.sum(1, keepdim=True)
     return (image.movedim(axis, -1) @ kernel.T).movedim(-1, axis)

@@ -166,7 +166,7 @@ class Game:
         """
         import shapiq
 
-        class Vesalius(shapiq.Game):  # type: ignore[misc]
+        class Vesalius(shapiq.Game):
             """A vesalius game, as seen by shapiq."""
 
             def value_function(_, coalitions: Any) -> Any:

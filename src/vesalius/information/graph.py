@@ -335,7 +335,8 @@ class FlowGraph:
         """
         tensors, facts = store.read(path, "flow graph")
         layers = tuple(_load_layer(at, who, tensors) for at, who in enumerate(facts["layers"]))
-        edges = tuple(FlowEdges(**{name: tensors.get(f"{name}.{at}") for name in EDGE_MATRICES}) for at in range(len(layers) - 1))
+        kept = [{name: tensors[f"{name}.{at}"] for name in EDGE_MATRICES if f"{name}.{at}" in tensors} for at in range(len(layers) - 1)]
+        edges = tuple(FlowEdges(**matrices) for matrices in kept)
         return cls(layers=layers, edges=edges, transform=facts["transform"], provenance=facts["provenance"])
 
 

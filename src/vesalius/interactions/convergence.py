@@ -158,7 +158,7 @@ def player_steps(question: Question, players: Players, fills: Sequence[Tensor]) 
     """Where nobody is present, and what each player adds to that; once per baseline."""
     present = [tensor[0] for tensor in question.present]
     masks = torch.cat([torch.zeros(1, players.n, dtype=torch.bool), torch.eye(players.n, dtype=torch.bool)])
-    found = []
+    found: list[PlayerSteps] = []
     for m in range(fills[0].shape[1]):
         points = players.compose(masks, present, [fill[0, m] for fill in fills])
         found.append(([point[0] for point in points], [point[1:] - point[:1] for point in points]))

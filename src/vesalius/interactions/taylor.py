@@ -127,7 +127,7 @@ class TaylorTerms:
         Raises:
             UnknownName: no such term was asked for.
         """
-        found = (self.degrees == torch.tensor(kappa)).all(1).nonzero() if len(kappa) == self.degrees.shape[1] else []
+        found: Tensor | list[Tensor] = (self.degrees == torch.tensor(kappa)).all(1).nonzero() if len(kappa) == self.degrees.shape[1] else []
         if not len(found):
             raise UnknownName("Taylor term", tuple(kappa), [str(tuple(row)) for row in self.degrees.tolist()])
         return float(self.effects[found[0]])
@@ -347,7 +347,8 @@ def taylor_terms_of_question(question: Question, players: Players, fills: Sequen
 def sphere_directions(count: int, players: int) -> Float[Tensor, "N n"]:
     """Directions spread over the unit sphere: always the same, so that results are."""
     drawn = torch.randn(count, players, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    return drawn / drawn.norm(dim=1, keepdim=True)
+    directions: Tensor = drawn / drawn.norm(dim=1, keepdim=True)
+    return directions
 
 
 def multi_indices(players: int, order: int) -> Int[Tensor, "M n"]:

@@ -113,7 +113,7 @@ class AllocationWeights:
         Raises:
             UnknownName: no such term was asked for.
         """
-        found = (self.degrees == torch.tensor(kappa)).all(1).nonzero() if len(kappa) == self.degrees.shape[1] else []
+        found: Tensor | list[Tensor] = (self.degrees == torch.tensor(kappa)).all(1).nonzero() if len(kappa) == self.degrees.shape[1] else []
         if not len(found):
             raise UnknownName("Taylor term", tuple(kappa), [str(tuple(row)) for row in self.degrees.tolist()])
         return self.weights[int(found[0])]
@@ -213,7 +213,7 @@ def prepend_scaling(program: GraphModule, explained: int) -> GraphModule:
     """The same program with its first inputs times scales plus shifts, which are inputs at the end: all scales, then all shifts."""
     graph = Graph()
     copies: dict[Node, Node] = {}
-    graph.output(graph.graph_copy(program.graph, copies))  # type: ignore[arg-type]
+    graph.output(graph.graph_copy(program.graph, copies))
     given = [node for node in graph.nodes if node.op == "placeholder"]
     last, extra = given[-1], []
     for name in [f"{what}_{place}" for what in ("scale", "shift") for place in range(explained)]:
@@ -238,7 +238,7 @@ def fit_polynomial(
     powers = times[:, :, None] ** torch.arange(degree + 1)
     values = powers @ table.T
     basis = torch.stack([values[:, i, kappas[:, i]] for i in range(kappas.shape[1])]).prod(0)
-    found = torch.linalg.lstsq(basis, maps, driver="gelsd").solution
+    found: Tensor = torch.linalg.lstsq(basis, maps, driver="gelsd").solution
     return table[kappas[:, None], kappas[None]].prod(2).T @ found
 
 

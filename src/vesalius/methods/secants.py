@@ -185,7 +185,8 @@ def _tolerance_factors(maps: Float[Tensor, "L D"], together: int) -> Float[Tenso
         return torch.ones(len(maps))
     groups = maps.reshape(-1, together, maps.shape[1])
     allowed = math.sqrt(together) * groups.mean(1, keepdim=True).norm(dim=2) / groups.norm(dim=2).clamp_min(torch.finfo(maps.dtype).tiny)
-    return allowed.reshape(-1).cpu()
+    found: Tensor = allowed.reshape(-1).cpu()
+    return found
 
 
 def _plan_line(coarse: Float[Tensor, "P D"], nodes: Numbers, tol: float, most: int) -> _LineState:
@@ -233,7 +234,8 @@ def _cut_times(nodes: Numbers, line: _LineState, piece: int) -> Numbers:
     if abs(right - left) > 1e-9 * (right + left):
         share = (np.sqrt(left**2 + share * (right**2 - left**2)) - left) / (right - left)
     share[-1] = 1.0
-    return nodes[piece] + share * (nodes[piece + 1] - nodes[piece])
+    times: Numbers = nodes[piece] + share * (nodes[piece + 1] - nodes[piece])
+    return times
 
 
 def _refine_line(line: _LineState, most: int) -> Iterator[int]:

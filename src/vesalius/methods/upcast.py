@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -28,5 +28,6 @@ def to_float32(given: Any) -> Any:
     if isinstance(given, Mapping):
         return {key: to_float32(value) for key, value in given.items()}
     if isinstance(given, Sequence) and not isinstance(given, str):
-        return type(given)(to_float32(value) for value in given)
+        made: Callable[[Iterable[Any]], Any] = type(given)
+        return made(to_float32(value) for value in given)
     return given

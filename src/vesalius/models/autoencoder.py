@@ -147,7 +147,7 @@ class Autoencoder(nn.Module):
 
 def _he_linear(fan_in: int, fan_out: int, generator: torch.Generator) -> nn.Linear:
     """A layer whose weights do not come from the global generator."""
-    layer = nn.utils.skip_init(nn.Linear, fan_in, fan_out)
+    layer: nn.Linear = nn.utils.skip_init(nn.Linear, fan_in, fan_out)
     with torch.no_grad():
         layer.weight.normal_(0, (2 / fan_in) ** 0.5, generator=generator)
         layer.bias.zero_()

@@ -88,12 +88,12 @@ class _AbsorbConstantFunction(torch.autograd.Function):
     """A value part of which is constant: that part's relevance is booked on the way back."""
 
     @staticmethod
-    def forward(ctx: Any, value: Tensor, constant: Tensor, ledger: AbsorbedRelevance, owner: LazySampleAxis) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, value: Tensor, constant: Tensor, ledger: AbsorbedRelevance, owner: LazySampleAxis) -> Tensor:
         ctx.kept = constant, ledger, owner
         return value.view_as(value)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> Any:
         constant, ledger, owner = ctx.kept
         ledger.absorb("bias", grad * constant.nan_to_num(posinf=0.0, neginf=0.0), owner)  # a mask of minus infinity gets no relevance
         return grad, None, None, None
@@ -101,4 +101,5 @@ class _AbsorbConstantFunction(torch.autograd.Function):
 
 def absorb_constant(value: Tensor, constant: Tensor, ledger: AbsorbedRelevance, owner: LazySampleAxis) -> Tensor:
     """A value with the account of its constant part, which is broadcastable to it."""
-    return _AbsorbConstantFunction.apply(value, constant, ledger, owner)
+    found: Tensor = _AbsorbConstantFunction.apply(value, constant, ledger, owner)  # type: ignore[no-untyped-call]
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -43,7 +44,7 @@ class Composite:
             UnknownName: a layer that has no map in it.
             InvalidInput: no layer stands on the explained tensor, though there is a rule for those that do.
         """
-        maps = [node for node in plan.traced if node.op == "call_function" and op_kind(node.target) == "map"]  # type: ignore[arg-type]
+        maps = [node for node in plan.traced if node.op == "call_function" and op_kind(node.target) == "map"]
         paths = {node: _module_path(node) for node in maps}
         if unknown := [name for name in self.layers if name not in paths.values()]:
             raise UnknownName("layer", unknown[0], paths.values())
@@ -56,7 +57,7 @@ class Composite:
         return {node: self._rule(node, paths[node], node in first, node in last) for node in maps}
 
     def _rule(self, node: Node, path: str, first: bool, last: bool) -> LayerRule:
-        rule = self.convolution if op_name(node.target).startswith("conv") else self.dense  # type: ignore[arg-type]
+        rule = self.convolution if op_name(node.target).startswith("conv") else self.dense
         if first and self.first is not None:
             rule = self.first
         if last and self.last is not None:
@@ -105,7 +106,7 @@ def _first_layers(plan: Plan) -> set[Node]:
     for node in plan.traced:
         if node.op != "call_function" or not any(source in near for source in node.all_input_nodes):
             continue
-        kind = op_kind(node.target)  # type: ignore[arg-type]
+        kind = op_kind(node.target)
         if kind == "move":
             near.add(node)
         elif kind == "map":
@@ -127,7 +128,7 @@ def _last_layers(plan: Plan) -> set[Node]:
 def _is_linear(node: Node, traced: set[Node]) -> bool:
     if node.op != "call_function":
         return True
-    kind = op_kind(node.target)  # type: ignore[arg-type]
+    kind = op_kind(node.target)
     if kind in ("multiply", "divide", "map"):
         return sum(source in traced for source in node.all_input_nodes) == 1 and (kind != "divide" or node.args[0] in traced)
     return kind in LINEAR_KINDS
@@ -149,7 +150,7 @@ def fold_batch_norms(program: GraphModule) -> GraphModule:
 def _fold_copy(program: GraphModule) -> GraphModule:
     graph = torch.fx.Graph()
     copies: dict[Node, Node] = {}
-    output = graph.graph_copy(program.graph, copies)  # type: ignore[arg-type]
+    output = graph.graph_copy(program.graph, copies)
     graph.output(output)
     for node in list(graph.nodes):
         if node.op == "call_function" and op_kind(node.target) == "affine":
@@ -164,8 +165,8 @@ def _fold_norm(graph: torch.fx.Graph, norm: Node) -> None:
         return
     if norm.args[3] is None:  # statistics of the batch
         return
-    turned = op_name(layer.target).startswith("conv_transpose")  # type: ignore[arg-type]
-    native = op_name(norm.target).startswith("_")  # type: ignore[arg-type]
+    turned = op_name(layer.target).startswith("conv_transpose")
+    native = op_name(norm.target).startswith("_")
     eps = norm.args[6] if native else norm.args[7]
     bias = layer.args[2] if len(layer.args) > 2 else layer.kwargs.get("bias")
     with graph.inserting_before(layer):
@@ -180,23 +181,23 @@ def _fold_norm(graph: torch.fx.Graph, norm: Node) -> None:
 
 def _can_fold_norm(layer: Node) -> bool:
     """Whether a layer's outputs are the channels of a norm behind it, and its weight is a plain constant."""
-    name = op_name(layer.target)  # type: ignore[arg-type]
+    name = op_name(layer.target)
     value: Value | None = layer.meta.get("value")
-    if op_kind(layer.target) != "map" or not isinstance(layer.args[1], Node) or layer.args[1].op != "get_attr":  # type: ignore[arg-type]
+    if op_kind(layer.target) != "map" or not isinstance(layer.args[1], Node) or layer.args[1].op != "get_attr":
         return False
     if name == "linear":
         return value is not None and len(value.shape) == 2
-    groups = layer.args[6] if name.startswith("conv_transpose") and len(layer.args) > 6 else 1
-    return name.startswith("conv") and name != "convolution" and groups == 1
+    groups: Any = layer.args[6] if name.startswith("conv_transpose") and len(layer.args) > 6 else 1
+    return name.startswith("conv") and name != "convolution" and bool(groups == 1)
 
 
-def _norm_statistics(norm: Node) -> tuple[object, ...]:
+def _norm_statistics(norm: Node) -> tuple[Any, ...]:
     """Mean, variance, weight and bias."""
     weight, bias, mean, variance = norm.args[1:5]
     return mean, variance, weight, bias
 
 
-def fold_weight(weight: Tensor, mean: Tensor, variance: Tensor, *rest: object) -> Tensor:
+def fold_weight(weight: Tensor, mean: Tensor, variance: Tensor, *rest: Any) -> Tensor:
     """A layer's weight times the norm's scale, per output channel."""
     gain, _, eps, turned = rest
     scale = _norm_scale(variance, gain, eps)
@@ -205,13 +206,13 @@ def fold_weight(weight: Tensor, mean: Tensor, variance: Tensor, *rest: object) -
     return weight * scale.reshape(place)
 
 
-def fold_bias(bias: Tensor | None, mean: Tensor, variance: Tensor, *rest: object) -> Tensor:
+def fold_bias(bias: Tensor | None, mean: Tensor, variance: Tensor, *rest: Any) -> Tensor:
     """A layer's bias behind the norm."""
     gain, shift, eps = rest
     moved = (-mean if bias is None else bias - mean) * _norm_scale(variance, gain, eps)
-    return moved if shift is None else moved + shift  # type: ignore[operator]
+    return moved if shift is None else moved + shift
 
 
-def _norm_scale(variance: Tensor, gain: object, eps: object) -> Tensor:
-    scale = torch.rsqrt(variance + eps)  # type: ignore[operator]
-    return scale if gain is None else scale * gain  # type: ignore[operator]
+def _norm_scale(variance: Tensor, gain: Tensor | None, eps: float) -> Tensor:
+    scale = torch.rsqrt(variance + eps)
+    return scale if gain is None else scale * gain

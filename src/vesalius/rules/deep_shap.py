@@ -60,20 +60,23 @@ class UnitShapley(UnitRule):
         with torch.no_grad():
             base = rule.value(signal.base)
         if signal.extra.players is not None:
-            return Signal(_EnumeratedShapleyFunction.apply(rule, signal.value.detach(), signal.base, signal.extra.players()), base=base)
-        return Signal(_NormalShapleyFunction.apply(rule, (signal.base, base), signal.value, signal.extra()), base=base)
+            players = signal.extra.players()
+            found = _EnumeratedShapleyFunction.apply(rule, signal.value.detach(), signal.base, players)  # type: ignore[no-untyped-call]
+            return Signal(found, base=base)
+        found = _NormalShapleyFunction.apply(rule, (signal.base, base), signal.value, signal.extra())  # type: ignore[no-untyped-call]
+        return Signal(found, base=base)
 
 
 class _EnumeratedShapleyFunction(torch.autograd.Function):
     """s(z) of a few contributions: the Shapley value of each, over it."""
 
     @staticmethod
-    def forward(ctx: Any, rule: Elementwise, z: Tensor, start: Tensor, players: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, rule: Elementwise, z: Tensor, start: Tensor, players: Tensor) -> Tensor:
         ctx.rule, ctx.start, ctx.players = rule, start, players.detach()
         return rule.value(z)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> Any:
         rule, players = ctx.rule, ctx.players
         member, gain, mean = (table.to(players) for table in _enumerate_coalitions(players.shape[-1]))
         points = ctx.start[..., None] + players @ member.T
@@ -89,13 +92,13 @@ class _NormalShapleyFunction(torch.autograd.Function):
     """s(z) of many contributions: multipliers g1 of their sum and g2 of their sum of squares."""
 
     @staticmethod
-    def forward(ctx: Any, rule: Elementwise, other: tuple[Tensor, Tensor], z: Tensor, squares: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, rule: Elementwise, other: tuple[Tensor, Tensor], z: Tensor, squares: Tensor) -> Tensor:
         output = rule.value(z)
         ctx.rule, ctx.kept = rule, (*other, z.detach(), output.detach(), squares.detach())
         return output
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> Any:
         rule, (start, y0, z, output, squares) = ctx.rule, ctx.kept
         change = z - start
         first = mean_coalition_slope(rule, start, change, squares)

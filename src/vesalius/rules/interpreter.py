@@ -58,7 +58,7 @@ class OpCall:
         return self.args[place] if len(self.args) > place else self.kwargs.get(name, default)
 
 
-Rule = Callable[["Run", OpCall], Any]
+Rule = Callable[["Interpreter", OpCall], Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +120,7 @@ class Plan:
         """Nodes that relevance may reach, in order."""
         reached: dict[Node, None] = dict.fromkeys(self.explained)
         for node in self.nodes:
-            made_of_sizes = node.op == "call_function" and op_kind(node.target) == "shape"  # type: ignore[arg-type]
+            made_of_sizes = node.op == "call_function" and op_kind(node.target) == "shape"
             if not made_of_sizes and any(source in reached for source in data_inputs(node)):
                 reached[node] = None
         return list(reached)
@@ -152,7 +152,7 @@ class Interpreter:
                 known[node] = _get_attribute(plan.program, str(node.target))
             elif node.op == "call_function":
                 args, kwargs = map_arg((node.args, node.kwargs), known.__getitem__)
-                known[node] = self._step(OpCall(node.target, tuple(args), kwargs, node))  # type: ignore[arg-type]
+                known[node] = self._step(OpCall(node.target, tuple(args), kwargs, node))
             for finished in plan.done.get(node, ()):
                 del known[finished]
         return known[plan.output]
@@ -218,6 +218,6 @@ def _describe_op(node: Node) -> str:
     """An op with its place: value, module and source line."""
     value: Value | None = node.meta.get("value")
     if value is None:
-        return op_name(node.target)  # type: ignore[arg-type]
+        return op_name(node.target)
     where = [f"in module {value.module!r}"] * bool(value.module) + [value.line] * bool(value.line)
-    return f"{op_name(node.target)} ({', '.join([f'value {value.name!r}', *where])})"  # type: ignore[arg-type]
+    return f"{op_name(node.target)} ({', '.join([f'value {value.name!r}', *where])})"

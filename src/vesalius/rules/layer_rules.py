@@ -243,12 +243,12 @@ class _LayerRuleFunction(torch.autograd.Function):
     """A linear map whose backward pass is a layer rule."""
 
     @staticmethod
-    def forward(ctx: Any, rule: LayerRule, visit: LayerVisit, x: Tensor, raw: Tensor | None) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, rule: LayerRule, visit: LayerVisit, x: Tensor, raw: Tensor | None) -> Tensor:
         ctx.rule, ctx.visit = rule, visit
         return visit.z.detach()
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> Any:
         found = ctx.rule.back(ctx.visit, grad)
         return (None, None, None, found) if ctx.rule.direct else (None, None, found, None)
 
@@ -266,4 +266,5 @@ def apply_layer_rule(rule: LayerRule, visit: LayerVisit, x: Tensor, raw: Tensor 
         raise InvalidInput(
             f"{type(rule).__name__} is for layers that stand on the explained tensor itself, with nothing but moves of its elements between"
         )
-    return _LayerRuleFunction.apply(rule, visit, x, raw)
+    found: Tensor = _LayerRuleFunction.apply(rule, visit, x, raw)  # type: ignore[no-untyped-call]
+    return found

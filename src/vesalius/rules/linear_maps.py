@@ -73,14 +73,18 @@ def _read_convolution(call: OpCall, name: str) -> LinearMap:
     room = [1] * (weight.ndim - 2)
 
     def apply(x: Tensor, w: Tensor) -> Tensor:
-        return call.target(x, w, None, *call.args[3:], **{key: value for key, value in call.kwargs.items() if key != "bias"})
+        found: Tensor = call.target(x, w, None, *call.args[3:], **{key: value for key, value in call.kwargs.items() if key != "bias"})
+        return found
 
     options = _convolution_options(call, name, weight.ndim - 2)
 
     def back(grad: Tensor, x: Tensor, w: Tensor) -> Tensor:
         if options is None:
-            return vjp(lambda tensor: apply(tensor, w), [x], grad)[0]  # type: ignore[return-value]
-        return aten.convolution_backward.default(grad, x, w, None, *options, [True, False, False])[0]
+            (found,) = vjp(lambda tensor: apply(tensor, w), [x], grad)
+        else:
+            found = aten.convolution_backward.default(grad, x, w, None, *options, [True, False, False])[0]
+        assert found is not None
+        return found
 
     return LinearMap(weight, None if bias is None else bias.reshape(-1, *room), apply, back, True)
 
@@ -89,6 +93,8 @@ def _convolution_options(call: OpCall, name: str, rank: int) -> tuple[Any, ...] 
     """stride, padding, dilation, transposed, output padding and groups; ``None`` where the padding is given as a word."""
     if name == "convolution":
         return tuple(call.args[3:9])
+    names: tuple[str, ...]
+    defaults: tuple[int, ...]
     if name.startswith("conv_transpose"):
         names, defaults = ("stride", "padding", "output_padding", "groups", "dilation"), (1, 0, 0, 1, 1)
     else:

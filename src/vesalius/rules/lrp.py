@@ -94,7 +94,7 @@ def _find_sample_axis(call: OpCall, part: int | None, moved: bool, shape: torch.
     if value is not None and value.batch_axis is not None:
         return SampleAxis(value.batch_axis)
     for signal in [] if moved or op_name(call.target) == "einsum" else call.signals:
-        place = signal.extra.owner()
+        place: SampleAxis = signal.extra.owner()
         if signal.value.ndim == len(shape) and signal.value.shape[place.axis] == shape[place.axis]:
             return place
     return read_sample_axis(_find_element_samples(call, part))
@@ -196,19 +196,21 @@ def _halve_or_gate(run: Interpreter, call: OpCall) -> Any:
     gates = [signal.extra.gate for signal in call.signals]
     if run.state.gated and sum(gates) == 1:
         return attach_meta(call, Signal(_apply_with_frozen(call, gates)))
-    return attach_meta(call, Signal(_HalvedProductFunction.apply(call, *(signal.value for signal in call.signals))))
+    value = _HalvedProductFunction.apply(call, *(signal.value for signal in call.signals))  # type: ignore[no-untyped-call]
+    return attach_meta(call, Signal(value))
 
 
 class _HalvedProductFunction(torch.autograd.Function):
     """A product of two values: half of the gradient to each."""
 
     @staticmethod
-    def forward(ctx: Any, call: OpCall, *values: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, call: OpCall, *values: Tensor) -> Tensor:
         ctx.call, ctx.values = call, [value.detach() for value in values]
-        return call.on(values)
+        output: Tensor = call.on(values)
+        return output
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> Any:
         found = vjp(lambda *values: ctx.call.on(values), ctx.values, grad / 2)
         return None, *found
 
@@ -288,9 +290,8 @@ def elementwise(run: Interpreter, call: OpCall) -> Any:
 
     function = partial(_evaluate, call)
     result = attach_meta(call, Signal(function(signal.value.detach())), gate=name in GATES)
-    value = _SlopeFromZeroFunction.apply(
-        Elementwise(function, name in PIECEWISE_UNIT_SLOPE), run.state.ledger, result.extra.owner, signal.value
-    )
+    rule = Elementwise(function, name in PIECEWISE_UNIT_SLOPE)
+    value = _SlopeFromZeroFunction.apply(rule, run.state.ledger, result.extra.owner, signal.value)  # type: ignore[no-untyped-call]
     falling = name in ("rsqrt", "reciprocal") or (name == "pow" and call.args[1] in (-0.5, -1))
     inverse = (lambda: signal) if falling else None
     found = replace(result, value=value, inverse=inverse)
@@ -307,13 +308,13 @@ class _SlopeFromZeroFunction(torch.autograd.Function):
     """s(z) with the slope (s(z) - s(0)) / z; s(z) / z where s has no value at 0."""
 
     @staticmethod
-    def forward(ctx: Any, rule: Elementwise, ledger: AbsorbedRelevance, owner: LazySampleAxis, z: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, rule: Elementwise, ledger: AbsorbedRelevance, owner: LazySampleAxis, z: Tensor) -> Tensor:
         output = rule.value(z)
         ctx.kept = rule, ledger, owner, z.detach(), output.detach()
         return output
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> Any:
         rule, ledger, owner, z, output = ctx.kept
         zero = torch.zeros_like(z)
         offset = rule.value(zero)
@@ -329,7 +330,8 @@ def taylor_rule(account: str) -> Rule:
     def rule(run: Interpreter, call: OpCall) -> Any:
         signal = only_signal(run, call)
         found = attach_meta(call, Signal(call.on([signal.value.detach()])), gate=account == "softmax" and "log" not in op_name(call.target))
-        value = _LinearTermFunction.apply(call, (run.state.ledger, account, found.extra.owner, signal.extra.owner), signal.value)
+        books = run.state.ledger, account, found.extra.owner, signal.extra.owner
+        value = _LinearTermFunction.apply(call, books, signal.value)  # type: ignore[no-untyped-call]
         return replace(found, value=value)
 
     return rule
@@ -339,13 +341,13 @@ class _LinearTermFunction(torch.autograd.Function):
     """A function with its own gradient, and the account of y c - z c_z."""
 
     @staticmethod
-    def forward(ctx: Any, call: OpCall, books: tuple[Any, ...], z: Tensor) -> Tensor:  # type: ignore[override]
-        output = call.on([z])
+    def forward(ctx: Any, call: OpCall, books: tuple[Any, ...], z: Tensor) -> Tensor:
+        output: Tensor = call.on([z])
         ctx.kept = call, books, z.detach(), output.detach()
         return output
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> Any:
         call, (ledger, account, after, before), z, output = ctx.kept
         (found,) = vjp(lambda value: call.on([value]), [z], grad)
         found = torch.zeros_like(z) if found is None else found.nan_to_num()

@@ -90,7 +90,7 @@ def reduce_max(run: Interpreter, call: OpCall) -> Any:
     signal = call.args[0]
     if "pool" in name:
         search, axes = read_max_pool(call)
-        found = apply_two_point(run, Maximum(search, axes), signal)
+        found: Any = apply_two_point(run, Maximum(search, axes), signal)
         return (found, None) if "indices" in name or name.startswith("adaptive") else found
     if len(call.signals) == 2 or (len(call.args) > 1 and isinstance(call.args[1], Tensor)):
         return run(aten.maximum.default if name == "max" else aten.minimum.default, *call.args)

@@ -75,6 +75,7 @@ class ReferenceComparison:
             explained = signals[: len(leaves)]
             found = Interpreter(self.table, algebra).through(self.plan, explained, [signal.value for signal in signals[len(leaves) :]])
             value, other = (found.value, found.base) if isinstance(found, Signal) else (found, found)
+            assert other is not None  # both ends of every signal of this pass are there
             total, base = self.question.pick(value, rows), self.question.pick(other, rows)
             parts.append((self._shares(total, leaves, points), base, total.detach()))
         values, base, total = (torch.stack(column).mean(0) for column in zip(*parts, strict=True))
@@ -159,7 +160,7 @@ def _one_row_suffices(plan: Plan) -> bool:
     traced = set(plan.traced)
     for node in plan.traced:
         sources = [source for source in data_inputs(node) if source in traced]
-        kind = "" if node.op == "placeholder" else op_kind(node.target)  # type: ignore[arg-type]
+        kind = "" if node.op == "placeholder" else op_kind(node.target)
         if kind in LINEAR_OP_KINDS or (kind in BILINEAR_OP_KINDS and len(sources) == 1):
             continue
         values: list[Value | None] = [found.meta.get("value") for found in (node, *sources)]

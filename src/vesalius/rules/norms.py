@@ -75,7 +75,8 @@ def norm(run: Interpreter, call: OpCall) -> Any:
 
     def function(x: Tensor) -> Tensor:
         found: Any = call.on([x])
-        return found[0] if native else found
+        result: Tensor = found[0] if native else found
+        return result
 
     read = _read_layer_norm if name.endswith(("layer_norm", "rms_norm")) else _read_group_norm
     found = apply_two_point(run, Norm(function, *read(call, name)), call.signals[0])

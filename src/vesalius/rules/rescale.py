@@ -61,7 +61,8 @@ class Choice(TwoPointRule):
     constants: tuple[Any, Any]
 
     def value(self, *inputs: Tensor) -> Tensor:
-        return torch.where(inputs[0].bool(), *self._branches(inputs))
+        first, second = self._branches(inputs)
+        return torch.where(inputs[0].bool(), first, second)
 
     def share(self, grad: Tensor, here: Endpoint, there: Endpoint) -> Sequence[Tensor | None]:
         (a1, b1), (a0, b0) = self._branches(here.inputs), self._branches(there.inputs)
@@ -204,7 +205,8 @@ def step(run: Interpreter, call: OpCall) -> Any:
     like = signals[0].value
 
     def indicator(*ends: Tensor) -> Tensor:
-        return call.on(ends).to(like.dtype)
+        found: Tensor = call.on(ends).to(like.dtype)
+        return found
 
     rule = Elementwise(indicator) if len(signals) == 1 else ElementwisePair(indicator)
     return replace(apply_two_point(run, rule, *signals), boolean=True)
@@ -228,7 +230,7 @@ def choose(run: Interpreter, call: OpCall) -> Any:
     if not isinstance(condition, Signal):
         return replace(linear(run, call), boolean=False)
     branches = [branch for branch in (first, second) if isinstance(branch, Signal)]
-    constants = tuple(None if isinstance(branch, Signal) else branch for branch in (first, second))
+    constants = None if isinstance(first, Signal) else first, None if isinstance(second, Signal) else second
     return apply_two_point(run, Choice(constants), condition, *branches)
 
 

@@ -50,22 +50,24 @@ class RevealCancel(UnitRule):
         return PowerSum(lambda: self.source(*ends_of(result)), single=True)
 
     def function(self, rule: Elementwise, signal: Signal) -> Signal:
+        assert signal.base is not None
         with torch.no_grad():
             base = rule.value(signal.base)
-        return Signal(_RevealCancelFunction.apply(rule, (signal.base, base), signal.value, signal.extra()), base=base)
+        found = _RevealCancelFunction.apply(rule, (signal.base, base), signal.value, signal.extra())  # type: ignore[no-untyped-call]
+        return Signal(found, base=base)
 
 
 class _RevealCancelFunction(torch.autograd.Function):
     """s(z): the positive and the negative sum each get the mean of their effects before and after the other."""
 
     @staticmethod
-    def forward(ctx: Any, rule: Elementwise, other: tuple[Tensor, Tensor], z: Tensor, sizes: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, rule: Elementwise, other: tuple[Tensor, Tensor], z: Tensor, sizes: Tensor) -> Tensor:
         output = rule.value(z)
         ctx.rule, ctx.kept = rule, (*other, z.detach(), output.detach(), sizes.detach())
         return output
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> Any:
         rule, (start, y0, end, y1, sizes) = ctx.rule, ctx.kept
         raised = start + (end - start + sizes) / 2
         lowered = start + (end - start - sizes) / 2

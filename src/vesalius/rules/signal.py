@@ -18,7 +18,7 @@ class Signal:
         boolean: whether it stands for a truth value, as 0 and 1.
         base: the value at the other end, where both ends travel side by side.
         inverse: makes the signal of which this is the reciprocal, where there is one.
-        more: what one table of rules keeps with it.
+        extra: what one table of rules keeps with it.
     """
 
     value: Tensor

@@ -75,14 +75,14 @@ class _TwoPointFunction(torch.autograd.Function):
     """An op whose backward pass is a two-point rule."""
 
     @staticmethod
-    def forward(ctx: Any, rule: TwoPointRule, here: Endpoint, there: Endpoint, *inputs: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, rule: TwoPointRule, here: Endpoint, there: Endpoint, *inputs: Tensor) -> Tensor:
         ctx.rule, ctx.here, ctx.there = rule, here, there
         output = rule.value(*inputs)
         here.inputs, here.output = tuple(tensor.detach() for tensor in inputs), output.detach()
         return output
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> Any:
         return None, None, None, *ctx.rule.share(grad, ctx.here, ctx.there)
 
 
@@ -96,9 +96,10 @@ def apply_two_point(run: Interpreter, rule: TwoPointRule, *signals: Signal) -> S
         bases = tuple(signal.base for signal in signals)
         with torch.no_grad():
             other = Endpoint(bases, rule.value(*bases))  # type: ignore[arg-type]
-        return Signal(_TwoPointFunction.apply(rule, Endpoint(), other, *inputs), base=other.output)
+        found = _TwoPointFunction.apply(rule, Endpoint(), other, *inputs)  # type: ignore[no-untyped-call]
+        return Signal(found, base=other.output)
     here = run.state.here.next()
     if run.state.there is None:
         here.inputs, here.output = inputs, rule.value(*inputs)
         return Signal(here.output)
-    return Signal(_TwoPointFunction.apply(rule, here, run.state.there.next(), *inputs))
+    return Signal(_TwoPointFunction.apply(rule, here, run.state.there.next(), *inputs))  # type: ignore[no-untyped-call]

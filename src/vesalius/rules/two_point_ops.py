@@ -229,12 +229,12 @@ def logarithmic_mean(a: Tensor, b: Tensor, difference: Tensor) -> Tensor:
     return torch.where(close, (a + b) / 2, (a - b) / torch.where(close, torch.ones_like(difference), difference))
 
 
-def finite_log_softmax(z: Tensor, dim: int | Sequence[int]) -> Tensor:
+def finite_log_softmax(z: Tensor, dim: int | list[int] | tuple[int, ...]) -> Tensor:
     """z - logsumexp(z), with the lowest finite number for minus infinity, so that differences are finite."""
     return (z - torch.logsumexp(z, dim, keepdim=True)).nan_to_num(nan=0.0, neginf=torch.finfo(z.dtype).min / 4)
 
 
-def logsumexp_weights(z1: Tensor, z0: Tensor, dim: int | Sequence[int]) -> Tensor:
+def logsumexp_weights(z1: Tensor, z0: Tensor, dim: int | list[int] | tuple[int, ...]) -> Tensor:
     """What each logit's change counts in the change of the log-sum-exp; they add up to at most 1."""
     shift = torch.maximum(z1.amax(dim, keepdim=True), z0.amax(dim, keepdim=True)).nan_to_num(neginf=0.0)
     floor = torch.finfo(z1.dtype).min / 4

@@ -116,9 +116,12 @@ def move(run: Interpreter, call: OpCall) -> Any:
             memo.append(_move_without_constants(call, [parts() for parts in given]))
         return memo[0]
 
+    def result_at(place: int) -> Callable[[], Any]:
+        return lambda: result()[place]
+
     if isinstance(found, (tuple, list)):
         return type(found)(
-            replace(part, extra=PowerSum(lambda place=place: result()[place], single=single)) if isinstance(part, Signal) else part
+            replace(part, extra=PowerSum(result_at(place), single=single)) if isinstance(part, Signal) else part
             for place, part in enumerate(found)
         )
     # an average of n has the n-th part of each contribution

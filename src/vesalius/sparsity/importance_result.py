@@ -67,7 +67,8 @@ class LayerImportance:
         table = (
             self.values.movedim(self.axes, (0, 1)).flatten(2) if self.values.ndim > 2 else self.values.movedim(self.axes, (0, 1))[..., None]
         )
-        return table.mean(2).unflatten(0, (self.groups, -1))
+        found: Tensor = table.mean(2).unflatten(0, (self.groups, -1))
+        return found
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

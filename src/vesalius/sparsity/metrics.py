@@ -129,7 +129,7 @@ class Probe:
             return found
 
         with torch.enable_grad():
-            optimiser.step(loss)  # type: ignore[arg-type]
+            optimiser.step(loss)
         return cls(mean=mean, scale=scale, weight=weight.detach(), bias=bias.detach())
 
     def accuracy(self, latents: Float[Tensor, "N H"], y: Int[Tensor, " N"]) -> float:

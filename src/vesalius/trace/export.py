@@ -173,7 +173,7 @@ class _GraphCleaner:
     def _live_tensor(self, target: str, spec: Any) -> Tensor:
         """The model's own tensor, sharing memory, without gradient."""
         stored = self.program.state_dict.get(spec.target)
-        tensor = stored if stored is not None else self.program.constants[spec.target]
+        tensor: Tensor = stored if stored is not None else self.program.constants[spec.target]
         if self.model is not None and spec.kind in (InputKind.PARAMETER, InputKind.BUFFER):
             owner, _, leaf = target.rpartition(".")
             tensor = getattr(self.model.get_submodule(owner), leaf)
@@ -196,7 +196,7 @@ class _GraphCleaner:
     def _register(self, copy: Node, node: Node, name: str, op: str) -> None:
         value = node.meta.get("val")
         tensor = value if isinstance(value, Tensor) else None
-        sizes = [] if tensor is None else list(tensor.shape)
+        sizes: list[Any] = [] if tensor is None else list(tensor.shape)
         axes = [axis for axis, side in enumerate(sizes) if isinstance(side, torch.SymInt)]
         exact = len(axes) == 1 and sizes[axes[0]].node.expr in self.batch
         copy.meta["value"] = Value(

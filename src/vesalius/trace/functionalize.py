@@ -21,7 +21,8 @@ def functionalize(program: ExportedProgram) -> ExportedProgram:
         for node in program.graph.nodes:
             if node.op == "call_function" and base_op_name(node.target) == "dropout" and not node.args[2]:
                 node.target, node.args = torch.ops.aten.alias.default, node.args[:1]  # in eval it hands its input on, memory and all
-        return program.run_decompositions({torch.ops.aten.copy.default: _differentiable_copy})
+        decomposed: ExportedProgram = program.run_decompositions({torch.ops.aten.copy.default: _differentiable_copy})
+        return decomposed
     for node in list(program.graph.nodes):
         if _is_inplace_node(node):
             node.target = _pure_op(node)  # later uses refer to this node already: export follows the write

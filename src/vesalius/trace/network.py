@@ -95,7 +95,8 @@ class Network:
     def run(self, tensors: Sequence[Tensor]) -> Float[Tensor, "B ..."]:
         """The output for inputs that are already bound, unchecked."""
         if self.model_graph is not None:
-            return self.program([value.name for value in self.inputs], [self.model_graph.output])(*tensors)[0]
+            output: Tensor = self.program([value.name for value in self.inputs], [self.model_graph.output])(*tensors)[0]
+            return output
         assert self.call is not None
         with eval_mode(self.call.model):
             return self.call.run([tensor.clone() for tensor in tensors])  # a model may write to its inputs

@@ -90,7 +90,7 @@ def _op_qualified_name(node: Node) -> str:
         return str(node.target)
     if node.target not in SCALAR_OP_NAMES:
         raise ForeignFile(f"op {node.target} cannot be saved")
-    return SCALAR_OP_NAMES[node.target]  # type: ignore[index]
+    return SCALAR_OP_NAMES[node.target]
 
 
 def _find_op(name: str) -> Any:

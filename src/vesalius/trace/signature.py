@@ -146,7 +146,8 @@ def _output_parts(result: Any) -> dict[str, Any]:
     if is_dataclass(result) and not isinstance(result, type):
         return {field.name: getattr(result, field.name) for field in fields(result)}
     if isinstance(result, tuple) and hasattr(result, "_fields"):
-        return result._asdict()
+        named: Any = result
+        return {str(name): part for name, part in named._asdict().items()}
     if isinstance(result, (tuple, list)):
         return {str(place): part for place, part in enumerate(result)}
     return {"0": result}
@@ -175,9 +176,9 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
         for where, before in kept:
             _restore_namespace(where, before)
         with torch.no_grad():
-            for buffer, before in buffers:
-                if not torch.equal(buffer, before):
-                    buffer.copy_(before)
+            for buffer, value in buffers:
+                if not torch.equal(buffer, value):
+                    buffer.copy_(value)
 
 
 def _restore_namespace(now: dict[str, Any], before: Mapping[str, Any]) -> None:

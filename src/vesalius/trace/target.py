@@ -49,11 +49,14 @@ class TargetSelector:
             axis, unit = self.unit
             channel = output.select(axis, unit)
             if self.place is not None:
-                return channel[(slice(None), *self.place)]
+                for step in self.place:
+                    channel = channel.select(1, step)
+                return channel
             return channel.flatten(1).mean(1) if channel.ndim > 1 else channel
         if self.positions is not None:
-            where = self.positions[rows]
-            return output[(torch.arange(len(output), device=output.device), *where.unbind(1))]
+            for column in self.positions[rows].unbind(1):
+                output = output[torch.arange(len(output), device=output.device), column]
+            return output
         if self.index:
             return output[(slice(None), *self.index)]
         return output.reshape(len(output))

@@ -88,7 +88,7 @@ def _cifar(heading: str, label: str, wrong: bool, cache: Path | None) -> Example
     """The first picture of a class that is classified rightly and surely, or of those that are not the surest."""
     found, data = pretrained("resnet20", cache=cache), load("cifar10_subset", cache=cache)
     with torch.no_grad():
-        output = torch.cat([found.model(part) for part in data.test_x.split(250)])
+        output = torch.cat([found.model(part) for part in torch.split(data.test_x, 250)])
     of_class = data.test_y == data.class_names.index(label)
     sure, predicted = output.softmax(1).max(1)
     right = predicted == data.test_y

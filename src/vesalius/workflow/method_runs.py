@@ -118,7 +118,7 @@ def load_cached(kind: type[Kind], file: Path, key: str) -> Kind | None:
 
 def _allocate(job: Job, method: Method) -> Allocation:
     count = len(job.x)
-    size = 1 if "players" in options_of(method) else BATCH_ROWS
+    size = 1 if method.plays else BATCH_ROWS
     parts = []
     with progress_bar(method.name.replace("_", " ")) as step:
         for start in range(0, count, size):
@@ -143,7 +143,7 @@ def _offset_seed(method: Method, start: int) -> Method:
 def join_allocations(parts: Sequence[Allocation]) -> Allocation:
     """Allocations of several batches as one, on the CPU; players and provenance are those of the first."""
 
-    def together(name: str) -> Tensor | None:
+    def together(name: str) -> Any:
         tensors = [getattr(part, name) for part in parts]
         return None if any(tensor is None for tensor in tensors) else torch.cat([tensor.detach().cpu() for tensor in tensors])
 

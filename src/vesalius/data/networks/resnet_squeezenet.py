@@ -36,6 +36,9 @@ class ResidualBlock(nn.Module):
 class ResNet20(nn.Module):
     """Three stages of three blocks with 16, 32 and 64 channels, for CIFAR-10. Reference: He2016, section 4.2."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("mean", _per_channel(IMAGENET_MEAN), persistent=False)
@@ -50,7 +53,8 @@ class ResNet20(nn.Module):
     def forward(self, x: Float[Tensor, "batch 3 32 32"]) -> Float[Tensor, "batch 10"]:
         x = torch.relu(self.bn1(self.conv1((x - self.mean) / self.std)))
         x = self.layer3(self.layer2(self.layer1(x)))
-        return self.linear(x.mean((2, 3)))
+        logits: Tensor = self.linear(x.mean((2, 3)))
+        return logits
 
 
 @final
@@ -72,6 +76,9 @@ class Fire(nn.Module):
 class SqueezeNet(nn.Module):
     """SqueezeNet 1.0 for ImageNet; parameters are named as in torchvision. Reference: Iandola2016."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("mean", _per_channel(IMAGENET_MEAN), persistent=False)
@@ -84,7 +91,8 @@ class SqueezeNet(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 1000"]:
         x = self.features((x - self.mean) / self.std)
-        return self.classifier(x).mean((2, 3))
+        scores: Tensor = self.classifier(x)
+        return scores.mean((2, 3))
 
 
 def resnet20() -> nn.Module:

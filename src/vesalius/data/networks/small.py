@@ -25,12 +25,16 @@ class DigitsCNN(nn.Module):
         x = torch.relu(self.conv1(x))
         x = torch.relu(self.conv2(x))
         x = torch.relu(self.fc1(self.dropout(x.flatten(1))))
-        return self.fc2(self.dropout(x))
+        logits: Tensor = self.fc2(self.dropout(x))
+        return logits
 
 
 @final
 class IrisMLP(nn.Module):
     """One hidden layer for the four lengths of iris, in centimetres."""
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,12 +44,16 @@ class IrisMLP(nn.Module):
         self.out = nn.Linear(16, 3)
 
     def forward(self, x: Float[Tensor, "batch 4"]) -> Float[Tensor, "batch 3"]:
-        return self.out(torch.relu(self.hidden((x - self.mean) / self.std)))
+        logits: Tensor = self.out(torch.relu(self.hidden((x - self.mean) / self.std)))
+        return logits
 
 
 @final
 class AdultMLP(nn.Module):
     """Two hidden layers for the census rows of Adult: six numbers, and one column per category."""
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, features: int = 108) -> None:
         super().__init__()
@@ -57,7 +65,8 @@ class AdultMLP(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch features"]) -> Float[Tensor, "batch 2"]:
         x = torch.relu(self.hidden1((x - self.mean) / self.std))
-        return self.out(torch.relu(self.hidden2(x)))
+        logits: Tensor = self.out(torch.relu(self.hidden2(x)))
+        return logits
 
 
 @final
@@ -73,7 +82,8 @@ class ReviewsCNN(nn.Module):
 
     def forward(self, ids: Int[Tensor, "batch length"]) -> Float[Tensor, "batch 2"]:
         x = self.dropout(self.embedding(ids)).transpose(1, 2)
-        return self.out(self.dropout(torch.relu(self.conv(x)).mean(2)))
+        logits: Tensor = self.out(self.dropout(torch.relu(self.conv(x)).mean(2)))
+        return logits
 
 
 def digits_cnn() -> nn.Module:

@@ -188,7 +188,8 @@ class _BlockEstimator:
         """
         most = int(max(self.finest.x.bins.max(), self.finest.y.bins.max()))
         tested = {most, 8, 4}
-        tests, values, level = [self._monotone_p()], [], self.finest
+        tests, level = [self._monotone_p()], self.finest
+        values: list[tuple[Tensor, ...]] = []
         while True:
             if most in tested or len(values) < 2:
                 statistic, mean, variance = self._chi2(level)
@@ -251,7 +252,10 @@ def _mid_rank_scores(slots: Discretization, margin: Float64[Tensor, " S"], sampl
     order = slots.centres.argsort(stable=True)
     order = order[slots.owner[order].argsort(stable=True)]
     count, owner = margin[order], slots.owner[order]
-    per_unit = lambda value: torch.zeros(len(slots.bins), dtype=torch.float64).index_add_(0, owner, value)  # noqa: E731
+
+    def per_unit(value: Tensor) -> Tensor:
+        return torch.zeros(len(slots.bins), dtype=torch.float64).index_add_(0, owner, value)
+
     middle = count.cumsum(0) - count / 2
     centred = middle - (per_unit(middle * count) / samples)[owner]
     spread = per_unit(centred.square() * count).sqrt()[owner]

@@ -5,6 +5,7 @@ Axes: N rows, A units of X, B units of Y.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import import_module
@@ -123,7 +124,7 @@ class KSG:
         psi = np.concatenate([[-np.inf], digamma(np.arange(1, x.atom.shape[1] + 2))])
         sides = [(side.atom, side.score, side.order, side.size, side.atoms) for side in (x, y)]
         with_numba = _has_numba() if self.compiled is None else self.compiled
-        pairs = import_module(NUMBA_MODULE).estimate_pairs if with_numba else ksg_kdtree.estimate_pairs
+        pairs: Callable[..., None] = import_module(NUMBA_MODULE).estimate_pairs if with_numba else ksg_kdtree.estimate_pairs
         parts = [np.ascontiguousarray(units[:, start : start + PAIRS_AT_ONCE]) for start in range(0, units.shape[1], PAIRS_AT_ONCE)]
 
         def run(part: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -140,7 +141,8 @@ def _stderr_inflation(x: MixedVariables, y: MixedVariables) -> NDArray[np.float6
     rest_x, rest_y = ((side.atom == 0).astype(np.float32) for side in (x, y))
     both = rest_x @ rest_y.T / rest_x.shape[1]
     one = rest_x.mean(1)[:, None] + rest_y.mean(1) - 2 * both
-    return np.sqrt(1 + SHARED_NEIGHBOUR_VARIANCE[0] * both.astype(np.float64) + SHARED_NEIGHBOUR_VARIANCE[1] * one)
+    found: NDArray[np.float64] = np.sqrt(1 + SHARED_NEIGHBOUR_VARIANCE[0] * both.astype(np.float64) + SHARED_NEIGHBOUR_VARIANCE[1] * one)
+    return found
 
 
 def _has_numba() -> bool:

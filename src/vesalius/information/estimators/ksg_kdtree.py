@@ -18,8 +18,9 @@ SHRINKAGE = 1 - 1e-13
 def ksg1_terms(x: NDArray[np.float64], y: NDArray[np.float64], k: int, psi: NDArray[np.float64]) -> NDArray[np.float64]:
     """Local terms of KSG-1 of points without ties. Reference: Kraskov2004, equation 8."""
     points = np.stack([x, y], 1)
-    eps = cKDTree(points).query(points, k=[k + 1], p=np.inf)[0][:, 0] * SHRINKAGE
-    return psi[k] + psi[len(x)] - psi[_count_within(x, eps)] - psi[_count_within(y, eps)]
+    eps: NDArray[np.float64] = cKDTree(points).query(points, k=[k + 1], p=np.inf)[0][:, 0] * SHRINKAGE
+    found: NDArray[np.float64] = psi[k] + psi[len(x)] - psi[_count_within(x, eps)] - psi[_count_within(y, eps)]
+    return found
 
 
 def ross_terms(x: NDArray[np.float64], classes: NDArray[np.int64], k: int, psi: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -51,7 +51,8 @@ def _pair_covariance(covariance: Covariance, b: Tensor) -> Tensor:
         slope = (present - absent) / mixed
         scale = weight * (mixed.log().sum(0) - _log_norm(covariance)).exp()
         product.addcmul_((slope * scale)[first], slope[second])
-    return c2 * a[first] * a[second] + c3 * product
+    found: Tensor = c2 * a[first] * a[second] + c3 * product
+    return found
 
 
 def _log_norm(covariance: Covariance) -> Tensor:

@@ -69,9 +69,8 @@ def build_forms(network: Network, masked: nn.Module, check: OutputDifference, to
     found = {"permanent": Form(name="permanent", model=base, difference=check(base))}
     left_out: dict[str, str] = {}
 
-    def offer(name: str, build: Callable[[], nn.Module]) -> bool:
+    def offer(name: str, model: nn.Module) -> bool:
         try:
-            model = build()
             difference = check(model)
         except VesaliusError:
             raise
@@ -85,19 +84,19 @@ def build_forms(network: Network, masked: nn.Module, check: OutputDifference, to
         return True
 
     smaller, shrunk = _build_smaller(network, base, offer, left_out)
-    builders = {
+    builders: dict[str, Callable[[nn.Module], nn.Module | None]] = {
         "picked": to_picked_linear,
         "csr": lambda one: to_sparse_linear(one, "csr"),
         "block": lambda one: to_sparse_linear(one, "block"),
     }
     for name, build in builders.items():
         if (made := build(smaller)) is not None:
-            offer(name, lambda made=made: made)  # type: ignore[misc]
+            offer(name, made)
     return Forms(forms=found, left_out=left_out, removed=shrunk.removed, why=shrunk.why)
 
 
 def _build_smaller(
-    network: Network, base: nn.Module, offer: Callable[[str, Callable[[], nn.Module]], bool], left_out: dict[str, str]
+    network: Network, base: nn.Module, offer: Callable[[str, nn.Module], bool], left_out: dict[str, str]
 ) -> tuple[nn.Module, ShrunkTensors]:
     """The model without dead and unused units; where a model has sizes of reshapes written down, with those before reshapes."""
     reason = ""
@@ -107,7 +106,7 @@ def _build_smaller(
             break
         model = copy.deepcopy(base)
         replace_tensors(model, shrunk.tensors)
-        if offer("smaller", lambda made=model: made):  # type: ignore[misc]
+        if offer("smaller", model):
             if reason:
                 left_out["smaller, through reshapes"] = reason
             return model, shrunk

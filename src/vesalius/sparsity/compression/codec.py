@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Shaped, UInt8, UInt16
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vesalius.core import store
@@ -24,7 +25,7 @@ from vesalius.core.errors import ForeignFile, InvalidInput
 from vesalius.sparsity.compression.rebuild import replace_tensors, tensor_of
 
 KIND = "sparse weights"
-GAPS = {"delta8": np.uint8, "delta16": np.uint16}
+GAPS: dict[str, type[np.unsignedinteger[Any]]] = {"delta8": np.uint8, "delta16": np.uint16}
 
 Facts = dict[str, Any]
 
@@ -50,12 +51,12 @@ def encode(tensor: Shaped[Tensor, "..."]) -> tuple[dict[str, Tensor], Facts]:
     return found, facts
 
 
-def _gaps(places: np.ndarray, kind: type) -> UInt8[np.ndarray, " G"] | UInt16[np.ndarray, " G"]:
+def _gaps(places: np.ndarray, kind: type[np.unsignedinteger[Any]]) -> UInt8[np.ndarray, " G"] | UInt16[np.ndarray, " G"]:
     """Steps between kept places, with fillers where a step is too long for its type."""
     most = int(np.iinfo(kind).max)
     steps = np.diff(places, prepend=-1) - 1
     fillers = steps // most
-    found = np.full(len(steps) + int(fillers.sum()), most, dtype=kind)
+    found: NDArray[Any] = np.full(len(steps) + int(fillers.sum()), most, dtype=kind)
     found[np.cumsum(fillers + 1) - 1] = steps % most
     return found
 
@@ -143,11 +144,14 @@ def read_sparse(path: str | Path, model: nn.Module) -> nn.Module:
             )
     home = next((tensor.device for tensor in own.values() if tensor is not None), torch.device("cpu"))
     replace_tensors(
-        copied, {name: tensor.to(home) for name, tensor in whole.items() if own[name] is None or own[name].shape != tensor.shape}
-    )  # type: ignore[union-attr]
+        copied,
+        {name: tensor.to(home) for name, tensor in whole.items() if (old := own[name]) is None or old.shape != tensor.shape},
+    )
     with torch.no_grad():
         for name, tensor in whole.items():
-            tensor_of(copied, name).copy_(tensor)  # type: ignore[union-attr]
+            here = tensor_of(copied, name)
+            assert here is not None  # put there above, if it was not there
+            here.copy_(tensor)
     return copied
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -123,7 +124,7 @@ class _EditableNetwork:
         if bias is not None:
             given = given + bias.reshape([-1 if axis == layer.unit_axis else 1 for axis in range(len(sides))])
         with torch.no_grad():
-            seen = self.network.program([layer.value], [reader.layer.source])(given)[0]
+            seen: Tensor = self.network.program([layer.value], [reader.layer.source])(given)[0]
         axis = len(seen.shape) - 1 if reader.layer.op in ("linear", "addmm", "matmul", "mm") else 1
         return seen.movedim(axis, 0).reshape(layer.units, reader.block, -1)
 
@@ -199,6 +200,6 @@ def _is_padded(network: Network, layer: Layer) -> bool:
     if layer.op in ("linear", "addmm", "matmul", "mm"):
         return False
     node = network.graph("reading a convolution").nodes[layer.value]
-    padding = node.args[4] if len(node.args) > 4 else node.kwargs.get("padding", 0)
-    sides = [padding] if isinstance(padding, (int, str)) else list(padding)  # type: ignore[call-overload]
+    padding: Any = node.args[4] if len(node.args) > 4 else node.kwargs.get("padding", 0)
+    sides = [padding] if isinstance(padding, (int, str)) else list(padding)
     return any(side not in (0, "valid") for side in sides)

@@ -85,7 +85,7 @@ class SparseLinear(nn.Module):
         return found.reshape(*x.shape[:-1], self.out_features)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_made": None}  # a copy's matrix lies on the copy's own memory
+        return {**super().__getstate__(), "_made": None}  # type: ignore[no-untyped-call]  # a copy's matrix lies on the copy's own memory
 
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, out_features={self.out_features}, kept={self.kept}, layout={self.layout!r}"

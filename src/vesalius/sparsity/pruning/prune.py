@@ -183,7 +183,8 @@ def scheduled_count(count: LinkCount, shape: tuple[int, ...], share: float) -> L
     part = share**SCHEDULE_POWER
     if isinstance(count, int):
         size = shape[0] * shape[1]
-        return max(count, round(size * (count / size) ** part))
+        kept: int = max(count, round(size * (count / size) ** part))
+        return kept
     return torch.maximum(count, (shape[1] * (count.double() / shape[1]) ** part).round().long())
 
 

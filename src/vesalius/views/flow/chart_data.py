@@ -274,8 +274,14 @@ def flow_drawing(
     if shape is not None:
         columns[0] = replace(columns[0], others=0, dead=0, share=0.0, image=sum_channels(graph.flows[0].sum(1), shape))
         links, drawn = _image_edges(units, columns[1]) + links, drawn + int((graph.flows[0][:, chosen[1]] > 0).sum())
-    facts = {"slots": float(slots), "left_out": reading.edges - drawn, "shape": shape}
-    return FlowDrawing(columns=tuple(columns), units=tuple(units), links=tuple(links), **facts)
+    return FlowDrawing(
+        columns=tuple(columns),
+        units=tuple(units),
+        links=tuple(links),
+        slots=float(slots),
+        left_out=reading.edges - drawn,
+        shape=shape,
+    )
 
 
 def _drawn_edges(

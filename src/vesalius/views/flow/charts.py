@@ -193,6 +193,7 @@ def _draw_input_image(ax: Axes, net: FlowDrawing) -> tuple[float, float]:
     """The picture in the first column, its pixels square; returns half its width and half its height."""
     image = net.columns[0].image
     assert image is not None
+    assert isinstance(ax.figure, Figure)  # never part of a larger one
     ax.figure.draw_without_rendering()
     across = ax.bbox.width / abs(np.diff(ax.get_xlim())[0])
     down = ax.bbox.height / abs(np.diff(ax.get_ylim())[0])

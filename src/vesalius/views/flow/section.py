@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup, escape
@@ -104,7 +105,7 @@ def _alt_text(graph: FlowGraph, reading: FlowStatistics) -> str:
 def _units_json(graph: FlowGraph, reading: FlowStatistics, net: FlowDrawing) -> str:
     """What a page's script tells of each drawn unit, as JSON: facts, paths, histogram, and what feeds it."""
     frame, maps = svg_charts.drawing_frame(net), input_maps(graph, net) if net.pictured else []
-    told = []
+    told: list[dict[str, Any]] = []
     for unit, trails in zip(net.units, paths_through_units(graph, net), strict=True):
         found = {
             "name": unit.name,

@@ -84,9 +84,8 @@ def _weight(shown: Sparsified, cut: PrunedLayer) -> Tensor:
 
 def _sample_images(shown: Sparsified, x: Tensor, shape: tuple[int, ...]) -> list[tuple[Markup, Markup, Markup]]:
     """Sample, and what comes out before and after."""
-    words = ("sample", "before", "after")
     return [
-        tuple(svg.image(part, word) for part, word in zip((pair.image, pair.before, pair.after), words, strict=True))
+        (svg.image(pair.image, "sample"), svg.image(pair.before, "before"), svg.image(pair.after, "after"))
         for pair in before_after_images(shown, x, shape)
     ]
 

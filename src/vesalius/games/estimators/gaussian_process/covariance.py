@@ -79,7 +79,8 @@ class Covariance:
         pairwise = (linear**2 - (shared * both**2 + either * one**2 + neither * none**2)) / 2
         l11, l10, l00 = (self._factor(x).log() for x in (both, one, none))
         product = (a * (l11 - 2 * l10 + l00)) @ b.T + (a @ (l10 - l00))[:, None] + (b @ (l10 - l00))[None] + l00.sum()
-        return c0 + c1 * linear + c2 * pairwise + c3 * (product - self._norm()).exp()
+        total: Tensor = c0 + c1 * linear + c2 * pairwise + c3 * (product - self._norm()).exp()
+        return total
 
     def _factor(self, x: Tensor) -> Tensor:
         return (1 + self.parameters[6:].exp() * x).clamp_min(MIN_FACTOR)
@@ -102,7 +103,8 @@ class Covariance:
         for q, weight in gauss_legendre(self.players):
             terms = (q * present + (1 - q) * absent).log()
             product += weight * (terms.sum(0) - terms - self._norm()).exp()
-        return c1 * a + c2 * a * (a.sum(0) - a) * (0.5 - self.centre) + c3 * (present - absent) * product
+        total: Tensor = c1 * a + c2 * a * (a.sum(0) - a) * (0.5 - self.centre) + c3 * (present - absent) * product
+        return total
 
     def _factor_columns(self, x: Tensor) -> Tensor:
         return (1 + self.parameters[6:, None].exp() * x).clamp_min(MIN_FACTOR)
@@ -116,7 +118,7 @@ class Covariance:
             for p, other in gauss_legendre(self.players):
                 terms = (q * p * k11 + (q * (1 - p) + p * (1 - q)) * k10 + (1 - q) * (1 - p) * k00).log()
                 product += weight * other * (terms.sum() - terms - self._norm()).exp()
-        smooth = c1 + c2 * (self.players - 1) * (0.5 - self.centre) ** 2 + c3 * (k11 - 2 * k10 + k00) * product
+        smooth: Tensor = c1 + c2 * (self.players - 1) * (0.5 - self.centre) ** 2 + c3 * (k11 - 2 * k10 + k00) * product
         return smooth + self.noise * noise_variance(self.players, self.odd)
 
 
