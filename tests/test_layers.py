@@ -38,8 +38,9 @@ def level(module):
 
 
 def imports(tree):
-    """(imported module, whether it stands at the top of the file) for every import."""
-    top = {id(node) for node in tree.body}
+    """(imported module, whether it stands at the top of the file, or in a block for type checkers there) for every import."""
+    checked = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    top = {id(node) for body in (tree.body, *(block.body for block in checked)) for node in body}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((alias.name, id(node) in top) for alias in node.names)
@@ -54,28 +55,40 @@ def test_imports_point_down_and_stand_at_the_top(path):
     for module, at_top in imports(ast.parse(path.read_text())):
         assert at_top or module.split(".")[0] in OPTIONAL, f"{relative} hides the import of {module}"
         if module.split(".")[0] == "vesalius":
-            own_room = len(relative.parts) > 1 and module.split(".")[1:2] == [relative.parts[0]]
+            own_room = module.split(".")[1:2] == list(relative.parts[:-1][:1])
             assert level(module) < mine or own_room, f"{relative} imports {module}, which is not below it"
 
 
 def test_a_wrong_import_would_be_seen():
-    found = list(imports(ast.parse("from vesalius.views import report\ndef f():\n    import torch\n")))
-    assert found == [("vesalius.views", True), ("torch", False)]
+    text = "from vesalius.views import report\ndef f():\n    import torch\n"
+    found = list(imports(ast.parse(f"{text}if TYPE_CHECKING:\n    import jax\nif f():\n    import numpy\n")))
+    assert sorted(found) == [("jax", True), ("numpy", False), ("torch", False), ("vesalius.views", True)]
     assert level("vesalius.views") > LEVELS["methods"]
 
 
+def run_python(script):
+    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
+
+
+HEAVY = (
+    "matplotlib ray pandas sklearn captum shapiq transformers igraph networkx numba scipy.special scipy.stats scipy.optimize scipy.spatial"
+)
+
+
 def test_importing_is_pure():
-    """No plotting, no cluster, no seed, no change of a default."""
+    """No plotting, no cluster, no statistics, no seed, no change of a default; neither at first nor when all public names are touched."""
     script = (
         "import sys, random, torch; before = (torch.initial_seed(), random.getstate(), torch.get_default_dtype(), torch.get_num_threads());"
-        "import vesalius, vesalius.information.graph;"
+        "import vesalius, vesalius.information.graph; [getattr(vesalius, name) for name in vesalius.__all__];"
         "after = (torch.initial_seed(), random.getstate(), torch.get_default_dtype(), torch.get_num_threads());"
         "assert before == after;"
-        "heavy = 'matplotlib ray pandas sklearn captum shapiq transformers igraph networkx'.split();"
-        "print([name for name in heavy if name in sys.modules])"
+        f"print([name for name in {HEAVY.split()} if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert run_python(script) == "[]"
+
+
+def test_the_package_alone_needs_no_torch():
+    assert run_python("import sys, vesalius; dir(vesalius); print('torch' in sys.modules, 'numpy' in sys.modules)") == "False False"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
@@ -93,3 +106,33 @@ def test_the_front_door_is_narrow():
     import vesalius
 
     assert len([name for name in vesalius.__all__ if not name.startswith("__")]) <= 24
+
+
+def test_the_front_door_is_the_same_for_type_checkers():
+    import vesalius
+
+    block = next(node for node in ast.parse((SOURCE / "__init__.py").read_text()).body if isinstance(node, ast.If))
+    shown = {alias.name: node.module for node in block.body for alias in node.names}
+    rooms = {name for name, module in shown.items() if module == "vesalius"}
+    assert {name: module for name, module in shown.items() if name not in rooms} == vesalius.PUBLIC
+    folders = {path.parent.name for path in SOURCE.glob("*/__init__.py")}
+    assert rooms == folders - set(vesalius.PUBLIC), "a room whose name is also a verb is reached by importing from it"
+    assert set(dir(vesalius)) >= {*vesalius.PUBLIC, *rooms}
+
+
+def test_verbs_keep_their_names_whatever_is_imported():
+    """``trace`` is a verb and a room; importing a module of the room must not put the room in the verb's place."""
+    script = (
+        "import vesalius.trace.network, vesalius.audit.result, vesalius.complexity, vesalius as vs;"
+        "print(callable(vs.trace), callable(vs.audit), callable(vs.complexity), callable(vs.interactions));"
+        "from vesalius import trace; print(trace is vs.trace)"
+    )
+    assert run_python(script).split() == ["True"] * 5
+
+
+def test_rooms_are_found_as_attributes():
+    import vesalius as vs
+
+    assert run_python("import vesalius as vs; print(vs.core.errors.NoRule.__name__, vs.models.fit.__name__)") == "NoRule fit"
+    with pytest.raises(AttributeError, match="has no attribute 'atribute'"):
+        _ = vs.atribute

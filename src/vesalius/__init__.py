@@ -1,41 +1,98 @@
 """The anatomy of a trained neural network: what it rests on, in numbers that add up."""
 
-import vesalius.models as models  # noqa: F401 - reached as vesalius.models
-from vesalius.audit import Audit, audit
-from vesalius.complexity import Complexity, complexity
-from vesalius.core.allocation import Allocation
-from vesalius.core.players import Players
-from vesalius.core.version import VERSION as __version__
-from vesalius.games.absence import Blur, Constant, Marginal, Mean
-from vesalius.games.game import Game
-from vesalius.information import FlowGraph, information_flow
-from vesalius.interactions import interactions
-from vesalius.methods import METHODS, attribute
-from vesalius.sparsity import link_importance, sparsify
-from vesalius.trace import Network, trace
-from vesalius.views.report import report
+import sys
+from importlib import import_module
+from pkgutil import iter_modules
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "METHODS",
-    "Allocation",
-    "Audit",
-    "Blur",
-    "Complexity",
-    "Constant",
-    "FlowGraph",
-    "Game",
-    "Marginal",
-    "Mean",
-    "Network",
-    "Players",
-    "__version__",
-    "attribute",
-    "audit",
-    "complexity",
-    "information_flow",
-    "interactions",
-    "link_importance",
-    "report",
-    "sparsify",
-    "trace",
-]
+from vesalius.core.lazy import submodules_of
+from vesalius.core.version import VERSION as __version__
+
+if TYPE_CHECKING:
+    from vesalius import cli as cli
+    from vesalius import core as core
+    from vesalius import data as data
+    from vesalius import games as games
+    from vesalius import information as information
+    from vesalius import inputs as inputs
+    from vesalius import methods as methods
+    from vesalius import models as models
+    from vesalius import rules as rules
+    from vesalius import sparsity as sparsity
+    from vesalius import views as views
+    from vesalius import workflow as workflow
+    from vesalius.audit import Audit as Audit
+    from vesalius.audit import audit as audit
+    from vesalius.complexity import Complexity as Complexity
+    from vesalius.complexity import complexity as complexity
+    from vesalius.core.allocation import Allocation as Allocation
+    from vesalius.core.players import Players as Players
+    from vesalius.games.absence import Blur as Blur
+    from vesalius.games.absence import Constant as Constant
+    from vesalius.games.absence import Marginal as Marginal
+    from vesalius.games.absence import Mean as Mean
+    from vesalius.games.game import Game as Game
+    from vesalius.information import FlowGraph as FlowGraph
+    from vesalius.information import information_flow as information_flow
+    from vesalius.interactions import interactions as interactions
+    from vesalius.methods import METHODS as METHODS
+    from vesalius.methods import attribute as attribute
+    from vesalius.sparsity import link_importance as link_importance
+    from vesalius.sparsity import sparsify as sparsify
+    from vesalius.trace import Network as Network
+    from vesalius.trace import trace as trace
+    from vesalius.views.report import report as report
+
+PUBLIC = {
+    "METHODS": "vesalius.methods",
+    "Allocation": "vesalius.core.allocation",
+    "Audit": "vesalius.audit",
+    "Blur": "vesalius.games.absence",
+    "Complexity": "vesalius.complexity",
+    "Constant": "vesalius.games.absence",
+    "FlowGraph": "vesalius.information",
+    "Game": "vesalius.games.game",
+    "Marginal": "vesalius.games.absence",
+    "Mean": "vesalius.games.absence",
+    "Network": "vesalius.trace",
+    "Players": "vesalius.core.players",
+    "attribute": "vesalius.methods",
+    "audit": "vesalius.audit",
+    "complexity": "vesalius.complexity",
+    "information_flow": "vesalius.information",
+    "interactions": "vesalius.interactions",
+    "link_importance": "vesalius.sparsity",
+    "report": "vesalius.views.report",
+    "sparsify": "vesalius.sparsity",
+    "trace": "vesalius.trace",
+}
+"""The public names, and where each is found when it is first used; torch is not imported before. The block above repeats them for type
+checkers, which read no tables, and a test compares the two."""
+
+__all__ = ["__version__", *PUBLIC]
+
+_submodule = submodules_of(__name__)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in PUBLIC:
+        return _submodule(name)
+    found = getattr(import_module(PUBLIC[name]), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *(found.name for found in iter_modules(__path__))})
+
+
+class _Package(ModuleType):
+    """This package, in which a verb keeps its name when the room of the same name (``trace``, ``audit``, ...) is imported."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in PUBLIC and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -13,10 +13,12 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
-from scipy.stats import spearmanr
 from torch import Tensor
 
+from vesalius.core.lazy import LazyModule
 from vesalius.games.game import Game
+
+stats = LazyModule("scipy.stats")
 
 MIN_FOR_CORRELATION = 4
 """Coalitions of one size, or methods, from which a correlation is taken."""
@@ -139,4 +141,4 @@ def _spearman(first: Sequence[float], second: Sequence[float]) -> float:
     kept = [(a, b) for a, b in zip(first, second, strict=True) if not math.isnan(a) and not math.isnan(b)]
     if len(kept) < MIN_FOR_CORRELATION or any(len(set(side)) == 1 for side in zip(*kept, strict=True)):
         return math.nan
-    return float(spearmanr(*zip(*kept, strict=True)).statistic)
+    return float(stats.spearmanr(*zip(*kept, strict=True)).statistic)

@@ -16,11 +16,13 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.optimize import linprog
 from torch import Tensor
 
 from vesalius.core.errors import InvalidInput
+from vesalius.core.lazy import LazyModule
 from vesalius.games.moebius import dividends, membership, player_count, values_from_dividends
+
+optimize = LazyModule("scipy.optimize")
 
 CONSTRAINTS_PER_ROUND = 64
 """Constraints added in a round of the linear program, the most violated first."""
@@ -170,7 +172,7 @@ def _nearest_map(values: Float[Tensor, " P"], least: Float[Tensor, " S"], active
     cost = np.concatenate([np.zeros(players), np.ones(players)])
     exactly = np.concatenate([np.ones(players), np.zeros(players)])[None]
     limits = [(None, None)] * players + [(0, None)] * players
-    found = linprog(cost, above, bounds, exactly, [total / scale], bounds=limits, method="highs")
+    found = optimize.linprog(cost, above, bounds, exactly, [total / scale], bounds=limits, method="highs")
     if found.x is None:
         raise InvalidInput(f"the linear program was not solved: {found.message}")
     return torch.from_numpy(found.x[:players] * scale), float(found.fun) * scale

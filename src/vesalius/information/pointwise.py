@@ -9,16 +9,18 @@ from math import log
 
 import torch
 from jaxtyping import Float, Float64
-from scipy.special import digamma
 from torch import Tensor
 
 from vesalius.core.errors import InvalidInput
+from vesalius.core.lazy import LazyModule
 from vesalius.information.graph import FlowGraph
 from vesalius.information.options import MeasurementOptions
 from vesalius.information.recorded_activations import record_activations
 from vesalius.information.units import find_layer_units, pool_units
 from vesalius.trace.batches import Data
 from vesalius.trace.network import Inputs, Network
+
+special = LazyModule("scipy.special")
 
 CELLS_AT_ONCE = 1 << 24
 """Distances held at once."""
@@ -99,7 +101,7 @@ def _pointwise_block(near_x: Float64[Tensor, "N a"], near_y: Float64[Tensor, "N 
     inside_x = torch.where(tied, (near_x == 0).sum(0)[:, None], (near_x[:, :, None] < reach).sum(0))
     inside_y = torch.where(tied, (near_y == 0).sum(0), (near_y[:, None] < reach).sum(0))
     shared = torch.where(tied, (joint == 0).sum(0), k)
-    found = [torch.from_numpy(digamma(number.double().numpy())) for number in (shared, inside_x + 1, inside_y + 1)]
+    found = [torch.from_numpy(special.digamma(number.double().numpy())) for number in (shared, inside_x + 1, inside_y + 1)]
     return found[0] + log(count) - found[1] - found[2]
 
 

@@ -57,8 +57,8 @@ class TargetSelector:
             for column in self.positions[rows].unbind(1):
                 output = output[torch.arange(len(output), device=output.device), column]
             return output
-        if self.index:
-            return output[(slice(None), *self.index)]
+        for place in self.index:
+            output = output.select(1, place)
         return output.reshape(len(output))
 
 

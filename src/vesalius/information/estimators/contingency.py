@@ -11,13 +11,15 @@ from math import log
 
 import torch
 from jaxtyping import Float64, Int, Int64, Shaped
-from scipy.stats import chi2
 from torch import Tensor
 
 from vesalius.core.errors import InvalidInput
+from vesalius.core.lazy import LazyModule
 from vesalius.information.estimators import null_distribution
 from vesalius.information.estimators.discretization import Discretization
 from vesalius.information.estimators.estimate import PairwiseInformation, check_units, exceeds_sample_limit, require_rows
+
+special = LazyModule("scipy.special")
 
 ROWS_AT_ONCE = 8192
 """Rows of one matrix product; below 2**24, so that counts in float32 are exact."""
@@ -236,7 +238,7 @@ class _BlockEstimator:
         level = self.finest
         scores_x, scores_y = (_mid_rank_scores(s, m, self.samples) for s, m in ((level.x, level.margin_x), (level.y, level.margin_y)))
         correlation = level.per_pair(level.joint * scores_x[:, None] * scores_y)
-        return torch.from_numpy(chi2.sf((self.samples - 1) * correlation.square().numpy(), 1))
+        return torch.from_numpy(special.chdtrc(1, (self.samples - 1) * correlation.square().numpy()))
 
 
 def _count_margins(slots: Discretization, margin: Float64[Tensor, " S"]) -> tuple[Float64[Tensor, "A R"], Float64[Tensor, " R"]]:

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Shaped
-from scipy.special import digamma
-from scipy.stats import chi2
 from torch import Tensor
 
+from vesalius.core.lazy import LazyModule
 from vesalius.information.estimators.estimate import PairwiseInformation, check_pair, exceeds_sample_limit, is_constant
 from vesalius.information.estimators.mixed_variables import normal_scores
+
+special = LazyModule("scipy.special")
 
 STDERR_NOTE = (
     "holds for Gaussian copulas only: other dependence is missed, and atoms are smeared, which adds up to 40 % for half-dead ReLUs"
@@ -44,13 +45,13 @@ class Gaussian:
         x, y = (torch.nn.functional.normalize(scores - scores.mean(0), dim=0) for scores in map(normal_scores, (rows_x, rows_y)))
         square = (x.T @ y).square().clamp_max(1 - 1e-15)
         alive = ~(dead_x[:, None] | dead_y)
-        null = 0.5 * float(digamma((n - 1) / 2) - digamma((n - 2) / 2))
+        null = 0.5 * float(special.digamma((n - 1) / 2) - special.digamma((n - 2) / 2))
         values = torch.where(alive, -0.5 * torch.log1p(-square) - null, 0.0)
         return PairwiseInformation(
             values=values,
             stderr=torch.where(alive, (square / n + 0.5 / n**2).sqrt(), 0.0),
             null=null * alive.double(),
-            p=torch.where(alive, torch.from_numpy(chi2.sf((n - 1) * square.numpy(), 1)), 1.0),
+            p=torch.where(alive, torch.from_numpy(special.chdtrc(1, (n - 1) * square.numpy())), 1.0),
             estimator="gaussian",
             samples=n,
             dead_x=dead_x,

@@ -15,14 +15,16 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Shaped
 from numpy.typing import NDArray
-from scipy.special import digamma
 from torch import Tensor
 
 from vesalius.core.errors import InvalidInput
+from vesalius.core.lazy import LazyModule
 from vesalius.information.estimators import ksg_kdtree
 from vesalius.information.estimators.binned import Binned
 from vesalius.information.estimators.estimate import PairwiseInformation, check_pair, exceeds_sample_limit
 from vesalius.information.estimators.mixed_variables import MixedVariables
+
+special = LazyModule("scipy.special")
 
 NUMBA_MODULE = "vesalius.information.estimators.ksg_numba"
 SHARED_NEIGHBOUR_VARIANCE = (0.44, 0.15)
@@ -121,7 +123,7 @@ class KSG:
 
     def _local(self, x: MixedVariables, y: MixedVariables, units: NDArray[np.int64]) -> NDArray[np.float64]:
         """Mean less bias, variance of the local terms, and bias [3, pairs] of pairs [2, pairs]; on as many threads as torch uses."""
-        psi = np.concatenate([[-np.inf], digamma(np.arange(1, x.atom.shape[1] + 2))])
+        psi = np.concatenate([[-np.inf], special.digamma(np.arange(1, x.atom.shape[1] + 2))])
         sides = [(side.atom, side.score, side.order, side.size, side.atoms) for side in (x, y)]
         with_numba = _has_numba() if self.compiled is None else self.compiled
         pairs: Callable[..., None] = import_module(NUMBA_MODULE).estimate_pairs if with_numba else ksg_kdtree.estimate_pairs

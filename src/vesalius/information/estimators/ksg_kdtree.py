@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
+
+from vesalius.core.lazy import LazyModule
+
+spatial = LazyModule("scipy.spatial")
 
 SideArrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """The arrays of a :class:`~vesalius.information.estimators.mixed_variables.MixedVariables`: atom, score, order, size, atoms."""
@@ -18,7 +21,7 @@ SHRINKAGE = 1 - 1e-13
 def ksg1_terms(x: NDArray[np.float64], y: NDArray[np.float64], k: int, psi: NDArray[np.float64]) -> NDArray[np.float64]:
     """Local terms of KSG-1 of points without ties. Reference: Kraskov2004, equation 8."""
     points = np.stack([x, y], 1)
-    eps: NDArray[np.float64] = cKDTree(points).query(points, k=[k + 1], p=np.inf)[0][:, 0] * SHRINKAGE
+    eps: NDArray[np.float64] = spatial.cKDTree(points).query(points, k=[k + 1], p=np.inf)[0][:, 0] * SHRINKAGE
     found: NDArray[np.float64] = psi[k] + psi[len(x)] - psi[_count_within(x, eps)] - psi[_count_within(y, eps)]
     return found
 
@@ -33,7 +36,7 @@ def ross_terms(x: NDArray[np.float64], classes: NDArray[np.int64], k: int, psi: 
         if size > k:
             members = classes == which
             own = x[members, None]
-            eps = cKDTree(own).query(own, k=[k + 1])[0][:, 0] / SHRINKAGE
+            eps = spatial.cKDTree(own).query(own, k=[k + 1])[0][:, 0] / SHRINKAGE
             ordered = np.sort(x)
             near = np.searchsorted(ordered, own[:, 0] + eps, "right") - np.searchsorted(ordered, own[:, 0] - eps, "left")
             local[members] = psi[len(x)] + psi[k] - psi[size] - psi[near - 1]

@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from jaxtyping import Float64
 from numpy.typing import NDArray
-from scipy.special import ndtri
-from scipy.stats import rankdata
 from torch import Tensor
 
+from vesalius.core.lazy import LazyModule
 from vesalius.information.estimators.discretization import find_atoms
 from vesalius.information.estimators.estimate import is_constant
+
+special, stats = LazyModule("scipy.special"), LazyModule("scipy.stats")
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,12 +68,12 @@ def _split_atoms(
     rest = np.flatnonzero(atom == 0)
     rest = rest[np.lexsort((draw[rest], column[rest]))]
     score, order = np.zeros(len(column)), np.zeros(len(column), np.int64)
-    score[rest] = ndtri((np.arange(len(rest)) + 0.5) / max(len(rest), 1))
+    score[rest] = special.ndtri((np.arange(len(rest)) + 0.5) / max(len(rest), 1))
     order[: len(rest)] = rest
     return atom, score, order, len(rest), len(values)
 
 
 def normal_scores(rows: Float64[Tensor, "N A"]) -> Float64[Tensor, "N A"]:
     """Ranks of each unit as quantiles of the normal distribution, ties at their mean rank; a constant unit is 0."""
-    scores = torch.from_numpy(ndtri((rankdata(rows.numpy(), axis=0) - 0.5) / len(rows)))
+    scores = torch.from_numpy(special.ndtri((stats.rankdata(rows.numpy(), axis=0) - 0.5) / len(rows)))
     return torch.where(is_constant(rows), 0.0, scores)

@@ -10,15 +10,17 @@ from math import sqrt
 
 import torch
 from jaxtyping import Bool, Float64, Shaped
-from scipy.stats import t as student
 from torch import Tensor
 
 from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.core.lazy import LazyModule
 from vesalius.information.estimators.binned import Binned
 from vesalius.information.estimators.bounds import BOUNDS
 from vesalius.information.estimators.critics import CriticInputs, CriticPairs, Critics, CriticTraining
 from vesalius.information.estimators.estimate import PairwiseInformation, check_pair, exceeds_sample_limit, is_constant
 from vesalius.information.estimators.mixed_variables import normal_scores
+
+special = LazyModule("scipy.special")
 
 CriticEstimates = tuple[Float64[Tensor, " P"], Float64[Tensor, " P"], Float64[Tensor, " P"]]
 """Value, standard error and p-value of each critic."""
@@ -149,7 +151,7 @@ class Neural:
         local = BOUNDS[self.bound].local(joint, apart)
         independent = apart.mean(2)
         distance = (joint.mean(1) - independent.mean(1)) / (independent.std(1) * sqrt(1 + 1 / len(shifts))).clamp_min(1e-300)
-        return local.mean(1), local.std(1) / sqrt(local.shape[1]), torch.from_numpy(student.sf(distance.numpy(), len(shifts) - 1))
+        return local.mean(1), local.std(1) / sqrt(local.shape[1]), torch.from_numpy(special.stdtr(len(shifts) - 1, -distance.numpy()))
 
 
 def _to_pairwise(

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float64
-from scipy.special import gammaln
-from scipy.stats import gamma
 from torch import Tensor
+
+from vesalius.core.lazy import LazyModule
+
+special = LazyModule("scipy.special")
 
 EXACT_BELOW = 20.0
 """Expected count of a cell from which its part of the null expectation is a series in 1 / count, with a relative error below 1e-3."""
@@ -54,7 +56,7 @@ def chi2_p(statistic: Float64[Tensor, "A B"], mean: Float64[Tensor, "A B"], vari
     """
     usable = (mean > 0) & (variance > 0)
     mean, variance = (torch.where(usable, value, 1.0) for value in (mean, variance))
-    tail = gamma.sf(statistic.numpy(), (mean**2 / variance).numpy(), scale=(variance / mean).numpy())
+    tail = special.gammaincc((mean**2 / variance).numpy(), (statistic.clamp_min(0) * mean / variance).numpy())
     return torch.where(usable, torch.from_numpy(np.asarray(tail)), 1.0)
 
 
@@ -129,9 +131,9 @@ def _hypergeometric_cells(row: Float64[Tensor, " K"], column: Float64[Tensor, " 
     r, c = row.numpy()[:, None], column.numpy()[:, None]
     n = np.arange(most + 1.0)[None]
     possible = (n <= np.minimum(r, c)) & (n >= r + c - samples)
-    ways = gammaln(r + 1) + gammaln(c + 1) + gammaln(samples - r + 1) + gammaln(samples - c + 1) - gammaln(samples + 1.0)
+    ways = sum(special.gammaln(total + 1) for total in (r, c, samples - r, samples - c)) - special.gammaln(samples + 1.0)
     rest = [np.where(possible, left, 0.0) for left in (n, r - n, c - n, samples - r - c + n)]
-    chance = np.exp(np.where(possible, ways - sum(gammaln(left + 1) for left in rest), -np.inf))
+    chance = np.exp(np.where(possible, ways - sum(special.gammaln(left + 1) for left in rest), -np.inf))
     worth = n * np.log(np.maximum(n, 1) * samples / (r * c))
     centred = worth - (n - r * c / samples)
     mean, information = (chance * centred).sum(1), (chance * worth).sum(1)

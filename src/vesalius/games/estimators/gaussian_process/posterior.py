@@ -10,11 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
+from vesalius.core.lazy import LazyModule
 from vesalius.games.estimators.gaussian_process.covariance import Covariance, parameter_prior
+
+optimize = LazyModule("scipy.optimize")
 
 JITTER = 1e-8  # relative to the diagonal; keeps Cholesky stable where the noise is tiny
 BLOCK = 256  # rows of the covariance matrix made at once, so that what is in between stays in the cache
@@ -59,7 +61,7 @@ def fit_covariance(rows: Float[Tensor, "M P"], y: Float[Tensor, " M"], *, odd: b
 
     bounds = torch.stack([start - 4 * spread, start + 4 * spread], 1).tolist()
     with threadpool_limits(1, user_api="blas"):  # L-BFGS-B works on a few dozen numbers: several threads made it 60 times slower
-        found = minimize(objective, start.numpy(), jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": steps})
+        found = optimize.minimize(objective, start.numpy(), jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": steps})
     return Covariance(torch.tensor(found.x), odd)
 
 
