@@ -28,7 +28,7 @@ LEVELS = {
     "cli": 8,
     "__init__": 9,
 }
-OPTIONAL = {"pyarrow", "shapiq"}
+OPTIONAL = {"pandas", "pyarrow", "shap", "shapiq"}
 """Extras, which may be imported inside a function."""
 FILES = sorted(SOURCE.rglob("*.py"))
 
@@ -71,7 +71,7 @@ def test_importing_is_pure():
         "import vesalius, vesalius.information.graph;"
         "after = (torch.initial_seed(), random.getstate(), torch.get_default_dtype(), torch.get_num_threads());"
         "assert before == after;"
-        "heavy = 'matplotlib ray pandas sklearn captum shapiq transformers igraph networkx'.split();"
+        "heavy = 'matplotlib ray pandas sklearn captum shap shapiq transformers igraph networkx'.split();"
         "print([name for name in heavy if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

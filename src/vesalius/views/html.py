@@ -225,10 +225,8 @@ def players_text(allocation: Allocation) -> str:
 
 def allocation_facts(allocation: Allocation) -> dict[str, str]:
     """What is to be known of one sample's allocation beside its panel: where it starts, where it ends, what was shared out."""
-    facts = {
-        "base": style.number(float(allocation.base)),
-        "total": style.number(float(allocation.total)),
-        "values add up to": style.number(float(allocation.flat.sum())),
-    }
+    ends = {"base": float(allocation.base), "total": float(allocation.total)}
+    facts = {name: style.number(end) for name, end in ends.items() if end == end}  # not a number where it is not known
+    facts["values add up to"] = style.number(float(allocation.flat.sum()))
     known = {key: str(allocation.provenance[key]) for key in ("target", "unit", "baseline") if allocation.provenance.get(key)}
     return facts | known
