@@ -21,7 +21,8 @@ from captum.attr import ShapleyValueSampling
 from games_for_shapley import FAMILIES, KnownGame
 from peers_for_shapley import SLOW, ask, peers
 
-from vesalius.games.estimators import AutoShapley, PermutationShapley, ShapleyEstimate, ShapleyEstimator
+from vesalius.core.allocation import Allocation
+from vesalius.games.estimators import AutoShapley, PermutationShapley, ShapleyEstimator
 from vesalius.games.game import Game
 
 SEEDS = (101, 102, 103)  # development used 0 to 9
@@ -43,7 +44,7 @@ class Errors:
         return statistics.fmean(self.squares)
 
 
-def ours(game: KnownGame, budget: int, runs: int, estimator: ShapleyEstimator) -> tuple[Errors, list[ShapleyEstimate]]:
+def ours(game: KnownGame, budget: int, runs: int, estimator: ShapleyEstimator) -> tuple[Errors, list[Allocation]]:
     squares, seconds, found = [], [], []
     for run in range(runs):
         start = time.perf_counter()
@@ -100,9 +101,9 @@ def coverage_table(instances: Callable[[], Iterator[tuple[int, KnownGame]]]) -> 
         print(f"| {game.name} | {seed} | " + " | ".join(f"{100 * share:.1f}" for share in shares) + " |", flush=True)
 
 
-def coverage(estimate: ShapleyEstimate, game: KnownGame) -> float:
+def coverage(estimate: Allocation, game: KnownGame) -> float:
     width = (estimate.stderr.square() + game.truth_variance).sqrt()
-    rounding = 1e-12 * abs(estimate.total - estimate.base)
+    rounding = 1e-12 * abs(float(estimate.total - estimate.base))
     return float(((estimate.values - game.truth).abs() <= 1.96 * width + rounding).double().mean())
 
 

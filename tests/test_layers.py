@@ -28,7 +28,7 @@ LEVELS = {
     "cli": 8,
     "__init__": 9,
 }
-OPTIONAL = {"pyarrow", "shapiq"}
+OPTIONAL = {"pandas", "pyarrow", "shap", "shapiq"}
 """Extras, which may be imported inside a function."""
 FILES = sorted(SOURCE.rglob("*.py"))
 
@@ -71,7 +71,8 @@ def run_python(script):
 
 
 HEAVY = (
-    "matplotlib ray pandas sklearn captum shapiq transformers igraph networkx numba scipy.special scipy.stats scipy.optimize scipy.spatial"
+    "matplotlib ray pandas sklearn captum shap shapiq transformers igraph networkx numba"
+    " scipy.special scipy.stats scipy.optimize scipy.spatial"
 )
 
 

@@ -307,7 +307,7 @@ def repeated(estimator, budget):
         found = estimator.estimate(table_game(table), budget, generator=rng(seed))
         truth = (
             LeastSquaresInteractions().estimate(table_game(table), 1024).values
-            if found.index == "fsii"
+            if found.provenance["index"] == "fsii"
             else ExactInteractions().estimate(table_game(table), 1024).values
         )
         hits.append(((found.values - truth).abs() <= 1.96 * found.stderr + 1e-12).double().mean())
@@ -361,7 +361,7 @@ def test_sparse_terms_end_where_noise_begins():
     assert worth.keys() <= got.keys()
     assert len(got) <= len(worth) + 3
     assert max(abs(got[key] - worth[key]) for key in worth) < 0.15
-    assert 0.97 < found.explained < 1
+    assert 0.97 < found.provenance["explained"] < 1
 
 
 def test_sparse_errors_are_those_of_its_terms():
@@ -387,6 +387,6 @@ def test_sparse_does_not_claim_to_explain_more_than_it_does():
         found = SparseInteractions().estimate(table_game(table), 80, max_order=None, generator=rng(seed))
         inside = (~every).double() @ found.coalitions.double().T == 0
         error = table - found.base - inside.double() @ found.values
-        said.append(found.explained)
+        said.append(found.provenance["explained"])
         found_so.append(1 - float(error.square().mean() / table.var(correction=0)))
     assert 0.6 < sorted(said)[6] <= sorted(found_so)[6]

@@ -136,6 +136,49 @@ def test_the_allocation_draws_itself(table, pixels):
     assert pixels.plot().axes[0].images
 
 
+def test_an_image_that_was_kept_is_beside_its_map(pixels):
+    image = torch.tensor([[[0.0, 1.0, 2.0], [3.0, 4.0, 8.0]]])
+    seen = replace(pixels, explained=(image,))
+    left, right = charts.plot_allocation(seen).axes[:2]
+    np.testing.assert_allclose(left.images[0].get_array(), image[0] / 8)
+    np.testing.assert_array_equal(right.images[0].get_array(), [[-2, -1, 0], [1, 2, 3]])
+    figure = Figure()
+    assert len(seen.plot(ax=figure.add_subplot()).axes) == 2, "the map and its colour bar alone on axes that were given"
+
+
+@pytest.mark.parametrize("kept", [torch.zeros(2, 2, 3), torch.zeros(1, 2, 3, dtype=torch.long)])
+def test_what_is_no_picture_is_not_shown_as_one(give, kept):
+    found = give(Players.patches(torch.zeros(1, 2, 3), 1), [1.0] * 6, explained=(kept,))
+    assert len(charts.plot_allocation(found).axes) == 2
+
+
+def test_a_picture_in_colours_stays_so(give):
+    image = torch.rand(3, 2, 3)
+    found = give(Players.patches(image, 1), [1.0] * 6, explained=(image,))
+    assert charts.plot_allocation(found).axes[0].images[0].get_array().shape == (2, 3, 3)
+
+
+def test_bars_and_steps_name_what_the_sample_holds(table):
+    seen = replace(table, explained=(torch.tensor([0.2, 5.125, 1.4]),))
+    assert ticks(charts.plot_bars(seen)) == ["petal length = 1.4", "sepal length = 5.12", "petal width = 0.2"]
+    assert "petal length = 1.4" in ticks(charts.plot_waterfall(seen))
+
+
+def test_the_title_says_what_is_explained_and_of_which_sample(give):
+    facts = {"target": "class 3", "id": "patient $7"}
+    figure = charts.plot_bars(give(Players.features(torch.zeros(2)), [1.0, 2.0], provenance=facts))
+    assert figure.axes[0].get_title(loc="left") == r"Shapley value, class 3, patient \$7"
+
+
+def test_values_without_base_and_total_have_no_verdict_and_no_waterfall(table):
+    lost = replace(table, base=torch.tensor(float("nan")))
+    figure = charts.plot_bars(lost)
+    said = {text.get_text(): text.get_color() for text in figure.findobj(Text)}
+    assert said["gap not known: values without base and total"] == style.LIGHT["mut"]
+    with pytest.raises(InvalidInput, match="goes from base to total"):
+        charts.plot_waterfall(lost)
+
+
 def test_importing_vesalius_does_not_import_matplotlib():
     code = "import sys, vesalius; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.core.players import Players
 from vesalius.core.version import VERSION
@@ -198,3 +199,21 @@ def test_a_new_type_needs_one_line(monkeypatch, read):
         lambda shown: Section(heading="Flow", anchor="flow", body=module.render_template("frame.html.j2", {"html": "f"})),
     )
     assert [head["id"] for head in read(report(Flow(), title="x").html).all("h2")] == ["flow", "reproduce"]
+
+
+def test_samples_of_a_batch_go_by_their_ids_and_targets(read, batch):
+    each = {"target": ["class 1", "class 2"] * 3, "id": ["<b>ann", *range(5)]}
+    named = replace(batch, provenance={**batch.provenance, "target": "predicted class", "samples": each})
+    text = report(named, title="Two samples").html
+    page = read(text)
+    assert "<b>ann, class 1" in page.text and "<b>ann" not in text and "sample 0, class 2" in page.text and "sample 5" not in page.text
+    assert "samples" not in {words.strip() for words in page.words}, "facts of single samples are not among those of all"
+    same = replace(named, provenance={**batch.provenance, "samples": {"target": ["class 1"] * 6}})
+    assert "sample 3" in read(report(same, title="One class").html).text and ", class 1" not in report(same, title="One class").html
+
+
+def test_values_of_another_library_are_shown_without_a_verdict(read):
+    text = report(Allocation.from_array([1.0, -2.0], names=["<i>a", "b"], method="elsewhere"), title="A map").html
+    page = read(text)
+    assert "Elsewhere" in page.text and "gap not known" in page.text and "From base to total" not in page.text
+    assert "not a number" not in page.text and "<i>a" in page.text and "<i>a" not in text

@@ -7,21 +7,26 @@ Axes: B batch (absent for a single sample), P players, K coalitions.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
-from vesalius.core import interaction_indices, store
+from vesalius.core import conversion, interaction_indices, store
 from vesalius.core.display import load_view
+from vesalius.core.encoding import decode_players, encode_players
 from vesalius.core.errors import InvalidInput
 from vesalius.core.players import Players
+from vesalius.core.samples import resolve_rows, sample_facts, sample_ids
+from vesalius.core.summary import describe
+
+TENSORS = ("values", "base", "total", "coalitions", "stderr", "evaluations", "converged", "map_error")
+"""What a file holds by its own name."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -41,7 +46,9 @@ class Allocation:
         evaluations: [*B] (or one for all) how often the model was run for a sample; a forward and backward pass counts once.
         converged: [*B] whether an adaptive method reached its tolerance; ``None`` for methods without one.
         map_error: [*B] estimated relative L2 error of the values as a whole, where they approach a limit; else ``None``.
-        provenance: method and options, target, baseline, model digest, versions.
+        explained: the explained tensors as the samples have them, [*B *event] each; empty where they were not kept.
+        provenance: method and options, target, baseline, model digest, versions; under ``samples`` of a batch, lists with an entry for each
+            sample: its ``target``, and its ``id`` where it has one.
     """
 
     players: Players
@@ -55,37 +62,39 @@ class Allocation:
     evaluations: Int[Tensor, "..."] = field(default_factory=lambda: torch.tensor(0))
     converged: Bool[Tensor, "*B"] | None = None
     map_error: Float[Tensor, "*B"] | None = None
+    explained: tuple[Shaped[Tensor, "*B ..."], ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         expected = (*self.base.shape, *self._shape)
         if tuple(self.values.shape) != expected:
             raise InvalidInput(f"values have shape {tuple(self.values.shape)}; these players and this batch need {expected}")
+        if any(tuple(here.shape[: self.base.ndim]) != tuple(self.base.shape) for here in self.explained):
+            raise InvalidInput(f"{len(self)} samples were explained, and tensors of {[len(here) for here in self.explained]} came")
 
     @property
     def _shape(self) -> tuple[int, ...]:
         return self.players.shape if self.coalitions is None else (len(self.coalitions),)
 
     @property
-    def flat(self) -> Float[Tensor, "*B K"]:
-        """Values with all players (or coalitions) along one last axis."""
-        return self.values.reshape(*self.base.shape, -1)
+    def _count(self) -> int:
+        return self.players.n if self.coalitions is None else len(self.coalitions)
 
     @property
-    def _value_sum(self) -> Float[Tensor, "*B"]:
-        """The sum of the values, in float64."""
-        return self.flat.cpu().sum(-1, dtype=torch.float64)
+    def flat(self) -> Float[Tensor, "*B K"]:
+        """Values with all players (or coalitions) along one last axis."""
+        return self.values.reshape(*self.base.shape, self._count)
 
     @property
     def gap(self) -> Float[Tensor, "*B"]:
         """Completeness error: what the values fail to add up to, total - base - sum(values); 0 for a complete method."""
         change = _to_float64(self.total) - _to_float64(self.base)
-        return (change - self._value_sum).to(self.total)
+        return (change - _sum_to_float64(self.flat)).to(self.total)
 
     @property
     def unaccounted(self) -> Float[Tensor, "*B"]:
         """total - sum(values) - what was absorbed; rounding alone, where a method keeps an account of where relevance went."""
-        kept = sum((_to_float64(part) for part in self.absorbed.values()), self._value_sum)
+        kept = sum((_to_float64(part) for part in self.absorbed.values()), _sum_to_float64(self.flat))
         return (_to_float64(self.total) - kept).to(self.total)
 
     @property
@@ -105,25 +114,45 @@ class Allocation:
         self._require_order_one("a map")
         return self.players.scatter(self.flat)
 
+    # ---- samples ------------------------------------------------------------------------------------------------------------------
+
     def __len__(self) -> int:
+        """Number of samples; 1 without an axis for them."""
         return self.base.shape[0] if self.base.ndim else 1
 
-    def __getitem__(self, sample: int) -> Allocation:
-        """The allocation of one sample of a batch."""
-        if not self.base.ndim:
-            raise InvalidInput("this allocation is of a single sample already; it cannot be indexed")
-        if not -len(self) <= sample < len(self):
-            raise IndexError(f"sample {sample} of a batch of {len(self)}")
+    def __iter__(self) -> Iterator[Allocation]:
+        """The samples, one after another."""
+        return (self[sample] for sample in range(len(self)))
+
+    def __getitem__(self, samples: Any) -> Allocation:
+        """One sample by its number, or several by a slice, a list or array of numbers, or a boolean for each.
+
+        What was explained goes along: the sample itself, its target and its id. A single sample is its own sample 0.
+
+        Raises:
+            IndexError: there are not so many samples.
+            WrongType: not chosen by numbers or booleans.
+        """
+        rows = resolve_rows(samples, len(self))
+        if self.base.ndim:
+            return self._take(rows)
+        if isinstance(rows, int):
+            return self
+        raise InvalidInput("this allocation is of a single sample, which has no others beside it; its numbers are in .values")
+
+    def _take(self, rows: int | Int[Tensor, " N"]) -> Allocation:
+        def take(part: Tensor) -> Tensor:
+            return part[rows if isinstance(rows, int) else rows.to(part.device)]
+
+        names = ("values", "base", "total", "stderr", "converged", "map_error")
+        own: dict[str, Any] = {name: None if (part := getattr(self, name)) is None else take(part) for name in names}
         return replace(
             self,
-            values=self.values[sample],
-            base=self.base[sample],
-            total=self.total[sample],
-            stderr=None if self.stderr is None else self.stderr[sample],
-            converged=None if self.converged is None else self.converged[sample],
-            map_error=None if self.map_error is None else self.map_error[sample],
-            absorbed={where: part[sample] for where, part in self.absorbed.items()},
-            evaluations=self.evaluations[sample] if self.evaluations.ndim else self.evaluations,
+            **own,
+            absorbed={where: take(part) for where, part in self.absorbed.items()},
+            evaluations=take(self.evaluations) if self.evaluations.ndim else self.evaluations,
+            explained=tuple(take(part) for part in self.explained),
+            provenance=sample_facts(self.provenance, rows),
         )
 
     def reduce(self, index: str = "shapley", *, order: int | None = None) -> Allocation:
@@ -188,9 +217,120 @@ class Allocation:
         values = self.flat.new_zeros(*self.base.shape, players.n).index_add(-1, owner, self.flat)
         return replace(self, players=players, values=values.reshape(*self.base.shape, *players.shape), stderr=None, stderr_note="")
 
+    # ---- to and from other libraries ----------------------------------------------------------------------------------------------
+
     def to_numpy(self) -> np.ndarray[Any, np.dtype[Any]]:
         """The values as a NumPy array, in their shape."""
-        return np.asarray(self.values.detach().cpu().numpy())
+        return conversion.to_array(self.values)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, np.dtype[Any]]:
+        return conversion.to_array(self.values, dtype, copy)
+
+    def to_dataframe(self) -> Any:
+        """The values as a ``pandas.DataFrame``: a row per sample, by its id if it has one; a column per player by name, or per coalition.
+
+        Raises:
+            ModuleNotFoundError: pandas, an optional extra, is not installed.
+        """
+        columns = [" & ".join(self._members(place)) for place in range(self._count)]
+        index = sample_ids(self.provenance, single=not self.base.ndim)
+        return conversion.to_dataframe(self.flat.reshape(-1, self._count), columns, index)
+
+    def to_shap(self) -> Any:
+        """The values as a ``shap.Explanation``, with the samples' own values as its data where every player is one of them.
+
+        Raises:
+            InvalidInput, ModuleNotFoundError: values of coalitions; shap, an optional extra, is not installed.
+        """
+        self._require_order_one("a shap.Explanation")
+        data = self.inputs_by_player
+        shaped = None if data is None else data.reshape(self.values.shape)
+        return conversion.to_shap(self.values, self.base, shaped, self.players.names if len(self.players.shape) == 1 else None)
+
+    @property
+    def inputs_by_player(self) -> Shaped[Tensor, "*B P"] | None:
+        """What the samples hold for each player, such as the columns of a table; ``None`` where players are larger parts, or unknown."""
+        parts = self.explained if self.base.ndim else [part[None] for part in self.explained]
+        found = conversion.element_per_player(self.players, parts)
+        return found if found is None or self.base.ndim else found[0]
+
+    @classmethod
+    def from_array(  # noqa: PLR0913 - what a map may come with
+        cls,
+        values: Any,
+        *,
+        names: Sequence[str] = (),
+        players: Players | None = None,
+        base: Any = None,
+        total: Any = None,
+        data: Any = None,
+        method: str = "allocation",
+        provenance: Mapping[str, Any] | None = None,
+    ) -> Allocation:
+        """A map from anywhere, to be plotted, grouped, reported and saved like ours.
+
+        Args:
+            values: numbers [samples, *event], [features] of a single sample, or a DataFrame, whose columns are the names; in the output's
+                unit. A single sample of more axes is told from a batch by ``players``.
+            names: one per feature.
+            players: who was paid, if not every feature; values per element are summed into them.
+            base: the output at the baseline, a number or one per sample. Without base and total, what does not add up is not known (NaN).
+            total: the output at the samples, likewise.
+            data: the samples themselves; a tuple for several inputs.
+            method: what made the map.
+            provenance: anything else to remember, such as ``{"target": "class 3"}``.
+
+        Raises:
+            InvalidInput, WrongType: shapes that do not fit together; not numbers.
+        """
+        fields = conversion.read_array(values, players=players, names=names, base=base, total=total, data=data)
+        return cls(**{**fields, "provenance": {**fields["provenance"], "method": method, **(provenance or {})}})
+
+    @classmethod
+    def from_captum(  # noqa: PLR0913
+        cls,
+        values: Any,
+        *,
+        names: Sequence[str] = (),
+        players: Players | None = None,
+        feature_mask: Any = None,
+        base: Any = None,
+        total: Any = None,
+        data: Any = None,
+        method: str = "captum",
+        provenance: Mapping[str, Any] | None = None,
+    ) -> Allocation:
+        """What a method of captum returned: a tensor [samples, *event], or a tuple of them, one for each input.
+
+        Args:
+            feature_mask: as given to captum: values are the same throughout a part, and are taken once.
+            names, players, base, total, data, method, provenance: as in :meth:`from_array`.
+
+        Raises:
+            InvalidInput: as :meth:`from_array`; values that were not made with ``feature_mask``.
+        """
+        given, who = conversion.read_captum(values, feature_mask=feature_mask, players=players)
+        return cls.from_array(given, names=names, players=who, base=base, total=total, data=data, method=method, provenance=provenance)
+
+    @classmethod
+    def from_shap(
+        cls,
+        explanation: Any,
+        *,
+        players: Players | None = None,
+        total: Any = None,
+        method: str = "shap",
+        provenance: Mapping[str, Any] | None = None,
+    ) -> Allocation:
+        """A ``shap.Explanation`` of one output, with its names, base values and data.
+
+        Args:
+            players, total, method, provenance: as in :meth:`from_array`; an explanation does not hold the output at the samples.
+
+        Raises:
+            WrongType, InvalidInput: not an explanation; one of several outputs.
+        """
+        return cls.from_array(**conversion.read_shap(explanation), players=players, total=total, method=method, provenance=provenance)
 
     def _require_order_one(self, what: str) -> None:
         if self.coalitions is not None:
@@ -208,23 +348,7 @@ class Allocation:
         return str(self.provenance.get("method", "allocation"))
 
     def __repr__(self) -> str:
-        who = f"{self.players.n} {self.players.kind}" if self.coalitions is None else f"{len(self.coalitions)} coalitions"
-        batch = f", batch of {len(self)}" if self.base.ndim else ""
-        lines = [f"{self.method}: {who}{batch}, {int(self.evaluations.sum())} evaluations"]
-        if self.base.ndim:
-            change = float((self.total - self.base).abs().max())
-            lines.append(f"largest completeness error (gap) {float(self.gap.abs().max()):.2g}, largest change of the output {change:.4g}")
-        else:
-            ends = f"base value {float(self.base):.4g} -> output {float(self.total):.4g}"
-            lines.append(f"{ends}, completeness error (gap) {float(self.gap):.2g}")
-            lines += [f"  {value:+.4g}  {' & '.join(names)}" for names, value in self.top(5)]
-        if self.absorbed:
-            lines.append("absorbed: " + ", ".join(f"{where} {float(part.sum()):+.4g}" for where, part in self.absorbed.items()))
-        if self.converged is not None and not bool(self.converged.all()):
-            lines.append(f"NOT CONVERGED: {int((~self.converged).sum())} of {len(self)} samples; allow more steps or a larger tolerance")
-        if self.stderr_note:
-            lines.append(f"standard error: {self.stderr_note}")
-        return "\n".join(lines)
+        return describe(self)
 
     def _repr_html_(self) -> str:
         return str(load_view("html")(self))
@@ -237,21 +361,13 @@ class Allocation:
     # ---- keeping ------------------------------------------------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> Path:
-        """Write to one file (safetensors with a JSON header), atomically."""
-        named = {"values": self.values, "base": self.base, "total": self.total, "evaluations": self.evaluations}
-        optional = {
-            "coalitions": self.coalitions,
-            "stderr": self.stderr,
-            "converged": self.converged,
-            "map_error": self.map_error,
-            "parts": self.players.parts,
-        }
-        optional |= {f"absorbed.{where}": part for where, part in self.absorbed.items()}
-        index = {f"index.{i}": part for i, part in enumerate(self.players.index)}
-        kept = {name: tensor for name, tensor in (named | optional | index).items() if tensor is not None}
-        players = {"shape": self.players.shape, "kind": self.players.kind, "labels": self.players.labels, "layer": self.players.layer}
-        provenance = json.loads(json.dumps(dict(self.provenance), default=str))
-        return store.write(path, "allocation", kept, {"players": players, "provenance": provenance, "stderr_note": self.stderr_note})
+        """Write to one file (safetensors with a JSON header), atomically; the explained samples are in it, where they were kept."""
+        held = {name: tensor for name in TENSORS if (tensor := getattr(self, name)) is not None}
+        held |= {f"absorbed.{where}": part for where, part in self.absorbed.items()}
+        held |= {f"explained.{place}": part for place, part in enumerate(self.explained)}
+        who, facts = encode_players(self.players)
+        made = {"provenance": store.to_json_values(self.provenance), "stderr_note": self.stderr_note}
+        return store.write(path, "allocation", held | who, {"players": facts, **made})
 
     @classmethod
     def load(cls, path: str | Path) -> Allocation:
@@ -261,13 +377,22 @@ class Allocation:
             FileNotFoundError, ForeignFile: see :func:`vesalius.core.store.read`.
         """
         tensors, facts = store.read(path, "allocation")
-        who = facts["players"]
-        index = tuple(tensors.pop(f"index.{i}") for i in range(sum(name.startswith("index.") for name in tensors)))
-        players = Players(index, tuple(who["shape"]), who["kind"], tuple(who["labels"]), tensors.pop("parts", None), who["layer"])
-        lost = {name.removeprefix("absorbed."): tensors.pop(name) for name in list(tensors) if name.startswith("absorbed.")}
-        return cls(players=players, absorbed=lost, provenance=facts["provenance"], stderr_note=facts["stderr_note"], **tensors)
+        with store.decoding(path):
+            explained = sum(name.startswith("explained.") for name in tensors)
+            return cls(
+                players=decode_players(tensors, facts["players"]),
+                absorbed={name.removeprefix("absorbed."): tensors[name] for name in tensors if name.startswith("absorbed.")},
+                explained=tuple(tensors[f"explained.{place}"] for place in range(explained)),
+                provenance=store.fact(facts, "provenance", dict),
+                stderr_note=store.fact(facts, "stderr_note", str),
+                **{name: tensors[name] for name in TENSORS if name in tensors},
+            )
 
 
 def _to_float64(values: Float[Tensor, "*B"]) -> Float[Tensor, "*B"]:
     """In float64, which not every device has."""
     return values.cpu().double()
+
+
+def _sum_to_float64(values: Float[Tensor, "*B K"]) -> Float[Tensor, "*B"]:
+    return values.cpu().sum(-1, dtype=torch.float64)

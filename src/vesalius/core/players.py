@@ -42,7 +42,8 @@ class Players:
     Attributes:
         index: one integer tensor per explained tensor, broadcastable (from the right) to its event; the owner of each element.
         shape: shape in which values are reported, with ``prod(shape) == n``: the event for features, the grid for patches, ``(n,)`` else.
-        kind: ``features``, ``groups``, ``patches``, ``segments``, ``tokens``, ``channels``, ``units``, ``links`` or ``components``.
+        kind: ``features``, ``groups``, ``patches``, ``segments``, ``tokens``, ``channels``, ``units``, ``links``, ``components``, or plain
+            ``players``.
         labels: one name per player; generated from ``kind`` and position when empty.
         parts: for ``components``, the K tensors whose sum over a coalition is what the model sees.
         layer: for ``units`` and ``links``, the layer they belong to.
@@ -148,6 +149,11 @@ class Players:
             start += sample.numel()
         shape = tuple(samples[0].shape) if len(samples) == 1 and samples[0].ndim else (start,)
         return cls(tuple(index), shape, "features", tuple(names))
+
+    @classmethod
+    def plain(cls, count: int, names: Sequence[str] = ()) -> Players:
+        """So many players, for games that are about no tensor."""
+        return cls((torch.arange(count),), (count,), "players", tuple(names))
 
     @classmethod
     def patches(cls, sample: Any, size: int | tuple[int, int]) -> Players:

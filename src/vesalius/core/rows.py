@@ -39,6 +39,7 @@ class Rows:
         labels: class of each row, where the data has them.
         single: whether this is one sample without a batch axis, known from its kind (a Series is one row of a table).
         typed: whether the data came as tensors, whose dtype says what is meant; a table's does not.
+        ids: what a table calls its rows, where it does more than count them, else empty.
     """
 
     tensors: Tensors
@@ -47,6 +48,7 @@ class Rows:
     labels: Tensor | None = None
     single: bool = False
     typed: bool = False
+    ids: tuple[Any, ...] = ()
 
     @property
     def parts(self) -> tuple[Tensor, ...]:
@@ -250,10 +252,12 @@ def _part(item: Any) -> Tensor:
 def _from_pandas(data: Any) -> Rows:
     if data.ndim == 1:
         named = data.index.dtype.kind in "OUT" or str(data.index.dtype) in ("string", "str")
-        return Rows(tensors=to_tensor(data.to_numpy()), features=tuple(map(str, data.index)) if named else (), single=True)
+        ids = () if data.name is None else (data.name,)
+        return Rows(tensors=to_tensor(data.to_numpy()), features=tuple(map(str, data.index)) if named else (), single=True, ids=ids)
     words = [str(name) for name, kind in zip(data.columns, data.dtypes, strict=True) if not _is_numeric(data, name, kind)]
     _refuse_words(words)
-    return Rows(tensors=_table(data.to_numpy(dtype=_common(data.dtypes))), features=tuple(map(str, data.columns)))
+    ids = () if type(data.index).__name__ == "RangeIndex" and data.index.start == 0 and data.index.step == 1 else tuple(data.index)
+    return Rows(tensors=_table(data.to_numpy(dtype=_common(data.dtypes))), features=tuple(map(str, data.columns)), ids=ids)
 
 
 def _is_numeric(frame: Any, name: Any, kind: Any) -> bool:

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -20,6 +20,10 @@ from torch import Tensor
 from vesalius.core.errors import ForeignFile
 
 FORMAT_VERSION = 1
+DAMAGE = (LookupError, TypeError, ValueError, AttributeError, RuntimeError, AssertionError, ArithmeticError)
+"""What code that expects a file of ours meets in one that was damaged; too deep a nesting is a RuntimeError."""
+
+Fact = TypeVar("Fact")
 
 
 def write(path: str | Path, kind: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Path:
@@ -58,8 +62,41 @@ def read(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]
             _check_header(path, header, kind)
             # cloned, since tensors in a mapped file lie where they lie: on other addresses kernels take other paths, and round otherwise
             return {name: file.get_tensor(name).clone() for name in file.keys()}, header["facts"]  # noqa: SIM118 - not a dict
-    except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ForeignFile(f"{path} is corrupted or not a vesalius file ({error}); write it again with .save()") from error
+
+
+def to_json_values(facts: Mapping[str, Any]) -> Any:
+    """Facts as JSON holds them; what it has no word for as text."""
+    return json.loads(json.dumps(dict(facts), default=str))
+
+
+@contextmanager
+def decoding(path: str | Path) -> Iterator[None]:
+    """For the code that makes a result of a file's tensors and facts: whatever it trips over is one error that names the file.
+
+    Raises:
+        ForeignFile: something is missing, or of another type or size than was written.
+    """
+    try:
+        yield
+    except ForeignFile:
+        raise
+    except DAMAGE as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise ForeignFile(f"{path} is damaged ({reason}); write it again with .save()") from error
+
+
+def fact(facts: Mapping[str, Any], name: str, kind: type[Fact]) -> Fact:
+    """A fact of a file that was written as this type.
+
+    Raises:
+        TypeError: it is of another; :func:`decoding` says of which file.
+    """
+    found = facts[name]
+    if not isinstance(found, kind):
+        raise TypeError(f"{name!r} is of type {type(found).__name__}, not {kind.__name__}")
+    return found
 
 
 def _check_header(path: Path, header: Any, kind: str) -> None:
@@ -67,6 +104,8 @@ def _check_header(path: Path, header: Any, kind: str) -> None:
         raise ForeignFile(f"{path} holds tensors, but was not written by vesalius; expected a file of kind {kind!r}")
     if header["kind"] != kind:
         raise ForeignFile(f"{path} holds a {header['kind']!r}, not a {kind!r}")
+    if type(header["format"]) is not int or not isinstance(header["facts"], dict):
+        raise ForeignFile(f"{path} is corrupted: its header does not hold what was written; write it again with .save()")
     if header["format"] > FORMAT_VERSION:
         raise ForeignFile(f"{path} is of format {header['format']}, newer than this version reads ({FORMAT_VERSION}); upgrade vesalius")
 

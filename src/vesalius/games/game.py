@@ -25,7 +25,7 @@ from vesalius.games.absence import Baseline, as_absence
 from vesalius.games.memory import free_cached_memory, is_out_of_memory
 from vesalius.games.moebius import MAX_PLAYERS
 from vesalius.games.network_game import ask_about_sample, characteristic_of_links, characteristic_of_sample
-from vesalius.trace.network import Inputs
+from vesalius.trace.network import Inputs, Network
 from vesalius.trace.question import Question
 from vesalius.trace.receive import receive, resolve_classes
 from vesalius.trace.target import Target
@@ -37,12 +37,17 @@ ValueFunction = Callable[[Bool[Tensor, "N P"]], Float[Tensor, " N"]]
 class Game:
     """v(S) for any coalition S.
 
+    A game can be copied and pickled, values that it remembers included: one on a network asks the network anew where it arrives, and one on
+    a function travels as the function does (pickle refuses a lambda, cloudpickle takes it).
+
     Args:
         value: the characteristic function: presence [N P] to values [N], in any unit.
         players: who plays.
         batch: coalitions evaluated at once; halved, for good, whenever memory runs out.
         keep: remember values, so that a coalition is evaluated once.
         provenance: what is needed to make the same values again, for allocations made of this game.
+
+    ``explained`` holds the explained tensors of the sample, where the game is on a network and about one.
     """
 
     def __init__(
@@ -60,15 +65,22 @@ class Game:
         self.batch = batch
         self.evaluations = 0
         self.provenance = dict(provenance or {})
-        self._value = value
+        self.explained: tuple[Tensor, ...] = ()
+        self._value: ValueFunction | None = value
+        self._asked: tuple[Network, Inputs, Target, Baseline, str | None] | None = None
         self._known: dict[bytes, float] | None = {} if keep else None
 
     @classmethod
     def of(cls, value: ValueFunction, players: int | Players, *, batch: int = 1024) -> Game:
-        """A game on any callable, for instance ``Game.of(lambda masks: masks.double().prod(1), 5)``."""
+        """A game on any callable, for instance ``Game.of(lambda masks: masks.double().prod(1), 5)``.
+
+        Args:
+            value: the characteristic function: presence [N P] to values [N].
+            players: who plays, or how many: ``player 0``, ``player 1``, ...
+            batch: coalitions evaluated at once.
+        """
         if not isinstance(players, Players):
-            players = operator.index(players)
-            players = Players((torch.arange(players),), (players,), "features")
+            players = Players.plain(operator.index(players))
         return cls(value, players, batch=batch)
 
     @classmethod
@@ -111,7 +123,19 @@ class Game:
         masked = (
             characteristic_of_links(question, players) if links else characteristic_of_sample(question, players, absence.fill(question), 0)
         )
-        return cls(masked.value, players, batch=masked.batch, provenance=question_provenance(question, absence.describe()))
+        game = cls(masked.value, players, batch=masked.batch, provenance=question_provenance(question, absence.describe()))
+        game.explained = () if links else tuple(here[0].detach().clone() for here in question.present)
+        game._asked = (received.network, received.x, target, absence, at)
+        return game
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | ({} if self._asked is None else {"_value": None})
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if self._asked is not None:
+            network, x, target, absence, at = self._asked
+            self._value = Game.on(network, x, self.players, target=target, baseline=absence, at=at)._value
 
     def __call__(self, masks: Tensor) -> Float[Tensor, " N"]:
         """Values of coalitions, as float64 on the CPU.
@@ -189,6 +213,7 @@ class Game:
         return torch.cat(values) if values else torch.empty(0, dtype=torch.float64)
 
     def _evaluate_finite(self, masks: Bool[Tensor, "N P"]) -> Float[Tensor, " N"]:
+        assert self._value is not None
         values = to_tensor(self._value(masks)).detach().to("cpu", torch.float64)
         if values.shape != (len(masks),):
             raise InvalidInput(
@@ -209,6 +234,14 @@ class Game:
             ) from error
         free_cached_memory()
         self.batch = max(1, tried // 2)
+
+
+def sample_targets(question: Question) -> list[str]:
+    """What is explained of each sample, in words."""
+    places = question.pick.positions
+    if places is None:
+        return [question.target] * question.batch
+    return [f"class {place[0]}" if len(place) == 1 else f"output {tuple(place)}" for place in places.tolist()]
 
 
 def question_provenance(question: Question, baseline: str) -> Mapping[str, Any]:

@@ -84,7 +84,7 @@ def interactions(  # noqa: PLR0913 - a verb that users call
         return harsanyi_dividends(game, max_order=max_order)
     order = ESTIMATED_ORDER if max_order is None else max_order
     found = interactions_of(game, max_order=order, generator=torch.Generator().manual_seed(SEED))
-    return replace(found, provenance={**game.provenance, **found.provenance, "options": {"max_order": order, "seed": SEED}})
+    return replace(found, provenance={**found.provenance, "options": {"max_order": order, "seed": SEED}})
 
 
 def harsanyi_dividends(game: Game, *, max_order: int | None = None) -> Allocation:
@@ -114,6 +114,7 @@ def harsanyi_dividends(game: Game, *, max_order: int | None = None) -> Allocatio
         total=total,
         coalitions=listed,
         evaluations=torch.tensor(game.evaluations - before),
+        explained=game.explained,
         provenance={"method": "interactions", "index": DIVIDENDS, "options": {"max_order": max_order}, **game.provenance},
     )
 

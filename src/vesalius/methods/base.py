@@ -13,8 +13,9 @@ from torch import Tensor
 from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput, UnknownName, WrongType
 from vesalius.core.players import Players
+from vesalius.core.samples import PER_SAMPLE
 from vesalius.games.absence import Absence, Baseline, as_absence
-from vesalius.games.game import question_provenance
+from vesalius.games.game import question_provenance, sample_targets
 from vesalius.methods.upcast import upcast_half_precision
 from vesalius.trace.network import Inputs, Network
 from vesalius.trace.question import Question, ask
@@ -134,7 +135,8 @@ def attribute(  # noqa: PLR0913 - a verb that users call
         options: of a method given by name: ``options={"budget": 2000}``.
 
     Returns:
-        An allocation over the batch, or over the one sample. ``allocation.gap`` says what does not add up.
+        An allocation over the batch, or over the one sample. ``allocation.gap`` says what does not add up; ``allocation[i]`` is that of a
+        sample, which comes along with its target.
 
     Raises:
         UnknownName, InvalidInput, WrongType, NotTraceable: each with what to do; see :func:`vesalius.trace.question.ask`.
@@ -155,7 +157,9 @@ def attribute(  # noqa: PLR0913 - a verb that users call
     allocation = replace(allocation, players=allocation.players.named(names or received.features, strict=bool(names)))
     settings = {field.name: _describe_option(getattr(chosen, field.name)) for field in fields(chosen)}
     asked = {"method": chosen.name, "options": settings, **question_provenance(question, absence.describe())}
-    whole = replace(allocation, provenance={**asked, **allocation.provenance})
+    each = {"target": sample_targets(question)} | ({"id": list(received.ids)} if len(received.ids) == question.batch else {})
+    facts = {**asked, **allocation.provenance, PER_SAMPLE: each}
+    whole = replace(allocation, provenance=facts, explained=tuple(here.detach().clone() for here in question.present))
     return whole[0] if question.single else whole
 
 

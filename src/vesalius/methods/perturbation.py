@@ -8,14 +8,14 @@ from itertools import product
 from typing import ClassVar, final
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput
 from vesalius.core.players import Players, default_players
 from vesalius.games.absence import Absence
-from vesalius.games.estimators import ShapleyEstimate, shapley
+from vesalius.games.estimators import shapley
 from vesalius.games.game import Game
 from vesalius.games.network_game import characteristic_of_sample
 from vesalius.methods.base import Method, register
@@ -44,12 +44,10 @@ class Occlusion(Method):
         without = torch.cat([torch.ones(1, players.n, dtype=torch.bool), ~torch.eye(players.n, dtype=torch.bool)])
         nobody = torch.zeros(1, players.n, dtype=torch.bool)
 
-        def play(game: Game, sample: int) -> ShapleyEstimate:
+        def play(game: Game, sample: int) -> Allocation:
             values = game(torch.cat([nobody, without]))
             base, total, rest = values[0], values[1], values[2:]
-            return ShapleyEstimate(
-                values=total - rest, stderr=None, base=float(base), total=float(total), evaluations=game.evaluations, estimator="occlusion"
-            )
+            return _lost(game, total - rest, base, total)
 
         return _play_samples(question, players, absence, play)
 
@@ -79,7 +77,7 @@ class ShapleyValue(Method):
     def allocate(self, question: Question, absence: Absence) -> Allocation:
         players = self.players or _default_players(question)
 
-        def play(game: Game, sample: int) -> ShapleyEstimate:
+        def play(game: Game, sample: int) -> Allocation:
             generator = torch.Generator().manual_seed(self.seed + sample)
             return shapley(game, budget=self.budget, estimator=self.estimator, generator=generator)
 
@@ -113,14 +111,11 @@ class OcclusionPatch(Method):
         windows = self._windows(players)
         share = windows.double() / windows.sum(0).clamp_min(1)
 
-        def play(game: Game, sample: int) -> ShapleyEstimate:
+        def play(game: Game, sample: int) -> Allocation:
             ends = torch.tensor([[False], [True]]).expand(2, players.n)
             values = game(torch.cat([ends, ~windows]))
             base, total, rest = values[0], values[1], values[2:]
-            lost = (total - rest) @ share
-            return ShapleyEstimate(
-                values=lost, stderr=None, base=float(base), total=float(total), evaluations=game.evaluations, estimator="occlusion"
-            )
+            return _lost(game, (total - rest) @ share, base, total)
 
         return _play_samples(question, players, absence, play)
 
@@ -205,7 +200,19 @@ def _default_players(question: Question) -> Players:
     return default_players([tensor[0] for tensor in question.present])
 
 
-def _play_samples(question: Question, players: Players, absence: Absence, play: Callable[[Game, int], ShapleyEstimate]) -> Allocation:
+def _lost(game: Game, values: Float[Tensor, " P"], base: Tensor, total: Tensor) -> Allocation:
+    """What was lost without each player, of one sample."""
+    return Allocation(
+        players=game.players,
+        values=values.reshape(game.players.shape),
+        base=base,
+        total=total,
+        evaluations=torch.tensor(game.evaluations),
+        provenance={"estimator": "occlusion"},
+    )
+
+
+def _play_samples(question: Question, players: Players, absence: Absence, play: Callable[[Game, int], Allocation]) -> Allocation:
     """One game per sample, as one allocation."""
     fills = absence.fill(question)
     found = []
@@ -219,14 +226,13 @@ def _play_samples(question: Question, players: Players, absence: Absence, play: 
         return torch.stack(list(rows)).to(here.device, torch.float64 if dtype == torch.float64 else torch.float32)
 
     errors = [estimate.stderr for estimate in found if estimate.stderr is not None]
-    shape = (question.batch, *players.shape)
     return Allocation(
         players=players,
-        values=stack([estimate.values for estimate in found]).reshape(shape),
-        base=stack([torch.tensor(estimate.base, dtype=torch.float64) for estimate in found]),
-        total=stack([torch.tensor(estimate.total, dtype=torch.float64) for estimate in found]),
-        stderr=stack(errors).reshape(shape) if len(errors) == len(found) else None,
+        values=stack([estimate.values for estimate in found]),
+        base=stack([estimate.base for estimate in found]),
+        total=stack([estimate.total for estimate in found]),
+        stderr=stack(errors) if len(errors) == len(found) else None,
         stderr_note=next((estimate.stderr_note for estimate in found if estimate.stderr_note), ""),
-        evaluations=torch.tensor([estimate.evaluations for estimate in found]),
-        provenance={"estimator": found[0].estimator},
+        evaluations=torch.stack([estimate.evaluations for estimate in found]),
+        provenance={"estimator": found[0].provenance["estimator"]},
     )

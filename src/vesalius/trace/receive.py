@@ -30,6 +30,7 @@ class Received:
         features: names of the columns, where they are known, else empty.
         classes: names of the classes, likewise.
         labels: class of each row, where the data has them.
+        ids: what the rows are called, likewise.
     """
 
     network: Network
@@ -37,6 +38,7 @@ class Received:
     features: tuple[str, ...]
     classes: tuple[str, ...]
     labels: Tensor | None = None
+    ids: tuple[Any, ...] = ()
 
 
 def receive(model: Any, x: Any) -> Received:
@@ -57,6 +59,7 @@ def receive(model: Any, x: Any) -> Received:
         features=rows.features or network.features,
         classes=rows.classes or network.classes,
         labels=rows.labels,
+        ids=rows.ids,
     )
 
 

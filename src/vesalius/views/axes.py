@@ -56,6 +56,13 @@ def figure_and_axes(ax: Axes | None, size: tuple[float, float]) -> tuple[Figure,
     return figure, figure.add_subplot()
 
 
+def panels(count: int, size: tuple[float, float]) -> list[Axes]:
+    """New axes side by side, on a figure of a size in inches with a canvas of its own."""
+    figure = NotebookFigure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    return list(figure.subplots(1, count, squeeze=False)[0])
+
+
 def sign_colour(value: float) -> str:
     """The colour of a value that raises or lowers."""
     return COLOURS["raises" if value > 0 else "lowers"]

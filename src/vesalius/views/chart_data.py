@@ -16,7 +16,7 @@ from torch import Tensor
 from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.core.players import Players
-from vesalius.views.style import gap_verdict
+from vesalius.views.style import ends_are_known, gap_verdict, number
 
 IMAGE_PLAYER_KINDS = ("features", "patches", "segments")
 """Kinds of players that may cover an image."""
@@ -209,7 +209,12 @@ def waterfall_steps(allocation: Allocation, *, most: int | None = None, names: S
     """From base to total, one value after the other; a gap that matters is a step of its own.
 
     Args: as :func:`ranked_values`.
+
+    Raises:
+        InvalidInput: base and total are not known.
     """
+    if not ends_are_known(allocation):
+        raise InvalidInput("a waterfall goes from base to total, which these values came without; give base= and total= with them")
     base, total = float(allocation.base), float(allocation.total)
     steps, here = [WaterfallStep(name="base value", start=base, end=base, part="base")], base
     for row in ranked_values(allocation, most=most, names=names):
@@ -218,6 +223,40 @@ def waterfall_steps(allocation: Allocation, *, most: int | None = None, names: S
     if gap_verdict(allocation).level != "ok":
         steps.append(WaterfallStep(name="completeness error (gap)", start=here, end=total, part="gap"))
     return [*steps, WaterfallStep(name="output", start=total, end=total, part="total")]
+
+
+def sample_names(allocation: Allocation, most: int) -> list[str]:
+    """What the first samples of a batch are called: by their ids or numbers, and by what is explained of each where that differs."""
+    samples = [allocation[i].provenance for i in range(min(len(allocation), most))]
+    targets = [str(facts.get("target", "")) for facts in samples]
+    names = [sample_name(facts.get("id", i)) for i, facts in enumerate(samples)]
+    return names if len(set(targets)) < 2 else [f"{name}, {target}" for name, target in zip(names, targets, strict=True)]
+
+
+def sample_name(known: object) -> str:
+    """What a sample is called: its id, or ``sample 3`` where that is a number."""
+    return f"sample {known}" if isinstance(known, int) else str(known)
+
+
+def explained_picture(allocation: Allocation) -> Float[ndarray, "height width *rgb"] | None:
+    """The image that one sample's players divide, from 0 to 1, if it was kept and can be shown: grey, or in three colours."""
+    if not is_heatmap(allocation) or len(allocation.explained) != 1 or not allocation.explained[0].is_floating_point():
+        return None
+    image = allocation.explained[0].detach().float().cpu()
+    image = image if image.ndim == 3 else image[None]
+    if image.ndim != 3 or len(image) not in (1, 3) or image.shape[1:] != allocation.players.index[0].shape[-2:]:
+        return None
+    low, high = image.min(), image.max()
+    shown = ((image - low) / (high - low).clamp_min(1e-12)).movedim(0, -1).numpy()
+    return np.asarray(shown[..., 0] if len(image) == 1 else shown)
+
+
+def names_with_values(allocation: Allocation) -> list[str]:
+    """Names of one sample's features with what the sample holds, ``petal width = 1.4``; empty where players are no single features."""
+    held = allocation.inputs_by_player if allocation.players.kind == "features" and allocation.coalitions is None else None
+    if held is None or held.is_complex():
+        return []
+    return [f"{name} = {number(value)}" for name, value in zip(allocation.players.names, held.double().cpu().tolist(), strict=True)]
 
 
 def symmetric_scale(values: Iterable[Float[ndarray, "..."]]) -> float:

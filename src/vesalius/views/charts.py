@@ -13,7 +13,17 @@ from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput
 from vesalius.views import axes, style
 from vesalius.views.bar_chart import Series, series_arrays
-from vesalius.views.chart_data import heatmap_values, is_heatmap, ranked_values, require_single_sample, symmetric_scale, waterfall_steps
+from vesalius.views.chart_data import (
+    explained_picture,
+    heatmap_values,
+    is_heatmap,
+    names_with_values,
+    ranked_values,
+    require_single_sample,
+    sample_name,
+    symmetric_scale,
+    waterfall_steps,
+)
 from vesalius.views.interactions.charts import plot_effects
 from vesalius.views.line_chart import ChartLabels
 from vesalius.views.median_curves import MedianCurve, describe_runs, median_curves, separate_labels
@@ -26,6 +36,8 @@ CHANGE_LABEL = "change of the output"
 
 def plot_allocation(allocation: Allocation, *, ax: Axes | None = None) -> Figure:
     """Draw one sample: the largest effects of coalitions, a heat map where players divide an image, bars for the rest.
+
+    Where the sample was kept, the image is beside the map (in a new figure), and the features' values are beside their names.
 
     Args:
         allocation: of a single sample.
@@ -40,7 +52,22 @@ def plot_allocation(allocation: Allocation, *, ax: Axes | None = None) -> Figure
     require_single_sample(allocation, "plot_allocation")
     if allocation.coalitions is not None:
         return plot_effects(allocation, ax=ax)
-    return plot_heatmap(allocation, ax=ax) if is_heatmap(allocation) else plot_bars(allocation, ax=ax)
+    if not is_heatmap(allocation):
+        return plot_bars(allocation, ax=ax)
+    picture = explained_picture(allocation) if ax is None else None
+    if picture is None:
+        return plot_heatmap(allocation, ax=ax)
+    left, right = axes.panels(2, (8.2, 4.0))
+    left.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axes.hide_frame(left)
+    return plot_heatmap(allocation, ax=right)
+
+
+def _title(allocation: Allocation) -> str:
+    """The method, and what is explained, of which sample if it has a name."""
+    facts = allocation.provenance
+    words = [str(facts.get("target") or ""), sample_name(facts["id"]) if "id" in facts else ""]
+    return ", ".join([style.method_name(allocation.method), *filter(None, words)])
 
 
 def plot_heatmap(allocation: Allocation, *, scale: float | None = None, ax: Axes | None = None) -> Figure:
@@ -66,7 +93,7 @@ def plot_heatmap(allocation: Allocation, *, scale: float | None = None, ax: Axes
     axes.hide_frame(ax)
     bar = figure.colorbar(drawn, ax=ax, fraction=0.046, pad=0.03, label=axes.label_with_unit(CHANGE_LABEL, allocation))
     bar.outline.set_visible(False)
-    axes.set_verdict_title(ax, style.method_name(allocation.method), allocation)
+    axes.set_verdict_title(ax, _title(allocation), allocation)
     return figure
 
 
@@ -82,7 +109,7 @@ def plot_bars(allocation: Allocation, *, most: int = MOST_BARS, ax: Axes | None 
         InvalidInput: the allocation is of a batch.
     """
     require_single_sample(allocation, "plot_bars")
-    rows = ranked_values(allocation, most=most)
+    rows = ranked_values(allocation, most=most, names=names_with_values(allocation))
     figure, ax = axes.figure_and_axes(ax, (6.4, 1.3 + 0.28 * len(rows)))
     values = [row.value for row in rows]
     ax.barh(range(len(rows)), values, height=0.7, color=[axes.sign_colour(value) for value in values])
@@ -93,7 +120,7 @@ def plot_bars(allocation: Allocation, *, most: int = MOST_BARS, ax: Axes | None 
     axes.label_rows(ax, [row.name for row in rows])
     ax.axvline(0, color=axes.COLOURS["end"], linewidth=0.8)
     ax.set_xlabel(axes.label_with_unit(CHANGE_LABEL, allocation))
-    axes.set_verdict_title(ax, style.method_name(allocation.method), allocation)
+    axes.set_verdict_title(ax, _title(allocation), allocation)
     return figure
 
 
@@ -103,10 +130,10 @@ def plot_waterfall(allocation: Allocation, *, most: int = MOST_BARS, ax: Axes | 
     Args: as :func:`plot_bars`.
 
     Raises:
-        InvalidInput: the allocation is of a batch.
+        InvalidInput: the allocation is of a batch, or does not know base and total.
     """
     require_single_sample(allocation, "plot_waterfall")
-    steps = waterfall_steps(allocation, most=most)
+    steps = waterfall_steps(allocation, most=most, names=names_with_values(allocation))
     figure, ax = axes.figure_and_axes(ax, (6.4, 1.3 + 0.28 * len(steps)))
     for place, step in enumerate(steps):
         if step.part in ("base", "total"):
@@ -119,7 +146,7 @@ def plot_waterfall(allocation: Allocation, *, most: int = MOST_BARS, ax: Axes | 
     ax.use_sticky_edges = False
     axes.label_rows(ax, [step.name for step in steps])
     ax.set_xlabel(axes.label_with_unit("output", allocation))
-    axes.set_verdict_title(ax, style.method_name(allocation.method), allocation)
+    axes.set_verdict_title(ax, _title(allocation), allocation)
     return figure
 
 

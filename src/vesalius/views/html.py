@@ -225,11 +225,9 @@ def players_text(allocation: Allocation) -> str:
 
 def allocation_facts(allocation: Allocation) -> dict[str, str]:
     """What is to be known of one sample's allocation beside its panel: where it starts, where it ends, what was shared out."""
-    facts = {
-        "base value": style.number(float(allocation.base)),
-        "output": style.number(float(allocation.total)),
-        "sum of the values": style.number(float(allocation.flat.sum())),
-        "completeness error (gap)": style.number(abs(float(allocation.gap))),
-    }
+    ends = {"base value": float(allocation.base), "output": float(allocation.total)}
+    facts = {name: style.number(end) for name, end in ends.items() if end == end}  # not a number where it is not known
+    facts["sum of the values"] = style.number(float(allocation.flat.sum()))
+    facts["completeness error (gap)"] = style.number(abs(float(allocation.gap)))
     known = {key: str(allocation.provenance[key]) for key in ("target", "unit", "baseline") if allocation.provenance.get(key)}
     return facts | known

@@ -18,7 +18,7 @@ from vesalius.sparsity.sparsified import Sparsified
 from vesalius.views import style
 from vesalius.views.audit.captions import HEADING
 from vesalius.views.audit.section import audit_body
-from vesalius.views.chart_data import is_heatmap, output_unit
+from vesalius.views.chart_data import is_heatmap, output_unit, sample_names
 from vesalius.views.complexity.captions import COMPARISON_HEADING
 from vesalius.views.complexity.captions import HEADING as COMPLEXITY
 from vesalius.views.complexity.section import complexity_body, complexity_comparison_body
@@ -42,7 +42,7 @@ def allocation_html(allocation: Allocation) -> str:
     if allocation.coalitions is not None and not batch:
         return _notebook_page(heading_of(allocation), interactions_body(allocation))
     samples = [allocation[i] for i in range(min(len(allocation), MOST_SAMPLES))] if batch else [allocation]
-    names = [f"sample {i}" for i in range(len(samples))] if batch else [""]
+    names = sample_names(allocation, MOST_SAMPLES) if batch else [""]
     placed = is_heatmap(allocation)
     body = render_template(
         "values.html.j2",

@@ -15,6 +15,7 @@ from vesalius.complexity.components import Complexity
 from vesalius.core import store
 from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput, WrongType
+from vesalius.core.samples import PER_SAMPLE
 from vesalius.core.version import VERSION
 from vesalius.information.ablation import AblationCurves
 from vesalius.information.graph import FlowGraph
@@ -25,7 +26,7 @@ from vesalius.sparsity.importance_result import LinkImportance
 from vesalius.sparsity.sparsified import Sparsified
 from vesalius.views import style
 from vesalius.views.audit.section import audit_section
-from vesalius.views.chart_data import is_heatmap, output_unit
+from vesalius.views.chart_data import is_heatmap, output_unit, sample_names
 from vesalius.views.complexity.section import complexity_comparison_section, complexity_section
 from vesalius.views.decisions import Decisions, decisions_section
 from vesalius.views.flow.ablation import ablation_section
@@ -153,14 +154,14 @@ def allocation_section(allocation: Allocation) -> Section:
     placed = is_heatmap(allocation)
     most = min(len(allocation), MOST_SAMPLES if placed else MOST_COLUMNS)
     samples = [allocation[i] for i in range(most)] if batch else [allocation]
-    names = [f"sample {i}" for i in range(most)] if batch else [""]
+    names = sample_names(allocation, most) if batch else [""]
     body = render_template(
         "allocation.html.j2",
         {
             "maps": heatmaps(samples, output_unit(allocation), names=names) if placed else None,
             "heads": [] if placed else [method_panel(sample, name=name) for sample, name in zip(samples, names, strict=True)],
             "lines": [] if placed else table_rows(samples),
-            "steps": [] if placed or batch else waterfall_rows(allocation),
+            "steps": [] if placed or batch or not style.ends_are_known(allocation) else waterfall_rows(allocation),
             "facts": {} if batch else allocation_facts(allocation),
             "players": players_text(allocation),
             "who": "player" if allocation.coalitions is None else "coalition",
@@ -168,7 +169,7 @@ def allocation_section(allocation: Allocation) -> Section:
             "unit": output_unit(allocation),
             "shown": len(samples),
             "left_out": len(allocation) - len(samples),
-            "provenance": {key: _as_text(value) for key, value in allocation.provenance.items()},
+            "provenance": {key: _as_text(value) for key, value in allocation.provenance.items() if key != PER_SAMPLE},
         },
     )
     return Section(heading=heading, anchor=anchor_of(heading), body=body, allocations=(allocation,))

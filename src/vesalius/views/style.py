@@ -118,7 +118,7 @@ class Verdict:
     """What a gap means.
 
     Attributes:
-        level: ``ok``, ``warn`` or ``bad``; also the name of its colour.
+        level: ``ok``, ``warn``, ``bad``, or ``mut`` where there is nothing to judge; also the name of its colour.
         text: a few words.
     """
 
@@ -133,9 +133,11 @@ def gap_verdict(allocation: Allocation) -> Verdict:
         allocation: of a single sample.
 
     Returns:
-        ``ok`` up to 1 % of total - base or float32 rounding; ``warn`` up to 10 %, if the method says it did not converge, or if it keeps an
-        account of all that its values lack; else ``bad``.
+        ``mut`` where values came without base and total; ``ok`` up to 1 % of total - base or float32 rounding; ``warn`` up to 10 %, if the
+        method says it did not converge, or if it keeps an account of all that its values lack; else ``bad``.
     """
+    if not ends_are_known(allocation) and bool(allocation.values.isfinite().all()):
+        return Verdict("mut", "gap not known: values without base and total")
     gap, relative = abs(float(allocation.gap)), float(allocation.relative_gap)
     if not math.isfinite(gap):
         return Verdict("bad", "incomplete: gap not a number")
@@ -149,6 +151,11 @@ def gap_verdict(allocation: Allocation) -> Verdict:
     if relative <= WARNING_SHARE:
         return Verdict("warn", f"gap {number(gap)} ({percent(relative)})")
     return Verdict("bad", f"incomplete: gap {number(gap)}")
+
+
+def ends_are_known(allocation: Allocation) -> bool:
+    """Whether the output with nobody and with everybody present is known, of one sample; maps of other libraries come without."""
+    return not (math.isnan(float(allocation.base)) or math.isnan(float(allocation.total)))
 
 
 def is_accounted_for(allocation: Allocation) -> bool:

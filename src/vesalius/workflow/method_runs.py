@@ -18,6 +18,7 @@ from vesalius.complexity import Complexity
 from vesalius.core.allocation import Allocation
 from vesalius.core.errors import ForeignFile
 from vesalius.core.players import Players
+from vesalius.core.samples import join_provenances
 from vesalius.core.version import VERSION
 from vesalius.games.absence import Absence
 from vesalius.information import FlowGraph
@@ -91,7 +92,6 @@ def _run_method(job: Job, method: Method, file: Path) -> MethodResult:
         return MethodResult(allocation=kept, file=file, kept=True)
     allocation = _allocate(job, method)
     facts = {**allocation.provenance, "baseline": job.baseline, "unit": job.unit, "run": key}
-    facts["targets"] = None if job.target is None else job.target.tolist()
     allocation = replace(allocation, provenance=facts)
     allocation.save(file)
     return MethodResult(allocation=allocation, file=file, kept=False)
@@ -141,7 +141,7 @@ def _offset_seed(method: Method, start: int) -> Method:
 
 
 def join_allocations(parts: Sequence[Allocation]) -> Allocation:
-    """Allocations of several batches as one, on the CPU; players and provenance are those of the first."""
+    """Allocations of several batches as one, on the CPU; players, and what of the provenance is no sample's own, are the first's."""
 
     def together(name: str) -> Any:
         tensors = [getattr(part, name) for part in parts]
@@ -150,7 +150,9 @@ def join_allocations(parts: Sequence[Allocation]) -> Allocation:
     names = ("values", "base", "total", "evaluations", "stderr", "converged", "map_error")
     accounts = dict.fromkeys(where for part in parts for where in part.absorbed)
     absorbed = {where: torch.cat([part.absorbed.get(where, torch.zeros_like(part.total)).cpu() for part in parts]) for where in accounts}
-    return replace(parts[0], absorbed=absorbed, **{name: together(name) for name in names})
+    facts = join_provenances([part.provenance for part in parts])
+    explained = tuple(torch.cat([here.detach().cpu() for here in site]) for site in zip(*(part.explained for part in parts), strict=True))
+    return replace(parts[0], absorbed=absorbed, explained=explained, provenance=facts, **{name: together(name) for name in names})
 
 
 def _label_players(allocation: Allocation, features: Sequence[str]) -> Allocation:

@@ -126,8 +126,7 @@ def _interactions(job: Job, players: Players, name: str, seed: int) -> Allocatio
     game = Game.on(job.network, job.x, players, target=target, baseline=job.absence)
     with progress_bar(f"interactions of {name}"):
         exact = players.n <= MAX_EXACT_PLAYERS
-        found = harsanyi_dividends(game) if exact else interactions_of(game, generator=torch.Generator().manual_seed(seed))
-    return replace(found, provenance={**game.provenance, **found.provenance})
+        return harsanyi_dividends(game) if exact else interactions_of(game, generator=torch.Generator().manual_seed(seed))
 
 
 def _audit(job: Job, players: Players, name: str, seed: int) -> Audit:

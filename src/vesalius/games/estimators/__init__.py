@@ -2,7 +2,7 @@
 
 from vesalius.games.estimators.adaptive import AdaptiveShapley
 from vesalius.games.estimators.auto import ESTIMATORS, AutoShapley, shapley
-from vesalius.games.estimators.estimate import GameLike, ShapleyEstimate, ShapleyEstimator
+from vesalius.games.estimators.estimate import GameLike, ShapleyEstimator
 from vesalius.games.estimators.exact import ExactShapley
 from vesalius.games.estimators.kernel_shap import KernelShapley
 from vesalius.games.estimators.permutation import PermutationShapley
@@ -16,7 +16,6 @@ __all__ = [
     "GameLike",
     "KernelShapley",
     "PermutationShapley",
-    "ShapleyEstimate",
     "ShapleyEstimator",
     "SurrogateShapley",
     "shapley",

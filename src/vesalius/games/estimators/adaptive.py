@@ -16,9 +16,18 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from vesalius.core.allocation import Allocation
 from vesalius.games import moebius
 from vesalius.games.estimators import coalition_sampling
-from vesalius.games.estimators.estimate import GameLike, ShapleyEstimate, evaluate, make_efficient, require_budget
+from vesalius.games.estimators.estimate import (
+    SHAPLEY_FACTS,
+    GameLike,
+    estimate_fields,
+    evaluate,
+    make_efficient,
+    require_budget,
+    shapley_allocation,
+)
 from vesalius.games.estimators.exact import ExactShapley
 from vesalius.games.estimators.gaussian_process.covariance import Covariance
 from vesalius.games.estimators.gaussian_process.posterior import JITTER, condition, fit_covariance, observed_covariance
@@ -47,7 +56,7 @@ class AdaptiveShapley:
     fit_rows: int = 400
     steps: int = 15
 
-    def estimate(self, game: GameLike, budget: int, *, generator: torch.Generator | None = None) -> ShapleyEstimate:
+    def estimate(self, game: GameLike, budget: int, *, generator: torch.Generator | None = None) -> Allocation:
         """Shapley values from exactly ``budget`` coalitions, or from all where there are fewer.
 
         Args:
@@ -73,14 +82,12 @@ class AdaptiveShapley:
         base, total = float(values[0]), float(values[1])
         mean, stderr = self._read(rows, values, generator)
         honest = len(rows) >= CALIBRATED_FROM * n
-        return ShapleyEstimate(
-            values=make_efficient(mean, total - base),
-            stderr=stderr,
-            base=base,
-            total=total,
-            evaluations=len(rows),
-            estimator="adaptive",
-            stderr_note="" if honest else f"{len(rows)} evaluations; the error is honest from {CALIBRATED_FROM * n} on",
+        return shapley_allocation(
+            estimate_fields(game, (base, total), "adaptive", generator, SHAPLEY_FACTS),
+            make_efficient(mean, total - base),
+            stderr,
+            len(rows),
+            "" if honest else f"{len(rows)} evaluations; the error is honest from {CALIBRATED_FROM * n} on",
         )
 
     def _fit_covariance(

@@ -5,13 +5,14 @@ Axes: P players.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
+from vesalius.core.allocation import Allocation
 from vesalius.core.errors import UnknownName
 from vesalius.games.estimators.adaptive import AdaptiveShapley
-from vesalius.games.estimators.estimate import GameLike, ShapleyEstimate, ShapleyEstimator, require_budget
+from vesalius.games.estimators.estimate import GameLike, ShapleyEstimator, require_budget
 from vesalius.games.estimators.exact import ExactShapley
 from vesalius.games.estimators.kernel_shap import KernelShapley
 from vesalius.games.estimators.permutation import PermutationShapley
@@ -33,8 +34,8 @@ class AutoShapley:
     adaptive_most: int = 600
     surrogate_pairs: int = 2500
 
-    def estimate(self, game: GameLike, budget: int, *, generator: torch.Generator | None = None) -> ShapleyEstimate:
-        """Shapley values by the estimator that suits; ``estimator`` of the result names it.
+    def estimate(self, game: GameLike, budget: int, *, generator: torch.Generator | None = None) -> Allocation:
+        """Shapley values by the estimator that suits; ``provenance["estimator"]`` names it.
 
         Raises:
             BudgetTooSmall: below 4 evaluations (2 for a single player).
@@ -63,7 +64,7 @@ ESTIMATORS: dict[str, type[ShapleyEstimator]] = {
 
 def shapley(
     game: GameLike, *, budget: int | None = None, estimator: str | ShapleyEstimator = "auto", generator: torch.Generator | None = None
-) -> ShapleyEstimate:
+) -> Allocation:
     """Shapley values of a game.
 
     Args:
@@ -74,7 +75,8 @@ def shapley(
         generator: source of all randomness.
 
     Returns:
-        Values in the unit of the game, with standard errors.
+        One value per player in the unit of the game, with standard errors, base and total; it plots, saves and reports as any allocation.
+        ``provenance`` holds that of the game, the ``estimator``, the ``seed`` of the generator and the ``budget``.
 
     Raises:
         UnknownName: no such estimator.
@@ -88,4 +90,5 @@ def shapley(
     n = game.players.n
     if budget is None:
         budget = 1 << n if n <= EXACT_UP_TO or isinstance(estimator, ExactShapley) else BUDGET_PER_PLAYER * n
-    return estimator.estimate(game, budget, generator=generator)
+    found = estimator.estimate(game, budget, generator=generator)
+    return replace(found, provenance={**found.provenance, "budget": budget})

@@ -1,15 +1,18 @@
-"""What every estimator returns, and how it asks a game."""
+"""How an estimator asks a game, and what every estimate says of where it comes from."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from vesalius.core.allocation import Allocation
 from vesalius.core.errors import BudgetTooSmall, InvalidInput
+from vesalius.core.players import Players
+from vesalius.core.version import VERSION
 
 
 @runtime_checkable
@@ -29,34 +32,61 @@ class GameLike(Protocol):
     def __call__(self, masks: Bool[Tensor, "C P"]) -> Float[Tensor, " C"]: ...
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class ShapleyEstimate:
-    """Shapley values and how well they are known.
-
-    Attributes:
-        values: one per player, in the unit of the game; they sum to ``total - base``.
-        stderr: standard error of each value; None where the method cannot give one.
-        base: value of the empty coalition.
-        total: value of the full coalition.
-        evaluations: distinct coalitions asked; never above the budget.
-        estimator: name of the method that was used.
-        stderr_note: empty where ``values +- 1.96 stderr`` is meant to cover the truth 95 times in 100; otherwise says why it may not.
-    """
-
-    values: Float[Tensor, " P"]
-    stderr: Float[Tensor, " P"] | None
-    base: float
-    total: float
-    evaluations: int
-    estimator: str
-    stderr_note: str = ""
-
-
 @runtime_checkable
 class ShapleyEstimator(Protocol):
-    """A way to estimate Shapley values within a budget of evaluations."""
+    """A way to estimate Shapley values within a budget of evaluations.
 
-    def estimate(self, game: GameLike, budget: int, *, generator: torch.Generator | None = None) -> ShapleyEstimate: ...
+    Its allocation is of a single sample, in float64, with values that sum to ``total - base``; ``evaluations`` counts the distinct
+    coalitions asked, never more than the budget. ``stderr_note`` is empty where ``values +- 1.96 stderr`` is meant to cover the truth 95
+    times in 100, and otherwise says why it may not; ``stderr`` is ``None`` where the method cannot give one. ``provenance`` names the
+    ``estimator``.
+    """
+
+    def estimate(self, game: GameLike, budget: int, *, generator: torch.Generator | None = None) -> Allocation: ...
+
+
+SHAPLEY_FACTS = {"method": "shapley_value", "index": "shapley"}
+
+
+def estimate_fields(
+    game: GameLike, ends: tuple[float, float], estimator: str, generator: torch.Generator | None, facts: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What every allocation that is estimated from a game has: players, base, total, and a provenance that begins with the game's.
+
+    Args:
+        game: the game.
+        ends: values of the empty and of the full coalition.
+        estimator: name of the method that was used.
+        generator: source of its randomness; the seed it began with is kept.
+        facts: more of the provenance, by name.
+    """
+    versions = {"vesalius": VERSION, "torch": torch.__version__}
+    seed = None if generator is None else generator.initial_seed()
+    known: Mapping[str, Any] = getattr(game, "provenance", {})
+    return {
+        "players": game.players if isinstance(game.players, Players) else Players.plain(game.players.n),
+        "base": torch.tensor(ends[0], dtype=torch.float64),
+        "total": torch.tensor(ends[1], dtype=torch.float64),
+        "explained": getattr(game, "explained", ()),
+        "provenance": {"versions": versions, **known, "estimator": estimator, "seed": seed, **facts},
+    }
+
+
+def shapley_allocation(
+    fields: Mapping[str, Any], values: Float[Tensor, " P"], stderr: Float[Tensor, " P"] | None, evaluations: int, note: str = ""
+) -> Allocation:
+    """Shapley values as an allocation.
+
+    Args:
+        fields: from :func:`estimate_fields`.
+        values: one per player.
+        stderr: their standard errors, where the method can give them.
+        evaluations: distinct coalitions asked.
+        note: why the errors are not to be trusted, if so.
+    """
+    shape = fields["players"].shape
+    errors = None if stderr is None else stderr.reshape(shape)
+    return Allocation(**fields, values=values.reshape(shape), stderr=errors, stderr_note=note, evaluations=torch.tensor(evaluations))
 
 
 def evaluate(game: GameLike, masks: Bool[Tensor, "C P"]) -> Float[Tensor, " C"]:

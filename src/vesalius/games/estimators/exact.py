@@ -9,9 +9,18 @@ from dataclasses import dataclass
 
 import torch
 
+from vesalius.core.allocation import Allocation
 from vesalius.core.errors import TooManyPlayers
 from vesalius.games import moebius
-from vesalius.games.estimators.estimate import GameLike, ShapleyEstimate, evaluate, make_efficient, require_budget
+from vesalius.games.estimators.estimate import (
+    SHAPLEY_FACTS,
+    GameLike,
+    estimate_fields,
+    evaluate,
+    make_efficient,
+    require_budget,
+    shapley_allocation,
+)
 
 BLOCK = 1 << 16  # coalitions asked at once
 
@@ -30,7 +39,7 @@ class ExactShapley:
         """Whether all coalitions of so many players can be asked."""
         return players <= self.most and budget >= 1 << players
 
-    def estimate(self, game: GameLike, budget: int, *, generator: torch.Generator | None = None) -> ShapleyEstimate:
+    def estimate(self, game: GameLike, budget: int, *, generator: torch.Generator | None = None) -> Allocation:
         """The Shapley values.
 
         Args:
@@ -48,11 +57,9 @@ class ExactShapley:
         require_budget(budget, 1 << n, estimator="exact")
         table = torch.cat([evaluate(game, block) for block in moebius.membership(n).split(BLOCK)])
         base, total = float(table[0]), float(table[-1])
-        return ShapleyEstimate(
-            values=make_efficient(moebius.shapley_values(moebius.dividends(table)), total - base),
-            stderr=torch.zeros(n, dtype=torch.float64),
-            base=base,
-            total=total,
-            evaluations=1 << n,
-            estimator="exact",
+        return shapley_allocation(
+            estimate_fields(game, (base, total), "exact", generator, SHAPLEY_FACTS),
+            make_efficient(moebius.shapley_values(moebius.dividends(table)), total - base),
+            torch.zeros(n, dtype=torch.float64),
+            1 << n,
         )

@@ -11,8 +11,18 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from vesalius.core.allocation import Allocation
 from vesalius.games.estimators import coalition_sampling
-from vesalius.games.estimators.estimate import GameLike, ShapleyEstimate, empty_and_full_values, evaluate, make_efficient, require_budget
+from vesalius.games.estimators.estimate import (
+    SHAPLEY_FACTS,
+    GameLike,
+    empty_and_full_values,
+    estimate_fields,
+    evaluate,
+    make_efficient,
+    require_budget,
+    shapley_allocation,
+)
 
 SINGULAR_VALUE_CUTOFF = 1e-9  # singular values below this part of the largest are directions the sample says nothing about
 
@@ -29,7 +39,7 @@ class KernelShapley:
     Differs from the paper: players appear equally often within a size, and the weights use the numbers drawn per size, not expected ones.
     """
 
-    def estimate(self, game: GameLike, budget: int, *, generator: torch.Generator | None = None) -> ShapleyEstimate:
+    def estimate(self, game: GameLike, budget: int, *, generator: torch.Generator | None = None) -> Allocation:
         """Shapley values by regression on ``(budget - 2) // 2`` pairs.
 
         Args:
@@ -48,14 +58,12 @@ class KernelShapley:
         odd = (evaluate(game, rows) - evaluate(game, ~rows)) / 2 if n > 1 else torch.empty(0, dtype=torch.float64)
         values, stderr = constrained_regression(rows, odd, total - base)
         enough = len(rows) >= 2 * n or len(rows) == 2 ** (n - 1) - 1
-        return ShapleyEstimate(
-            values=values,
-            stderr=stderr,
-            base=base,
-            total=total,
-            evaluations=2 + 2 * len(rows),
-            estimator="kernel",
-            stderr_note="" if enough else f"{len(rows)} pairs for {n} players; the error is honest from {2 * n} pairs on",
+        return shapley_allocation(
+            estimate_fields(game, (base, total), "kernel", generator, SHAPLEY_FACTS),
+            values,
+            stderr,
+            2 + 2 * len(rows),
+            "" if enough else f"{len(rows)} pairs for {n} players; the error is honest from {2 * n} pairs on",
         )
 
 

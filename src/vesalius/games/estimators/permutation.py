@@ -11,7 +11,17 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from vesalius.games.estimators.estimate import GameLike, ShapleyEstimate, empty_and_full_values, evaluate, make_efficient, require_budget
+from vesalius.core.allocation import Allocation
+from vesalius.games.estimators.estimate import (
+    SHAPLEY_FACTS,
+    GameLike,
+    empty_and_full_values,
+    estimate_fields,
+    evaluate,
+    make_efficient,
+    require_budget,
+    shapley_allocation,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +34,7 @@ class PermutationShapley:
     Reference: Castro2009; the reversed orders are Mitchell2022, section 4.1.
     """
 
-    def estimate(self, game: GameLike, budget: int, *, generator: torch.Generator | None = None) -> ShapleyEstimate:
+    def estimate(self, game: GameLike, budget: int, *, generator: torch.Generator | None = None) -> Allocation:
         """Shapley values from as many pairs of orders as the budget allows.
 
         Args:
@@ -45,14 +55,12 @@ class PermutationShapley:
         first, last = (torch.full((pairs, 2, 1), value, dtype=torch.float64) for value in (base, total))
         gains = torch.cat([first, inner, last], 2).diff(dim=2).gather(2, ranks).mean(1)
         exact = n <= 2
-        return ShapleyEstimate(
-            values=make_efficient(gains.mean(0), total - base),
-            stderr=torch.zeros(n, dtype=torch.float64) if exact else gains.std(0) / pairs**0.5 if pairs > 1 else None,
-            base=base,
-            total=total,
-            evaluations=2 + len(masks) * (n > 1),
-            estimator="permutation",
-            stderr_note="" if exact or pairs >= 20 else f"the spread of {pairs} pairs of permutations; below 20 it is itself uncertain",
+        return shapley_allocation(
+            estimate_fields(game, (base, total), "permutation", generator, SHAPLEY_FACTS),
+            make_efficient(gains.mean(0), total - base),
+            torch.zeros(n, dtype=torch.float64) if exact else gains.std(0) / pairs**0.5 if pairs > 1 else None,
+            2 + len(masks) * (n > 1),
+            "" if exact or pairs >= 20 else f"the spread of {pairs} pairs of permutations; below 20 it is itself uncertain",
         )
 
 

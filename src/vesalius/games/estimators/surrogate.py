@@ -15,8 +15,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vesalius.core.allocation import Allocation
 from vesalius.games.estimators import coalition_sampling
-from vesalius.games.estimators.estimate import GameLike, ShapleyEstimate, empty_and_full_values, evaluate, make_efficient, require_budget
+from vesalius.games.estimators.estimate import (
+    SHAPLEY_FACTS,
+    GameLike,
+    empty_and_full_values,
+    estimate_fields,
+    evaluate,
+    make_efficient,
+    require_budget,
+    shapley_allocation,
+)
 from vesalius.games.estimators.exact import ExactShapley
 from vesalius.games.estimators.gaussian_process.covariance import Covariance
 from vesalius.games.estimators.gaussian_process.posterior import Posterior, condition, fit_covariance
@@ -38,7 +48,7 @@ class SurrogateShapley:
     joint_rows: int = 5000
     steps: int = 15
 
-    def estimate(self, game: GameLike, budget: int, *, generator: torch.Generator | None = None) -> ShapleyEstimate:
+    def estimate(self, game: GameLike, budget: int, *, generator: torch.Generator | None = None) -> Allocation:
         """Shapley values from ``(budget - 2) // 2`` pairs: every player alone and left out first, then all sizes alike.
 
         Args:
@@ -59,14 +69,12 @@ class SurrogateShapley:
         values, stderr = self.read(data, generator)
         evaluations = 2 + len(inside)
         honest = evaluations >= CALIBRATED_FROM * n - 1
-        return ShapleyEstimate(
-            values=values,
-            stderr=stderr,
-            base=base,
-            total=total,
-            evaluations=evaluations,
-            estimator="surrogate",
-            stderr_note="" if honest else f"{evaluations} evaluations; the error is honest from {CALIBRATED_FROM * n} on",
+        return shapley_allocation(
+            estimate_fields(game, (base, total), "surrogate", generator, SHAPLEY_FACTS),
+            values,
+            stderr,
+            evaluations,
+            "" if honest else f"{evaluations} evaluations; the error is honest from {CALIBRATED_FROM * n} on",
         )
 
     def read(self, data: PairObservations, generator: torch.Generator | None) -> tuple[Float[Tensor, " P"], Float[Tensor, " P"]]:

@@ -1,7 +1,7 @@
 """Interactions of games too large to enumerate, within a budget of evaluations."""
 
 from vesalius.interactions.estimators.auto import ESTIMATORS, AutoInteractions, interactions_of
-from vesalius.interactions.estimators.estimate import InteractionEstimate, InteractionEstimator
+from vesalius.interactions.estimators.estimate import InteractionEstimator
 from vesalius.interactions.estimators.exact import ExactInteractions
 from vesalius.interactions.estimators.least_squares import LeastSquaresInteractions
 from vesalius.interactions.estimators.permutation import PermutationInteractions
@@ -12,7 +12,6 @@ __all__ = [
     "ESTIMATORS",
     "AutoInteractions",
     "ExactInteractions",
-    "InteractionEstimate",
     "InteractionEstimator",
     "LeastSquaresInteractions",
     "PermutationInteractions",

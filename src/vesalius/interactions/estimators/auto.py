@@ -5,16 +5,14 @@ Axes: K coalitions with a value, P players.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput, UnknownName
-from vesalius.core.players import Players
-from vesalius.core.version import VERSION
 from vesalius.games.estimators.estimate import GameLike, require_budget
-from vesalius.interactions.estimators.estimate import InteractionEstimate, InteractionEstimator
+from vesalius.interactions.estimators.estimate import InteractionEstimator
 from vesalius.interactions.estimators.exact import ExactInteractions
 from vesalius.interactions.estimators.least_squares import LeastSquaresInteractions
 from vesalius.interactions.estimators.permutation import PermutationInteractions
@@ -37,10 +35,8 @@ class AutoInteractions:
         """Evaluations it needs."""
         return self._choose_estimator(players, 0, max_order).least(players, max_order)
 
-    def estimate(
-        self, game: GameLike, budget: int, *, max_order: int | None = 2, generator: torch.Generator | None = None
-    ) -> InteractionEstimate:
-        """Interactions by the estimator that suits; ``estimator`` of the result names it.
+    def estimate(self, game: GameLike, budget: int, *, max_order: int | None = 2, generator: torch.Generator | None = None) -> Allocation:
+        """Interactions by the estimator that suits; ``provenance["estimator"]`` names it.
 
         Raises: as the estimator that suits.
         """
@@ -109,23 +105,4 @@ def interactions_of(
         everything = n <= EXACT_UP_TO or isinstance(estimator, ExactInteractions)
         budget = 1 << n if everything else max(BUDGET_PER_PLAYER * n, 2 * estimator.least(n, max_order))
     found = estimator.estimate(game, budget, max_order=max_order, generator=generator)
-    players = game.players if isinstance(game.players, Players) else Players((torch.arange(n),), (n,), "features")
-    return Allocation(
-        players=players,
-        values=found.values,
-        base=torch.tensor(found.base, dtype=torch.float64),
-        total=torch.tensor(found.total, dtype=torch.float64),
-        coalitions=found.coalitions,
-        stderr=found.stderr,
-        stderr_note=found.stderr_note,
-        evaluations=torch.tensor(found.evaluations),
-        provenance={
-            "method": "interactions",
-            "estimator": found.estimator,
-            "index": found.index,
-            "max_order": max_order,
-            "explained": found.explained,
-            "budget": budget,
-            "versions": {"vesalius": VERSION, "torch": torch.__version__},
-        },
-    )
+    return replace(found, provenance={**found.provenance, "max_order": max_order, "budget": budget})

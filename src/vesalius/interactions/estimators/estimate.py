@@ -1,60 +1,43 @@
-"""What every estimator of interactions returns, and the order in which it lists them."""
+"""What an estimator of interactions says of its estimate, and the order in which it lists coalitions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import combinations
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput
 from vesalius.games.estimators.estimate import GameLike
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class InteractionEstimate:
-    """Values of coalitions and how well they are known.
-
-    Attributes:
-        coalitions: members of each coalition; the empty one is never listed.
-        values: in the unit of the game; they sum to ``total - base``.
-        stderr: standard error of each value.
-        base: value of the empty coalition.
-        total: value of the full coalition.
-        evaluations: distinct coalitions asked; never above the budget.
-        estimator: name of the method that was used.
-        index: what is estimated: ``k_sii`` (for pairs the Shapley interaction index; for a single player its Shapley value less half of
-            its pairs), ``fsii`` (Faith-Shap) or ``dividend`` (Harsanyi).
-        explained: 1 - mean square error / variance of the values of held-out coalitions, as the estimator's own model predicts them; 1
-            where all coalitions were asked, below 0 where the mean predicts better.
-        stderr_note: empty where ``values +- 1.96 stderr`` is meant to cover the truth 95 times in 100; otherwise says why it may not.
-    """
-
-    coalitions: Bool[Tensor, "K P"]
-    values: Float[Tensor, " K"]
-    stderr: Float[Tensor, " K"]
-    base: float
-    total: float
-    evaluations: int
-    estimator: str
-    index: str
-    explained: float
-    stderr_note: str = ""
-
-
 @runtime_checkable
 class InteractionEstimator(Protocol):
-    """A way to estimate interactions within a budget of evaluations."""
+    """A way to estimate interactions within a budget of evaluations.
+
+    Its allocation is as that of a :class:`vesalius.games.estimators.ShapleyEstimator`, with a value and a standard error per listed
+    coalition, and in its provenance besides
+
+    - ``index``: what is estimated: ``k_sii`` (for pairs the Shapley interaction index; for a single player its Shapley value less half of
+      its pairs), ``fsii`` (Faith-Shap) or ``dividend`` (Harsanyi);
+    - ``explained``: 1 - mean square error / variance of the values of held-out coalitions, as the estimator's own model predicts them; 1
+      where all coalitions were asked, below 0 where the mean predicts better.
+    """
 
     def least(self, players: int, max_order: int | None) -> int: ...
 
     def estimate(
         self, game: GameLike, budget: int, *, max_order: int | None = 2, generator: torch.Generator | None = None
-    ) -> InteractionEstimate: ...
+    ) -> Allocation: ...
+
+
+def interaction_facts(index: str, explained: float) -> dict[str, Any]:
+    """What the provenance of interactions says besides that of every estimate."""
+    return {"method": "interactions", "index": index, "explained": explained}
 
 
 def coalitions_up_to(players: int, order: int) -> list[tuple[int, ...]]:

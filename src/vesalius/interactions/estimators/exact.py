@@ -9,12 +9,13 @@ from dataclasses import dataclass
 
 import torch
 
+from vesalius.core.allocation import Allocation
 from vesalius.core.errors import TooManyPlayers
 from vesalius.core.interaction_indices import compute_index
 from vesalius.games import moebius
-from vesalius.games.estimators.estimate import GameLike, evaluate, require_budget
+from vesalius.games.estimators.estimate import GameLike, estimate_fields, evaluate, require_budget
 from vesalius.games.estimators.exact import BLOCK
-from vesalius.interactions.estimators.estimate import InteractionEstimate, require_order_two
+from vesalius.interactions.estimators.estimate import interaction_facts, require_order_two
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,9 +36,7 @@ class ExactInteractions:
         """Evaluations it needs."""
         return 1 << players
 
-    def estimate(
-        self, game: GameLike, budget: int, *, max_order: int | None = 2, generator: torch.Generator | None = None
-    ) -> InteractionEstimate:
+    def estimate(self, game: GameLike, budget: int, *, max_order: int | None = 2, generator: torch.Generator | None = None) -> Allocation:
         """The interactions.
 
         Args:
@@ -63,14 +62,16 @@ class ExactInteractions:
         if max_order is not None:
             coalitions, found = compute_index(coalitions, values[None], "k_sii", min(2, n))
             values = found[0]
-        return InteractionEstimate(
+        return Allocation(
+            **estimate_fields(
+                game,
+                (float(table[0]), float(table[-1])),
+                "exact",
+                generator,
+                interaction_facts("dividend" if max_order is None else "k_sii", 1.0),
+            ),
             coalitions=coalitions,
             values=values,
             stderr=torch.zeros_like(values),
-            base=float(table[0]),
-            total=float(table[-1]),
-            evaluations=1 << n,
-            estimator="exact",
-            index="dividend" if max_order is None else "k_sii",
-            explained=1.0,
+            evaluations=torch.tensor(1 << n),
         )

@@ -12,11 +12,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from vesalius.core.allocation import Allocation
 from vesalius.core.errors import BudgetTooSmall, InvalidInput
 from vesalius.games.estimators import coalition_sampling
-from vesalius.games.estimators.estimate import GameLike, empty_and_full_values, evaluate, require_budget
+from vesalius.games.estimators.estimate import GameLike, empty_and_full_values, estimate_fields, evaluate, require_budget
 from vesalius.games.estimators.kernel_shap import kernel_weights
-from vesalius.interactions.estimators.estimate import InteractionEstimate, coalitions_up_to, explained_variance, membership_rows
+from vesalius.interactions.estimators.estimate import coalitions_up_to, explained_variance, interaction_facts, membership_rows
 from vesalius.interactions.estimators.exact import ExactInteractions
 from vesalius.interactions.estimators.polynomial import RANK_TOLERANCE, dividends_of_polynomial, monomial_columns
 
@@ -40,9 +41,7 @@ class LeastSquaresInteractions:
         free = max(len(part) - 1 for part in _monomials_by_parity(players, max_order))
         return min(2 + 2 * (free + players), 1 << players)
 
-    def estimate(
-        self, game: GameLike, budget: int, *, max_order: int | None = 2, generator: torch.Generator | None = None
-    ) -> InteractionEstimate:
+    def estimate(self, game: GameLike, budget: int, *, max_order: int | None = 2, generator: torch.Generator | None = None) -> Allocation:
         """Faith-Shap of all coalitions of up to ``max_order`` players.
 
         Args:
@@ -69,17 +68,19 @@ class LeastSquaresInteractions:
         found = [odd.solve((values[0] - values[1]) / 2, (total - base) / 2), even.solve((values[0] + values[1]) / 2, (total + base) / 2)]
         monomials = [*odd.monomials, *even.monomials]
         influence = dividends_of_polynomial(monomials, torch.cat([influence for _, influence, _ in found]), order)
-        left_out = [error for _, _, error in found]
-        return InteractionEstimate(
+        first, second = (error for _, _, error in found)
+        return Allocation(
+            **estimate_fields(
+                game,
+                (base, total),
+                "least_squares",
+                generator,
+                interaction_facts("fsii", explained_variance(torch.cat([second + first, second - first]), values.flatten())),
+            ),
             coalitions=membership_rows(coalitions_up_to(n, order), n),
             values=dividends_of_polynomial(monomials, torch.cat([coefficients for coefficients, _, _ in found]), order),
             stderr=influence.square().sum(1).sqrt(),
-            base=base,
-            total=total,
-            evaluations=2 + 2 * len(rows),
-            estimator="least_squares",
-            index="fsii",
-            explained=explained_variance(torch.cat([left_out[1] + left_out[0], left_out[1] - left_out[0]]), values.flatten()),
+            evaluations=torch.tensor(2 + 2 * len(rows)),
         )
 
 

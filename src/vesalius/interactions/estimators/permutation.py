@@ -11,12 +11,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from vesalius.games.estimators.estimate import GameLike, empty_and_full_values, evaluate, make_efficient, require_budget
+from vesalius.core.allocation import Allocation
+from vesalius.games.estimators.estimate import GameLike, empty_and_full_values, estimate_fields, evaluate, make_efficient, require_budget
 from vesalius.games.estimators.permutation import prefix_coalitions
 from vesalius.interactions.estimators.estimate import (
-    InteractionEstimate,
     coalitions_up_to,
     explained_variance,
+    interaction_facts,
     k_sii_from_sii,
     membership_rows,
     pair_indices,
@@ -42,9 +43,7 @@ class PermutationInteractions:
         """Evaluations it needs: two sweeps, without which there is no spread."""
         return min(2 + 2 * sweep_cost(players), 1 << players)
 
-    def estimate(
-        self, game: GameLike, budget: int, *, max_order: int | None = 2, generator: torch.Generator | None = None
-    ) -> InteractionEstimate:
+    def estimate(self, game: GameLike, budget: int, *, max_order: int | None = 2, generator: torch.Generator | None = None) -> Allocation:
         """k-SII of singles and pairs from as many sweeps as the budget allows.
 
         Args:
@@ -71,16 +70,18 @@ class PermutationInteractions:
         samples = _interactions_per_sweep(ranks, kept, values, (base, total))
         mean = samples.mean(0)
         mean = torch.cat([make_efficient(mean[:n], total - base - float(mean[n:].sum())), mean[n:]])
-        return InteractionEstimate(
+        return Allocation(
+            **estimate_fields(
+                game,
+                (base, total),
+                "permutation",
+                generator,
+                interaction_facts("k_sii", _explained_by_other_sweeps(samples, masks, values, base)),
+            ),
             coalitions=membership_rows(coalitions_up_to(n, 2), n),
             values=mean,
             stderr=samples.std(0) / sweeps**0.5,
-            base=base,
-            total=total,
-            evaluations=2 + len(rows),
-            estimator="permutation",
-            index="k_sii",
-            explained=_explained_by_other_sweeps(samples, masks, values, base),
+            evaluations=torch.tensor(2 + len(rows)),
             stderr_note="" if sweeps >= 20 else f"the spread of {sweeps} sweeps; below 20 it is itself uncertain",
         )
 

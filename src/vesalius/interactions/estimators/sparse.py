@@ -15,11 +15,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput
 from vesalius.core.interaction_indices import compute_index
 from vesalius.games.estimators import coalition_sampling
-from vesalius.games.estimators.estimate import GameLike, empty_and_full_values, evaluate, require_budget
-from vesalius.interactions.estimators.estimate import InteractionEstimate, explained_variance, require_order_two
+from vesalius.games.estimators.estimate import GameLike, empty_and_full_values, estimate_fields, evaluate, require_budget
+from vesalius.interactions.estimators.estimate import explained_variance, interaction_facts, require_order_two
 from vesalius.interactions.estimators.exact import ExactInteractions
 from vesalius.interactions.estimators.matching_pursuit import RegressionPairs, find_terms, solve_least_squares
 
@@ -53,9 +54,7 @@ class SparseInteractions:
         """Evaluations it needs."""
         return min(4 * players + 2, 1 << players)
 
-    def estimate(
-        self, game: GameLike, budget: int, *, max_order: int | None = 2, generator: torch.Generator | None = None
-    ) -> InteractionEstimate:
+    def estimate(self, game: GameLike, budget: int, *, max_order: int | None = 2, generator: torch.Generator | None = None) -> Allocation:
         """Dividends, or k-SII of singles and pairs that follows from them.
 
         Args:
@@ -87,16 +86,14 @@ class SparseInteractions:
             coalitions, found = compute_index(members, torch.cat([dividends[:, None], refits], 1).T, "k_sii", 2)
             dividends, refits = found[0], found[1:].T
         missed = f"the terms found explain {explained:.3f} of the variance; the error does not cover what they miss"
-        return InteractionEstimate(
+        return Allocation(
+            **estimate_fields(
+                game, (base, total), "sparse", generator, interaction_facts("dividend" if max_order is None else "k_sii", explained)
+            ),
             coalitions=coalitions,
             values=dividends,
             stderr=refits.std(1),
-            base=base,
-            total=total,
-            evaluations=2 + 2 * len(half),
-            estimator="sparse",
-            index="dividend" if max_order is None else "k_sii",
-            explained=explained,
+            evaluations=torch.tensor(2 + 2 * len(half)),
             stderr_note="" if explained > 1 - 1e-6 else missed,
         )
 

@@ -11,12 +11,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from vesalius.core.allocation import Allocation
 from vesalius.games.estimators import coalition_sampling
-from vesalius.games.estimators.estimate import GameLike, evaluate, make_efficient, require_budget
+from vesalius.games.estimators.estimate import GameLike, estimate_fields, evaluate, make_efficient, require_budget
 from vesalius.games.estimators.gaussian_process.covariance import Covariance
 from vesalius.games.estimators.gaussian_process.posterior import fit_covariance, observed_covariance
 from vesalius.interactions.estimators import adaptive, gaussian_process
-from vesalius.interactions.estimators.estimate import InteractionEstimate, coalitions_up_to, membership_rows, require_order_two
+from vesalius.interactions.estimators.estimate import coalitions_up_to, interaction_facts, membership_rows, require_order_two
 from vesalius.interactions.estimators.exact import ExactInteractions
 from vesalius.interactions.estimators.polynomial import fit_if_quadratic
 
@@ -52,9 +53,7 @@ class SurrogateInteractions:
         """Evaluations it needs: below four per player the estimate is no better than zero."""
         return min(4 * players, 1 << players)
 
-    def estimate(
-        self, game: GameLike, budget: int, *, max_order: int | None = 2, generator: torch.Generator | None = None
-    ) -> InteractionEstimate:
+    def estimate(self, game: GameLike, budget: int, *, max_order: int | None = 2, generator: torch.Generator | None = None) -> Allocation:
         """k-SII of singles and pairs, with posterior standard errors.
 
         Args:
@@ -76,16 +75,12 @@ class SurrogateInteractions:
         mean, stderr, explained = self._read(rows, values, generator)
         mean = torch.cat([make_efficient(mean[:n], total - base - float(mean[n:].sum())), mean[n:]])
         honest = len(rows) >= CALIBRATED_FROM * n
-        return InteractionEstimate(
+        return Allocation(
+            **estimate_fields(game, (base, total), "surrogate", generator, interaction_facts("k_sii", explained)),
             coalitions=membership_rows(coalitions_up_to(n, 2), n),
             values=mean,
             stderr=stderr,
-            base=base,
-            total=total,
-            evaluations=len(rows),
-            estimator="surrogate",
-            index="k_sii",
-            explained=explained,
+            evaluations=torch.tensor(len(rows)),
             stderr_note="" if honest else f"{len(rows)} evaluations; the error is honest from {CALIBRATED_FROM * n} on",
         )
 

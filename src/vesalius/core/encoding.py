@@ -1,0 +1,32 @@
+"""Players as parts of a file: tensors by name, and facts as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from vesalius.core.players import BYSTANDER, Players
+from vesalius.core.store import fact
+
+
+def encode_players(players: Players) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Players as tensors by name and facts, for a file."""
+    tensors = {f"index.{i}": part for i, part in enumerate(players.index)}
+    if players.parts is not None:
+        tensors["parts"] = players.parts
+    return tensors, {"shape": players.shape, "kind": players.kind, "labels": players.labels, "layer": players.layer}
+
+
+def decode_players(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Players:
+    """The inverse of :func:`encode_players`; tensors of other names are passed over.
+
+    Raises:
+        KeyError, TypeError, ValueError: what no players are made of; see :func:`vesalius.core.store.decoding`.
+    """
+    index = tuple(tensors[f"index.{i}"] for i in range(sum(name.startswith("index.") for name in tensors)))
+    found = Players(index, tuple(facts["shape"]), fact(facts, "kind", str), tuple(facts["labels"]), tensors.get("parts"), facts["layer"])
+    if any(part.is_floating_point() or (part.numel() and not BYSTANDER <= int(part.min()) <= int(part.max()) < found.n) for part in index):
+        raise ValueError(f"an element is owned by none of {found.n} players")
+    return found
