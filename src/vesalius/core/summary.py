@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-UNKNOWN_GAP = "completeness error (gap) not known: no base value and output"
+UNKNOWN_GAP = "gap not known: no base value and output"
 
 
 def describe(shown: Any) -> str:
