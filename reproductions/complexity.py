@@ -41,7 +41,7 @@ STRONG_SEEDS = (100, 101)
 
 
 def measure_generator(depth: int, seed: int, size: int) -> Record:
-    """A generator of known depth, taken apart."""
+    """A generator of known depth, disentangled."""
     data = load("cifar10_subset")
     network = vs.trace(nets.Generator(depth, seed, size=size), data.train_x[:2])
     found = complexity(network, data.train_x, at="out", orders=ORDERS, training=Training(seeds=1, seed=seed))

@@ -1,4 +1,4 @@
-"""The networks whose features are taken apart in ``complexity.py``: small ResNets on few images, and generators of known depth."""
+"""The networks whose features are disentangled in ``complexity.py``: small ResNets on few images, and generators of known depth."""
 
 from __future__ import annotations
 

@@ -135,7 +135,7 @@ def attribute(  # noqa: PLR0913 - a verb that users call
         options: of a method given by name: ``options={"budget": 2000}``.
 
     Returns:
-        An allocation over the batch, or over the one sample. ``allocation.gap`` says what does not add up; ``allocation[i]`` is that of a
+        An allocation over the batch, or over the one sample. ``allocation.gap`` is its completeness error; ``allocation[i]`` is that of a
         sample, which comes along with its target.
 
     Raises:

@@ -96,7 +96,7 @@ def compare_pruning(
         models: of one kind, such as from several seeds; never changed.
         data: samples to prune by.
         judge: from a model and its place in ``models`` to numbers by name, on rows that nothing was pruned by.
-        sparsity: shares of the links that are cut, in [0, 1).
+        sparsity: shares of the links that are pruned, in [0, 1).
         ways: by name.
 
     Raises:

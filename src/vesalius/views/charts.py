@@ -125,7 +125,7 @@ def plot_bars(allocation: Allocation, *, most: int = MOST_BARS, ax: Axes | None 
 
 
 def plot_waterfall(allocation: Allocation, *, most: int = MOST_BARS, ax: Axes | None = None) -> Figure:
-    """From base to total, one value after the other; what does not add up is a grey step of its own.
+    """From the base value to the output, one value after the other (a waterfall); the completeness error is a grey step of its own.
 
     Args: as :func:`plot_bars`.
 
