@@ -10,7 +10,7 @@ MUTANTS = [
     Mutant(
         "audit/principles.py", "(1 + math.sqrt(2)) ** player_count(values)", "1.0", "tests/audit/test_principles.py -k single_precision"
     ),
-    Mutant("audit/problem.py", "target=int(classes[0])", "target=None", "tests/audit/test_audit.py -k that_class_too"),
+    Mutant("audit/problem.py", "target=tuple(positions[0].tolist())", "target=None", "tests/audit/test_audit.py -k that_class_too"),
     Mutant("audit/stratified_sampling.py", " / size.bincount()[size]", "", "tests/audit/test_audit.py -k every_size"),
     Mutant(
         "audit/faithfulness.py",

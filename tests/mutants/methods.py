@@ -16,7 +16,12 @@ MUTANTS = [
         "adds_up(found).logical_and(torch.tensor(False))",
         "tests/methods/test_completeness.py -k again",
     ),
-    Mutant("methods/perturbation.py", "values=total - rest", "values=rest - total", "tests/methods/test_perturbation.py -k occlusion"),
+    Mutant(
+        "methods/perturbation.py",
+        "_lost(game, total - rest, base",
+        "_lost(game, rest - total, base",
+        "tests/methods/test_perturbation.py -k occlusion",
+    ),
     Mutant(
         "methods/gradient.py",
         "values = torch.cat([slope * path.direction[rows]",

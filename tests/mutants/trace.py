@@ -3,7 +3,7 @@
 from tests.mutants.mutant import Mutant
 
 MUTANTS = [
-    Mutant("trace/question.py", "self.classes[rows]", "self.classes[: len(rows)]", "tests/methods/test_contract.py -k targets"),
+    Mutant("trace/target.py", "self.positions[rows]", "self.positions[: len(rows)]", "tests/methods/test_contract.py -k targets"),
     Mutant("trace/graph.py", "node not in reached and value", "value", "tests/trace/test_network.py"),
     Mutant("trace/functionalize.py", "node.target = _pure_op(node)", "pass", "tests/trace/test_functionalize.py"),
     Mutant("trace/signature.py", "module.training = False", "module.training = True", "tests/trace/test_zoo.py -k resnet"),
@@ -13,5 +13,7 @@ MUTANTS = [
         "found is None",
         "tests/trace/test_precision.py",
     ),
-    Mutant("trace/question.py", "if classes is None else classes[rows]", "if True else classes[rows]", "tests/trace/test_question.py"),
+    Mutant(
+        "trace/question.py", "if positions is None else positions[rows]", "if True else positions[rows]", "tests/trace/test_question.py"
+    ),
 ]
