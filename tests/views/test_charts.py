@@ -174,7 +174,7 @@ def test_values_without_base_and_total_have_no_verdict_and_no_waterfall(table):
     lost = replace(table, base=torch.tensor(float("nan")))
     figure = charts.plot_bars(lost)
     said = {text.get_text(): text.get_color() for text in figure.findobj(Text)}
-    assert said["gap not known: values without base and total"] == style.LIGHT["mut"]
+    assert said["gap not known: no base value and output"] == style.LIGHT["mut"]
     with pytest.raises(InvalidInput, match="goes from base to total"):
         charts.plot_waterfall(lost)
 

@@ -215,5 +215,5 @@ def test_samples_of_a_batch_go_by_their_ids_and_targets(read, batch):
 def test_values_of_another_library_are_shown_without_a_verdict(read):
     text = report(Allocation.from_array([1.0, -2.0], names=["<i>a", "b"], method="elsewhere"), title="A map").html
     page = read(text)
-    assert "Elsewhere" in page.text and "gap not known" in page.text and "From base to total" not in page.text
+    assert "Elsewhere" in page.text and "gap not known" in page.text and "From the base value" not in page.text
     assert "not a number" not in page.text and "<i>a" in page.text and "<i>a" not in text

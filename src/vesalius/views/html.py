@@ -228,6 +228,7 @@ def allocation_facts(allocation: Allocation) -> dict[str, str]:
     ends = {"base value": float(allocation.base), "output": float(allocation.total)}
     facts = {name: style.number(end) for name, end in ends.items() if end == end}  # not a number where it is not known
     facts["sum of the values"] = style.number(float(allocation.flat.sum()))
-    facts["completeness error (gap)"] = style.number(abs(float(allocation.gap)))
+    if style.ends_are_known(allocation):
+        facts["completeness error (gap)"] = style.number(abs(float(allocation.gap)))
     known = {key: str(allocation.provenance[key]) for key in ("target", "unit", "baseline") if allocation.provenance.get(key)}
     return facts | known

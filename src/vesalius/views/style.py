@@ -137,7 +137,7 @@ def gap_verdict(allocation: Allocation) -> Verdict:
         method says it did not converge, or if it keeps an account of all that its values lack; else ``bad``.
     """
     if not ends_are_known(allocation) and bool(allocation.values.isfinite().all()):
-        return Verdict("mut", "gap not known: values without base and total")
+        return Verdict("mut", "gap not known: no base value and output")
     gap, relative = abs(float(allocation.gap)), float(allocation.relative_gap)
     if not math.isfinite(gap):
         return Verdict("bad", "incomplete: gap not a number")
