@@ -58,7 +58,7 @@ class Complexity:
         kept: whether the order has a net of its own, by seed.
         moments: covariances of all predictions and the feature over rows, summed over elements.
         shape: of a row of what the disentanglers see, and of the feature.
-        beyond_time: the gain beyond that of the order before when trained as long again, by seed and order; only with ``mode="paper"``.
+        time_matched_gain: the gain beyond that of the order before when trained as long again, by seed and order; with ``mode="paper"``.
         source: reads feature and input; ``None`` when loaded without the network.
         provenance: model digest, rows, options, seed, versions, cost.
     """

@@ -47,7 +47,7 @@ class BestSubset:
     Attributes:
         orders: of its components.
         coalition: its index in the table.
-        judged_by: ``"accuracy"``, or ``"loss"`` where there are no classes.
+        criterion: ``"accuracy"``, or ``"loss"`` where there are no classes.
         validation: its accuracy or loss on the rows that chose it: too good, since it was chosen.
         test: the same on the other test rows.
         whole: that of all components on those other rows.

@@ -61,8 +61,8 @@ class Reliability:
         explained: held-out R^2 of this feature given each other network's, from 0 to 1: negative values, worse than the mean, are set to 0.
         values: share of each component's variance within the reliable subspace, from 0 to 1; NaN for a component that does not vary.
         stderr: standard errors of these shares over rows, for the subspace that was found.
-        soft: held-out R^2 of each component given each other network's feature, set to 0 where negative: without a threshold, but without a
-            reliable part to look at.
+        component_r2: held-out R^2 of each component given each other network's feature, set to 0 where negative: without a threshold, but
+            without a reliable part to look at.
         projection: orthogonal projection of channels on the reliable subspace.
         axis: of the channels.
     """

@@ -27,7 +27,7 @@ class DataFile:
         path: place below the data folder.
         sha256: digests of the contents that are accepted; the first is that of the file behind ``url``.
         url: where the original is; empty for a file that is published nowhere on its own.
-        also: other places below the data folder in which the same contents are kept.
+        other_paths: other places below the data folder in which the same contents are kept.
     """
 
     path: str

@@ -214,4 +214,4 @@ DECOMPOSITIONS: Mapping[str, Rule] = {
     "bilinear": _rule_from_arguments(bilinear),
     "logaddexp": _rule_from_arguments(logaddexp),
 }
-"""Ops that open into others, by name."""
+"""Ops that are decomposed into others, by name."""

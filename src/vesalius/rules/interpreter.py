@@ -31,7 +31,7 @@ class OpCall:
         target: the op.
         args: by position.
         kwargs: by name.
-        node: where in the graph, ``None`` within an op that was opened.
+        node: where in the graph, ``None`` within an op that was decomposed.
     """
 
     target: Callable[..., Any]
@@ -68,7 +68,7 @@ class RuleTable:
     Attributes:
         name: of the method, for messages.
         rules: how each kind is computed.
-        opened: ops that are computed by way of simpler ones where ``rules`` has none for them.
+        decompositions: ops that are computed by way of simpler ones where ``rules`` has none for them.
     """
 
     name: str
@@ -158,7 +158,7 @@ class Interpreter:
         return known[plan.output]
 
     def __call__(self, target: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """One op, for rules that open an op into others."""
+        """One op, for rules that decompose an op into others."""
         return self._step(OpCall(target, args, kwargs))
 
     def _step(self, call: OpCall) -> Any:

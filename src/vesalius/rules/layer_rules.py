@@ -31,7 +31,7 @@ class LayerVisit:
         found: the map.
         x: its input.
         z: its result, bias included.
-        book: takes an account and an amount in the shape of z.
+        absorb: takes an account and an amount in the shape of z.
     """
 
     found: LinearMap

@@ -44,7 +44,7 @@ class LRPState:
     Attributes:
         ledger: where relevance is booked that reaches no player.
         rules: the rule of each map in the graph.
-        otherwise: the rule of maps inside ops that were opened.
+        default_rule: the rule of maps inside ops that were decomposed.
         gated: whether a product with a softmax or a sigmoid gives all to its other factor, not half to each.
     """
 

@@ -65,7 +65,7 @@ class Norm(TwoPointRule):
 
 
 def norm(run: Interpreter, call: OpCall) -> Any:
-    """All norms over elements of one sample; opened where weight or bias depend on the input too."""
+    """All norms over elements of one sample; decomposed where weight or bias depend on the input too."""
     name = op_name(call.target)
     if len(call.signals) > 1:
         return DECOMPOSITIONS[name](run, call)

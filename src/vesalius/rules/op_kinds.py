@@ -48,7 +48,7 @@ KIND_BY_OP = {op: kind for kind, ops in OPS_BY_KIND.items() for op in ops.split(
 
 @cache
 def op_kind(target: Callable[..., Any]) -> str:
-    """Kind of an op; its own name if it has no kind: some are opened into simpler ops, the rest have no rule."""
+    """Kind of an op; its own name if it has no kind: some are decomposed into simpler ops, the rest have no rule."""
     name = op_name(target)
     return KIND_BY_OP.get(name, name)
 

@@ -1,4 +1,4 @@
-"""Recurrent layers, opened step by step into linear maps, gates and products.
+"""Recurrent layers, decomposed step by step into linear maps, gates and products.
 
 Axes: T steps, B batch, F features, H hidden units.
 """

@@ -6,7 +6,7 @@ quotients, softmax, normalisations, maxima, comparisons and choices have rules o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, final
 

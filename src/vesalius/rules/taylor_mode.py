@@ -1,9 +1,9 @@
 """Truncated power series in t along b + t d, through a whole graph, in the one propagation loop.
 
-A signal's value is the coefficient of order 0 and its ``more`` holds those of orders 1 to K. Constants have order 0 alone. An op that is
+A signal's value is the coefficient of order 0 and its ``extra`` holds those of orders 1 to K. Constants have order 0 alone. An op that is
 linear has each coefficient sent through its derivative, which leaves constants out; products are Cauchy's; other functions are in
-``power_series.py``; softmax, norms, attention and recurrent layers are opened into these. Nothing is differentiated numerically and nothing
-cancels.
+``power_series.py``; softmax, norms, attention and recurrent layers are decomposed into these. Nothing is differentiated numerically and
+nothing cancels.
 
 Ops made of pieces (relu, max, comparisons, ...) are replaced by the piece that holds just after b: at a point that sits on a kink itself,
 the one that the line enters. From the first kink on the series is that of another function, so the ops are listed in the result.

@@ -27,7 +27,8 @@ class ImportanceOptions:
         positions: at most so many positions of each sample are read where a convolution slides; ``None`` for all.
         permutations: pairs of an order and its reverse per row, for the permutation estimator.
         background: so many rows stand for the data where they are taken one by one (exact, rescale).
-        checked: units of a layer whose Gaussian values are compared with permutations, for :attr:`LayerImportance.error`; 0 for none.
+        checked: units of a layer whose Gaussian values are compared with permutations, 0 for none; it gives
+            :attr:`vesalius.sparsity.importance_result.LayerImportance.error`.
         seed: of all draws.
 
     Raises:

@@ -127,7 +127,7 @@ def sweep(
 
 @dataclass(frozen=True, eq=False)
 class _PruningRun:
-    """A network on the bench, the data it came with, and how it is pruned."""
+    """A network that is to be pruned, the data it came with, and how it is pruned."""
 
     bench: PruningProblem
     data: Data

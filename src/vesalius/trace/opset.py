@@ -2,7 +2,7 @@
 
 *zero*: no relevance passes (comparisons, integer results, constants made from sizes); *linear* in its traced input; *bilinear* in two
 traced inputs; *elementwise* non-linear; *select*: passes some elements on, chosen by value; *normalise*: mixes an axis non-linearly;
-*reshape*: moves elements; *composite*: kept whole because that is how users and libraries write it, to be opened by a rule engine.
+*reshape*: moves elements; *composite*: kept whole because that is how users and libraries write it, to be decomposed by a rule engine.
 """
 
 from __future__ import annotations

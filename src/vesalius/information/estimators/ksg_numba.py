@@ -1,7 +1,7 @@
 """Local information of pairs by nearest neighbours, compiled. Imported only when it is first used, as numba takes a second to import.
 
 The terms are those of ``ksg_kdtree``, which does the same without numba and to which this is held. Functions are compiled from plain
-loops over arrays; their arguments are arrays of the types that ``splits.Split`` documents.
+loops over arrays; their arguments are arrays of the types that ``mixed_variables.MixedVariables`` documents.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ special = LazyModule("scipy.special")
 EXACT_BELOW = 20.0
 """Expected count of a cell from which its part of the null expectation is a series in 1 / count, with a relative error below 1e-3."""
 TAIL_DEVIATIONS = 15
-"""Counts up to ``EXACT_BELOW + FAR * sqrt(EXACT_BELOW)`` are summed over."""
+"""Counts up to ``EXACT_BELOW + TAIL_DEVIATIONS * sqrt(EXACT_BELOW)`` are summed over."""
 CHUNK = 1 << 19
 """Cells, or probabilities, in memory at a time."""
 MAX_P_VALUE = 0.99

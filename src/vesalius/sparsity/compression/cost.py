@@ -22,7 +22,8 @@ class FormCost:
         parameters: numbers stored as weights and biases.
         nonzeros: those of them that are not 0.
         memory: bytes of all parameters and buffers, indices of sparse layouts included.
-        file: bytes of parameters and buffers on disk, without the header; of forms made here as :meth:`export` writes them.
+        file: bytes of parameters and buffers on disk, without the header; of forms made here as
+            :meth:`vesalius.sparsity.compact.Compact.export` writes them.
         flop: floating point operations of linear layers and convolutions for one sample, 2 per weight and position.
         seconds: of one call, the median, by batch size.
         least: the least in any round; what else runs on the machine can only add to it.

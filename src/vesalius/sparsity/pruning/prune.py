@@ -43,7 +43,7 @@ class PrunedWeight:
 
 @dataclass(frozen=True, eq=False)
 class PruningProblem:
-    """A dense network on the bench: its links, and what was measured of them.
+    """A dense network that is to be pruned: its links, and what was measured of them.
 
     Attributes:
         dense: the network.

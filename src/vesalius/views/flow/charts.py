@@ -117,7 +117,7 @@ def plot_ablation(removal: AblationCurves, *, ax: Axes | None = None) -> Figure:
     """Accuracy against the share that is removed, for each order.
 
     Args:
-        removal: from :func:`vesalius.information.ablation`.
+        removal: from :func:`vesalius.information.ablation_curves`.
         ax: where to draw; a new figure by default.
     """
     return plot_curves(curves_by_order(removal), chart_labels(removal), ax=ax)
