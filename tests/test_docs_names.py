@@ -179,4 +179,4 @@ def test_wrong_names_would_be_seen():
         ":meth:`hidden`", ":func:`vesalius.core`", ":class:`Missing`"
     ]  # fmt: skip
     assert [wrong.partition(": ")[2] for wrong in wrong_lists(found)] == ["Listed has no attribute lost", "shown takes no gone"]
-    assert list(absolute("vesalius.trace.anatomy")) == []
+    assert list(absolute("vesalius.trace.nowhere")) == []
