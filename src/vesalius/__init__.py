@@ -1,12 +1,9 @@
 """The anatomy of a trained neural network: what it rests on, in numbers that add up."""
 
 import sys
-from importlib import import_module
-from pkgutil import iter_modules
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from vesalius.core.lazy import submodules_of
+from vesalius.core.lazy import LazyPackage
 from vesalius.core.version import VERSION as __version__
 
 if TYPE_CHECKING:
@@ -72,27 +69,4 @@ checkers, which read no tables, and a test compares the two."""
 
 __all__ = ["__version__", *PUBLIC]
 
-_submodule = submodules_of(__name__)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in PUBLIC:
-        return _submodule(name)
-    found = getattr(import_module(PUBLIC[name]), name)
-    globals()[name] = found
-    return found
-
-
-def __dir__() -> list[str]:
-    return sorted({*__all__, *(found.name for found in iter_modules(__path__))})
-
-
-class _Package(ModuleType):
-    """This package, in which a verb keeps its name when the room of the same name (``trace``, ``audit``, ...) is imported."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if not (name in PUBLIC and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
+sys.modules[__name__].__class__ = LazyPackage

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib import import_module
+from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any
 
@@ -28,21 +28,36 @@ class LazyModule:
         return f"<module {self._name!r}, imported when it is used>"
 
 
-def submodules_of(package: str) -> Callable[[str], ModuleType]:
-    """The ``__getattr__`` of a package whose modules are found as attributes without having been imported (PEP 562).
+class LazyPackage(ModuleType):
+    """A package whose names are found when they are first used; one becomes it by ``sys.modules[__name__].__class__ = LazyPackage``.
 
-    Args:
-        package: dotted name.
+    Names are those of the package's ``PUBLIC``, a table of where each is defined, if it has one, and those of its modules. A name of the
+    table stays what it is when a module of the same name (``vesalius.trace``, ``vesalius.workflow.explain``) is imported.
     """
 
-    def __getattr__(name: str) -> ModuleType:
-        module = f"{package}.{name}"
+    def __getattr__(self, name: str) -> Any:
+        home = self._public().get(name)
+        if home is not None:
+            found = getattr(import_module(home), name)
+            setattr(self, name, found)
+            return found
+        module = f"{self.__name__}.{name}"
         try:
             if not name.startswith("_"):
                 return import_module(module)
         except ModuleNotFoundError as error:
             if error.name != module:
                 raise
-        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
 
-    return __getattr__
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in self._public() and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+    def __dir__(self) -> list[str]:
+        modules = {found.name for found in iter_modules(self.__path__)}
+        return sorted({*self._public(), *modules, *(name for name in self.__dict__ if name.startswith("__"))})
+
+    def _public(self) -> dict[str, str]:
+        table: dict[str, str] = self.__dict__.get("PUBLIC", {})
+        return table

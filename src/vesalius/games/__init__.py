@@ -1,5 +1,7 @@
 """What a network would say if parts of its input were absent."""
 
-from vesalius.core.lazy import submodules_of
+import sys
 
-__getattr__ = submodules_of(__name__)
+from vesalius.core.lazy import LazyPackage
+
+sys.modules[__name__].__class__ = LazyPackage

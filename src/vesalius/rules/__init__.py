@@ -1,5 +1,7 @@
 """How relevance and contributions are passed on along the graph of a network."""
 
-from vesalius.core.lazy import submodules_of
+import sys
 
-__getattr__ = submodules_of(__name__)
+from vesalius.core.lazy import LazyPackage
+
+sys.modules[__name__].__class__ = LazyPackage

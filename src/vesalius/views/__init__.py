@@ -1,5 +1,7 @@
 """Charts, graphs and the page."""
 
-from vesalius.core.lazy import submodules_of
+import sys
 
-__getattr__ = submodules_of(__name__)
+from vesalius.core.lazy import LazyPackage
+
+sys.modules[__name__].__class__ = LazyPackage

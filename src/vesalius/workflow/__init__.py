@@ -1,5 +1,7 @@
 """The main jobs as library calls: from a model and data to results, files and a page."""
 
-from vesalius.core.lazy import submodules_of
+import sys
 
-__getattr__ = submodules_of(__name__)
+from vesalius.core.lazy import LazyPackage
+
+sys.modules[__name__].__class__ = LazyPackage
