@@ -103,6 +103,14 @@ def test_files_and_functions_stay_small(path):
             assert lines <= 40, f"{node.name} has a body of {lines} lines"
 
 
+def test_the_command_line_parses_without_torch():
+    """``vesalius --help`` answers at once; what a command needs is imported when its words are understood."""
+    script = "import sys; from vesalius.cli import main; code = main({words}); print(code, 'torch' in sys.modules, 'numpy' in sys.modules)"
+    for words in (["--version"], ["--help"], ["explain", "--help"], ["explain", "a.py:f"]):
+        expected = "2" if words[-1] == "a.py:f" else "0"
+        assert run_python(script.format(words=words)).splitlines()[-1].split() == [expected, "False", "False"], words
+
+
 def test_the_front_door_is_narrow():
     import vesalius
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from vesalius.trace import Network as Network
     from vesalius.trace import trace as trace
     from vesalius.views.report import report as report
+    from vesalius.workflow.explain import explain as explain
 
 PUBLIC = {
     "METHODS": "vesalius.methods",
@@ -57,6 +58,7 @@ PUBLIC = {
     "attribute": "vesalius.methods",
     "audit": "vesalius.audit",
     "complexity": "vesalius.complexity",
+    "explain": "vesalius.workflow.explain",
     "information_flow": "vesalius.information",
     "interactions": "vesalius.interactions",
     "link_importance": "vesalius.sparsity",

@@ -5,37 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 from vesalius.cli import pictures
-from vesalius.cli.data_loading import DataOptions, load_samples, parse_rows
-from vesalius.core.errors import InvalidInput
-
-ends = st.none() | st.integers(-12, 12)
-
-
-@given(ends, ends, st.none() | st.integers(1, 3), st.integers(1, 9))
-def test_a_slice_of_rows_is_that_of_python(start, stop, step, count):
-    text = ":".join("" if part is None else str(part) for part in (start, stop, step))
-    expected = tuple(range(count)[start:stop:step])
-    if not expected:
-        with pytest.raises(InvalidInput, match=f"none of the {count} rows"):
-            parse_rows(text, count)
-    else:
-        assert parse_rows(text, count) == expected
-
-
-@given(st.lists(st.integers(0, 5), min_size=1))
-def test_single_rows_keep_their_order_and_come_once(rows):
-    assert parse_rows(",".join(map(str, rows)), 6) == tuple(dict.fromkeys(rows))
-
-
-@pytest.mark.parametrize("text", ["", "a", "1;2", "0:1:0", "0:1:2:3", "6", "-7", "1,,2"])
-def test_other_rows_are_refused(text):
-    with pytest.raises(InvalidInput, match="--rows"):
-        parse_rows(text, 6)
+from vesalius.cli.data_loading import DataOptions, load_samples
 
 
 def csv(folder: Path, kinds: list[str]) -> Path:
@@ -91,4 +64,4 @@ def test_labels_come_from_subfolders_only_if_all_pictures_are_in_one(tmp_path):
     assert load_samples(tmp_path, DataOptions()).y is None
     (tmp_path / "b.png").unlink()
     found = load_samples(tmp_path, DataOptions())
-    assert found.labels == ("cat",) and found.files == (str(Path("cat/a.png")),)
+    assert found.labels == ("cat",) and found.ids == (str(Path("cat/a.png")),)

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from vesalius.cli import app
+from vesalius.cli import commands
 from vesalius.core.version import VERSION
 
 
@@ -179,17 +179,17 @@ def test_pictures(explain):
     ("rest", "words"),
     [
         (("--methods", "integrated_gradient"), ["no method 'integrated_gradient'", "'integrated_gradients'"]),
-        (("--methods", "occlusion", "occlusion"), ["one method twice"]),
-        (("--target", "3"), ["--target 3 is out of range", "3 classes"]),
+        (("--methods", "occlusion", "occlusion"), ["occlusion twice"]),
+        (("--target", "3"), ["the target 3 is out of range", "3 classes"]),
         (("--target", "rse", "--names", "rose,lily,iris"), ["no target 'rse'", "'rose'"]),
         (("--names", "rose,lily"), ["labels go from 0 to 2", "0 to 1"]),
-        (("--names", "a,b,c,d"), ["--names gives 4 classes", "the model has 3"]),
-        (("--features", "a,b"), ["--features names 2", "4"]),
+        (("--names", "a,b,c,d"), ["names of 4 classes", "the model has 3", "--names"]),
+        (("--features", "a,b"), ["2 names of features", "4 elements", "--features"]),
         (("--baseline", "men"), ["no baseline 'men'", "'mean'"]),
-        (("--baseline", "blur"), ["--baseline blur is for pictures", "[4]"]),
+        (("--baseline", "blur"), ["the baseline blur is for pictures", "[4]"]),
         (("--players", "patch:2"), ["no kind of players 'patch:2'", "'patches:2'"]),
         (("--players", "patches:2"), ["patches need an image"]),
-        (("--players", "features", "--at", "relu"), ["--players divides the input"]),
+        (("--players", "features", "--at", "relu"), ["players divide the input", "--players or --at"]),
         (("--at", "reluu"), ["'reluu'", "did you mean"]),
         (("--rows", "x"), ["'x' is not a choice of rows"]),
         (("--rows", "10"), ["does not exist; there are 10"]),
@@ -199,7 +199,7 @@ def test_pictures(explain):
         (("--labels", "none.txt"), ["there is no file none.txt"]),
         (("--labels", "x.npz"), ["x.npz is not text"]),
         (("--device", "abacus"), ["--device 'abacus' cannot be used here"]),
-        (("--methods", ""), ["names no method"]),
+        (("--methods", ""), ["no method among the methods"]),
         (("--nonsense",), ["--nonsense", "vesalius explain --help"]),
     ],
 )
@@ -214,7 +214,8 @@ def test_labels(explain):
     assert_refused(explain("models.py:net", "x.npy", "--labels", "few.txt"), "2 labels for 10 rows")
     Path("words.txt").write_text("\n".join(["rose", "lily"] * 5))
     assert_refused(explain("models.py:net", "x.npy", "--labels", "words.txt"), "the labels are words", "2 classes", "--names")
-    assert_refused(explain("models.py:net", "x.npy", "--labels", "words.txt", "--names", "ros,lily,iris"), "no class among --names 'rose'")
+    odd = explain("models.py:net", "x.npy", "--labels", "words.txt", "--names", "ros,lily,iris")
+    assert_refused(odd, "no class among the names", "--names", "'rose'")
     Path("far.txt").write_text("\n".join(["0", "9"] * 5))
     assert_refused(explain("models.py:net", "x.npy", "--labels", "far.txt"), "a label 9", "3 classes")
 
@@ -241,7 +242,7 @@ def test_a_fault_of_ours_is_told_from_a_mistake_of_the_users(explain, monkeypatc
     def fail(*args):
         raise ZeroDivisionError("deep down")
 
-    monkeypatch.setattr(app, "explain", fail)
+    monkeypatch.setattr(commands, "explain", fail)
     ran = explain()
     assert ran.code == 1 and "Traceback" in ran.err
     assert ran.err.strip().splitlines()[-1].startswith("vesalius: unexpected ZeroDivisionError: deep down")

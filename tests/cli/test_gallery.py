@@ -111,4 +111,6 @@ def test_all_registered_methods_are_shown_by_default(gallery, tmp_path, monkeypa
 
 def test_the_command_on_the_page_makes_it_again(gallery, tmp_path):
     gallery("--examples", "digit", methods=("--methods", "occlusion"))
-    assert "vesalius gallery --out shown --methods occlusion --examples digit" in (tmp_path / "shown/gallery.html").read_text()
+    assert (
+        "vesalius gallery --out shown --cache cache --methods occlusion --examples digit" in (tmp_path / "shown/gallery.html").read_text()
+    )

@@ -77,7 +77,7 @@ def test_a_classifier_has_its_accuracy_before_and_after(vesalius):
         (["--layers", "nowhere"], "nowhere"),
         (["--shape", "5,5"], "none of an image"),
         (["--shape", "wide"], "is not height,width"),
-        (["--write", "zip"], "--write is one of"),
+        (["--write", "zip"], "no form to write the model in"),
         (["--level", "0.5", "--mode", "papr"], "did you mean 'paper'"),
     ],
 )

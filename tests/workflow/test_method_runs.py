@@ -9,7 +9,8 @@ from torch import nn
 import vesalius as vs
 from vesalius.games.absence import Constant
 from vesalius.methods import METHODS, Occlusion, ShapleyValue
-from vesalius.workflow.method_runs import Job, fingerprint, join_allocations
+from vesalius.workflow.job import Job
+from vesalius.workflow.method_runs import fingerprint, join_allocations
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The command line: words to options, options to methods, results to a page."""
+"""The command line: words to options, files to models and data, and a call of the workflow."""
 
 from vesalius.cli.app import main
 

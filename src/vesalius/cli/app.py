@@ -10,17 +10,17 @@ import re
 import shlex
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated
 
 import tyro
 
-from vesalius.cli.demo import DemoOptions, demo
-from vesalius.cli.explain import Explain, explain
-from vesalius.cli.gallery import GalleryOptions, gallery
-from vesalius.cli.sparsify import SparsifyOptions, run_sparsify
+from vesalius.cli.demo import Demo
+from vesalius.cli.explain import Explain
+from vesalius.cli.gallery import Gallery
+from vesalius.cli.sparsify import Sparsify
 from vesalius.core.errors import VesaliusError
 from vesalius.core.version import VERSION
 from vesalius.workflow.progress import say
@@ -37,13 +37,14 @@ examples:
   vesalius --version
 """
 
-Command = (
-    Annotated[Explain, tyro.conf.subcommand("explain", prefix_name=False)]
-    | Annotated[DemoOptions, tyro.conf.subcommand("demo", prefix_name=False)]
-    | Annotated[GalleryOptions, tyro.conf.subcommand("gallery", prefix_name=False)]
-    | Annotated[SparsifyOptions, tyro.conf.subcommand("sparsify", prefix_name=False)]
-)
-Options = Explain | DemoOptions | GalleryOptions | SparsifyOptions
+Options = Explain | Demo | Gallery | Sparsify
+COMMANDS: dict[str, tuple[type[Options], str]] = {
+    "explain": (Explain, "vesalius.cli.commands:explain"),
+    "demo": (Demo, "vesalius.cli.commands:demo"),
+    "gallery": (Gallery, "vesalius.cli.commands:gallery"),
+    "sparsify": (Sparsify, "vesalius.cli.commands:sparsify"),
+}
+"""The words of each command, and what runs it, by name: the parser and its help are not to wait for torch."""
 PARSER_CONFIG = (tyro.conf.DisallowNone, tyro.conf.PositionalMetavarFromFieldName)
 BOX_CHARACTERS = "\N{BOX DRAWINGS LIGHT VERTICAL}\N{BOX DRAWINGS LIGHT HORIZONTAL} "
 """What the parser draws around each line of its messages."""
@@ -84,11 +85,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(options: Options, words: Sequence[str]) -> Path:
-    if isinstance(options, Explain):
-        return explain(options, shlex.join(["vesalius", *words]))
-    if isinstance(options, SparsifyOptions):
-        return run_sparsify(options, shlex.join(["vesalius", *words]))
-    return demo(options) if isinstance(options, DemoOptions) else gallery(options)
+    module, function = next(target for kind, target in COMMANDS.values() if isinstance(options, kind)).split(":")
+    command: Callable[[Options, str], Path] = getattr(import_module(module), function)
+    return command(options, shlex.join(["vesalius", *words]))
 
 
 def _parse(words: Sequence[str]) -> Options | None:
@@ -100,13 +99,16 @@ def _parse(words: Sequence[str]) -> Options | None:
     complaint = io.StringIO()
     try:
         with redirect_stderr(complaint):
-            options: Options = tyro.cli(Command, args=list(words), prog="vesalius", description=ABOUT, config=PARSER_CONFIG)
+            kinds: dict[str, Callable[..., Options]] = {name: kind for name, (kind, _) in COMMANDS.items()}
+            options: Options = tyro.extras.subcommand_cli_from_dict(
+                kinds, args=list(words), prog="vesalius", description=ABOUT, config=PARSER_CONFIG
+            )
             return options
     except SystemExit as stop:
         if not stop.code:
             return None
         inside = " ".join(line.strip(BOX_CHARACTERS) for line in complaint.getvalue().splitlines() if line[:1] in BOX_CHARACTERS)
-        about = f"vesalius {words[0]} --help" if words[0] in ("explain", "demo", "gallery", "sparsify") else "vesalius --help"
+        about = f"vesalius {words[0]} --help" if words[0] in COMMANDS else "vesalius --help"
         raise BadArguments(f"{HELP_HINTS.split(inside or complaint.getvalue())[0].strip()}; see {about}") from None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,7 @@ from torch import Tensor
 
 from vesalius.cli import pictures, tables
 from vesalius.core.errors import ForeignFile, InvalidInput, UnknownName, WrongType
-from vesalius.workflow.samples import Samples
-
-Labels = Sequence[str] | Sequence[int] | Sequence[float]
+from vesalius.workflow.samples import LabelledRows, Labels, RowSelection, Samples, choose_rows, label_samples, select_samples
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +34,7 @@ class DataOptions:
         mean: whether the mean of all rows is needed.
         background: rows to compare with, likewise; empty for none.
         flow: rows to measure the flow of information on, likewise.
+        whole: most rows that are read beside those, to disentangle a value; 0 for none.
     """
 
     rows: str = "0:8"
@@ -47,6 +46,7 @@ class DataOptions:
     mean: bool = False
     background: str = ""
     flow: str = ""
+    whole: int = 0
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -76,46 +76,20 @@ def load_samples(path: Path, wanted: DataOptions) -> Samples:
         InvalidInput, WrongType, ForeignFile, UnknownName: it holds no rows, the wrong kind of numbers, NaN, no such column, ...
     """
     if path.is_dir():
-        return _add_names(_read_images(path, wanted), wanted)
+        return _read_images(path, wanted)
     if not path.exists():
         raise FileNotFoundError(f"there is no file or folder {path}")
     if path.suffix.lower() not in READERS:
         raise InvalidInput(f"{path} is of no kind read here; expected {', '.join(READERS)} or a folder of pictures")
-    whole = READERS[path.suffix.lower()](path, wanted)
-    x = _to_float_or_long(whole.x, path)
-    rows = parse_rows(wanted.rows, len(x))
-    labels = whole.labels if wanted.labels is None else _read_labels(wanted.labels)
-    if labels is not None and len(labels) != len(x):
-        raise InvalidInput(f"{len(labels)} labels for {len(x)} rows; expected one per row")
-    features = _parse_names(wanted.features) or whole.features
-    others = parse_rows(wanted.background, len(x)) if wanted.background else ()
-    flowing = parse_rows(wanted.flow, len(x)) if wanted.flow else ()
-    _check_finite(x, range(len(x)) if wanted.mean else (*rows, *others, *flowing), features)
-    mean, background = _mean(x) if wanted.mean else None, x[list(others)] if others else None
-    found = Samples(x=x[list(rows)], rows=rows, of=len(x), features=features, mean=mean, background=background)
-    found = replace(found, flow=x[list(flowing)] if flowing else None)
-    return _add_names(_add_labels(found, labels, wanted), wanted)
-
-
-def parse_rows(text: str, count: int) -> tuple[int, ...]:
-    """Rows named by ``0:8``, ``5``, ``-3:`` or ``1,4,9``, out of ``count``.
-
-    Raises:
-        InvalidInput: not a choice of rows, a row that does not exist, or none at all.
-    """
-    rows: list[int] = []
-    for part in text.split(","):
-        try:
-            ends = [int(end) if end.strip() else None for end in part.split(":")]
-            chosen = list(range(count)[slice(*ends)]) if len(ends) > 1 else [range(count)[int(part)]]
-        except (ValueError, TypeError) as error:
-            raise InvalidInput(f"--rows {text!r} is not a choice of rows; expected 0:8, 5 or 1,4,9") from error
-        except IndexError as error:
-            raise InvalidInput(f"--rows {text!r} names a row that does not exist; there are {count}") from error
-        rows += chosen
-    if not rows:
-        raise InvalidInput(f"--rows {text!r} chooses none of the {count} rows")
-    return tuple(dict.fromkeys(rows))
+    found = READERS[path.suffix.lower()](path, wanted)
+    whole = LabelledRows(
+        x=_to_float_or_long(found.x, path),
+        labels=found.labels if wanted.labels is None else _read_labels(wanted.labels),
+        classes=_parse_names(wanted.names),
+        features=_parse_names(wanted.features) or found.features,
+    )
+    background, flow = wanted.background or None, wanted.flow or None
+    return select_samples(whole, RowSelection(rows=wanted.rows, mean=wanted.mean, background=background, flow=flow, whole=wanted.whole))
 
 
 # ---- files --------------------------------------------------------------------------------------------------------------------------
@@ -217,60 +191,7 @@ def _to_float_or_long(x: Any, path: Path) -> Tensor:
     return x if x.is_floating_point() else x.long()
 
 
-def _check_finite(x: Tensor, rows: Sequence[int], features: Sequence[str]) -> None:
-    chosen = x[list(rows)].reshape(len(rows), -1)
-    bad = (~chosen.isfinite()).nonzero()
-    if not len(bad):
-        return
-    row, place = bad[0].tolist()
-    where = f"column {features[place]!r}" if place < len(features) else f"element {place}"
-    raise InvalidInput(
-        f"row {rows[row]} holds {float(chosen[row, place])} ({where}); {len(bad[:, 0].unique())} of {len(rows)} rows are like that: "
-        "clean them or leave them out with --rows"
-    )
-
-
-def _mean(x: Tensor) -> Tensor:
-    return x.double().mean(0).to(x.dtype if x.is_floating_point() else torch.float32)
-
-
 # ---- names --------------------------------------------------------------------------------------------------------------------------
-
-
-def _add_labels(samples: Samples, labels: Labels | None, wanted: DataOptions) -> Samples:
-    """Labels as classes if they are whole numbers or words, else as numbers in words."""
-    if labels is None:
-        return samples
-    given = _parse_names(wanted.names)
-    try:
-        numbers = [float(label) for label in labels]
-    except ValueError:
-        return _add_word_labels([str(label) for label in labels], given, samples)
-    if not all(number.is_integer() for number in numbers):
-        return replace(samples, labels=tuple(f"{numbers[row]:.4g}" for row in samples.rows))
-    top = len(given) if given else max(numbers) + 1
-    if min(numbers) < 0 or max(numbers) >= top:
-        raise InvalidInput(f"labels go from {min(numbers):g} to {max(numbers):g}; expected 0 to {top - 1:g}, the class of each row")
-    y = torch.tensor([int(numbers[row]) for row in samples.rows])
-    return replace(samples, y=y, labels=tuple(given[i] if given else str(i) for i in y.tolist()))
-
-
-def _add_word_labels(labels: Sequence[str], given: tuple[str, ...], samples: Samples) -> Samples:
-    classes = given or tuple(sorted(set(labels)))
-    chosen = [labels[row] for row in samples.rows]
-    for label in chosen:
-        if label not in classes:
-            raise UnknownName("class among --names", label, classes)
-    y = torch.tensor([classes.index(label) for label in chosen])
-    return replace(samples, y=y, labels=tuple(chosen), classes=classes, ordered=bool(given))
-
-
-def _add_names(samples: Samples, wanted: DataOptions) -> Samples:
-    """Class names from --names, and as many feature names as there are elements."""
-    count = samples.x[0].numel()
-    if samples.features and len(samples.features) != count:
-        raise InvalidInput(f"--features names {len(samples.features)} elements, and a row has {count}")
-    return replace(samples, classes=_parse_names(wanted.names) or samples.classes)
 
 
 def _parse_names(text: str | None) -> tuple[str, ...]:
@@ -284,14 +205,22 @@ def _parse_names(text: str | None) -> tuple[str, ...]:
 def _read_images(folder: Path, wanted: DataOptions) -> Samples:
     """Samples from a folder; only the chosen files are read, unless the mean of all is wanted."""
     files = pictures.listed(folder)
-    rows = parse_rows(wanted.rows, len(files))
-    x = pictures.read([files[row] for row in rows], wanted.size)
-    mean = pictures.mean(files, wanted.size) if wanted.mean else None
-    others = parse_rows(wanted.background, len(files)) if wanted.background else ()
-    background = pictures.read([files[row] for row in others], wanted.size) if others else None
-    paths = tuple(str(files[row].relative_to(folder)) for row in rows)
-    flowing = parse_rows(wanted.flow, len(files)) if wanted.flow else ()
-    flow = pictures.read([files[row] for row in flowing], wanted.size) if flowing else None
-    found = Samples(x=x, rows=rows, of=len(files), files=paths, mean=mean, background=background, flow=flow)
+
+    def read(choice: str) -> Tensor | None:
+        return pictures.read([files[row] for row in choose_rows(choice, len(files))], wanted.size) if choice else None
+
+    rows = choose_rows(wanted.rows, len(files))
+    found = Samples(
+        x=pictures.read([files[row] for row in rows], wanted.size),
+        rows=rows,
+        of=len(files),
+        ids=tuple(str(files[row].relative_to(folder)) for row in rows),
+        mean=pictures.mean(files, wanted.size) if wanted.mean else None,
+        background=read(wanted.background),
+        flow=read(wanted.flow),
+        whole=_read_images(folder, replace(wanted, rows=f":{wanted.whole}", mean=False, background="", flow="", whole=0))
+        if wanted.whole
+        else None,
+    )
     labels = _read_labels(wanted.labels) if wanted.labels else pictures.labels(files, folder)
-    return _add_labels(found, labels, wanted)
+    return label_samples(found, labels, _parse_names(wanted.names))

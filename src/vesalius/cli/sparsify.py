@@ -1,40 +1,16 @@
-"""``vesalius sparsify``: the links a model needs, the smaller model in a file, and a page about both."""
+"""The words of ``vesalius sparsify``."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
-from torch import Tensor
-
-from vesalius.cli.data_loading import DataOptions, load_samples
-from vesalius.cli.model_loading import ModelOptions, open_network
-from vesalius.core import store
-from vesalius.core.errors import InvalidInput
-from vesalius.sparsity import Compact, Finetune, Pruning, Sparsified, sparsify
-from vesalius.sparsity.metrics import apply_in_batches
-from vesalius.trace import Network
-from vesalius.views.html import Section
-from vesalius.views.report import report
-from vesalius.views.sparsity.chart_data import image_shape, output_errors
-from vesalius.views.sparsity.compact import compact_section
-from vesalius.views.sparsity.section import sparsified_section
-from vesalius.views.style import number, percent, pluralize
-from vesalius.workflow.progress import progress_bar
-from vesalius.workflow.samples import Samples, to_model_dtype
-from vesalius.workflow.summary import describe_network
-
-FILES = {"weights": "pruned.safetensors", "program": "pruned.pt2", "onnx": "pruned.onnx"}
-MOST_ROWS = 8000
-"""Rows that a network is evaluated on."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class SparsifyOptions:
+class Sparsify:
     """Prune the connections a model does not need: the smaller model, a page (report.html), and summary.json."""
 
     model: tyro.conf.Positional[str]
@@ -78,127 +54,3 @@ class SparsifyOptions:
     """Where to run: cpu, cuda, mps."""
     trust: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Read a *.pt2 file although it can run code."""
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class SparsifyResult:
-    """What a run found.
-
-    Attributes:
-        network: before.
-        pruned: after.
-        compact: its forms.
-        sections: all there is to show.
-        facts: numbers, as summary.json holds them.
-    """
-
-    network: Network
-    pruned: Sparsified
-    compact: Compact
-    sections: tuple[Section, ...]
-    facts: Mapping[str, Any]
-
-
-def run_sparsify(options: SparsifyOptions, command: str) -> Path:
-    """Run the command.
-
-    Args:
-        options: from the command line.
-        command: that line, to be shown on the page.
-
-    Returns:
-        The page.
-    """
-    found = prune_and_measure(options)
-    facts = {
-        "model": describe_network(found.network),
-        "connections left": f"{found.pruned.kept:,} of {found.pruned.links:,}",
-        **_quality_facts(found.facts),
-        "written": FILES[options.write],
-    }
-    title = f"{found.network.name} without {percent(found.pruned.sparsity)} of its connections"
-    return report(found.sections, title=title, facts=facts, reproduce=command).save(options.out / "report.html")
-
-
-def prune_and_measure(options: SparsifyOptions) -> SparsifyResult:
-    """Everything but the page: the smaller model and summary.json are written."""
-    if options.write not in FILES:
-        raise InvalidInput(f"--write is one of {', '.join(FILES)}, not {options.write!r}")
-    samples = load_samples(options.data, _data_options(options))
-    opening = ModelOptions(weights=options.weights, output=options.output, trust=options.trust, device=options.device)
-    network = open_network(options.model, samples.x, opening)
-    x = to_model_dtype(network, samples.x).to(options.device)
-    test = samples if options.test is None else load_samples(options.test, _data_options(options))
-    judged = to_model_dtype(network, test.x).to(options.device)[:MOST_ROWS]
-    pruned = _prune(options, network, x, _parse_shape(options))
-    with progress_bar("measuring the pruned network"):
-        compact = pruned.compact(rows=judged)
-    compact.export(options.out / FILES[options.write])
-    facts = _facts(pruned, compact, test, judged)
-    store.write_text(options.out / "summary.json", json.dumps(facts, indent=1) + "\n")
-    drawn = judged if judged.is_floating_point() else None
-    sections = (sparsified_section(pruned, x=drawn, shape=_parse_shape(options)), compact_section(compact))
-    return SparsifyResult(network=network, pruned=pruned, compact=compact, sections=sections, facts=facts)
-
-
-def _prune(options: SparsifyOptions, network: Network, x: Tensor, shape: tuple[int, ...] | None) -> Sparsified:
-    finetune = Finetune(epochs=options.finetune, seed=options.seed) if options.finetune else None
-    with progress_bar("pruning") as step:
-        how = Pruning(layers=options.layers or None, score=options.score, finetune=finetune, seed=options.seed, report=step)
-        amount = {"sparsity": options.sparsity} if options.level is None else {"importance_level": options.level}
-        found = sparsify(network, x, mode=options.mode, pruning=how, **amount)
-    image_shape(found, shape)
-    return found
-
-
-def _data_options(options: SparsifyOptions) -> DataOptions:
-    return DataOptions(rows=":", label=options.label, names=options.names, size=options.size)
-
-
-def _parse_shape(options: SparsifyOptions) -> tuple[int, ...] | None:
-    if options.shape is None:
-        return None
-    try:
-        return tuple(int(side) for side in options.shape.split(","))
-    except ValueError as error:
-        raise InvalidInput(f"--shape {options.shape!r} is not height,width or channels,height,width") from error
-
-
-def _facts(pruned: Sparsified, compact: Compact, test: Samples, x: Tensor) -> dict[str, Any]:
-    """Numbers of a run."""
-    found: dict[str, Any] = {
-        "links": pruned.links,
-        "kept": pruned.kept,
-        "sparsity": pruned.sparsity,
-        "by layer": pruned.sparsities,
-        "evaluated on": len(x),
-        **output_errors(pruned, x),
-        "form": compact.chosen,
-        "bytes": {row.form: row.file for row in compact.table},
-        "seconds": {row.form: {str(batch): time for batch, time in row.seconds.items()} for row in compact.table},
-        "removed": {name: len(units) for name, units in compact.removed.items()},
-    }
-    if test.y is not None and "error, dense" not in found:
-        found |= _accuracy(pruned, x, test.y[: len(x)])
-    return found
-
-
-def _accuracy(pruned: Sparsified, x: Tensor, y: Tensor) -> dict[str, float]:
-    """Of a classifier, before and after; of networks without an output for each class nothing."""
-    found = {}
-    for name, network in (("before", pruned.dense), ("after", pruned.network)):
-        output = apply_in_batches(network, x).cpu()
-        if output.ndim != 2 or int(y.max()) >= output.shape[1]:
-            return {}
-        found[f"accuracy {name}"] = float((output.argmax(1) == y).double().mean())
-    return found
-
-
-def _quality_facts(facts: Mapping[str, Any]) -> dict[str, str]:
-    """What the facts say of quality, in words."""
-    rows = f"on {pluralize(facts['evaluated on'], 'row')}"
-    if "accuracy before" in facts:
-        return {"accuracy": f"{percent(facts['accuracy before'])} before, {percent(facts['accuracy after'])} after, {rows}"}
-    if "error, dense" in facts:
-        return {"error": f"{number(facts['error, dense'])} before, {number(facts['error, pruned'])} after, {rows}"}
-    return {}

@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from vesalius.information import FlowGraph, FlowLayer, MeasurementOptions, information_flow
-from vesalius.workflow.method_runs import Job, cache_key, json_description, load_cached
+from vesalius.workflow.job import Job
+from vesalius.workflow.method_runs import cache_key, json_description, load_cached
 from vesalius.workflow.progress import progress_bar
-from vesalius.workflow.samples import Samples, to_model_dtype
+from vesalius.workflow.samples import Samples
 
 FILE = "flow.safetensors"
 
@@ -22,7 +23,7 @@ def measure_flow(job: Job, samples: Samples, folder: Path, *, seed: int) -> Flow
         InvalidInput: too few rows.
     """
     assert samples.flow is not None
-    rows = to_model_dtype(job.network, samples.flow).to(job.x.device)
+    rows = job.network.bind(samples.flow)[0]
     key = cache_key(job.of(0), ["flow", json_description(rows), list(samples.features), list(samples.classes), seed])
     found = load_cached(FlowGraph, folder / FILE, key)
     if found is not None:

@@ -21,7 +21,7 @@ from vesalius.data.pretrained import PHOTOS, pretrained
 from vesalius.games.absence import Constant
 from vesalius.trace import Network, trace
 from vesalius.views.style import Verdict, number, percent
-from vesalius.workflow.method_runs import Job
+from vesalius.workflow.job import Job
 from vesalius.workflow.progress import progress_bar
 from vesalius.workflow.summary import describe_network
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
 
 from vesalius.audit.result import Audit
@@ -18,50 +17,18 @@ from vesalius.complexity import Complexity
 from vesalius.core.allocation import Allocation
 from vesalius.core.errors import ForeignFile
 from vesalius.core.players import Players
+from vesalius.core.rows import is_table, read_rows
 from vesalius.core.samples import join_provenances
 from vesalius.core.version import VERSION
-from vesalius.games.absence import Absence
 from vesalius.information import FlowGraph
 from vesalius.methods import Method, attribute
-from vesalius.trace import Network
+from vesalius.workflow.job import Job
 from vesalius.workflow.progress import progress_bar, say
 
 Kind = TypeVar("Kind", Allocation, Audit, Complexity, FlowGraph)
 
 BATCH_ROWS = 16
 """Rows given to a gradient method at once; a game is played row by row."""
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Job:
-    """What is asked of every method.
-
-    Attributes:
-        network: what to explain.
-        x: rows [rows *event].
-        output: the network's output for them [rows classes] or [rows].
-        target: class of each row to explain, or ``None`` for a single output.
-        absence: what absent parts are replaced by.
-        baseline: the same in words.
-        at: a value to explain instead of the input.
-        features: names of the elements of a row, or empty.
-        unit: of the output.
-    """
-
-    network: Network
-    x: Tensor
-    output: Float[Tensor, "rows *classes"]
-    target: Int[Tensor, " rows"] | None
-    absence: Absence
-    baseline: str
-    at: str | None
-    features: tuple[str, ...]
-    unit: str
-
-    def of(self, place: int) -> Job:
-        """The same about one of the rows."""
-        row = slice(place, place + 1)
-        return replace(self, x=self.x[row], output=self.output[row], target=None if self.target is None else self.target[row])
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -176,7 +143,7 @@ def cache_key(job: Job, work: object) -> str:
         "model": job.network.digest(),
         "names": [job.baseline, job.at, job.unit, list(job.features)],
     }
-    absence = {field.name: json_description(getattr(job.absence, field.name)) for field in fields(job.absence)}  # type: ignore[arg-type]
+    absence = {name: json_description(value) for name, value in sorted(vars(job.absence).items())}
     facts["tensors"] = [
         json_description(job.x),
         json_description(job.output),
@@ -188,11 +155,17 @@ def cache_key(job: Job, work: object) -> str:
 
 
 def json_description(value: object) -> Any:
-    """A value as JSON: tensors and players by a digest of what they hold."""
+    """A value as JSON: tensors, arrays, tables and players by a digest of what they hold."""
     if isinstance(value, Tensor):
         plain = value.detach().cpu().contiguous()
         data = plain.reshape(-1).view(torch.uint8).numpy().tobytes() if plain.numel() else b""
         return [str(plain.dtype), list(plain.shape), hashlib.sha256(data).hexdigest()]
     if isinstance(value, Players):
         return [value.kind, list(value.shape), [json_description(index) for index in value.index]]
+    if isinstance(value, Mapping):
+        return {str(name): json_description(part) for name, part in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [json_description(part) for part in value]
+    if is_table(value):
+        return [json_description(part) for part in read_rows(value).parts]
     return value if value is None or isinstance(value, (bool, int, float, str)) else repr(value)

@@ -22,9 +22,10 @@ from vesalius.views.audit.section import audit_section
 from vesalius.views.chart_data import divides_image
 from vesalius.views.html import Section
 from vesalius.views.interactions.section import interactions_section
-from vesalius.workflow.method_runs import Job, cache_key, json_description, load_cached
+from vesalius.workflow.job import Job
+from vesalius.workflow.method_runs import cache_key, json_description, load_cached
 from vesalius.workflow.progress import progress_bar
-from vesalius.workflow.samples import Samples
+from vesalius.workflow.samples import RowChoice, Samples, choose_rows
 from vesalius.workflow.summary import row_name
 
 MAX_AUDIT_PLAYERS = 12
@@ -71,20 +72,30 @@ class RowAudit:
         }
 
 
-def parse_audit_rows(words: str, samples: Samples, at: str | None) -> list[int]:
+def find_audited(audit: RowChoice, samples: Samples, at: str | None) -> list[int]:
     """Places, among the rows that are explained, of those to be audited.
+
+    Args:
+        audit: positions in the data, or in words; ``None`` or no words: none.
+        samples: the rows that are explained.
+        at: an inner value that is explained.
 
     Raises:
         InvalidInput: not numbers, of rows that are not explained, or of an inner value.
     """
-    wanted = [word.strip() for word in words.split(",") if word.strip()]
-    if wanted and at is not None:
-        raise InvalidInput("--audit masks the input, and --at explains another value; leave one of them out")
-    for word in wanted:
-        if not word.isdigit() or int(word) not in samples.rows:
-            known = ", ".join(map(str, samples.rows))
-            raise InvalidInput(f"--audit {words}: {word!r} is none of the rows that are explained ({known}); choose them with --rows")
-    return [samples.rows.index(int(word)) for word in dict.fromkeys(wanted)]
+    if audit is None or (isinstance(audit, str) and not audit.strip()):
+        return []
+    if at is not None:
+        raise InvalidInput("an audit masks the input, and at= explains another value; leave --audit or --at (audit=, at=) out")
+    known = ", ".join(map(str, samples.rows))
+    refusal = f"audit={audit!r} is none of the rows that are explained ({known}); choose those with rows= (on the command line: --rows)"
+    try:
+        wanted = choose_rows(audit, samples.of)
+    except InvalidInput as error:
+        raise InvalidInput(refusal) from error
+    if not set(wanted) <= set(samples.rows):
+        raise InvalidInput(refusal)
+    return [samples.rows.index(row) for row in wanted]
 
 
 def audit_row(job: Job, samples: Samples, place: int, players: Players | None, folder: Path, *, seed: int = 0) -> RowAudit:

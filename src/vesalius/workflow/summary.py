@@ -13,7 +13,8 @@ from vesalius.core.version import VERSION
 from vesalius.trace import Network
 from vesalius.views.decisions import Decision
 from vesalius.views.style import gap_verdict, join_words, method_name
-from vesalius.workflow.method_runs import Job, MethodResult
+from vesalius.workflow.job import Job
+from vesalius.workflow.method_runs import MethodResult
 from vesalius.workflow.samples import Samples
 
 SMALL_PATCH_PIXELS = 4
@@ -58,8 +59,8 @@ def _is_per_pixel(allocation: Allocation, pixels: Sequence[int]) -> bool:
 
 
 def row_name(samples: Samples, place: int) -> str:
-    """What a chosen row is called: its file, or its position in DATA."""
-    return samples.files[place] if samples.files else f"row {samples.rows[place]}"
+    """What a chosen row is called: its file or index, or its position in the data."""
+    return samples.ids[place] if samples.ids else f"row {samples.rows[place]}"
 
 
 def summary(job: Job, samples: Samples, done: Sequence[MethodResult], decisions: Sequence[Decision]) -> dict[str, Any]:

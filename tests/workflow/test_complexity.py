@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vesalius.cli import complexity as command
 from vesalius.complexity import Complexity, Training
+from vesalius.workflow import complexity as command
 
 TABLE = ("models.py:net", "many.npz", "--names", "red,green,blue", "--rows", "0", "--methods", "occlusion", "--complexity", "relu")
 SKIPS = """
@@ -79,7 +79,7 @@ def test_what_cannot_be_judged_is_refused_before_any_method_runs(explain):
     bypassed = explain("skips.py:skip", *TABLE[1:-1], "inner")
     assert bypassed.code == 2 and "is bypassed" in bypassed.err and "use at=" in bypassed.err
     lonely = explain(*TABLE[:-2], "--train", "train.npz")
-    assert lonely.code == 2 and "--train is for --complexity" in lonely.err
+    assert lonely.code == 2 and "training rows (train=, on the command line --train) are for complexity=" in lonely.err
     assert not Path("out").exists()
     assert explain("skips.py:skip", "bare.npz", *TABLE[2:-1], "inner").code == 0, "strengths need no labels"
     assert explain("skips.py:single", *TABLE[1:2], *TABLE[4:-1], "1").code == 0 and "effectiveness" not in _charts(), "no classes"

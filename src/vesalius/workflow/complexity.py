@@ -7,20 +7,20 @@ from pathlib import Path
 
 from torch import Tensor
 
-from vesalius.cli.data_loading import DataOptions, load_samples
 from vesalius.complexity import Complexity, ComponentProfile, EvaluationData, Training, complexity, cut_at, profile_components
 from vesalius.complexity.features import resolve_feature
 from vesalius.core.errors import InvalidInput
 from vesalius.trace import Network
 from vesalius.views.complexity.section import complexity_section
 from vesalius.views.html import Section
-from vesalius.workflow.method_runs import Job, cache_key, json_description, load_cached
+from vesalius.workflow.job import Job
+from vesalius.workflow.method_runs import cache_key, json_description, load_cached
 from vesalius.workflow.progress import progress_bar
-from vesalius.workflow.samples import Samples, to_model_dtype
+from vesalius.workflow.samples import Samples
 
 FILE = "complexity.safetensors"
 MOST_ROWS = 5000
-"""Rows of a file that are read."""
+"""Rows of a data set that are looked at."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -41,61 +41,54 @@ class ComplexityResult:
         return complexity_section(self.profile, x=self.x)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ComplexityOptions:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ComplexityQuestion:
     """What to disentangle.
 
     Attributes:
         at: name of the value.
         data: rows to look at.
         train: rows the model was trained on; those of ``data`` if there are none.
-        wanted: how both are read.
         seed: of the disentanglers.
     """
 
     at: str
-    data: Path
-    train: Path | None
-    wanted: DataOptions
+    data: Samples
+    train: Samples | None
     seed: int
 
 
-def check_complexity(network: Network, asked: ComplexityOptions, *, labelled: bool) -> None:
+def check_complexity(network: Network, asked: ComplexityQuestion, *, labelled: bool) -> None:
     """Refuse what cannot be disentangled, before anything has run.
 
     Args:
         network: opened.
-        asked: what to disentangle; nothing, if its ``at`` is empty.
+        asked: what to disentangle.
         labelled: whether classes of rows are known, so that the rest of the network judges components.
 
     Raises:
         NotTraceable, UnknownName: no graph, no such value.
-        InvalidInput: something bypasses the value; training rows without a value to disentangle.
+        InvalidInput: something bypasses the value; other classes in the training rows.
     """
-    if not asked.at:
-        if asked.train is not None:
-            raise InvalidInput("--train is for --complexity NAME, the value that is disentangled; add it, or leave --train out")
-        return
     resolve_feature(network, asked.at)
     if labelled:
         cut_at(network, asked.at)
+    train, data = asked.train, asked.data
+    if train is not None and train.y is not None and data.y is not None and train.classes != data.classes:
+        raise InvalidInput(
+            f"the training rows have the classes {', '.join(train.classes)}, the data {', '.join(data.classes)}; name them with classes="
+            " (on the command line: --names)"
+        )
 
 
-def measure_complexity(job: Job, asked: ComplexityOptions, folder: Path) -> ComplexityResult:
+def measure_complexity(job: Job, asked: ComplexityQuestion, folder: Path) -> ComplexityResult:
     """Components of the value, or what is kept of them in the folder if everything that matters is as it was.
 
     Raises:
         UnknownName: no such value.
-        InvalidInput: too few rows, labels that do not fit, other classes in the training rows, a value that does not vary.
+        InvalidInput: too few rows, labels that do not fit, a value that does not vary.
     """
-    whole = replace(asked.wanted, rows=f":{MOST_ROWS}", flow="", background="", mean=False)
-    here = load_samples(asked.data, whole)
-    train = here if asked.train is None else load_samples(asked.train, replace(whole, labels=None))
-    if train.y is not None and here.y is not None and train.classes != here.classes:
-        raise InvalidInput(
-            f"{asked.train} has the classes {', '.join(train.classes)}, {asked.data} has {', '.join(here.classes)}; name them with --names"
-        )
-    rows, labels = _prepare_rows(job, train)
+    rows, labels = _bind_labelled(job, asked.data if asked.train is None else asked.train)
     key = cache_key(job.of(0), ["complexity", asked.at, json_description(rows), asked.seed])
     found = _load_cached_complexity(job, folder / FILE, key)
     if found is None:
@@ -103,14 +96,14 @@ def measure_complexity(job: Job, asked: ComplexityOptions, folder: Path) -> Comp
             found = complexity(job.network, rows, at=asked.at, training=Training(seed=asked.seed, report=step))
         found = replace(found, provenance={**found.provenance, "run": key})
         found.save(folder / FILE)
-    x, y = _prepare_rows(job, here)
+    x, y = _bind_labelled(job, asked.data)
     test = None if asked.train is None or y is None else (x, y)
     evaluation = EvaluationData() if labels is None or job.target is None else EvaluationData(train=(rows, labels), test=test)
     return ComplexityResult(profile=profile_components(found, evaluation), x=x)
 
 
-def _prepare_rows(job: Job, samples: Samples) -> tuple[Tensor, Tensor | None]:
-    x = to_model_dtype(job.network, samples.x).to(job.x.device)
+def _bind_labelled(job: Job, samples: Samples) -> tuple[Tensor, Tensor | None]:
+    x = job.network.bind(samples.x)[0]
     return x, None if samples.y is None else samples.y.to(x.device)
 
 

@@ -1,0 +1,112 @@
+"""What each command does: the words and files of the command line as models, data and options, and one call of the workflow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from vesalius.cli.data_loading import DataOptions, load_samples
+from vesalius.cli.demo import Demo
+from vesalius.cli.explain import Explain
+from vesalius.cli.gallery import Gallery
+from vesalius.cli.model_loading import ModelOptions, open_network
+from vesalius.cli.sparsify import Sparsify
+from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.sparsity import Finetune, Pruning
+from vesalius.workflow.complexity import MOST_ROWS
+from vesalius.workflow.demo import demo as demonstrate
+from vesalius.workflow.explain import PAGE, ExplainOptions, check_methods
+from vesalius.workflow.explain import explain as explain_model
+from vesalius.workflow.gallery import PAGE as GALLERY_PAGE
+from vesalius.workflow.gallery import gallery as make_gallery
+from vesalius.workflow.job import BASELINE_WORDS
+from vesalius.workflow.sparsify import SparsifyOptions
+from vesalius.workflow.sparsify import sparsify as sparsify_model
+
+BACKGROUND_PREFIX = "rows:"
+
+
+def explain(words: Explain, command: str) -> Path:
+    """``vesalius explain``; returns where the page is."""
+    methods = split_names(words.methods)
+    check_methods(methods)
+    of_rows = words.baseline.startswith(BACKGROUND_PREFIX)
+    if not of_rows and words.baseline not in BASELINE_WORDS:
+        raise UnknownName("baseline", words.baseline, (*BASELINE_WORDS, f"{BACKGROUND_PREFIX}0:20"))
+    reading = DataOptions(
+        rows=words.rows,
+        label=words.label,
+        labels=words.labels,
+        names=words.names,
+        features=words.features,
+        size=words.size,
+        mean=words.baseline == "mean",
+        background=words.baseline.removeprefix(BACKGROUND_PREFIX) if of_rows else "",
+        flow=words.flow,
+        whole=MOST_ROWS if words.complexity else 0,
+    )
+    samples = load_samples(words.data, reading)
+    opening = ModelOptions(weights=words.weights, output=words.output, trust=words.trust, device=words.device)
+    training = DataOptions(rows=f":{MOST_ROWS}", label=words.label, names=words.names, features=words.features, size=words.size)
+    options = ExplainOptions(
+        at=words.at,
+        players=words.players,
+        audit=words.audit,
+        complexity=words.complexity or None,
+        train=None if words.train is None else load_samples(words.train, training),
+        tol=words.tol,
+        budget=words.budget,
+        seed=words.seed,
+        reproduce=command,
+    )
+    network = open_network(words.model, samples.x, opening)
+    baseline = None if of_rows else words.baseline
+    explain_model(network, samples, methods=methods, target=words.target, baseline=baseline, out=words.out, options=options)
+    return words.out / PAGE
+
+
+def sparsify(words: Sparsify, command: str) -> Path:
+    """``vesalius sparsify``; returns where the page is."""
+    reading = DataOptions(rows=":", label=words.label, names=words.names, size=words.size)
+    samples = load_samples(words.data, reading)
+    opening = ModelOptions(weights=words.weights, output=words.output, trust=words.trust, device=words.device)
+    finetune = Finetune(epochs=words.finetune, seed=words.seed) if words.finetune else None
+    pruning = Pruning(layers=words.layers or None, score=words.score, finetune=finetune, seed=words.seed)
+    options = SparsifyOptions(pruning=pruning, shape=_parse_shape(words.shape), write=words.write, reproduce=command)
+    network = open_network(words.model, samples.x, opening)
+    amount = {"sparsity": words.sparsity} if words.level is None else {"importance_level": words.level}
+    test = None if words.test is None else load_samples(words.test, reading)
+    sparsify_model(network, samples, **amount, mode=words.mode, test=test, out=words.out, options=options)
+    return words.out / PAGE
+
+
+def gallery(words: Gallery, command: str) -> Path:
+    """``vesalius gallery``; returns where the page is."""
+    make_gallery(
+        methods=split_names(words.methods) or None,
+        examples=split_names(words.examples) or None,
+        cache=words.cache,
+        out=words.out,
+        reproduce=command,
+    )
+    return words.out / GALLERY_PAGE
+
+
+def demo(words: Demo, command: str) -> Path:
+    """``vesalius demo``; returns where the page is."""
+    demonstrate(words.out, cache=words.cache)
+    return words.out / PAGE
+
+
+def split_names(words: Sequence[str]) -> list[str]:
+    """Names separated by spaces or commas."""
+    return [name for word in words for name in word.split(",") if name]
+
+
+def _parse_shape(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(int(side) for side in text.split(","))
+    except ValueError as error:
+        raise InvalidInput(f"--shape {text!r} is not height,width or channels,height,width") from error
