@@ -1,6 +1,8 @@
 """A bar on a terminal, a line elsewhere, and nothing for what is quick."""
 
 import io
+import subprocess
+import sys
 
 from rich.console import Console
 
@@ -27,3 +29,13 @@ def test_elsewhere_long_work_gets_one_plain_line(monkeypatch):
 
 def test_elsewhere_quick_work_gets_none(monkeypatch):
     assert shown(monkeypatch, False, 0.2).strip() == ""
+
+
+def test_the_users_random_state_is_left_alone():
+    script = (
+        "import random; from vesalius.workflow.progress import progress_bar, say; before = random.getstate()\n"
+        "with progress_bar('work') as step: step(1, 2)\n"
+        "say('done'); print(random.getstate() == before)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from vesalius.core.lazy import LazyModule
+
+rich_console, rich_progress = LazyModule("rich.console"), LazyModule("rich.progress")
 
 ProgressCallback = Callable[[int, int], None]
 """Told how much is done, out of how much."""
@@ -26,8 +29,14 @@ def progress_bar(what: str) -> Iterator[ProgressCallback]:
     """Show how far one piece of work has come."""
     console = _console()
     began = time.monotonic()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    columns = (
+        rich_progress.TextColumn("{task.description}"),
+        rich_progress.BarColumn(),
+        rich_progress.MofNCompleteColumn(),
+        rich_progress.TimeElapsedColumn(),
+        rich_progress.TimeRemainingColumn(),
+    )
+    with rich_progress.Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, of: bar.update(task, completed=done, total=of)
     seconds = time.monotonic() - began
@@ -35,5 +44,10 @@ def progress_bar(what: str) -> Iterator[ProgressCallback]:
         say(f"{what}: {seconds:.1f} s")
 
 
-def _console() -> Console:
-    return Console(stderr=True)
+def _console() -> Any:
+    """A console on stderr; rich draws a random number when it is imported, which is not to be taken from the user's generator."""
+    state = random.getstate()
+    try:
+        return rich_console.Console(stderr=True)
+    finally:
+        random.setstate(state)

@@ -10,10 +10,10 @@ from typing import Any
 
 from torch import Tensor
 
-from vesalius import sparsity as pruned_networks
 from vesalius.core import store
 from vesalius.core.errors import UnknownName
 from vesalius.sparsity import Compact, Pruning, Sparsified
+from vesalius.sparsity import sparsify as prune
 from vesalius.sparsity.metrics import apply_in_batches
 from vesalius.trace import Network
 from vesalius.trace.receive import receive
@@ -146,7 +146,7 @@ def sparsify_samples(network: Network, samples: Samples, test: Samples, question
     with progress_bar("pruning") as step:
         pruning = options.pruning if options.pruning.report is not None else replace(options.pruning, report=step)
         amount = {"sparsity": question.sparsity, "importance_level": question.importance_level}
-        pruned = pruned_networks.sparsify(network, x, mode=question.mode, pruning=pruning, **amount)
+        pruned = prune(network, x, mode=question.mode, pruning=pruning, **amount)
     image_shape(pruned, options.shape)
     with progress_bar("measuring the pruned network"):
         compact = pruned.compact(rows=judged)
