@@ -70,7 +70,7 @@ CALLS = [
     if (verb, data) != ("interactions", "loader")
 ]
 CALLS += [("audit", model, "array") for model in MODELS]
-CALLS += [(verb, model, data) for verb in DATA_VERBS for model in GRAPHS for data in DATA]
+CALLS += [(verb, model, data) for verb in DATA_VERBS for model in sorted(GRAPHS) for data in DATA]
 
 
 def call(verb, model, data):
