@@ -220,6 +220,7 @@ class Even(Method):
     """The change shared out evenly, players without effect included: it plays games, and is no dummy method."""
 
     name: ClassVar[str] = "even"
+    plays: ClassVar[bool] = True
     claims: ClassVar[frozenset[str]] = frozenset({"complete", "symmetric", "linear"})
     players: vs.Players | None = None
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.reference import pruning
@@ -12,6 +12,7 @@ NUMBERS = st.lists(st.integers(0, 9), min_size=1, max_size=20)
 
 
 @given(NUMBERS, st.integers(1, 20))
+@example([3] * 40, 7)  # ties that a sort which is not stable puts into another order; shorter lists it leaves alone
 def test_the_highest_are_kept_and_of_equal_ones_the_first(numbers, count):
     kept = top_k_mask(torch.tensor([numbers], dtype=torch.float64), min(count, len(numbers)))
     assert kept[0].tolist() == pruning.top_mask(numbers, count)
