@@ -60,6 +60,18 @@ def test_what_a_network_keeps_to_be_faster_stays_behind():
         assert not copied._programs and not copied._casts and not copied._digests and "layers" not in vars(copied)
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_a_game_asks_for_the_same_target_at_the_same_place_with_the_same_baseline(way):
+    asked = {"target": lambda output: output[:, 0] - output[:, 1], "baseline": vs.Mean(nouns.rows()), "at": "0"}
+    if way == "pickle":
+        asked["target"] = 2
+    network = nouns.network()
+    hidden = network.read(nouns.rows()[:1], "0")["0"][0]
+    game = vs.Game.on(network, nouns.rows()[0], vs.Players.features(hidden), **asked)
+    masks = torch.eye(8, dtype=torch.bool)
+    assert torch.equal(WAYS[way](game)(masks), game(masks))
+
+
 def test_a_function_that_does_not_pickle_is_named_and_cloudpickle_takes_it():
     game = vs.Game.of(lambda masks: masks.double().sum(1), 3)
     with pytest.raises((pickle.PicklingError, AttributeError), match="lambda"):
