@@ -217,3 +217,9 @@ def test_larger_players_go_to_shap_without_data(x):
     found = vs.attribute(vs.trace(model, image), image, vs.METHODS["occlusion"](players=Players.patches(image[0], 2)), target=0)
     there = found.to_shap()
     assert there.data is None and there.values.shape == (2, 2, 2) and found.inputs_by_player is None
+
+
+def test_inputs_are_in_the_order_of_their_players_and_bystanders_are_left_out():
+    index = torch.tensor([2, -1, 0, 1])
+    found = Allocation.from_array(torch.zeros(2, 3), players=Players((index,), (3,), "features"), data=torch.arange(8.0).reshape(2, 4))
+    assert found.inputs_by_player.tolist() == [[2, 3, 0], [6, 7, 4]]

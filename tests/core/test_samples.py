@@ -1,6 +1,7 @@
 """Samples of a batch: every way of choosing some takes along what belongs to them."""
 
 import numpy as np
+import pandas
 import pytest
 import torch
 
@@ -120,3 +121,14 @@ def test_what_was_explained_is_a_copy_and_not_the_users_own_tensor():
     found = vs.attribute(vs.trace(torch.nn.Linear(3, 1), x), x)
     x.zero_()
     assert found.explained[0].tolist() == [[1, 1, 1]] * 2
+
+
+@pytest.mark.parametrize(("index", "ids"), [(["ann", "bob"], ["ann", "bob"]), ([7, 3], [7, 3]), (None, None)])
+def test_rows_of_a_table_keep_what_the_table_calls_them(index, ids):
+    table = pandas.DataFrame({"age": [1.0, 2.0], "income": [3.0, 4.0]}, index=index)
+    model = torch.nn.Linear(2, 1)
+    found = vs.attribute(model, table)
+    assert found.provenance["samples"].get("id") == ids and found.players.names == ("age", "income")
+    assert list(found.to_dataframe().index) == (ids or [0, 1])
+    row = vs.attribute(model, table.iloc[1])
+    assert row.provenance["id"] == (ids or [0, 1])[1] and torch.equal(row.values, found[1].values)

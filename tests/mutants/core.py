@@ -13,4 +13,10 @@ MUTANTS = [
     Mutant(
         "core/interaction_indices.py", "absent += present", "present += absent", "tests/core/test_interaction_indices.py -k transforming"
     ),
+    Mutant("core/samples.py", "(rows < -count) | (rows >= count)", "rows >= count", "tests/core/test_samples.py -k refused"),
+    Mutant("core/samples.py", "[own[row] for row in rows.tolist()]", "list(own)", "tests/core/test_samples.py -k several"),
+    Mutant("core/conversion.py", "owned.nonzero().flatten()", "owner[owned]", "tests/core/test_conversion.py -k order"),
+    Mutant("core/conversion.py", "players.gather(parts) / sizes", "players.gather(parts)", "tests/core/test_conversion.py -k paid_once"),
+    Mutant("core/store.py", "if not isinstance(found, kind):", "if False:", "tests/test_files.py -k another_type"),
+    Mutant("core/store.py", 'header.get("tensors", ())', "()", "tests/test_files.py -k tensor_that_is_missing"),
 ]

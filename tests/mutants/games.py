@@ -3,6 +3,13 @@
 from tests.mutants.mutant import Mutant
 
 MUTANTS = [
+    Mutant(
+        "games/estimators/estimate.py",
+        "values=values.reshape(shape)",
+        "values=values.flip(0).reshape(shape)",
+        "tests/games/test_estimators.py -k exact_values",
+    ),
+    Mutant("games/game.py", "baseline=absence, at=at)._value", "at=at)._value", "tests/test_copies.py -k baseline"),
     Mutant("games/moebius.py", "present -= absent", "present += absent", "tests/games/test_moebius.py"),
     Mutant("games/game.py", "max(1, tried // 2)", "1", "tests/games/test_game.py -k halves"),
     Mutant("games/network_game.py", "torch.stack(each).mean(0)", "each[0]", "tests/games/test_game.py"),

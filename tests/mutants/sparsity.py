@@ -4,6 +4,13 @@ from tests.mutants.mutant import Mutant
 
 MUTANTS = [
     Mutant(
+        "sparsity/sparsified_file.py",
+        "call=_copy_with(network.call, pruned)",
+        "call=network.call",
+        "tests/test_files.py -k architecture_again",
+    ),
+    Mutant("sparsity/pruning/masked_copy.py", "memo.update(computed_attributes(self.module))", "pass", "tests/test_copies.py -k middle"),
+    Mutant(
         "sparsity/pruning/allocation.py",
         "ranked < level * ranked",
         "ranked <= level * ranked",
@@ -35,7 +42,7 @@ MUTANTS = [
     ),
     Mutant(
         "sparsity/pruning/masked_copy.py",
-        "copy.deepcopy(pruned.call.model)",
+        "copy.deepcopy(pruned.call.model, computed_attributes(pruned.call.model))",
         "pruned.call.model",
         "tests/sparsity/test_unstructured_pruning.py -k alone",
     ),

@@ -16,10 +16,13 @@ from vesalius.audit.faithfulness import Agreement, Faithfulness
 from vesalius.audit.principles import HELD_TOLERANCE
 from vesalius.core import store
 from vesalius.core.display import load_view
+from vesalius.core.encoding import decode_players, encode_players
 from vesalius.core.errors import InvalidInput, UnknownName
 from vesalius.core.players import Players
 
 NAN = math.nan
+FACTS: Mapping[str, type] = {"base": float, "total": float, "skipped": dict, "bend": float, "provenance": dict}
+"""What a file holds by its own name, and of which type."""
 Interval = tuple[float, float]
 
 STRAIGHT_LINE_NOTE = (
@@ -247,11 +250,8 @@ class Audit(Mapping[str, MethodAudit]):
 
     def save(self, path: str | Path) -> Path:
         """Write to one file (safetensors with a JSON header), atomically."""
-        tensors = {f"index.{i}": part for i, part in enumerate(self.players.index)}
-        if self.players.parts is not None:
-            tensors["parts"] = self.players.parts
+        tensors, who = encode_players(self.players)
         tensors["values"] = self.values
-        who = {"shape": self.players.shape, "kind": self.players.kind, "labels": self.players.labels, "layer": self.players.layer}
         records = [{name: value for name, value in asdict(record).items() if name != "values"} for record in self.records.values()]
         facts = {
             "players": who,
@@ -262,7 +262,7 @@ class Audit(Mapping[str, MethodAudit]):
             "tiers": self.tiers,
             "agreement": asdict(self.agreement),
             "bend": self.bend,
-            "provenance": dict(self.provenance),
+            "provenance": store.to_json_values(self.provenance),
         }
         return store.write(path, "audit", tensors, facts)
 
@@ -279,13 +279,13 @@ class Audit(Mapping[str, MethodAudit]):
             FileNotFoundError, ForeignFile: see :func:`vesalius.core.store.read`.
         """
         tensors, facts = store.read(path, "audit")
-        who = facts.pop("players")
-        index = tuple(tensors[f"index.{i}"] for i in range(sum(name.startswith("index.") for name in tensors)))
-        players = Players(index, tuple(who["shape"]), who["kind"], tuple(who["labels"]), tensors.get("parts"), who["layer"])
-        records = [_record_from_row(row, values) for row, values in zip(facts.pop("records"), tensors["values"].tolist(), strict=True)]
-        tiers = tuple(tuple(tier) for tier in facts.pop("tiers"))
-        found = Agreement(**facts.pop("agreement"))
-        return cls(players=players, records={record.method: record for record in records}, tiers=tiers, agreement=found, **facts)
+        with store.decoding(path):
+            players = decode_players(tensors, facts.pop("players"))
+            records = [_record_from_row(row, values) for row, values in zip(facts.pop("records"), tensors["values"].tolist(), strict=True)]
+            tiers = tuple(tuple(tier) for tier in store.fact(facts, "tiers", list))
+            found = Agreement(**facts.pop("agreement"))
+            kept: dict[str, Any] = {name: store.fact(facts, name, kind) for name, kind in FACTS.items()}
+            return cls(players=players, records={record.method: record for record in records}, tiers=tiers, agreement=found, **kept)
 
 
 def _record_from_row(row: Mapping[str, Any], values: list[float]) -> MethodAudit:

@@ -60,6 +60,7 @@ class Complexity:
         shape: of a row of what the disentanglers see, and of the feature.
         time_matched_gain: the gain beyond that of the order before when trained as long again, by seed and order; with ``mode="paper"``.
         source: reads feature and input; ``None`` when loaded without the network.
+        inputs: names of the values that the disentanglers see, for a source that is loaded later.
         provenance: model digest, rows, options, seed, versions, cost.
     """
 
@@ -71,6 +72,7 @@ class Complexity:
     shape: RowShapes
     time_matched_gain: Float64[Tensor, "S L"] | None = None
     source: FeatureSource | None = None
+    inputs: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     # ---- measures -----------------------------------------------------------------------------------------------------------------
@@ -217,8 +219,8 @@ class Complexity:
                 tensors |= {f"{s}.{at}.{name}": tensor for name, tensor in net_tensors(net).items()}
                 nets.append({"blocks": net.trunk.blocks, "width": net.trunk.width})
         shape = {"x": self.shape.x, "f": self.shape.f, "axis": self.shape.axis}
-        facts = {"at": self.at, "orders": self.orders, "nets": nets, "shape": shape, "provenance": dict(self.provenance)}
-        facts["inputs"] = [] if self.source is None else self.source.inputs
+        facts = {"at": self.at, "orders": self.orders, "nets": nets, "shape": shape, "provenance": store.to_json_values(self.provenance)}
+        facts["inputs"] = self.inputs if self.source is None else self.source.inputs
         return store.write(path, KIND, tensors, facts)
 
     @classmethod
@@ -234,25 +236,28 @@ class Complexity:
             InvalidInput: another network than the one it is about.
         """
         tensors, facts = store.read(path, KIND)
-        if network is not None and network.digest() != facts["provenance"]["digest"]:
-            raise InvalidInput(f"{path} is about a network with digest {facts['provenance']['digest']}, not {network.digest()}")
-        shape = RowShapes(x=tuple(facts["shape"]["x"]), f=tuple(facts["shape"]["f"]), axis=facts["shape"]["axis"])
-        orders, kept = tuple(facts["orders"]), tensors["kept"]
-        device = torch.device("cpu") if network is None else parameter_device(network)
-        made = [read_net(tensors, f"{n // len(orders)}.{n % len(orders)}.", shape, who, device) for n, who in enumerate(facts["nets"])]
-        nets = tuple(tuple(made[s * len(orders) : (s + 1) * len(orders)]) for s in range(len(kept)))
-        source = None if network is None else FeatureSource(network=network, at=facts["at"], inputs=tuple(facts["inputs"]))
-        return cls(
-            at=facts["at"],
-            orders=orders,
-            nets=nets,
-            kept=kept,
-            moments=tensors["moments"],
-            shape=shape,
-            time_matched_gain=tensors.get("beyond_time"),
-            source=source,
-            provenance=facts["provenance"],
-        )
+        with store.decoding(path):
+            about = store.fact(store.fact(facts, "provenance", dict), "digest", str)
+        if network is not None and network.digest() != about:
+            raise InvalidInput(f"{path} is about a network with digest {about}, not {network.digest()}")
+        with store.decoding(path):
+            shape = RowShapes(x=tuple(facts["shape"]["x"]), f=tuple(facts["shape"]["f"]), axis=facts["shape"]["axis"])
+            orders, kept, inputs = tuple(facts["orders"]), tensors["kept"], tuple(store.fact(facts, "inputs", list))
+            device = torch.device("cpu") if network is None else parameter_device(network)
+            made = [read_net(tensors, f"{n // len(orders)}.{n % len(orders)}.", shape, who, device) for n, who in enumerate(facts["nets"])]
+            nets = tuple(tuple(made[s * len(orders) : (s + 1) * len(orders)]) for s in range(len(kept)))
+            return cls(
+                at=store.fact(facts, "at", str),
+                orders=orders,
+                nets=nets,
+                kept=kept,
+                moments=tensors["moments"],
+                shape=shape,
+                time_matched_gain=tensors.get("beyond_time"),
+                source=None if network is None else FeatureSource(network=network, at=facts["at"], inputs=inputs),
+                inputs=inputs,
+                provenance=facts["provenance"],
+            )
 
 
 def net_tensors(net: Disentangler) -> dict[str, Tensor]:

@@ -46,7 +46,6 @@ def resolve_rows(samples: Any, count: int) -> int | Int[Tensor, " N"]:
     astray = (rows < -count) | (rows >= count)
     if bool(astray.any()):
         raise IndexError(f"sample {int(rows[astray].flatten()[0])} of a batch of {count}")
-    rows = torch.where(rows < 0, rows + count, rows)
     return rows if rows.ndim else int(rows)
 
 

@@ -36,7 +36,7 @@ def write(path: str | Path, kind: str, tensors: Mapping[str, Tensor], facts: Map
         facts: everything else, as JSON.
     """
     path = Path(path)
-    header = {"vesalius": json.dumps({"kind": kind, "format": FORMAT_VERSION, "facts": facts}, allow_nan=True)}
+    header = {"vesalius": json.dumps({"kind": kind, "format": FORMAT_VERSION, "tensors": sorted(tensors), "facts": facts}, allow_nan=True)}
     whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with _atomic_replace(path) as draft:
         draft.write_bytes(save(whole, metadata=header))  # not save_file, which only its owner may read
@@ -61,7 +61,10 @@ def read(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]
             header = json.loads((file.metadata() or {}).get("vesalius", "null"))
             _check_header(path, header, kind)
             # cloned, since tensors in a mapped file lie where they lie: on other addresses kernels take other paths, and round otherwise
-            return {name: file.get_tensor(name).clone() for name in file.keys()}, header["facts"]  # noqa: SIM118 - not a dict
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - not a dict
+            if missing := sorted(set(map(str, header.get("tensors", ()))) - set(tensors)):
+                raise ForeignFile(f"{path} is damaged: it lacks the tensor {missing[0]!r}; write it again with .save()")
+            return tensors, header["facts"]
     except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ForeignFile(f"{path} is corrupted or not a vesalius file ({error}); write it again with .save()") from error
 
@@ -80,8 +83,8 @@ def decoding(path: str | Path) -> Iterator[None]:
     """
     try:
         yield
-    except ForeignFile:
-        raise
+    except ForeignFile as error:
+        raise error if str(path) in str(error) else ForeignFile(f"{path}: {error}") from error
     except DAMAGE as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise ForeignFile(f"{path} is damaged ({reason}); write it again with .save()") from error
@@ -104,7 +107,7 @@ def _check_header(path: Path, header: Any, kind: str) -> None:
         raise ForeignFile(f"{path} holds tensors, but was not written by vesalius; expected a file of kind {kind!r}")
     if header["kind"] != kind:
         raise ForeignFile(f"{path} holds a {header['kind']!r}, not a {kind!r}")
-    if type(header["format"]) is not int or not isinstance(header["facts"], dict):
+    if type(header["format"]) is not int or not isinstance(header["facts"], dict) or not isinstance(header.get("tensors", []), list):
         raise ForeignFile(f"{path} is corrupted: its header does not hold what was written; write it again with .save()")
     if header["format"] > FORMAT_VERSION:
         raise ForeignFile(f"{path} is of format {header['format']}, newer than this version reads ({FORMAT_VERSION}); upgrade vesalius")

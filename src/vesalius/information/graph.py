@@ -334,10 +334,11 @@ class FlowGraph:
             FileNotFoundError, ForeignFile: see :func:`vesalius.core.store.read`.
         """
         tensors, facts = store.read(path, "flow graph")
-        layers = tuple(_load_layer(at, who, tensors) for at, who in enumerate(facts["layers"]))
-        kept = [{name: tensors[f"{name}.{at}"] for name in EDGE_MATRICES if f"{name}.{at}" in tensors} for at in range(len(layers) - 1)]
-        edges = tuple(FlowEdges(**matrices) for matrices in kept)
-        return cls(layers=layers, edges=edges, transform=facts["transform"], provenance=facts["provenance"])
+        with store.decoding(path):
+            layers = tuple(_load_layer(at, who, tensors) for at, who in enumerate(store.fact(facts, "layers", list)))
+            kept = [{name: tensors[f"{name}.{at}"] for name in EDGE_MATRICES if f"{name}.{at}" in tensors} for at in range(len(layers) - 1)]
+            edges = tuple(FlowEdges(**matrices) for matrices in kept)
+            return cls(layers=layers, edges=edges, transform=facts["transform"], provenance=store.fact(facts, "provenance", dict))
 
 
 def _layer_tensors(at: int, layer: FlowLayer) -> dict[str, Tensor]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Int
@@ -21,6 +23,7 @@ from vesalius.sparsity.compression.cost import FormCost, count_flop, format_tabl
 from vesalius.sparsity.compression.exporting import export
 from vesalius.sparsity.compression.rebuild import copy_without_masks
 from vesalius.sparsity.compression.timing import Clock, Times, fastest, measure_times
+from vesalius.trace.copying import computed_attributes
 from vesalius.trace.network import Inputs, Network
 from vesalius.trace.signature import ModelCall, eval_mode
 
@@ -69,6 +72,11 @@ class Compact:
     def export(self, path: str | Path) -> Path:
         """Write the network without dead and unused units; see :func:`vesalius.sparsity.compression.exporting.export`."""
         return export(path, self.smallest, self.network)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Compact:
+        for model in (self.model, self.smallest):
+            memo.update(computed_attributes(model))
+        return Compact(**{known.name: copy.deepcopy(getattr(self, known.name), memo) for known in fields(self)})
 
     def _repr_html_(self) -> str:
         return str(load_view("compact_html")(self))

@@ -129,7 +129,7 @@ class LinkImportance:
         tensors |= {f"{place}.stderr": one.stderr for place, one in enumerate(self.layers.values()) if one.stderr is not None}
         plain = ("name", "axes", "groups", "estimator", "activation", "error", "rows")
         layers = [{name: getattr(one, name) for name in plain} for one in self.layers.values()]
-        return store.write(path, KIND, tensors, {"layers": layers, "provenance": dict(self.provenance)})
+        return store.write(path, KIND, tensors, {"layers": layers, "provenance": store.to_json_values(self.provenance)})
 
     @classmethod
     def load(cls, path: str | Path) -> LinkImportance:
@@ -139,10 +139,11 @@ class LinkImportance:
             FileNotFoundError, ForeignFile: see :func:`vesalius.core.store.read`.
         """
         tensors, facts = store.read(path, KIND)
-        layers = {
-            one["name"]: LayerImportance(
-                **{**one, "axes": tuple(one["axes"])}, values=tensors[f"{place}.values"], stderr=tensors.get(f"{place}.stderr")
-            )
-            for place, one in enumerate(facts["layers"])
-        }
-        return cls(layers=layers, provenance=facts["provenance"])
+        with store.decoding(path):
+            layers = {
+                one["name"]: LayerImportance(
+                    **{**one, "axes": tuple(one["axes"])}, values=tensors[f"{place}.values"], stderr=tensors.get(f"{place}.stderr")
+                )
+                for place, one in enumerate(store.fact(facts, "layers", list))
+            }
+            return cls(layers=layers, provenance=store.fact(facts, "provenance", dict))

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from vesalius.core import store
 from vesalius.core.display import load_view
-from vesalius.core.errors import UnknownName
+from vesalius.core.errors import InvalidInput, UnknownName
 from vesalius.sparsity.compact import Compact, compact
 from vesalius.sparsity.compression.exporting import export
 from vesalius.sparsity.compression.rebuild import copy_without_masks
+from vesalius.sparsity.sparsified_file import KIND, attach_model, decode_part, decode_table, encode_sparsified
+from vesalius.trace.copying import computed_attributes
 from vesalius.trace.network import Inputs, Network
 
 
@@ -23,7 +28,8 @@ class Sparsified:
     """A pruned network.
 
     Attributes:
-        model: a copy of the user's model under masks of ``torch.nn.utils.prune``; ``prune.remove`` makes them permanent.
+        masked: a copy of the user's model under masks of ``torch.nn.utils.prune``, as :attr:`model` gives it; ``None`` when loaded without
+            the network.
         network: what the copy computes, traced.
         dense: the network before.
         masks: of each pruned layer, in the weight's shape; true where a link stayed. A weight that is used both ways round, as in a tied
@@ -33,12 +39,28 @@ class Sparsified:
         provenance: digest of the dense network, options, samples, seconds.
     """
 
-    model: nn.Module
+    masked: nn.Module | None
     network: Network
     dense: Network
     masks: Mapping[str, Bool[Tensor, "..."]]
     importance: Mapping[str, Float[Tensor, "..."]]
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def model(self) -> nn.Module:
+        """A copy of the user's model under masks of ``torch.nn.utils.prune``; ``prune.remove`` makes them permanent.
+
+        It can be copied and pickled, in the middle of training too.
+
+        Raises:
+            InvalidInput: loaded without the network.
+        """
+        if self.masked is None:
+            raise InvalidInput(
+                "this result was loaded without its model, and .network computes what it would; for the model, load it with"
+                " Sparsified.load(path, network=vesalius.trace(model, x))"
+            )
+        return self.masked
 
     @property
     def links(self) -> int:
@@ -84,6 +106,45 @@ class Sparsified:
     def export(self, path: str | Path) -> Path:
         """Write the pruned network, all of its units, to a file; see :func:`vesalius.sparsity.compression.exporting.export`."""
         return export(path, copy_without_masks(self.model), self.network)
+
+    # ---- keeping ------------------------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> Path:
+        """Write masks, scores and both networks to one file (safetensors with a JSON header), atomically; the model's code is not in it."""
+        networks, tables = {"dense": self.dense, "pruned": self.network}, {"masks": self.masks, "importance": self.importance}
+        return store.write(path, KIND, *encode_sparsified(networks, tables, self.provenance))
+
+    @classmethod
+    def load(cls, path: str | Path, *, network: Network | None = None, device: torch.device | str = "cpu") -> Sparsified:
+        """Read a file written by :meth:`save`; no code in it can run.
+
+        Args:
+            path: of the file.
+            network: traced from a model of the architecture that was pruned, whatever its weights; without it there is no :attr:`model`,
+                and what needs one (``compact``, ``export``) is refused.
+            device: of all tensors.
+
+        Raises:
+            FileNotFoundError, ForeignFile: see :func:`vesalius.core.store.read`.
+            InvalidInput: a network of another architecture, or without a model.
+        """
+        tensors, facts = store.read(path, KIND)
+        with store.decoding(path):
+            home = torch.device(device)
+            dense = decode_part(tensors, facts, "dense", "dense", home)
+            pruned = decode_part(tensors, facts, "pruned", "dense", home)
+            masks, importance = (
+                {name: tensor.to(home) for name, tensor in decode_table(tensors, facts, table).items()} for table in ("masks", "importance")
+            )
+            made = store.fact(facts, "provenance", dict)
+        masked = None
+        if network is not None:
+            masked, pruned, dense = attach_model(pruned, dense, masks, network)
+        return cls(masked=masked, network=pruned, dense=dense, masks=masks, importance=importance, provenance=made)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Sparsified:
+        memo.update({} if self.masked is None else computed_attributes(self.masked))
+        return Sparsified(**{known.name: copy.deepcopy(getattr(self, known.name), memo) for known in fields(self)})
 
     def __repr__(self) -> str:
         wide = max(len(name) for name in self.masks)

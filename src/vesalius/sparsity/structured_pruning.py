@@ -101,7 +101,7 @@ def remove_units(
         "seconds": time.monotonic() - began,
     }
     return Sparsified(
-        model=masked,
+        masked=masked,
         network=traced,
         dense=network,
         masks={name: mask for name, (_, mask) in masks.items()},

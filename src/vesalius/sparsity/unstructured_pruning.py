@@ -162,7 +162,7 @@ class _PruningRun:
             finetune(pruned, self.bench.dense, masks, self.data, how.finetune)
         model, network = build_masked_model(pruned, masks)
         return Sparsified(
-            model=model,
+            masked=model,
             network=network,
             dense=self.bench.dense,
             masks={name: cut.mask for name, cut in cuts.items()},

@@ -41,13 +41,15 @@ def load(folder: Path, call: ModelCall, example: Sequence[Tensor]) -> ModelGraph
         return None
 
 
-def save(folder: Path, call: ModelCall, example: Sequence[Tensor], model_graph: ModelGraph) -> Path:
-    """Keep a graph; tensors that are not the model's own (lifted constants) are stored with it."""
+def save(folder: Path, call: ModelCall, example: Sequence[Tensor], model_graph: ModelGraph) -> Path | None:
+    """Keep a graph, unless an op of it cannot be kept; tensors that are not the model's own (lifted constants) are stored with it."""
+    try:
+        graph = encode_graph(model_graph)
+    except ForeignFile:
+        return None
     live = [name for name in model_graph.tensors if _find_tensor(call.model, name) is not None]
     constants = {name: tensor for name, tensor in model_graph.tensors.items() if name not in live}
-    return store.write(
-        folder / f"{trace_key(call, example)}.safetensors", "graph", constants, {"live": live, "graph": encode_graph(model_graph)}
-    )
+    return store.write(folder / f"{trace_key(call, example)}.safetensors", "graph", constants, {"live": live, "graph": graph})
 
 
 def trace_key(call: ModelCall, example: Sequence[Tensor]) -> str:

@@ -5,9 +5,10 @@ Axes: B batch.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from math import prod
 from pathlib import Path
@@ -21,6 +22,7 @@ from torch.fx import GraphModule
 from vesalius.core import store
 from vesalius.core.errors import ForeignFile, InvalidInput, NotTraceable, UnknownName, WrongType
 from vesalius.core.rows import LABELS, has_labels, read_rows
+from vesalius.trace.copying import PackedGraph, computed_attributes, copy_graph
 from vesalius.trace.graph import ModelGraph, Value, bytes_per_sample
 from vesalius.trace.layers import Layer, find_layers
 from vesalius.trace.precision import cast_graph, parameters_match
@@ -278,16 +280,33 @@ class Network:
 
     # ---- keeping ------------------------------------------------------------------------------------------------------------------
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle: a live model goes along, and must be one that pickles."""
+        packed = None if self.model_graph is None else PackedGraph.of(self.model_graph, self.call)
+        return {**self._own_facts(), "model_graph": packed, "call": self.call}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        packed, call = state["model_graph"], state["call"]
+        self.__init__(**{**state, "model_graph": None if packed is None else packed.unpack(call)})  # type: ignore[misc]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Network:
+        memo.update({} if self.call is None else computed_attributes(self.call.model))
+        call = copy.deepcopy(self.call, memo)
+        model_graph = None if self.model_graph is None else copy_graph(self.model_graph, self.call, call, memo)
+        return Network(**{**self._own_facts(), "model_graph": model_graph, "call": call})
+
+    def _own_facts(self) -> dict[str, Any]:
+        """What is neither the model nor its graph, nor made again when it is needed."""
+        names = {known.name for known in fields(self) if not known.name.startswith("_")}
+        return {name: getattr(self, name) for name in names - {"model_graph", "call"}}
+
     def save(self, path: str | Path) -> Path:
         """Write graph and parameters to one file, atomically; the model's source is not needed to load it.
 
         Raises:
             NotTraceable: an opaque network has nothing to write.
         """
-        model_graph = self.graph("saving")
-        return store.write(
-            path, "network", model_graph.tensors, {"name": self.name, "digest": self.digest(), "graph": encode_graph(model_graph)}
-        )
+        return store.write(path, "network", *encode_network(self))
 
     @classmethod
     def load(cls, path: str | Path, *, device: torch.device | str = "cpu") -> Network:
@@ -297,13 +316,37 @@ class Network:
             FileNotFoundError, ForeignFile: see :func:`vesalius.core.store.read`.
         """
         tensors, facts = store.read(path, "network")
-        model_graph = decode_graph(
-            facts.get("graph", {}), {name: tensor.to(device) for name, tensor in tensors.items()}, torch.device(device)
-        )
-        found = cls(facts["name"], tuple(model_graph.value(name) for name in model_graph.inputs), model_graph)
-        if found.digest() != facts["digest"]:
-            raise ForeignFile(f"{path} is corrupted: its parameters are not those that were written; write it again with .save()")
-        return found
+        with store.decoding(path):
+            return decode_network(tensors, facts, torch.device(device))
+
+
+def encode_network(network: Network) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """A network as tensors by name and facts, for a file.
+
+    Raises:
+        NotTraceable: an opaque network has nothing to write.
+        ForeignFile: an op that could not be found again.
+    """
+    model_graph = network.graph("saving")
+    facts = {"name": network.name, "digest": network.digest(), "features": network.features, "classes": network.classes}
+    return dict(model_graph.tensors), {**facts, "graph": encode_graph(model_graph)}
+
+
+def decode_network(tensors: Mapping[str, Tensor], facts: Mapping[str, Any], device: torch.device) -> Network:
+    """The inverse of :func:`encode_network`, without the live model.
+
+    Raises:
+        ForeignFile: parameters that are not those that were written; as :func:`vesalius.trace.serialization.decode_graph`.
+        KeyError, TypeError: see :func:`vesalius.core.store.decoding`.
+    """
+    moved = {name: tensor.to(device) for name, tensor in tensors.items()}
+    model_graph = decode_graph(store.fact(facts, "graph", dict), moved, device)
+    inputs = tuple(model_graph.value(name) for name in model_graph.inputs)
+    columns, classes = (tuple(map(str, store.fact(facts, name, list))) for name in ("features", "classes"))
+    found = Network(store.fact(facts, "name", str), inputs, model_graph, features=columns, classes=classes)
+    if found.digest() != facts["digest"]:
+        raise ForeignFile("the parameters in this file are corrupted: they are not those that were written; write it again with .save()")
+    return found
 
 
 def _merge_inputs(args: Sequence[Tensor], kwargs: Mapping[str, Tensor], names: Sequence[str]) -> Inputs:

@@ -39,7 +39,9 @@ def decode_graph(facts: Mapping[str, Any], tensors: Mapping[str, Tensor], device
     """
     try:
         return _build_graph(facts, tensors, device)
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
+    except ForeignFile:
+        raise
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, AssertionError) as error:
         raise ForeignFile(f"the graph in this file is corrupted ({type(error).__name__}: {error}); write it again") from error
 
 
@@ -86,7 +88,7 @@ def _decode_node(graph: Graph, row: Mapping[str, Any], known: Mapping[str, Node]
 
 
 def _op_qualified_name(node: Node) -> str:
-    if isinstance(node.target, torch._ops.OpOverload):
+    if isinstance(node.target, torch._ops.OpOverload) and node.target.namespace == "aten":
         return str(node.target)
     if node.target not in SCALAR_OP_NAMES:
         raise ForeignFile(f"op {node.target} cannot be saved")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune
+
+from vesalius.trace.copying import computed_attributes
 
 SIZE_ATTRIBUTES: Mapping[str, tuple[str, int]] = {
     "in_features": ("weight", 1),
@@ -24,13 +25,7 @@ SIZED_MODULES = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.BatchNorm1d, nn.
 
 def copy_without_masks(model: nn.Module) -> nn.Module:
     """A copy whose masks of ``torch.nn.utils.prune`` have become zeros in its weights; the model is left as it is."""
-    memo: dict[int, Any] = {}
-    for module in model.modules():
-        for leaf, _ in module.named_buffers(recurse=False):
-            masked = vars(module).get(leaf.removesuffix("_mask"))
-            if leaf.endswith("_mask") and isinstance(masked, Tensor):
-                memo[id(masked)] = masked.detach().clone()  # a product of weight and mask, which deepcopy refuses to copy
-    copied = copy.deepcopy(model, memo)
+    copied = copy.deepcopy(model, computed_attributes(model))
     with torch.no_grad():
         for module in copied.modules():
             for leaf in [leaf.removesuffix("_mask") for leaf, _ in module.named_buffers(recurse=False) if leaf.endswith("_mask")]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -13,6 +14,7 @@ from torch.nn.utils import prune
 
 from vesalius.core.errors import InvalidInput
 from vesalius.sparsity.links import Links
+from vesalius.trace.copying import computed_attributes
 from vesalius.trace.network import Network
 
 
@@ -54,7 +56,7 @@ def build_masked_model(pruned: Network, masks: Mapping[str, tuple[Links, Bool[Te
         raise InvalidInput(
             f"{pruned.name} was loaded from a file, and there is no model to mask; load the model's weights into the model, and trace it"
         )
-    model = copy.deepcopy(pruned.call.model)
+    model = copy.deepcopy(pruned.call.model, computed_attributes(pruned.call.model))
     known = dict(model.named_parameters(remove_duplicate=False))
     with torch.no_grad():
         for name in known.keys() & pruned.parameters.keys():
@@ -63,9 +65,37 @@ def build_masked_model(pruned: Network, masks: Mapping[str, tuple[Links, Bool[Te
         _check_is_parameter(links, known)
         weight = known[links.layer.weight]
         for module in list(model.modules()):
-            for leaf in [leaf for leaf, parameter in module.named_parameters(recurse=False) if parameter is weight]:
+            leaves = [leaf for leaf, parameter in module.named_parameters(recurse=False) if parameter is weight]
+            for leaf in leaves:
                 prune.custom_from_mask(module, leaf, mask.to(weight.dtype))
+            if leaves and not hasattr(module, "__deepcopy__"):
+                vars(module)["__deepcopy__"] = DeepcopyWithMasks(module)
     return model, Network(pruned.name, pruned.inputs, pruned.model_graph, pruned.reason, replace(pruned.call, model=model))
+
+
+class DeepcopyWithMasks:
+    """What ``copy.deepcopy`` asks of a module under masks.
+
+    A masked weight is a product that prune leaves on its module, and PyTorch refuses to copy products: no moving average and no best
+    model so far could be kept. Here it is copied as a value, which the next call computes anew. It is pickled as ``None``, which deepcopy
+    passes over, so that a file of the model needs nothing but PyTorch.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+
+    def __call__(self, memo: dict[int, Any]) -> nn.Module:
+        memo.update(computed_attributes(self.module))
+        own = vars(self.module).pop("__deepcopy__")
+        try:
+            copied = copy.deepcopy(self.module, memo)
+        finally:
+            vars(self.module)["__deepcopy__"] = own
+        vars(copied)["__deepcopy__"] = DeepcopyWithMasks(copied)
+        return copied
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        return type(None), ()
 
 
 def _check_is_parameter(links: Links, known: Mapping[str, nn.Parameter]) -> None:
