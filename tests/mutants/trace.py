@@ -18,4 +18,21 @@ MUTANTS = [
     Mutant(
         "trace/question.py", "if positions is None else positions[rows]", "if True else positions[rows]", "tests/trace/test_question.py"
     ),
+    Mutant("core/rows.py", " and not any(data.null_count().row(0))", "", "tests/core/test_rows.py -k missing"),
+    Mutant("core/rows.py", "and not isinstance(batch[0], (tuple, list, Mapping))", "", "tests/core/test_rows.py -k labels_are_told"),
+    Mutant("inputs/scikit_learn.py", "np.diag(1 / scale), -mean / scale", "np.diag(scale), -mean / scale", "tests/inputs -k perceptron"),
+    Mutant("inputs/models.py", "first.ndim != 2 or", "True or", "tests/inputs -k one_sequence"),
+    Mutant(
+        "trace/receive.py",
+        "return self.features if set(places)",
+        "return self.features if True or set(places)",
+        "tests/test_first_calls.py -k columns",
+    ),
+    Mutant("trace/remembered.py", "_state(_own_attributes(module))", "0", "tests/trace/test_remembered.py -k as_it_is"),
+    Mutant("trace/trace.py", "if network.reason != GRAPH_DISAGREES:", "if True:", "tests/trace/test_remembered.py -k differ"),
+    Mutant("trace/target.py", "FAR = 100.0", "FAR = 0.0", "tests/trace/test_target.py -k seems"),
+    Mutant("trace/compose.py", "None if found.opaque else found", "found", "tests/trace/test_compose.py -k refused"),
+    Mutant(
+        "games/absence.py", "and len(first) > 1 and", "and len(first) > 99 and", "tests/methods/test_reference_methods.py -k every_kind"
+    ),
 ]

@@ -139,7 +139,7 @@ def named_players(received: Received, players: Players | None, names: Sequence[s
         players = default_players([tensor[0] for tensor in question.present])
     if not isinstance(players, Players):
         raise WrongType(f"players are a Players, or an Allocation that has them, not {type(players).__name__}")
-    return players.named(names or received.features, strict=bool(names))
+    return players.named(names or received.columns(at), strict=bool(names))
 
 
 def _resolve_players(network: Network, players: Players | Allocation, at: At) -> tuple[Players, At]:

@@ -164,7 +164,7 @@ def split_labels(batch: Any, inputs: int = 1) -> tuple[Any, Any]:
         return (kept, next((batch[name] for name in LABELS if name in batch), None)) if kept else (dict(batch), None)
     if not isinstance(batch, (tuple, list)) or _is_number_list(batch):
         return batch, None
-    if len(batch) == inputs and (inputs > 1 or not isinstance(batch[0], (tuple, list))):
+    if len(batch) == inputs and not isinstance(batch[0], (tuple, list, Mapping)):
         return (batch if inputs > 1 else batch[0]), None
     if len(batch) == inputs + 1 and inputs > 1:
         return batch[:inputs], batch[inputs]
@@ -184,6 +184,8 @@ def to_tensor(values: Any) -> Tensor:
     """
     if isinstance(values, Tensor):
         return values
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        values = np.where(np.ma.getmaskarray(values), np.nan, np.ma.getdata(values))
     array = np.asarray(values)
     if array.dtype.kind == "O":
         array = _numbers_of_objects(array)
@@ -257,7 +259,19 @@ def _from_pandas(data: Any) -> Rows:
     words = [str(name) for name, kind in zip(data.columns, data.dtypes, strict=True) if not _is_numeric(data, name, kind)]
     _refuse_words(words)
     ids = () if type(data.index).__name__ == "RangeIndex" and data.index.start == 0 and data.index.step == 1 else tuple(data.index)
-    return Rows(tensors=_table(data.to_numpy(dtype=_common(data.dtypes))), features=tuple(map(str, data.columns)), ids=ids)
+    return Rows(tensors=_table(_pandas_numbers(data)), features=tuple(map(str, data.columns)), ids=ids)
+
+
+def _pandas_numbers(frame: Any) -> np.ndarray[Any, np.dtype[Any]]:
+    """int64 where every column holds whole numbers and none is missing, else float64; what is missing is NaN."""
+    whole = all(getattr(kind, "kind", "O") in "iu" for kind in frame.dtypes) and not frame.isna().any(axis=None)
+    try:
+        found: np.ndarray[Any, np.dtype[Any]] = (
+            frame.to_numpy(dtype=np.int64) if whole else frame.to_numpy(dtype=np.float64, na_value=np.nan)
+        )
+    except (TypeError, ValueError) as error:
+        raise WrongType(f"a column holds something that is no number ({error}); clean it, or encode words as numbers") from error
+    return found
 
 
 def _is_numeric(frame: Any, name: Any, kind: Any) -> bool:
@@ -267,16 +281,11 @@ def _is_numeric(frame: Any, name: Any, kind: Any) -> bool:
     return column.ndim == 1 and all(isinstance(value, SCALARS) for value in column.head(8))
 
 
-def _common(kinds: Iterable[Any]) -> Any:
-    """int64 where every column holds whole numbers, else float64."""
-    return np.int64 if all(getattr(kind, "kind", "O") in "iu" for kind in kinds) else np.float64
-
-
 def _from_polars(data: Any) -> Rows:
     if not hasattr(data, "columns"):
         return Rows(tensors=to_tensor(data.to_numpy()), single=True)
     _refuse_words([name for name, kind in zip(data.columns, data.dtypes, strict=True) if not (kind.is_numeric() or str(kind) == "Boolean")])
-    whole = all(kind.is_integer() for kind in data.dtypes)
+    whole = all(kind.is_integer() for kind in data.dtypes) and not any(data.null_count().row(0))
     return Rows(tensors=_table(data.to_numpy().astype(np.int64 if whole else np.float64)), features=tuple(data.columns))
 
 

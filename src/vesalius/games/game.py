@@ -117,7 +117,7 @@ class Game:
         question = ask_about_sample(received.network, received.x, players, target=target, at=at)
         absence = as_absence(baseline, question)
         players = (players or default_players([tensor[0] for tensor in question.present])).named(
-            names or received.features, strict=bool(names)
+            names or received.columns(question.at), strict=bool(names)
         )
         links = players.kind == "links"
         masked = (

@@ -155,6 +155,18 @@ def _convolution_axes(module: nn.Module | None) -> int | None:
     return next((axes[kind] for kind in kinds if kind in axes), None)
 
 
+SEQUENCE_MODULES = (nn.RNNBase, nn.MultiheadAttention, nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.TransformerDecoder)
+"""Modules that take a batch of sequences [B, T, D], and one sequence [T, D] as well."""
+
+
+def may_be_one_sequence(model: Any, rows: Rows) -> bool:
+    """Whether rows [A, D] may be a batch of A rows as well as one sequence, since some module takes both."""
+    first = rows.parts[0]
+    if rows.single or first.ndim != 2 or not first.is_floating_point() or not isinstance(model, nn.Module):
+        return False
+    return any(isinstance(part, SEQUENCE_MODULES) for part in model.modules())
+
+
 def _dtypes(module: nn.Module | None, rows: Rows) -> Sequence[tuple[torch.dtype, bool]]:
     """Floating dtype, and whether whole numbers become floating, in the order they are tried."""
     parts = rows.parts

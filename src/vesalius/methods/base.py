@@ -154,7 +154,7 @@ def attribute(  # noqa: PLR0913 - a verb that users call
     allocation = chosen.allocate(question, absence)
     if chosen.players is not None and allocation.players is not chosen.players:
         allocation = allocation.group(chosen.players)
-    allocation = replace(allocation, players=allocation.players.named(names or received.features, strict=bool(names)))
+    allocation = replace(allocation, players=allocation.players.named(names or received.columns(question.at), strict=bool(names)))
     settings = {field.name: _describe_option(getattr(chosen, field.name)) for field in fields(chosen)}
     asked = {"method": chosen.name, "options": settings, **question_provenance(question, absence.describe())}
     each = {"target": sample_targets(question)} | ({"id": list(received.ids)} if len(received.ids) == question.batch else {})

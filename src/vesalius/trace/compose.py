@@ -7,13 +7,14 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from vesalius.trace.export import NoGraph, export_graph
 from vesalius.trace.network import Network
 from vesalius.trace.target import TargetFunction
+from vesalius.trace.trace import trace_call
 
 
 def compose(network: Network, function: TargetFunction, inputs: Sequence[Tensor]) -> Network | None:
-    """The network of ``function(output)``, with the names of its values as they were; ``None`` where that has no graph.
+    """The network of ``function(output)``, with the names of its values as they were; ``None`` where that has no graph, or one that does
+    not do what the function does.
 
     Args:
         network: traced from a live model.
@@ -22,9 +23,5 @@ def compose(network: Network, function: TargetFunction, inputs: Sequence[Tensor]
     """
     if network.call is None:
         return None
-    call = replace(network.call, function=function)
-    try:
-        graph = export_graph(call, [tensor[:2] for tensor in inputs])
-    except NoGraph:
-        return None
-    return Network(network.name, network.inputs, graph, "", call)
+    found = trace_call((replace(network.call, function=function), tuple(tensor[:2] for tensor in inputs)))
+    return None if found.opaque else found

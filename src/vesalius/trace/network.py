@@ -104,10 +104,9 @@ class Network:
             return self.call.run([tensor.clone() for tensor in tensors])  # a model may write to its inputs
 
     @property
-    def device(self) -> torch.device | None:
-        """Where the parameters are; ``None`` for a network without any."""
-        held = self.model_graph.tensors if self.model_graph is not None else self.parameters
-        return next((tensor.device for tensor in held.values()), None)
+    def devices(self) -> tuple[torch.device, ...]:
+        """Where the parameters are, in order; empty for a network without any."""
+        return tuple(dict.fromkeys(tensor.device for tensor in self.parameters.values()))
 
     @property
     def opaque(self) -> bool:
@@ -133,7 +132,8 @@ class Network:
             tensors = tensors[:-1] if has_labels(tensors, len(names)) else tensors
         if len(tensors) != len(names):
             raise InvalidInput(f"{self.name} takes {len(names)} inputs ({', '.join(names)}); {len(tensors)} came")
-        tensors = tuple(_to_input(value, tensor, self.device) for value, tensor in zip(self.inputs, tensors, strict=True))
+        homes = self.devices
+        tensors = tuple(_to_input(value, tensor, homes) for value, tensor in zip(self.inputs, tensors, strict=True))
         if len({len(tensor) for tensor in tensors}) > 1:
             raise InvalidInput(f"all inputs need the same batch size, found {[len(tensor) for tensor in tensors]}")
         return tensors
@@ -360,23 +360,20 @@ def _merge_inputs(args: Sequence[Tensor], kwargs: Mapping[str, Tensor], names: S
     return {**given, **kwargs}
 
 
-def _to_input(value: Value, tensor: Tensor, device: torch.device | None) -> Tensor:
+def _to_input(value: Value, tensor: Tensor, homes: Sequence[torch.device]) -> Tensor:
     """A tensor as the input it is meant for: converted where no value changes by more than rounding, else refused."""
     expected: torch.dtype = getattr(torch, value.dtype)
     if tensor.dtype != expected:
-        if (
-            not expected.is_floating_point
-            and tensor.is_floating_point()
-            and not bool((tensor.isfinite() & (tensor == tensor.round())).all())
-        ):
+        fractions = tensor.is_floating_point() and not bool((tensor.isfinite() & (tensor == tensor.round())).all())
+        if fractions and not expected.is_floating_point:
             raise InvalidInput(f"input {value.name!r} is of whole numbers ({expected}), and fractions came ({tensor.dtype})")
         if expected == torch.bool or tensor.is_complex() or expected.is_complex:
             raise WrongType(f"input {value.name!r} has dtype {tensor.dtype}; the network was traced with {expected}")
         tensor = tensor.to(expected)
     if tensor.is_meta:
         raise InvalidInput(f"input {value.name!r} is on the meta device, which holds no numbers")
-    if device is not None and tensor.device != device:
-        tensor = tensor.to(device)
+    if homes and tensor.device not in homes:
+        tensor = tensor.to(homes[0])
     wanted = ["batch", *value.shape[1:]]
     if tensor.ndim != len(wanted) or tuple(tensor.shape[1:]) != tuple(value.shape[1:]):
         raise InvalidInput(

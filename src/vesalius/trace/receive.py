@@ -40,6 +40,11 @@ class Received:
     labels: Tensor | None = None
     ids: tuple[Any, ...] = ()
 
+    def columns(self, at: str | Sequence[str] | None) -> tuple[str, ...]:
+        """Names of the columns, where inputs are explained; an inner value of as many elements has none of them."""
+        places = (at,) if isinstance(at, str) else tuple(at or ())
+        return self.features if set(places) <= {value.name for value in self.network.inputs} else ()
+
 
 def receive(model: Any, x: Any) -> Received:
     """A model and some samples, in any form.

@@ -5,10 +5,14 @@ What is kept refers to the module's tensors but not to the module, so that nothi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import CellType, FunctionType, MethodType
+from typing import Any
 from weakref import WeakKeyDictionary
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
 from vesalius.trace.cache import trace_key
@@ -18,6 +22,8 @@ from vesalius.trace.signature import ModelCall
 
 MAX_TRACES = 8
 """Traces kept of one module: of different shapes, outputs, or weights that were replaced."""
+PLAIN = (bool, int, float, complex, str, bytes, torch.dtype, torch.device)
+"""Values that say all there is to know of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +58,54 @@ def keep(call: ModelCall, example: Sequence[Tensor], network: Network) -> None:
 
 
 def _key(call: ModelCall, example: Sequence[Tensor]) -> tuple[object, ...]:
-    """Structure and code, and where each tensor lies: one that was replaced lies elsewhere."""
-    held = call.model.state_dict(keep_vars=True)
-    return trace_key(call, example), tuple((name, tensor.data_ptr()) for name, tensor in held.items() if isinstance(tensor, Tensor))
+    """Structure, code and shapes, and the state of every module: a tensor that was replaced lies elsewhere, a function is another one."""
+    tensors = [
+        (name, tensor.data_ptr())
+        for named in (call.model.named_parameters, call.model.named_buffers)
+        for name, tensor in named(remove_duplicate=False)
+    ]
+    attributes = [(name, _state(_own_attributes(module))) for name, module in call.model.named_modules()]
+    return trace_key(call, example), tuple(tensors), tuple(attributes)
+
+
+def _own_attributes(module: nn.Module) -> dict[str, Any]:
+    """What a module holds besides tensors and modules, its hooks included; whether it is in training does not matter."""
+    return {name: value for name, value in vars(module).items() if name not in ("training", "_parameters", "_buffers", "_modules")}
+
+
+def _state(value: Any, depth: int = 4) -> object:
+    """What there is to be seen of a value that code may branch on; objects by what they hold, and where that is hidden by identity."""
+    if isinstance(value, Tensor):
+        return "tensor", value.data_ptr(), value._version, tuple(value.shape), str(value.dtype)
+    if isinstance(value, np.ndarray):
+        return "array", value.shape, str(value.dtype), hash(value.tobytes()) if value.dtype.kind != "O" else id(value)
+    if value is None or isinstance(value, PLAIN):
+        return type(value).__name__, repr(value)
+    if isinstance(value, nn.Module) or depth == 0:
+        return id(value)
+    if isinstance(value, Mapping):
+        return tuple((_state(name, depth - 1), _state(item, depth - 1)) for name, item in value.items())
+    if isinstance(value, (list, tuple, set, frozenset)):
+        items = [_state(item, depth - 1) for item in value]
+        return tuple(sorted(items, key=repr) if isinstance(value, (set, frozenset)) else items)
+    if isinstance(value, FunctionType | MethodType):
+        return _function_state(value, depth)
+    held = getattr(value, "__dict__", None)
+    return (type(value).__qualname__, _state(held, depth - 1)) if isinstance(held, dict) and held else id(value)
+
+
+def _function_state(function: FunctionType | MethodType, depth: int) -> object:
+    """A function by its code and by what it is bound to, since a new one may lie where an old one lay."""
+    if isinstance(function, MethodType):
+        return _state(function.__func__, depth), _state(function.__self__, depth - 1)
+    code = function.__code__
+    bound = [function.__defaults__, function.__kwdefaults__, *map(_contents, function.__closure__ or ())]
+    return code.co_code, code.co_names, repr(code.co_consts), _state(bound, depth - 1)
+
+
+def _contents(cell: CellType) -> Any:
+    """What a closure refers to; ``None`` before it has been assigned."""
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return None

@@ -22,6 +22,8 @@ Target = Any
 TargetFunction = Callable[[Tensor], Tensor]
 LINEAR_TOLERANCE = 1e-4
 """Relative difference up to which a function of the output is taken to be linear."""
+FAR = 100.0
+"""Times the largest output, at which it is looked whether a function of the output is still linear."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,13 +106,22 @@ def plain_target(target: Target) -> Target:
 
 
 def is_linear(function: TargetFunction, output: Float[Tensor, "B ..."]) -> bool:
-    """Whether a function of the output is linear as far as two random outputs tell, so that rules pass through it as through a sum."""
+    """Whether a function of the output is linear as far as can be seen, at the size of this output and far beyond it, so that rules pass
+    through it as through a sum."""
     generator = torch.Generator().manual_seed(0)
-    a, b = (torch.randn(output.shape, generator=generator, dtype=torch.float64).to(output) for _ in range(2))
-    with torch.no_grad():
-        found = [_apply(function, part) for part in (a, b, a + b, -2 * a)]
+    noise = torch.randn(output.shape, generator=generator, dtype=torch.float64).to(output)
+    return all(_adds_up(function, output.detach(), size * noise) for size in (1.0, FAR * float(output.detach().abs().max())))
+
+
+def _adds_up(function: TargetFunction, a: Tensor, b: Tensor) -> bool:
+    """Whether f(a) + f(b) = f(a + b) and 2 f(b) = -f(-2 b); not where it is undefined at one of them."""
+    try:
+        with torch.no_grad():
+            found = [_apply(function, part) for part in (a, b, a + b, -2 * b)]
+    except InvalidInput:
+        return False
     scale = LINEAR_TOLERANCE * torch.stack(found).abs().amax().clamp_min(1e-12)
-    sums = ((found[0] + found[1] - found[2]).abs(), (2 * found[0] + found[3]).abs())
+    sums = ((found[0] + found[1] - found[2]).abs(), (2 * found[1] + found[3]).abs())
     return all(bool((part <= scale).all()) for part in sums)
 
 

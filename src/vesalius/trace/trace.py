@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from vesalius.core.errors import InvalidInput, WrongType
-from vesalius.core.rows import SCALARS, Rows, is_table, read_rows
-from vesalius.inputs.models import arguments_of, as_model, example_forms
+from vesalius.core.rows import SCALARS, Rows, is_table, map_tensors, read_rows
+from vesalius.inputs.models import arguments_of, as_model, example_forms, may_be_one_sequence
 from vesalius.trace import cache as caching
 from vesalius.trace import remembered
 from vesalius.trace.export import NoGraph, clean_graph, export_graph
@@ -63,8 +63,8 @@ def trace(
         model: a ``torch.nn.Module``; any callable from tensors, or from NumPy arrays, to numbers; or an estimator of scikit-learn: a
             multi-layer perceptron, alone or behind scalers, becomes a real network with logits as its output, any other is a black box.
         example: positional arguments of one call; rows are [batch, ...], and one is enough. Beside tensors, arrays, DataFrames and the like
-            are taken (see :func:`vesalius.core.rows.read_rows`), in the model's dtype; a mapping as the only argument is taken for
-        keywords. kwargs: keyword arguments of that call.
+            are taken (see :func:`vesalius.core.rows.read_rows`), in the model's dtype; a mapping alone is taken for keywords.
+        kwargs: keyword arguments of that call.
         output: which part of the result is meant, where it is not a single tensor: ``"logits"``, a position.
         cache: a folder in which traces are kept; a later trace of the same code and shapes takes next to no time.
 
@@ -110,10 +110,32 @@ def trace_rows(
             except Exception as error:  # a user's model may raise anything
                 first = first or error
                 continue
+            if may_be_one_sequence(given.model, rows):
+                _refuse_two_meanings(given.model, form, output)
             network.classes, network.features = given.classes, rows.features
             return network
     assert first is not None, "there is always one way to call a model"
     raise first
+
+
+def _refuse_two_meanings(model: Any, form: Rows, output: str | int | None) -> None:
+    """Refuse rows [A, D] that a model takes as a batch and as one sequence.
+
+    Raises:
+        InvalidInput: both work.
+    """
+    args, kwargs = arguments_of(replace(form, tensors=map_tensors(form.tensors, lambda tensor: tensor[None])))
+    call, tensors = bind_call(model, args, kwargs, output)
+    try:
+        with eval_mode(call.model), torch.no_grad():
+            _check_output(call.run(tensors), 1)
+    except Exception:  # a user's model may raise anything: then there is one meaning
+        return
+    shape = list(form.parts[0].shape)
+    raise InvalidInput(
+        f"rows of shape {shape} may be one sequence of {shape[0]} steps or a batch of {shape[0]} rows, and {type(model).__name__} takes"
+        " both; give x[None] for one sequence, or trace the model on a batch first: vesalius.trace(model, x)"
+    )
 
 
 def trace_call(bound: tuple[ModelCall, tuple[Tensor, ...]], cache: str | Path | None = None) -> Network:
@@ -156,7 +178,8 @@ def recall(bound: tuple[ModelCall, tuple[Tensor, ...]]) -> Network:
                 kept.name, inputs, kept.graph, kept.reason, call, differentiable=kept.graph is not None or expected.differentiable
             )
     network = trace_call(bound)
-    remembered.keep(call, tensors, network)
+    if network.reason != GRAPH_DISAGREES:  # that may be the example's fault
+        remembered.keep(call, tensors, network)
     return network
 
 

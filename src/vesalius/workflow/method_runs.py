@@ -93,7 +93,8 @@ def _allocate(job: Job, method: Method) -> Allocation:
             rows = slice(start, start + size)
             target = None if job.target is None else job.target[rows]
             parts.append(attribute(job.network, job.x[rows], _offset_seed(method, start), target=target, baseline=job.absence, at=job.at))
-    return _label_players(join_allocations(parts), job.features)
+    joined = join_allocations(parts)
+    return joined if job.at is not None else replace(joined, players=joined.players.named(job.features, strict=False))
 
 
 def options_of(method: Method | type[Method]) -> set[str]:
@@ -120,14 +121,6 @@ def join_allocations(parts: Sequence[Allocation]) -> Allocation:
     facts = join_provenances([part.provenance for part in parts])
     explained = tuple(torch.cat([here.detach().cpu() for here in site]) for site in zip(*(part.explained for part in parts), strict=True))
     return replace(parts[0], absorbed=absorbed, explained=explained, provenance=facts, **{name: together(name) for name in names})
-
-
-def _label_players(allocation: Allocation, features: Sequence[str]) -> Allocation:
-    """The columns' names as the players' names, where players are columns."""
-    players = allocation.players
-    if len(features) != players.n or players.kind not in ("features", "tokens") or players.labels:
-        return allocation
-    return replace(allocation, players=replace(players, labels=tuple(features)))
 
 
 def fingerprint(job: Job, method: Method) -> str:

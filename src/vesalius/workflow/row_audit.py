@@ -101,7 +101,7 @@ def find_audited(audit: RowChoice, samples: Samples, at: str | None) -> list[int
 def audit_row(job: Job, samples: Samples, place: int, players: Players | None, folder: Path, *, seed: int = 0) -> RowAudit:
     """Interactions and audit of one row, or what is kept of them in the folder if everything that matters is as it was."""
     one, row = job.of(place), samples.rows[place]
-    players = _label_players(players or Players.features(job.x[place]), samples)
+    players = (players or Players.features(job.x[place])).named(samples.features, strict=False)
     key = cache_key(one, ["judge", json_description(players), seed])
     name = row_name(samples, place)
     facts = {"run": key, "baseline": job.baseline, "unit": job.unit}
@@ -124,12 +124,6 @@ def _coarsen(players: Players, sample: Tensor) -> Players:
         return players
     high, wide = sample.shape[-2:]
     return Players.patches(sample, (math.ceil(high / PATCHES_PER_SIDE), math.ceil(wide / PATCHES_PER_SIDE)))
-
-
-def _label_players(players: Players, samples: Samples) -> Players:
-    """The columns' names, where players are columns."""
-    fits = players.kind == "features" and len(samples.features) == players.n and not players.labels
-    return replace(players, labels=tuple(samples.features)) if fits else players
 
 
 def _interactions(job: Job, players: Players, name: str, seed: int) -> Allocation:

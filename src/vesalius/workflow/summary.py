@@ -28,6 +28,8 @@ def decision(job: Job, samples: Samples, done: Sequence[MethodResult], row: int)
     best = int(output.argmax())
     names = samples.classes or tuple(map(str, range(len(output))))
     probability = None if single else float((output if job.unit == "probability" else output.softmax(0))[best])
+    per_column = job.at is None and any(one.allocation[row].flat.numel() == len(samples.features) for one in done)
+    per_column = job.at is None and any(one.allocation[row].flat.numel() == len(samples.features) for one in done)
     return Decision(
         sample=samples.x[row] if samples.x.is_floating_point() else samples.x[row].float(),
         picture=displayable_image(samples.x[row]) if job.at is None else None,
@@ -36,7 +38,7 @@ def decision(job: Job, samples: Samples, done: Sequence[MethodResult], row: int)
         probability=None if probability is None else min(max(probability, 0.0), 1.0),
         target="the output" if job.target is None else f"class {names[int(job.target[row])]}",
         allocations=sum_pixels_over_patches([one.allocation[row] for one in done]),
-        features=samples.features if any(one.allocation[row].flat.numel() == len(samples.features) for one in done) else (),
+        features=samples.features if per_column else (),
         note=row_name(samples, row) + (f", label {samples.labels[row]}" if samples.labels and single else ""),
     )
 
