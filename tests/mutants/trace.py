@@ -30,7 +30,7 @@ MUTANTS = [
     ),
     Mutant("trace/remembered.py", "_state(_own_attributes(module))", "0", "tests/trace/test_remembered.py -k as_it_is"),
     Mutant("trace/trace.py", "if network.reason != GRAPH_DISAGREES:", "if True:", "tests/trace/test_remembered.py -k differ"),
-    Mutant("trace/target.py", "FAR = 100.0", "FAR = 0.0", "tests/trace/test_target.py -k seems"),
+    Mutant("trace/target.py", "FAR = 100.0", "FAR = 0.0", "tests/trace/test_target.py -k bent"),
     Mutant("trace/compose.py", "None if found.opaque else found", "found", "tests/trace/test_compose.py -k refused"),
     Mutant(
         "games/absence.py", "and len(first) > 1 and", "and len(first) > 99 and", "tests/methods/test_reference_methods.py -k every_kind"
