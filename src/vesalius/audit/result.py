@@ -35,7 +35,7 @@ STRAIGHT_LINE_NOTE = (
 
 EXACT_LEGEND = (
     "miss: not allocated (P1); leak: null-player violation (P2); over: over-counting, reverse: wrong sign (P3);"
-    " C: completeness error, miss + over + reverse"
+    " C: allocation error, miss + over + reverse"
 )
 SAMPLED_LEGEND = "mean_gap: completeness error (P1, P3); mean_leak: null-player violation (P2)"
 """What the columns of a printed table are."""
@@ -53,7 +53,7 @@ class MethodAudit:
         over: P3, over-counting: share allocated beyond the effects.
         reverse: P3, share allocated with the opposite sign.
         leak: P2, null-player violation: share of what was allocated that went to players outside the effect.
-        completeness_error: miss + over + reverse.
+        completeness_error: miss + over + reverse, effect by effect; shown as *allocation error*, since it is no gap.
         mean_leak: P2 over masked samples, every size of coalition weighing the same: share given to absent players.
         mean_gap: P1 and P3 together over masked samples: mean |f(x_T) - f(b) - sum of the map| over mean |f(x_T) - f(b)|.
         interval: 95 % bootstrap intervals of ``mean_leak``, ``mean_gap`` and ``error`` in a sampled audit; empty in an exact one.
@@ -88,7 +88,7 @@ class MethodAudit:
 
     @property
     def error(self) -> float:
-        """One number to rank by: completeness error plus leak, or mean gap plus mean leak where coalitions were sampled."""
+        """One number to rank by: allocation error plus leak, or mean gap plus mean leak where coalitions were sampled."""
         return self.completeness_error + self.leak if self.exact else self.mean_gap + self.mean_leak
 
     @property

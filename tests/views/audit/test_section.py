@@ -22,7 +22,7 @@ def test_methods_by_rank_with_verdict_numbers_and_maps(judged, read):
 
 def test_all_numbers_are_there_for_who_wants_them(judged, read):
     page = read(report(judged, title="x").html)
-    columns = "not allocated over-counting wrong sign null-player violation completeness error"
+    columns = "not allocated over-counting wrong sign null-player violation allocation error"
     assert f"All numbers rank method P1 P2 P3 {columns} error gap insertion deletion" in page.text
     assert "1 integrated_gradients held held held" in page.text
 

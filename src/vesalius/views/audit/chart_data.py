@@ -29,7 +29,7 @@ EXACT_COLUMNS = (
     AuditColumn(name="over", head="over-counting"),
     AuditColumn(name="reverse", head="wrong sign"),
     AuditColumn(name="leak", head="null-player violation"),
-    AuditColumn(name="completeness_error", head="completeness error"),
+    AuditColumn(name="completeness_error", head="allocation error"),
 )
 SAMPLED_COLUMNS = (
     AuditColumn(name="mean_gap", head="completeness error"),
