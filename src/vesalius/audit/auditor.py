@@ -19,6 +19,7 @@ from vesalius.audit.result import Audit, MethodAudit
 from vesalius.audit.selectope import MapAudit, Selectope, additive_errors
 from vesalius.audit.stratified_sampling import MIN_PER_GROUP, CoalitionSample, all_coalitions, sample_coalitions
 from vesalius.core.allocation import Allocation
+from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput, NoRule, NotTraceable, TooManyPlayers, WrongType
 from vesalius.core.players import Players
 from vesalius.games.absence import Baseline
@@ -67,6 +68,7 @@ class Auditor:
                 f" {self.evaluations} and {self.resamples}"
             )
 
+    @verb
     def audit(
         self,
         model: Any,
@@ -104,6 +106,7 @@ class Auditor:
             provenance=bench.facts(),
         )
 
+    @verb
     def audit_map(
         self,
         values: Tensor | np.ndarray[Any, np.dtype[Any]],
@@ -146,6 +149,7 @@ class Auditor:
         )
 
 
+@verb
 def audit(  # noqa: PLR0913 - a verb that users call
     model: Any,
     x: Inputs,
@@ -191,6 +195,7 @@ def audit(  # noqa: PLR0913 - a verb that users call
     return Auditor(at=at).audit(received.network, received.x, players, target=target, baseline=baseline, methods=methods)
 
 
+@verb
 def audit_map(
     values: Tensor | np.ndarray[Any, np.dtype[Any]],
     model: Any,

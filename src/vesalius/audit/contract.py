@@ -17,6 +17,7 @@ from torch import Tensor
 
 from vesalius.audit.toy_networks import BATCH, COLUMNS, ToyProblem, token_classifier
 from vesalius.core.allocation import Allocation
+from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput, NoRule, NotTraceable, VesaliusError, WrongType
 from vesalius.games.absence import Baseline, Marginal
 from vesalius.methods import Method, attribute
@@ -80,6 +81,7 @@ class ContractReport:
         return "\n".join([head, *lines])
 
 
+@verb
 def check_method(method: str | Method | type[Method]) -> ContractReport:
     """Try a method on small networks, and hold it to its contract.
 

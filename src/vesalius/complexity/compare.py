@@ -23,6 +23,7 @@ from vesalius.complexity.reliability import Reliability, reliability
 from vesalius.complexity.strength import weighted_significance
 from vesalius.complexity.training import Training
 from vesalius.core.display import load_view
+from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput, UnknownName
 from vesalius.trace.batches import Data
 from vesalius.trace.network import Inputs, Network
@@ -142,6 +143,7 @@ class ComplexityComparison:
         return "\n".join(lines)
 
 
+@verb
 def compare(
     networks: Mapping[str, Network],
     data: Data,
@@ -176,6 +178,7 @@ def compare(
     return ComplexityComparison(profiles={name: profile_components(one, how) for name, one in found.items()})
 
 
+@verb
 def profile_components(found: Complexity, evaluation: EvaluationData) -> ComponentProfile:
     """Everything that can be measured of the components of one network.
 

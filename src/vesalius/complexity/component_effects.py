@@ -12,6 +12,7 @@ from torch import Tensor
 from vesalius.complexity.coalitions import LabelledComponents, Scoring
 from vesalius.complexity.components import Complexity
 from vesalius.complexity.effectiveness import CoalitionLosses, coalition_losses
+from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput
 from vesalius.trace.network import Inputs
 
@@ -24,6 +25,7 @@ LabelledInputs = tuple[Inputs, Shaped[Tensor, "_ ..."]]
 """Inputs of the network, and what it should say of each row."""
 
 
+@verb
 def component_effects(
     found: Complexity, train: LabelledInputs, test: LabelledInputs | None = None, *, seed: int = 0, scoring: Scoring | None = None
 ) -> CoalitionLosses:

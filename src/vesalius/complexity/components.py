@@ -21,6 +21,7 @@ from vesalius.complexity.readout import Disentangler
 from vesalius.complexity.strength import STATS
 from vesalius.core import store
 from vesalius.core.display import load_view
+from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput, UnknownName
 from vesalius.trace.network import Inputs, Network
 
@@ -153,6 +154,7 @@ class Complexity:
 
     # ---- components ---------------------------------------------------------------------------------------------------------------
 
+    @verb
     def components(self, x: Inputs, *, seed: int = 0) -> FeatureComponents:
         """Take the feature of a batch apart.
 

@@ -10,6 +10,7 @@ import torch
 from vesalius.complexity.features import feature_source
 from vesalius.complexity.networks import DEFAULT_WIDTHS, Trunk
 from vesalius.complexity.training import Training
+from vesalius.core.entry import verb
 from vesalius.trace.network import Network
 
 CPU_FLOP_PER_SECOND = 2e10
@@ -34,6 +35,7 @@ class CostEstimate:
         return f"Cost({self.flop:.2g} operations, about {self.seconds:.0f} s)"
 
 
+@verb
 def estimate_cost(
     network: Network, rows: int, *, at: str, orders: Sequence[int] = (0, 1, 2, 4), training: Training | None = None
 ) -> CostEstimate:

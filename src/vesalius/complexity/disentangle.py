@@ -22,6 +22,7 @@ from vesalius.complexity.features import CachedRows, FeatureSource, cache_rows, 
 from vesalius.complexity.networks import DEFAULT_WIDTHS, Trunk, fit_standardisation
 from vesalius.complexity.readout import Disentangler, fit_readout, mean_predictor
 from vesalius.complexity.training import MultiExitTrunk, RowSplits, Training, train_exits
+from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput
 from vesalius.core.version import VERSION
 from vesalius.trace.batches import Data
@@ -31,6 +32,7 @@ MIN_STANDARD_ERRORS = 2.0
 """Standard errors by which a deeper net must be better, on rows to choose by, to have a component of its own."""
 
 
+@verb
 def complexity(model: Any, data: Data, *, at: str, orders: Sequence[int] = (0, 1, 2, 4), training: Training | None = None) -> Complexity:
     """Disentangle a feature into components of rising complexity.
 

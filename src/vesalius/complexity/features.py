@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.fx import Node
 
 from vesalius.complexity.networks import RowShapes
+from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput
 from vesalius.trace.batches import Data, iterate_batches
 from vesalius.trace.graph import Value, downstream_nodes
@@ -122,6 +123,7 @@ def parameter_device(network: Network) -> torch.device:
     return next((tensor.device for tensor in network.parameters.values()), torch.device("cpu"))
 
 
+@verb
 def cut_at(network: Network, at: str, *, pre_activation: bool = True) -> Split:
     """The network cut at a feature that everything passes through: ``head(f)`` is the output.
 

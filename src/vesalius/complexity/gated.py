@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from vesalius.complexity.schedule import exponential_schedule
 from vesalius.complexity.strength import significance
+from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput
 
 MIN_DEVIATION = 1e-6
@@ -146,6 +147,7 @@ class GatedNetwork(nn.Module):
         return GatedDecomposition(parts=parts, rest=feature - parts.sum(0))
 
 
+@verb
 def train_gated(source: Float[Tensor, "N A *grid"], feature: Float[Tensor, "N B *grid"], *, gating: Gating | None = None) -> GatedNetwork:
     """Train a gated network to rebuild a feature from another network's.
 

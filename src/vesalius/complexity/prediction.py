@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Float64, Shaped
 from torch import Tensor
 
+from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput
 
 
@@ -53,6 +54,7 @@ class AccuracyPrediction:
         return self.features.left_out_r2 > self.samples.left_out_r2
 
 
+@verb
 def predict_accuracy(features: Float[Tensor, "M F"], accuracy: Float[Tensor, " M"], *, samples: Shaped[Tensor, " M"]) -> AccuracyPrediction:
     """Fit accuracy to measures of a collection of networks, always beside what their sample sizes alone tell.
 

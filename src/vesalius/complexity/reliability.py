@@ -17,6 +17,7 @@ from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from vesalius.complexity.strength import strengths
+from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput
 
 CHUNK_ROWS = 1 << 14
@@ -88,6 +89,7 @@ class Reliability:
         return _project(feature, self.projection, self.axis)
 
 
+@verb
 def reliability(
     parts: Float[Tensor, "L N *event"],
     rest: Float[Tensor, "N *event"],

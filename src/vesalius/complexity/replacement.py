@@ -10,9 +10,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vesalius.complexity.components import Complexity
+from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput
 
 
+@verb
 def replace_feature(found: Complexity, orders: int | Collection[int], *, rest: bool = False, seed: int = 0) -> ComponentNetwork:
     """The network, with its feature replaced by a sum of components.
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from vesalius.complexity.schedule import exponential_schedule
 from vesalius.complexity.strength import strengths
+from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput
 
 BATCH = 256
@@ -76,6 +77,7 @@ class TrainedReliability:
         return strengths(self.parts.cumsum(0)) / strengths(parts.cumsum(0))
 
 
+@verb
 def trained_reliability(
     nets: Sequence[nn.Module],
     x: Shaped[Tensor, "N *input"],

@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
+from vesalius.core.entry import out_of_inference, verb
 from vesalius.core.errors import InvalidInput, UnknownName, WrongType
 from vesalius.core.rows import read_rows
 
@@ -57,6 +58,8 @@ class Players:
     layer: str | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "index", out_of_inference(self.index))
+        object.__setattr__(self, "parts", out_of_inference(self.parts))
         if self.n < 1:
             raise InvalidInput("there are no players: the explained tensor has no elements")
         if self.labels and len(self.labels) != self.n:
@@ -105,6 +108,7 @@ class Players:
     # ---- constructors -------------------------------------------------------------------------------------------------------------
 
     @classmethod
+    @verb
     def features(cls, *samples: Any, names: Sequence[str] = ()) -> Players:
         """Every element a player.
 
@@ -116,6 +120,7 @@ class Players:
         return cls._elements(tensors, names or columns)
 
     @classmethod
+    @verb
     def groups(cls, sample: Any, groups: Mapping[str, Sequence[str | int]], *, names: Sequence[str] = ()) -> Players:
         """Groups of columns that are present or absent together; a column of no group is always present.
 
@@ -151,11 +156,13 @@ class Players:
         return cls(tuple(index), shape, "features", tuple(names))
 
     @classmethod
+    @verb
     def plain(cls, count: int, names: Sequence[str] = ()) -> Players:
         """So many players, for games that are about no tensor."""
         return cls((torch.arange(count),), (count,), "players", tuple(names))
 
     @classmethod
+    @verb
     def patches(cls, sample: Any, size: int | tuple[int, int]) -> Players:
         """Rectangles of the last two axes, over all channels; the last row and column may be smaller.
 
@@ -173,6 +180,7 @@ class Players:
         return cls((index,), (-(-height // high), columns), "patches")
 
     @classmethod
+    @verb
     def segments(cls, labels: Any, names: Sequence[str] = ()) -> Players:
         """The parts of a label map, such as super-pixels or groups of columns.
 
@@ -188,11 +196,13 @@ class Players:
         return cls((index.cpu(),), (len(kept),), "segments", tuple(names))
 
     @classmethod
+    @verb
     def tokens(cls, sample: Any, names: Sequence[str] = ()) -> Players:
         """Positions of a sequence: the first axis of the event, whether token ids [T] or embeddings [T, E]."""
         return cls._along_axis(sample, 0, "tokens", names)
 
     @classmethod
+    @verb
     def channels(cls, sample: Any, *, axis: int = 0, names: Sequence[str] = ()) -> Players:
         """Slices along one axis of the event, by default the first ([channels, height, width])."""
         return cls._along_axis(sample, axis, "channels", names)
@@ -207,6 +217,7 @@ class Players:
         return cls((index,), (count,), kind, tuple(names))
 
     @classmethod
+    @verb
     def units(cls, network: HasLayers, layer: str) -> Players:
         """The units of a layer's output: neurons, or channels of a convolution."""
         _require_layers(network, "units")
@@ -214,6 +225,7 @@ class Players:
         return cls((index,), (int(index.max()) + 1,), "units", layer=layer)
 
     @classmethod
+    @verb
     def links(cls, network: HasLayers, layer: str) -> Players:
         """The weights of a layer, one player each; values come in the weight's shape."""
         _require_layers(network, "links")
@@ -221,6 +233,7 @@ class Players:
         return cls((torch.arange(prod(shape)).reshape(shape),), tuple(shape), "links", layer=layer)
 
     @classmethod
+    @verb
     def components(cls, parts: Sequence[Tensor] | Float[Tensor, "K *event"], names: Sequence[str] = ()) -> Players:
         """Terms of a sum: a coalition stands for the sum of its members on top of the absent value."""
         stacked = torch.stack(list(parts))

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from vesalius.core.entry import out_of_inference
 from vesalius.core.errors import InvalidInput, WrongType
 
 Tensors = Tensor | tuple[Tensor, ...] | dict[str, Tensor]
@@ -183,7 +184,7 @@ def to_tensor(values: Any) -> Tensor:
         WrongType: words, objects or dates.
     """
     if isinstance(values, Tensor):
-        return values
+        return out_of_inference(values)
     if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
         values = np.where(np.ma.getmaskarray(values), np.nan, np.ma.getdata(values))
     array = np.asarray(values)

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput, MemoryExhausted, TooManyPlayers
 from vesalius.core.players import Players, default_players
 from vesalius.core.rows import to_tensor
@@ -71,6 +72,7 @@ class Game:
         self._known: dict[bytes, float] | None = {} if keep else None
 
     @classmethod
+    @verb
     def of(cls, value: ValueFunction, players: int | Players, *, batch: int = 1024) -> Game:
         """A game on any callable, for instance ``Game.of(lambda masks: masks.double().prod(1), 5)``.
 
@@ -84,6 +86,7 @@ class Game:
         return cls(value, players, batch=batch)
 
     @classmethod
+    @verb
     def on(  # noqa: PLR0913 - a verb that users call
         cls,
         model: Any,
@@ -137,6 +140,7 @@ class Game:
             network, x, target, absence, at = self._asked
             self._value = Game.on(network, x, self.players, target=target, baseline=absence, at=at)._value
 
+    @verb
     def __call__(self, masks: Tensor) -> Float[Tensor, " N"]:
         """Values of coalitions, as float64 on the CPU.
 
@@ -159,6 +163,7 @@ class Game:
             self._known.update(zip(fresh, values, strict=True))
         return torch.tensor([self._known[key] for key in keys], dtype=torch.float64)
 
+    @verb
     def table(self) -> Float[Tensor, " S"]:
         """Values of all 2**n coalitions in index order (bit i of an index: is player i present?), as float64 on the CPU.
 

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float64, Int
 from torch import Tensor
 
 from vesalius.core.display import load_view
+from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput, UnknownName
 from vesalius.information.graph import FlowGraph
 from vesalius.information.units import find_layer_units
@@ -75,6 +76,7 @@ class AblationOptions:
             raise InvalidInput(f"at least 2 steps and 1 repeat are needed, not {self.steps} and {self.repeats}")
 
 
+@verb
 def ablation_curves(
     network: Network, graph: FlowGraph, x: Inputs, labels: Int[Tensor, " N"], *, layer: str, removing: AblationOptions | None = None
 ) -> AblationCurves:

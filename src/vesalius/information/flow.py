@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
+from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput
 from vesalius.core.rows import to_tensor
 from vesalius.core.version import VERSION
@@ -36,6 +37,7 @@ IMAGE_AXES = 3
 """Axes of one sample, if it is an image: channels, height, width."""
 
 
+@verb
 def information_flow(
     model: Any,
     data: Data,

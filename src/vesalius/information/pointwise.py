@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput
 from vesalius.core.lazy import LazyModule
 from vesalius.information.graph import FlowGraph
@@ -29,6 +30,7 @@ ROUNDING = 1e-5
 another size, another number of threads or another processor rounds otherwise."""
 
 
+@verb
 def pointwise_flow(network: Network, graph: FlowGraph, data: Data, x: Inputs, *, k: int = 3, rows: int = 2000) -> Float64[Tensor, "S F L"]:
     """For single samples, the sum over all paths of the products of point-wise information, along the edges of a graph.
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from vesalius.core.allocation import Allocation
+from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput, TooManyPlayers
 from vesalius.core.interaction_indices import DIVIDENDS
 from vesalius.core.players import Players
@@ -30,6 +31,7 @@ ESTIMATED_ORDER = 2  # what is estimated where that many players are too many, a
 SEED = 0
 
 
+@verb
 def interactions(  # noqa: PLR0913 - a verb that users call
     model: Any,
     x: Inputs,
@@ -87,6 +89,7 @@ def interactions(  # noqa: PLR0913 - a verb that users call
     return replace(found, provenance={**found.provenance, "options": {"max_order": order, "seed": SEED}})
 
 
+@verb
 def harsanyi_dividends(game: Game, *, max_order: int | None = None) -> Allocation:
     """Dividends of a game from all its coalitions, as :func:`interactions` returns them.
 

@@ -27,6 +27,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from vesalius.core.display import load_view
+from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput, TooManyPlayers, UnknownName
 from vesalius.core.players import Players
 from vesalius.games.absence import Baseline, as_absence
@@ -181,6 +182,7 @@ class TaylorProfile:
 # ---- questions --------------------------------------------------------------------------------------------------------------------
 
 
+@verb
 def order_totals(
     network: Network,
     x: Inputs,
@@ -220,6 +222,7 @@ def order_totals(
     return OrderTotals(totals=totals, base=base, total=total, convergence=convergence)
 
 
+@verb
 def subset_orders(
     network: Network, x: Inputs, players: Players, *, target: Target = None, baseline: Baseline = None, order: int = 8
 ) -> SubsetOrders:
@@ -254,6 +257,7 @@ def subset_orders(
     return SubsetOrders(players=players, effects=effects, dividends=dividends(values), convergence=worst_convergence(convergence))
 
 
+@verb
 def taylor_profile(
     network: Network, x: Inputs, players: Players, *, target: Target = None, baseline: Baseline = None, order: int = 8
 ) -> TaylorProfile:
@@ -276,6 +280,7 @@ def taylor_profile(
     )
 
 
+@verb
 def taylor_terms(
     network: Network, x: Inputs, players: Players, *, target: Target = None, baseline: Baseline = None, order: int = 4
 ) -> TaylorTerms:

@@ -27,6 +27,7 @@ from torch import Tensor
 from torch.fx import Graph, GraphModule, Node
 
 from vesalius.core.allocation import Allocation
+from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput, TooManyPlayers, UnknownName, WrongType
 from vesalius.core.players import Players
 from vesalius.games.absence import Absence, Baseline, Constant, as_absence
@@ -128,6 +129,7 @@ class AllocationWeights:
         return "\n".join([head, *rows])
 
 
+@verb
 def allocation_weights(
     method: Allocator,
     network: Network,

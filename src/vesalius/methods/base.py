@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from vesalius.core.allocation import Allocation
+from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput, UnknownName, WrongType
 from vesalius.core.players import Players
 from vesalius.core.samples import PER_SAMPLE
@@ -102,6 +103,7 @@ def register(method: type[Method]) -> type[Method]:
     return method
 
 
+@verb
 def attribute(  # noqa: PLR0913 - a verb that users call
     model: Any,
     x: Inputs,

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.models.autoencoder import Autoencoder
 
@@ -73,6 +74,7 @@ class FittedAutoencoder:
         return f"FittedAutoencoder({type(self.model).__name__}: held-out error {float(self.errors[self.best - 1]):.5f}, epoch {self.best})"
 
 
+@verb
 def fit(
     model: nn.Module,
     x: Float[Tensor, "N D"],

@@ -16,6 +16,7 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from vesalius.core.display import load_view
+from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput
 from vesalius.sparsity.compression.candidates import Form, build_forms
 from vesalius.sparsity.compression.codec import size_on_disk
@@ -93,6 +94,7 @@ class Compact:
         return "\n".join(said)
 
 
+@verb
 def compact(
     network: Network,
     *,

@@ -14,6 +14,7 @@ from jaxtyping import Float64
 from torch import Tensor, nn
 
 from vesalius.core.display import load_view
+from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput, UnknownName
 from vesalius.sparsity.pruning_options import Pruning
 from vesalius.sparsity.unstructured_pruning import sweep
@@ -82,6 +83,7 @@ class PruningComparison:
         return "\n".join(lines)
 
 
+@verb
 def compare_pruning(
     models: Sequence[nn.Module],
     data: Data,

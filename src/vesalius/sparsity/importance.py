@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput, UnknownName
 from vesalius.core.version import VERSION
 from vesalius.sparsity.activations import Activation
@@ -42,6 +43,7 @@ MAX_SAMPLED_STEPS = 1 << 32
 ValuesAndStderr = tuple[Tensor, Tensor | None]
 
 
+@verb
 def link_importance(
     model: Any,
     data: Data,

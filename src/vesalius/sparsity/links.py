@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput, UnknownName, WrongType
 from vesalius.games.memory import batch_size
 from vesalius.sparsity.activations import Activation
@@ -189,6 +190,7 @@ def patches(
     return value[(sample, *torch.unravel_index(drawn, space))].flatten(0, 1).flatten(1)
 
 
+@verb
 def links_of(network: Network, layers: Sequence[str] | None = None) -> dict[str, Links]:
     """The links of layers, by the layer's name, in order of computation.
 

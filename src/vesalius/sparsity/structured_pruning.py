@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput, UnknownName
 from vesalius.core.version import VERSION
 from vesalius.sparsity.compression.dependencies import UnitDependencies, find_dependencies
@@ -37,6 +38,7 @@ UnitCounts = Mapping[str, int]
 Alive = dict[str, Bool[Tensor, " _"]]
 
 
+@verb
 def remove_units(
     model: Any,
     data: Data,

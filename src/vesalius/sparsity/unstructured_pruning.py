@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput, UnknownName
 from vesalius.core.version import VERSION
 from vesalius.sparsity.pruning.allocation import LinkCount, counts_from_importance_level, counts_from_sparsity
@@ -65,6 +66,7 @@ class Goal:
         return cls(kind=kind, amount=amount)
 
 
+@verb
 def sparsify(
     model: Any,
     data: Data,
@@ -102,6 +104,7 @@ def sparsify(
     return _PruningRun.of(model, data, (goal,), mode, pruning or Pruning()).to(goal)
 
 
+@verb
 def sweep(
     model: Any,
     data: Data,

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
+from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.core.rows import SCALARS, Rows, is_table, map_tensors, read_rows
 from vesalius.inputs.models import arguments_of, as_model, example_forms, may_be_one_sequence
@@ -46,6 +47,7 @@ class OutputAndGradients:
     differentiable: bool
 
 
+@verb
 def trace(
     model: Any,
     *example: Any,
@@ -183,6 +185,7 @@ def recall(bound: tuple[ModelCall, tuple[Tensor, ...]]) -> Network:
     return network
 
 
+@verb
 def from_exported(program: ExportedProgram, name: str = "exported") -> Network:
     """Open a program that was exported elsewhere (``torch.export.save``), with a dynamic first axis.
 

@@ -14,6 +14,7 @@ from vesalius.complexity.compare import ComplexityComparison, ComponentProfile
 from vesalius.complexity.components import Complexity
 from vesalius.core import store
 from vesalius.core.allocation import Allocation
+from vesalius.core.entry import verb
 from vesalius.core.errors import ForeignFile, InvalidInput, WrongType
 from vesalius.core.samples import PER_SAMPLE
 from vesalius.core.version import VERSION
@@ -108,6 +109,7 @@ class Report:
         return render_template("frame.html.j2", {"html": self.html})
 
 
+@verb
 def report(
     sections: object,
     *,

@@ -23,6 +23,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from vesalius.core import store
+from vesalius.core.entry import verb
 from vesalius.data.datasets import Dataset, load
 from vesalius.data.models import TrainedNetwork, trained
 from vesalius.models import fit
@@ -63,6 +64,7 @@ class Explained:
     command: str
 
 
+@verb
 def demo(out: str | Path, *, cache: Path | None = None) -> Report:
     """Train three small networks, explain some decisions of two, make the third smaller: one page. Needs no connection.
 

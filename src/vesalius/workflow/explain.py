@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vesalius.core import store
+from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput
 from vesalius.core.players import Players
 from vesalius.games.absence import Baseline
@@ -115,6 +116,7 @@ class ExplainResult:
         return [self.decisions, *audits, *flow, *([] if self.complexity is None else [self.complexity.section])]
 
 
+@verb
 def explain(  # noqa: PLR0913 - a verb that users call
     model: Any,
     data: Any,

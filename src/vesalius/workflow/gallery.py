@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vesalius.core import store
+from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput, UnknownName, VesaliusError
 from vesalius.data.download import MissingData
 from vesalius.methods import METHODS, Method
@@ -25,6 +26,7 @@ from vesalius.workflow.progress import say
 PAGE = "gallery.html"
 
 
+@verb
 def gallery(
     *,
     methods: Sequence[str] | None = None,

@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from vesalius.core import store
+from vesalius.core.entry import verb
 from vesalius.core.errors import UnknownName
 from vesalius.sparsity import Compact, Pruning, Sparsified
 from vesalius.sparsity import sparsify as prune
@@ -87,6 +88,7 @@ class SparsifyResult:
     facts: Mapping[str, Any]
 
 
+@verb
 def sparsify(  # noqa: PLR0913 - a verb that users call
     model: Any,
     data: Any,

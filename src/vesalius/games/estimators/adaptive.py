@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vesalius.core.allocation import Allocation
+from vesalius.core.entry import verb
 from vesalius.games import moebius
 from vesalius.games.estimators import coalition_sampling
 from vesalius.games.estimators.estimate import (
@@ -56,6 +57,7 @@ class AdaptiveShapley:
     fit_rows: int = 400
     steps: int = 15
 
+    @verb
     def estimate(self, game: GameLike, budget: int, *, generator: torch.Generator | None = None) -> Allocation:
         """Shapley values from exactly ``budget`` coalitions, or from all where there are fewer.
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from vesalius.core.allocation import Allocation
+from vesalius.core.entry import verb
 from vesalius.core.errors import UnknownName
 from vesalius.games.estimators.adaptive import AdaptiveShapley
 from vesalius.games.estimators.estimate import GameLike, ShapleyEstimator, require_budget
@@ -34,6 +35,7 @@ class AutoShapley:
     adaptive_most: int = 600
     surrogate_pairs: int = 2500
 
+    @verb
     def estimate(self, game: GameLike, budget: int, *, generator: torch.Generator | None = None) -> Allocation:
         """Shapley values by the estimator that suits; ``provenance["estimator"]`` names it.
 
@@ -62,6 +64,7 @@ ESTIMATORS: dict[str, type[ShapleyEstimator]] = {
 }
 
 
+@verb
 def shapley(
     game: GameLike, *, budget: int | None = None, estimator: str | ShapleyEstimator = "auto", generator: torch.Generator | None = None
 ) -> Allocation:

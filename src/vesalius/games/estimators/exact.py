@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from vesalius.core.allocation import Allocation
+from vesalius.core.entry import verb
 from vesalius.core.errors import TooManyPlayers
 from vesalius.games import moebius
 from vesalius.games.estimators.estimate import (
@@ -39,6 +40,7 @@ class ExactShapley:
         """Whether all coalitions of so many players can be asked."""
         return players <= self.most and budget >= 1 << players
 
+    @verb
     def estimate(self, game: GameLike, budget: int, *, generator: torch.Generator | None = None) -> Allocation:
         """The Shapley values.
 

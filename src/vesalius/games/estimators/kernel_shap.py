@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vesalius.core.allocation import Allocation
+from vesalius.core.entry import verb
 from vesalius.games.estimators import coalition_sampling
 from vesalius.games.estimators.estimate import (
     SHAPLEY_FACTS,
@@ -39,6 +40,7 @@ class KernelShapley:
     Differs from the paper: players appear equally often within a size, and the weights use the numbers drawn per size, not expected ones.
     """
 
+    @verb
     def estimate(self, game: GameLike, budget: int, *, generator: torch.Generator | None = None) -> Allocation:
         """Shapley values by regression on ``(budget - 2) // 2`` pairs.
 

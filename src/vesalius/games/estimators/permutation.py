@@ -12,6 +12,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from vesalius.core.allocation import Allocation
+from vesalius.core.entry import verb
 from vesalius.games.estimators.estimate import (
     SHAPLEY_FACTS,
     GameLike,
@@ -34,6 +35,7 @@ class PermutationShapley:
     Reference: Castro2009; the reversed orders are Mitchell2022, section 4.1.
     """
 
+    @verb
     def estimate(self, game: GameLike, budget: int, *, generator: torch.Generator | None = None) -> Allocation:
         """Shapley values from as many pairs of orders as the budget allows.
 

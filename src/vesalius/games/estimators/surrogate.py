@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vesalius.core.allocation import Allocation
+from vesalius.core.entry import verb
 from vesalius.games.estimators import coalition_sampling
 from vesalius.games.estimators.estimate import (
     SHAPLEY_FACTS,
@@ -48,6 +49,7 @@ class SurrogateShapley:
     joint_rows: int = 5000
     steps: int = 15
 
+    @verb
     def estimate(self, game: GameLike, budget: int, *, generator: torch.Generator | None = None) -> Allocation:
         """Shapley values from ``(budget - 2) // 2`` pairs: every player alone and left out first, then all sizes alike.
 

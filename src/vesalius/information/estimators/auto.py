@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
+from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput, UnknownName
 from vesalius.information.estimators.binned import Binned
 from vesalius.information.estimators.estimate import MutualInformationEstimator, PairwiseInformation, adjusted
@@ -59,6 +60,7 @@ ESTIMATORS: dict[str, type[MutualInformationEstimator]] = {
 }
 
 
+@verb
 def pairwise(
     X: Shaped[Tensor, "N A"],
     Y: Shaped[Tensor, "N B"],

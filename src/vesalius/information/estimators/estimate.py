@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Float64, Shaped
 from torch import Tensor
 
+from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput, WrongType
 
 MIN_ROWS = 16
@@ -124,6 +125,7 @@ def exceeds_sample_limit(values: Float64[Tensor, "A B"], rows: int) -> Bool[Tens
     return values > 0.5 * log(rows)
 
 
+@verb
 def adjusted(p: Float[Tensor, "*pairs"]) -> Float[Tensor, "*pairs"]:
     """p-values adjusted for their number: keeping those of at most q bounds the expected share of false ones among them by q.
 

@@ -1,0 +1,99 @@
+"""What every public verb enters first: PyTorch's modes as our numbers need them, whatever mode the caller is in.
+
+Inside: gradients on, inference mode and autocast off, tensors of inference mode cloned, new tensors on the CPU unless a device is named.
+Outside, and in the other threads, everything is as it was: each of these modes belongs to its thread. The default dtype does not, and so
+is left alone: our own tensors name theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+import torch
+from torch import Tensor
+
+P = ParamSpec("P")
+R = TypeVar("R")
+V = TypeVar("V")
+
+AUTOCAST_DEVICES = ("cpu", "cuda", "mps", "xpu")
+ENTERED = "__vesalius_verb__"
+"""Attribute by which a verb can be told from any other function."""
+
+_CALLER_DEVICE: ContextVar[torch.device | None] = ContextVar("caller_device", default=None)
+"""The default device of whoever called the outermost verb, where it is not the CPU."""
+
+
+def verb(function: Callable[P, R]) -> Callable[P, R]:
+    """Mark a public function, and run it in :func:`neutral_modes`."""
+
+    @wraps(function)
+    def entered(*args: P.args, **kwargs: P.kwargs) -> R:
+        with neutral_modes():
+            given: Any = [out_of_inference(value) for value in args]
+            named: Any = {name: out_of_inference(value) for name, value in kwargs.items()}
+            return function(*given, **named)
+
+    setattr(entered, ENTERED, True)
+    return entered
+
+
+@contextmanager
+def neutral_modes() -> Iterator[None]:
+    """Gradients on, inference mode off, and :func:`full_precision`."""
+    with ExitStack() as stack:
+        if torch.is_inference_mode_enabled():
+            stack.enter_context(torch.inference_mode(False))
+        if not torch.is_grad_enabled():
+            stack.enter_context(torch.enable_grad())
+        stack.enter_context(full_precision())
+        yield
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Autocast off, and new tensors on the CPU unless a device is named."""
+    with ExitStack() as stack:
+        for kind in AUTOCAST_DEVICES:
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        device = torch.get_default_device()
+        if device.type != "cpu":
+            token = _CALLER_DEVICE.set(device)
+            stack.callback(_CALLER_DEVICE.reset, token)
+            stack.enter_context(torch.device("cpu"))
+        yield
+
+
+@contextmanager
+def caller_defaults() -> Iterator[None]:
+    """The caller's default device again, for code of theirs that we call."""
+    device = _CALLER_DEVICE.get()
+    if device is None:
+        yield
+        return
+    with device:
+        yield
+
+
+def out_of_inference(value: V) -> V:
+    """A value, in which tensors of inference mode, of which no gradient can be taken, are replaced by copies.
+
+    Lists, tuples and dictionaries are looked into, and left as they are where nothing has to be replaced.
+    """
+    given: Any = value
+    found: Any = given
+    if isinstance(given, Tensor):
+        found = given.clone() if given.is_inference() else given
+    elif type(given) in (list, tuple):
+        items = [out_of_inference(item) for item in given]
+        found = type(given)(items) if any(new is not old for new, old in zip(items, given, strict=True)) else given
+    elif type(given) is dict:
+        held = {name: out_of_inference(item) for name, item in given.items()}
+        found = held if any(held[name] is not item for name, item in given.items()) else given
+    cleared: V = found
+    return cleared
