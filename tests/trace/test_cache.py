@@ -22,7 +22,7 @@ def exports(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows by one with every export."""
     done: list[int] = []
     build = tracing.export_graph
-    monkeypatch.setattr(tracing, "export_graph", lambda *args: done.append(1) or build(*args))
+    monkeypatch.setattr(tracing, "export_graph", lambda *args, **kwargs: done.append(1) or build(*args, **kwargs))
     return done
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -26,7 +25,7 @@ from vesalius.sparsity.compression.rebuild import copy_without_masks
 from vesalius.sparsity.compression.timing import Clock, Times, fastest, measure_times
 from vesalius.trace.copying import computed_attributes
 from vesalius.trace.network import Inputs, Network
-from vesalius.trace.signature import ModelCall, eval_mode
+from vesalius.trace.signature import ModelCall
 
 TOLERANCE = 1e-5
 """How far from the masked model's output a form may be, as a share of its largest value; more where the precision has fewer digits."""
@@ -128,8 +127,8 @@ def compact(
         raise InvalidInput(f"batches are batch sizes to measure, 1 or more each, not {list(batches)}")
     given = _example_rows(network, rows)
     some = tuple(tensor[:COMPARED_ROWS] for tensor in given)
-    with torch.no_grad(), eval_mode(call.model):
-        expected = call.run([tensor.clone() for tensor in some]).clone()
+    with torch.no_grad():
+        expected = call.evaluate(some)
     found = build_forms(network, call.model, lambda model: _difference(replace(call, model=model), some, expected), _tolerance(expected))
     base = found.forms["permanent"].model
     smallest = found.forms["smaller"].model if "smaller" in found.forms else base
@@ -178,8 +177,8 @@ def _example_rows(network: Network, rows: Inputs | None) -> tuple[Tensor, ...]:
 
 
 def _difference(call: ModelCall, rows: Sequence[Tensor], expected: Tensor) -> float:
-    with torch.no_grad(), eval_mode(call.model):
-        found = call.run([tensor.clone() for tensor in rows])
+    with torch.no_grad():
+        found = call.evaluate(rows)
     if found.shape != expected.shape:
         return float("inf")
     scale = max(1.0, float(expected.abs().max()))
@@ -195,15 +194,11 @@ def _measure_forms(
 ) -> dict[int, Times]:
     """Times by batch size."""
     found = {}
-    with ExitStack() as stack:
-        stack.enter_context(torch.no_grad())
-        for form in forms.values():
-            stack.enter_context(eval_mode(form.model))
+    calls = {name: replace(call, model=form.model).isolated() for name, form in forms.items()}
+    with torch.no_grad():
         for batch in batches:
             inputs = [tensor[torch.arange(batch, device=tensor.device) % len(tensor)] for tensor in rows]
-            runs: dict[str, Callable[[], object]] = {
-                name: partial(replace(call, model=form.model).run, inputs) for name, form in forms.items()
-            }
+            runs: dict[str, Callable[[], object]] = {name: partial(form.run, inputs) for name, form in calls.items()}
             found[batch] = measure_times(runs, clock)
     return found
 

@@ -58,7 +58,8 @@ def trace_key(call: ModelCall, example: Sequence[Tensor]) -> str:
     parts += [f"{tuple(tensor.shape[1:])} {tensor.dtype} {tensor.device}" for tensor in example]
     for name, module in call.model.named_modules():
         parts += [name, type(module).__qualname__, repr(sorted(_plain_attributes(module).items()))]
-    parts += [f"{name} {tuple(t.shape)} {t.dtype}" for name, t in call.model.state_dict(keep_vars=True).items()]
+    named = [*call.model.named_parameters(remove_duplicate=False), *call.model.named_buffers(remove_duplicate=False)]
+    parts += [f"{name} {tuple(tensor.shape)} {tensor.dtype}" for name, tensor in named]
     parts += sorted({_source_digest(type(module)) for module in call.model.modules()})
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vesalius.core.tensor_identity import place_of
 from vesalius.trace.graph import ModelGraph
 from vesalius.trace.serialization import decode_graph, encode_graph
 from vesalius.trace.signature import ModelCall
@@ -84,4 +85,4 @@ def _model_tensors(call: ModelCall) -> dict[str, Tensor]:
 
 def _is_same_memory(one: Tensor, other: Tensor) -> bool:
     alike = one.shape == other.shape and one.dtype == other.dtype and one.device == other.device
-    return alike and one.data_ptr() == other.data_ptr() and one.stride() == other.stride()
+    return alike and place_of(one) == place_of(other) and one.stride() == other.stride()

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import io
-import logging
+import threading
 import traceback
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,12 +17,17 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx import Graph, Node
 
+from vesalius.core.entry import out_of_inference
+from vesalius.trace.fake_leftovers import without_fake_leftovers
 from vesalius.trace.functionalize import functionalize, is_assertion
 from vesalius.trace.graph import ModelGraph, Value, downstream_nodes
+from vesalius.trace.inline import inline_full_precision
 from vesalius.trace.opset import op_family, readable_op_name, resolve_family
-from vesalius.trace.signature import ModelCall, eval_mode
+from vesalius.trace.quiet import silence_torch
+from vesalius.trace.signature import ModelCall
 
-NOISY_LOGGERS = ("torch.fx.experimental.symbolic_shapes", "torch.export", "torch.fx.experimental.proxy_tensor", "torch._dynamo")
+_EXPORTING = threading.RLock()
+"""torch.export keeps its state for the whole process: one export at a time."""
 
 
 @dataclass(frozen=True)
@@ -46,27 +49,29 @@ class _ExportWrapper(nn.Module):
         return self._call[0].run(tensors)
 
 
-def export_graph(call: ModelCall, example: Sequence[Tensor]) -> ModelGraph:
+def export_graph(call: ModelCall, example: Sequence[Tensor], *, users_hooks: bool = True) -> ModelGraph:
     """Export a call and clean its graph.
 
     Args:
         call: the model and how it is called.
         example: one batch of inputs, flat.
+        users_hooks: whether forward hooks are part of the model that are not torch's.
 
     Raises:
         NoGraph: the model does not export, or only for one batch size.
     """
-    return clean_graph(export_program(call, example), call.names, call.model)
+    return clean_graph(export_program(call, example, users_hooks=users_hooks), call.names, call.model)
 
 
-def export_program(call: ModelCall, example: Sequence[Tensor]) -> ExportedProgram:
-    """torch.export with a dynamic batch, in eval semantics."""
+def export_program(call: ModelCall, example: Sequence[Tensor], *, users_hooks: bool = True) -> ExportedProgram:
+    """torch.export of a copy of the model, in eval mode, with a dynamic batch."""
     doubled = tuple(torch.cat([tensor, tensor]) if len(tensor) == 1 else tensor for tensor in example)
     batch = ({0: torch.export.Dim.AUTO},) * len(doubled)
     try:
         # without gradients, a torch.no_grad() around constants inside leaves no nested graph; one around data is found by trace's own check
-        with eval_mode(call.model), _silence_torch(), _disable_attention_fastpath(), torch.no_grad():
-            return torch.export.export(_ExportWrapper(call), doubled, dynamic_shapes={"tensors": batch}, strict=False)
+        with _EXPORTING, silence_torch(), _disable_attention_fastpath(), without_fake_leftovers(call.model), torch.no_grad():
+            wrapped = _ExportWrapper(call.isolated(users_hooks=users_hooks))
+            return torch.export.export(wrapped, doubled, dynamic_shapes={"tensors": batch}, strict=False)
     except Exception as error:
         raise NoGraph(_describe_error(error)) from error
 
@@ -80,22 +85,6 @@ def _disable_attention_fastpath() -> Iterator[None]:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(before)
-
-
-@contextlib.contextmanager
-def _silence_torch() -> Iterator[None]:
-    """Keep torch.export from printing graphs and warnings that a user can do nothing about."""
-    loggers = [logging.getLogger(name) for name in NOISY_LOGGERS]
-    levels = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL)
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
 
 
 def _describe_error(error: Exception) -> str:
@@ -123,8 +112,8 @@ def clean_graph(program: ExportedProgram, names: Sequence[str], model: nn.Module
         names: names of the user's inputs, in order.
         model: where live parameters are taken from; the program's own copies otherwise.
     """
-    with _silence_torch():
-        program = functionalize(program)
+    with _EXPORTING, silence_torch():
+        program = functionalize(inline_full_precision(program))
     return _GraphCleaner(program, list(names), model).run()
 
 
@@ -177,7 +166,7 @@ class _GraphCleaner:
         if self.model is not None and spec.kind in (InputKind.PARAMETER, InputKind.BUFFER):
             owner, _, leaf = target.rpartition(".")
             tensor = getattr(self.model.get_submodule(owner), leaf)
-        return tensor.detach()
+        return out_of_inference(tensor.detach())
 
     def _call(self, node: Node) -> None:
         if is_assertion(node):
@@ -225,9 +214,10 @@ class _GraphCleaner:
         return name
 
     def _output_node(self) -> Node:
-        wanted = [spec.arg.name for spec in self.program.graph_signature.output_specs if spec.kind == OutputKind.USER_OUTPUT]
-        found = next((old for old in self.copies if old.name == wanted[0]), None)
-        if found is None or "value" not in self.copies[found].meta:
+        kinds = [spec.kind for spec in self.program.graph_signature.output_specs]
+        (end,) = self.program.graph.find_nodes(op="output")
+        found = end.args[0][kinds.index(OutputKind.USER_OUTPUT)]
+        if found not in self.copies or "value" not in self.copies[found].meta:
             raise NoGraph("the output does not depend on the inputs")
         if not self.batch or self.copies[found].meta["value"].batch_axis != 0:
             raise NoGraph(self._explain_fixed_batch())

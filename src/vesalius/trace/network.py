@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from math import prod
@@ -20,14 +21,16 @@ from torch import Tensor
 from torch.fx import GraphModule
 
 from vesalius.core import store
+from vesalius.core.entry import full_precision
 from vesalius.core.errors import ForeignFile, InvalidInput, NotTraceable, UnknownName, WrongType
 from vesalius.core.rows import LABELS, has_labels, read_rows
+from vesalius.core.tensor_identity import bytes_of, place_of, version_of
 from vesalius.trace.copying import PackedGraph, computed_attributes, copy_graph
 from vesalius.trace.graph import ModelGraph, Value, bytes_per_sample
 from vesalius.trace.layers import Layer, find_layers
 from vesalius.trace.precision import cast_graph, parameters_match
 from vesalius.trace.serialization import decode_graph, encode_graph
-from vesalius.trace.signature import ModelCall, eval_mode
+from vesalius.trace.signature import ModelCall
 
 UNTRACEABLE_HINT = (
     "Rewrite that line with tensor operations (torch.where), or use the methods that need no graph: integrated_gradients, occlusion, ..."
@@ -92,7 +95,8 @@ class Network:
         Raises:
             InvalidInput, WrongType: inputs of another shape or dtype than the example's.
         """
-        return self.run(self.bind(_merge_inputs(args, kwargs, [value.name for value in self.inputs])))
+        with full_precision():
+            return self.run(self.bind(_merge_inputs(args, kwargs, [value.name for value in self.inputs])))
 
     def run(self, tensors: Sequence[Tensor]) -> Float[Tensor, "B ..."]:
         """The output for inputs that are already bound, unchecked."""
@@ -100,8 +104,13 @@ class Network:
             output: Tensor = self.program([value.name for value in self.inputs], [self.model_graph.output])(*tensors)[0]
             return output
         assert self.call is not None
-        with eval_mode(self.call.model):
-            return self.call.run([tensor.clone() for tensor in tensors])  # a model may write to its inputs
+        with nullcontext() if self.differentiable else torch.no_grad():
+            return self.call.evaluate(tensors)
+
+    @property
+    def random(self) -> bool:
+        """Whether the output for an input differs from call to call."""
+        return self.call is not None and self.call.random
 
     @property
     def devices(self) -> tuple[torch.device, ...]:
@@ -186,7 +195,9 @@ class Network:
             A tensor [B ...] per name asked for, in that order.
         """
         asked = [names] if isinstance(names, str) else list(names)
-        found = self.program([value.name for value in self.inputs], [self.resolve(name) for name in asked])(*self.bind(x))
+        program = self.program([value.name for value in self.inputs], [self.resolve(name) for name in asked])
+        with full_precision():
+            found = program(*self.bind(x))
         return dict(zip(asked, found, strict=True))
 
     def split(self, at: str | Sequence[str], output: str | None = None) -> Split:
@@ -257,17 +268,19 @@ class Network:
         if self.model_graph is not None:
             return self.model_graph.tensors
         assert self.call is not None
-        return {name: tensor.detach() for name, tensor in self.call.model.state_dict().items()}
+        model = self.call.model
+        named = (*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False))
+        return {name: tensor.detach() for name, tensor in named}
 
     def digest(self) -> str:
         """A short hash of all parameters, to tell one trained model from another; computed again only after they were written to."""
         parameters = sorted(self.parameters.items())
-        state = tuple((name, tensor.data_ptr(), tensor._version) for name, tensor in parameters)
+        state = tuple((name, place_of(tensor), version_of(tensor)) for name, tensor in parameters)
         if state not in self._digests:
             total = hashlib.blake2b(digest_size=8)
             for name, tensor in parameters:
                 total.update(name.encode())
-                total.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+                total.update(bytes_of(tensor))
             self._digests.clear()
             self._digests[state] = total.hexdigest()
         return self._digests[state]

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vesalius.core.tensor_identity import place_of, version_of
 from vesalius.trace.cache import trace_key
 from vesalius.trace.graph import ModelGraph
 from vesalius.trace.network import Network
@@ -34,11 +35,16 @@ class RememberedTrace:
         name: of the network.
         graph: ``None`` for one that does not export.
         reason: why not.
+        differentiable: whether the graph is.
+        writes, one_by_one: see :class:`vesalius.trace.signature.ModelCall`.
     """
 
     name: str
     graph: ModelGraph | None
     reason: str
+    differentiable: bool
+    writes: bool
+    one_by_one: bool
 
 
 _TRACES: WeakKeyDictionary[nn.Module, dict[tuple[object, ...], RememberedTrace]] = WeakKeyDictionary()
@@ -52,7 +58,10 @@ def find(call: ModelCall, example: Sequence[Tensor]) -> RememberedTrace | None:
 def keep(call: ModelCall, example: Sequence[Tensor], network: Network) -> None:
     """Remember a trace; the oldest of many is forgotten."""
     traces = _TRACES.setdefault(call.model, {})
-    traces[_key(call, example)] = RememberedTrace(network.name, network.model_graph, network.reason)
+    assert network.call is not None
+    traces[_key(call, example)] = RememberedTrace(
+        network.name, network.model_graph, network.reason, network.differentiable, network.call.writes, network.call.one_by_one
+    )
     if len(traces) > MAX_TRACES:
         del traces[next(iter(traces))]
 
@@ -60,7 +69,7 @@ def keep(call: ModelCall, example: Sequence[Tensor], network: Network) -> None:
 def _key(call: ModelCall, example: Sequence[Tensor]) -> tuple[object, ...]:
     """Structure, code and shapes, and the state of every module: a tensor that was replaced lies elsewhere, a function is another one."""
     tensors = [
-        (name, tensor.data_ptr())
+        (name, place_of(tensor))
         for named in (call.model.named_parameters, call.model.named_buffers)
         for name, tensor in named(remove_duplicate=False)
     ]
@@ -76,7 +85,7 @@ def _own_attributes(module: nn.Module) -> dict[str, Any]:
 def _state(value: Any, depth: int = 4) -> object:
     """What there is to be seen of a value that code may branch on; objects by what they hold, and where that is hidden by identity."""
     if isinstance(value, Tensor):
-        return "tensor", value.data_ptr(), value._version, tuple(value.shape), str(value.dtype)
+        return "tensor", place_of(value), version_of(value), tuple(value.shape), str(value.dtype)
     if isinstance(value, np.ndarray):
         return "array", value.shape, str(value.dtype), hash(value.tobytes()) if value.dtype.kind != "O" else id(value)
     if value is None or isinstance(value, PLAIN):

@@ -1,17 +1,19 @@
-"""How a model is called: which arguments are tensors, which output is meant, and in eval mode without leaving a trace."""
+"""How a model is called: which arguments are tensors, which output is meant, and on a copy, so that no call leaves a trace."""
 
 from __future__ import annotations
 
-import contextlib
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from vesalius.core.entry import caller_defaults
 from vesalius.core.errors import InvalidInput, UnknownName, WrongType
+from vesalius.core.tensor_identity import version_of
+from vesalius.trace.structural_copy import copy_structure
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +27,9 @@ class ModelCall:
         names: names of the tensor inputs, in order.
         output: which part of the result is meant: a key, an attribute or a position.
         function: what is made of that part, [batch, ...] -> [batch]; nothing if ``None``.
+        writes: whether the model writes to its own weights when it is called.
+        random: whether the model draws random numbers that its output depends on.
+        one_by_one: whether it takes no more than one sample at a time.
     """
 
     model: nn.Module
@@ -33,13 +38,39 @@ class ModelCall:
     names: tuple[str, ...]
     output: str | int | None = None
     function: Callable[[Tensor], Tensor] | None = None
+    writes: bool = False
+    random: bool = False
+    one_by_one: bool = False
 
     def run(self, tensors: Sequence[Tensor]) -> Tensor:
         """Call the model with other tensors in the same places, and pick the output."""
         args = [tensors[arg.place] if isinstance(arg, InputSlot) else arg for arg in self.args]
         kwargs = {name: tensors[arg.place] if isinstance(arg, InputSlot) else arg for name, arg in self.kwargs.items()}
-        found = select_output(self.model(*args, **kwargs), self.output)
+        with caller_defaults():
+            found = _plain(select_output(self.model(*args, **kwargs), self.output))
         return found if self.function is None else self.function(found)
+
+    def isolated(self, *, users_hooks: bool = True) -> ModelCall:
+        """The same call of a copy of the model, in eval mode, that shares its parameters; what a call writes stays in the copy."""
+        given = self.model.function if isinstance(self.model, CallableModule) else self.model
+        copied = copy_structure(given, users_hooks=users_hooks, own_weights=self.writes, own_generators=not self.random)
+        return replace(self, model=CallableModule(copied) if isinstance(self.model, CallableModule) else copied)
+
+    def evaluate(self, tensors: Sequence[Tensor]) -> Tensor:
+        """The output for other inputs, which are not written to; nothing of an earlier call is left in the model.
+
+        Raises:
+            RuntimeError: the model wrote to its weights, which it did not when it was traced.
+        """
+        call, weights = self.isolated(), () if self.writes else tuple(self.model.parameters())
+        before = [version_of(weight) for weight in weights]
+        size = 1 if self.one_by_one else len(tensors[0])
+        found = [call.run([tensor[at : at + size].clone() for tensor in tensors]) for at in range(0, len(tensors[0]), size)]
+        if before != [version_of(weight) for weight in weights]:
+            raise RuntimeError(
+                f"{type(self.model).__name__} wrote to its own parameters, which it did not do on the example; trace it again"
+            )
+        return torch.cat(found) if self.one_by_one else found[0]
 
 
 @dataclass(frozen=True)
@@ -114,6 +145,12 @@ def _check_batches(names: Sequence[str], tensors: Sequence[Tensor], containers: 
         raise InvalidInput(f"all inputs need the same batch size in their first axis; found {found}")
 
 
+def _plain(output: Tensor) -> Tensor:
+    """An output as ordinary numbers, where it is sparse or quantised."""
+    dense = output if output.layout == torch.strided else output.to_dense()
+    return dense.dequantize() if dense.is_quantized else dense
+
+
 def select_output(result: Any, output: str | int | None) -> Tensor:
     """The tensor meant by ``output`` in whatever a model returned.
 
@@ -150,41 +187,6 @@ def _output_parts(result: Any) -> dict[str, Any]:
         return {str(name): part for name, part in named._asdict().items()}
     if isinstance(result, (tuple, list)):
         return {str(place): part for place, part in enumerate(result)}
+    if isinstance(result, torch.distributions.Distribution):
+        return {name: getattr(result, name) for name in ("logits" if hasattr(result, "logits") else "mean",)}
     return {"0": result}
-
-
-@contextlib.contextmanager
-def eval_mode(model: nn.Module) -> Iterator[None]:
-    """Eval semantics inside; outside, every flag, attribute and buffer as it was.
-
-    Flags are set directly: a user's own ``train()`` or ``eval()`` may do more than that. What a forward pass keeps on its modules (a count
-    of calls, the last activation) is taken back.
-    """
-    modules = [module for module in model.modules() if not isinstance(module, torch.jit.ScriptModule)]
-    kept = [(where, dict(where)) for module in modules for where in (vars(module), module._buffers)]
-    buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
-    flags = [(module, module.training) for module in model.modules()]
-    try:
-        for module, training in flags:
-            if training:
-                module.training = False
-        yield
-    finally:
-        for module, training in flags:
-            if module.training != training:
-                module.training = training
-        for where, before in kept:
-            _restore_namespace(where, before)
-        with torch.no_grad():
-            for buffer, value in buffers:
-                if not torch.equal(buffer, value):
-                    buffer.copy_(value)
-
-
-def _restore_namespace(now: dict[str, Any], before: Mapping[str, Any]) -> None:
-    """Bring a namespace back, touching only what differs."""
-    for name in now.keys() - before.keys():
-        del now[name]
-    for name, value in before.items():
-        if name not in now or now[name] is not value:
-            now[name] = value

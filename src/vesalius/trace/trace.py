@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from vesalius.core.entry import verb
@@ -20,11 +20,12 @@ from vesalius.trace import cache as caching
 from vesalius.trace import remembered
 from vesalius.trace.export import NoGraph, clean_graph, export_graph
 from vesalius.trace.graph import ModelGraph, Value
+from vesalius.trace.mixing import describe_mixing
 from vesalius.trace.network import Network
-from vesalius.trace.signature import CallableModule, ModelCall, bind_call, eval_mode
+from vesalius.trace.observe import GRADIENT_MODE, RANDOM, Behaviour, check_output, is_close, observe, run_with_gradients
+from vesalius.trace.signature import CallableModule, ModelCall, bind_call
+from vesalius.trace.structural_copy import has_users_hooks
 
-TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 5e-2, torch.bfloat16: 1e-1}
-"""Largest relative difference between model and graph that is put down to rounding."""
 FLAT_GRADIENT = 1e-3
 """A gradient smaller than this share of output over input is compared as if it were that large: it may be rounding and nothing else."""
 
@@ -32,19 +33,11 @@ GRAPH_DISAGREES = (
     "on the example, the exported graph has another output or another gradient than the model (torch.no_grad or a custom"
     " autograd.Function in its forward does that)"
 )
+QUANTISED = (
+    "it is quantised with a scale that is measured on each batch, so that a sample's output depends on the others; it is called on one"
+    " sample at a time"
+)
 PLAIN_CALLABLE = "it is a plain callable, not a torch.nn.Module"
-
-
-@dataclass(frozen=True)
-class OutputAndGradients:
-    """What a model does on an example: its output, and the gradient of a mixture of its outputs for each floating input.
-
-    A plain sum would not do: that of a softmax or a LayerNorm is constant.
-    """
-
-    output: Tensor
-    slopes: tuple[Tensor, ...]
-    differentiable: bool
 
 
 @verb
@@ -129,8 +122,8 @@ def _refuse_two_meanings(model: Any, form: Rows, output: str | int | None) -> No
     args, kwargs = arguments_of(replace(form, tensors=map_tensors(form.tensors, lambda tensor: tensor[None])))
     call, tensors = bind_call(model, args, kwargs, output)
     try:
-        with eval_mode(call.model), torch.no_grad():
-            _check_output(call.run(tensors), 1)
+        with torch.no_grad():
+            check_output(call.evaluate(tensors), 1)
     except Exception:  # a user's model may raise anything: then there is one meaning
         return
     shape = list(form.parts[0].shape)
@@ -144,24 +137,40 @@ def trace_call(bound: tuple[ModelCall, tuple[Tensor, ...]], cache: str | Path | 
     """Open a model whose call is fixed. Raises: as :func:`trace`."""
     call, tensors = bound
     model = call.model.function if isinstance(call.model, CallableModule) else call.model
-    with eval_mode(call.model):
-        expected = _run_with_gradients(call.run, tensors)
-    _check_output(expected.output, len(tensors[0]))
-    name = type(model).__name__ if isinstance(model, torch.nn.Module) else getattr(model, "__name__", type(model).__name__)
+    name = type(model).__name__ if isinstance(model, nn.Module) else getattr(model, "__name__", type(model).__name__)
     inputs = tuple(_input_value(name_, tensor) for name_, tensor in zip(call.names, tensors, strict=True))
-    if not isinstance(model, torch.nn.Module):
-        return Network(name, inputs, None, PLAIN_CALLABLE, call, differentiable=expected.differentiable)
-    if cache is not None and (kept := caching.load(Path(cache), call, tensors)) is not None and _graph_matches(kept, tensors, expected):
-        return Network(name, inputs, kept, "", call)
-    try:
-        model_graph = export_graph(call, tensors)
-    except NoGraph as error:
-        return Network(name, inputs, None, error.reason, call, differentiable=expected.differentiable)
-    if not _graph_matches(model_graph, tensors, expected):
-        return Network(name, inputs, None, GRAPH_DISAGREES, call, differentiable=expected.differentiable)
-    if cache is not None:
-        caching.save(Path(cache), call, tensors, model_graph)
-    return Network(name, inputs, model_graph, "", call)
+    call, seen = observe(call, tensors)
+    if seen.mixes and is_quantised(call.model):
+        call, seen = replace(call, one_by_one=True), replace(seen, mixes=False, reason=QUANTISED)
+    reason = seen.reason or ("" if isinstance(model, nn.Module) else PLAIN_CALLABLE)
+    model_graph = None
+    if not reason:
+        model_graph, reason = _find_graph(call, tensors, seen, cache)
+    if seen.mixes:
+        raise InvalidInput(describe_mixing(model_graph, call.model, tensors))
+    smooth = seen.differentiable if model_graph is None else _is_smooth(model_graph, tensors)
+    return Network(name, inputs, model_graph, reason, call, differentiable=smooth)
+
+
+def _find_graph(call: ModelCall, tensors: Sequence[Tensor], seen: Behaviour, cache: str | Path | None) -> tuple[ModelGraph | None, str]:
+    """A graph that does on the example what the model does; or why there is none.
+
+    Hooks of the user's are left out where the output does not need them: those that only look would be shown values that are no numbers.
+    """
+    if cache is not None and (kept := caching.load(Path(cache), call, tensors)) is not None and _graph_matches(kept, tensors, seen):
+        return kept, ""
+    for users_hooks in (False, True) if has_users_hooks(call.model) else (True,):
+        try:
+            found = export_graph(call, tensors, users_hooks=users_hooks)
+        except NoGraph as error:
+            reason = error.reason
+            continue
+        if _graph_matches(found, tensors, seen):
+            if cache is not None:
+                caching.save(Path(cache), call, tensors, found)
+            return found, ""
+        reason = GRAPH_DISAGREES
+    return None, reason
 
 
 def recall(bound: tuple[ModelCall, tuple[Tensor, ...]]) -> Network:
@@ -172,15 +181,14 @@ def recall(bound: tuple[ModelCall, tuple[Tensor, ...]]) -> Network:
     call, tensors = bound
     kept = remembered.find(call, tensors)
     if kept is not None:
-        with eval_mode(call.model):
-            expected = _run_with_gradients(call.run, tensors)
+        call = replace(call, writes=kept.writes, one_by_one=kept.one_by_one)
+        seen = run_with_gradients(call.evaluate, tensors)
         inputs = tuple(_input_value(name, tensor) for name, tensor in zip(call.names, tensors, strict=True))
-        if kept.graph is None or _graph_matches(kept.graph, tensors, expected):
-            return Network(
-                kept.name, inputs, kept.graph, kept.reason, call, differentiable=kept.graph is not None or expected.differentiable
-            )
+        if kept.graph is None or _graph_matches(kept.graph, tensors, seen):
+            differentiable = kept.differentiable if kept.graph is not None else seen.differentiable
+            return Network(kept.name, inputs, kept.graph, kept.reason, call, differentiable=differentiable)
     network = trace_call(bound)
-    if network.reason != GRAPH_DISAGREES:  # that may be the example's fault
+    if network.reason not in (GRAPH_DISAGREES, GRADIENT_MODE, RANDOM):  # that may be the example's fault, or draws on
         remembered.keep(call, tensors, network)
     return network
 
@@ -202,7 +210,7 @@ def from_exported(program: ExportedProgram, name: str = "exported") -> Network:
 
 def _is_argument(model: Any, item: Any) -> bool:
     """Whether a model's only argument is one as it stands, and not rows in a form that must be read first."""
-    if not isinstance(model, torch.nn.Module):
+    if not isinstance(model, nn.Module):
         return False
     if isinstance(item, Mapping):
         return not set(map(str, item)) & set(inspect.signature(model.forward).parameters)
@@ -221,47 +229,31 @@ def _input_value(name: str, tensor: Tensor) -> Value:
     return Value(name, "input", "input", (None, *tensor.shape[1:]), str(tensor.dtype).removeprefix("torch."), 0)
 
 
-def _check_output(result: Tensor, batch: int) -> None:
-    if result.ndim == 0 or len(result) != batch:
-        raise InvalidInput(f"the output has shape {tuple(result.shape)} for a batch of {batch}; expected one row per sample")
-    if not (result.is_floating_point() or result.is_complex()):
-        raise InvalidInput(f"the output is {result.dtype}; expected real numbers such as logits")
+def is_quantised(model: nn.Module) -> bool:
+    """Whether a module of it is one of torch's quantised ones."""
+    return any("quant" in type(module).__module__ for module in model.modules())
 
 
-def _run_with_gradients(run: Callable[[Sequence[Tensor]], Tensor], tensors: Sequence[Tensor]) -> OutputAndGradients:
-    """Run forward and backward on copies: a model may write to its inputs."""
-    leaves = [tensor.clone().requires_grad_(tensor.is_floating_point()) for tensor in tensors]
-    floating = [leaf for leaf in leaves if leaf.requires_grad]
-    with torch.enable_grad():
-        output = run([leaf.clone() for leaf in leaves])
-        reached = output.requires_grad and bool(floating)
-        mixture = torch.cos(torch.arange(output.numel(), device=output.device)).reshape(output.shape)
-        found = (
-            torch.autograd.grad((output * mixture.to(output.dtype)).sum(), floating, allow_unused=True)
-            if reached
-            else [None] * len(floating)
-        )
-    slopes = (torch.zeros_like(leaf) if slope is None else slope for leaf, slope in zip(floating, found, strict=True))
-    return OutputAndGradients(output.detach(), tuple(slopes), any(slope is not None for slope in found))
+def _is_smooth(model_graph: ModelGraph, tensors: Sequence[Tensor]) -> bool:
+    """Whether gradients can be taken of a graph: there are ops without a derivative."""
+    return run_with_gradients(_runner(model_graph), tensors).smooth
 
 
-def _graph_matches(model_graph: ModelGraph, tensors: Sequence[Tensor], expected: OutputAndGradients) -> bool:
-    """Whether a graph does what the model does, on the example."""
+def _runner(model_graph: ModelGraph) -> Callable[[Sequence[Tensor]], Tensor]:
     program = model_graph.program(model_graph.inputs, [model_graph.output])
-    found = _run_with_gradients(lambda given: program(*given)[0], tensors)
-    if not _is_close(found.output, expected.output, floor=1e-12):
+    return lambda given: program(*given)[0]
+
+
+def _graph_matches(model_graph: ModelGraph, tensors: Sequence[Tensor], expected: Behaviour) -> bool:
+    """Whether a graph does what the model does, on the example; gradients are compared where the model has them."""
+    found = run_with_gradients(_runner(model_graph), tensors)
+    if not is_close(found.output, expected.output):
         return False
+    if not expected.smooth:
+        return True
     change = float(expected.output.abs().nan_to_num(0).max())
     sizes = [float(tensor.abs().max()) for tensor in tensors if tensor.is_floating_point()]
     return all(
-        _is_close(ours, theirs, floor=FLAT_GRADIENT * change / max(size, 1e-12))
+        is_close(ours, theirs, floor=FLAT_GRADIENT * change / max(size, 1e-12))
         for ours, theirs, size in zip(found.slopes, expected.slopes, sizes, strict=True)
     )
-
-
-def _is_close(ours: Tensor, theirs: Tensor, *, floor: float) -> bool:
-    """Whether two tensors differ by no more than rounding, relative to the larger of their size and a floor."""
-    if ours.shape != theirs.shape or ours.dtype != theirs.dtype or not torch.equal(ours.isnan(), theirs.isnan()):
-        return False
-    scale = theirs.nan_to_num(0).abs().max().clamp_min(floor)
-    return bool((ours - theirs).nan_to_num(0).abs().max() <= TOLERANCE[ours.dtype] * scale)

@@ -19,7 +19,6 @@ from vesalius.sparsity.compression.codec import read_sparse, save_sparse
 from vesalius.trace.export import NoGraph
 from vesalius.trace.export import export_program as exported
 from vesalius.trace.network import Network
-from vesalius.trace.signature import eval_mode
 
 FORMS: Mapping[str, Callable[[nn.Module], nn.Module | None]] = {
     "dense": lambda model: None,
@@ -79,8 +78,7 @@ def _export_program(model: nn.Module, network: Network) -> torch.export.Exported
         raise InvalidInput(f"{network.name} was loaded from a file, and nothing says how its model is called; trace the model")
     call = replace(network.call, model=model)
     try:
-        with torch.no_grad(), eval_mode(model):
-            return exported(call, _example_inputs(network))
+        return exported(call, _example_inputs(network))
     except NoGraph as error:
         raise InvalidInput(f"the smaller {network.name} does not export: {error.reason}") from error
 
