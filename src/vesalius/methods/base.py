@@ -17,6 +17,7 @@ from vesalius.core.players import Players
 from vesalius.core.samples import PER_SAMPLE
 from vesalius.games.absence import Absence, Baseline, as_absence
 from vesalius.games.game import question_provenance, sample_targets
+from vesalius.methods.random_models import allocate_random
 from vesalius.methods.upcast import upcast_half_precision
 from vesalius.trace.network import Inputs, Network
 from vesalius.trace.question import Question, ask
@@ -146,14 +147,14 @@ def attribute(  # noqa: PLR0913 - a verb that users call
     chosen = resolve_method(method, options)
     if players is not None and chosen.players is None:
         chosen = replace(chosen, players=players)
-    received = receive(model, x)
+    received = receive(model, x, random=True)
     network, x, baseline = upcast_half_precision(received.network, received.x, baseline)
     target = resolve_classes(target, classes or received.classes)
     question = ask(network, x, target=target, at=chosen.place(network) if at is None else at)
     if chosen.players is not None:
         chosen.players.check([tensor[0] for tensor in question.present])
     absence = as_absence(baseline, question)
-    allocation = chosen.allocate(question, absence)
+    allocation = allocate_random(chosen.allocate, question, absence) if network.random else chosen.allocate(question, absence)
     if chosen.players is not None and allocation.players is not chosen.players:
         allocation = allocation.group(chosen.players)
     allocation = replace(allocation, players=allocation.players.named(names or received.columns(question.at), strict=bool(names)))

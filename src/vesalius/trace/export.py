@@ -60,7 +60,13 @@ def export_graph(call: ModelCall, example: Sequence[Tensor], *, users_hooks: boo
     Raises:
         NoGraph: the model does not export, or only for one batch size.
     """
-    return clean_graph(export_program(call, example, users_hooks=users_hooks), call.names, call.model)
+    program = export_program(call, example, users_hooks=users_hooks)
+    try:
+        return clean_graph(program, call.names, call.model)
+    except NoGraph:
+        raise
+    except Exception as error:  # whatever torch.export may write that is not foreseen here
+        raise NoGraph(_describe_error(error)) from error
 
 
 def export_program(call: ModelCall, example: Sequence[Tensor], *, users_hooks: bool = True) -> ExportedProgram:
@@ -166,6 +172,8 @@ class _GraphCleaner:
         if self.model is not None and spec.kind in (InputKind.PARAMETER, InputKind.BUFFER):
             owner, _, leaf = target.rpartition(".")
             tensor = getattr(self.model.get_submodule(owner), leaf)
+        if not isinstance(tensor, Tensor):
+            raise NoGraph(f"it uses {target!r}, which is no tensor but a {type(tensor).__name__}")
         return out_of_inference(tensor.detach())
 
     def _call(self, node: Node) -> None:

@@ -6,15 +6,14 @@ comes. Both are looked at when a model is opened, and a model for which they do 
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from vesalius.core.errors import InvalidInput, VesaliusError
+from vesalius.core.random_state import RandomState
 from vesalius.trace.signature import ModelCall
 from vesalius.trace.write_guard import WriteGuard, WritesToWeights
 
@@ -63,6 +62,8 @@ def observe(call: ModelCall, tensors: Sequence[Tensor]) -> tuple[ModelCall, Beha
     Raises:
         InvalidInput: the model fails on the example, or makes its layers in its first call.
     """
+    if any(nn.parameter.is_lazy(tensor) for tensor in call.model.parameters()):
+        raise InvalidInput(FIRST_CALL.format(name=type(call.model).__name__))
     numbers = RandomState()
     watched = replace(call.isolated(), random=True)  # its generators go on from call to call, as the model's own would
     guard = WriteGuard(call.model)
@@ -77,7 +78,7 @@ def observe(call: ModelCall, tensors: Sequence[Tensor]) -> tuple[ModelCall, Beha
                     guard.drew = True
                     return watched, replace(found, reason=RANDOM)
                 found = replace(found, output=again, differentiable=False, reason=GRADIENT_MODE)
-            call, mixes = _look_at_rows(call, tensors)
+            call, mixes = _look_at_rows(replace(call, draws=guard.drew), tensors)
         return call, replace(found, mixes=mixes)
     finally:
         if guard.drew:
@@ -136,8 +137,6 @@ def check_output(result: Tensor, batch: int) -> None:
 
 def _first_run(call: ModelCall, tensors: Sequence[Tensor], guard: WriteGuard) -> Behaviour:
     """The first call, under a guard of what the model shares with its copy."""
-    if any(nn.parameter.is_lazy(tensor) for tensor in call.model.parameters()):
-        raise InvalidInput(FIRST_CALL.format(name=type(call.model).__name__))
     copied = call.isolated()
     known = {name for name, _ in copied.model.named_parameters()}
 
@@ -230,19 +229,3 @@ def _output_of_two(call: ModelCall, pair: Sequence[Tensor]) -> Tensor | None:
     except Exception:  # a user's model may raise anything
         return None
     return found if found.ndim and len(found) == 2 else None
-
-
-class RandomState:
-    """The state of torch's, NumPy's and Python's own generators, to go back to."""
-
-    def __init__(self) -> None:
-        self._python, self._numpy, self._torch = random.getstate(), np.random.get_state(), torch.get_rng_state()
-        self._cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
-
-    def restore(self) -> None:
-        """Go back."""
-        random.setstate(self._python)
-        np.random.set_state(self._numpy)
-        torch.set_rng_state(self._torch)
-        if self._cuda:
-            torch.cuda.set_rng_state_all(self._cuda)

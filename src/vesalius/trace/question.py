@@ -6,6 +6,7 @@ Axes: B batch of samples asked about, N rows evaluated (any number per sample).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 from torch.fx import GraphModule
 
 from vesalius.core.errors import InvalidInput, WrongType
+from vesalius.core.random_state import RandomState
 from vesalius.core.rows import Tensors, read_rows
 from vesalius.trace.compose import compose
 from vesalius.trace.network import Inputs, Network
@@ -103,10 +105,11 @@ class Question:
         for name, tensor in zip(self.at, self.present, strict=True):
             if not tensor.is_floating_point():
                 raise WrongType(f"{name!r} is {tensor.dtype} and has no gradient, which {method} needs; {self._suggest_alternative()}")
-        if self.network.opaque and not self.network.differentiable:
+        if not self.network.differentiable:
+            why = self.network.reason or "an op of it has no derivative"
             raise WrongType(
-                f"no gradient reaches the input of {self.network.name} ({self.network.reason}), which {method} needs; use a method that"
-                " only evaluates, such as shapley_value or occlusion"
+                f"no gradient reaches the input of {self.network.name} ({why}), which {method} needs; use a method that only evaluates,"
+                " such as shapley_value or occlusion"
             )
 
     def _suggest_alternative(self) -> str:
@@ -142,7 +145,7 @@ def ask(network: Network, x: Inputs, *, target: Target = None, at: str | Sequenc
     end, inner = _resolve_inner_target(network, target)
     present, head, cut = _build_head(network, inputs, names, end)
     rows = torch.arange(len(inputs[0]), device=inputs[0].device)
-    with torch.no_grad():
+    with torch.no_grad(), RandomState() if network.random else nullcontext():
         output = head(present, rows)
     _check_finite("the output", output)
     pick, readable = inner or select_target(output, target)

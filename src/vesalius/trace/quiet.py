@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 import warnings
@@ -15,10 +16,12 @@ NOISY_LOGGERS = ("torch.fx.experimental.symbolic_shapes", "torch.export", "torch
 
 @contextmanager
 def silence_torch() -> Iterator[None]:
-    """Loggers and warnings off, and what this thread prints to the error stream passed over; for one thread at a time."""
+    """Loggers and warnings off, what this thread prints to the error stream passed over, and no new environment variables; for one
+    thread at a time."""
     loggers = [logging.getLogger(name) for name in NOISY_LOGGERS]
     levels = [logger.level for logger in loggers]
     before, quiet = sys.stderr, _OtherThreadsOnly(sys.stderr)
+    variables = set(os.environ)
     try:
         for logger in loggers:
             logger.setLevel(logging.CRITICAL)
@@ -31,6 +34,9 @@ def silence_torch() -> Iterator[None]:
             sys.stderr = before
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+        for name in set(os.environ) - variables:
+            if name.startswith("TORCH"):
+                del os.environ[name]
 
 
 class _OtherThreadsOnly:

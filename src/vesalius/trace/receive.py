@@ -46,18 +46,21 @@ class Received:
         return self.features if set(places) <= {value.name for value in self.network.inputs} else ()
 
 
-def receive(model: Any, x: Any) -> Received:
+def receive(model: Any, x: Any, *, random: bool = False) -> Received:
     """A model and some samples, in any form.
 
     Args:
         model: a Network; or anything :func:`vesalius.trace` takes, which is traced on these rows, and remembered while it is the same.
         x: samples, see :func:`vesalius.core.rows.read_rows`.
+        random: whether a model will do whose output for an input differs from call to call.
 
     Raises:
-        WrongType, InvalidInput: no model, no rows; as :func:`vesalius.trace`.
+        WrongType, InvalidInput: no model, no rows, a random model; as :func:`vesalius.trace`.
     """
     rows = read_rows(x)
     network = model if isinstance(model, Network) else trace_rows(model, rows, remember=True)
+    if not random:
+        _refuse_random(network)
     return Received(
         network=network,
         x=rows,
@@ -79,10 +82,12 @@ def receive_data(model: Any, data: Any) -> Received:
         return Received(network=given.network, x=tensors, features=given.features, classes=given.classes, labels=given.labels)
     batches = as_batches(data, BATCH_ROWS)
     if isinstance(model, Network):
+        _refuse_random(model)
         return Received(network=model, x=batches, features=model.features, classes=model.classes)
     first, batches = _peek(batches)
     inputs, _ = split_labels(first)
     network = trace_rows(model, read_rows(inputs), remember=True)
+    _refuse_random(network)
     return Received(network=network, x=batches, features=network.features, classes=network.classes)
 
 
@@ -106,6 +111,14 @@ def _class_number(name: str, classes: Sequence[str]) -> int:
     if name not in classes:
         raise UnknownName("class", name, classes)
     return list(classes).index(name)
+
+
+def _refuse_random(network: Network) -> None:
+    if network.random:
+        raise InvalidInput(
+            f"the output of {network.name} for an input differs from call to call (dropout that is always on, noise, sampling); switch that"
+            " off for this, or use vesalius.attribute, which takes the mean over repeated calls"
+        )
 
 
 def _peek(batches: Iterable[Any]) -> tuple[Any, Data]:

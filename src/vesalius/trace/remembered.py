@@ -36,7 +36,7 @@ class RememberedTrace:
         graph: ``None`` for one that does not export.
         reason: why not.
         differentiable: whether the graph is.
-        writes, one_by_one: see :class:`vesalius.trace.signature.ModelCall`.
+        writes, draws, one_by_one: see :class:`vesalius.trace.signature.ModelCall`.
     """
 
     name: str
@@ -44,6 +44,7 @@ class RememberedTrace:
     reason: str
     differentiable: bool
     writes: bool
+    draws: bool
     one_by_one: bool
 
 
@@ -58,9 +59,10 @@ def find(call: ModelCall, example: Sequence[Tensor]) -> RememberedTrace | None:
 def keep(call: ModelCall, example: Sequence[Tensor], network: Network) -> None:
     """Remember a trace; the oldest of many is forgotten."""
     traces = _TRACES.setdefault(call.model, {})
-    assert network.call is not None
+    seen = network.call
+    assert seen is not None
     traces[_key(call, example)] = RememberedTrace(
-        network.name, network.model_graph, network.reason, network.differentiable, network.call.writes, network.call.one_by_one
+        network.name, network.model_graph, network.reason, network.differentiable, seen.writes, seen.draws, seen.one_by_one
     )
     if len(traces) > MAX_TRACES:
         del traces[next(iter(traces))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from vesalius.core.entry import caller_defaults
 from vesalius.core.errors import InvalidInput, UnknownName, WrongType
+from vesalius.core.random_state import RandomState
 from vesalius.core.tensor_identity import version_of
 from vesalius.trace.structural_copy import copy_structure
 
@@ -29,6 +31,7 @@ class ModelCall:
         function: what is made of that part, [batch, ...] -> [batch]; nothing if ``None``.
         writes: whether the model writes to its own weights when it is called.
         random: whether the model draws random numbers that its output depends on.
+        draws: whether it draws some that make no difference.
         one_by_one: whether it takes no more than one sample at a time.
     """
 
@@ -40,6 +43,7 @@ class ModelCall:
     function: Callable[[Tensor], Tensor] | None = None
     writes: bool = False
     random: bool = False
+    draws: bool = False
     one_by_one: bool = False
 
     def run(self, tensors: Sequence[Tensor]) -> Tensor:
@@ -65,7 +69,8 @@ class ModelCall:
         call, weights = self.isolated(), () if self.writes else tuple(self.model.parameters())
         before = [version_of(weight) for weight in weights]
         size = 1 if self.one_by_one else len(tensors[0])
-        found = [call.run([tensor[at : at + size].clone() for tensor in tensors]) for at in range(0, len(tensors[0]), size)]
+        with RandomState() if self.draws else nullcontext():
+            found = [call.run([tensor[at : at + size].clone() for tensor in tensors]) for at in range(0, len(tensors[0]), size)]
         if before != [version_of(weight) for weight in weights]:
             raise RuntimeError(
                 f"{type(self.model).__name__} wrote to its own parameters, which it did not do on the example; trace it again"

@@ -24,6 +24,8 @@ from torch import Tensor, nn
 CONTAINERS = (list, dict, set, tuple, frozenset, OrderedDict, defaultdict, deque)
 HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 BACKWARD_HOOKS = ("_backward_hooks", "_backward_pre_hooks")
+RECORDS = (list, dict, set, deque, defaultdict, OrderedDict)
+"""Containers that can be written to."""
 GENERATORS = (torch.Generator, random.Random, np.random.Generator, np.random.RandomState)
 MOST_OBJECTS = 20_000
 """Objects copied at most. What a model may hold beyond that (a trainer, a data set) is shared."""
@@ -90,7 +92,7 @@ class _StructureCopier:
         if isinstance(given, nn.Module):
             return self._scripted if isinstance(given, torch.jit.ScriptModule) else self._module
         if isinstance(given, Tensor):
-            return self._tensor if given.is_inference() or self.own_weights else None
+            return None if nn.parameter.is_lazy(given) or not (self.own_weights or given.is_inference()) else self._tensor
         if isinstance(given, GENERATORS):
             return self._generator if self.own_generators else None
         table: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
@@ -122,6 +124,8 @@ class _StructureCopier:
         namespace = made.__dict__
         for name, held in [*_class_containers(module), *vars(module).items()]:
             namespace[name] = self._attribute(name, held)
+        for name, method in _methods_that_record(cast(Any, type(module))):
+            namespace.setdefault(name, MethodType(self.value(method), made))
         if self.evaluating:
             namespace["training"] = False
         return cast(nn.Module, made)
@@ -147,11 +151,9 @@ class _StructureCopier:
     def _buffer(self, buffer: Tensor | None) -> Tensor | None:
         if buffer is None or id(buffer) in self.made:
             return cast("Tensor | None", self.made.get(id(buffer)))
-        return self._tensor(buffer)
+        return buffer if nn.parameter.is_lazy(buffer) else self._tensor(buffer)
 
     def _tensor(self, tensor: Tensor) -> Tensor:
-        if nn.parameter.is_lazy(tensor):
-            return tensor
         made = tensor.detach().clone()
         if isinstance(tensor, nn.Parameter):
             made = nn.Parameter(made, requires_grad=tensor.requires_grad)
@@ -220,7 +222,7 @@ class _StructureCopier:
 
     def _is_writable(self, held: Any, function: FunctionType) -> bool:
         """Whether a global is something that may be written to, or leads to it."""
-        if type(held) in (list, dict, set, deque, defaultdict, OrderedDict) or isinstance(held, nn.Module):
+        if type(held) in RECORDS or isinstance(held, nn.Module):
             return True
         if isinstance(held, FunctionType):
             return held.__globals__ is function.__globals__ and held is not function
@@ -239,6 +241,21 @@ def _class_containers(module: nn.Module) -> Iterator[tuple[str, Any]]:
     for kind in reversed(type(module).__mro__):
         if not kind.__module__.startswith("torch.") and kind is not object:
             yield from ((name, held) for name, held in vars(kind).items() if type(held) in (list, dict, set) and not name.startswith("__"))
+
+
+@functools.lru_cache(maxsize=1024)
+def _methods_that_record(kind: type) -> tuple[tuple[str, FunctionType], ...]:
+    """Methods of a user's class that refer to a list or the like of the Python module it was written in."""
+    found: dict[str, FunctionType] = {}
+    for owner in kind.__mro__:
+        if owner.__module__.startswith("torch.") or owner is object:
+            continue
+        for name, method in vars(owner).items():
+            if isinstance(method, FunctionType) and not name.startswith("__"):
+                held = (type(method.__globals__.get(name)) for name in _global_names(method.__code__))
+                if any(kind in RECORDS for kind in held):
+                    found.setdefault(name, method)
+    return tuple(found.items())
 
 
 def _is_plain_object(held: Any) -> bool:

@@ -181,7 +181,7 @@ def recall(bound: tuple[ModelCall, tuple[Tensor, ...]]) -> Network:
     call, tensors = bound
     kept = remembered.find(call, tensors)
     if kept is not None:
-        call = replace(call, writes=kept.writes, one_by_one=kept.one_by_one)
+        call = replace(call, writes=kept.writes, draws=kept.draws, one_by_one=kept.one_by_one)
         seen = run_with_gradients(call.evaluate, tensors)
         inputs = tuple(_input_value(name, tensor) for name, tensor in zip(call.names, tensors, strict=True))
         if kept.graph is None or _graph_matches(kept.graph, tensors, seen):

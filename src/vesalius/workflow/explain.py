@@ -160,7 +160,7 @@ def explain(  # noqa: PLR0913 - a verb that users call
         if isinstance(data, Samples):
             if labels is not None or classes or names or rows is not FIRST_ROWS or options.flow is not None:
                 raise InvalidInput("Samples have rows, labels and names already; leave rows=, labels=, classes=, names= and flow= out")
-            network, samples = receive(model, data.x).network, data
+            network, samples = receive(model, data.x, random=True).network, data
         else:
             network, found = receive_labelled(model, data, labels=labels, classes=classes, names=names)
             mean = isinstance(baseline, str) and baseline == "mean"
@@ -181,7 +181,7 @@ def receive_labelled(
             :func:`vesalius.workflow.samples.read_labelled`.
     """
     rows, found = read_labelled(data, labels)
-    received = receive(model, rows)
+    received = receive(model, rows, random=True)
     network = received.network
     if len(network.inputs) != 1:
         known = ", ".join(value.name for value in network.inputs)
