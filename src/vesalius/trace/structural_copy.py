@@ -13,7 +13,7 @@ import random
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from types import CellType, CodeType, FunctionType, MethodType
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType
 from typing import Any, cast
 from weakref import ref
 
@@ -24,6 +24,8 @@ from torch import Tensor, nn
 CONTAINERS = (list, dict, set, tuple, frozenset, OrderedDict, defaultdict, deque)
 HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 BACKWARD_HOOKS = ("_backward_hooks", "_backward_pre_hooks")
+ATOMS = frozenset({int, float, bool, complex, str, bytes, type(None), type, torch.dtype, torch.device, torch.Size, BuiltinFunctionType})
+"""Types of what holds nothing."""
 RECORDS = (list, dict, set, deque, defaultdict, OrderedDict)
 """Containers that can be written to."""
 GENERATORS = (torch.Generator, random.Random, np.random.Generator, np.random.RandomState)
@@ -74,9 +76,18 @@ class _StructureCopier:
         self.kept: list[Any] = []
         self.namespaces: dict[int, dict[str, Any]] = {}
         self.depth = 0
+        self.copiers: dict[type, Callable[[Any], Any]] = {
+            **dict.fromkeys(CONTAINERS, self._container),
+            FunctionType: self._function,
+            MethodType: self._method,
+            functools.partial: self._partial,
+            ref: self._reference,
+        }
 
     def value(self, given: Any) -> Any:
         """The copy of anything; itself where it cannot be written to, or cannot be copied."""
+        if type(given) in ATOMS:
+            return given
         if id(given) in self.made:
             return self.made[id(given)]
         copier = self._copier_of(given)
@@ -89,22 +100,15 @@ class _StructureCopier:
             self.depth -= 1
 
     def _copier_of(self, given: Any) -> Callable[[Any], Any] | None:
+        if (found := self.copiers.get(type(given))) is not None:
+            return found
         if isinstance(given, nn.Module):
             return self._scripted if isinstance(given, torch.jit.ScriptModule) else self._module
         if isinstance(given, Tensor):
             return None if nn.parameter.is_lazy(given) or not (self.own_weights or given.is_inference()) else self._tensor
         if isinstance(given, GENERATORS):
             return self._generator if self.own_generators else None
-        table: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
-            (FunctionType, self._function),
-            (MethodType, self._method),
-            (functools.partial, self._partial),
-            (ref, self._reference),
-        )
-        found = next((copier for kind, copier in table if type(given) is kind), None)
-        if found is None and type(given) in CONTAINERS:
-            return self._container
-        return self._object if found is None and _is_plain_object(given) else found
+        return self._object if _is_plain_object(given) else None
 
     def _generator(self, generator: Any) -> Any:
         made = generator.clone_state() if isinstance(generator, torch.Generator) else copy.deepcopy(generator)
@@ -163,6 +167,8 @@ class _StructureCopier:
     # ---- what modules hold ----------------------------------------------------------------------------------------------------------
 
     def _container(self, held: Any) -> Any:
+        if not held:
+            return held if isinstance(held, (tuple, frozenset)) else self._keep(held, held.copy())
         if isinstance(held, (tuple, frozenset)):
             items = [self.value(item) for item in held]
             same = all(new is old for new, old in zip(items, held, strict=True))
