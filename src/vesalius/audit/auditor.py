@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -21,6 +21,8 @@ from vesalius.audit.stratified_sampling import MIN_PER_GROUP, CoalitionSample, a
 from vesalius.core.allocation import Allocation
 from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput, NoRule, NotTraceable, TooManyPlayers, WrongType
+from vesalius.core.numbers import POSITIVE_COUNT, Limit
+from vesalius.core.options import Options
 from vesalius.core.players import Players
 from vesalius.games.absence import Baseline
 from vesalius.games.game import Game, question_provenance
@@ -38,7 +40,7 @@ BEND_SAMPLES = 256
 
 
 @dataclass(frozen=True, kw_only=True)
-class Auditor:
+class Auditor(Options):
     """How to audit; :func:`audit` and :func:`audit_map` are those of ``Auditor()``.
 
     Attributes:
@@ -51,6 +53,12 @@ class Auditor:
         report: told how many methods are done, of how many.
     """
 
+    limits: ClassVar[Mapping[str, Limit]] = {
+        "most_exact": Limit(least=0, most=16),
+        "coalitions": Limit(least=4 * MIN_PER_GROUP),
+        "evaluations": POSITIVE_COUNT,
+        "resamples": Limit(least=100),
+    }
     at: At = None
     most_exact: int = 14
     coalitions: int = 512
@@ -58,15 +66,6 @@ class Auditor:
     resamples: int = 1000
     seed: int = 0
     report: Callable[[int, int], None] | None = None
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.most_exact <= 16:
-            raise InvalidInput(f"most_exact is between 0 and 16, not {self.most_exact}: 2**n maps of every method are computed")
-        if self.coalitions < 4 * MIN_PER_GROUP or self.evaluations < 1 or self.resamples < 100:
-            raise InvalidInput(
-                f"at least {4 * MIN_PER_GROUP} coalitions, 1 evaluation and 100 resamples are needed, not {self.coalitions},"
-                f" {self.evaluations} and {self.resamples}"
-            )
 
     @verb
     def audit(

@@ -22,7 +22,8 @@ from vesalius.complexity.strength import STATS
 from vesalius.core import store
 from vesalius.core.display import load_view
 from vesalius.core.entry import verb
-from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.core.errors import InvalidInput
+from vesalius.core.names import require_known
 from vesalius.trace.network import Inputs, Network
 
 KIND = "complexity"
@@ -122,8 +123,7 @@ class Complexity:
         Raises:
             UnknownName: another ``stat``.
         """
-        if stat not in STATS:
-            raise UnknownName("statistic of strength", stat, STATS)
+        require_known("statistic of strength", stat, STATS)
         return self.rho if stat == "var" else self.rho.sqrt()
 
     @property

@@ -8,8 +8,7 @@ Axes: N coalitions, P players, K components, event: one sample's shape, without 
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, Protocol, runtime_checkable
@@ -19,10 +18,14 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from vesalius.core.entry import out_of_inference, verb
-from vesalius.core.errors import InvalidInput, UnknownName, WrongType
-from vesalius.core.rows import read_rows
+from vesalius.core.errors import InvalidInput, WrongType
+from vesalius.core.names import name_list, require_known
+from vesalius.core.numbers import POSITIVE_COUNT, Limit, numbers_per_axis, whole_number
+from vesalius.core.rows import read_rows, to_tensor
 
 BYSTANDER = -1
+MAY_REPEAT = ("tokens",)
+"""Kinds whose names may come again: the same word stands at several places of a text, and the place tells them apart."""
 SINGULAR_KINDS = {"patches": "patch"}
 
 
@@ -62,8 +65,10 @@ class Players:
         object.__setattr__(self, "parts", out_of_inference(self.parts))
         if self.n < 1:
             raise InvalidInput("there are no players: the explained tensor has no elements")
-        if self.labels and len(self.labels) != self.n:
-            raise InvalidInput(f"{len(self.labels)} names were given for {self.n} players")
+        labels = name_list("names", self.labels, distinct=self.kind not in MAY_REPEAT)
+        object.__setattr__(self, "labels", labels)
+        if labels and len(labels) != self.n:
+            raise InvalidInput(f"{len(labels)} names were given for {self.n} players")
 
     @property
     def n(self) -> int:
@@ -78,6 +83,7 @@ class Players:
 
     def name(self, player: int) -> str:
         """Readable name of one player, such as ``petal width`` or ``patch 2,3``."""
+        player = whole_number("player", player, Limit(least=-self.n, most=self.n - 1)) % self.n
         if self.labels:
             return self.labels[player]
         place = ",".join(str(int(i)) for i in torch.unravel_index(torch.tensor(player), self.shape))
@@ -98,12 +104,13 @@ class Players:
         Raises:
             InvalidInput: another number of names.
         """
+        names = name_list("names", names, distinct=False)
         fits = len(names) == self.n
         if not names or (not strict and (not fits or self.labels or self.kind not in ("features", "tokens"))):
             return self
         if not fits:
             raise InvalidInput(f"{len(names)} names were given for {self.n} players")
-        return replace(self, labels=tuple(map(str, names)))
+        return replace(self, labels=names)
 
     # ---- constructors -------------------------------------------------------------------------------------------------------------
 
@@ -116,8 +123,10 @@ class Players:
             samples: one sample [*event] per explained tensor, without the batch axis; a row of a table brings the names of its columns.
             names: one name per element, in order.
         """
+        if not samples:
+            raise InvalidInput("no sample was given; every element of one becomes a player: Players.features(x[0])")
         tensors, columns = _read_samples(samples)
-        return cls._elements(tensors, names or columns)
+        return cls._elements(tensors, name_list("names", names) or columns)
 
     @classmethod
     @verb
@@ -133,18 +142,20 @@ class Players:
             UnknownName: no such column.
             InvalidInput: a column in two groups, or a position out of range.
         """
+        if not isinstance(groups, Mapping):
+            raise WrongType(f"groups are columns by the name of their group, {{'size': ['height']}}, not a {type(groups).__name__}")
         tensors, columns = _read_samples((sample,))
-        known = list(names or columns)
-        owner = torch.full((tensors[0].numel(),), BYSTANDER)
+        known = name_list("names", names, count=tensors[0].numel()) or columns
+        owner, titles = torch.full((tensors[0].numel(),), BYSTANDER), list(groups)
         for player, members in enumerate(groups.values()):
-            for member in members:
+            for member in _as_columns(members):
                 place = _column(member, known, len(owner))
                 if owner[place] != BYSTANDER:
-                    raise InvalidInput(
-                        f"column {member!r} is in two groups, {list(groups)[int(owner[place])]!r} and {list(groups)[player]!r}"
-                    )
+                    raise InvalidInput(f"column {member!r} comes twice, in group {titles[int(owner[place])]!r} and in {titles[player]!r}")
                 owner[place] = player
-        return cls((owner.reshape(tensors[0].shape),), (len(groups),), "groups", tuple(groups))
+        if empty := [title for player, title in enumerate(titles) if not bool((owner == player).any())]:
+            raise InvalidInput(f"group {empty[0]!r} has no columns, so it could not be absent; leave it out")
+        return cls((owner.reshape(tensors[0].shape),), (len(groups),), "groups", tuple(map(str, titles)))
 
     @classmethod
     def _elements(cls, samples: Sequence[Tensor], names: Sequence[str]) -> Players:
@@ -159,7 +170,8 @@ class Players:
     @verb
     def plain(cls, count: int, names: Sequence[str] = ()) -> Players:
         """So many players, for games that are about no tensor."""
-        return cls((torch.arange(count),), (count,), "players", tuple(names))
+        count = whole_number("the number of players", count, POSITIVE_COUNT)
+        return cls((torch.arange(count),), (count,), "players", name_list("names", names))
 
     @classmethod
     @verb
@@ -169,12 +181,17 @@ class Players:
         Args:
             sample: one image [*channels height width].
             size: height and width of a patch, in pixels.
+
+        Raises:
+            InvalidInput: no image; a patch larger than it.
         """
         sample = _read_sample(sample)
-        high, wide = map(operator.index, size if isinstance(size, (tuple, list)) else (size, size))
-        if sample.ndim < 2 or high < 1 or wide < 1:
-            raise InvalidInput(f"patches need an image [..., height, width] and a positive size, not {tuple(sample.shape)} and {size}")
+        high, wide = numbers_per_axis("size", size, 2, POSITIVE_COUNT)
+        if sample.ndim < 2:
+            raise InvalidInput(f"patches need an image [..., height, width], not {tuple(sample.shape)}")
         height, width = sample.shape[-2:]
+        if high > height or wide > width:
+            raise InvalidInput(f"a patch of {high} x {wide} pixels is larger than the image, {height} x {width}; take a smaller size")
         columns = -(-width // wide)
         index = (torch.arange(height) // high)[:, None] * columns + torch.arange(width) // wide
         return cls((index,), (-(-height // high), columns), "patches")
@@ -190,10 +207,12 @@ class Players:
         """
         labels = _read_sample(labels)
         if labels.is_floating_point() or labels.is_complex():
-            raise WrongType(f"labels are integers, one per element, not {labels.dtype}")
+            raise WrongType(f"labels are integers, one per element, not {labels.dtype}; round them: labels.round().long()")
         kept = torch.unique(labels[labels >= 0])
+        if not len(kept):
+            raise InvalidInput("no label is 0 or more, so there are no players; negative labels are of elements that are always present")
         index = torch.where(labels >= 0, torch.searchsorted(kept, labels.contiguous()), BYSTANDER)
-        return cls((index.cpu(),), (len(kept),), "segments", tuple(names))
+        return cls((index.cpu(),), (len(kept),), "segments", name_list("names", names))
 
     @classmethod
     @verb
@@ -209,12 +228,12 @@ class Players:
 
     @classmethod
     def _along_axis(cls, sample: Any, axis: int, kind: str, names: Sequence[str]) -> Players:
-        sample = _read_sample(sample)
+        sample, axis = _read_sample(sample), whole_number("axis", axis)
         if not -sample.ndim <= axis < sample.ndim:
             raise InvalidInput(f"axis {axis} does not exist in a sample of shape {tuple(sample.shape)}")
         count = sample.shape[axis]
         index = torch.arange(count).reshape([count if i == axis % sample.ndim else 1 for i in range(sample.ndim)])
-        return cls((index,), (count,), kind, tuple(names))
+        return cls((index,), (count,), kind, name_list("names", names, distinct=kind not in MAY_REPEAT))
 
     @classmethod
     @verb
@@ -236,8 +255,14 @@ class Players:
     @verb
     def components(cls, parts: Sequence[Tensor] | Float[Tensor, "K *event"], names: Sequence[str] = ()) -> Players:
         """Terms of a sum: a coalition stands for the sum of its members on top of the absent value."""
-        stacked = torch.stack(list(parts))
-        return cls((), (len(stacked),), "components", tuple(names), parts=stacked)
+        terms = [to_tensor(part) for part in parts]
+        shapes = [list(term.shape) for term in terms]
+        if not terms or any(shape != shapes[0] for shape in shapes):
+            raise InvalidInput(f"components are terms of one sum, so at least one and all of one shape; these have {shapes}")
+        stacked = torch.stack(terms)
+        if stacked.is_complex() or not bool(stacked.isfinite().all()):
+            raise InvalidInput("components are finite real numbers; these are complex, or hold NaN or infinity")
+        return cls((), (len(stacked),), "components", name_list("names", names), parts=stacked)
 
     # ---- coalitions ---------------------------------------------------------------------------------------------------------------
 
@@ -335,13 +360,19 @@ def _require_layers(network: object, what: str) -> None:
         raise WrongType(f"{what} are of a traced network, not of a {type(network).__name__}; make one with vesalius.trace(model, x)")
 
 
+def _as_columns(members: Any) -> Iterable[str | int]:
+    """The columns of a group; a single one stands for itself."""
+    if isinstance(members, Iterable) and not isinstance(members, str):
+        return members
+    return [members]
+
+
 def _column(member: str | int, names: Sequence[str], count: int) -> int:
     """The position of a column."""
     if isinstance(member, str):
-        if member not in names:
-            raise UnknownName("column", member, names)
+        require_known("column", member, names)
         return names.index(member)
-    place = operator.index(member)
+    place = whole_number("the number of a column", member)
     if not -count <= place < count:
         raise InvalidInput(f"there is no column {place}; the row has {count}")
     return place % count
@@ -361,7 +392,7 @@ def default_players(samples: Sequence[Tensor], most: int = 64) -> Players:
         if sample.ndim >= 3 and min(sample.shape[-2:]) > 1:
             height, width = sample.shape[-2:]
             size = next(s for s in range(1, max(height, width) + 1) if -(-height // s) * -(-width // s) <= most)
-            return Players.patches(sample, size)
+            return Players.patches(sample, (min(size, height), min(size, width)))
         return Players.tokens(sample)
     return Players.features(*samples)
 

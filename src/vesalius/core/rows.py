@@ -201,6 +201,27 @@ def to_tensor(values: Any) -> Tensor:
     return torch.from_numpy(usable)
 
 
+def real_values(values: Any, count: int, source: str) -> Tensor:
+    """What a user's function gave for so many rows, as float64 on the CPU: numbers in any form, truth values counting 0 and 1.
+
+    Args:
+        values: one for each row.
+        count: how many rows there were.
+        source: what gave them, for the error.
+
+    Raises:
+        WrongType: complex numbers, or none.
+        InvalidInput: another shape.
+    """
+    if values is None or (isinstance(values, Tensor) and values.is_complex()) or np.iscomplexobj(values):
+        came = "nothing" if values is None else "complex numbers"
+        raise WrongType(f"{source} returned {came}; expected one real number for each of {count} coalitions (a modulus: .abs())")
+    found = to_tensor(values).detach().to("cpu", torch.float64)
+    if found.shape != (count,):
+        raise InvalidInput(f"{source} returned shape {tuple(found.shape)} for {count} coalitions; expected one value each")
+    return found
+
+
 def _numbers_of_objects(array: np.ndarray[Any, np.dtype[Any]]) -> np.ndarray[Any, np.dtype[Any]]:
     try:
         return array.astype(np.float64)

@@ -16,7 +16,8 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from vesalius.core.errors import InvalidInput, UnknownName, WrongType
+from vesalius.core.errors import InvalidInput, WrongType
+from vesalius.core.names import require_known
 from vesalius.core.rows import Rows, is_batches, is_table, read_rows, to_tensor
 from vesalius.trace.question import Question
 
@@ -148,8 +149,7 @@ def as_absence(baseline: Baseline, question: Question) -> Absence:
     if baseline is None:
         return Constant()
     if isinstance(baseline, str):
-        if baseline not in NAMED:
-            raise UnknownName("baseline", baseline, NAMED)
+        require_known("baseline", baseline, NAMED)
         return NAMED[baseline]
     if isinstance(baseline, (Real, Tensor)) and (not isinstance(baseline, Tensor) or baseline.ndim == 0):
         return Constant(baseline.item() if isinstance(baseline, Tensor) else float(baseline) if not isinstance(baseline, int) else baseline)

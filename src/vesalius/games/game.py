@@ -8,7 +8,6 @@ Axes: N coalitions, P players.
 
 from __future__ import annotations
 
-import operator
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -18,9 +17,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vesalius.core.entry import verb
-from vesalius.core.errors import InvalidInput, MemoryExhausted, TooManyPlayers
+from vesalius.core.errors import InvalidInput, MemoryExhausted, TooManyPlayers, WrongType
+from vesalius.core.numbers import POSITIVE_COUNT, flag, whole_number
 from vesalius.core.players import Players, default_players
-from vesalius.core.rows import to_tensor
+from vesalius.core.rows import real_values, to_tensor
 from vesalius.core.version import VERSION
 from vesalius.games.absence import Baseline, as_absence
 from vesalius.games.memory import free_cached_memory, is_out_of_memory
@@ -60,10 +60,13 @@ class Game:
         keep: bool = True,
         provenance: Mapping[str, Any] | None = None,
     ) -> None:
-        if batch < 1:
-            raise InvalidInput(f"a batch of {batch} coalitions; it must be at least 1")
+        if not callable(value):
+            raise WrongType(f"a game is a function of coalitions, bool [N, players] -> [N], not {type(value).__name__} {value!r}")
+        if not isinstance(players, Players):
+            raise WrongType(f"players are vesalius.Players, not {type(players).__name__} {players!r}; for a number of them: Game.of")
+        keep = flag("keep", keep)
         self.players = players
-        self.batch = batch
+        self.batch = whole_number("batch", batch, POSITIVE_COUNT)
         self.evaluations = 0
         self.provenance = dict(provenance or {})
         self.explained: tuple[Tensor, ...] = ()
@@ -82,7 +85,7 @@ class Game:
             batch: coalitions evaluated at once.
         """
         if not isinstance(players, Players):
-            players = Players.plain(operator.index(players))
+            players = Players.plain(players)
         return cls(value, players, batch=batch)
 
     @classmethod
@@ -151,6 +154,7 @@ class Game:
             InvalidInput: wrong number of players, or a value that is NaN or infinite.
             MemoryExhausted: not even one coalition fits into memory.
         """
+        masks = to_tensor(masks)
         if masks.ndim != 2 or masks.shape[1] != self.players.n or masks.dtype != torch.bool:
             raise InvalidInput(f"coalitions are bool [N, {self.players.n}], not {masks.dtype} {tuple(masks.shape)}")
         masks = masks.cpu()
@@ -219,11 +223,7 @@ class Game:
 
     def _evaluate_finite(self, masks: Bool[Tensor, "N P"]) -> Float[Tensor, " N"]:
         assert self._value is not None
-        values = to_tensor(self._value(masks)).detach().to("cpu", torch.float64)
-        if values.shape != (len(masks),):
-            raise InvalidInput(
-                f"the game's function returned shape {tuple(values.shape)} for {len(masks)} coalitions; expected one value each"
-            )
+        values = real_values(self._value(masks), len(masks), "the game's function")
         if not values.isfinite().all():
             bad = int((~values.isfinite()).nonzero()[0])
             raise InvalidInput(f"the output is {float(values[bad])} for a coalition of {int(masks[bad].sum())} of {self.players.n} players")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Bool, Float64, Int
@@ -15,7 +15,10 @@ from torch import Tensor
 
 from vesalius.core.display import load_view
 from vesalius.core.entry import verb
-from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.core.errors import InvalidInput
+from vesalius.core.names import require_known
+from vesalius.core.numbers import POSITIVE_COUNT, Limit
+from vesalius.core.options import Options
 from vesalius.information.graph import FlowGraph
 from vesalius.information.units import find_layer_units
 from vesalius.trace.network import Inputs, Network
@@ -54,7 +57,7 @@ class AblationCurves:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AblationOptions:
+class AblationOptions(Options):
     """How to remove.
 
     Attributes:
@@ -64,16 +67,15 @@ class AblationOptions:
         seed: of these.
     """
 
+    limits: ClassVar[Mapping[str, Limit]] = {"steps": Limit(least=2), "repeats": POSITIVE_COUNT}
     what: str = "units"
     steps: int = 21
     repeats: int = 10
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.what not in ABLATABLE:
-            raise UnknownName("what to remove", self.what, ABLATABLE)
-        if self.steps < 2 or self.repeats < 1:
-            raise InvalidInput(f"at least 2 steps and 1 repeat are needed, not {self.steps} and {self.repeats}")
+        super().__post_init__()
+        require_known("what to remove", self.what, ABLATABLE)
 
 
 @verb

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from vesalius.core import store
 from vesalius.core.display import load_view
-from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.core.errors import InvalidInput
+from vesalius.core.names import require_known
 from vesalius.information import centrality, communities, export, paths, redundancy
 from vesalius.information.edge_weights import TRANSFORMS, EdgeWeighting, weigh_edges
 from vesalius.information.histograms import Histograms
@@ -55,8 +56,8 @@ class FlowGraph:
             raise InvalidInput(f"layers need different names; these are {', '.join(map(repr, names))}")
         if len(self.edges) != len(names) - 1:
             raise InvalidInput(f"{len(names)} layers have {len(names) - 1} layer pairs, but edges were given for {len(self.edges)}")
-        if self.transform is not None and self.transform not in TRANSFORMS:
-            raise UnknownName("transform", self.transform, TRANSFORMS)
+        if self.transform is not None:
+            require_known("transform", self.transform, TRANSFORMS)
         for first, second, part in zip(self.layers, self.layers[1:], self.edges, strict=False):
             if part.shape != (len(first), len(second)):
                 raise InvalidInput(
@@ -116,8 +117,7 @@ class FlowGraph:
         Raises:
             UnknownName: there is no such layer.
         """
-        if layer not in self.names:
-            raise UnknownName("layer", layer, self.names)
+        require_known("layer", layer, self.names)
         return self.names.index(layer)
 
     def find(self, unit: UnitKey) -> tuple[int, int]:

@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
-from vesalius.core.errors import InvalidInput, UnknownName, WrongType
+from vesalius.core.errors import InvalidInput, WrongType
+from vesalius.core.names import require_known
 from vesalius.information.histograms import Histograms
 
 
@@ -101,8 +102,7 @@ class FlowLayer:
             InvalidInput: there are not so many units.
         """
         if isinstance(unit, str):
-            if unit not in self.units:
-                raise UnknownName(f"unit of layer {self.name!r}", unit, self.units)
+            require_known(f"unit of layer {self.name!r}", unit, self.units)
             return self.units.index(unit)
         if not -len(self) <= unit < len(self):
             raise InvalidInput(f"layer {self.name!r} has units 0 to {len(self) - 1}, no unit {unit}")

@@ -17,9 +17,9 @@ Reference: Deng2024.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -29,6 +29,8 @@ from torch.fx import Graph, GraphModule, Node
 from vesalius.core.allocation import Allocation
 from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput, TooManyPlayers, UnknownName, WrongType
+from vesalius.core.numbers import POSITIVE_COUNT, Limit
+from vesalius.core.options import Options
 from vesalius.core.players import Players
 from vesalius.games.absence import Absence, Baseline, Constant, as_absence
 from vesalius.interactions.taylor import MAX_DEGREE_PLAYERS, MAX_TERMS, multi_indices, taylor_terms_of_question
@@ -58,7 +60,7 @@ class Allocator(Protocol):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Scalings:
+class Scalings(Options):
     """How the network is scaled.
 
     Attributes:
@@ -69,6 +71,7 @@ class Scalings:
         low: the smallest scale; -1 is more accurate for methods that do not look at signs.
     """
 
+    limits: ClassVar[Mapping[str, Limit]] = {"order": POSITIVE_COUNT, "low": Limit(least=0, below=1)}
     order: int = 4
     players: Players | None = None
     low: float = 0.0

@@ -13,6 +13,8 @@ from torch import Tensor
 from vesalius.core.allocation import Allocation
 from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput, UnknownName, WrongType
+from vesalius.core.names import require_known
+from vesalius.core.options import Options
 from vesalius.core.players import Players
 from vesalius.core.samples import PER_SAMPLE
 from vesalius.games.absence import Absence, Baseline, as_absence
@@ -25,7 +27,7 @@ from vesalius.trace.target import Target
 
 
 @dataclass(frozen=True, kw_only=True)
-class Method(ABC):
+class Method(Options, ABC):
     """An attribution method: options as fields, one function.
 
     A method declares what it claims, from these words: ``complete`` (values add up to total - base), ``dummy`` (a player without effect
@@ -183,8 +185,7 @@ def resolve_method(method: str | type[Method] | Method, options: Mapping[str, An
         raise WrongType(f"a method is a name, a class of vesalius.methods or an instance of one, not {method!r}")
     known = [field.name for field in fields(kind)]
     for option in options or {}:
-        if option not in known:
-            raise UnknownName(f"option of {kind.name}", option, known)
+        require_known(f"option of {kind.name}", option, known)
     return kind(**(options or {}))
 
 

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from vesalius.core.display import load_view
 from vesalius.core.entry import verb
-from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.core.errors import InvalidInput
+from vesalius.core.names import require_known
 from vesalius.sparsity.pruning_options import Pruning
 from vesalius.sparsity.unstructured_pruning import sweep
 from vesalius.trace.batches import Data
@@ -63,8 +64,7 @@ class PruningComparison:
         Raises:
             UnknownName: nothing of that name was measured.
         """
-        if name not in self.found:
-            raise UnknownName("measure", name, self.found)
+        require_known("measure", name, self.found)
         return self.found[name]
 
     def plot(self, measure: str = "", *, ax: Any = None) -> Any:

@@ -15,7 +15,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vesalius.core.entry import verb
-from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.core.errors import InvalidInput
+from vesalius.core.names import require_known
 from vesalius.core.version import VERSION
 from vesalius.sparsity.compression.dependencies import UnitDependencies, find_dependencies
 from vesalius.sparsity.links import Links, links_of
@@ -119,8 +120,7 @@ def _units_to_keep(
     found = find_dependencies(network)
     named = list(keep or (share if isinstance(share, Mapping) else None) or layers or [])
     for name in named:
-        if name not in found:
-            raise UnknownName("layer", name, found)
+        require_known("layer", name, found)
         if found[name].why:
             raise InvalidInput(f"the units of layer {name!r} cannot be removed: {found[name].why}; name other layers")
     names = named or [name for name, one in found.items() if not one.why]

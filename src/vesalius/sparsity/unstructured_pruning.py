@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 from vesalius.core.entry import verb
-from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.core.errors import InvalidInput
+from vesalius.core.names import require_known
 from vesalius.core.version import VERSION
 from vesalius.sparsity.pruning.allocation import LinkCount, counts_from_importance_level, counts_from_sparsity
 from vesalius.sparsity.pruning.calibration import collect_samples
@@ -194,8 +195,7 @@ class _PruningRun:
 
 
 def _score_for_mode(mode: str, how: Pruning) -> Score:
-    if mode not in MODES:
-        raise UnknownName("mode", mode, MODES)
+    require_known("mode", mode, MODES)
     if mode == "refit" and not how.compensate:
         raise InvalidInput("compensate=False has no meaning in mode='refit', which sets the biases anew; use mode='paper'")
     return how.score_in(mode)

@@ -23,6 +23,7 @@ from torch.fx import GraphModule
 from vesalius.core import store
 from vesalius.core.entry import full_precision
 from vesalius.core.errors import ForeignFile, InvalidInput, NotTraceable, UnknownName, WrongType
+from vesalius.core.names import require_known
 from vesalius.core.rows import LABELS, has_labels, read_rows
 from vesalius.core.tensor_identity import bytes_of, place_of, version_of
 from vesalius.trace.copying import PackedGraph, computed_attributes, copy_graph
@@ -176,8 +177,7 @@ class Network:
         Raises:
             UnknownName: no such layer.
         """
-        if name not in self.layers:
-            raise UnknownName("layer", name, self.layers)
+        require_known("layer", name, self.layers)
         return self.layers[name]
 
     def resolve(self, name: str) -> str:

@@ -7,11 +7,13 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from vesalius.core import store
 from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput
+from vesalius.core.numbers import POSITIVE, POSITIVE_COUNT, Limit
+from vesalius.core.options import Options
 from vesalius.core.players import Players
 from vesalius.games.absence import Baseline
 from vesalius.information import FlowGraph
@@ -37,7 +39,7 @@ MethodChoice = str | type[Method] | Method
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class ExplainOptions:
+class ExplainOptions(Options):
     """The options of :func:`explain` that few calls need, together so that its signature stays short.
 
     Attributes:
@@ -53,6 +55,7 @@ class ExplainOptions:
         reproduce: the command that makes the page again, shown on it.
     """
 
+    limits: ClassVar[Mapping[str, Limit]] = {"tol": POSITIVE, "budget": POSITIVE_COUNT}
     at: str | None = None
     players: Players | str | None = None
     audit: RowChoice = None

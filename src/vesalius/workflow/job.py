@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from vesalius.core.errors import InvalidInput, UnknownName, WrongType
+from vesalius.core.names import require_known
 from vesalius.core.players import Players
 from vesalius.games.absence import Absence, Baseline, Blur, Constant, Marginal, as_absence
 from vesalius.methods import Method
@@ -216,8 +217,7 @@ def _class_number(target: Any, samples: Samples, count: int) -> int:
 def _absence(network: Network, samples: Samples, x: Tensor, *, baseline: Baseline, at: str | None) -> tuple[str, Absence]:
     """What absent parts are replaced by, and the same in words."""
     if isinstance(baseline, str):
-        if baseline not in BASELINE_WORDS:
-            raise UnknownName("baseline", baseline, (*BASELINE_WORDS, "rows:0:20 (on the command line)"))
+        require_known("baseline", baseline, (*BASELINE_WORDS, "rows:0:20 (on the command line)"))
         if baseline == "blur":
             if x.ndim < 3 or not x.is_floating_point():
                 raise InvalidInput(f"the baseline blur is for pictures; these rows have shape {list(x.shape[1:])} and are {x.dtype}")

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from vesalius.core.errors import InvalidInput, UnknownName, WrongType
+from vesalius.core.names import require_known
 from vesalius.core.rows import MAX_COLLECTED_ROWS, Rows, as_batches, collect_rows, is_batches, is_table, read_rows, split_labels
 from vesalius.workflow.progress import say
 
@@ -226,8 +227,7 @@ def _label_by_name(samples: Samples, words: Sequence[str], given: tuple[str, ...
     classes = given or tuple(sorted(set(words)))
     chosen = [words[row] for row in samples.rows]
     for label in chosen:
-        if label not in classes:
-            raise UnknownName("class among the names given by classes= (on the command line: --names)", label, classes)
+        require_known("class among the names given by classes= (on the command line: --names)", label, classes)
     y = torch.tensor([classes.index(label) for label in chosen])
     return replace(samples, y=y, labels=tuple(chosen), classes=classes, ordered=bool(given))
 

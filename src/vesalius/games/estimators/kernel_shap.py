@@ -52,7 +52,7 @@ class KernelShapley:
             BudgetTooSmall: fewer than one pair fits.
         """
         n = game.players.n
-        require_budget(budget, 2 if n == 1 else 4, estimator="kernel")
+        budget = require_budget(budget, 2 if n == 1 else 4, estimator="kernel")
         base, total = empty_and_full_values(game)
         rows = (
             coalition_sampling.balanced_pairs(n, (budget - 2) // 2, generator=generator) if n > 1 else torch.empty(0, 1, dtype=torch.bool)

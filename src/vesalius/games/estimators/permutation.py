@@ -47,7 +47,7 @@ class PermutationShapley:
             BudgetTooSmall: not even one pair of orders fits.
         """
         n = game.players.n
-        require_budget(budget, 2 * n, estimator="permutation")
+        budget = require_budget(budget, 2 * n, estimator="permutation")
         base, total = empty_and_full_values(game)
         pairs = max(1, (budget - 2) // (2 * (n - 1))) if n > 1 else 1
         ranks = torch.rand(pairs, n, generator=generator).argsort(1)

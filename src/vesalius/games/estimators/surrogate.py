@@ -17,6 +17,7 @@ from torch import Tensor
 
 from vesalius.core.allocation import Allocation
 from vesalius.core.entry import verb
+from vesalius.core.options import Options
 from vesalius.games.estimators import coalition_sampling
 from vesalius.games.estimators.estimate import (
     SHAPLEY_FACTS,
@@ -36,11 +37,12 @@ CALIBRATED_FROM = 5  # evaluations per player from which the coverage of the err
 
 
 @dataclass(frozen=True, kw_only=True)
-class SurrogateShapley:
+class SurrogateShapley(Options):
     """Gaussian process on coalitions; biased towards smooth games, and far more precise on those.
 
     Args:
-        fit_pairs: pairs, chosen at random, on which the parameters of the process are fitted; all pairs are used afterwards.
+        limits: ClassVar[Mapping[str, Limit]] = {"fit_pairs": POSITIVE_COUNT, "joint_rows": Limit(least=0), "steps": POSITIVE_COUNT}
+    fit_pairs: pairs, chosen at random, on which the parameters of the process are fitted; all pairs are used afterwards.
         joint_rows: the joint process is left out above this number of coalitions, since its cost grows with their cube.
         steps: iterations of the fit.
     """
@@ -61,7 +63,7 @@ class SurrogateShapley:
             BudgetTooSmall: fewer than one pair fits.
         """
         n = game.players.n
-        require_budget(budget, 2 if n == 1 else 4, estimator="surrogate")
+        budget = require_budget(budget, 2 if n == 1 else 4, estimator="surrogate")
         if ExactShapley().affords(n, budget):
             return ExactShapley().estimate(game, budget)
         base, total = empty_and_full_values(game)

@@ -5,13 +5,17 @@ Axes: P players.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
 from vesalius.core.allocation import Allocation
 from vesalius.core.errors import TooManyPlayers
 from vesalius.core.interaction_indices import compute_index
+from vesalius.core.numbers import Limit
+from vesalius.core.options import Options
 from vesalius.games import moebius
 from vesalius.games.estimators.estimate import GameLike, estimate_fields, evaluate, require_budget
 from vesalius.games.estimators.exact import BLOCK
@@ -19,13 +23,14 @@ from vesalius.interactions.estimators.estimate import interaction_facts, require
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExactInteractions:
+class ExactInteractions(Options):
     """All 2**n coalitions, by way of their dividends.
 
     Args:
         most: players above which this is refused.
     """
 
+    limits: ClassVar[Mapping[str, Limit]] = {"most": Limit(least=0)}
     most: int = 20
 
     def affords(self, players: int, budget: int) -> bool:
@@ -53,7 +58,7 @@ class ExactInteractions:
         n = game.players.n
         if n > self.most:
             raise TooManyPlayers(n, self.most, hint="use estimator='auto', or group players")
-        require_budget(budget, self.least(n, max_order), estimator="exact")
+        budget = require_budget(budget, self.least(n, max_order), estimator="exact")
         if max_order is not None:
             require_order_two(max_order, "exact")
         members = moebius.membership(n)

@@ -57,7 +57,7 @@ class LeastSquaresInteractions:
         unknown = _monomial_count(n, max_order)
         if unknown > MAX_COLUMNS:
             raise InvalidInput(f"{unknown} interactions of order {max_order} of {n} players are too many for 'least_squares'; use 'sparse'")
-        require_budget(budget, self.least(n, max_order), estimator="least_squares")
+        budget = require_budget(budget, self.least(n, max_order), estimator="least_squares")
         if n == 1:
             return ExactInteractions().estimate(game, budget)
         order = min(_require_order(max_order), n)

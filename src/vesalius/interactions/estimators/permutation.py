@@ -57,7 +57,7 @@ class PermutationInteractions:
         """
         n = game.players.n
         require_order_two(max_order, "permutation")
-        require_budget(budget, self.least(n, max_order), estimator="permutation")
+        budget = require_budget(budget, self.least(n, max_order), estimator="permutation")
         if n < 3 or budget < 2 + 2 * sweep_cost(n):
             return ExactInteractions().estimate(game, budget)
         base, total = empty_and_full_values(game)
