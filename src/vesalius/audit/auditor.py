@@ -21,6 +21,7 @@ from vesalius.audit.stratified_sampling import MIN_PER_GROUP, CoalitionSample, a
 from vesalius.core.allocation import Allocation
 from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput, NoRule, NotTraceable, TooManyPlayers, WrongType
+from vesalius.core.names import name_list
 from vesalius.core.numbers import POSITIVE_COUNT, Limit
 from vesalius.core.options import Options
 from vesalius.core.players import Players
@@ -189,7 +190,7 @@ def audit(  # noqa: PLR0913 - a verb that users call
     f(x) - f(b), so that biases show as effects missed or over-counted.
     """
     received = receive(model, x)
-    target = resolve_classes(target, classes or received.classes)
+    target = resolve_classes(target, name_list("classes", classes) or received.classes, received.outputs)
     players = players if isinstance(players, Allocation) else named_players(received, players, names, at)
     return Auditor(at=at).audit(received.network, received.x, players, target=target, baseline=baseline, methods=methods)
 

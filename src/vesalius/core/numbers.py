@@ -75,7 +75,7 @@ def whole_number(name: str, value: Any, limit: Limit = ANY) -> int:
         InvalidInput: a fraction, NaN or infinite, or out of its limits.
     """
     wanted = f"a whole number{limit if limit is not SEED else ''}"
-    found: Any = _plain(value)
+    found: Any = plain_number(value)
     if not _is_real(found):
         raise WrongType(f"{name} is {wanted}, not {_describe(value)}")
     if not hasattr(found, "__index__"):
@@ -93,7 +93,7 @@ def whole_number(name: str, value: Any, limit: Limit = ANY) -> int:
 
 def real_number(name: str, value: Any, limit: Limit = ANY) -> float:
     """A real number in any form as a float. Args and Raises: as :func:`whole_number`, fractions being taken."""
-    found, wanted = _plain(value), f"a number{limit}"
+    found, wanted = plain_number(value), f"a number{limit}"
     if not _is_real(found):
         raise WrongType(f"{name} is {wanted}, not {_describe(value)}")
     real = float(found)
@@ -108,7 +108,7 @@ def flag(name: str, value: Any) -> bool:
     Raises:
         WrongType: anything else; words and other numbers count as true in Python, whatever they say.
     """
-    found = _plain(value)
+    found = plain_number(value)
     if isinstance(found, bool) or (isinstance(found, int) and found in (0, 1)):
         return bool(found)
     raise WrongType(f"{name} is True or False, not {_describe(value)}")
@@ -135,7 +135,7 @@ def whole_numbers(name: str, values: Any, limit: Limit = ANY) -> tuple[int, ...]
     """
     if is_number(values):
         return (whole_number(name, values, limit),)
-    if isinstance(values, (str, bytes, Set, Mapping)) or not isinstance(values, Iterable):
+    if isinstance(values, (str, bytes, Set, Mapping)) or not isinstance(values, Iterable) or getattr(values, "ndim", 1) == 0:
         raise WrongType(f"{name} is a list of whole numbers, not {_describe(values)}")
     return tuple(whole_number(f"each number of {name}", value, limit) for value in values)
 
@@ -172,14 +172,14 @@ def random_source(generator: Any) -> torch.Generator | None:
 
 def is_number(value: Any) -> bool:
     """Whether this is one real number in any form, and no boolean."""
-    return _is_real(_plain(value))
+    return _is_real(plain_number(value))
 
 
 def _is_real(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
-def _plain(value: Any) -> Any:
+def plain_number(value: Any) -> Any:
     """A NumPy scalar, or an array or a tensor without axes, as Python's number; everything else as it is."""
     if isinstance(value, np.generic) or (isinstance(value, (np.ndarray, Tensor)) and value.ndim == 0):
         try:

@@ -48,18 +48,23 @@ def _text(name: str, value: Any, limit: Limit) -> str:
     return value
 
 
-def _players(name: str, value: Any, limit: Limit) -> Players:
-    if not isinstance(value, Players):
-        raise WrongType(
-            f"{name} is vesalius.Players, not {type(value).__name__} {value!r}; build them: Players.features(x), Players.patches(x, 4), ..."
-        )
-    return value
-
-
 def _callable(name: str, value: Any, limit: Limit) -> Any:
     if not callable(value):
         raise WrongType(f"{name} is a function, not {type(value).__name__} {value!r}")
     return value
+
+
+def require_players(name: str, players: Any) -> Players:
+    """Players as they are.
+
+    Raises:
+        WrongType: something else.
+    """
+    if not isinstance(players, Players):
+        raise WrongType(
+            f"{name} are vesalius.Players, not {type(players).__name__} {players!r}; build them: Players.features(x), Players.patches(x, 4)"
+        )
+    return players
 
 
 READERS: Mapping[str, Callable[[str, Any, Limit], Any]] = {
@@ -67,7 +72,7 @@ READERS: Mapping[str, Callable[[str, Any, Limit], Any]] = {
     "float": real_number,
     "bool": lambda name, value, limit: flag(name, value),
     "str": _text,
-    "Players": _players,
+    "Players": lambda name, value, limit: require_players(name, value),
     "Sequence[str]": lambda name, value, limit: name_list(name, value),
     "tuple[str, ...]": lambda name, value, limit: name_list(name, value),
     "Sequence[int]": whole_numbers,

@@ -255,6 +255,8 @@ class Players:
     @verb
     def components(cls, parts: Sequence[Tensor] | Float[Tensor, "K *event"], names: Sequence[str] = ()) -> Players:
         """Terms of a sum: a coalition stands for the sum of its members on top of the absent value."""
+        if not isinstance(parts, Iterable) or getattr(parts, "ndim", 1) == 0:
+            raise WrongType(f"components are the terms of a sum, tensors of one shape, not {type(parts).__name__}")
         terms = [to_tensor(part) for part in parts]
         shapes = [list(term.shape) for term in terms]
         if not terms or any(shape != shapes[0] for shape in shapes):

@@ -18,7 +18,9 @@ from torch import Tensor
 
 from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput, MemoryExhausted, TooManyPlayers, WrongType
+from vesalius.core.names import name_list
 from vesalius.core.numbers import POSITIVE_COUNT, flag, whole_number
+from vesalius.core.options import require_players
 from vesalius.core.players import Players, default_players
 from vesalius.core.rows import real_values, to_tensor
 from vesalius.core.version import VERSION
@@ -62,10 +64,8 @@ class Game:
     ) -> None:
         if not callable(value):
             raise WrongType(f"a game is a function of coalitions, bool [N, players] -> [N], not {type(value).__name__} {value!r}")
-        if not isinstance(players, Players):
-            raise WrongType(f"players are vesalius.Players, not {type(players).__name__} {players!r}; for a number of them: Game.of")
         keep = flag("keep", keep)
-        self.players = players
+        self.players = require_players("players", players)
         self.batch = whole_number("batch", batch, POSITIVE_COUNT)
         self.evaluations = 0
         self.provenance = dict(provenance or {})
@@ -118,8 +118,9 @@ class Game:
         Raises:
             InvalidInput: more than one sample, players that do not fit.
         """
+        players = None if players is None else require_players("players", players)
         received = receive(model, x)
-        target = resolve_classes(target, classes or received.classes)
+        target = resolve_classes(target, name_list("classes", classes) or received.classes, received.outputs)
         question = ask_about_sample(received.network, received.x, players, target=target, at=at)
         absence = as_absence(baseline, question)
         players = (players or default_players([tensor[0] for tensor in question.present])).named(

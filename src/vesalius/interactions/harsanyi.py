@@ -14,8 +14,9 @@ from torch import Tensor
 
 from vesalius.core.allocation import Allocation
 from vesalius.core.entry import verb
-from vesalius.core.errors import InvalidInput, TooManyPlayers
+from vesalius.core.errors import InvalidInput, TooManyPlayers, WrongType
 from vesalius.core.interaction_indices import DIVIDENDS
+from vesalius.core.names import name_list
 from vesalius.core.numbers import POSITIVE_COUNT, whole_number
 from vesalius.core.players import Players
 from vesalius.games.absence import Baseline
@@ -81,7 +82,7 @@ def interactions(  # noqa: PLR0913 - a verb that users call
     received = receive(model, x)
     network = received.network
     _refuse_half_precision(network)
-    target = resolve_classes(target, classes or received.classes)
+    target = resolve_classes(target, name_list("classes", classes) or received.classes, received.outputs)
     game = Game.on(network, received.x, players, target=target, baseline=baseline, at=at, names=names or received.features)
     if game.players.n <= MAX_EXACT_PLAYERS:
         return harsanyi_dividends(game, max_order=max_order)
@@ -102,6 +103,8 @@ def harsanyi_dividends(game: Game, *, max_order: int | None = None) -> Allocatio
         TooManyPlayers: above 20 players.
         InvalidInput: an order below 1, a value that is NaN or infinite.
     """
+    if not isinstance(game, Game):
+        raise WrongType(f"expected a vesalius.Game, not {type(game).__name__}; make one: vesalius.Game.of(function, 5)")
     n = game.players.n
     if n > MAX_EXACT_PLAYERS:
         raise TooManyPlayers(n, MAX_EXACT_PLAYERS, hint="group players, or estimate with vesalius.interactions.interactions_of")

@@ -13,7 +13,7 @@ from torch import Tensor
 from vesalius.core.allocation import Allocation
 from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput, UnknownName, WrongType
-from vesalius.core.names import require_known
+from vesalius.core.names import name_list, require_known
 from vesalius.core.options import Options
 from vesalius.core.players import Players
 from vesalius.core.samples import PER_SAMPLE
@@ -150,7 +150,7 @@ def attribute(  # noqa: PLR0913 - a verb that users call
         chosen = replace(chosen, players=players)
     received = receive(model, x)
     network, x, baseline = upcast_half_precision(received.network, received.x, baseline)
-    target = resolve_classes(target, classes or received.classes)
+    target = resolve_classes(target, name_list("classes", classes) or received.classes, received.outputs)
     question = ask(network, x, target=target, at=chosen.place(network) if at is None else at)
     if chosen.players is not None:
         chosen.players.check([tensor[0] for tensor in question.present])
@@ -178,6 +178,8 @@ def resolve_method(method: str | type[Method] | Method, options: Mapping[str, An
         if options:
             raise InvalidInput(f"options={dict(options)!r} beside an instance of a method; give them to it: {type(method).__name__}(...)")
         return method
+    if options is not None and not isinstance(options, Mapping):
+        raise WrongType(f"options are a mapping, {{'budget': 2000}}, not {type(options).__name__} {options!r}")
     kind = METHODS.get(method) if isinstance(method, str) else method
     if isinstance(method, str) and kind is None:
         raise UnknownName("method", method, METHODS, meant=SYNONYMS.get(method.lower().replace("-", "_").replace(" ", "_")), listed=True)

@@ -118,6 +118,8 @@ class OcclusionPatch(Method):
 
     def allocate(self, question: Question, absence: Absence) -> Allocation:
         players = position_players([tensor[0] for tensor in question.present])
+        if self.patches is not None:
+            self.patches.check([tensor[0] for tensor in question.present])
         windows = self._windows(players)
         share = windows.double() / windows.sum(0).clamp_min(1)
 
@@ -132,6 +134,8 @@ class OcclusionPatch(Method):
     def _windows(self, players: Players) -> Bool[Tensor, "W P"]:
         """Members of each window."""
         if self.patches is not None:
+            if len(self.patches.index) != 1:
+                raise InvalidInput(f"patches are parts of one explained tensor, such as Players.patches(x, 4), not {self.patches}")
             owner = players.within(self.patches)
             return owner == torch.arange(self.patches.n)[:, None]
         sides, steps = self._sides_and_steps(players.shape)

@@ -200,14 +200,21 @@ class Box(LayerRule):
         for name in ("low", "high"):
             given = getattr(self, name)
             bound = real_number(name, given) if is_number(given) else to_tensor(given)
-            if isinstance(bound, Tensor) and (bound.is_complex() or not bool(bound.isfinite().all())):
-                raise InvalidInput(f"{name} is a bound of the input, of finite real numbers")
+            if isinstance(bound, Tensor) and (bound.is_complex() or bound.dtype == torch.bool or not bool(bound.isfinite().all())):
+                raise InvalidInput(f"{name} is a bound of the input, of finite real numbers, not {given!r}")
             object.__setattr__(self, name, bound)
+        low, high = torch.as_tensor(self.low), torch.as_tensor(self.high)
+        if not _broadcasts(low.shape, high.shape) or not bool((low < high.to(low.device)).all()):
+            raise InvalidInput(f"low is below high everywhere, in shapes that fit; not {self.low} and {self.high}")
 
     def back(self, visit: LayerVisit, c: Tensor) -> Tensor:
         weight = visit.found.weight
         up, down = weight.clamp(min=0), weight.clamp(max=0)
-        low, high = (torch.as_tensor(bound, dtype=c.dtype, device=c.device).expand_as(visit.x) for bound in (self.low, self.high))
+        low, high = (torch.as_tensor(bound, dtype=c.dtype, device=c.device) for bound in (self.low, self.high))
+        for name, bound in (("low", low), ("high", high)):
+            if not _broadcasts(bound.shape, visit.x.shape) or bound.ndim > visit.x.ndim:
+                raise InvalidInput(f"{name} has shape {list(bound.shape)} and does not fit the explained tensor, {list(visit.x.shape)}")
+        low, high = low.expand_as(visit.x), high.expand_as(visit.x)
         apply, back = visit.found.apply, visit.found.back
         whole = apply(visit.x, weight) - apply(low, up) - apply(high, down)
         relevance = visit.z * c
@@ -239,6 +246,11 @@ class WSquare(LayerRule):
         kept = relevance / stabilise(whole, self.stabiliser)
         visit.absorb("stabiliser", relevance - whole * kept)
         return visit.found.back(kept, visit.x, weight)
+
+
+def _broadcasts(a: Sequence[int], b: Sequence[int]) -> bool:
+    """Whether tensors of two shapes can be compared element by element."""
+    return all(x == y or 1 in (x, y) for x, y in zip(reversed(a), reversed(b), strict=False))
 
 
 def stabilise(whole: Tensor, distance: float) -> Tensor:

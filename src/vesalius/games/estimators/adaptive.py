@@ -26,6 +26,7 @@ from vesalius.games.estimators import coalition_sampling
 from vesalius.games.estimators.estimate import (
     SHAPLEY_FACTS,
     GameLike,
+    check_request,
     estimate_fields,
     evaluate,
     make_efficient,
@@ -72,7 +73,7 @@ class AdaptiveShapley(Options):
         Raises:
             BudgetTooSmall: nothing but the ends fits.
         """
-        n = game.players.n
+        n = check_request(game, generator)
         budget = require_budget(budget, 2 if n == 1 else 4, estimator="adaptive")
         if ExactShapley().affords(n, budget):
             return ExactShapley().estimate(game, budget)

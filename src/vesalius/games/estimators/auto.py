@@ -14,10 +14,10 @@ import torch
 from vesalius.core.allocation import Allocation
 from vesalius.core.entry import verb
 from vesalius.core.names import resolve_choice
-from vesalius.core.numbers import Limit, random_source, whole_number
+from vesalius.core.numbers import Limit, whole_number
 from vesalius.core.options import Options
 from vesalius.games.estimators.adaptive import AdaptiveShapley
-from vesalius.games.estimators.estimate import GameLike, ShapleyEstimator, require_budget, require_game
+from vesalius.games.estimators.estimate import GameLike, ShapleyEstimator, check_request, require_budget
 from vesalius.games.estimators.exact import ExactShapley
 from vesalius.games.estimators.kernel_shap import KernelShapley
 from vesalius.games.estimators.permutation import PermutationShapley
@@ -51,7 +51,7 @@ class AutoShapley(Options):
         Raises:
             BudgetTooSmall: below 4 evaluations (2 for a single player).
         """
-        n = game.players.n
+        n = check_request(game, generator)
         budget = require_budget(budget, 2 if n == 1 else 4, estimator="auto")
         return self._choose_estimator(n, budget).estimate(game, budget, generator=generator)
 
@@ -95,10 +95,8 @@ def shapley(
         BudgetTooSmall: the estimator cannot work with so few evaluations.
         InvalidInput: the game has a value that is not finite.
     """
-    require_game(game)
-    generator = random_source(generator)
     estimator = resolve_choice("Shapley estimator", estimator, ESTIMATORS, ShapleyEstimator)
-    n = game.players.n
+    n = check_request(game, generator)
     if budget is None:
         budget = 1 << n if n <= EXACT_UP_TO or isinstance(estimator, ExactShapley) else BUDGET_PER_PLAYER * n
     budget = whole_number("budget", budget)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vesalius.core.allocation import Allocation
 from vesalius.core.errors import BudgetTooSmall, InvalidInput, WrongType
-from vesalius.core.numbers import whole_number
+from vesalius.core.numbers import random_source, whole_number
 from vesalius.core.players import Players
 from vesalius.core.rows import real_values
 from vesalius.core.version import VERSION
@@ -111,14 +111,17 @@ def empty_and_full_values(game: GameLike) -> tuple[float, float]:
     return empty, full
 
 
-def require_game(game: object) -> None:
-    """Refuse what is no game.
+def check_request(game: GameLike, generator: torch.Generator | None) -> int:
+    """The number of players of a game, once it is known to be one and to be asked with a source of randomness.
 
     Raises:
-        WrongType: a network or a function, which are asked by way of a game.
+        WrongType: a network or a function, which are asked by way of a game; no generator.
+        InvalidInput: a generator of another device.
     """
     if not isinstance(game, GameLike):
         raise WrongType(f"expected a game, not {type(game).__name__}; make one: vesalius.Game.of(function, 5), vesalius.Game.on(model, x)")
+    random_source(generator)
+    return game.players.n
 
 
 def require_budget(budget: int, least: int, *, estimator: str) -> int:

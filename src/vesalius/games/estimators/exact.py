@@ -20,6 +20,7 @@ from vesalius.games import moebius
 from vesalius.games.estimators.estimate import (
     SHAPLEY_FACTS,
     GameLike,
+    check_request,
     estimate_fields,
     evaluate,
     make_efficient,
@@ -58,7 +59,7 @@ class ExactShapley(Options):
             TooManyPlayers: above ``most`` players.
             BudgetTooSmall: below 2**n.
         """
-        n = game.players.n
+        n = check_request(game, generator)
         if n > self.most:
             raise TooManyPlayers(n, self.most, hint="use estimator='auto', or group players")
         budget = require_budget(budget, 1 << n, estimator="exact")

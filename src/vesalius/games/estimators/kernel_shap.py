@@ -17,6 +17,7 @@ from vesalius.games.estimators import coalition_sampling
 from vesalius.games.estimators.estimate import (
     SHAPLEY_FACTS,
     GameLike,
+    check_request,
     empty_and_full_values,
     estimate_fields,
     evaluate,
@@ -51,7 +52,7 @@ class KernelShapley:
         Raises:
             BudgetTooSmall: fewer than one pair fits.
         """
-        n = game.players.n
+        n = check_request(game, generator)
         budget = require_budget(budget, 2 if n == 1 else 4, estimator="kernel")
         base, total = empty_and_full_values(game)
         rows = (

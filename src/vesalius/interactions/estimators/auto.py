@@ -11,8 +11,8 @@ import torch
 
 from vesalius.core.allocation import Allocation
 from vesalius.core.names import resolve_choice
-from vesalius.core.numbers import POSITIVE_COUNT, random_source, whole_number
-from vesalius.games.estimators.estimate import GameLike, require_budget, require_game
+from vesalius.core.numbers import POSITIVE_COUNT, whole_number
+from vesalius.games.estimators.estimate import GameLike, check_request, require_budget
 from vesalius.interactions.estimators.estimate import InteractionEstimator
 from vesalius.interactions.estimators.exact import ExactInteractions
 from vesalius.interactions.estimators.least_squares import LeastSquaresInteractions
@@ -41,7 +41,8 @@ class AutoInteractions:
 
         Raises: as the estimator that suits.
         """
-        n = game.players.n
+        n = check_request(game, generator)
+        max_order = None if max_order is None else whole_number("max_order", max_order, POSITIVE_COUNT)
         budget = require_budget(budget, self.least(n, max_order), estimator="auto")
         return self._choose_estimator(n, budget, max_order).estimate(game, budget, max_order=max_order, generator=generator)
 
@@ -95,12 +96,10 @@ def interactions_of(
 
     Reference: Grabisch1999 (the interaction index), Bordt2023 (k-SII), Tsai2023 (Faith-Shap).
     """
-    require_game(game)
-    generator = random_source(generator)
     estimator = resolve_choice("interaction estimator", estimator, ESTIMATORS, InteractionEstimator)
     if max_order is not None:
         max_order = whole_number("max_order", max_order, POSITIVE_COUNT)
-    n = game.players.n
+    n = check_request(game, generator)
     if budget is None:
         everything = n <= EXACT_UP_TO or isinstance(estimator, ExactInteractions)
         budget = 1 << n if everything else max(BUDGET_PER_PLAYER * n, 2 * estimator.least(n, max_order))

@@ -17,7 +17,7 @@ from vesalius.core.interaction_indices import compute_index
 from vesalius.core.numbers import Limit
 from vesalius.core.options import Options
 from vesalius.games import moebius
-from vesalius.games.estimators.estimate import GameLike, estimate_fields, evaluate, require_budget
+from vesalius.games.estimators.estimate import GameLike, check_request, estimate_fields, evaluate, require_budget
 from vesalius.games.estimators.exact import BLOCK
 from vesalius.interactions.estimators.estimate import interaction_facts, require_order_two
 
@@ -55,7 +55,7 @@ class ExactInteractions(Options):
             BudgetTooSmall: below 2**n.
             InvalidInput: another order.
         """
-        n = game.players.n
+        n = check_request(game, generator)
         if n > self.most:
             raise TooManyPlayers(n, self.most, hint="use estimator='auto', or group players")
         budget = require_budget(budget, self.least(n, max_order), estimator="exact")

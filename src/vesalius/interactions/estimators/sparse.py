@@ -23,7 +23,7 @@ from vesalius.core.interaction_indices import compute_index
 from vesalius.core.numbers import POSITIVE_COUNT, Limit
 from vesalius.core.options import Options
 from vesalius.games.estimators import coalition_sampling
-from vesalius.games.estimators.estimate import GameLike, empty_and_full_values, estimate_fields, evaluate, require_budget
+from vesalius.games.estimators.estimate import GameLike, check_request, empty_and_full_values, estimate_fields, evaluate, require_budget
 from vesalius.interactions.estimators.estimate import explained_variance, interaction_facts, require_order_two
 from vesalius.interactions.estimators.exact import ExactInteractions
 from vesalius.interactions.estimators.matching_pursuit import RegressionPairs, find_terms, solve_least_squares
@@ -76,7 +76,7 @@ class SparseInteractions(Options):
             BudgetTooSmall: below 4 n + 2.
             InvalidInput: more players, or another order.
         """
-        n = game.players.n
+        n = check_request(game, generator)
         if n > MAX_PLAYERS:
             raise InvalidInput(f"'sparse' is for at most {MAX_PLAYERS} players, not {n}; group players, or use 'surrogate'")
         if max_order is not None:

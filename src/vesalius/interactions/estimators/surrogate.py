@@ -17,7 +17,7 @@ from vesalius.core.allocation import Allocation
 from vesalius.core.numbers import POSITIVE_COUNT, Limit
 from vesalius.core.options import Options
 from vesalius.games.estimators import coalition_sampling
-from vesalius.games.estimators.estimate import GameLike, estimate_fields, evaluate, make_efficient, require_budget
+from vesalius.games.estimators.estimate import GameLike, check_request, estimate_fields, evaluate, make_efficient, require_budget
 from vesalius.games.estimators.gaussian_process.covariance import Covariance
 from vesalius.games.estimators.gaussian_process.posterior import fit_covariance, observed_covariance
 from vesalius.interactions.estimators import adaptive, gaussian_process
@@ -77,7 +77,7 @@ class SurrogateInteractions(Options):
             BudgetTooSmall: below 4 n.
             InvalidInput: another order.
         """
-        n = game.players.n
+        n = check_request(game, generator)
         require_order_two(max_order, "surrogate")
         budget = require_budget(budget, self.least(n, max_order), estimator="surrogate")
         if ExactInteractions().affords(n, budget):
