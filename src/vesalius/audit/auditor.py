@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch import Tensor
 from vesalius.audit import principles
 from vesalius.audit.faithfulness import Interventions, agreement
 from vesalius.audit.masked_attributions import attribute_masked, attribute_masked_games, map_per_player, prepare_method
+from vesalius.audit.method_labels import Methods, label_methods
 from vesalius.audit.problem import At, AuditProblem, named_players, pose_problem
 from vesalius.audit.result import Audit, MethodAudit
 from vesalius.audit.selectope import MapAudit, Selectope, additive_errors
@@ -28,12 +29,10 @@ from vesalius.core.players import Players
 from vesalius.games.absence import Baseline
 from vesalius.games.game import Game, question_provenance
 from vesalius.methods import METHODS, Method
-from vesalius.methods.base import resolve_method
 from vesalius.trace.network import Inputs
 from vesalius.trace.receive import receive, resolve_classes
 from vesalius.trace.target import Target
 
-Methods = str | Method | Mapping[str, Any] | Iterable[Any]
 REFUSALS = (NoRule, NotTraceable, WrongType, InvalidInput)
 """What a method raises where it does not apply."""
 BEND_SAMPLES = 256
@@ -361,43 +360,6 @@ def _is_tie(first: MethodAudit, second: MethodAudit, mine: Tensor, theirs: Tenso
     if second.error - first.error <= first.tolerance:
         return True
     return bool(len(mine)) and _bootstrap_interval(theirs - mine)[0] <= 0
-
-
-def label_methods(methods: Methods) -> dict[str, Method]:
-    """Methods by the label they have in an audit.
-
-    Raises:
-        UnknownName: no such method.
-        WrongType: neither a name nor a method.
-        InvalidInput: no methods, or one twice.
-    """
-    if isinstance(methods, Mapping):
-        found = {str(label): _resolve_method(method) for label, method in methods.items()}
-    else:
-        each = [_resolve_method(method) for method in ([methods] if isinstance(methods, (str, Method)) else methods)]
-        several = {method.name for method in each if sum(method.name == other.name for other in each) > 1}
-        labels = [_label(method) if method.name in several else method.name for method in each]
-        if twice := [label for label in labels if labels.count(label) > 1]:
-            raise InvalidInput(f"{twice[0]!r} is asked for twice; give a mapping from labels to methods")
-        found = dict(zip(labels, each, strict=True))
-    if not found:
-        raise InvalidInput("there are no methods to audit")
-    return found
-
-
-def _resolve_method(given: Any) -> Method:
-    return given() if isinstance(given, type) and issubclass(given, Method) else resolve_method(given)
-
-
-def _label(method: Method) -> str:
-    """Name with the options that are not the default."""
-    changed = [f"{option.name}={getattr(method, option.name)!r}" for option in fields(method) if _is_set(method, option)]
-    return f"{method.name}({', '.join(changed)})" if changed else method.name
-
-
-def _is_set(method: Method, option: Any) -> bool:
-    value = getattr(method, option.name)
-    return option.default is MISSING or (value is not option.default and repr(value) != repr(option.default))
 
 
 def _options(method: Method) -> dict[str, Any]:

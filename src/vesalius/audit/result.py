@@ -169,7 +169,7 @@ class Audit(Mapping[str, MethodAudit]):
     provenance: Mapping[str, Any]
 
     def __getitem__(self, method: str) -> MethodAudit:
-        if method in self.skipped:
+        if isinstance(method, str) and method in self.skipped:
             raise InvalidInput(f"{method!r} does not apply here: {self.skipped[method]}")
         require_known("audited method", method, self.records)
         return self.records[method]

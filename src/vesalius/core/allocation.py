@@ -67,6 +67,7 @@ class Allocation:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        conversion.check_parts(self.players, values=self.values, base=self.base, total=self.total)
         expected = (*self.base.shape, *self._shape)
         if tuple(self.values.shape) != expected:
             raise InvalidInput(f"values have shape {tuple(self.values.shape)}; these players and this batch need {expected}")
@@ -285,7 +286,7 @@ class Allocation:
             InvalidInput, WrongType: shapes that do not fit together; not numbers.
         """
         fields = conversion.read_array(values, players=players, names=names, base=base, total=total, data=data)
-        return cls(**{**fields, "provenance": {**fields["provenance"], "method": method, **(provenance or {})}})
+        return cls(**{**fields, "provenance": conversion.join_facts(fields["provenance"], method, provenance)})
 
     @classmethod
     def from_captum(  # noqa: PLR0913

@@ -17,11 +17,12 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
+from vesalius.core.columns import as_columns, column_place, read_sample, read_samples
 from vesalius.core.entry import out_of_inference, verb
 from vesalius.core.errors import InvalidInput, WrongType
-from vesalius.core.names import name_list, require_known
+from vesalius.core.names import name_list
 from vesalius.core.numbers import POSITIVE_COUNT, Limit, numbers_per_axis, whole_number
-from vesalius.core.rows import read_rows, to_tensor
+from vesalius.core.rows import to_tensor
 
 BYSTANDER = -1
 MAY_REPEAT = ("tokens",)
@@ -125,7 +126,7 @@ class Players:
         """
         if not samples:
             raise InvalidInput("no sample was given; every element of one becomes a player: Players.features(x[0])")
-        tensors, columns = _read_samples(samples)
+        tensors, columns = read_samples(samples)
         return cls._elements(tensors, name_list("names", names) or columns)
 
     @classmethod
@@ -144,12 +145,12 @@ class Players:
         """
         if not isinstance(groups, Mapping):
             raise WrongType(f"groups are columns by the name of their group, {{'size': ['height']}}, not a {type(groups).__name__}")
-        tensors, columns = _read_samples((sample,))
+        tensors, columns = read_samples((sample,))
         known = name_list("names", names, count=tensors[0].numel()) or columns
         owner, titles = torch.full((tensors[0].numel(),), BYSTANDER), list(groups)
         for player, members in enumerate(groups.values()):
-            for member in _as_columns(members):
-                place = _column(member, known, len(owner))
+            for member in as_columns(members):
+                place = column_place(member, known, len(owner))
                 if owner[place] != BYSTANDER:
                     raise InvalidInput(f"column {member!r} comes twice, in group {titles[int(owner[place])]!r} and in {titles[player]!r}")
                 owner[place] = player
@@ -185,7 +186,7 @@ class Players:
         Raises:
             InvalidInput: no image; a patch larger than it.
         """
-        sample = _read_sample(sample)
+        sample = read_sample(sample)
         high, wide = numbers_per_axis("size", size, 2, POSITIVE_COUNT)
         if sample.ndim < 2:
             raise InvalidInput(f"patches need an image [..., height, width], not {tuple(sample.shape)}")
@@ -205,7 +206,7 @@ class Players:
             labels: integers broadcastable to the event; equal labels form one player, negative ones are bystanders.
             names: one name per distinct label, in increasing order of the labels.
         """
-        labels = _read_sample(labels)
+        labels = read_sample(labels)
         if labels.is_floating_point() or labels.is_complex():
             raise WrongType(f"labels are integers, one per element, not {labels.dtype}; round them: labels.round().long()")
         kept = torch.unique(labels[labels >= 0])
@@ -228,7 +229,7 @@ class Players:
 
     @classmethod
     def _along_axis(cls, sample: Any, axis: int, kind: str, names: Sequence[str]) -> Players:
-        sample, axis = _read_sample(sample), whole_number("axis", axis)
+        sample, axis = read_sample(sample), whole_number("axis", axis)
         if not -sample.ndim <= axis < sample.ndim:
             raise InvalidInput(f"axis {axis} does not exist in a sample of shape {tuple(sample.shape)}")
         count = sample.shape[axis]
@@ -342,42 +343,9 @@ class Players:
         return owner
 
 
-def _read_samples(samples: Sequence[Any]) -> tuple[list[Tensor], tuple[str, ...]]:
-    """Samples as tensors, and the names of the columns of a row of a table."""
-    rows = [read_rows(sample) for sample in samples]
-    if any(not isinstance(row.tensors, Tensor) for row in rows):
-        raise WrongType("a sample is one tensor, array or row; give the inputs one by one")
-    tensors = [row.parts[0][0] if row.features and not row.single and row.parts[0].ndim > 1 else row.parts[0] for row in rows]
-    return tensors, tuple(name for row in rows for name in row.features)
-
-
-def _read_sample(sample: Any) -> Tensor:
-    """One sample as a tensor."""
-    tensors, _ = _read_samples((sample,))
-    return tensors[0]
-
-
 def _require_layers(network: object, what: str) -> None:
     if not isinstance(network, HasLayers):
         raise WrongType(f"{what} are of a traced network, not of a {type(network).__name__}; make one with vesalius.trace(model, x)")
-
-
-def _as_columns(members: Any) -> Iterable[str | int]:
-    """The columns of a group; a single one stands for itself."""
-    if isinstance(members, Iterable) and not isinstance(members, str):
-        return members
-    return [members]
-
-
-def _column(member: str | int, names: Sequence[str], count: int) -> int:
-    """The position of a column."""
-    if isinstance(member, str):
-        require_known("column", member, names)
-        return names.index(member)
-    place = whole_number("the number of a column", member)
-    if not -count <= place < count:
-        raise InvalidInput(f"there is no column {place}; the row has {count}")
-    return place % count
 
 
 def default_players(samples: Sequence[Tensor], most: int = 64) -> Players:

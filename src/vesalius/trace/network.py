@@ -23,7 +23,7 @@ from torch.fx import GraphModule
 from vesalius.core import store
 from vesalius.core.entry import full_precision
 from vesalius.core.errors import ForeignFile, InvalidInput, NotTraceable, UnknownName, WrongType
-from vesalius.core.names import require_known
+from vesalius.core.names import name_list, require_known
 from vesalius.core.rows import LABELS, has_labels, read_rows
 from vesalius.core.tensor_identity import bytes_of, place_of, version_of
 from vesalius.trace.copying import PackedGraph, computed_attributes, copy_graph
@@ -182,6 +182,8 @@ class Network:
 
     def resolve(self, name: str) -> str:
         """The value meant by a value's name or a module's path."""
+        if not isinstance(name, str):
+            raise WrongType(f"a value or module is named by a string, not {type(name).__name__} {name!r}")
         return self.graph(f"finding {name!r}").resolve(name)
 
     def read(self, x: Inputs, names: str | Sequence[str]) -> dict[str, Tensor]:
@@ -194,7 +196,7 @@ class Network:
         Returns:
             A tensor [B ...] per name asked for, in that order.
         """
-        asked = [names] if isinstance(names, str) else list(names)
+        asked = [names] if isinstance(names, str) else list(name_list("names", names, distinct=False))
         program = self.program([value.name for value in self.inputs], [self.resolve(name) for name in asked])
         with full_precision():
             found = program(*self.bind(x))
@@ -208,7 +210,10 @@ class Network:
             output: what the head computes; the network's output by default.
         """
         model_graph = self.graph("cutting the network")
-        cut = tuple(model_graph.resolve(name) for name in ([at] if isinstance(at, str) else at))
+        places = [at] if isinstance(at, str) else name_list("at", at)
+        if not places:
+            raise InvalidInput("at= names no value to cut the network at")
+        cut = tuple(model_graph.resolve(name) for name in places)
         end = model_graph.resolve(output) if output else model_graph.output
         context = model_graph.head_context(cut, end)
         inputs = [value.name for value in self.inputs]
@@ -231,6 +236,8 @@ class Network:
         Raises:
             NotTraceable: the network is opaque.
         """
+        if not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+            raise WrongType(f"a network computes in torch.float64, torch.float32 or a smaller one, not {dtype!r}")
         mine = self.graph(f"computing in {dtype}")
         found = self._casts.get(dtype)
         if found is None or not parameters_match(mine, found.graph("comparing"), dtype):

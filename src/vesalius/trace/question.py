@@ -147,6 +147,8 @@ def ask(network: Network, x: Inputs, *, target: Target = None, at: str | Sequenc
         output = head(present, rows)
     _check_finite("the output", output)
     pick, readable = inner or select_target(output, target)
+    if output.is_complex() and pick.function is None:
+        raise WrongType(f"the output is complex ({output.dtype}); explain a real number made of it: target=lambda out: out.abs()")
     if pick.function is not None and not network.opaque and not is_linear(pick.function, output):
         if (inside := compose(network, pick.function, inputs)) is None:
             raise InvalidInput(
