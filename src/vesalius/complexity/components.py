@@ -20,6 +20,7 @@ from vesalius.complexity.networks import RowShapes, Trunk
 from vesalius.complexity.readout import Disentangler
 from vesalius.complexity.strength import STATS
 from vesalius.core import store
+from vesalius.core.arguments import noun
 from vesalius.core.display import load_view
 from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput
@@ -47,6 +48,7 @@ class FeatureComponents:
         return self.parts.cumsum(0)
 
 
+@noun("vesalius.complexity makes one")
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Complexity:
     """How complex a feature is: the variance that each further nonlinear layer of a disentangler explains.

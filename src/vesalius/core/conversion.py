@@ -15,9 +15,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vesalius.core.arguments import read_argument
 from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.core.names import name_list
-from vesalius.core.options import require_players
 from vesalius.core.players import Players
 from vesalius.core.rows import read_rows, to_tensor
 from vesalius.core.samples import PER_SAMPLE
@@ -106,7 +106,7 @@ def element_per_player(players: Players, explained: Sequence[Tensor]) -> Tensor 
 def read_array(values: Any, *, players: Players | None, names: Sequence[str], base: Any, total: Any, data: Any) -> Fields:
     """A map as the fields of an allocation; see :meth:`vesalius.Allocation.from_array`."""
     names = name_list("names", names)
-    players = None if players is None else require_players("players", players)
+    players = None if players is None else read_argument("players", players, "Players")
     given = read_rows(values)
     if len(given.parts) != 1:
         raise InvalidInput(f"values are one array, and {len(given.parts)} came; for a map per input there is Allocation.from_captum")
@@ -142,7 +142,7 @@ def check_parts(players: Any, **parts: Any) -> None:
     Raises:
         WrongType: with the first of them.
     """
-    require_players("players", players)
+    read_argument("players", players, "Players")
     for name, part in parts.items():
         if not isinstance(part, Tensor):
             raise WrongType(f"{name} is a tensor, not {type(part).__name__}; from other arrays and numbers: Allocation.from_array")
@@ -196,7 +196,7 @@ def read_captum(values: Any, *, feature_mask: Any, players: Players | None) -> t
         return _one_value_each(players, parts), players
     if len(parts) == 1:
         return parts[0], players
-    players = Players.features(*[part[0] for part in parts]) if players is None else require_players("players", players)
+    players = Players.features(*[part[0] for part in parts]) if players is None else read_argument("players", players, "Players")
     players.check([part[0] for part in parts])
     return players.gather(parts).reshape(-1, *players.shape), players
 

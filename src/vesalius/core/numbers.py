@@ -128,13 +128,11 @@ def number_tuple(name: str, value: Any, count: int, *, whole: bool, limit: Limit
 
 
 def whole_numbers(name: str, values: Any, limit: Limit = ANY) -> tuple[int, ...]:
-    """Whole numbers in order, from any sequence, array or generator of them, or from a single one.
+    """Whole numbers in order, from any sequence, array or generator of them.
 
     Raises:
         WrongType, InvalidInput: as :func:`whole_number`; a container without an order.
     """
-    if is_number(values):
-        return (whole_number(name, values, limit),)
     if isinstance(values, (str, bytes, Set, Mapping)) or not isinstance(values, Iterable) or getattr(values, "ndim", 1) == 0:
         raise WrongType(f"{name} is a list of whole numbers, not {_describe(values)}")
     return tuple(whole_number(f"each number of {name}", value, limit) for value in values)

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
+from vesalius.core.arguments import noun
 from vesalius.core.columns import as_columns, column_place, read_sample, read_samples
 from vesalius.core.entry import out_of_inference, verb
 from vesalius.core.errors import InvalidInput, WrongType
@@ -38,6 +39,7 @@ class HasLayers(Protocol):
     def link_shape(self, layer: str) -> tuple[int, ...]: ...
 
 
+@noun("build them: Players.features(x), Players.patches(x, 4), ...")
 @dataclass(frozen=True, eq=False)
 class Players:
     """n named disjoint parts of one or several tensors.

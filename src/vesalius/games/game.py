@@ -16,11 +16,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from vesalius.core.arguments import noun, read_argument
 from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput, MemoryExhausted, TooManyPlayers, WrongType
 from vesalius.core.names import name_list
 from vesalius.core.numbers import POSITIVE_COUNT, flag, whole_number
-from vesalius.core.options import require_players
 from vesalius.core.players import Players, default_players
 from vesalius.core.rows import real_values, to_tensor
 from vesalius.core.version import VERSION
@@ -37,6 +37,7 @@ BLOCK = 1 << 14  # coalitions written out at once, where all are asked
 ValueFunction = Callable[[Bool[Tensor, "N P"]], Float[Tensor, " N"]]
 
 
+@noun("make one: vesalius.Game.of(function, 5), vesalius.Game.on(model, x)")
 class Game:
     """v(S) for any coalition S.
 
@@ -65,7 +66,7 @@ class Game:
         if not callable(value):
             raise WrongType(f"a game is a function of coalitions, bool [N, players] -> [N], not {type(value).__name__} {value!r}")
         keep = flag("keep", keep)
-        self.players = require_players("players", players)
+        self.players = read_argument("players", players, "Players")
         self.batch = whole_number("batch", batch, POSITIVE_COUNT)
         self.evaluations = 0
         self.provenance = dict(provenance or {})
@@ -118,7 +119,6 @@ class Game:
         Raises:
             InvalidInput: more than one sample, players that do not fit.
         """
-        players = None if players is None else require_players("players", players)
         received = receive(model, x)
         target = resolve_classes(target, name_list("classes", classes) or received.classes, received.outputs)
         question = ask_about_sample(received.network, received.x, players, target=target, at=at)

@@ -18,6 +18,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from vesalius.core import store
+from vesalius.core.arguments import noun
 from vesalius.core.display import load_view
 from vesalius.core.errors import InvalidInput
 from vesalius.core.names import require_known
@@ -32,6 +33,7 @@ EDGE_MATRICES = ("information", "flow", "p", "stderr", "unreliable")
 HISTOGRAM_FIELDS = ("counts", "low", "high", "zero")
 
 
+@noun("vesalius.information_flow makes one")
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FlowGraph:
     """A directed layered graph of units, with the flow of information as weights.

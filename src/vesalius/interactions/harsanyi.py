@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vesalius.core.allocation import Allocation
 from vesalius.core.entry import verb
-from vesalius.core.errors import InvalidInput, TooManyPlayers, WrongType
+from vesalius.core.errors import InvalidInput, TooManyPlayers
 from vesalius.core.interaction_indices import DIVIDENDS
 from vesalius.core.names import name_list
 from vesalius.core.numbers import POSITIVE_COUNT, whole_number
@@ -103,8 +103,6 @@ def harsanyi_dividends(game: Game, *, max_order: int | None = None) -> Allocatio
         TooManyPlayers: above 20 players.
         InvalidInput: an order below 1, a value that is NaN or infinite.
     """
-    if not isinstance(game, Game):
-        raise WrongType(f"expected a vesalius.Game, not {type(game).__name__}; make one: vesalius.Game.of(function, 5)")
     n = game.players.n
     if n > MAX_EXACT_PLAYERS:
         raise TooManyPlayers(n, MAX_EXACT_PLAYERS, hint="group players, or estimate with vesalius.interactions.interactions_of")

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.fx import GraphModule
 
 from vesalius.core import store
+from vesalius.core.arguments import noun
 from vesalius.core.entry import full_precision
 from vesalius.core.errors import ForeignFile, InvalidInput, NotTraceable, UnknownName, WrongType
 from vesalius.core.names import name_list, require_known
@@ -63,6 +64,7 @@ class Split:
     context: tuple[str, ...]
 
 
+@noun("make one with vesalius.trace(model, x)")
 @dataclass(eq=False)
 class Network:
     """A traced model: callable, readable, cuttable. Made by :func:`vesalius.trace`.
