@@ -9,7 +9,8 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from typing import Any, TypeVar
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 from vesalius.core.errors import WrongType
 from vesalius.core.names import name_list
@@ -17,6 +18,8 @@ from vesalius.core.numbers import ANY, SEED, Limit, flag, number_tuple, random_s
 
 Reader = Callable[[str, Any, Limit], Any]
 Noun = TypeVar("Noun", bound=type)
+P = ParamSpec("P")
+R = TypeVar("R")
 NOUNS: dict[str, tuple[type, str]] = {}
 """Classes of ours that arguments are of, by their name, with how to make one."""
 
@@ -87,6 +90,20 @@ def call_reader(function: Callable[..., Any]) -> Callable[[Sequence[Any], Mappin
         return [*given, *args[len(given) :]], {name: read(name, value) for name, value in kwargs.items()}
 
     return read_call
+
+
+def typed(function: Callable[P, R]) -> Callable[P, R]:
+    """Have the arguments of a function read by their annotations, as those of a verb are."""
+    read = call_reader(function)
+
+    @wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        given: Any
+        named: Any
+        given, named = read(args, kwargs)
+        return function(*given, **named)
+
+    return checked
 
 
 def _text(name: str, value: Any, limit: Limit) -> str:

@@ -28,8 +28,8 @@ def read_sample(sample: Any) -> Tensor:
     return tensors[0]
 
 
-def as_columns(members: Any) -> Iterable[str | int]:
-    """The columns of a group; a single one stands for itself."""
+def one_or_several(members: Any) -> Iterable[Any]:
+    """Members of a group, by name or number; a single one stands for itself."""
     if isinstance(members, Iterable) and not isinstance(members, str):
         return members
     return [members]

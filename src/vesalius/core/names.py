@@ -71,7 +71,7 @@ def name_list(what: str, names: Any, *, count: int | None = None, distinct: bool
     """
     if names is None:
         return ()
-    if isinstance(names, (str, bytes)) or not isinstance(names, Iterable):
+    if isinstance(names, (str, bytes)) or not isinstance(names, Iterable) or getattr(names, "ndim", 1) == 0:
         raise WrongType(f"{what} is a list of names, not {type(names).__name__} {names!r}; for a single one: [{str(names)!r}]")
     if isinstance(names, (Set, Mapping)):
         way = "list(it.values()) or list(it)" if isinstance(names, Mapping) else "sorted(it)"

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from vesalius.core.arguments import noun
-from vesalius.core.columns import as_columns, column_place, read_sample, read_samples
+from vesalius.core.columns import column_place, one_or_several, read_sample, read_samples
 from vesalius.core.entry import out_of_inference, verb
 from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.core.names import name_list
@@ -151,7 +151,7 @@ class Players:
         known = name_list("names", names, count=tensors[0].numel()) or columns
         owner, titles = torch.full((tensors[0].numel(),), BYSTANDER), list(groups)
         for player, members in enumerate(groups.values()):
-            for member in as_columns(members):
+            for member in one_or_several(members):
                 place = column_place(member, known, len(owner))
                 if owner[place] != BYSTANDER:
                     raise InvalidInput(f"column {member!r} comes twice, in group {titles[int(owner[place])]!r} and in {titles[player]!r}")

@@ -28,12 +28,12 @@ from torch.fx import Graph, GraphModule, Node
 
 from vesalius.core.allocation import Allocation
 from vesalius.core.entry import verb
-from vesalius.core.errors import InvalidInput, TooManyPlayers, UnknownName, WrongType
+from vesalius.core.errors import InvalidInput, TooManyPlayers, WrongType
 from vesalius.core.numbers import POSITIVE_COUNT, Limit
 from vesalius.core.options import Options
 from vesalius.core.players import Players
 from vesalius.games.absence import Absence, Baseline, Constant, as_absence
-from vesalius.interactions.taylor import MAX_DEGREE_PLAYERS, MAX_TERMS, multi_indices, taylor_terms_of_question
+from vesalius.interactions.taylor import MAX_DEGREE_PLAYERS, MAX_TERMS, find_degrees, multi_indices, taylor_terms_of_question
 from vesalius.rules.taylor_mode import to_double
 from vesalius.trace.network import Inputs, Network
 from vesalius.trace.question import Question, TargetSubgraph, ask
@@ -117,10 +117,7 @@ class AllocationWeights:
         Raises:
             UnknownName: no such term was asked for.
         """
-        found: Tensor | list[Tensor] = (self.degrees == torch.tensor(kappa)).all(1).nonzero() if len(kappa) == self.degrees.shape[1] else []
-        if not len(found):
-            raise UnknownName("Taylor term", tuple(kappa), [str(tuple(row)) for row in self.degrees.tolist()])
-        return self.weights[int(found[0])]
+        return self.weights[find_degrees(self.degrees, kappa)]
 
     def __repr__(self) -> str:
         head = f"{self.method}: weights per Taylor term, misfit {self.misfit:.2g}" + ("" if self.exact else " (NO SUCH WEIGHTS)")

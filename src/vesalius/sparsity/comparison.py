@@ -17,7 +17,8 @@ from vesalius.core.display import load_view
 from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput
 from vesalius.core.names import require_known
-from vesalius.sparsity.pruning_options import Pruning
+from vesalius.core.options import Options
+from vesalius.sparsity.pruning_options import MODES, Pruning
 from vesalius.sparsity.unstructured_pruning import sweep
 from vesalius.trace.batches import Data
 
@@ -26,11 +27,15 @@ Evaluation = Callable[[nn.Module, int], Mapping[str, float]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PruningMethod:
+class PruningMethod(Options):
     """One way to prune: the mode and options of :func:`vesalius.sparsity.sparsify`."""
 
     mode: str = "refit"
     pruning: Pruning | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_known("mode", self.mode, MODES)
 
 
 PRUNING_METHODS: Mapping[str, PruningMethod] = {

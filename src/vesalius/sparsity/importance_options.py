@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from vesalius.core.errors import UnknownName
 from vesalius.core.names import require_known
 from vesalius.core.numbers import POSITIVE_COUNT, Limit, is_number, whole_number
 from vesalius.core.options import Options
@@ -68,6 +67,6 @@ class ImportanceOptions(Options):
         for what, word, known in words:
             require_known(what, word, known)
         if is_number(self.order):
-            object.__setattr__(self, "order", whole_number("order", self.order))
-        if self.order not in ORDERS:
-            raise UnknownName("order", self.order, [str(one) for one in ORDERS])
+            object.__setattr__(self, "order", whole_number("order", self.order, Limit(least=1, most=2)))
+        elif self.order is not None:
+            require_known("order", self.order, [one for one in ORDERS if isinstance(one, str)])

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
-from vesalius.core.errors import InvalidInput
+from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.core.names import require_known
 from vesalius.core.numbers import POSITIVE, POSITIVE_COUNT, Limit
 from vesalius.core.options import Options
@@ -18,6 +18,16 @@ from vesalius.sparsity.scores import Score, ScoreFunction, score_of
 MODES = ("refit", "paper")
 Loss = Callable[..., Tensor]
 """From the output and the inputs of a batch to one number."""
+
+
+def require_loss(loss: Any) -> None:
+    """Refuse a loss that is no function.
+
+    Raises:
+        WrongType: a word or a number.
+    """
+    if loss is not None and not callable(loss):
+        raise WrongType(f"loss is a function of outputs and targets, such as torch.nn.functional.mse_loss, not {loss!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +53,10 @@ class Finetune(Options):
     loss: Loss | None = None
     seed: int = 0
     report: Callable[[int, int], None] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_loss(self.loss)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +104,7 @@ class Pruning(Options):
         require_known("scope", self.scope, SCOPES)
         if self.allocation is not None:
             require_known("allocation", self.allocation, ALLOCATIONS)
+        require_loss(self.loss)
         if self.score is not None:
             score_of(self.score)
         if self.scope == "global" and self.allocation is not None:

@@ -13,6 +13,7 @@ import torch
 from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput
 from vesalius.core.names import require_known
+from vesalius.core.numbers import Limit, real_number
 from vesalius.core.version import VERSION
 from vesalius.sparsity.pruning.allocation import LinkCount, counts_from_importance_level, counts_from_sparsity
 from vesalius.sparsity.pruning.calibration import collect_samples
@@ -57,11 +58,11 @@ class Goal:
             )
         kind, amount = ("sparsity", sparsity) if sparsity is not None else ("importance_level", importance_level)
         assert amount is not None
-        for name, value in amount.items() if isinstance(amount, Mapping) else [("", amount)]:
-            inside = 0 <= value < 1 if kind == "sparsity" else 0 < value <= 1
-            if not inside:
-                where = f" of layer {name!r}" if name else ""
-                raise InvalidInput(f"{kind}{where} is a share in {'[0, 1)' if kind == 'sparsity' else '(0, 1]'}, not {value}")
+        limit = Limit(least=0, below=1) if kind == "sparsity" else Limit(above=0, most=1)
+        if isinstance(amount, Mapping):
+            amount = {name: real_number(f"{kind} of layer {name!r}", value, limit) for name, value in amount.items()}
+        else:
+            amount = real_number(kind, amount, limit)
         if isinstance(amount, Mapping) and not amount:
             raise InvalidInput(f"{kind} by layer names no layer; give at least one")
         return cls(kind=kind, amount=amount)

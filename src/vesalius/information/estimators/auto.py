@@ -36,7 +36,7 @@ class AutoInformation(Options):
         strong: and if the table gives at least so many nats, whatever their p-value is.
     """
 
-    limits: ClassVar[Mapping[str, Limit]] = {"level": SHARE}
+    limits: ClassVar[Mapping[str, Limit]] = {"level": SHARE, "strong": Limit(least=0, infinite=True)}
     level: float = 0.05
     strong: float = 0.05
 
