@@ -125,6 +125,8 @@ def reliability(
     its component.
     """
     how = matching or Matching()
+    if not (isinstance(parts, Tensor) and isinstance(rest, Tensor)) or parts.shape[1:] != rest.shape:
+        raise InvalidInput("parts are a tensor [L N *event] of components, and rest a tensor [N *event] of what is left of them")
     feature = parts.sum(0) + rest
     _check_features(feature, others, how.axis)
     ours = torch.stack([_flatten_positions(one, how.axis) for one in (feature, *parts)])

@@ -19,13 +19,25 @@ from vesalius.complexity.networks import RowShapes, Trunk
 from vesalius.complexity.readout import Disentangler
 from vesalius.core.errors import InvalidInput
 from vesalius.core.names import require_known
-from vesalius.core.numbers import POSITIVE, POSITIVE_COUNT, Limit
+from vesalius.core.numbers import POSITIVE, POSITIVE_COUNT, Limit, whole_numbers
 from vesalius.core.options import Options
 
 MODES = ("shared", "separate", "paper")
 VALIDATIONS_PER_RUN = 20
 """How often the held-out rows are looked at, in a full run."""
 UNRECORDED_OPTIONS = ("report", "checkpoint", "limit")
+
+
+def check_orders(orders: Sequence[int]) -> tuple[int, ...]:
+    """Numbers of nonlinear layers, rising.
+
+    Raises:
+        WrongType, InvalidInput: others.
+    """
+    found = whole_numbers("orders", orders, Limit(least=0))
+    if not found or sorted(set(found)) != list(found):
+        raise InvalidInput(f"orders are whole numbers from 0 up, each larger than the one before, such as (0, 1, 2, 4); not {orders!r}")
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)

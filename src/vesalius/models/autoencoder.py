@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from vesalius.core.arguments import typed
 from vesalius.core.errors import InvalidInput
 from vesalius.core.names import require_known
 from vesalius.core.numbers import POSITIVE_COUNT, Limit
@@ -98,6 +99,7 @@ class Autoencoder(nn.Module):
         UnknownName: no such activation.
     """
 
+    @typed
     def __init__(
         self,
         sizes: Sequence[int],

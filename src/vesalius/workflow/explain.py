@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from vesalius.core import store
 from vesalius.core.entry import verb
-from vesalius.core.errors import InvalidInput
+from vesalius.core.errors import InvalidInput, WrongType
+from vesalius.core.names import name_list
 from vesalius.core.numbers import POSITIVE, POSITIVE_COUNT, Limit
 from vesalius.core.options import Options
 from vesalius.core.players import Players
@@ -195,8 +196,8 @@ def receive_labelled(
     return network, LabelledRows(
         x=network.bind(given)[0].detach().cpu(),
         labels=found,
-        classes=tuple(map(str, classes or received.classes)),
-        features=tuple(map(str, names or received.features)),
+        classes=name_list("classes", classes) or received.classes,
+        features=name_list("names", names) or received.features,
         ids=tuple(map(str, received.ids)),
     )
 
@@ -280,6 +281,8 @@ def _resolve_methods(question: ExplainQuestion, players: Players | None) -> list
 
 
 def _as_list(methods: MethodChoice | Sequence[MethodChoice]) -> list[MethodChoice]:
+    if isinstance(methods, (Set, Mapping, bytes)) or not isinstance(methods, (str, Method, type, Iterable)):
+        raise WrongType(f"methods are names or instances, in the order they are shown, not {methods!r}")
     return [methods] if isinstance(methods, (str, Method, type)) else list(methods)
 
 

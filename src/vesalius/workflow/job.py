@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -125,6 +126,8 @@ def resolve_players(players: Players | str | None, job: Job) -> Players | None:
     if isinstance(players, Players):
         players.check([job.x[0]])
         return players
+    if not isinstance(players, str):
+        raise WrongType(f"players are vesalius.Players or a word, such as 'patches:2', not {type(players).__name__} {players!r}")
     kind, _, size = players.partition(":")
     makers: dict[str, Callable[[Any], Players]] = {"features": Players.features, "channels": Players.channels, "tokens": Players.tokens}
     if kind == "patches" and size.isdigit():
@@ -196,6 +199,8 @@ def _classes_of_rows(target: Any, samples: Samples, output: Float[Tensor, "rows 
 
 
 def _class_number(target: Any, samples: Samples, count: int) -> int:
+    if isinstance(target, (bool, np.bool_)):
+        raise WrongType(f"a class is a number or a name, not {target!r}; for class {int(target)}: target={int(target)}")
     if isinstance(target, str) and target in samples.classes:
         return samples.classes.index(target)
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -203,6 +203,8 @@ def label_samples(samples: Samples, labels: Labels | None, classes: tuple[str, .
     """
     if labels is None:
         return replace(samples, classes=classes)
+    if unknown := [place for place, label in enumerate(labels) if label is None]:
+        raise InvalidInput(f"the label of row {unknown[0]} is missing, and of {len(unknown)} rows in all; leave them out, or all labels")
     words = [_as_word(label) for label in labels]
     try:
         numbers = [float(label) for label in labels]
@@ -260,6 +262,8 @@ def read_labelled(data: Any, labels: Any = None) -> tuple[Rows, Labels | None]:
     found = next((one for one in (labels, inside, rows.labels) if one is not None), None)
     if found is None:
         return rows, None
+    if isinstance(found, (str, bytes, Set, Mapping)) or not isinstance(found, Iterable):
+        raise WrongType(f"labels are one for each row, in order, or the name of a column, not {type(found).__name__} {found!r}")
     listed: Labels = found.reshape(-1).tolist() if isinstance(found, (Tensor, np.ndarray)) else list(found)
     return rows, listed
 
