@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 MOST_LISTED = 40
 """Names that an error lists before it says how many more there are."""
@@ -11,6 +12,16 @@ MOST_LISTED = 40
 
 class VesaliusError(Exception):
     """Base of all errors raised on purpose; catch it to catch them all."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickle, which carries errors from one process to another: the sentence, and not what it was made of."""
+        return _restore_error, (type(self), self.args, vars(self))
+
+
+def _restore_error(kind: type[VesaliusError], words: tuple[Any, ...], facts: dict[str, Any]) -> VesaliusError:
+    error = kind.__new__(kind, *words)
+    vars(error).update(facts)
+    return error
 
 
 class InvalidInput(VesaliusError, ValueError):

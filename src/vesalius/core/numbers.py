@@ -84,7 +84,7 @@ def whole_number(name: str, value: Any, limit: Limit = ANY) -> int:
         if found != int(found):
             raise InvalidInput(f"{name} is {wanted}, not {found}; round it first: {math.floor(found)} or {math.ceil(found)}")
     whole = int(found)
-    if abs(whole) > LARGEST_WHOLE + 1:
+    if not -LARGEST_WHOLE - 1 <= whole <= LARGEST_WHOLE:
         raise InvalidInput(f"{name} is {wanted}, and {_describe(whole)} is beyond 64 bits; take a smaller one")
     if not limit.holds(whole):
         raise InvalidInput(f"{name} is {wanted}, not {whole}")
