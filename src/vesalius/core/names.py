@@ -86,6 +86,18 @@ def name_list(what: str, names: Any, *, count: int | None = None, distinct: bool
     return found
 
 
+def place_names(at: Any) -> tuple[str, ...]:
+    """Names of values of a network, from one or from several that differ.
+
+    Raises:
+        WrongType, InvalidInput: as :func:`name_list`; none at all.
+    """
+    places = (at,) if isinstance(at, str) else name_list("at", at)
+    if not places:
+        raise InvalidInput("at= names no value; name one or several values or modules, or leave it out for the inputs")
+    return places
+
+
 def require_distinct(what: str, names: Iterable[str]) -> None:
     """Refuse a name that comes twice, since the second could not be told from the first.
 

@@ -24,7 +24,7 @@ from vesalius.core import store
 from vesalius.core.arguments import noun
 from vesalius.core.entry import full_precision
 from vesalius.core.errors import ForeignFile, InvalidInput, NotTraceable, UnknownName, WrongType
-from vesalius.core.names import name_list, require_known
+from vesalius.core.names import name_list, place_names, require_known
 from vesalius.core.rows import LABELS, has_labels, read_rows
 from vesalius.core.tensor_identity import bytes_of, place_of, version_of
 from vesalius.trace.copying import PackedGraph, computed_attributes, copy_graph
@@ -184,8 +184,6 @@ class Network:
 
     def resolve(self, name: str) -> str:
         """The value meant by a value's name or a module's path."""
-        if not isinstance(name, str):
-            raise WrongType(f"a value or module is named by a string, not {type(name).__name__} {name!r}")
         return self.graph(f"finding {name!r}").resolve(name)
 
     def read(self, x: Inputs, names: str | Sequence[str]) -> dict[str, Tensor]:
@@ -212,10 +210,7 @@ class Network:
             output: what the head computes; the network's output by default.
         """
         model_graph = self.graph("cutting the network")
-        places = [at] if isinstance(at, str) else name_list("at", at)
-        if not places:
-            raise InvalidInput("at= names no value to cut the network at")
-        cut = tuple(model_graph.resolve(name) for name in places)
+        cut = tuple(model_graph.resolve(name) for name in place_names(at))
         end = model_graph.resolve(output) if output else model_graph.output
         context = model_graph.head_context(cut, end)
         inputs = [value.name for value in self.inputs]
@@ -238,8 +233,6 @@ class Network:
         Raises:
             NotTraceable: the network is opaque.
         """
-        if not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
-            raise WrongType(f"a network computes in torch.float64, torch.float32 or a smaller one, not {dtype!r}")
         mine = self.graph(f"computing in {dtype}")
         found = self._casts.get(dtype)
         if found is None or not parameters_match(mine, found.graph("comparing"), dtype):

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.fx import GraphModule
 
 from vesalius.core.errors import InvalidInput, WrongType
-from vesalius.core.names import name_list
+from vesalius.core.names import place_names
 from vesalius.core.rows import Tensors, read_rows
 from vesalius.trace.compose import compose
 from vesalius.trace.network import Inputs, Network
@@ -191,9 +191,7 @@ def _resolve_at(network: Network, at: str | Sequence[str] | None) -> tuple[str, 
     names = [value.name for value in network.inputs]
     if at is None:
         return tuple(value.name for value in network.inputs if value.is_floating) or (names[0],)
-    asked = (at,) if isinstance(at, str) else name_list("at", at)
-    if not asked:
-        raise InvalidInput("at= names no value; name what is explained, or leave it out for the inputs")
+    asked = place_names(at)
     if all(name in names for name in asked):
         return asked
     sites = tuple(network.resolve(name) for name in asked)
