@@ -119,7 +119,7 @@ class AlphaBeta(LayerRule):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not (self.alpha >= 1 and abs(self.alpha - self.beta - 1) < 1e-9):
-            raise InvalidInput(f"alpha - beta must be 1 and alpha at least 1, not {self.alpha} and {self.beta}")
+            raise InvalidInput(f"alpha - beta must be 1 and alpha at least 1, not {self.alpha:g} and {self.beta:g}")
 
     def back(self, visit: LayerVisit, c: Tensor) -> Tensor:
         weight = visit.found.weight
