@@ -368,9 +368,9 @@ def test_bad_options_and_names(as_a_user, network, found):
         audit("model", sample(SMALL), columns(SMALL))
     with pytest.raises(UnknownName, match="did you mean 'occlusion'"):
         found["occlusoin"]
-    with pytest.raises(InvalidInput, match="between 0 and 16"):
+    with pytest.raises(InvalidInput, match="most_exact is a whole number of at least 0 and of at most 16, not 20"):
         Auditor(most_exact=20)
-    with pytest.raises(InvalidInput, match="at least 64 coalitions"):
+    with pytest.raises(InvalidInput, match="coalitions is a whole number of at least 64, not 5"):
         Auditor(coalitions=5)
     with pytest.raises(InvalidInput, match="links have no attribution maps"):
         audit(network, sample(SMALL), vs.Players.links(network, "0"))

@@ -194,7 +194,7 @@ def test_pictures(explain):
         (("--rows", "x"), ["'x' is not a choice of rows"]),
         (("--rows", "10"), ["does not exist; there are 10"]),
         (("--rows", "12:14"), ["chooses none of the 10 rows"]),
-        (("--tol", "-1", "--methods", "integrated_gradients"), ["tol must be positive"]),
+        (("--tol", "-1", "--methods", "integrated_gradients"), ["tol is a number above 0, not -1"]),
         (("--tol", "much"), ["--tol", "much", "vesalius explain --help"]),
         (("--labels", "none.txt"), ["there is no file none.txt"]),
         (("--labels", "x.npz"), ["x.npz is not text"]),

@@ -218,7 +218,7 @@ REFUSED = [
     (lambda: LabelledComponents(draw(2, 5, 3) / 0, draw(5, 3), torch.zeros(5)), InvalidInput, "NaN or infinite"),
     (lambda: Scoring(loss="crossentropy"), UnknownName, "cross_entropy"),
     (lambda: Scoring(absence="noise"), UnknownName, "mean"),
-    (lambda: Scoring(resamples=1), InvalidInput, "at least 2 resamples"),
+    (lambda: Scoring(resamples=1), InvalidInput, "resamples is a whole number of at least 2"),
     (lambda: coalition_losses(head, some_rows(), orders=(1, 2)), InvalidInput, "3 components need as many orders, not 2"),
     (lambda: coalition_losses(head, some_rows(), some_rows(orders=2)), InvalidInput, "test components"),
     (lambda: coalition_losses(lambda f: head(f)[:1], some_rows()), InvalidInput, "keep rows apart"),

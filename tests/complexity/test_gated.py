@@ -88,10 +88,10 @@ REFUSED = [
     (lambda: train_gated(draw(5, 4) / 0, draw(5, 4)), "NaN or infinite"),
     (lambda: untrained_network(draw(5, 4), 3).split(draw(5, 3), draw(5, 3)), "turns 4 channels into 3"),
     (lambda: train_gated(draw(2, 2, 2, 2, 2, 2), draw(2, 2, 2, 2, 2, 2)), "up to 3 axes"),
-    (lambda: Gating(kernel=2), "odd kernel"),
+    (lambda: Gating(kernel=2), "kernel is odd"),
     (lambda: Gating(layers=0), "layers"),
     (lambda: Gating(penalty=-1), "penalty"),
-    (lambda: Gating(rates=(0, 1)), "rates above 0"),
+    (lambda: Gating(rates=(0, 1)), "each number of rates is a number above 0"),
 ]
 
 

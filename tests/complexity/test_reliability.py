@@ -172,8 +172,8 @@ REFUSED = [
     (lambda: reliability(P / 0, Z, [draw(10, 3)]), "NaN or infinite"),
     (lambda: reliability(P, Z, [draw(10, 3) / 0]), "NaN or infinite"),
     (lambda: reliability(P, Z, [draw(10, 3)], matching=Matching(axis=2)), "axis from 1 to 1"),
-    (lambda: Matching(threshold=1), r"\[0, 1\)"),
-    (lambda: Matching(ridge=0), "ridge above 0"),
+    (lambda: Matching(threshold=1), "threshold is a number of at least 0 and below 1"),
+    (lambda: Matching(ridge=0), "ridge is a number above 0"),
 ]
 
 

@@ -88,7 +88,7 @@ REFUSED = [
     (lambda: trained_reliability(nets(), X, [F, F[:5]]), "6 rows on one grid"),
     (lambda: trained_reliability(nets(), X, [F, F[..., :3]]), "one grid"),
     (lambda: ReliabilityTraining(epochs=0), "at least 1"),
-    (lambda: ReliabilityTraining(rates=(0, 1)), "rates above 0"),
+    (lambda: ReliabilityTraining(rates=(0, 1)), "each number of rates is a number above 0"),
 ]
 
 

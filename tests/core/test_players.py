@@ -16,6 +16,7 @@ def owner_of_pixel(row, column, size, width):
 
 @given(st.integers(1, 7), st.integers(1, 7), st.integers(1, 8))
 def test_patches_own_the_pixels_of_their_rectangle(height, width, size):
+    size = min(size, height, width)
     players = Players.patches(torch.zeros(2, height, width), size)
     expected = [[owner_of_pixel(r, c, size, width) for c in range(width)] for r in range(height)]
     assert players.index[0].tolist() == expected
@@ -68,7 +69,7 @@ def test_tokens_and_channels_run_along_their_axis():
 
 @given(st.integers(1, 4), st.integers(2, 6), st.integers(1, 3))
 def test_gather_sums_what_scatter_shows(batch, side, size):
-    players = Players.patches(torch.zeros(side, side), size)
+    players = Players.patches(torch.zeros(side, side), min(size, side))
     values = torch.randn(batch, players.n, dtype=torch.float64)
     counts = torch.bincount(players.index[0].reshape(-1), minlength=players.n)
     torch.testing.assert_close(players.gather([players.scatter(values)]), values * counts)
@@ -95,9 +96,9 @@ def test_grouping_refuses_to_lose_a_player():
     ("make", "error", "message"),
     [
         (lambda: Players.patches(torch.zeros(4), 2), InvalidInput, "patches need an image"),
-        (lambda: Players.patches(torch.zeros(4, 4), 0), InvalidInput, "positive size"),
+        (lambda: Players.patches(torch.zeros(4, 4), 0), InvalidInput, "size is a whole number of at least 1, not 0"),
         (lambda: Players.segments(torch.zeros(4)), WrongType, "labels are integers"),
-        (lambda: Players.segments(torch.full((3,), -1)), InvalidInput, "no players"),
+        (lambda: Players.segments(torch.full((3,), -1)), InvalidInput, "no label is 0 or more"),
         (lambda: Players.tokens(torch.tensor(1.0)), InvalidInput, "axis 0 does not exist"),
         (lambda: Players.features(torch.zeros(3), names=["a"]), InvalidInput, "1 names were given for 3 players"),
         (lambda: Players.features(torch.zeros(0)), InvalidInput, "no players"),

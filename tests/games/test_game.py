@@ -206,7 +206,7 @@ def test_questions_a_game_cannot_answer(small):
 @pytest.mark.parametrize(
     ("baseline", "x", "message"),
     [
-        (Blur(sigma=0.0), torch.zeros(1, 4, 4, dtype=torch.float64), "positive sigma"),
+        (Blur(sigma=0.0), torch.zeros(1, 4, 4, dtype=torch.float64), "sigma of a blur, in pixels, is a number above 0"),
         (
             Mean(data=torch.full((2, 1, 4, 4), float("nan"), dtype=torch.float64)),
             torch.zeros(1, 4, 4, dtype=torch.float64),

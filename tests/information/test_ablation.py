@@ -90,5 +90,5 @@ def test_what_cannot_be_removed_is_named(planted):
         ablation_curves(network, graph, x, labels[:3], layer="0")
     with pytest.raises(UnknownName, match="units"):
         AblationOptions(what="layers")
-    with pytest.raises(InvalidInput, match="2 steps"):
+    with pytest.raises(InvalidInput, match="steps is a whole number of at least 2"):
         AblationOptions(steps=1)

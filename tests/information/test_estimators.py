@@ -132,7 +132,7 @@ def test_errors_say_what_came_and_what_to_do(name, as_a_user):
 def test_unknown_names_and_levels_are_refused():
     with pytest.raises(UnknownName, match="did you mean 'neighbours'"):
         pairwise(normal(50, 1), normal(50, 1), estimator="neighbors")
-    with pytest.raises(InvalidInput, match="level of 2"):
+    with pytest.raises(InvalidInput, match="level is a number of at least 0 and of at most 1, not 2"):
         AutoInformation(level=2)
 
 

@@ -126,7 +126,7 @@ def test_the_error_is_widened_by_what_terms_share():
 
 
 def test_options_that_cannot_be_met_are_refused(monkeypatch):
-    with pytest.raises(InvalidInput, match="k = 0"):
+    with pytest.raises(InvalidInput, match="k is a whole number of at least 1, not 0"):
         KSG(k=0)
     monkeypatch.setattr("vesalius.information.estimators.ksg.find_spec", lambda name: None)
     with pytest.raises(InvalidInput, match="numba is not installed"):

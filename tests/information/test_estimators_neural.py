@@ -165,7 +165,7 @@ def test_options_are_checked():
     with pytest.raises(UnknownName, match="did you mean 'mine'"):
         Neural(bound="MINE")
     for name in ("steps", "batch", "shifts", "seeds"):
-        with pytest.raises(InvalidInput, match=f"{name} = 0; at least"):
+        with pytest.raises(InvalidInput, match=f"{name} is a whole number of at least ., not 0"):
             Neural(**{name: 0})
 
 

@@ -165,10 +165,10 @@ def test_agreement_is_that_of_scikit_learn(pairs):
     ("options", "kind", "message"),
     [
         ({"method": "ledien"}, UnknownName, "no method of finding communities 'ledien'; did you mean 'leiden'"),
-        ({"gamma": 0.0}, InvalidInput, "gamma is above 0, not 0"),
-        ({"gamma": float("nan")}, InvalidInput, "gamma is above 0, not nan"),
+        ({"gamma": 0.0}, InvalidInput, "gamma is a number above 0, not 0"),
+        ({"gamma": float("nan")}, InvalidInput, "gamma is a number above 0, not nan"),
         ({"seeds": []}, InvalidInput, "no seeds"),
-        ({"shuffles": 0}, InvalidInput, "0 shuffles: at least one"),
+        ({"shuffles": 0}, InvalidInput, "shuffles is a whole number of at least 1, not 0"),
     ],
 )
 def test_searches_that_make_no_sense_are_refused(options, kind, message):

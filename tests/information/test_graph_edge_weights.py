@@ -119,9 +119,9 @@ def test_a_layer_pair_without_edges_stays_without(transform):
 @pytest.mark.parametrize(
     ("options", "kind", "message"),
     [
-        ({"beta": -1.0}, InvalidInput, "beta is at least 0, not -1"),
-        ({"beta": math.nan}, InvalidInput, "beta is at least 0, not nan"),
-        ({"rate": 0.0}, InvalidInput, "in \\(0, 1\\], not 0"),
+        ({"beta": -1.0}, InvalidInput, "beta is a number of at least 0, not -1"),
+        ({"beta": math.nan}, InvalidInput, "beta is a number of at least 0, not nan"),
+        ({"rate": 0.0}, InvalidInput, "rate is a number above 0 and of at most 1, not 0"),
         ({"rate": 1.5}, InvalidInput, "not 1.5"),
         ({"redundancy": "mrmrr"}, UnknownName, "no redundancy 'mrmrr'; did you mean 'mrmr'"),
         ({"transform": "linfot"}, UnknownName, "no transform 'linfot'; did you mean 'linfoot'"),

@@ -91,7 +91,7 @@ def test_paths_that_cannot_be_are_refused():
     net = graph([[1.0, 1.0]], [[1.0], [1.0]])
     with pytest.raises(InvalidInput, match="paths run forward: from 'c' there is none to 'b'"):
         net.strongest_paths(("c", 0), ("b", 0))
-    with pytest.raises(InvalidInput, match="k is at least 1, not 0"):
+    with pytest.raises(InvalidInput, match="k is a whole number of at least 1, not 0"):
         net.strongest_paths(k=0)
     with pytest.raises(UnknownName, match="no layer 'z'; known: 'a', 'b', 'c'"):
         net.strongest_paths(("z", 0))

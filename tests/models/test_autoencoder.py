@@ -128,8 +128,8 @@ def test_an_identity_output_takes_any_rows():
         (lambda: Autoencoder([12, 3], output="soft"), UnknownName, "soft"),
         (lambda: Autoencoder([12, 3], sparse=AutoencoderSparsity(k=4)), InvalidInput, "k=4 of 3"),
         (lambda: AutoencoderSparsity(k=0), InvalidInput, "at least 1"),
-        (lambda: AutoencoderSparsity(l1=-1), InvalidInput, "penalty"),
-        (lambda: AutoencoderSparsity(dropout=1), InvalidInput, r"\[0, 1\)"),
+        (lambda: AutoencoderSparsity(l1=-1), InvalidInput, "l1 is a number of at least 0"),
+        (lambda: AutoencoderSparsity(dropout=1), InvalidInput, "dropout is a number of at least 0 and below 1"),
         (lambda: AutoencoderTraining(epochs=0), InvalidInput, "epochs"),
         (lambda: AutoencoderTraining(rate=0), InvalidInput, "rate"),
         (

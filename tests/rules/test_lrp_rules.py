@@ -120,11 +120,11 @@ def test_rules_meet_at_their_limits():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Epsilon(epsilon=-0.1), "epsilon must be at least 0, not -0.1"),
+        (lambda: Epsilon(epsilon=-0.1), "epsilon is a number of at least 0, not -0.1"),
         (lambda: AlphaBeta(alpha=2, beta=2), "alpha - beta must be 1 and alpha at least 1, not 2 and 2"),
         (lambda: AlphaBeta(alpha=0.5, beta=-0.5), "alpha at least 1"),
-        (lambda: Gamma(gamma=-1), "gamma must be at least 0"),
-        (lambda: Gamma(gamma=float("nan")), "gamma must be at least 0"),
+        (lambda: Gamma(gamma=-1), "gamma is a number of at least 0"),
+        (lambda: Gamma(gamma=float("nan")), "gamma is a number of at least 0"),
     ],
 )
 def test_options_that_make_no_sense(make, message):

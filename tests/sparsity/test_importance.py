@@ -242,7 +242,7 @@ def test_errors(network, as_a_user):
         link_importance(network, X, estimator="kernel")
     with pytest.raises(UnknownName, match="there is no output 'mid'"):
         ImportanceOptions(output="mid")
-    with pytest.raises(InvalidInput, match="permutations is 2 or more, not 1"):
+    with pytest.raises(InvalidInput, match="permutations is a whole number of at least 2, not 1"):
         ImportanceOptions(permutations=1)
     with pytest.raises(InvalidInput, match="order 2 is for baseline='zero'"):
         link_importance(network, X, weighing=ImportanceOptions(order=2))

@@ -129,9 +129,9 @@ def test_layers_whose_units_meet_others_are_left_alone_or_refused():
 
 
 def test_wrong_questions_are_refused(as_a_user):
-    with pytest.raises(InvalidInput, match=r"in \[0, 1\), not 1.0"):
+    with pytest.raises(InvalidInput, match=r"share of layer .* is a number of at least 0 and below 1, not 1.0"):
         remove_units(mlp(), X, share=1.0)
-    with pytest.raises(InvalidInput, match="has 24 units; keep 1 to 24 of them, not 0"):
+    with pytest.raises(InvalidInput, match="keep of layer '0' is a whole number of at least 1 and of at most 24, not 0"):
         remove_units(mlp(), X, keep={"0": 0})
     with pytest.raises(UnknownName, match="there is no layer '7'"):
         remove_units(mlp(), X, share={"7": 0.5})

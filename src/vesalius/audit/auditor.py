@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 from vesalius.audit import principles
 from vesalius.audit.faithfulness import Interventions, agreement
 from vesalius.audit.masked_attributions import attribute_masked, attribute_masked_games, map_per_player, prepare_method
+from vesalius.audit.method_labels import Methods, label_methods
 from vesalius.audit.problem import At, AuditProblem, named_players, pose_problem
 from vesalius.audit.result import Audit, MethodAudit
 from vesalius.audit.selectope import MapAudit, Selectope, additive_errors
@@ -21,16 +22,17 @@ from vesalius.audit.stratified_sampling import MIN_PER_GROUP, CoalitionSample, a
 from vesalius.core.allocation import Allocation
 from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput, NoRule, NotTraceable, TooManyPlayers, WrongType
+from vesalius.core.names import name_list
+from vesalius.core.numbers import POSITIVE_COUNT, Limit
+from vesalius.core.options import Options
 from vesalius.core.players import Players
 from vesalius.games.absence import Baseline
 from vesalius.games.game import Game, question_provenance
 from vesalius.methods import METHODS, Method
-from vesalius.methods.base import resolve_method
 from vesalius.trace.network import Inputs
 from vesalius.trace.receive import receive, resolve_classes
 from vesalius.trace.target import Target
 
-Methods = str | Method | Mapping[str, Any] | Iterable[Any]
 REFUSALS = (NoRule, NotTraceable, WrongType, InvalidInput)
 """What a method raises where it does not apply."""
 BEND_SAMPLES = 256
@@ -38,7 +40,7 @@ BEND_SAMPLES = 256
 
 
 @dataclass(frozen=True, kw_only=True)
-class Auditor:
+class Auditor(Options):
     """How to audit; :func:`audit` and :func:`audit_map` are those of ``Auditor()``.
 
     Attributes:
@@ -51,6 +53,12 @@ class Auditor:
         report: told how many methods are done, of how many.
     """
 
+    limits: ClassVar[Mapping[str, Limit]] = {
+        "most_exact": Limit(least=0, most=16),
+        "coalitions": Limit(least=4 * MIN_PER_GROUP),
+        "evaluations": POSITIVE_COUNT,
+        "resamples": Limit(least=100),
+    }
     at: At = None
     most_exact: int = 14
     coalitions: int = 512
@@ -58,15 +66,6 @@ class Auditor:
     resamples: int = 1000
     seed: int = 0
     report: Callable[[int, int], None] | None = None
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.most_exact <= 16:
-            raise InvalidInput(f"most_exact is between 0 and 16, not {self.most_exact}: 2**n maps of every method are computed")
-        if self.coalitions < 4 * MIN_PER_GROUP or self.evaluations < 1 or self.resamples < 100:
-            raise InvalidInput(
-                f"at least {4 * MIN_PER_GROUP} coalitions, 1 evaluation and 100 resamples are needed, not {self.coalitions},"
-                f" {self.evaluations} and {self.resamples}"
-            )
 
     @verb
     def audit(
@@ -190,7 +189,7 @@ def audit(  # noqa: PLR0913 - a verb that users call
     f(x) - f(b), so that biases show as effects missed or over-counted.
     """
     received = receive(model, x)
-    target = resolve_classes(target, classes or received.classes)
+    target = resolve_classes(target, name_list("classes", classes) or received.classes, received.outputs)
     players = players if isinstance(players, Allocation) else named_players(received, players, names, at)
     return Auditor(at=at).audit(received.network, received.x, players, target=target, baseline=baseline, methods=methods)
 
@@ -361,43 +360,6 @@ def _is_tie(first: MethodAudit, second: MethodAudit, mine: Tensor, theirs: Tenso
     if second.error - first.error <= first.tolerance:
         return True
     return bool(len(mine)) and _bootstrap_interval(theirs - mine)[0] <= 0
-
-
-def label_methods(methods: Methods) -> dict[str, Method]:
-    """Methods by the label they have in an audit.
-
-    Raises:
-        UnknownName: no such method.
-        WrongType: neither a name nor a method.
-        InvalidInput: no methods, or one twice.
-    """
-    if isinstance(methods, Mapping):
-        found = {str(label): _resolve_method(method) for label, method in methods.items()}
-    else:
-        each = [_resolve_method(method) for method in ([methods] if isinstance(methods, (str, Method)) else methods)]
-        several = {method.name for method in each if sum(method.name == other.name for other in each) > 1}
-        labels = [_label(method) if method.name in several else method.name for method in each]
-        if twice := [label for label in labels if labels.count(label) > 1]:
-            raise InvalidInput(f"{twice[0]!r} is asked for twice; give a mapping from labels to methods")
-        found = dict(zip(labels, each, strict=True))
-    if not found:
-        raise InvalidInput("there are no methods to audit")
-    return found
-
-
-def _resolve_method(given: Any) -> Method:
-    return given() if isinstance(given, type) and issubclass(given, Method) else resolve_method(given)
-
-
-def _label(method: Method) -> str:
-    """Name with the options that are not the default."""
-    changed = [f"{option.name}={getattr(method, option.name)!r}" for option in fields(method) if _is_set(method, option)]
-    return f"{method.name}({', '.join(changed)})" if changed else method.name
-
-
-def _is_set(method: Method, option: Any) -> bool:
-    value = getattr(method, option.name)
-    return option.default is MISSING or (value is not option.default and repr(value) != repr(option.default))
 
 
 def _options(method: Method) -> dict[str, Any]:

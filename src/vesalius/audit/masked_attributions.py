@@ -24,8 +24,9 @@ from torch import Tensor
 
 from vesalius.audit.problem import AuditProblem, masked_model_question, split_masks, table_question
 from vesalius.core.allocation import Allocation
-from vesalius.core.errors import InvalidInput
+from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.core.players import BYSTANDER, Players
+from vesalius.core.rows import to_tensor
 from vesalius.games.absence import Constant
 from vesalius.games.moebius import membership, player_count
 from vesalius.methods import Method, PredictionDifference, SmoothGrad
@@ -186,7 +187,10 @@ def map_per_player(values: Tensor | np.ndarray[Any, np.dtype[Any]], problem: Aud
         InvalidInput: neither elements nor players, or NaN.
     """
     who = problem.players
-    given = torch.as_tensor(values).detach().cpu().double()
+    given = to_tensor(values).detach().cpu()
+    if given.is_complex() or given.dtype == torch.bool:
+        raise WrongType(f"a map holds real numbers, not {given.dtype}")
+    given = given.double()
     if not bool(given.isfinite().all()):
         raise InvalidInput("the map holds NaN or infinity")
     events: Sequence[tuple[int, ...]] = [tuple(tensor.shape) for tensor in problem.sample]

@@ -116,7 +116,7 @@ def pose_problem(
     received = receive(model, x)
     network = received.network
     who, at = _resolve_players(network, named_players(received, players, (), at) if players is None else players, at)
-    given = ask(network, received.x, target=resolve_classes(target, received.classes), at=at)
+    given = ask(network, received.x, target=resolve_classes(target, received.classes, received.outputs), at=at)
     absence = as_absence(baseline, given)
     if given.batch != 1:
         raise InvalidInput(f"an audit is about one sample; {given.batch} came: take x[i]")

@@ -17,7 +17,8 @@ from vesalius.audit.principles import HELD_TOLERANCE
 from vesalius.core import store
 from vesalius.core.display import load_view
 from vesalius.core.encoding import decode_players, encode_players
-from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.core.errors import InvalidInput
+from vesalius.core.names import require_known
 from vesalius.core.players import Players
 
 NAN = math.nan
@@ -168,10 +169,9 @@ class Audit(Mapping[str, MethodAudit]):
     provenance: Mapping[str, Any]
 
     def __getitem__(self, method: str) -> MethodAudit:
-        if method in self.skipped:
+        if isinstance(method, str) and method in self.skipped:
             raise InvalidInput(f"{method!r} does not apply here: {self.skipped[method]}")
-        if method not in self.records:
-            raise UnknownName("audited method", method, self.records)
+        require_known("audited method", method, self.records)
         return self.records[method]
 
     def __iter__(self) -> Iterator[str]:

@@ -11,7 +11,8 @@ from vesalius.cli.explain import Explain
 from vesalius.cli.gallery import Gallery
 from vesalius.cli.model_loading import ModelOptions, open_network
 from vesalius.cli.sparsify import Sparsify
-from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.core.errors import InvalidInput
+from vesalius.core.names import require_known
 from vesalius.sparsity import Finetune, Pruning
 from vesalius.workflow.complexity import MOST_ROWS
 from vesalius.workflow.demo import demo as demonstrate
@@ -31,8 +32,8 @@ def explain(words: Explain, command: str) -> Path:
     methods = split_names(words.methods)
     check_methods(methods)
     of_rows = words.baseline.startswith(BACKGROUND_PREFIX)
-    if not of_rows and words.baseline not in BASELINE_WORDS:
-        raise UnknownName("baseline", words.baseline, (*BASELINE_WORDS, f"{BACKGROUND_PREFIX}0:20"))
+    if not of_rows:
+        require_known("baseline", words.baseline, (*BASELINE_WORDS, f"{BACKGROUND_PREFIX}0:20"))
     reading = DataOptions(
         rows=words.rows,
         label=words.label,

@@ -16,7 +16,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from vesalius.cli import pictures, tables
-from vesalius.core.errors import ForeignFile, InvalidInput, UnknownName, WrongType
+from vesalius.core.errors import ForeignFile, InvalidInput, WrongType
+from vesalius.core.names import require_known
 from vesalius.workflow.samples import LabelledRows, Labels, RowSelection, Samples, choose_rows, label_samples, select_samples
 
 
@@ -129,8 +130,7 @@ def _pick_arrays(path: Path, arrays: Mapping[str, Any], wanted: DataOptions) -> 
     rest = {name: array for name, array in arrays.items() if name not in ("y", wanted.label)}
     name = next((name for name in ("x", "X") if name in rest), next(iter(rest)) if len(rest) == 1 else "x")
     for asked in (name, wanted.label or name):
-        if asked not in arrays:
-            raise UnknownName(f"array in {path}:", asked, arrays)
+        require_known(f"array in {path}:", asked, arrays)
     labels = arrays.get(wanted.label or "y")
     return RawData(x=arrays[name], labels=None if labels is None else labels.reshape(-1).tolist())
 

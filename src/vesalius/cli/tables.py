@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 
-from vesalius.core.errors import ForeignFile, InvalidInput, UnknownName
+from vesalius.core.errors import ForeignFile, InvalidInput
+from vesalius.core.names import require_known
 
 Columns = dict[str, list[float]]
 
@@ -25,8 +26,8 @@ def read(path: Path, label: str | None) -> tuple[Columns, list[str] | None]:
         ForeignFile: the file is damaged, or pyarrow is missing.
     """
     cells = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
-    if label is not None and label not in cells:
-        raise UnknownName(f"column in {path}:", label, cells)
+    if label is not None:
+        require_known(f"column in {path}:", label, cells)
     labels = list(cells[label]) if label is not None else None
     numbers = {name: _parse_numbers(path, name, column) for name, column in cells.items() if name != label}
     if not numbers or not next(iter(numbers.values())):

@@ -5,8 +5,9 @@ Axes: L components, S coalitions (2**L, bit l of an index says whether component
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Float64, Shaped
@@ -14,7 +15,10 @@ from torch import Tensor
 
 from vesalius.complexity.losses import LOSSES, RowLoss
 from vesalius.complexity.strength import FeatureHead
-from vesalius.core.errors import InvalidInput, TooManyPlayers, UnknownName
+from vesalius.core.errors import InvalidInput, TooManyPlayers
+from vesalius.core.names import require_known
+from vesalius.core.numbers import POSITIVE_COUNT, Limit
+from vesalius.core.options import Options
 from vesalius.games import moebius
 from vesalius.games.memory import Batches
 
@@ -56,7 +60,7 @@ class LabelledComponents:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scoring:
+class Scoring(Options):
     """How coalitions are made and judged.
 
     Attributes:
@@ -72,6 +76,7 @@ class Scoring:
         UnknownName, InvalidInput: a word or a number that is none of these.
     """
 
+    limits: ClassVar[Mapping[str, Limit]] = {"memory": POSITIVE_COUNT, "resamples": Limit(least=2)}
     loss: str | RowLoss = "cross_entropy"
     absence: str = "zero"
     memory: int = 1 << 26
@@ -79,12 +84,10 @@ class Scoring:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if isinstance(self.loss, str) and self.loss not in LOSSES:
-            raise UnknownName("loss", self.loss, LOSSES)
-        if self.absence not in ABSENCES:
-            raise UnknownName("absence", self.absence, ABSENCES)
-        if self.memory < 1 or self.resamples < 2:
-            raise InvalidInput(f"some memory and at least 2 resamples are needed, not {self.memory} and {self.resamples}")
+        super().__post_init__()
+        if not callable(self.loss):
+            require_known("loss", self.loss, LOSSES)
+        require_known("absence", self.absence, ABSENCES)
 
 
 def evaluate_coalitions(

@@ -24,7 +24,9 @@ from vesalius.complexity.strength import weighted_significance
 from vesalius.complexity.training import Training
 from vesalius.core.display import load_view
 from vesalius.core.entry import verb
-from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.core.errors import InvalidInput
+from vesalius.core.names import require_known
+from vesalius.core.options import Options
 from vesalius.trace.batches import Data
 from vesalius.trace.network import Inputs, Network
 
@@ -34,7 +36,7 @@ BATCH = 256
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class EvaluationData:
+class EvaluationData(Options):
     """What a network is judged by, beside the strength of its components.
 
     Attributes:
@@ -52,6 +54,7 @@ class EvaluationData:
     scoring: Scoring | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.test is not None and self.train is None:
             raise InvalidInput("over-fitting is the loss on test rows less that on training rows: give train= as well")
 
@@ -79,8 +82,7 @@ class ComponentProfile:
         Raises:
             UnknownName: none of these.
         """
-        if name not in MEASURES:
-            raise UnknownName("measure", name, MEASURES)
+        require_known("measure", name, MEASURES)
         if name == "strength":
             gain = self.complexity.gain
             spread = gain.std(0) / len(gain) ** 0.5 if len(gain) > 1 else torch.full_like(gain[0], torch.nan)
@@ -120,8 +122,7 @@ class ComplexityComparison:
         Raises:
             UnknownName: no such network or measure.
         """
-        if name not in self.profiles:
-            raise UnknownName("network", name, self.profiles)
+        require_known("network", name, self.profiles)
         first, here = next(iter(self.profiles.values())).measure(measure), self.profiles[name].measure(measure)
         if first is None or here is None:
             return None

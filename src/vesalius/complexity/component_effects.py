@@ -13,7 +13,7 @@ from vesalius.complexity.coalitions import LabelledComponents, Scoring
 from vesalius.complexity.components import Complexity
 from vesalius.complexity.effectiveness import CoalitionLosses, coalition_losses
 from vesalius.core.entry import verb
-from vesalius.core.errors import InvalidInput
+from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.trace.network import Inputs
 
 BATCH = 256
@@ -57,6 +57,8 @@ def labelled_components(found: Complexity, labelled: LabelledInputs, seed: int =
 
     Raises: as :func:`component_effects`.
     """
+    if not isinstance(labelled, (tuple, list)) or len(labelled) != 2:
+        raise WrongType(f"rows with their targets are a pair (x, targets), not {type(labelled).__name__}")
     x, targets = labelled
     tensors = found.reading.network.bind(x)
     first = found.components(tuple(tensor[:1] for tensor in tensors), seed=seed)

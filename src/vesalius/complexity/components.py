@@ -20,9 +20,11 @@ from vesalius.complexity.networks import RowShapes, Trunk
 from vesalius.complexity.readout import Disentangler
 from vesalius.complexity.strength import STATS
 from vesalius.core import store
+from vesalius.core.arguments import noun
 from vesalius.core.display import load_view
 from vesalius.core.entry import verb
-from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.core.errors import InvalidInput
+from vesalius.core.names import require_known
 from vesalius.trace.network import Inputs, Network
 
 KIND = "complexity"
@@ -46,6 +48,7 @@ class FeatureComponents:
         return self.parts.cumsum(0)
 
 
+@noun("vesalius.complexity makes one")
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Complexity:
     """How complex a feature is: the variance that each further nonlinear layer of a disentangler explains.
@@ -122,8 +125,7 @@ class Complexity:
         Raises:
             UnknownName: another ``stat``.
         """
-        if stat not in STATS:
-            raise UnknownName("statistic of strength", stat, STATS)
+        require_known("statistic of strength", stat, STATS)
         return self.rho if stat == "var" else self.rho.sqrt()
 
     @property

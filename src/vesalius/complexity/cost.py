@@ -9,8 +9,9 @@ import torch
 
 from vesalius.complexity.features import feature_source
 from vesalius.complexity.networks import DEFAULT_WIDTHS, Trunk
-from vesalius.complexity.training import Training
+from vesalius.complexity.training import Training, check_orders
 from vesalius.core.entry import verb
+from vesalius.core.numbers import POSITIVE_COUNT, whole_number
 from vesalius.trace.network import Network
 
 CPU_FLOP_PER_SECOND = 2e10
@@ -50,7 +51,8 @@ def estimate_cost(
 
     Raises: as :func:`vesalius.complexity.features.feature_source`.
     """
-    how = training or Training()
+    how, orders = training or Training(), check_orders(orders)
+    rows = whole_number("rows", rows, POSITIVE_COUNT)
     shape = feature_source(network, at, pre_activation=how.pre_activation).shape
     deep = [order for order in orders if order]
     width = how.width or DEFAULT_WIDTHS[shape.kind]

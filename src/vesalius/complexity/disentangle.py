@@ -21,7 +21,7 @@ from vesalius.complexity.cost import estimate_cost
 from vesalius.complexity.features import CachedRows, FeatureSource, cache_rows, feature_source, parameter_device
 from vesalius.complexity.networks import DEFAULT_WIDTHS, Trunk, fit_standardisation
 from vesalius.complexity.readout import Disentangler, fit_readout, mean_predictor
-from vesalius.complexity.training import MultiExitTrunk, RowSplits, Training, train_exits
+from vesalius.complexity.training import MultiExitTrunk, RowSplits, Training, check_orders, train_exits
 from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput
 from vesalius.core.version import VERSION
@@ -60,7 +60,7 @@ def complexity(model: Any, data: Data, *, at: str, orders: Sequence[int] = (0, 1
     """
     received = receive_data(model, data)
     network, data = received.network, received.x
-    wanted = _check_orders(orders)
+    wanted = check_orders(orders)
     how = training or Training()
     where = feature_source(network, at, pre_activation=how.pre_activation)
     started = time.perf_counter()
@@ -81,13 +81,6 @@ def complexity(model: Any, data: Data, *, at: str, orders: Sequence[int] = (0, 1
             source=where,
             provenance=_provenance(where, table, how, {"seconds": time.perf_counter() - started, "mapped": rows.mapped, "orders": wanted}),
         )
-
-
-def _check_orders(orders: Sequence[int]) -> tuple[int, ...]:
-    found = tuple(orders)
-    if not found or not all(isinstance(order, int) for order in found) or found[0] < 0 or sorted(set(found)) != list(found):
-        raise InvalidInput(f"orders are whole numbers from 0 up, each larger than the one before, such as (0, 1, 2, 4); not {orders!r}")
-    return found
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from vesalius.complexity.coalitions import LabelledComponents, Scoring, evaluate_coalitions
 from vesalius.complexity.strength import FeatureHead, strengths
-from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.core.errors import InvalidInput
+from vesalius.core.names import require_known
 from vesalius.games import moebius
 
 NORMALISERS = ("std", "var", None)
@@ -105,8 +106,7 @@ class CoalitionLosses:
 
         Reference: Ren2021, section 3 (effectiveness of feature components).
         """
-        if normalise not in NORMALISERS:
-            raise UnknownName("normaliser", normalise, ["std", "var"])
+        require_known("normaliser", normalise, ["std", "var"])
         unit = {"std": self.strength.sqrt(), "var": self.strength, None: torch.ones_like(self.strength)}[normalise]
         unit = torch.where(unit > 0, unit, torch.nan)
         return ComponentValues(self.per_row.mean(1) / unit, self._bootstrap_means[0].std(0) / unit)

@@ -8,7 +8,9 @@ Axes: N rows, A channels in, B channels out, K layers, event: one row's shape.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -18,13 +20,15 @@ from vesalius.complexity.schedule import exponential_schedule
 from vesalius.complexity.strength import significance
 from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput
+from vesalius.core.numbers import POSITIVE, POSITIVE_COUNT, Limit
+from vesalius.core.options import Options
 
 MIN_DEVIATION = 1e-6
 """Deviations below this are not divided by; a row without variation stays as it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gating:
+class Gating(Options):
     """The shape of the network and its training.
 
     Attributes:
@@ -40,6 +44,14 @@ class Gating:
         InvalidInput: a number out of range.
     """
 
+    limits: ClassVar[Mapping[str, Limit]] = {
+        "layers": POSITIVE_COUNT,
+        "kernel": POSITIVE_COUNT,
+        "penalty": Limit(least=0),
+        "epochs": POSITIVE_COUNT,
+        "batch": POSITIVE_COUNT,
+        "rates": POSITIVE,
+    }
     layers: int = 3
     kernel: int = 3
     penalty: float = 0.1
@@ -49,10 +61,9 @@ class Gating:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.layers < 1 or self.epochs < 1 or self.batch < 1 or self.kernel < 1 or not self.kernel % 2:
-            raise InvalidInput(f"layers, epochs, batch and an odd kernel of at least 1 are needed, not {self}")
-        if self.penalty < 0 or not min(self.rates) > 0:
-            raise InvalidInput(f"a penalty of at least 0 and rates above 0 are needed, not {self.penalty} and {self.rates}")
+        super().__post_init__()
+        if not self.kernel % 2:
+            raise InvalidInput(f"kernel is odd, so that it has a centre, not {self.kernel}")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Float64, Int
@@ -19,6 +20,8 @@ from torch import Tensor
 from vesalius.complexity.strength import strengths
 from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput
+from vesalius.core.numbers import POSITIVE, Limit
+from vesalius.core.options import Options
 
 CHUNK_ROWS = 1 << 14
 """Rows times positions that are in memory as float64 at once."""
@@ -30,7 +33,7 @@ ADAPTIVE_POOLS: Mapping[int, Callable[..., Tensor]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Matching:
+class Matching(Options):
     """How features of different networks are compared.
 
     Attributes:
@@ -44,14 +47,11 @@ class Matching:
         InvalidInput: a number out of range.
     """
 
+    limits: ClassVar[Mapping[str, Limit]] = {"threshold": Limit(least=0, below=1), "ridge": POSITIVE}
     threshold: float = 0.5
     ridge: float = 1e-3
     axis: int = 1
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.threshold < 1 or not self.ridge > 0:
-            raise InvalidInput(f"a threshold in [0, 1) and a ridge above 0 are needed, not {self.threshold} and {self.ridge}")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -125,6 +125,8 @@ def reliability(
     its component.
     """
     how = matching or Matching()
+    if not (isinstance(parts, Tensor) and isinstance(rest, Tensor)) or parts.shape[1:] != rest.shape:
+        raise InvalidInput("parts are a tensor [L N *event] of components, and rest a tensor [N *event] of what is left of them")
     feature = parts.sum(0) + rest
     _check_features(feature, others, how.axis)
     ours = torch.stack([_flatten_positions(one, how.axis) for one in (feature, *parts)])

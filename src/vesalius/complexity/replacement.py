@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Set
 from typing import final
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from vesalius.complexity.components import Complexity
 from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput
+from vesalius.core.numbers import is_number, whole_number, whole_numbers
 
 
 @verb
@@ -29,7 +31,13 @@ def replace_feature(found: Complexity, orders: int | Collection[int], *, rest: b
 
     Reference: Ren2021, section 3 (feature components replace the feature).
     """
-    chosen = [order for order in found.orders if order <= orders] if isinstance(orders, int) else sorted(set(orders))
+    if isinstance(orders, (bool, np.bool_)) or is_number(orders):
+        most = whole_number("orders", orders)
+        chosen = [order for order in found.orders if order <= most]
+    else:
+        chosen = sorted(set(whole_numbers("orders", sorted(orders) if isinstance(orders, Set) else orders)))
+    if not 0 <= seed < len(found.nets):
+        raise InvalidInput(f"there are {len(found.nets)} seeds, from 0; not {seed}")
     unknown = [order for order in chosen if order not in found.orders]
     if unknown or not (chosen or rest):
         wrong = f"no component has order {unknown[0]}" if unknown else "nothing would be left of the feature"

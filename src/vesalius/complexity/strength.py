@@ -14,7 +14,8 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.core.errors import InvalidInput
+from vesalius.core.names import require_known
 
 STATS = ("var", "std")
 ROWS = 1024
@@ -86,8 +87,7 @@ def significance(parts: Float[Tensor, "L N *event"], feature: Float[Tensor, "N *
 
     Reference: Ren2021, section 3 (significance). Differs from the paper: its plots mix both ratios under one name.
     """
-    if stat not in STATS:
-        raise UnknownName("statistic of strength", stat, STATS)
+    require_known("statistic of strength", stat, STATS)
     rho = strengths(parts) / _nonzero_variance(feature)
     return rho if stat == "var" else rho.sqrt()
 

@@ -10,8 +10,9 @@ Axes: L orders, K networks, N rows, C channels, A channels of another network, g
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Float64, Shaped
@@ -21,13 +22,15 @@ from vesalius.complexity.schedule import exponential_schedule
 from vesalius.complexity.strength import strengths
 from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput
+from vesalius.core.numbers import POSITIVE, POSITIVE_COUNT, Limit
+from vesalius.core.options import Options
 
 BATCH = 256
 """Rows evaluated at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReliabilityTraining:
+class ReliabilityTraining(Options):
     """How the common feature and the maps are trained. The paper: 500 and 100 epochs of 2,000 rows.
 
     Attributes:
@@ -43,6 +46,14 @@ class ReliabilityTraining:
         InvalidInput: a number out of range.
     """
 
+    limits: ClassVar[Mapping[str, Limit]] = {
+        "epochs": POSITIVE_COUNT,
+        "loop_epochs": POSITIVE_COUNT,
+        "batch": POSITIVE_COUNT,
+        "rates": POSITIVE,
+        "loop_rates": POSITIVE,
+        "loops": POSITIVE_COUNT,
+    }
     epochs: int = 50
     loop_epochs: int = 10
     batch: int = 64
@@ -50,10 +61,6 @@ class ReliabilityTraining:
     loop_rates: tuple[float, float] = (1e-3, 1e-4)
     loops: tuple[int, int] = (10, 5)
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        if min(self.epochs, self.loop_epochs, self.batch, *self.loops) < 1 or not min(*self.rates, *self.loop_rates) > 0:
-            raise InvalidInput(f"epochs, batch and loops of at least 1 and rates above 0 are needed, not {self}")
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,10 +5,10 @@ Axes: B batch, P positions, D channels of the feature, E exits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -17,7 +17,10 @@ from torch import Tensor, nn
 from vesalius.complexity.features import CachedRows
 from vesalius.complexity.networks import RowShapes, Trunk
 from vesalius.complexity.readout import Disentangler
-from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.core.errors import InvalidInput
+from vesalius.core.names import require_known
+from vesalius.core.numbers import POSITIVE, POSITIVE_COUNT, Limit, whole_numbers
+from vesalius.core.options import Options
 
 MODES = ("shared", "separate", "paper")
 VALIDATIONS_PER_RUN = 20
@@ -25,8 +28,20 @@ VALIDATIONS_PER_RUN = 20
 UNRECORDED_OPTIONS = ("report", "checkpoint", "limit")
 
 
+def check_orders(orders: Sequence[int]) -> tuple[int, ...]:
+    """Numbers of nonlinear layers, rising.
+
+    Raises:
+        WrongType, InvalidInput: others.
+    """
+    found = whole_numbers("orders", orders, Limit(least=0))
+    if not found or sorted(set(found)) != list(found):
+        raise InvalidInput(f"orders are whole numbers from 0 up, each larger than the one before, such as (0, 1, 2, 4); not {orders!r}")
+    return found
+
+
 @dataclass(frozen=True, kw_only=True)
-class Training:
+class Training(Options):
     """How disentanglers are trained.
 
     Attributes:
@@ -51,6 +66,17 @@ class Training:
         UnknownName, InvalidInput: a mode or a number that is none of these.
     """
 
+    limits: ClassVar[Mapping[str, Limit]] = {
+        "width": POSITIVE_COUNT,
+        "seeds": POSITIVE_COUNT,
+        "epochs": POSITIVE_COUNT,
+        "rates": POSITIVE,
+        "batch": Limit(least=2),
+        "ridge": POSITIVE,
+        "patience": POSITIVE_COUNT,
+        "held_out": Limit(above=0, most=0.8),
+        "limit": POSITIVE_COUNT,
+    }
     width: int | None = None
     seeds: int = 2
     epochs: int = 60
@@ -67,18 +93,8 @@ class Training:
     limit: int = 1 << 30
 
     def __post_init__(self) -> None:
-        if self.mode not in MODES:
-            raise UnknownName("mode of training", self.mode, MODES)
-        least = {"seeds": 1, "epochs": 1, "batch": 2, "patience": 1, "limit": 1}
-        for name, lowest in least.items():
-            if getattr(self, name) < lowest:
-                raise InvalidInput(f"{name} must be at least {lowest}, not {getattr(self, name)}")
-        if self.width is not None and self.width < 1:
-            raise InvalidInput(f"width must be at least 1, not {self.width}; leave it out for the default")
-        if not 0 < self.held_out <= 0.8:
-            raise InvalidInput(f"held_out is a share of the rows in (0, 0.8], not {self.held_out}")
-        if self.ridge <= 0 or min(self.rates) <= 0:
-            raise InvalidInput(f"ridge and rates must be above 0, not {self.ridge} and {self.rates}")
+        super().__post_init__()
+        require_known("mode of training", self.mode, MODES)
 
     def facts(self) -> dict[str, Any]:
         """What a result depends on, as JSON holds it."""

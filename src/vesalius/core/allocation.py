@@ -21,6 +21,7 @@ from vesalius.core import conversion, interaction_indices, store
 from vesalius.core.display import load_view
 from vesalius.core.encoding import decode_players, encode_players
 from vesalius.core.errors import InvalidInput
+from vesalius.core.numbers import Limit, whole_number
 from vesalius.core.players import Players
 from vesalius.core.samples import resolve_rows, sample_facts, sample_ids
 from vesalius.core.summary import describe
@@ -66,6 +67,7 @@ class Allocation:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        conversion.check_parts(self.players, values=self.values, base=self.base, total=self.total)
         expected = (*self.base.shape, *self._shape)
         if tuple(self.values.shape) != expected:
             raise InvalidInput(f"values have shape {tuple(self.values.shape)}; these players and this batch need {expected}")
@@ -196,7 +198,7 @@ class Allocation:
         """The k largest values of one sample by size, each with the names of its players."""
         self._require_one_sample("top")
         flat = self.flat
-        ranked = flat.abs().nan_to_num(0).argsort(descending=True)[: max(k, 0)].tolist()
+        ranked = flat.abs().nan_to_num(0).argsort(descending=True)[: whole_number("k", k, Limit(least=0))].tolist()
         return [(self._members(i), float(flat[i])) for i in ranked]
 
     def _members(self, position: int) -> tuple[str, ...]:
@@ -284,7 +286,7 @@ class Allocation:
             InvalidInput, WrongType: shapes that do not fit together; not numbers.
         """
         fields = conversion.read_array(values, players=players, names=names, base=base, total=total, data=data)
-        return cls(**{**fields, "provenance": {**fields["provenance"], "method": method, **(provenance or {})}})
+        return cls(**{**fields, "provenance": conversion.join_facts(fields["provenance"], method, provenance)})
 
     @classmethod
     def from_captum(  # noqa: PLR0913

@@ -7,7 +7,7 @@ Axes: B samples (absent for a single one), P players.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vesalius.core.arguments import read_argument
 from vesalius.core.errors import InvalidInput, WrongType
+from vesalius.core.names import name_list
 from vesalius.core.players import Players
 from vesalius.core.rows import read_rows, to_tensor
 from vesalius.core.samples import PER_SAMPLE
@@ -103,10 +105,12 @@ def element_per_player(players: Players, explained: Sequence[Tensor]) -> Tensor 
 
 def read_array(values: Any, *, players: Players | None, names: Sequence[str], base: Any, total: Any, data: Any) -> Fields:
     """A map as the fields of an allocation; see :meth:`vesalius.Allocation.from_array`."""
+    names = name_list("names", names)
+    players = None if players is None else read_argument("players", players, "Players")
     given = read_rows(values)
     if len(given.parts) != 1:
         raise InvalidInput(f"values are one array, and {len(given.parts)} came; for a map per input there is Allocation.from_captum")
-    found, names = _as_float(given.parts[0]), tuple(names or given.features)
+    found, names = _as_float(given.parts[0]), names or given.features
     if found.ndim == 0:
         raise InvalidInput("values hold one number; an attribution has one per feature, [features] or [samples, features, ...]")
     if players is None:
@@ -119,6 +123,29 @@ def read_array(values: Any, *, players: Players | None, names: Sequence[str], ba
     known = {"base": _per_sample(base, batch, found, "base"), "total": _per_sample(total, batch, found, "total")}
     facts = {} if not given.ids else {PER_SAMPLE: {"id": list(given.ids)}} if batch else {"id": given.ids[0]}
     return {"players": players.named(names), "values": found, "explained": parts, "provenance": facts, **known}
+
+
+def join_facts(known: Mapping[str, Any], method: str, provenance: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The provenance of a map from elsewhere.
+
+    Raises:
+        WrongType: no mapping.
+    """
+    if provenance is not None and not isinstance(provenance, Mapping):
+        raise WrongType(f"provenance is a mapping, {{'target': 'class 3'}}, not {type(provenance).__name__}")
+    return {**known, "method": method, **(provenance or {})}
+
+
+def check_parts(players: Any, **parts: Any) -> None:
+    """Refuse an allocation of what are no players, or whose parts are no tensors.
+
+    Raises:
+        WrongType: with the first of them.
+    """
+    read_argument("players", players, "Players")
+    for name, part in parts.items():
+        if not isinstance(part, Tensor):
+            raise WrongType(f"{name} is a tensor, not {type(part).__name__}; from other arrays and numbers: Allocation.from_array")
 
 
 def _sum_into_players(values: Tensor, players: Players) -> Tensor:
@@ -139,7 +166,10 @@ def _per_sample(given: Any, batch: Sequence[int], values: Tensor, name: str) -> 
     """A number per sample; NaN where it is not known."""
     if given is None:
         return values.new_full(tuple(batch), torch.nan)
-    found = to_tensor(given).detach().to(values)
+    found = to_tensor(given)
+    if found.is_complex() or found.dtype == torch.bool:
+        raise WrongType(f"{name} is a real number, or one per sample, not {found.dtype}")
+    found = found.detach().to(values)
     if found.ndim == 2 and found.shape[1] == 1:
         found = found[:, 0]
     if tuple(found.shape) not in ((), (1,), tuple(batch)):
@@ -149,6 +179,8 @@ def _per_sample(given: Any, batch: Sequence[int], values: Tensor, name: str) -> 
 
 def _as_float(values: Tensor) -> Tensor:
     """Numbers on their own device and in their own precision; integers become float64."""
+    if values.is_complex():
+        raise WrongType(f"values are real numbers, and complex ones came ({values.dtype}); take their size or real part: .abs(), .real")
     return values.detach() if values.is_floating_point() else values.detach().double()
 
 
@@ -164,7 +196,7 @@ def read_captum(values: Any, *, feature_mask: Any, players: Players | None) -> t
         return _one_value_each(players, parts), players
     if len(parts) == 1:
         return parts[0], players
-    players = players or Players.features(*[part[0] for part in parts])
+    players = Players.features(*[part[0] for part in parts]) if players is None else read_argument("players", players, "Players")
     players.check([part[0] for part in parts])
     return players.gather(parts).reshape(-1, *players.shape), players
 
@@ -179,6 +211,10 @@ def _masked_players(masks: Sequence[Tensor], parts: Sequence[Tensor]) -> Players
         raise InvalidInput(f"{len(masks)} feature masks came for attributions of {len(parts)} inputs; give one mask for each")
     plain = []
     for mask, part in zip(masks, parts, strict=True):
+        if not mask.ndim:
+            raise InvalidInput("a feature mask has a number for each element of its input, and a single number came")
+        if mask.is_floating_point() or mask.is_complex():
+            raise WrongType(f"a feature mask holds whole numbers, equal ones for a part, not {mask.dtype}; as captum: mask.long()")
         if mask.ndim == part.ndim and (len(mask) == 1 or bool((mask == mask[:1]).all())):
             mask = mask[0]
         if mask.ndim >= part.ndim:

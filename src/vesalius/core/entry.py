@@ -16,6 +16,8 @@ from typing import Any, ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
+from vesalius.core.arguments import call_reader
+
 P = ParamSpec("P")
 R = TypeVar("R")
 V = TypeVar("V")
@@ -29,13 +31,15 @@ _CALLER_DEVICE: ContextVar[torch.device | None] = ContextVar("caller_device", de
 
 
 def verb(function: Callable[P, R]) -> Callable[P, R]:
-    """Mark a public function, and run it in :func:`neutral_modes`."""
+    """Mark a public function, and run it in :func:`neutral_modes` with its arguments read by their annotations."""
+    read = call_reader(function)
 
     @wraps(function)
     def entered(*args: P.args, **kwargs: P.kwargs) -> R:
         with neutral_modes():
-            given: Any = [out_of_inference(value) for value in args]
-            named: Any = {name: out_of_inference(value) for name, value in kwargs.items()}
+            found, by_name = read(args, kwargs)
+            given: Any = [out_of_inference(value) for value in found]
+            named: Any = {name: out_of_inference(value) for name, value in by_name.items()}
             return function(*given, **named)
 
     setattr(entered, ENTERED, True)

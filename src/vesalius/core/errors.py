@@ -4,10 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
+
+MOST_LISTED = 40
+"""Names that an error lists before it says how many more there are."""
 
 
 class VesaliusError(Exception):
     """Base of all errors raised on purpose; catch it to catch them all."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickle, which carries errors from one process to another: the sentence, and not what it was made of."""
+        return _restore_error, (type(self), self.args, vars(self))
+
+
+def _restore_error(kind: type[VesaliusError], words: tuple[Any, ...], facts: dict[str, Any]) -> VesaliusError:
+    error = kind.__new__(kind, *words)
+    vars(error).update(facts)
+    return error
 
 
 class InvalidInput(VesaliusError, ValueError):
@@ -19,7 +33,7 @@ class WrongType(VesaliusError, TypeError):
 
 
 class UnknownName(VesaliusError, ValueError):
-    """A name that does not exist here, with the nearest ones that do."""
+    """A name that does not exist here, with the nearest ones that do; ``known`` holds all of them."""
 
     def __init__(self, what: str, name: object, known: Iterable[str], *, meant: str | None = None, listed: bool = False) -> None:
         """Say what there is.
@@ -31,12 +45,13 @@ class UnknownName(VesaliusError, ValueError):
             meant: the one that is known elsewhere by the name that was asked for.
             listed: whether all names are listed beside the near ones.
         """
-        known = list(known)
+        known = self.known = list(map(str, known))
         lowered = {candidate.lower(): candidate for candidate in known}
         near = [lowered[match] for match in get_close_matches(str(name).lower(), lowered, n=5, cutoff=0.4)]
         near += [candidate for candidate in known if str(name) in candidate and candidate not in near][: 5 - len(near)]
         near = [meant, *(match for match in near if match != meant)] if meant is not None else near
-        all_known = f"known: {', '.join(map(repr, known if listed else known[:12])) or 'none'}"
+        beyond = f", ... and {len(known) - MOST_LISTED} more (all of them: .known of this error)" if len(known) > MOST_LISTED else ""
+        all_known = f"known: {', '.join(map(repr, known[:MOST_LISTED])) or 'none'}{beyond}"
         offer = f"did you mean {', '.join(map(repr, near))}?" if near else all_known
         super().__init__(f"there is no {what} {name!r}; {offer}" + (f" {all_known}" if listed and near else ""))
 

@@ -18,7 +18,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.core.errors import InvalidInput
+from vesalius.core.names import require_known
+from vesalius.core.numbers import whole_number
 
 DIVIDENDS = "dividend"
 """What an allocation's values are said to be where they are not an index of something."""
@@ -91,13 +93,13 @@ def resolve_order(index: str, order: int | None, players: int) -> int:
         UnknownName: no such index.
         InvalidInput: an order that the index, or so few players, do not have.
     """
-    if index not in INDICES:
-        raise UnknownName("index", index, INDICES)
+    require_known("index", index, INDICES)
     known = INDICES[index]
     if order is None:
         return min(known.order, players)
     if known.single and order != 1:
         raise InvalidInput(f"{index!r} is for single players, so its order is 1, not {order}; 'sii' and 'k_sii' have higher orders")
+    order = whole_number("order", order)
     if not 1 <= order <= players:
         raise InvalidInput(f"an order of {order}; with {players} players it is between 1 and {players}")
     return order

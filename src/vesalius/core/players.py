@@ -8,8 +8,7 @@ Axes: N coalitions, P players, K components, event: one sample's shape, without 
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, Protocol, runtime_checkable
@@ -18,11 +17,17 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
+from vesalius.core.arguments import noun
+from vesalius.core.columns import column_place, one_or_several, read_sample, read_samples
 from vesalius.core.entry import out_of_inference, verb
-from vesalius.core.errors import InvalidInput, UnknownName, WrongType
-from vesalius.core.rows import read_rows
+from vesalius.core.errors import InvalidInput, WrongType
+from vesalius.core.names import name_list
+from vesalius.core.numbers import POSITIVE_COUNT, Limit, numbers_per_axis, whole_number
+from vesalius.core.rows import to_tensor
 
 BYSTANDER = -1
+MAY_REPEAT = ("tokens",)
+"""Kinds whose names may come again: the same word stands at several places of a text, and the place tells them apart."""
 SINGULAR_KINDS = {"patches": "patch"}
 
 
@@ -34,6 +39,7 @@ class HasLayers(Protocol):
     def link_shape(self, layer: str) -> tuple[int, ...]: ...
 
 
+@noun("build them: Players.features(x), Players.patches(x, 4), ...")
 @dataclass(frozen=True, eq=False)
 class Players:
     """n named disjoint parts of one or several tensors.
@@ -62,8 +68,10 @@ class Players:
         object.__setattr__(self, "parts", out_of_inference(self.parts))
         if self.n < 1:
             raise InvalidInput("there are no players: the explained tensor has no elements")
-        if self.labels and len(self.labels) != self.n:
-            raise InvalidInput(f"{len(self.labels)} names were given for {self.n} players")
+        labels = name_list("names", self.labels, distinct=self.kind not in MAY_REPEAT)
+        object.__setattr__(self, "labels", labels)
+        if labels and len(labels) != self.n:
+            raise InvalidInput(f"{len(labels)} names were given for {self.n} players")
 
     @property
     def n(self) -> int:
@@ -78,6 +86,7 @@ class Players:
 
     def name(self, player: int) -> str:
         """Readable name of one player, such as ``petal width`` or ``patch 2,3``."""
+        player = whole_number("player", player, Limit(least=-self.n, most=self.n - 1)) % self.n
         if self.labels:
             return self.labels[player]
         place = ",".join(str(int(i)) for i in torch.unravel_index(torch.tensor(player), self.shape))
@@ -98,12 +107,13 @@ class Players:
         Raises:
             InvalidInput: another number of names.
         """
+        names = name_list("names", names, distinct=False)
         fits = len(names) == self.n
         if not names or (not strict and (not fits or self.labels or self.kind not in ("features", "tokens"))):
             return self
         if not fits:
             raise InvalidInput(f"{len(names)} names were given for {self.n} players")
-        return replace(self, labels=tuple(map(str, names)))
+        return replace(self, labels=names)
 
     # ---- constructors -------------------------------------------------------------------------------------------------------------
 
@@ -116,8 +126,10 @@ class Players:
             samples: one sample [*event] per explained tensor, without the batch axis; a row of a table brings the names of its columns.
             names: one name per element, in order.
         """
-        tensors, columns = _read_samples(samples)
-        return cls._elements(tensors, names or columns)
+        if not samples:
+            raise InvalidInput("no sample was given; every element of one becomes a player: Players.features(x[0])")
+        tensors, columns = read_samples(samples)
+        return cls._elements(tensors, name_list("names", names) or columns)
 
     @classmethod
     @verb
@@ -133,18 +145,20 @@ class Players:
             UnknownName: no such column.
             InvalidInput: a column in two groups, or a position out of range.
         """
-        tensors, columns = _read_samples((sample,))
-        known = list(names or columns)
-        owner = torch.full((tensors[0].numel(),), BYSTANDER)
+        if not isinstance(groups, Mapping):
+            raise WrongType(f"groups are columns by the name of their group, {{'size': ['height']}}, not a {type(groups).__name__}")
+        tensors, columns = read_samples((sample,))
+        known = name_list("names", names, count=tensors[0].numel()) or columns
+        owner, titles = torch.full((tensors[0].numel(),), BYSTANDER), list(groups)
         for player, members in enumerate(groups.values()):
-            for member in members:
-                place = _column(member, known, len(owner))
+            for member in one_or_several(members):
+                place = column_place(member, known, len(owner))
                 if owner[place] != BYSTANDER:
-                    raise InvalidInput(
-                        f"column {member!r} is in two groups, {list(groups)[int(owner[place])]!r} and {list(groups)[player]!r}"
-                    )
+                    raise InvalidInput(f"column {member!r} comes twice, in group {titles[int(owner[place])]!r} and in {titles[player]!r}")
                 owner[place] = player
-        return cls((owner.reshape(tensors[0].shape),), (len(groups),), "groups", tuple(groups))
+        if empty := [title for player, title in enumerate(titles) if not bool((owner == player).any())]:
+            raise InvalidInput(f"group {empty[0]!r} has no columns, so it could not be absent; leave it out")
+        return cls((owner.reshape(tensors[0].shape),), (len(groups),), "groups", tuple(map(str, titles)))
 
     @classmethod
     def _elements(cls, samples: Sequence[Tensor], names: Sequence[str]) -> Players:
@@ -159,7 +173,8 @@ class Players:
     @verb
     def plain(cls, count: int, names: Sequence[str] = ()) -> Players:
         """So many players, for games that are about no tensor."""
-        return cls((torch.arange(count),), (count,), "players", tuple(names))
+        count = whole_number("the number of players", count, POSITIVE_COUNT)
+        return cls((torch.arange(count),), (count,), "players", name_list("names", names))
 
     @classmethod
     @verb
@@ -169,12 +184,17 @@ class Players:
         Args:
             sample: one image [*channels height width].
             size: height and width of a patch, in pixels.
+
+        Raises:
+            InvalidInput: no image; a patch larger than it.
         """
-        sample = _read_sample(sample)
-        high, wide = map(operator.index, size if isinstance(size, (tuple, list)) else (size, size))
-        if sample.ndim < 2 or high < 1 or wide < 1:
-            raise InvalidInput(f"patches need an image [..., height, width] and a positive size, not {tuple(sample.shape)} and {size}")
+        sample = read_sample(sample)
+        high, wide = numbers_per_axis("size", size, 2, POSITIVE_COUNT)
+        if sample.ndim < 2:
+            raise InvalidInput(f"patches need an image [..., height, width], not {tuple(sample.shape)}")
         height, width = sample.shape[-2:]
+        if high > height or wide > width:
+            raise InvalidInput(f"a patch of {high} x {wide} pixels is larger than the image, {height} x {width}; take a smaller size")
         columns = -(-width // wide)
         index = (torch.arange(height) // high)[:, None] * columns + torch.arange(width) // wide
         return cls((index,), (-(-height // high), columns), "patches")
@@ -188,12 +208,14 @@ class Players:
             labels: integers broadcastable to the event; equal labels form one player, negative ones are bystanders.
             names: one name per distinct label, in increasing order of the labels.
         """
-        labels = _read_sample(labels)
+        labels = read_sample(labels)
         if labels.is_floating_point() or labels.is_complex():
-            raise WrongType(f"labels are integers, one per element, not {labels.dtype}")
+            raise WrongType(f"labels are integers, one per element, not {labels.dtype}; round them: labels.round().long()")
         kept = torch.unique(labels[labels >= 0])
+        if not len(kept):
+            raise InvalidInput("no label is 0 or more, so there are no players; negative labels are of elements that are always present")
         index = torch.where(labels >= 0, torch.searchsorted(kept, labels.contiguous()), BYSTANDER)
-        return cls((index.cpu(),), (len(kept),), "segments", tuple(names))
+        return cls((index.cpu(),), (len(kept),), "segments", name_list("names", names))
 
     @classmethod
     @verb
@@ -209,12 +231,12 @@ class Players:
 
     @classmethod
     def _along_axis(cls, sample: Any, axis: int, kind: str, names: Sequence[str]) -> Players:
-        sample = _read_sample(sample)
+        sample, axis = read_sample(sample), whole_number("axis", axis)
         if not -sample.ndim <= axis < sample.ndim:
             raise InvalidInput(f"axis {axis} does not exist in a sample of shape {tuple(sample.shape)}")
         count = sample.shape[axis]
         index = torch.arange(count).reshape([count if i == axis % sample.ndim else 1 for i in range(sample.ndim)])
-        return cls((index,), (count,), kind, tuple(names))
+        return cls((index,), (count,), kind, name_list("names", names, distinct=kind not in MAY_REPEAT))
 
     @classmethod
     @verb
@@ -236,8 +258,16 @@ class Players:
     @verb
     def components(cls, parts: Sequence[Tensor] | Float[Tensor, "K *event"], names: Sequence[str] = ()) -> Players:
         """Terms of a sum: a coalition stands for the sum of its members on top of the absent value."""
-        stacked = torch.stack(list(parts))
-        return cls((), (len(stacked),), "components", tuple(names), parts=stacked)
+        if not isinstance(parts, Iterable) or getattr(parts, "ndim", 1) == 0:
+            raise WrongType(f"components are the terms of a sum, tensors of one shape, not {type(parts).__name__}")
+        terms = [to_tensor(part) for part in parts]
+        shapes = [list(term.shape) for term in terms]
+        if not terms or any(shape != shapes[0] for shape in shapes):
+            raise InvalidInput(f"components are terms of one sum, so at least one and all of one shape; these have {shapes}")
+        stacked = torch.stack(terms)
+        if stacked.is_complex() or not bool(stacked.isfinite().all()):
+            raise InvalidInput("components are finite real numbers; these are complex, or hold NaN or infinity")
+        return cls((), (len(stacked),), "components", name_list("names", names), parts=stacked)
 
     # ---- coalitions ---------------------------------------------------------------------------------------------------------------
 
@@ -315,36 +345,9 @@ class Players:
         return owner
 
 
-def _read_samples(samples: Sequence[Any]) -> tuple[list[Tensor], tuple[str, ...]]:
-    """Samples as tensors, and the names of the columns of a row of a table."""
-    rows = [read_rows(sample) for sample in samples]
-    if any(not isinstance(row.tensors, Tensor) for row in rows):
-        raise WrongType("a sample is one tensor, array or row; give the inputs one by one")
-    tensors = [row.parts[0][0] if row.features and not row.single and row.parts[0].ndim > 1 else row.parts[0] for row in rows]
-    return tensors, tuple(name for row in rows for name in row.features)
-
-
-def _read_sample(sample: Any) -> Tensor:
-    """One sample as a tensor."""
-    tensors, _ = _read_samples((sample,))
-    return tensors[0]
-
-
 def _require_layers(network: object, what: str) -> None:
     if not isinstance(network, HasLayers):
         raise WrongType(f"{what} are of a traced network, not of a {type(network).__name__}; make one with vesalius.trace(model, x)")
-
-
-def _column(member: str | int, names: Sequence[str], count: int) -> int:
-    """The position of a column."""
-    if isinstance(member, str):
-        if member not in names:
-            raise UnknownName("column", member, names)
-        return names.index(member)
-    place = operator.index(member)
-    if not -count <= place < count:
-        raise InvalidInput(f"there is no column {place}; the row has {count}")
-    return place % count
 
 
 def default_players(samples: Sequence[Tensor], most: int = 64) -> Players:
@@ -361,7 +364,7 @@ def default_players(samples: Sequence[Tensor], most: int = 64) -> Players:
         if sample.ndim >= 3 and min(sample.shape[-2:]) > 1:
             height, width = sample.shape[-2:]
             size = next(s for s in range(1, max(height, width) + 1) if -(-height // s) * -(-width // s) <= most)
-            return Players.patches(sample, size)
+            return Players.patches(sample, (min(size, height), min(size, width)))
         return Players.tokens(sample)
     return Players.features(*samples)
 

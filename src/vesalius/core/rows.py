@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from vesalius.core.entry import out_of_inference
 from vesalius.core.errors import InvalidInput, WrongType
+from vesalius.core.names import numbered_repeats
 
 Tensors = Tensor | tuple[Tensor, ...] | dict[str, Tensor]
 LABELS = ("labels", "label", "y", "target")
@@ -201,6 +202,27 @@ def to_tensor(values: Any) -> Tensor:
     return torch.from_numpy(usable)
 
 
+def real_values(values: Any, count: int, source: str) -> Tensor:
+    """What a user's function gave for so many rows, as float64 on the CPU: numbers in any form, truth values counting 0 and 1.
+
+    Args:
+        values: one for each row.
+        count: how many rows there were.
+        source: what gave them, for the error.
+
+    Raises:
+        WrongType: complex numbers, or none.
+        InvalidInput: another shape.
+    """
+    if values is None or (isinstance(values, Tensor) and values.is_complex()) or np.iscomplexobj(values):
+        came = "nothing" if values is None else "complex numbers"
+        raise WrongType(f"{source} returned {came}; expected one real number for each of {count} coalitions (a modulus: .abs())")
+    found = to_tensor(values).detach().to("cpu", torch.float64)
+    if found.shape != (count,):
+        raise InvalidInput(f"{source} returned shape {tuple(found.shape)} for {count} coalitions; expected one value each")
+    return found
+
+
 def _numbers_of_objects(array: np.ndarray[Any, np.dtype[Any]]) -> np.ndarray[Any, np.dtype[Any]]:
     try:
         return array.astype(np.float64)
@@ -224,7 +246,7 @@ def _from_bunch(data: Mapping[Any, Any]) -> Rows:
     """A data set of scikit-learn."""
     rows, labels = read_rows(data["data"]), to_tensor(data["target"])
     classes = tuple(map(str, data["target_names"])) if data.get("target_names") is not None and not labels.is_floating_point() else ()
-    return replace(rows, features=tuple(map(str, data["feature_names"])), classes=classes, labels=labels)
+    return replace(rows, features=numbered_repeats(data["feature_names"]), classes=classes, labels=labels)
 
 
 def _from_sequence(data: Sequence[Any]) -> Rows:
@@ -256,11 +278,11 @@ def _from_pandas(data: Any) -> Rows:
     if data.ndim == 1:
         named = data.index.dtype.kind in "OUT" or str(data.index.dtype) in ("string", "str")
         ids = () if data.name is None else (data.name,)
-        return Rows(tensors=to_tensor(data.to_numpy()), features=tuple(map(str, data.index)) if named else (), single=True, ids=ids)
+        return Rows(tensors=to_tensor(data.to_numpy()), features=numbered_repeats(data.index) if named else (), single=True, ids=ids)
     words = [str(name) for name, kind in zip(data.columns, data.dtypes, strict=True) if not _is_numeric(data, name, kind)]
     _refuse_words(words)
     ids = () if type(data.index).__name__ == "RangeIndex" and data.index.start == 0 and data.index.step == 1 else tuple(data.index)
-    return Rows(tensors=_table(_pandas_numbers(data)), features=tuple(map(str, data.columns)), ids=ids)
+    return Rows(tensors=_table(_pandas_numbers(data)), features=numbered_repeats(data.columns), ids=ids)
 
 
 def _pandas_numbers(frame: Any) -> np.ndarray[Any, np.dtype[Any]]:
@@ -295,7 +317,9 @@ def _from_xarray(data: Any) -> Rows:
         data = data.to_array().transpose(..., "variable")
     last = data.dims[-1] if data.dims else None
     names = data.coords[last].values if last in data.coords else np.empty(0)
-    return Rows(tensors=to_tensor(data.values), features=tuple(map(str, names)) if names.dtype.kind in "OUT" else (), single=data.ndim == 1)
+    return Rows(
+        tensors=to_tensor(data.values), features=numbered_repeats(names) if names.dtype.kind in "OUT" else (), single=data.ndim == 1
+    )
 
 
 def _table(array: np.ndarray[Any, np.dtype[Any]]) -> Tensor:

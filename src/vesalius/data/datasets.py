@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from sklearn import datasets as bundled
 from torch import Tensor
 
-from vesalius.core.errors import UnknownName
+from vesalius.core.names import require_known
 from vesalius.data.download import DataFile, MissingData, fetch
 from vesalius.data.text import REVIEW_LENGTH, Review, build_vocabulary, encode_texts, load_reviews
 
@@ -72,8 +72,7 @@ def load(name: str, *, cache: Path | None = None) -> Dataset:
         UnknownName: there is no such data set.
         MissingData, ForeignFile: its files are not here, or are not what they should be.
     """
-    if name not in DATASETS:
-        raise UnknownName("data set", name, DATASETS)
+    require_known("data set", name, DATASETS)
     return DATASETS[name](cache)
 
 

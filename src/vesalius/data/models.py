@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from vesalius.core import store
-from vesalius.core.errors import ForeignFile, UnknownName
+from vesalius.core.errors import ForeignFile
+from vesalius.core.names import require_known
 from vesalius.core.version import VERSION
 from vesalius.data.datasets import Dataset, load
 from vesalius.data.download import user_cache
@@ -81,8 +82,7 @@ def trained(name: str, *, cache: Path | None = None, report: Callable[[int, int]
     Raises:
         UnknownName: there is no such network.
     """
-    if name not in NETWORKS:
-        raise UnknownName("network", name, NETWORKS)
+    require_known("network", name, NETWORKS)
     factory, recipe = NETWORKS[name]
     data = load(recipe.data, cache=cache)
     path = (user_cache() if cache is None else cache) / "networks" / f"{name}-{_recipe_digest(recipe)}.safetensors"

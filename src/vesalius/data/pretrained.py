@@ -11,7 +11,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from vesalius.core.errors import ForeignFile, UnknownName
+from vesalius.core.errors import ForeignFile
+from vesalius.core.names import require_known
 from vesalius.data.datasets import CIFAR_CLASSES
 from vesalius.data.download import DataFile, fetch
 from vesalius.data.networks.resnet_squeezenet import resnet20, squeezenet
@@ -62,8 +63,7 @@ def pretrained(name: str, *, cache: Path | None = None) -> PretrainedNetwork:
         UnknownName: there is no such network.
         MissingData, ForeignFile: its files are not here, or are not what they should be.
     """
-    if name not in PRETRAINED:
-        raise UnknownName("pretrained network", name, PRETRAINED)
+    require_known("pretrained network", name, PRETRAINED)
     published = PRETRAINED[name]
     place = fetch(published.weights, cache=cache)
     with torch.random.fork_rng(devices=[]):

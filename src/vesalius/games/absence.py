@@ -16,7 +16,9 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from vesalius.core.errors import InvalidInput, UnknownName, WrongType
+from vesalius.core.errors import InvalidInput, WrongType
+from vesalius.core.names import require_known
+from vesalius.core.numbers import POSITIVE, is_number, plain_number, real_number
 from vesalius.core.rows import Rows, is_batches, is_table, read_rows, to_tensor
 from vesalius.trace.question import Question
 
@@ -116,9 +118,8 @@ class Blur(Absence):
     sigma: float = 4.0
 
     def fill(self, question: Question) -> tuple[Shaped[Tensor, "B M ..."], ...]:
-        if not (self.sigma > 0 and math.isfinite(self.sigma)):
-            raise InvalidInput(f"a blur needs a positive sigma in pixels, not {self.sigma}")
-        return tuple(_blur(here, self.sigma)[:, None] for here in question.present)
+        sigma = real_number("sigma of a blur, in pixels,", self.sigma, POSITIVE)
+        return tuple(_blur(here, sigma)[:, None] for here in question.present)
 
     def describe(self) -> str:
         return f"blurred by {self.sigma:g} pixels"
@@ -148,11 +149,10 @@ def as_absence(baseline: Baseline, question: Question) -> Absence:
     if baseline is None:
         return Constant()
     if isinstance(baseline, str):
-        if baseline not in NAMED:
-            raise UnknownName("baseline", baseline, NAMED)
+        require_known("baseline", baseline, NAMED)
         return NAMED[baseline]
-    if isinstance(baseline, (Real, Tensor)) and (not isinstance(baseline, Tensor) or baseline.ndim == 0):
-        return Constant(baseline.item() if isinstance(baseline, Tensor) else float(baseline) if not isinstance(baseline, int) else baseline)
+    if is_number(baseline):
+        return Constant(plain_number(baseline))
     if isinstance(baseline, (tuple, list)) and baseline and len(baseline) == len(question.at) > 1:
         return _of_several(baseline, question)
     if not isinstance(baseline, (Tensor, tuple, list, Mapping)) and not is_table(baseline) and not is_batches(baseline):
@@ -189,11 +189,16 @@ def _only(rows: Rows, question: Question) -> Any:
 
 def _expand_constant(value: Any, here: Shaped[Tensor, "B *event"], name: str, question: Question) -> Tensor:
     """A constant in the shape and dtype of an explained tensor."""
-    if isinstance(value, Real):
+    if is_number(value):
+        value = plain_number(value)
         if not math.isfinite(value):
             raise InvalidInput(f"the baseline is {value}; it must be finite")
         value = torch.tensor(value, dtype=torch.float64)
     value = to_tensor(value)
+    if value.dtype == torch.bool and not value.ndim:
+        raise WrongType(f"the baseline is {bool(value)}, which is no number; for {int(value)}: {int(value)}")
+    if value.is_complex():
+        raise WrongType(f"the baseline is complex ({value.dtype}), and {name!r} is {here.dtype}; take its real part: .real")
     if value.is_floating_point() and not bool(value.isfinite().all()):
         raise InvalidInput("the baseline holds NaN or infinity")
     if not here.is_floating_point() and value.is_floating_point() and not bool((value == value.round()).all()):

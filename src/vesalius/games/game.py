@@ -8,7 +8,6 @@ Axes: N coalitions, P players.
 
 from __future__ import annotations
 
-import operator
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -17,10 +16,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from vesalius.core.arguments import noun, read_argument
 from vesalius.core.entry import verb
-from vesalius.core.errors import InvalidInput, MemoryExhausted, TooManyPlayers
+from vesalius.core.errors import InvalidInput, MemoryExhausted, TooManyPlayers, WrongType
+from vesalius.core.names import name_list
+from vesalius.core.numbers import POSITIVE_COUNT, flag, whole_number
 from vesalius.core.players import Players, default_players
-from vesalius.core.rows import to_tensor
+from vesalius.core.rows import real_values, to_tensor
 from vesalius.core.version import VERSION
 from vesalius.games.absence import Baseline, as_absence
 from vesalius.games.memory import free_cached_memory, is_out_of_memory
@@ -35,6 +37,7 @@ BLOCK = 1 << 14  # coalitions written out at once, where all are asked
 ValueFunction = Callable[[Bool[Tensor, "N P"]], Float[Tensor, " N"]]
 
 
+@noun("make one: vesalius.Game.of(function, 5), vesalius.Game.on(model, x)")
 class Game:
     """v(S) for any coalition S.
 
@@ -60,10 +63,11 @@ class Game:
         keep: bool = True,
         provenance: Mapping[str, Any] | None = None,
     ) -> None:
-        if batch < 1:
-            raise InvalidInput(f"a batch of {batch} coalitions; it must be at least 1")
-        self.players = players
-        self.batch = batch
+        if not callable(value):
+            raise WrongType(f"a game is a function of coalitions, bool [N, players] -> [N], not {type(value).__name__} {value!r}")
+        keep = flag("keep", keep)
+        self.players = read_argument("players", players, "Players")
+        self.batch = whole_number("batch", batch, POSITIVE_COUNT)
         self.evaluations = 0
         self.provenance = dict(provenance or {})
         self.explained: tuple[Tensor, ...] = ()
@@ -82,7 +86,7 @@ class Game:
             batch: coalitions evaluated at once.
         """
         if not isinstance(players, Players):
-            players = Players.plain(operator.index(players))
+            players = Players.plain(players)
         return cls(value, players, batch=batch)
 
     @classmethod
@@ -116,7 +120,7 @@ class Game:
             InvalidInput: more than one sample, players that do not fit.
         """
         received = receive(model, x)
-        target = resolve_classes(target, classes or received.classes)
+        target = resolve_classes(target, name_list("classes", classes) or received.classes, received.outputs)
         question = ask_about_sample(received.network, received.x, players, target=target, at=at)
         absence = as_absence(baseline, question)
         players = (players or default_players([tensor[0] for tensor in question.present])).named(
@@ -151,6 +155,7 @@ class Game:
             InvalidInput: wrong number of players, or a value that is NaN or infinite.
             MemoryExhausted: not even one coalition fits into memory.
         """
+        masks = to_tensor(masks)
         if masks.ndim != 2 or masks.shape[1] != self.players.n or masks.dtype != torch.bool:
             raise InvalidInput(f"coalitions are bool [N, {self.players.n}], not {masks.dtype} {tuple(masks.shape)}")
         masks = masks.cpu()
@@ -219,11 +224,7 @@ class Game:
 
     def _evaluate_finite(self, masks: Bool[Tensor, "N P"]) -> Float[Tensor, " N"]:
         assert self._value is not None
-        values = to_tensor(self._value(masks)).detach().to("cpu", torch.float64)
-        if values.shape != (len(masks),):
-            raise InvalidInput(
-                f"the game's function returned shape {tuple(values.shape)} for {len(masks)} coalitions; expected one value each"
-            )
+        values = real_values(self._value(masks), len(masks), "the game's function")
         if not values.isfinite().all():
             bad = int((~values.isfinite()).nonzero()[0])
             raise InvalidInput(f"the output is {float(values[bad])} for a coalition of {int(masks[bad].sum())} of {self.players.n} players")

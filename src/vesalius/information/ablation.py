@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Bool, Float64, Int
@@ -15,7 +15,11 @@ from torch import Tensor
 
 from vesalius.core.display import load_view
 from vesalius.core.entry import verb
-from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.core.errors import InvalidInput, WrongType
+from vesalius.core.names import require_known
+from vesalius.core.numbers import POSITIVE_COUNT, Limit
+from vesalius.core.options import Options
+from vesalius.core.rows import to_tensor
 from vesalius.information.graph import FlowGraph
 from vesalius.information.units import find_layer_units
 from vesalius.trace.network import Inputs, Network
@@ -54,7 +58,7 @@ class AblationCurves:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AblationOptions:
+class AblationOptions(Options):
     """How to remove.
 
     Attributes:
@@ -64,16 +68,15 @@ class AblationOptions:
         seed: of these.
     """
 
+    limits: ClassVar[Mapping[str, Limit]] = {"steps": Limit(least=2), "repeats": POSITIVE_COUNT}
     what: str = "units"
     steps: int = 21
     repeats: int = 10
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.what not in ABLATABLE:
-            raise UnknownName("what to remove", self.what, ABLATABLE)
-        if self.steps < 2 or self.repeats < 1:
-            raise InvalidInput(f"at least 2 steps and 1 repeat are needed, not {self.steps} and {self.repeats}")
+        super().__post_init__()
+        require_known("what to remove", self.what, ABLATABLE)
 
 
 @verb
@@ -97,7 +100,9 @@ def ablation_curves(
         InvalidInput: links between layers that no single weight connects; labels that do not fit.
     """
     how, place = removing or AblationOptions(), graph.place(layer)
-    tensors = network.bind(x)
+    tensors, labels = network.bind(x), to_tensor(labels)
+    if labels.is_floating_point() or labels.dtype == torch.bool:
+        raise WrongType(f"labels are class numbers, not {labels.dtype}; make them with labels.long()")
     if labels.shape != tensors[0].shape[:1]:
         raise InvalidInput(f"{len(tensors[0])} rows need as many labels; these have shape {list(labels.shape)}")
     run, scores = _unit_ablation(network, graph, tensors, place) if how.what == "units" else _link_ablation(network, graph, tensors, place)
@@ -121,7 +126,10 @@ MaskedForward = Callable[[Bool[Tensor, " U"]], Tensor]
 def _accuracy_without(run: MaskedForward, order: Int[Tensor, " U"], gone: int, labels: Int[Tensor, " N"]) -> float:
     kept = torch.ones(len(order), dtype=torch.bool)
     kept[order[:gone]] = False
-    return float((run(kept).argmax(1).cpu() == labels.cpu()).double().mean())
+    output = run(kept)
+    if gone == 0 and not (int(labels.min()) >= 0 and int(labels.max()) < output.shape[1]):
+        raise InvalidInput(f"labels go from {int(labels.min())} to {int(labels.max())}; the network has classes 0 to {output.shape[1] - 1}")
+    return float((output.argmax(1).cpu() == labels.cpu()).double().mean())
 
 
 @torch.no_grad()

@@ -11,7 +11,8 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.core.errors import InvalidInput
+from vesalius.core.names import require_known
 from vesalius.information import igraph_backend
 
 LENGTHS = ("reciprocal", "linfoot")
@@ -34,8 +35,7 @@ def edge_lengths(flows: Sequence[Float64[Tensor, "_ _"]], length: str, transform
     Where r is 1, the length is 0, which algorithms for shortest paths do not take. All paths between
     two units of a layered graph have the same number of edges, so 1 is then added to every length: no shortest path becomes another.
     """
-    if length not in LENGTHS:
-        raise UnknownName("length", length, LENGTHS)
+    require_known("length", length, LENGTHS)
     if length == "reciprocal":
         return [flow.reciprocal().clamp_max(MAX_LENGTH) for flow in flows]
     if transform == "layer_max":

@@ -16,13 +16,16 @@ from dataclasses import dataclass
 from itertools import combinations
 from statistics import fmean
 from threading import Lock
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
-from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.core.errors import InvalidInput
+from vesalius.core.names import require_known
+from vesalius.core.numbers import POSITIVE, POSITIVE_COUNT, SEED, Limit
+from vesalius.core.options import Options
 from vesalius.information import igraph_backend
 
 MAX_P_VALUE = 0.05
@@ -45,7 +48,7 @@ COMMUNITY_METHODS: dict[str, Callable[[Any, list[float], float], list[int]]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class CommunitySearch:
+class CommunitySearch(Options):
     """How communities are looked for.
 
     Attributes:
@@ -55,20 +58,17 @@ class CommunitySearch:
         shuffles: how many shuffled graphs to compare with.
     """
 
+    limits: ClassVar[Mapping[str, Limit]] = {"gamma": POSITIVE, "seeds": SEED, "shuffles": POSITIVE_COUNT}
     method: str = "leiden"
     gamma: float = 1.0
     seeds: Sequence[int] = range(10)
     shuffles: int = 39
 
     def __post_init__(self) -> None:
-        if self.method not in COMMUNITY_METHODS:
-            raise UnknownName("method of finding communities", self.method, COMMUNITY_METHODS)
-        if not 0 < self.gamma < float("inf"):
-            raise InvalidInput(f"gamma is above 0, not {self.gamma}; the resolution is 1/gamma")
+        super().__post_init__()
+        require_known("method of finding communities", self.method, COMMUNITY_METHODS)
         if not len(self.seeds):
             raise InvalidInput("no seeds: each is one run, and at least one is needed")
-        if self.shuffles < 1:
-            raise InvalidInput(f"{self.shuffles} shuffles: at least one is needed to compare with, and 19 for a p-value of 0.05")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -7,13 +7,18 @@ Axes: A units of a layer, B units of the next.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
-from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.core.errors import InvalidInput
+from vesalius.core.names import require_known
+from vesalius.core.numbers import Limit
+from vesalius.core.options import Options
 from vesalius.information.estimators.estimate import adjusted
 from vesalius.information.layers import FlowEdges, FlowLayer
 
@@ -22,7 +27,7 @@ TRANSFORMS = ("linfoot", "layer_max")
 
 
 @dataclass(frozen=True, kw_only=True)
-class EdgeWeighting:
+class EdgeWeighting(Options):
     """How information becomes the weight of an edge.
 
     Attributes:
@@ -36,20 +41,18 @@ class EdgeWeighting:
     Reference: Davis2020, equation 3; Linfoot1957.
     """
 
+    limits: ClassVar[Mapping[str, Limit]] = {"beta": Limit(least=0), "rate": Limit(above=0, most=1)}
     beta: float = 5e-4
     redundancy: str | None = "mrmr"
     transform: str | None = None
     rate: float = 0.05
 
     def __post_init__(self) -> None:
-        if not 0 <= self.beta < float("inf"):
-            raise InvalidInput(f"beta is at least 0, not {self.beta}")
-        if not 0 < self.rate <= 1:
-            raise InvalidInput(f"the false discovery rate is in (0, 1], not {self.rate}")
-        if self.redundancy is not None and self.redundancy not in REDUNDANCIES:
-            raise UnknownName("redundancy", self.redundancy, REDUNDANCIES)
-        if self.transform is not None and self.transform not in TRANSFORMS:
-            raise UnknownName("transform", self.transform, TRANSFORMS)
+        super().__post_init__()
+        if self.redundancy is not None:
+            require_known("redundancy", self.redundancy, REDUNDANCIES)
+        if self.transform is not None:
+            require_known("transform", self.transform, TRANSFORMS)
 
 
 def weigh_edges(source: FlowLayer, target: FlowLayer, edges: FlowEdges, weighting: EdgeWeighting) -> FlowEdges:

@@ -33,6 +33,8 @@ from vesalius.trace.receive import Received, receive_data
 MOST_BINNED_UNITS = 256
 """Units of a layer up to which the information between them is measured by tables; by correlations of more."""
 LABELS = "labels"
+MOST_CLASSES = 10_000
+"""Classes of which each is compared with all others."""
 IMAGE_AXES = 3
 """Axes of one sample, if it is an image: channels, height, width."""
 
@@ -125,9 +127,12 @@ def _layer_pair_information(
 def _labels(received: Received, labels: Any) -> Int[Tensor, " N"] | str | None:
     """Labels as a tensor, where they are not to be taken from batches."""
     if labels is None or (isinstance(labels, str) and received.labels is None):
-        found: str | None = labels
-        return found
-    return received.labels if isinstance(labels, str) else to_tensor(labels)
+        asked: str | None = labels
+        return asked
+    found = received.labels if isinstance(labels, str) else to_tensor(labels)
+    if found is not None and found.ndim != 1:
+        raise InvalidInput(f"labels are a list of class numbers, one for each row, not of shape {list(found.shape)}")
+    return found
 
 
 def _flow_edges(found: PairwiseInformation, sources: int) -> FlowEdges:
@@ -140,6 +145,11 @@ def _flow_edges(found: PairwiseInformation, sources: int) -> FlowEdges:
 
 
 def _one_vs_rest(labels: Int[Tensor, " N"]) -> Float64[Tensor, "N C"]:
+    if int(labels.max()) >= MOST_CLASSES:
+        raise InvalidInput(
+            f"labels go up to {int(labels.max())}, and at most {MOST_CLASSES:,} classes are told apart; number those there are:"
+            " torch.unique(labels, return_inverse=True)[1]"
+        )
     return torch.nn.functional.one_hot(labels).double()
 
 

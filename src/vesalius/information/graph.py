@@ -18,8 +18,11 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from vesalius.core import store
+from vesalius.core.arguments import noun
+from vesalius.core.columns import one_or_several
 from vesalius.core.display import load_view
-from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.core.errors import InvalidInput, WrongType
+from vesalius.core.names import require_known
 from vesalius.information import centrality, communities, export, paths, redundancy
 from vesalius.information.edge_weights import TRANSFORMS, EdgeWeighting, weigh_edges
 from vesalius.information.histograms import Histograms
@@ -31,6 +34,7 @@ EDGE_MATRICES = ("information", "flow", "p", "stderr", "unreliable")
 HISTOGRAM_FIELDS = ("counts", "low", "high", "zero")
 
 
+@noun("vesalius.information_flow makes one")
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FlowGraph:
     """A directed layered graph of units, with the flow of information as weights.
@@ -55,8 +59,8 @@ class FlowGraph:
             raise InvalidInput(f"layers need different names; these are {', '.join(map(repr, names))}")
         if len(self.edges) != len(names) - 1:
             raise InvalidInput(f"{len(names)} layers have {len(names) - 1} layer pairs, but edges were given for {len(self.edges)}")
-        if self.transform is not None and self.transform not in TRANSFORMS:
-            raise UnknownName("transform", self.transform, TRANSFORMS)
+        if self.transform is not None:
+            require_known("transform", self.transform, TRANSFORMS)
         for first, second, part in zip(self.layers, self.layers[1:], self.edges, strict=False):
             if part.shape != (len(first), len(second)):
                 raise InvalidInput(
@@ -91,6 +95,9 @@ class FlowGraph:
             InvalidInput: shapes that do not chain, or no information within a layer whose redundancy is to be taken off.
         """
         how = weighting or EdgeWeighting()
+        layers = tuple(layers) if isinstance(layers, Iterable) else layers
+        if not isinstance(layers, tuple) or not all(isinstance(layer, FlowLayer) for layer in layers):
+            raise WrongType("layers are FlowLayers, from input to output: FlowLayer.of('hidden', 8)")
         bare = cls(layers=tuple(layers), edges=tuple(replace(part, flow=torch.zeros_like(part.flow)) for part in edges))
         made = tuple(weigh_edges(*row, how) for row in zip(bare.layers, bare.layers[1:], bare.edges, strict=False))
         return replace(bare, edges=made, transform=how.transform, provenance={**(provenance or {}), "weighting": asdict(how)})
@@ -116,8 +123,7 @@ class FlowGraph:
         Raises:
             UnknownName: there is no such layer.
         """
-        if layer not in self.names:
-            raise UnknownName("layer", layer, self.names)
+        require_known("layer", layer, self.names)
         return self.names.index(layer)
 
     def find(self, unit: UnitKey) -> tuple[int, int]:
@@ -127,6 +133,8 @@ class FlowGraph:
             UnknownName: there is no such layer, or no such label in it.
             InvalidInput: the layer has not so many units.
         """
+        if not isinstance(unit, tuple) or len(unit) != 2:
+            raise WrongType(f"a unit is (layer, position or label), such as ({self.names[0]!r}, 0), not {unit!r}")
         at = self.place(unit[0])
         return at, self.layers[at].position(unit[1])
 
@@ -169,7 +177,11 @@ class FlowGraph:
         Raises:
             UnknownName, InvalidInput: see :meth:`find`.
         """
-        listed = [(layer, unit) for layer, those in units.items() for unit in those] if isinstance(units, Mapping) else list(units)
+        if isinstance(units, Mapping):
+            units = [(layer, unit) for layer, those in units.items() for unit in one_or_several(those)]
+        if isinstance(units, str) or not isinstance(units, Iterable):
+            raise WrongType(f"units are pairs (layer, position or label), or positions by layer, not {units!r}")
+        listed = list(units)
         flows = [flow.clone() for flow in self.flows]
         for at, position in map(self.find, listed):
             if at:
@@ -266,7 +278,7 @@ class FlowGraph:
             for first, second, flow in zip(self.names, self.names[1:], self.flows, strict=False)
             for units, weight in paths.strongest_paths([flow], k)
         ]
-        return tuple(sorted(found, key=lambda edge: -edge.product)[:k])
+        return tuple(sorted(found, key=lambda edge: -edge.product)[: int(k)])
 
     # ---- showing ------------------------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,11 @@ import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
-from vesalius.core.errors import InvalidInput, UnknownName, WrongType
+from vesalius.core.arguments import read_argument
+from vesalius.core.columns import one_or_several
+from vesalius.core.errors import InvalidInput, WrongType
+from vesalius.core.names import name_list, require_known
+from vesalius.core.numbers import is_number, whole_number
 from vesalius.information.histograms import Histograms
 
 
@@ -76,14 +80,16 @@ class FlowLayer:
             WrongType: dead units as a tensor of something else than booleans.
             UnknownName: a dead unit that the layer does not have.
         """
-        labels = tuple(map(str, range(units))) if isinstance(units, int) else tuple(units)
+        name = read_argument("name", name, "str")
+        number = is_number(units) or isinstance(units, bool)
+        labels = tuple(map(str, range(whole_number("units", units)))) if number else name_list("units", units)
         if within is not None:
             within = within.detach().to("cpu", torch.float64).clone()
             within.diagonal().nan_to_num_(0.0, 0.0, 0.0)
         mask = dead.cpu() if isinstance(dead, Tensor) else torch.zeros(len(labels), dtype=torch.bool)
         layer = cls(name, labels, kind, mask, within, spread)
         if not isinstance(dead, Tensor):
-            mask[[layer.position(unit) for unit in dead]] = True
+            mask[[layer.position(unit) for unit in one_or_several(dead)]] = True
         return layer
 
     def __len__(self) -> int:
@@ -101,9 +107,9 @@ class FlowLayer:
             InvalidInput: there are not so many units.
         """
         if isinstance(unit, str):
-            if unit not in self.units:
-                raise UnknownName(f"unit of layer {self.name!r}", unit, self.units)
+            require_known(f"unit of layer {self.name!r}", unit, self.units)
             return self.units.index(unit)
+        unit = whole_number("the position of a unit", unit)
         if not -len(self) <= unit < len(self):
             raise InvalidInput(f"layer {self.name!r} has units 0 to {len(self) - 1}, no unit {unit}")
         return unit % len(self)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
-from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.core.names import require_known, resolve_choice
+from vesalius.core.numbers import POSITIVE_COUNT, Limit
+from vesalius.core.options import Options
 from vesalius.information.estimators import ESTIMATORS, MutualInformationEstimator
 from vesalius.information.units import ACTIVATION_STAGES, POOLS
 
@@ -13,7 +16,7 @@ RELEVANCES = ("pairwise", "layer")
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeasurementOptions:
+class MeasurementOptions(Options):
     """How units are read and their information measured.
 
     Attributes:
@@ -32,6 +35,7 @@ class MeasurementOptions:
         UnknownName, InvalidInput: a word or a number that is none of these.
     """
 
+    limits: ClassVar[Mapping[str, Limit]] = {"rows": Limit(least=16), "batch": POSITIVE_COUNT}
     estimator: str | MutualInformationEstimator = "auto"
     relevance: str = "pairwise"
     unit: str = "post_activation"
@@ -42,11 +46,8 @@ class MeasurementOptions:
     report: Callable[[int, int], None] | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         words = (("relevance", self.relevance, RELEVANCES), ("unit", self.unit, ACTIVATION_STAGES), ("pool", self.pool, POOLS))
         for what, word, known in words:
-            if word not in known:
-                raise UnknownName(what, word, known)
-        if isinstance(self.estimator, str) and self.estimator not in ESTIMATORS:
-            raise UnknownName("estimator of mutual information", self.estimator, ESTIMATORS)
-        if self.rows < 16 or self.batch < 1:
-            raise InvalidInput(f"at least 16 rows and a batch of 1 are needed, not {self.rows} and {self.batch}")
+            require_known(what, word, known)
+        resolve_choice("estimator of mutual information", self.estimator, ESTIMATORS, MutualInformationEstimator)

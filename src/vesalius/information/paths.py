@@ -16,7 +16,8 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from vesalius.core.errors import InvalidInput
+from vesalius.core.errors import InvalidInput, WrongType
+from vesalius.core.numbers import POSITIVE_COUNT, whole_number
 
 
 class FlowPath(NamedTuple):
@@ -47,6 +48,8 @@ def pointwise_attribution(flows: Sequence[Float64[Tensor, "_ _"]], samples: Sequ
     Raises:
         InvalidInput: not one batch per layer pair, another shape, values that are not finite.
     """
+    if not isinstance(samples, Sequence) or isinstance(samples, str):
+        raise WrongType(f"samples are batches of matrices, one for each layer pair, not {type(samples).__name__}")
     if len(samples) != len(flows):
         raise InvalidInput(f"{len(samples)} batches of matrices for {len(flows)} layer pairs")
     for at, (flow, sample) in enumerate(zip(flows, samples, strict=True)):
@@ -88,8 +91,7 @@ def strongest_paths(flows: Sequence[Float64[Tensor, "_ _"]], k: int) -> list[tup
 
     Best k paths to a unit pass through best k paths to the units before it, so only those are kept, layer by layer.
     """
-    if k < 1:
-        raise InvalidInput(f"k is at least 1, not {k}")
+    k = whole_number("k", k, POSITIVE_COUNT)
     best = torch.ones(len(flows[0]), 1, dtype=torch.float64)
     came: list[tuple[Tensor, Tensor]] = []
     for flow in flows:

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float64
 from torch import Tensor
 
-from vesalius.core.errors import InvalidInput
+from vesalius.core.numbers import SHARE, Limit, real_number
 from vesalius.information.edge_weights import linfoot_correlation
 from vesalius.information.layers import FlowLayer
 from vesalius.information.paths import throughput
@@ -48,8 +48,8 @@ def redundant_pairs(
         dependence: least that the units must know of each other, in [0, 1], see :func:`are_dependent`. Units that say equally much about
             others need not say the same; without information within the layer they are listed all the same.
     """
-    if not 0 < similarity <= 1 or not 0 <= dependence <= 1:
-        raise InvalidInput(f"similarity is in (0, 1] and dependence in [0, 1], not {similarity} and {dependence}")
+    similarity = real_number("similarity", similarity, Limit(above=0, most=1))
+    dependence = real_number("dependence", dependence, SHARE)
     found = []
     for at, layer in enumerate(layers):
         alike = jaccard_similarity(incident_weights(flows, at))
@@ -102,8 +102,7 @@ def prunable_units(layers: Sequence[FlowLayer], flows: Sequence[Float64[Tensor, 
     Returns:
         For each layer that has such units, their positions and why.
     """
-    if not 0 <= share < 1:
-        raise InvalidInput(f"share is in [0, 1), not {share}")
+    share = real_number("share", share, Limit(least=0, below=1))
     found = {}
     for at in range(1, len(layers) - 1):
         listed = {}

@@ -16,7 +16,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.core.errors import InvalidInput
+from vesalius.core.names import require_known
 from vesalius.information.activation_sites import ActivationSite, post_activation_site, pre_activation_site
 from vesalius.trace.graph import ModelGraph, Value
 from vesalius.trace.layers import Layer
@@ -87,8 +88,7 @@ def find_layer_units(network: Network, layers: Sequence[str] | None, unit: str) 
         InvalidInput: fewer than two sites, one twice, or a value without units.
     """
     model_graph = network.graph("information flow")
-    if unit not in ACTIVATION_STAGES:
-        raise UnknownName("unit", unit, ACTIVATION_STAGES)
+    require_known("unit", unit, ACTIVATION_STAGES)
     found = (
         _default_units(network, model_graph, unit)
         if layers is None

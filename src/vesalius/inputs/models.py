@@ -46,6 +46,8 @@ class ArrayFunction:
         if self.columns:
             given = [sys.modules["pandas"].DataFrame(array, columns=list(self.columns)) for array in given]
         found = to_tensor(self.function(*given)).detach().to(tensors[0].device)
+        if found.is_complex():
+            raise WrongType(f"the function gave complex numbers ({found.dtype}); return a real number made of them: .abs(), .real")
         if not found.is_floating_point():
             found = found.to(torch.get_default_dtype())
         return found[:, 0] if found.ndim == 2 and found.shape[1] == 1 else found

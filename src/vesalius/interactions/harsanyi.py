@@ -16,6 +16,8 @@ from vesalius.core.allocation import Allocation
 from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput, TooManyPlayers
 from vesalius.core.interaction_indices import DIVIDENDS
+from vesalius.core.names import name_list
+from vesalius.core.numbers import POSITIVE_COUNT, whole_number
 from vesalius.core.players import Players
 from vesalius.games.absence import Baseline
 from vesalius.games.game import Game
@@ -80,7 +82,7 @@ def interactions(  # noqa: PLR0913 - a verb that users call
     received = receive(model, x)
     network = received.network
     _refuse_half_precision(network)
-    target = resolve_classes(target, classes or received.classes)
+    target = resolve_classes(target, name_list("classes", classes) or received.classes, received.outputs)
     game = Game.on(network, received.x, players, target=target, baseline=baseline, at=at, names=names or received.features)
     if game.players.n <= MAX_EXACT_PLAYERS:
         return harsanyi_dividends(game, max_order=max_order)
@@ -104,8 +106,8 @@ def harsanyi_dividends(game: Game, *, max_order: int | None = None) -> Allocatio
     n = game.players.n
     if n > MAX_EXACT_PLAYERS:
         raise TooManyPlayers(n, MAX_EXACT_PLAYERS, hint="group players, or estimate with vesalius.interactions.interactions_of")
-    if max_order is not None and max_order < 1:
-        raise InvalidInput(f"max_order is {max_order}; it counts players of the largest coalitions listed, so it is at least 1")
+    if max_order is not None:
+        max_order = whole_number("max_order", max_order, POSITIVE_COUNT)
     before = game.evaluations
     table = game.table()
     base, total = table[0].clone(), table[-1].clone()

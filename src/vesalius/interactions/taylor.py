@@ -29,6 +29,7 @@ from torch import Tensor
 from vesalius.core.display import load_view
 from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput, TooManyPlayers, UnknownName
+from vesalius.core.numbers import POSITIVE_COUNT, whole_number, whole_numbers
 from vesalius.core.players import Players
 from vesalius.games.absence import Baseline, as_absence
 from vesalius.games.moebius import coalition_sizes, dividends, membership
@@ -128,10 +129,7 @@ class TaylorTerms:
         Raises:
             UnknownName: no such term was asked for.
         """
-        found: Tensor | list[Tensor] = (self.degrees == torch.tensor(kappa)).all(1).nonzero() if len(kappa) == self.degrees.shape[1] else []
-        if not len(found):
-            raise UnknownName("Taylor term", tuple(kappa), [str(tuple(row)) for row in self.degrees.tolist()])
-        return float(self.effects[found[0]])
+        return float(self.effects[find_degrees(self.degrees, kappa)])
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -307,6 +305,7 @@ def taylor_terms(
     _refuse_more_players(
         players, MAX_DEGREE_PLAYERS, "group them, or use subset_orders, which tells coalitions apart but not degrees within them"
     )
+    order = whole_number("order", order, POSITIVE_COUNT)
     count = math.comb(players.n + order - 1, order)
     if count > MAX_TERMS:
         raise InvalidInput(f"{count} terms of order {order}, but at most {MAX_TERMS} are told apart; lower the order or group players")
@@ -349,6 +348,20 @@ def taylor_terms_of_question(question: Question, players: Players, fills: Sequen
     )
 
 
+def find_degrees(degrees: Int[Tensor, "M n"], kappa: Sequence[int]) -> int:
+    """The row of some degrees.
+
+    Raises:
+        WrongType: no whole numbers.
+        UnknownName: no such term was asked for.
+    """
+    asked = whole_numbers("kappa", kappa)
+    found: Tensor | list[Tensor] = (degrees == torch.tensor(asked)).all(1).nonzero() if len(asked) == degrees.shape[1] else []
+    if not len(found):
+        raise UnknownName("Taylor term", asked, [str(tuple(row)) for row in degrees.tolist()])
+    return int(found[0])
+
+
 def sphere_directions(count: int, players: int) -> Float[Tensor, "N n"]:
     """Directions spread over the unit sphere: always the same, so that results are."""
     drawn = torch.randn(count, players, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -369,6 +382,4 @@ def _refuse_more_players(players: Players, most: int, hint: str) -> None:
 
 def _orders_for_radius(order: int) -> int:
     """Orders to compute, so that the radius can be estimated."""
-    if order < 1:
-        raise InvalidInput(f"an order of at least 1 is needed, not {order}")
-    return max(order, RADIUS_ORDERS)
+    return max(whole_number("order", order, POSITIVE_COUNT), RADIUS_ORDERS)

@@ -17,9 +17,9 @@ Reference: Deng2024.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -28,10 +28,12 @@ from torch.fx import Graph, GraphModule, Node
 
 from vesalius.core.allocation import Allocation
 from vesalius.core.entry import verb
-from vesalius.core.errors import InvalidInput, TooManyPlayers, UnknownName, WrongType
+from vesalius.core.errors import InvalidInput, TooManyPlayers, WrongType
+from vesalius.core.numbers import POSITIVE_COUNT, Limit
+from vesalius.core.options import Options
 from vesalius.core.players import Players
 from vesalius.games.absence import Absence, Baseline, Constant, as_absence
-from vesalius.interactions.taylor import MAX_DEGREE_PLAYERS, MAX_TERMS, multi_indices, taylor_terms_of_question
+from vesalius.interactions.taylor import MAX_DEGREE_PLAYERS, MAX_TERMS, find_degrees, multi_indices, taylor_terms_of_question
 from vesalius.rules.taylor_mode import to_double
 from vesalius.trace.network import Inputs, Network
 from vesalius.trace.question import Question, TargetSubgraph, ask
@@ -58,7 +60,7 @@ class Allocator(Protocol):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Scalings:
+class Scalings(Options):
     """How the network is scaled.
 
     Attributes:
@@ -69,6 +71,7 @@ class Scalings:
         low: the smallest scale; -1 is more accurate for methods that do not look at signs.
     """
 
+    limits: ClassVar[Mapping[str, Limit]] = {"order": POSITIVE_COUNT, "low": Limit(least=0, below=1)}
     order: int = 4
     players: Players | None = None
     low: float = 0.0
@@ -114,10 +117,7 @@ class AllocationWeights:
         Raises:
             UnknownName: no such term was asked for.
         """
-        found: Tensor | list[Tensor] = (self.degrees == torch.tensor(kappa)).all(1).nonzero() if len(kappa) == self.degrees.shape[1] else []
-        if not len(found):
-            raise UnknownName("Taylor term", tuple(kappa), [str(tuple(row)) for row in self.degrees.tolist()])
-        return self.weights[int(found[0])]
+        return self.weights[find_degrees(self.degrees, kappa)]
 
     def __repr__(self) -> str:
         head = f"{self.method}: weights per Taylor term, misfit {self.misfit:.2g}" + ("" if self.exact else " (NO SUCH WEIGHTS)")

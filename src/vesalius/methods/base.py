@@ -13,6 +13,8 @@ from torch import Tensor
 from vesalius.core.allocation import Allocation
 from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput, UnknownName, WrongType
+from vesalius.core.names import name_list, require_known
+from vesalius.core.options import Options
 from vesalius.core.players import Players
 from vesalius.core.samples import PER_SAMPLE
 from vesalius.games.absence import Absence, Baseline, as_absence
@@ -26,7 +28,7 @@ from vesalius.trace.target import Target
 
 
 @dataclass(frozen=True, kw_only=True)
-class Method(ABC):
+class Method(Options, ABC):
     """An attribution method: options as fields, one function.
 
     A method declares what it claims, from these words: ``complete`` (values add up to total - base), ``dummy`` (a player without effect
@@ -149,7 +151,7 @@ def attribute(  # noqa: PLR0913 - a verb that users call
         chosen = replace(chosen, players=players)
     received = receive(model, x, random=True)
     network, x, baseline = upcast_half_precision(received.network, received.x, baseline)
-    target = resolve_classes(target, classes or received.classes)
+    target = resolve_classes(target, name_list("classes", classes) or received.classes, received.outputs)
     question = ask(network, x, target=target, at=chosen.place(network) if at is None else at)
     if chosen.players is not None:
         chosen.players.check([tensor[0] for tensor in question.present])
@@ -177,6 +179,8 @@ def resolve_method(method: str | type[Method] | Method, options: Mapping[str, An
         if options:
             raise InvalidInput(f"options={dict(options)!r} beside an instance of a method; give them to it: {type(method).__name__}(...)")
         return method
+    if options is not None and not isinstance(options, Mapping):
+        raise WrongType(f"options are a mapping, {{'budget': 2000}}, not {type(options).__name__} {options!r}")
     kind = METHODS.get(method) if isinstance(method, str) else method
     if isinstance(method, str) and kind is None:
         raise UnknownName("method", method, METHODS, meant=SYNONYMS.get(method.lower().replace("-", "_").replace(" ", "_")), listed=True)
@@ -184,8 +188,7 @@ def resolve_method(method: str | type[Method] | Method, options: Mapping[str, An
         raise WrongType(f"a method is a name, a class of vesalius.methods or an instance of one, not {method!r}")
     known = [field.name for field in fields(kind)]
     for option in options or {}:
-        if option not in known:
-            raise UnknownName(f"option of {kind.name}", option, known)
+        require_known(f"option of {kind.name}", option, known)
     return kind(**(options or {}))
 
 

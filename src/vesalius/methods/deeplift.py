@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from vesalius.core.allocation import Allocation
-from vesalius.core.errors import UnknownName
+from vesalius.core.names import require_known
 from vesalius.games.absence import Absence
 from vesalius.methods.base import Method, register
 from vesalius.methods.double_precision import compare_in_batches, with_double_fallback
@@ -102,8 +102,8 @@ class DeepSHAP(ReferenceMethod):
     variant: str = "rescale"
 
     def __post_init__(self) -> None:
-        if self.variant not in ("rescale", "exact"):
-            raise UnknownName("variant of deep_shap", self.variant, ("rescale", "exact"))
+        super().__post_init__()
+        require_known("variant of deep_shap", self.variant, ("rescale", "exact"))
 
     def compare(self, question: Question, fills: tuple[Tensor, ...]) -> Contributions:
         if self.variant == "rescale":

@@ -5,6 +5,7 @@ Axes: B samples.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, final
 
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput
+from vesalius.core.numbers import POSITIVE, Limit
 from vesalius.games.absence import Absence
 from vesalius.methods.base import Method, base_and_total, register
 from vesalius.methods.straight_path import StraightPath, feature_allocation, flatten_samples
@@ -84,14 +86,16 @@ class SmoothGrad(Method):
 
     name: ClassVar[str] = "smooth_grad"
     claims: ClassVar[frozenset[str]] = frozenset({"dummy", "linear", "sensitive"})
+    limits: ClassVar[Mapping[str, Limit]] = {"samples": Limit(least=2), "level": POSITIVE, "deviation": POSITIVE}
     samples: int = 32
     level: float = 0.1
     deviation: float | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.samples < 2 or self.samples % 2 or not self.level > 0 or (self.deviation is not None and not self.deviation > 0):
-            raise InvalidInput(f"samples must be even and level and deviation positive, not {self.samples}, {self.level}, {self.deviation}")
+        super().__post_init__()
+        if self.samples % 2:
+            raise InvalidInput(f"samples is even, since noise comes in pairs of opposite sign, not {self.samples}")
 
     def allocate(self, question: Question, absence: Absence) -> Allocation:
         question.require_differentiable(self.name)

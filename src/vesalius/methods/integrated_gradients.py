@@ -5,7 +5,7 @@ Axes: B samples, M baselines of each, D elements of all explained tensors of one
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, final
 
@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from vesalius.core.allocation import Allocation
-from vesalius.core.errors import InvalidInput, NoRule, UnknownName
+from vesalius.core.errors import NoRule
+from vesalius.core.names import require_known
+from vesalius.core.numbers import POSITIVE, POSITIVE_COUNT, Limit
 from vesalius.games.absence import Absence
 from vesalius.games.memory import Batches, batch_size
 from vesalius.methods import quadrature, secants
@@ -43,18 +45,15 @@ class PathMethod(Method):
     """
 
     claims: ClassVar[frozenset[str]] = frozenset({"complete", "dummy", "symmetric", "linear", "sensitive"})
+    limits: ClassVar[Mapping[str, Limit]] = {"tol": POSITIVE, "max_steps": Limit(least=3), "steps": POSITIVE_COUNT}
     tol: float = 1e-2
     max_steps: int = 512
     steps: int | None = None
     rule: str = "auto"
 
     def __post_init__(self) -> None:
-        if not self.tol > 0:
-            raise InvalidInput(f"tol must be positive, not {self.tol}")
-        if self.max_steps < 3 or (self.steps is not None and self.steps < 1):
-            raise InvalidInput(f"max_steps must be at least 3 and steps at least 1, not {self.max_steps} and {self.steps}")
-        if self.rule not in INTEGRATION_RULES:
-            raise UnknownName("rule", self.rule, INTEGRATION_RULES)
+        super().__post_init__()
+        require_known("rule", self.rule, INTEGRATION_RULES)
 
     def allocate(self, question: Question, absence: Absence) -> Allocation:
         question.require_differentiable(self.name)

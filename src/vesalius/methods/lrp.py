@@ -15,7 +15,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from vesalius.core.allocation import Allocation
-from vesalius.core.errors import InvalidInput
+from vesalius.core.names import require_known
 from vesalius.games.absence import Absence
 from vesalius.games.memory import Batches, batch_size
 from vesalius.methods.base import Method, base_and_total, register
@@ -157,8 +157,9 @@ class DeepTaylor(LRPMethod):
     high: float | Tensor = 1.0
 
     def __post_init__(self) -> None:
-        if self.domain not in ("positive", "box", "unbounded"):
-            raise InvalidInput(f"the domain is 'positive', 'box' or 'unbounded', not {self.domain!r}")
+        super().__post_init__()
+        require_known("domain", self.domain, ("positive", "box", "unbounded"))
+        Box(low=self.low, high=self.high)  # which refuses bounds that are none
 
     def rules(self) -> Composite:
         rule = AlphaBeta(alpha=1, beta=0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import ClassVar, final
@@ -13,13 +13,18 @@ from torch import Tensor
 
 from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput
+from vesalius.core.names import resolve_choice
+from vesalius.core.numbers import POSITIVE_COUNT, Limit, numbers_per_axis
 from vesalius.core.players import Players, default_players
 from vesalius.games.absence import Absence
-from vesalius.games.estimators import shapley
+from vesalius.games.estimators import ESTIMATORS, ShapleyEstimator, shapley
 from vesalius.games.game import Game
 from vesalius.games.network_game import characteristic_of_sample
 from vesalius.methods.base import Method, register
 from vesalius.trace.question import Question
+
+DEFAULT_WINDOW = 4
+"""Pixels, steps or columns along a side of a window whose size was not named."""
 
 
 @register
@@ -70,9 +75,14 @@ class ShapleyValue(Method):
     name: ClassVar[str] = "shapley_value"
     plays: ClassVar[bool] = True
     claims: ClassVar[frozenset[str]] = frozenset({"complete", "dummy", "symmetric", "linear"})
+    limits: ClassVar[Mapping[str, Limit]] = {"budget": POSITIVE_COUNT}
     budget: int | None = None
-    estimator: str = "auto"
+    estimator: str | ShapleyEstimator = "auto"
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        resolve_choice("Shapley estimator", self.estimator, ESTIMATORS, ShapleyEstimator)
 
     def allocate(self, question: Question, absence: Absence) -> Allocation:
         players = self.players or _default_players(question)
@@ -92,8 +102,8 @@ class OcclusionPatch(Method):
     position.
 
     Attributes:
-        size: of the window, in pixels (a number, or height and width), steps or columns.
-        stride: of the window; by default half its size.
+        size: of the window, in pixels (a number, or height and width), steps or columns; by default 4, or all there are if fewer.
+        stride: of the window, at most its size; by default half of it.
         patches: windows of any shape instead, one per player.
 
     Reference: Zeiler2014. Effects go to positions that took no part in them, and to each position in full (Deng2024), so the values do not
@@ -102,12 +112,14 @@ class OcclusionPatch(Method):
 
     name: ClassVar[str] = "occlusion_patch"
     claims: ClassVar[frozenset[str]] = frozenset({"linear"})
-    size: int | tuple[int, int] = 4
+    size: int | tuple[int, int] | None = None
     stride: int | tuple[int, int] | None = None
     patches: Players | None = None
 
     def allocate(self, question: Question, absence: Absence) -> Allocation:
         players = position_players([tensor[0] for tensor in question.present])
+        if self.patches is not None:
+            self.patches.check([tensor[0] for tensor in question.present])
         windows = self._windows(players)
         share = windows.double() / windows.sum(0).clamp_min(1)
 
@@ -122,12 +134,11 @@ class OcclusionPatch(Method):
     def _windows(self, players: Players) -> Bool[Tensor, "W P"]:
         """Members of each window."""
         if self.patches is not None:
+            if len(self.patches.index) != 1:
+                raise InvalidInput(f"patches are parts of one explained tensor, such as Players.patches(x, 4), not {self.patches}")
             owner = players.within(self.patches)
             return owner == torch.arange(self.patches.n)[:, None]
-        sides = _per_axis(self.size, len(players.shape))
-        steps = [max(1, side // 2) for side in sides] if self.stride is None else _per_axis(self.stride, len(players.shape))
-        if min(*sides, *steps) < 1:
-            raise InvalidInput(f"size and stride must be at least 1, not {self.size} and {self.stride}")
+        sides, steps = self._sides_and_steps(players.shape)
         along = [_window_starts(extent, side, step) for extent, side, step in zip(players.shape, sides, steps, strict=True)]
         rows = []
         for corner in product(*along):
@@ -135,6 +146,21 @@ class OcclusionPatch(Method):
             window[tuple(slice(start, start + side) for start, side in zip(corner, sides, strict=True))] = True
             rows.append(window.flatten())
         return torch.stack(rows)
+
+    def _sides_and_steps(self, shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Size and stride of the window along each axis."""
+        if self.size is None:
+            sides = tuple(min(DEFAULT_WINDOW, extent) for extent in shape)
+        else:
+            sides = numbers_per_axis("size", self.size, len(shape), POSITIVE_COUNT)
+        if any(side > extent for side, extent in zip(sides, shape, strict=True)):
+            raise InvalidInput(f"a window of {list(sides)} is larger than what it slides over, {list(shape)}; take a smaller size")
+        if self.stride is None:
+            return sides, tuple(max(1, side // 2) for side in sides)
+        steps = numbers_per_axis("stride", self.stride, len(shape), POSITIVE_COUNT)
+        if any(step > side for step, side in zip(steps, sides, strict=True)):
+            raise InvalidInput(f"a stride of {list(steps)} leaves out positions between windows of {list(sides)}; take at most their size")
+        return sides, steps
 
 
 @register
@@ -155,6 +181,7 @@ class PredictionDifference(Method):
     name: ClassVar[str] = "prediction_difference"
     plays: ClassVar[bool] = True
     claims: ClassVar[frozenset[str]] = frozenset({"dummy", "symmetric", "linear"})
+    limits: ClassVar[Mapping[str, Limit]] = {"evidence": POSITIVE_COUNT}
     evidence: int | None = None
 
     def allocate(self, question: Question, absence: Absence) -> Allocation:
@@ -174,10 +201,6 @@ def _log_odds(probability: Tensor, samples: int, classes: int) -> Tensor:
         raise InvalidInput("evidence= needs a network whose output is a probability; end it with softmax, or leave evidence out")
     corrected = (probability.clamp(0, 1) * samples + 1) / (samples + classes)
     return torch.log2(corrected / (1 - corrected))
-
-
-def _per_axis(size: int | tuple[int, int], axes: int) -> list[int]:
-    return [size] * axes if isinstance(size, int) else list(size)[-axes:]
 
 
 def _window_starts(extent: int, side: int, step: int) -> list[int]:

@@ -8,13 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.core.arguments import typed
+from vesalius.core.errors import InvalidInput
+from vesalius.core.names import require_known
+from vesalius.core.numbers import POSITIVE_COUNT, Limit
+from vesalius.core.options import Options
 
 ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
@@ -30,7 +34,7 @@ ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class AutoencoderSparsity:
+class AutoencoderSparsity(Options):
     """How training makes an autoencoder sparse; nothing by default.
 
     Attributes:
@@ -44,17 +48,10 @@ class AutoencoderSparsity:
     Reference: Makhzani2013 (k-sparse autoencoders).
     """
 
+    limits: ClassVar[Mapping[str, Limit]] = {"k": POSITIVE_COUNT, "l1": Limit(least=0), "dropout": Limit(least=0, below=1)}
     k: int | None = None
     l1: float = 0.0
     dropout: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.k is not None and self.k < 1:
-            raise InvalidInput(f"k is the number of latent units kept, at least 1, not {self.k}; leave it out to keep all")
-        if self.l1 < 0:
-            raise InvalidInput(f"l1 is the weight of a penalty, at least 0, not {self.l1}")
-        if not 0 <= self.dropout < 1:
-            raise InvalidInput(f"dropout is a share in [0, 1), not {self.dropout}")
 
 
 @final
@@ -102,6 +99,7 @@ class Autoencoder(nn.Module):
         UnknownName: no such activation.
     """
 
+    @typed
     def __init__(
         self,
         sizes: Sequence[int],
@@ -158,7 +156,6 @@ def _check_architecture(sizes: tuple[int, ...], activations: Sequence[str], spar
     if len(sizes) < 2 or min(sizes) < 1:
         raise InvalidInput(f"sizes are widths from the row to the latent, such as [784, 256, 64], not {list(sizes)}")
     for name in activations:
-        if name not in ACTIVATIONS:
-            raise UnknownName("activation", name, ACTIVATIONS)
+        require_known("activation", name, ACTIVATIONS)
     if sparse.k is not None and sparse.k > sizes[-1]:
         raise InvalidInput(f"k={sparse.k} of {sizes[-1]} latent units cannot be kept; give a k of at most {sizes[-1]}")

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -17,6 +18,8 @@ from torch import Tensor, nn
 
 from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput, WrongType
+from vesalius.core.numbers import POSITIVE, POSITIVE_COUNT, Limit
+from vesalius.core.options import Options
 from vesalius.models.autoencoder import Autoencoder
 
 EVALUATION_BATCH = 4096
@@ -24,7 +27,7 @@ EVALUATION_BATCH = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
-class AutoencoderTraining:
+class AutoencoderTraining(Options):
     """Adam, with a rate that falls as a cosine does, on the mean squared error.
 
     Attributes:
@@ -40,6 +43,13 @@ class AutoencoderTraining:
         InvalidInput: a number out of range.
     """
 
+    limits: ClassVar[Mapping[str, Limit]] = {
+        "epochs": POSITIVE_COUNT,
+        "rate": POSITIVE,
+        "batch": POSITIVE_COUNT,
+        "patience": POSITIVE_COUNT,
+        "held_out": Limit(above=0, below=1),
+    }
     epochs: int = 30
     rate: float = 1e-3
     batch: int = 128
@@ -47,13 +57,6 @@ class AutoencoderTraining:
     held_out: float = 0.1
     seed: int = 0
     report: Callable[[int, int], None] | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch", "patience"):
-            if getattr(self, name) < 1:
-                raise InvalidInput(f"{name} must be at least 1, not {getattr(self, name)}")
-        if not self.rate > 0 or not 0 < self.held_out < 1:
-            raise InvalidInput(f"rate must be above 0 and held_out in (0, 1), not {self.rate} and {self.held_out}")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

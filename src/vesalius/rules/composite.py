@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.core.names import require_known
 from vesalius.rules.interpreter import Plan
 from vesalius.rules.layer_rules import AlphaBeta, Box, Epsilon, Gamma, LayerRule
 from vesalius.rules.op_kinds import op_kind, op_name
@@ -90,8 +91,7 @@ def resolve_composite(composite: str | Composite) -> Composite:
         return composite
     if composite == "epsilon_gamma_box":
         raise InvalidInput("epsilon_gamma_box needs the input's bounds: composite=epsilon_gamma_box(low, high)")
-    if composite not in PRESETS:
-        raise UnknownName("composite", composite, PRESETS)
+    require_known("composite", composite, PRESETS)
     return PRESETS[composite]()
 
 

@@ -9,15 +9,18 @@ Axes: * any.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor
 
 from vesalius.core.errors import InvalidInput
+from vesalius.core.numbers import Limit, is_number, real_number
+from vesalius.core.options import Options
+from vesalius.core.rows import to_tensor
 from vesalius.rules.linear_maps import LinearMap
 
 Absorb = Callable[[str, Tensor], None]
@@ -60,7 +63,7 @@ class LayerVisit:
         return not bool(self.x.amin() < 0)
 
 
-class LayerRule(ABC):
+class LayerRule(Options, ABC):
     """How relevance passes a linear map."""
 
     direct = False
@@ -82,11 +85,8 @@ class Epsilon(LayerRule):
     Reference: Bach2015, equation 58.
     """
 
+    limits: ClassVar[Mapping[str, Limit]] = {"epsilon": Limit(least=0)}
     epsilon: float = 1e-6
-
-    def __post_init__(self) -> None:
-        if not self.epsilon >= 0:
-            raise InvalidInput(f"epsilon must be at least 0, not {self.epsilon}")
 
     def back(self, visit: LayerVisit, c: Tensor) -> Tensor:
         kept = c
@@ -117,8 +117,9 @@ class AlphaBeta(LayerRule):
     stabiliser: float = 1e-9
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not (self.alpha >= 1 and abs(self.alpha - self.beta - 1) < 1e-9):
-            raise InvalidInput(f"alpha - beta must be 1 and alpha at least 1, not {self.alpha} and {self.beta}")
+            raise InvalidInput(f"alpha - beta must be 1 and alpha at least 1, not {self.alpha:g} and {self.beta:g}")
 
     def back(self, visit: LayerVisit, c: Tensor) -> Tensor:
         weight = visit.found.weight
@@ -154,12 +155,9 @@ class Gamma(LayerRule):
     Reference: Montavon2019, section 10.2.3, in the form with signs of Andeol2021.
     """
 
+    limits: ClassVar[Mapping[str, Limit]] = {"gamma": Limit(least=0), "stabiliser": Limit(least=0)}
     gamma: float = 0.25
     stabiliser: float = 1e-6
-
-    def __post_init__(self) -> None:
-        if not self.gamma >= 0:
-            raise InvalidInput(f"gamma must be at least 0, not {self.gamma}")
 
     def back(self, visit: LayerVisit, c: Tensor) -> Tensor:
         weight, bias = visit.found.weight, visit.bias
@@ -197,10 +195,26 @@ class Box(LayerRule):
     high: float | Tensor = 1.0
     stabiliser: float = 1e-6
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("low", "high"):
+            given = getattr(self, name)
+            bound = real_number(name, given) if is_number(given) else to_tensor(given)
+            if isinstance(bound, Tensor) and (bound.is_complex() or bound.dtype == torch.bool or not bool(bound.isfinite().all())):
+                raise InvalidInput(f"{name} is a bound of the input, of finite real numbers, not {given!r}")
+            object.__setattr__(self, name, bound)
+        low, high = torch.as_tensor(self.low), torch.as_tensor(self.high)
+        if not _broadcasts(low.shape, high.shape) or not bool((low < high.to(low.device)).all()):
+            raise InvalidInput(f"low is below high everywhere, in shapes that fit; not {self.low} and {self.high}")
+
     def back(self, visit: LayerVisit, c: Tensor) -> Tensor:
         weight = visit.found.weight
         up, down = weight.clamp(min=0), weight.clamp(max=0)
-        low, high = (torch.as_tensor(bound, dtype=c.dtype, device=c.device).expand_as(visit.x) for bound in (self.low, self.high))
+        low, high = (torch.as_tensor(bound, dtype=c.dtype, device=c.device) for bound in (self.low, self.high))
+        for name, bound in (("low", low), ("high", high)):
+            if not _broadcasts(bound.shape, visit.x.shape) or bound.ndim > visit.x.ndim:
+                raise InvalidInput(f"{name} has shape {list(bound.shape)} and does not fit the explained tensor, {list(visit.x.shape)}")
+        low, high = low.expand_as(visit.x), high.expand_as(visit.x)
         apply, back = visit.found.apply, visit.found.back
         whole = apply(visit.x, weight) - apply(low, up) - apply(high, down)
         relevance = visit.z * c
@@ -232,6 +246,11 @@ class WSquare(LayerRule):
         kept = relevance / stabilise(whole, self.stabiliser)
         visit.absorb("stabiliser", relevance - whole * kept)
         return visit.found.back(kept, visit.x, weight)
+
+
+def _broadcasts(a: Sequence[int], b: Sequence[int]) -> bool:
+    """Whether tensors of two shapes can be compared element by element."""
+    return all(x == y or 1 in (x, y) for x, y in zip(reversed(a), reversed(b), strict=False))
 
 
 def stabilise(whole: Tensor, distance: float) -> Tensor:

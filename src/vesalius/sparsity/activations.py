@@ -16,7 +16,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.core.errors import InvalidInput
+from vesalius.core.names import require_known
 
 SHARP = ((1.0, 0.0),)
 PROBIT = ((1.0, 1.0),)
@@ -128,8 +129,7 @@ class Activation:
     parameter: float = math.nan
 
     def __post_init__(self) -> None:
-        if self.name not in FUNCTIONS:
-            raise UnknownName("activation", self.name, FUNCTIONS)
+        require_known("activation", self.name, FUNCTIONS)
         if math.isnan(self.parameter):
             object.__setattr__(self, "parameter", DEFAULT_PARAMETERS.get(self.name, 0.0))
         if self.name == "softplus" and self.parameter <= 0:

@@ -15,8 +15,10 @@ from torch import Tensor, nn
 
 from vesalius.core.display import load_view
 from vesalius.core.entry import verb
-from vesalius.core.errors import InvalidInput, UnknownName
-from vesalius.sparsity.pruning_options import Pruning
+from vesalius.core.errors import InvalidInput
+from vesalius.core.names import require_known
+from vesalius.core.options import Options
+from vesalius.sparsity.pruning_options import MODES, Pruning
 from vesalius.sparsity.unstructured_pruning import sweep
 from vesalius.trace.batches import Data
 
@@ -25,11 +27,15 @@ Evaluation = Callable[[nn.Module, int], Mapping[str, float]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PruningMethod:
+class PruningMethod(Options):
     """One way to prune: the mode and options of :func:`vesalius.sparsity.sparsify`."""
 
     mode: str = "refit"
     pruning: Pruning | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_known("mode", self.mode, MODES)
 
 
 PRUNING_METHODS: Mapping[str, PruningMethod] = {
@@ -63,8 +69,7 @@ class PruningComparison:
         Raises:
             UnknownName: nothing of that name was measured.
         """
-        if name not in self.found:
-            raise UnknownName("measure", name, self.found)
+        require_known("measure", name, self.found)
         return self.found[name]
 
     def plot(self, measure: str = "", *, ax: Any = None) -> Any:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
-from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.core.names import require_known
+from vesalius.core.numbers import POSITIVE_COUNT, Limit, is_number, whole_number
+from vesalius.core.options import Options
 from vesalius.sparsity.estimators.unit_games import AGGREGATES
 from vesalius.sparsity.links import MAX_POSITIONS, MAX_ROWS
 
@@ -14,7 +18,7 @@ ORDERS = (None, 1, 2, "full")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImportanceOptions:
+class ImportanceOptions(Options):
     """How links are scored.
 
     Attributes:
@@ -35,6 +39,13 @@ class ImportanceOptions:
         UnknownName, InvalidInput: a word or a number that is none of these.
     """
 
+    limits: ClassVar[Mapping[str, Limit]] = {
+        "rows": POSITIVE_COUNT,
+        "positions": POSITIVE_COUNT,
+        "permutations": Limit(least=2),
+        "background": POSITIVE_COUNT,
+        "checked": Limit(least=0),
+    }
     output: str = "post"
     aggregate: str = "mean_abs"
     granularity: str = "weight"
@@ -47,16 +58,15 @@ class ImportanceOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         words = (
             ("output", self.output, OUTPUTS),
             ("aggregate", self.aggregate, AGGREGATES),
             ("granularity", self.granularity, GRANULARITIES),
-            ("order", self.order, ORDERS),
         )
         for what, word, known in words:
-            if word not in known:
-                raise UnknownName(what, word, [str(one) for one in known])
-        least = {"rows": 1, "permutations": 2, "background": 1, "checked": 0} | ({} if self.positions is None else {"positions": 1})
-        for name, smallest in least.items():
-            if (given := getattr(self, name)) < smallest:
-                raise InvalidInput(f"{name} is {smallest} or more, not {given}")
+            require_known(what, word, known)
+        if is_number(self.order):
+            object.__setattr__(self, "order", whole_number("order", self.order, Limit(least=1, most=2)))
+        elif self.order is not None:
+            require_known("order", self.order, [one for one in ORDERS if isinstance(one, str)])

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vesalius.core import store
 from vesalius.core.display import load_view
-from vesalius.core.errors import UnknownName
+from vesalius.core.names import require_known
 
 KIND = "link importance"
 
@@ -89,8 +89,7 @@ class LinkImportance:
         Raises:
             UnknownName: no such layer was scored.
         """
-        if name not in self.layers:
-            raise UnknownName("layer", name, self.layers)
+        require_known("layer", name, self.layers)
         return self.layers[name]
 
     def __iter__(self) -> Iterator[str]:

@@ -207,6 +207,8 @@ def links_of(network: Network, layers: Sequence[str] | None = None) -> dict[str,
     """
     if not isinstance(network, Network):
         raise WrongType(f"expected a Network, not {type(network).__name__}; make one with vesalius.trace(model, x)")
+    if layers is not None and not layers:
+        raise InvalidInput("layers= names no layer; leave it out for all linear layers and convolutions")
     usable = [layer for layer in network.layers.values() if layer.source and layer.op in LINEAR_OPS | CONVOLUTION_OPS]
     merged: dict[tuple[str, int], list[Layer]] = {}
     for layer in usable:

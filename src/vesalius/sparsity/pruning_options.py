@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from torch import Tensor
 
-from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.core.errors import InvalidInput, WrongType
+from vesalius.core.names import require_known
+from vesalius.core.numbers import POSITIVE, POSITIVE_COUNT, Limit
+from vesalius.core.options import Options
 from vesalius.sparsity.pruning.allocation import ALLOCATIONS, SCOPES
 from vesalius.sparsity.scores import Score, ScoreFunction, score_of
 
@@ -16,8 +20,18 @@ Loss = Callable[..., Tensor]
 """From the output and the inputs of a batch to one number."""
 
 
+def require_loss(loss: Any) -> None:
+    """Refuse a loss that is no function.
+
+    Raises:
+        WrongType: a word or a number.
+    """
+    if loss is not None and not callable(loss):
+        raise WrongType(f"loss is a function of outputs and targets, such as torch.nn.functional.mse_loss, not {loss!r}")
+
+
 @dataclass(frozen=True, kw_only=True)
-class Finetune:
+class Finetune(Options):
     """Adam on the links that are left, with a rate that falls as a cosine does; the mask stays.
 
     Attributes:
@@ -32,6 +46,7 @@ class Finetune:
         InvalidInput: a number out of range.
     """
 
+    limits: ClassVar[Mapping[str, Limit]] = {"epochs": POSITIVE_COUNT, "rate": POSITIVE, "batch": POSITIVE_COUNT}
     epochs: int = 1
     rate: float = 1e-3
     batch: int = 128
@@ -40,12 +55,12 @@ class Finetune:
     report: Callable[[int, int], None] | None = None
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch < 1 or not self.rate > 0:
-            raise InvalidInput(f"epochs and batch are at least 1 and rate above 0, not {self.epochs}, {self.batch} and {self.rate}")
+        super().__post_init__()
+        require_loss(self.loss)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pruning:
+class Pruning(Options):
     """The options of :func:`vesalius.sparsity.sparsify`, together so that its signature stays short.
 
     Attributes:
@@ -70,6 +85,7 @@ class Pruning:
         UnknownName, InvalidInput, WrongType: an option out of range.
     """
 
+    limits: ClassVar[Mapping[str, Limit]] = {"rounds": POSITIVE_COUNT, "ridge": POSITIVE, "rows": Limit(least=2)}
     layers: Sequence[str] | None = None
     score: str | ScoreFunction | Score | None = None
     scope: str = "layer"
@@ -84,16 +100,15 @@ class Pruning:
     report: Callable[[int, int], None] | None = None
 
     def __post_init__(self) -> None:
-        if self.scope not in SCOPES:
-            raise UnknownName("scope", self.scope, SCOPES)
-        if self.allocation is not None and self.allocation not in ALLOCATIONS:
-            raise UnknownName("allocation", self.allocation, ALLOCATIONS)
+        super().__post_init__()
+        require_known("scope", self.scope, SCOPES)
+        if self.allocation is not None:
+            require_known("allocation", self.allocation, ALLOCATIONS)
+        require_loss(self.loss)
         if self.score is not None:
             score_of(self.score)
         if self.scope == "global" and self.allocation is not None:
             raise InvalidInput(f"scope='global' decides how much each layer keeps, and so does allocation={self.allocation!r}; give one")
-        if self.rounds < 1 or self.rows < 2 or not self.ridge > 0:
-            raise InvalidInput(f"rounds is at least 1, rows at least 2 and ridge above 0, not {self.rounds}, {self.rows} and {self.ridge}")
 
     def score_in(self, mode: str) -> Score:
         """The score, or the default of a mode."""

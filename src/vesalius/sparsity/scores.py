@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vesalius.core.errors import InvalidInput, UnknownName, WrongType
+from vesalius.core.errors import InvalidInput, WrongType
+from vesalius.core.names import require_known
 from vesalius.sparsity.estimators.gaussian import gaussian_importance
 from vesalius.sparsity.fused_activation import FusedActivation, fold_affine
 
@@ -127,8 +128,7 @@ def score_of(name: str | ScoreFunction | Score) -> Score:
     if isinstance(name, Score):
         return name
     if isinstance(name, str):
-        if name not in SCORES:
-            raise UnknownName("score", name, SCORES)
+        require_known("score", name, SCORES)
         return SCORES[name]
     if not callable(name):
         raise WrongType(f"a score is one of {', '.join(SCORES)}, or a function of ScoreInputs, not {type(name).__name__}")

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from vesalius.core import store
 from vesalius.core.display import load_view
-from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.core.errors import InvalidInput
+from vesalius.core.names import require_known
 from vesalius.sparsity.compact import Compact, compact
 from vesalius.sparsity.compression.exporting import export
 from vesalius.sparsity.compression.rebuild import copy_without_masks
@@ -88,8 +89,7 @@ class Sparsified:
         Raises:
             UnknownName: it was not pruned.
         """
-        if layer not in self.masks:
-            raise UnknownName("pruned layer", layer, self.masks)
+        require_known("pruned layer", layer, self.masks)
         return self.masks[layer]
 
     def plot(self, *, ax: Any = None) -> Any:

@@ -15,7 +15,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vesalius.core.entry import verb
-from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.core.errors import InvalidInput, WrongType
+from vesalius.core.names import require_known
+from vesalius.core.numbers import Limit, real_number, whole_number
 from vesalius.core.version import VERSION
 from vesalius.sparsity.compression.dependencies import UnitDependencies, find_dependencies
 from vesalius.sparsity.links import Links, links_of
@@ -116,25 +118,23 @@ def _units_to_keep(
     network: Network, layers: Sequence[str] | None, share: float | Mapping[str, float], keep: UnitCounts | None
 ) -> dict[str, int]:
     """How many units each layer keeps."""
+    if (keep is not None and not isinstance(keep, Mapping)) or (isinstance(share, Mapping) and not share):
+        raise WrongType(f"keep is how many units each layer keeps, and share a number or one of each layer, not {keep!r} and {share!r}")
     found = find_dependencies(network)
     named = list(keep or (share if isinstance(share, Mapping) else None) or layers or [])
     for name in named:
-        if name not in found:
-            raise UnknownName("layer", name, found)
+        require_known("layer", name, found)
         if found[name].why:
             raise InvalidInput(f"the units of layer {name!r} cannot be removed: {found[name].why}; name other layers")
     names = named or [name for name, one in found.items() if not one.why]
     if not names:
         raise InvalidInput(f"no layer of {network.name} has units that can be removed: {_format_reasons(found)}")
     units = {name: found[name].layer.units for name in names}
-    for name, one in keep.items() if keep else []:
-        if not 1 <= one <= units[name]:
-            raise InvalidInput(f"layer {name!r} has {units[name]} units; keep 1 to {units[name]} of them, not {one}")
+    if keep:
+        return {name: whole_number(f"keep of layer {name!r}", one, Limit(least=1, most=units[name])) for name, one in keep.items()}
     shares = share if isinstance(share, Mapping) else dict.fromkeys(names, share)
-    for name, part in {} if keep else shares.items():
-        if not 0 <= part < 1:
-            raise InvalidInput(f"share is the share of a layer's units that is removed, in [0, 1), not {part} (of {name!r})")
-    return dict(keep) if keep else {name: max(1, units[name] - int(shares[name] * units[name])) for name in names}
+    cut = {name: real_number(f"share of layer {name!r}", part, Limit(least=0, below=1)) for name, part in shares.items()}
+    return {name: max(1, units[name] - int(cut[name] * units[name])) for name in names}
 
 
 def _format_reasons(found: Mapping[str, UnitDependencies]) -> str:

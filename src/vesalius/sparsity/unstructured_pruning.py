@@ -11,7 +11,9 @@ from typing import Any
 import torch
 
 from vesalius.core.entry import verb
-from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.core.errors import InvalidInput
+from vesalius.core.names import require_known
+from vesalius.core.numbers import Limit, real_number
 from vesalius.core.version import VERSION
 from vesalius.sparsity.pruning.allocation import LinkCount, counts_from_importance_level, counts_from_sparsity
 from vesalius.sparsity.pruning.calibration import collect_samples
@@ -56,11 +58,11 @@ class Goal:
             )
         kind, amount = ("sparsity", sparsity) if sparsity is not None else ("importance_level", importance_level)
         assert amount is not None
-        for name, value in amount.items() if isinstance(amount, Mapping) else [("", amount)]:
-            inside = 0 <= value < 1 if kind == "sparsity" else 0 < value <= 1
-            if not inside:
-                where = f" of layer {name!r}" if name else ""
-                raise InvalidInput(f"{kind}{where} is a share in {'[0, 1)' if kind == 'sparsity' else '(0, 1]'}, not {value}")
+        limit = Limit(least=0, below=1) if kind == "sparsity" else Limit(above=0, most=1)
+        if isinstance(amount, Mapping):
+            amount = {name: real_number(f"{kind} of layer {name!r}", value, limit) for name, value in amount.items()}
+        else:
+            amount = real_number(kind, amount, limit)
         if isinstance(amount, Mapping) and not amount:
             raise InvalidInput(f"{kind} by layer names no layer; give at least one")
         return cls(kind=kind, amount=amount)
@@ -194,8 +196,7 @@ class _PruningRun:
 
 
 def _score_for_mode(mode: str, how: Pruning) -> Score:
-    if mode not in MODES:
-        raise UnknownName("mode", mode, MODES)
+    require_known("mode", mode, MODES)
     if mode == "refit" and not how.compensate:
         raise InvalidInput("compensate=False has no meaning in mode='refit', which sets the biases anew; use mode='paper'")
     return how.score_in(mode)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.fx import Graph, GraphModule, Node
 
-from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.core.errors import InvalidInput, UnknownName, WrongType
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,8 @@ class ModelGraph:
             UnknownName: neither.
             InvalidInput: a module that is called more than once, or returns more than one value.
         """
+        if not isinstance(name, str):
+            raise WrongType(f"a value or module is named by a string, not {type(name).__name__} {name!r}")
         inside = [node for node in self.graph.nodes if "value" in node.meta and name and _is_inside(node.meta["value"].module, name)]
         if name in self.nodes and not inside:
             return name

@@ -21,8 +21,10 @@ from torch import Tensor
 from torch.fx import GraphModule
 
 from vesalius.core import store
+from vesalius.core.arguments import noun
 from vesalius.core.entry import full_precision
 from vesalius.core.errors import ForeignFile, InvalidInput, NotTraceable, UnknownName, WrongType
+from vesalius.core.names import name_list, place_names, require_known
 from vesalius.core.rows import LABELS, has_labels, read_rows
 from vesalius.core.tensor_identity import bytes_of, place_of, version_of
 from vesalius.trace.copying import PackedGraph, computed_attributes, copy_graph
@@ -62,6 +64,7 @@ class Split:
     context: tuple[str, ...]
 
 
+@noun("make one with vesalius.trace(model, x)")
 @dataclass(eq=False)
 class Network:
     """A traced model: callable, readable, cuttable. Made by :func:`vesalius.trace`.
@@ -176,8 +179,7 @@ class Network:
         Raises:
             UnknownName: no such layer.
         """
-        if name not in self.layers:
-            raise UnknownName("layer", name, self.layers)
+        require_known("layer", name, self.layers)
         return self.layers[name]
 
     def resolve(self, name: str) -> str:
@@ -194,7 +196,7 @@ class Network:
         Returns:
             A tensor [B ...] per name asked for, in that order.
         """
-        asked = [names] if isinstance(names, str) else list(names)
+        asked = [names] if isinstance(names, str) else list(name_list("names", names, distinct=False))
         program = self.program([value.name for value in self.inputs], [self.resolve(name) for name in asked])
         with full_precision():
             found = program(*self.bind(x))
@@ -208,7 +210,7 @@ class Network:
             output: what the head computes; the network's output by default.
         """
         model_graph = self.graph("cutting the network")
-        cut = tuple(model_graph.resolve(name) for name in ([at] if isinstance(at, str) else at))
+        cut = tuple(model_graph.resolve(name) for name in place_names(at))
         end = model_graph.resolve(output) if output else model_graph.output
         context = model_graph.head_context(cut, end)
         inputs = [value.name for value in self.inputs]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.fx import Graph, Node
 
+from vesalius.core.errors import WrongType
 from vesalius.trace.graph import ModelGraph, Value
 
 HALF_DTYPES = frozenset({torch.bfloat16, torch.float16})
@@ -17,6 +18,8 @@ HALF_DTYPES = frozenset({torch.bfloat16, torch.float16})
 
 def cast_graph(model_graph: ModelGraph, dtype: torch.dtype) -> ModelGraph:
     """A graph whose floating tensors, and whose casts to floating types, are of one type."""
+    if not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        raise WrongType(f"a network computes in torch.float64, torch.float32 or a smaller one, not {dtype!r}")
     tensors = {name: _cast_tensor(tensor, dtype) for name, tensor in model_graph.tensors.items()}
     graph = Graph()
     copies: dict[Node, Node] = {}

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.fx import GraphModule
 
 from vesalius.core.errors import InvalidInput, WrongType
+from vesalius.core.names import place_names
 from vesalius.core.random_state import RandomState
 from vesalius.core.rows import Tensors, read_rows
 from vesalius.trace.compose import compose
@@ -149,6 +150,8 @@ def ask(network: Network, x: Inputs, *, target: Target = None, at: str | Sequenc
         output = head(present, rows)
     _check_finite("the output", output)
     pick, readable = inner or select_target(output, target)
+    if output.is_complex() and pick.function is None:
+        raise WrongType(f"the output is complex ({output.dtype}); explain a real number made of it: target=lambda out: out.abs()")
     if pick.function is not None and not network.opaque and not is_linear(pick.function, output):
         if (inside := compose(network, pick.function, inputs)) is None:
             raise InvalidInput(
@@ -191,7 +194,7 @@ def _resolve_at(network: Network, at: str | Sequence[str] | None) -> tuple[str, 
     names = [value.name for value in network.inputs]
     if at is None:
         return tuple(value.name for value in network.inputs if value.is_floating) or (names[0],)
-    asked = (at,) if isinstance(at, str) else tuple(at)
+    asked = place_names(at)
     if all(name in names for name in asked):
         return asked
     sites = tuple(network.resolve(name) for name in asked)

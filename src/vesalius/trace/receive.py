@@ -9,7 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
-from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.core.errors import InvalidInput
+from vesalius.core.names import name_list, require_known
 from vesalius.core.rows import as_batches, is_batches, read_rows, split_labels
 from vesalius.trace.batches import Data
 from vesalius.trace.network import Network
@@ -39,6 +40,14 @@ class Received:
     classes: tuple[str, ...]
     labels: Tensor | None = None
     ids: tuple[Any, ...] = ()
+
+    @property
+    def outputs(self) -> int | None:
+        """Number of classes, where the output is known to be a row of them."""
+        if self.network.opaque:
+            return None
+        shape = self.network.values[self.network.graph("counting classes").output].shape
+        return shape[1] if len(shape) == 2 else None
 
     def columns(self, at: str | Sequence[str] | None) -> tuple[str, ...]:
         """Names of the columns, where inputs are explained; an inner value of as many elements has none of them."""
@@ -91,26 +100,32 @@ def receive_data(model: Any, data: Any) -> Received:
     return Received(network=network, x=batches, features=network.features, classes=network.classes)
 
 
-def resolve_classes(target: Target, classes: Sequence[str]) -> Target:
+def resolve_classes(target: Target, classes: Sequence[str], outputs: int | None = None) -> Target:
     """A target with names of classes as their numbers; any other as it is.
 
+    Args:
+        target: as it was given.
+        classes: names of all classes in the output's order.
+        outputs: how many there are, if that is known.
+
     Raises:
-        InvalidInput: a name where no names are known.
+        InvalidInput: a name where no names are known; another number of names than classes; a name that comes twice.
         UnknownName: none of the classes.
     """
-    if isinstance(target, str):
-        return _class_number(target, classes)
-    if isinstance(target, (list, tuple)) and target and all(isinstance(name, str) for name in target):
-        return [_class_number(name, classes) for name in target]
-    return target
+    classes = name_list("classes", classes)
+    single = isinstance(target, str)
+    if not single and not (isinstance(target, (list, tuple)) and target and all(isinstance(name, str) for name in target)):
+        return target
+    if classes and outputs is not None and len(classes) != outputs:
+        raise InvalidInput(f"{len(classes)} names of classes, and the output has {outputs}; name all of them, in the output's order")
+    return _class_number(target, classes) if single else [_class_number(name, classes) for name in target]
 
 
 def _class_number(name: str, classes: Sequence[str]) -> int:
     if not classes:
         raise InvalidInput(f"the target is {name!r}, and no names of classes are known; give them in the output's order: classes=[...]")
-    if name not in classes:
-        raise UnknownName("class", name, classes)
-    return list(classes).index(name)
+    require_known("class", name, classes)
+    return classes.index(name)
 
 
 def _refuse_random(network: Network) -> None:

@@ -19,6 +19,7 @@ from vesalius.core.errors import InvalidInput, WrongType
 
 Target = Any
 """A class, a class per sample, a position in a larger output (or one per sample), ``(layer, unit)``, a function of the output, ``None``."""
+TARGETS = "a target is a class, classes of samples, a tuple of ints, (layer, unit) or a function of the output"
 TargetFunction = Callable[[Tensor], Tensor]
 LINEAR_TOLERANCE = 1e-4
 """Relative difference up to which a function of the output is taken to be linear."""
@@ -79,11 +80,13 @@ def select_target(output: Float[Tensor, "B ..."], target: Target) -> tuple[Targe
     given = plain_target(target)
     if isinstance(given, Tensor):
         return _position_selector(output, _per_sample(output, given))
-    place = (given,) if isinstance(given, int) else tuple(given)
+    if not isinstance(given, (int, tuple)):
+        raise WrongType(f"{TARGETS}, not {target!r}")
+    place = (given,) if isinstance(given, int) else given
     if any(isinstance(part, Tensor) for part in place):
         return _position_selector(output, _mixed(output, place))
     if not all(isinstance(part, int) for part in place):
-        raise WrongType(f"a target is a class, classes of samples, a tuple of ints, (layer, unit) or a function, not {target!r}")
+        raise WrongType(f"{TARGETS}, not {target!r}")
     if output.ndim == 2 and len(place) == len(output) > 1:
         return _position_selector(output, _per_sample(output, torch.tensor(place)))
     return _fixed_selector(output, place, target)
@@ -96,9 +99,13 @@ def plain_target(target: Target) -> Target:
     if isinstance(target, Tensor):
         return int(target) if target.ndim == 0 and not target.is_floating_point() and target.dtype != torch.bool else target
     if isinstance(target, list):
-        return _tensor(np.asarray([_numbers(part) for part in target]) if target else np.empty(0))
+        if any(isinstance(part, (bool, np.bool_)) for part in target):
+            raise WrongType(f"classes are whole numbers, and {target!r} holds True or False; for a mask: mask.nonzero()")
+        return _tensor(_stack(target))
     if isinstance(target, tuple):
         return tuple(part if isinstance(part, str) else plain_target(part) for part in target)
+    if isinstance(target, (bool, np.bool_)):
+        raise WrongType(f"{TARGETS}, not {target!r}; for class {int(target)}: target={int(target)}")
     try:
         return operator.index(target)
     except TypeError:
@@ -204,6 +211,14 @@ def _mixed(output: Tensor, place: Sequence[Any]) -> Int[Tensor, "B K"]:
             raise InvalidInput(f"each part of a target is an int, or ints of {batch} samples, not {column.dtype} {list(column.shape)}")
         columns.append(column.long().expand(batch))
     return torch.stack(columns, 1)
+
+
+def _stack(parts: Sequence[Any]) -> np.ndarray[Any, np.dtype[Any]]:
+    """Classes or positions of samples as one array."""
+    try:
+        return np.asarray([_numbers(part) for part in parts]) if parts else np.empty(0)
+    except ValueError as error:
+        raise InvalidInput(f"each sample has one class, or a position of as many numbers as the others; not {list(parts)!r}") from error
 
 
 def _numbers(part: Any) -> Any:

@@ -71,6 +71,10 @@ def trace(
         InvalidInput: no example, an empty or unequal batch, several outputs and no choice.
         UnknownName: ``output`` does not exist.
     """
+    if kwargs is not None and not isinstance(kwargs, Mapping):
+        raise WrongType(f"kwargs are arguments by name, {{'mask': mask}}, not {type(kwargs).__name__}")
+    if cache is not None and not isinstance(cache, (str, Path)):
+        raise WrongType(f"cache is a folder, not {type(cache).__name__} {cache!r}")
     if isinstance(model, Network):
         raise WrongType("this is a Network already; use it as it is, or trace the model it was made of")
     if len(example) == 1 and not kwargs and not _is_argument(model, example[0]):

@@ -13,6 +13,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from vesalius.core.allocation import Allocation
+from vesalius.core.errors import WrongType
 from vesalius.views import style
 from vesalius.views.chart_data import output_unit
 
@@ -50,6 +51,8 @@ class NotebookFigure(Figure):
 def figure_and_axes(ax: Axes | None, size: tuple[float, float]) -> tuple[Figure, Axes]:
     """The given axes and their figure, or new ones of a size in inches, with a canvas of their own."""
     if ax is not None:
+        if not isinstance(ax, Axes):
+            raise WrongType(f"ax is matplotlib's axes to draw on, not {type(ax).__name__}; figure, ax = plt.subplots()")
         return ax.figure.figure, ax
     figure = NotebookFigure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)

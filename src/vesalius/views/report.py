@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -134,7 +134,12 @@ def report(
         WrongType: a section of a type that no page can show.
         InvalidInput: no sections.
     """
-    several = sections if isinstance(sections, (list, tuple)) else [sections]
+    for name, words in (("title", title), ("lead", lead), ("reproduce", reproduce)):
+        if not isinstance(words, str):
+            raise WrongType(f"{name} is text, not {type(words).__name__} {words!r}")
+    if not isinstance(facts, Mapping):
+        raise WrongType(f"facts are words by name, {{'accuracy': '0.93'}}, not {type(facts).__name__}")
+    several = list(sections) if isinstance(sections, (list, tuple, Iterator)) else [sections]
     parts = _with_unique_anchors([section_of(section) for section in several])
     if not parts:
         raise InvalidInput(f"a report needs at least one section: {_known_types()}")

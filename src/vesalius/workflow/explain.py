@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from vesalius.core import store
 from vesalius.core.entry import verb
-from vesalius.core.errors import InvalidInput
+from vesalius.core.errors import InvalidInput, WrongType
+from vesalius.core.names import name_list
+from vesalius.core.numbers import POSITIVE, POSITIVE_COUNT, Limit
+from vesalius.core.options import Options
 from vesalius.core.players import Players
 from vesalius.games.absence import Baseline
 from vesalius.information import FlowGraph
@@ -37,7 +40,7 @@ MethodChoice = str | type[Method] | Method
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class ExplainOptions:
+class ExplainOptions(Options):
     """The options of :func:`explain` that few calls need, together so that its signature stays short.
 
     Attributes:
@@ -53,6 +56,7 @@ class ExplainOptions:
         reproduce: the command that makes the page again, shown on it.
     """
 
+    limits: ClassVar[Mapping[str, Limit]] = {"tol": POSITIVE, "budget": POSITIVE_COUNT}
     at: str | None = None
     players: Players | str | None = None
     audit: RowChoice = None
@@ -192,8 +196,8 @@ def receive_labelled(
     return network, LabelledRows(
         x=network.bind(given)[0].detach().cpu(),
         labels=found,
-        classes=tuple(map(str, classes or received.classes)),
-        features=tuple(map(str, names or received.features)),
+        classes=name_list("classes", classes) or received.classes,
+        features=name_list("names", names) or received.features,
         ids=tuple(map(str, received.ids)),
     )
 
@@ -277,6 +281,8 @@ def _resolve_methods(question: ExplainQuestion, players: Players | None) -> list
 
 
 def _as_list(methods: MethodChoice | Sequence[MethodChoice]) -> list[MethodChoice]:
+    if isinstance(methods, (Set, Mapping, bytes)) or not isinstance(methods, (str, Method, type, Iterable)):
+        raise WrongType(f"methods are names or instances, in the order they are shown, not {methods!r}")
     return [methods] if isinstance(methods, (str, Method, type)) else list(methods)
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from vesalius.core import store
 from vesalius.core.entry import verb
-from vesalius.core.errors import InvalidInput, UnknownName, VesaliusError
+from vesalius.core.errors import InvalidInput, VesaliusError
+from vesalius.core.names import require_known
 from vesalius.data.download import MissingData
 from vesalius.methods import METHODS, Method
 from vesalius.views.gallery import Exhibit, MethodAnswer, adds_up, missing_section, overview_section
@@ -52,8 +53,7 @@ def gallery(
     names = [method.name for method in check_methods(list(METHODS) if methods is None else methods)]
     wanted = list(EXAMPLES) if examples is None else list(examples)
     for name in wanted:
-        if name not in EXAMPLES:
-            raise UnknownName("example", name, EXAMPLES)
+        require_known("example", name, EXAMPLES)
     began = time.monotonic()
     with output_folder(out) as folder:
         exhibits, missing = _make_exhibits(wanted, names, cache, folder)

@@ -7,11 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from vesalius.core.errors import InvalidInput, UnknownName, WrongType
+from vesalius.core.names import require_known
 from vesalius.core.players import Players
 from vesalius.games.absence import Absence, Baseline, Blur, Constant, Marginal, as_absence
 from vesalius.methods import Method
@@ -124,6 +126,8 @@ def resolve_players(players: Players | str | None, job: Job) -> Players | None:
     if isinstance(players, Players):
         players.check([job.x[0]])
         return players
+    if not isinstance(players, str):
+        raise WrongType(f"players are vesalius.Players or a word, such as 'patches:2', not {type(players).__name__} {players!r}")
     kind, _, size = players.partition(":")
     makers: dict[str, Callable[[Any], Players]] = {"features": Players.features, "channels": Players.channels, "tokens": Players.tokens}
     if kind == "patches" and size.isdigit():
@@ -195,6 +199,8 @@ def _classes_of_rows(target: Any, samples: Samples, output: Float[Tensor, "rows 
 
 
 def _class_number(target: Any, samples: Samples, count: int) -> int:
+    if isinstance(target, (bool, np.bool_)):
+        raise WrongType(f"a class is a number or a name, not {target!r}; for class {int(target)}: target={int(target)}")
     if isinstance(target, str) and target in samples.classes:
         return samples.classes.index(target)
     try:
@@ -216,8 +222,7 @@ def _class_number(target: Any, samples: Samples, count: int) -> int:
 def _absence(network: Network, samples: Samples, x: Tensor, *, baseline: Baseline, at: str | None) -> tuple[str, Absence]:
     """What absent parts are replaced by, and the same in words."""
     if isinstance(baseline, str):
-        if baseline not in BASELINE_WORDS:
-            raise UnknownName("baseline", baseline, (*BASELINE_WORDS, "rows:0:20 (on the command line)"))
+        require_known("baseline", baseline, (*BASELINE_WORDS, "rows:0:20 (on the command line)"))
         if baseline == "blur":
             if x.ndim < 3 or not x.is_floating_point():
                 raise InvalidInput(f"the baseline blur is for pictures; these rows have shape {list(x.shape[1:])} and are {x.dtype}")

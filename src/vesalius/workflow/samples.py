@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from vesalius.core.errors import InvalidInput, UnknownName, WrongType
+from vesalius.core.names import require_known
 from vesalius.core.rows import MAX_COLLECTED_ROWS, Rows, as_batches, collect_rows, is_batches, is_table, read_rows, split_labels
 from vesalius.workflow.progress import say
 
@@ -202,6 +203,8 @@ def label_samples(samples: Samples, labels: Labels | None, classes: tuple[str, .
     """
     if labels is None:
         return replace(samples, classes=classes)
+    if unknown := [place for place, label in enumerate(labels) if label is None]:
+        raise InvalidInput(f"the label of row {unknown[0]} is missing, and of {len(unknown)} rows in all; leave them out, or all labels")
     words = [_as_word(label) for label in labels]
     try:
         numbers = [float(label) for label in labels]
@@ -226,8 +229,7 @@ def _label_by_name(samples: Samples, words: Sequence[str], given: tuple[str, ...
     classes = given or tuple(sorted(set(words)))
     chosen = [words[row] for row in samples.rows]
     for label in chosen:
-        if label not in classes:
-            raise UnknownName("class among the names given by classes= (on the command line: --names)", label, classes)
+        require_known("class among the names given by classes= (on the command line: --names)", label, classes)
     y = torch.tensor([classes.index(label) for label in chosen])
     return replace(samples, y=y, labels=tuple(chosen), classes=classes, ordered=bool(given))
 
@@ -260,6 +262,8 @@ def read_labelled(data: Any, labels: Any = None) -> tuple[Rows, Labels | None]:
     found = next((one for one in (labels, inside, rows.labels) if one is not None), None)
     if found is None:
         return rows, None
+    if isinstance(found, (str, bytes, Set, Mapping)) or not isinstance(found, Iterable):
+        raise WrongType(f"labels are one for each row, in order, or the name of a column, not {type(found).__name__} {found!r}")
     listed: Labels = found.reshape(-1).tolist() if isinstance(found, (Tensor, np.ndarray)) else list(found)
     return rows, listed
 

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from vesalius.core import store
 from vesalius.core.entry import verb
-from vesalius.core.errors import UnknownName
+from vesalius.core.names import require_known
+from vesalius.core.options import Options
 from vesalius.sparsity import Compact, Pruning, Sparsified
 from vesalius.sparsity import sparsify as prune
 from vesalius.sparsity.metrics import apply_in_batches
@@ -37,7 +38,7 @@ DEFAULT_SPARSITY = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
-class SparsifyOptions:
+class SparsifyOptions(Options):
     """The options of :func:`sparsify` that few calls need, together so that its signature stays short.
 
     Attributes:
@@ -141,8 +142,7 @@ def sparsify_samples(network: Network, samples: Samples, test: Samples, question
         As :func:`sparsify`.
     """
     options = question.options
-    if options.write not in FILES:
-        raise UnknownName("form to write the model in (write=, on the command line --write)", options.write, FILES)
+    require_known("form to write the model in (write=, on the command line --write)", options.write, FILES)
     x = network.bind(samples.x)[0]
     judged = network.bind(test.x)[0][:MOST_ROWS]
     with progress_bar("pruning") as step:

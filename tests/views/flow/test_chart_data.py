@@ -115,5 +115,5 @@ def test_a_graph_without_edges_can_be_drawn():
 def test_what_is_no_flow_graph_is_refused(small):
     with pytest.raises(WrongType, match="not str"):
         require_flow_graph("a", "it")
-    with pytest.raises(InvalidInput, match="at least one unit"):
+    with pytest.raises(InvalidInput, match="most_units is a whole number of at least 1"):
         flow_drawing(small, flow_statistics(small), most_units=0)

@@ -9,8 +9,9 @@ Axes: K coalitions known, C coalitions to choose from, B either, P players, V va
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -18,11 +19,14 @@ from torch import Tensor
 
 from vesalius.core.allocation import Allocation
 from vesalius.core.entry import verb
+from vesalius.core.numbers import POSITIVE_COUNT, Limit
+from vesalius.core.options import Options
 from vesalius.games import moebius
 from vesalius.games.estimators import coalition_sampling
 from vesalius.games.estimators.estimate import (
     SHAPLEY_FACTS,
     GameLike,
+    check_request,
     estimate_fields,
     evaluate,
     make_efficient,
@@ -40,7 +44,7 @@ TargetCovariance = Callable[[Covariance, Float[Tensor, "B P"]], Float[Tensor, "V
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdaptiveShapley:
+class AdaptiveShapley(Options):
     """Gaussian process on coalitions with Bayesian experimental design; the best there is at few evaluations.
 
     First every player is left out once. Then, again and again, the process is fitted to all values known and the next coalitions are those
@@ -53,6 +57,7 @@ class AdaptiveShapley:
         steps: iterations of a fit.
     """
 
+    limits: ClassVar[Mapping[str, Limit]] = {"growth": Limit(above=1), "fit_rows": POSITIVE_COUNT, "steps": POSITIVE_COUNT}
     growth: float = 1.5
     fit_rows: int = 400
     steps: int = 15
@@ -68,8 +73,8 @@ class AdaptiveShapley:
         Raises:
             BudgetTooSmall: nothing but the ends fits.
         """
-        n = game.players.n
-        require_budget(budget, 2 if n == 1 else 4, estimator="adaptive")
+        n = check_request(game, generator)
+        budget = require_budget(budget, 2 if n == 1 else 4, estimator="adaptive")
         if ExactShapley().affords(n, budget):
             return ExactShapley().estimate(game, budget)
         out = ~torch.eye(n, dtype=torch.bool)[torch.randperm(n, generator=generator)]

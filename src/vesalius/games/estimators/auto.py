@@ -5,15 +5,19 @@ Axes: P players.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 
 from vesalius.core.allocation import Allocation
 from vesalius.core.entry import verb
-from vesalius.core.errors import UnknownName
+from vesalius.core.names import resolve_choice
+from vesalius.core.numbers import Limit, whole_number
+from vesalius.core.options import Options
 from vesalius.games.estimators.adaptive import AdaptiveShapley
-from vesalius.games.estimators.estimate import GameLike, ShapleyEstimator, require_budget
+from vesalius.games.estimators.estimate import GameLike, ShapleyEstimator, check_request, require_budget
 from vesalius.games.estimators.exact import ExactShapley
 from vesalius.games.estimators.kernel_shap import KernelShapley
 from vesalius.games.estimators.permutation import PermutationShapley
@@ -24,13 +28,18 @@ BUDGET_PER_PLAYER = 100  # evaluations per player above that
 
 
 @dataclass(frozen=True, kw_only=True)
-class AutoShapley:
+class AutoShapley(Options):
     """The most precise estimator for the number of players and the budget, as measured in benchmarks/shapley.py.
 
     Exact where the budget reaches 2**n. Else adaptive, up to ``adaptive_per_player`` evaluations per player and ``adaptive_most`` in all;
     then the surrogate; and above ``surrogate_pairs`` pairs, where a surrogate is slow, the regression, whose cost is linear.
     """
 
+    limits: ClassVar[Mapping[str, Limit]] = {
+        "adaptive_per_player": Limit(least=0),
+        "adaptive_most": Limit(least=0),
+        "surrogate_pairs": Limit(least=0),
+    }
     adaptive_per_player: int = 12
     adaptive_most: int = 600
     surrogate_pairs: int = 2500
@@ -42,8 +51,8 @@ class AutoShapley:
         Raises:
             BudgetTooSmall: below 4 evaluations (2 for a single player).
         """
-        n = game.players.n
-        require_budget(budget, 2 if n == 1 else 4, estimator="auto")
+        n = check_request(game, generator)
+        budget = require_budget(budget, 2 if n == 1 else 4, estimator="auto")
         return self._choose_estimator(n, budget).estimate(game, budget, generator=generator)
 
     def _choose_estimator(self, players: int, budget: int) -> ShapleyEstimator:
@@ -86,12 +95,10 @@ def shapley(
         BudgetTooSmall: the estimator cannot work with so few evaluations.
         InvalidInput: the game has a value that is not finite.
     """
-    if isinstance(estimator, str):
-        if estimator not in ESTIMATORS:
-            raise UnknownName("Shapley estimator", estimator, ESTIMATORS)
-        estimator = ESTIMATORS[estimator]()
-    n = game.players.n
+    estimator = resolve_choice("Shapley estimator", estimator, ESTIMATORS, ShapleyEstimator)
+    n = check_request(game, generator)
     if budget is None:
         budget = 1 << n if n <= EXACT_UP_TO or isinstance(estimator, ExactShapley) else BUDGET_PER_PLAYER * n
+    budget = whole_number("budget", budget)
     found = estimator.estimate(game, budget, generator=generator)
     return replace(found, provenance={**found.provenance, "budget": budget})

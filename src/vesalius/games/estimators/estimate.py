@@ -10,8 +10,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vesalius.core.allocation import Allocation
-from vesalius.core.errors import BudgetTooSmall, InvalidInput
+from vesalius.core.errors import BudgetTooSmall, InvalidInput, WrongType
+from vesalius.core.numbers import random_source, whole_number
 from vesalius.core.players import Players
+from vesalius.core.rows import real_values
 from vesalius.core.version import VERSION
 
 
@@ -95,9 +97,7 @@ def evaluate(game: GameLike, masks: Bool[Tensor, "C P"]) -> Float[Tensor, " C"]:
     Raises:
         InvalidInput: a value is NaN or infinite, or there is not one value per coalition.
     """
-    values = game(masks).detach().to("cpu", torch.float64)
-    if values.shape != (len(masks),):
-        raise InvalidInput(f"the game gave shape {tuple(values.shape)} for {len(masks)} coalitions; expected one value each")
+    values = real_values(game(masks), len(masks), "the game")
     bad = (~values.isfinite()).nonzero().flatten()
     if len(bad):
         present = masks[bad[0]].nonzero().flatten().tolist()
@@ -111,10 +111,30 @@ def empty_and_full_values(game: GameLike) -> tuple[float, float]:
     return empty, full
 
 
-def require_budget(budget: int, least: int, *, estimator: str) -> None:
-    """Refuse a budget that is too small, before anything is asked."""
+def check_request(game: GameLike, generator: torch.Generator | None) -> int:
+    """The number of players of a game, once it is known to be one and to be asked with a source of randomness.
+
+    Raises:
+        WrongType: a network or a function, which are asked by way of a game; no generator.
+        InvalidInput: a generator of another device.
+    """
+    if not isinstance(game, GameLike):
+        raise WrongType(f"expected a game, not {type(game).__name__}; make one: vesalius.Game.of(function, 5), vesalius.Game.on(model, x)")
+    random_source(generator)
+    return game.players.n
+
+
+def require_budget(budget: int, least: int, *, estimator: str) -> int:
+    """A budget as an int, before anything is asked.
+
+    Raises:
+        BudgetTooSmall: below the least.
+        WrongType, InvalidInput: no whole number.
+    """
+    budget = whole_number("budget", budget)
     if budget < least:
         raise BudgetTooSmall(budget, least, estimator=estimator)
+    return budget
 
 
 def make_efficient(values: Float[Tensor, " P"], gain: float) -> Float[Tensor, " P"]:

@@ -17,6 +17,7 @@ from vesalius.games.estimators import coalition_sampling
 from vesalius.games.estimators.estimate import (
     SHAPLEY_FACTS,
     GameLike,
+    check_request,
     empty_and_full_values,
     estimate_fields,
     evaluate,
@@ -51,8 +52,8 @@ class KernelShapley:
         Raises:
             BudgetTooSmall: fewer than one pair fits.
         """
-        n = game.players.n
-        require_budget(budget, 2 if n == 1 else 4, estimator="kernel")
+        n = check_request(game, generator)
+        budget = require_budget(budget, 2 if n == 1 else 4, estimator="kernel")
         base, total = empty_and_full_values(game)
         rows = (
             coalition_sampling.balanced_pairs(n, (budget - 2) // 2, generator=generator) if n > 1 else torch.empty(0, 1, dtype=torch.bool)

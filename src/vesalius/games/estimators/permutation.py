@@ -16,6 +16,7 @@ from vesalius.core.entry import verb
 from vesalius.games.estimators.estimate import (
     SHAPLEY_FACTS,
     GameLike,
+    check_request,
     empty_and_full_values,
     estimate_fields,
     evaluate,
@@ -46,8 +47,8 @@ class PermutationShapley:
         Raises:
             BudgetTooSmall: not even one pair of orders fits.
         """
-        n = game.players.n
-        require_budget(budget, 2 * n, estimator="permutation")
+        n = check_request(game, generator)
+        budget = require_budget(budget, 2 * n, estimator="permutation")
         base, total = empty_and_full_values(game)
         pairs = max(1, (budget - 2) // (2 * (n - 1))) if n > 1 else 1
         ranks = torch.rand(pairs, n, generator=generator).argsort(1)

@@ -9,7 +9,9 @@ Axes: M pairs, P players, R rows of a model (pairs, or coalitions).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -17,10 +19,13 @@ from torch import Tensor
 
 from vesalius.core.allocation import Allocation
 from vesalius.core.entry import verb
+from vesalius.core.numbers import POSITIVE_COUNT, Limit
+from vesalius.core.options import Options
 from vesalius.games.estimators import coalition_sampling
 from vesalius.games.estimators.estimate import (
     SHAPLEY_FACTS,
     GameLike,
+    check_request,
     empty_and_full_values,
     estimate_fields,
     evaluate,
@@ -36,7 +41,7 @@ CALIBRATED_FROM = 5  # evaluations per player from which the coverage of the err
 
 
 @dataclass(frozen=True, kw_only=True)
-class SurrogateShapley:
+class SurrogateShapley(Options):
     """Gaussian process on coalitions; biased towards smooth games, and far more precise on those.
 
     Args:
@@ -45,6 +50,7 @@ class SurrogateShapley:
         steps: iterations of the fit.
     """
 
+    limits: ClassVar[Mapping[str, Limit]] = {"fit_pairs": POSITIVE_COUNT, "joint_rows": Limit(least=0), "steps": POSITIVE_COUNT}
     fit_pairs: int = 200
     joint_rows: int = 5000
     steps: int = 15
@@ -60,8 +66,8 @@ class SurrogateShapley:
         Raises:
             BudgetTooSmall: fewer than one pair fits.
         """
-        n = game.players.n
-        require_budget(budget, 2 if n == 1 else 4, estimator="surrogate")
+        n = check_request(game, generator)
+        budget = require_budget(budget, 2 if n == 1 else 4, estimator="surrogate")
         if ExactShapley().affords(n, budget):
             return ExactShapley().estimate(game, budget)
         base, total = empty_and_full_values(game)

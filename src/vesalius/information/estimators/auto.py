@@ -5,14 +5,18 @@ Axes: N rows, A units of X, B units of Y.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
 from vesalius.core.entry import verb
-from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.core.names import resolve_choice
+from vesalius.core.numbers import SHARE, Limit, random_source
+from vesalius.core.options import Options
 from vesalius.information.estimators.binned import Binned
 from vesalius.information.estimators.estimate import MutualInformationEstimator, PairwiseInformation, adjusted
 from vesalius.information.estimators.gaussian import Gaussian
@@ -21,7 +25,7 @@ from vesalius.information.estimators.neural import Neural
 
 
 @dataclass(frozen=True, kw_only=True)
-class AutoInformation:
+class AutoInformation(Options):
     """Tests all pairs by tables, then takes the value of those that matter by neighbours.
 
     The test and the value want different estimators: a value by few neighbours is nearly without bias and has almost no power, and tables
@@ -32,12 +36,9 @@ class AutoInformation:
         strong: and if the table gives at least so many nats, whatever their p-value is.
     """
 
+    limits: ClassVar[Mapping[str, Limit]] = {"level": SHARE, "strong": Limit(least=0, infinite=True)}
     level: float = 0.05
     strong: float = 0.05
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.level <= 1:
-            raise InvalidInput(f"a level of {self.level}; p-values lie between 0 and 1")
 
     def estimate(
         self, X: Shaped[Tensor, "N A"], Y: Shaped[Tensor, "N B"], *, generator: torch.Generator | None = None
@@ -87,8 +88,5 @@ def pairwise(
 
     Reference: Davis2020 (information of neurons of neighbouring layers).
     """
-    if isinstance(estimator, str):
-        if estimator not in ESTIMATORS:
-            raise UnknownName("estimator of mutual information", estimator, ESTIMATORS)
-        estimator = ESTIMATORS[estimator]()
-    return estimator.estimate(X, Y, generator=generator)
+    chosen = resolve_choice("estimator of mutual information", estimator, ESTIMATORS, MutualInformationEstimator)
+    return chosen.estimate(X, Y, generator=random_source(generator))

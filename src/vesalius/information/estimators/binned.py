@@ -12,6 +12,7 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from vesalius.core.errors import InvalidInput
+from vesalius.core.options import Options
 from vesalius.information.estimators.contingency import CELLS_AT_ONCE, JointCounts
 from vesalius.information.estimators.discretization import Discretization
 from vesalius.information.estimators.estimate import PairwiseInformation, check_pair
@@ -23,7 +24,7 @@ MOST_PILOT_ROWS = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class Binned:
+class Binned(Options):
     """Tables of counts: the test for every pair, and the value for large layers and streams.
 
     A unit is cut into bins of equal mass, and each of its atoms (a value that many rows share) has a slot of its own. All pairs are counted
@@ -40,6 +41,7 @@ class Binned:
     bins: int | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.bins not in (None, 16, 32, 64):
             raise InvalidInput(f"{self.bins} bins; expected 16, 32 or 64, which pool by two down to 4, or None to choose by the rows")
 

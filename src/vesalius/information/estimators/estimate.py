@@ -16,6 +16,7 @@ from torch import Tensor
 
 from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput, WrongType
+from vesalius.core.rows import to_tensor
 
 MIN_ROWS = 16
 """Rows below which nothing is estimated: a bin of the coarsest resolution would hold three of them."""
@@ -132,12 +133,18 @@ def adjusted(p: Float[Tensor, "*pairs"]) -> Float[Tensor, "*pairs"]:
     Args:
         p: p-values in [0, 1]; NaN is not allowed.
 
+    Raises:
+        InvalidInput: others.
+
     Reference: Benjamini1995 (step-up, as adjusted p-values).
     """
-    flat = p.flatten()
+    given = to_tensor(p)
+    if not given.is_floating_point() or not bool(((given >= 0) & (given <= 1)).all()):
+        raise InvalidInput("p-values are numbers from 0 to 1, without NaN")
+    flat = given.flatten()
     order = flat.argsort(descending=True)
     count = len(flat)
     scaled = flat[order] * count / torch.arange(count, 0, -1, dtype=flat.dtype)
     found = torch.empty_like(flat)
     found[order] = torch.from_numpy(np.minimum.accumulate(scaled.numpy())).clamp_max(1)
-    return found.view_as(p)
+    return found.view_as(given)

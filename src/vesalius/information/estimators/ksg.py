@@ -5,11 +5,12 @@ Axes: N rows, A units of X, B units of Y.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -19,6 +20,8 @@ from torch import Tensor
 
 from vesalius.core.errors import InvalidInput
 from vesalius.core.lazy import LazyModule
+from vesalius.core.numbers import POSITIVE_COUNT, Limit
+from vesalius.core.options import Options
 from vesalius.information.estimators import ksg_kdtree
 from vesalius.information.estimators.binned import Binned
 from vesalius.information.estimators.estimate import PairwiseInformation, check_pair, exceeds_sample_limit
@@ -38,7 +41,7 @@ STDERR_NOTE = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class KSG:
+class KSG(Options):
     """Kraskov's first estimator on normal scores, with atoms split off by the chain rule.
 
     Let B say which atom a unit is at, or none. B is a function of the unit, so the information of X and Y is exactly that of the table of
@@ -55,12 +58,12 @@ class KSG:
         compiled: use numba; None, to use it where it is installed. Trees count the same neighbours and take about six times as long.
     """
 
+    limits: ClassVar[Mapping[str, Limit]] = {"k": POSITIVE_COUNT}
     k: int = 3
     compiled: bool | None = None
 
     def __post_init__(self) -> None:
-        if self.k < 1:
-            raise InvalidInput(f"k = {self.k} neighbours; at least 1")
+        super().__post_init__()
         if self.compiled and not _has_numba():
             raise InvalidInput("numba is not installed; install it, or take compiled=None for k-d trees, which are slower")
 

@@ -5,15 +5,19 @@ Axes: N rows, A units of X, B units of Y, P critics.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import sqrt
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float64, Shaped
 from torch import Tensor
 
-from vesalius.core.errors import InvalidInput, UnknownName
 from vesalius.core.lazy import LazyModule
+from vesalius.core.names import require_known
+from vesalius.core.numbers import POSITIVE, POSITIVE_COUNT, Limit
+from vesalius.core.options import Options
 from vesalius.information.estimators.binned import Binned
 from vesalius.information.estimators.bounds import BOUNDS
 from vesalius.information.estimators.critics import CriticInputs, CriticPairs, Critics, CriticTraining
@@ -33,7 +37,7 @@ STDERR_NOTE = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Neural:
+class Neural(Options):
     """Bounds by critics: MINE, NWJ, InfoNCE and SMILE.
 
     Every pair has a critic of its own, a perceptron with two hidden layers. All of them are stacked and trained at once, on the same
@@ -55,6 +59,14 @@ class Neural:
         seeds: runs with other halves and other critics, to average.
     """
 
+    limits: ClassVar[Mapping[str, Limit]] = {
+        "widths": POSITIVE_COUNT,
+        "steps": POSITIVE_COUNT,
+        "batch": Limit(least=2),
+        "rate": POSITIVE,
+        "shifts": Limit(least=2),
+        "seeds": POSITIVE_COUNT,
+    }
     bound: str = "mine"
     widths: tuple[int, int] = (32, 32)
     steps: int = 2000
@@ -64,12 +76,8 @@ class Neural:
     seeds: int = 1
 
     def __post_init__(self) -> None:
-        if self.bound not in BOUNDS:
-            raise UnknownName("variational bound", self.bound, BOUNDS)
-        least = {"steps": 1, "batch": 2, "shifts": 2, "seeds": 1}
-        for name, smallest in least.items():
-            if getattr(self, name) < smallest:
-                raise InvalidInput(f"{name} = {getattr(self, name)}; at least {smallest}")
+        super().__post_init__()
+        require_known("variational bound", self.bound, BOUNDS)
 
     def estimate(
         self, X: Shaped[Tensor, "N A"], Y: Shaped[Tensor, "N B"], *, generator: torch.Generator | None = None

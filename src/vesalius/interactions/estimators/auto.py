@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 import torch
 
 from vesalius.core.allocation import Allocation
-from vesalius.core.errors import InvalidInput, UnknownName
-from vesalius.games.estimators.estimate import GameLike, require_budget
+from vesalius.core.names import resolve_choice
+from vesalius.core.numbers import POSITIVE_COUNT, whole_number
+from vesalius.games.estimators.estimate import GameLike, check_request, require_budget
 from vesalius.interactions.estimators.estimate import InteractionEstimator
 from vesalius.interactions.estimators.exact import ExactInteractions
 from vesalius.interactions.estimators.least_squares import LeastSquaresInteractions
@@ -40,8 +41,9 @@ class AutoInteractions:
 
         Raises: as the estimator that suits.
         """
-        n = game.players.n
-        require_budget(budget, self.least(n, max_order), estimator="auto")
+        n = check_request(game, generator)
+        max_order = None if max_order is None else whole_number("max_order", max_order, POSITIVE_COUNT)
+        budget = require_budget(budget, self.least(n, max_order), estimator="auto")
         return self._choose_estimator(n, budget, max_order).estimate(game, budget, max_order=max_order, generator=generator)
 
     def _choose_estimator(self, players: int, budget: int, max_order: int | None) -> InteractionEstimator:
@@ -94,15 +96,13 @@ def interactions_of(
 
     Reference: Grabisch1999 (the interaction index), Bordt2023 (k-SII), Tsai2023 (Faith-Shap).
     """
-    if isinstance(estimator, str):
-        if estimator not in ESTIMATORS:
-            raise UnknownName("interaction estimator", estimator, ESTIMATORS)
-        estimator = ESTIMATORS[estimator]()
-    if max_order is not None and max_order < 1:
-        raise InvalidInput(f"a largest order of {max_order}; coalitions have one player or more")
-    n = game.players.n
+    estimator = resolve_choice("interaction estimator", estimator, ESTIMATORS, InteractionEstimator)
+    if max_order is not None:
+        max_order = whole_number("max_order", max_order, POSITIVE_COUNT)
+    n = check_request(game, generator)
     if budget is None:
         everything = n <= EXACT_UP_TO or isinstance(estimator, ExactInteractions)
         budget = 1 << n if everything else max(BUDGET_PER_PLAYER * n, 2 * estimator.least(n, max_order))
+    budget = whole_number("budget", budget)
     found = estimator.estimate(game, budget, max_order=max_order, generator=generator)
     return replace(found, provenance={**found.provenance, "max_order": max_order, "budget": budget})

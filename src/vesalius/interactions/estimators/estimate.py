@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput
+from vesalius.core.numbers import whole_number
 from vesalius.games.estimators.estimate import GameLike
 
 
@@ -78,7 +79,7 @@ def require_order_two(max_order: int | None, estimator: str) -> None:
     Raises:
         InvalidInput: naming the estimators that can.
     """
-    if max_order != 2:
+    if max_order is None or whole_number("max_order", max_order) != 2:
         raise InvalidInput(
             f"{estimator!r} estimates interactions of order 2, not {max_order}; 'least_squares' takes any order and 'sparse' finds"
             " dividends of all orders (max_order=None); Shapley values alone: vesalius.games.estimators.shapley"

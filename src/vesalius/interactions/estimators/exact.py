@@ -5,27 +5,32 @@ Axes: P players.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
 from vesalius.core.allocation import Allocation
 from vesalius.core.errors import TooManyPlayers
 from vesalius.core.interaction_indices import compute_index
+from vesalius.core.numbers import Limit
+from vesalius.core.options import Options
 from vesalius.games import moebius
-from vesalius.games.estimators.estimate import GameLike, estimate_fields, evaluate, require_budget
+from vesalius.games.estimators.estimate import GameLike, check_request, estimate_fields, evaluate, require_budget
 from vesalius.games.estimators.exact import BLOCK
 from vesalius.interactions.estimators.estimate import interaction_facts, require_order_two
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExactInteractions:
+class ExactInteractions(Options):
     """All 2**n coalitions, by way of their dividends.
 
     Args:
         most: players above which this is refused.
     """
 
+    limits: ClassVar[Mapping[str, Limit]] = {"most": Limit(least=0)}
     most: int = 20
 
     def affords(self, players: int, budget: int) -> bool:
@@ -50,10 +55,10 @@ class ExactInteractions:
             BudgetTooSmall: below 2**n.
             InvalidInput: another order.
         """
-        n = game.players.n
+        n = check_request(game, generator)
         if n > self.most:
             raise TooManyPlayers(n, self.most, hint="use estimator='auto', or group players")
-        require_budget(budget, self.least(n, max_order), estimator="exact")
+        budget = require_budget(budget, self.least(n, max_order), estimator="exact")
         if max_order is not None:
             require_order_two(max_order, "exact")
         members = moebius.membership(n)

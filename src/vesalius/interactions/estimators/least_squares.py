@@ -14,8 +14,9 @@ from torch import Tensor
 
 from vesalius.core.allocation import Allocation
 from vesalius.core.errors import BudgetTooSmall, InvalidInput
+from vesalius.core.numbers import POSITIVE_COUNT, whole_number
 from vesalius.games.estimators import coalition_sampling
-from vesalius.games.estimators.estimate import GameLike, empty_and_full_values, estimate_fields, evaluate, require_budget
+from vesalius.games.estimators.estimate import GameLike, check_request, empty_and_full_values, estimate_fields, evaluate, require_budget
 from vesalius.games.estimators.kernel_shap import kernel_weights
 from vesalius.interactions.estimators.estimate import coalitions_up_to, explained_variance, interaction_facts, membership_rows
 from vesalius.interactions.estimators.exact import ExactInteractions
@@ -53,11 +54,11 @@ class LeastSquaresInteractions:
             BudgetTooSmall: fewer coalitions than it takes to tell the interactions apart.
             InvalidInput: no order, or more unknowns than fit into memory.
         """
-        n = game.players.n
+        n = check_request(game, generator)
         unknown = _monomial_count(n, max_order)
         if unknown > MAX_COLUMNS:
             raise InvalidInput(f"{unknown} interactions of order {max_order} of {n} players are too many for 'least_squares'; use 'sparse'")
-        require_budget(budget, self.least(n, max_order), estimator="least_squares")
+        budget = require_budget(budget, self.least(n, max_order), estimator="least_squares")
         if n == 1:
             return ExactInteractions().estimate(game, budget)
         order = min(_require_order(max_order), n)
@@ -135,9 +136,9 @@ def _values_at_full(monomials: list[tuple[int, ...]]) -> Float[Tensor, " U"]:
 
 
 def _require_order(max_order: int | None) -> int:
-    if max_order is None or max_order < 1:
-        raise InvalidInput(f"'least_squares' needs a largest order of 1 or more, not {max_order}; 'sparse' finds dividends of all orders")
-    return max_order
+    if max_order is None:
+        raise InvalidInput("'least_squares' needs a largest order of 1 or more, not None; 'sparse' finds dividends of all orders")
+    return whole_number("max_order", max_order, POSITIVE_COUNT)
 
 
 def _monomial_count(players: int, max_order: int | None) -> int:

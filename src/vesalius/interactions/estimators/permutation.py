@@ -12,7 +12,15 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vesalius.core.allocation import Allocation
-from vesalius.games.estimators.estimate import GameLike, empty_and_full_values, estimate_fields, evaluate, make_efficient, require_budget
+from vesalius.games.estimators.estimate import (
+    GameLike,
+    check_request,
+    empty_and_full_values,
+    estimate_fields,
+    evaluate,
+    make_efficient,
+    require_budget,
+)
 from vesalius.games.estimators.permutation import prefix_coalitions
 from vesalius.interactions.estimators.estimate import (
     coalitions_up_to,
@@ -55,9 +63,9 @@ class PermutationInteractions:
             BudgetTooSmall: not even two sweeps fit.
             InvalidInput: another order.
         """
-        n = game.players.n
+        n = check_request(game, generator)
         require_order_two(max_order, "permutation")
-        require_budget(budget, self.least(n, max_order), estimator="permutation")
+        budget = require_budget(budget, self.least(n, max_order), estimator="permutation")
         if n < 3 or budget < 2 + 2 * sweep_cost(n):
             return ExactInteractions().estimate(game, budget)
         base, total = empty_and_full_values(game)

@@ -9,7 +9,9 @@ Axes: M coalitions, P players, C candidates, T terms.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -18,8 +20,10 @@ from torch import Tensor
 from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput
 from vesalius.core.interaction_indices import compute_index
+from vesalius.core.numbers import POSITIVE_COUNT, Limit
+from vesalius.core.options import Options
 from vesalius.games.estimators import coalition_sampling
-from vesalius.games.estimators.estimate import GameLike, empty_and_full_values, estimate_fields, evaluate, require_budget
+from vesalius.games.estimators.estimate import GameLike, check_request, empty_and_full_values, estimate_fields, evaluate, require_budget
 from vesalius.interactions.estimators.estimate import explained_variance, interaction_facts, require_order_two
 from vesalius.interactions.estimators.exact import ExactInteractions
 from vesalius.interactions.estimators.matching_pursuit import RegressionPairs, find_terms, solve_least_squares
@@ -28,7 +32,7 @@ MAX_PLAYERS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
-class SparseInteractions:
+class SparseInteractions(Options):
     """Orthogonal matching pursuit on dividends, forward and backward, with hierarchical candidates.
 
     Terms are added while a validation part of the coalitions is predicted better, and dropped when they do not stand out from noise. A last
@@ -45,6 +49,12 @@ class SparseInteractions:
         resamples: of the bootstrap.
     """
 
+    limits: ClassVar[Mapping[str, Limit]] = {
+        "terms_most": POSITIVE_COUNT,
+        "patience": POSITIVE_COUNT,
+        "rounds": POSITIVE_COUNT,
+        "resamples": Limit(least=2),
+    }
     terms_most: int = 200
     patience: int = 8
     rounds: int = 3
@@ -66,12 +76,12 @@ class SparseInteractions:
             BudgetTooSmall: below 4 n + 2.
             InvalidInput: more players, or another order.
         """
-        n = game.players.n
+        n = check_request(game, generator)
         if n > MAX_PLAYERS:
             raise InvalidInput(f"'sparse' is for at most {MAX_PLAYERS} players, not {n}; group players, or use 'surrogate'")
         if max_order is not None:
             require_order_two(max_order, "sparse")
-        require_budget(budget, self.least(n, max_order), estimator="sparse")
+        budget = require_budget(budget, self.least(n, max_order), estimator="sparse")
         if n < 4 or budget >= 1 << n:
             return ExactInteractions().estimate(game, budget, max_order=max_order)
         base, total = empty_and_full_values(game)

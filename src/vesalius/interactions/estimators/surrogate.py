@@ -5,15 +5,19 @@ Axes: M coalitions, B coalitions left out, P players, K players and then pairs.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vesalius.core.allocation import Allocation
+from vesalius.core.numbers import POSITIVE_COUNT, Limit
+from vesalius.core.options import Options
 from vesalius.games.estimators import coalition_sampling
-from vesalius.games.estimators.estimate import GameLike, estimate_fields, evaluate, make_efficient, require_budget
+from vesalius.games.estimators.estimate import GameLike, check_request, estimate_fields, evaluate, make_efficient, require_budget
 from vesalius.games.estimators.gaussian_process.covariance import Covariance
 from vesalius.games.estimators.gaussian_process.posterior import fit_covariance, observed_covariance
 from vesalius.interactions.estimators import adaptive, gaussian_process
@@ -25,7 +29,7 @@ CALIBRATED_FROM = 5  # evaluations per player from which the coverage of the err
 
 
 @dataclass(frozen=True, kw_only=True)
-class SurrogateInteractions:
+class SurrogateInteractions(Options):
     """k-SII of order 2 of a Gaussian process on coalitions; biased towards smooth games, and far more precise on those.
 
     With few evaluations the coalitions are chosen one after another for what they tell about pairs; with many they are pairs of
@@ -42,6 +46,14 @@ class SurrogateInteractions:
         rows_most: most coalitions asked.
     """
 
+    limits: ClassVar[Mapping[str, Limit]] = {
+        "chosen_per_player": Limit(least=0),
+        "chosen_most": Limit(least=0),
+        "growth": Limit(above=1),
+        "fit_rows": POSITIVE_COUNT,
+        "steps": POSITIVE_COUNT,
+        "rows_most": POSITIVE_COUNT,
+    }
     chosen_per_player: int = 25
     chosen_most: int = 600
     growth: float = 1.25
@@ -65,9 +77,9 @@ class SurrogateInteractions:
             BudgetTooSmall: below 4 n.
             InvalidInput: another order.
         """
-        n = game.players.n
+        n = check_request(game, generator)
         require_order_two(max_order, "surrogate")
-        require_budget(budget, self.least(n, max_order), estimator="surrogate")
+        budget = require_budget(budget, self.least(n, max_order), estimator="surrogate")
         if ExactInteractions().affords(n, budget):
             return ExactInteractions().estimate(game, budget)
         rows, values = self._collect_coalitions(game, min(budget, self.rows_most), generator)

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from vesalius.core import store
-from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.core.errors import InvalidInput
+from vesalius.core.names import require_known
 from vesalius.sparsity.compression.candidates import to_picked_linear, to_sparse_linear
 from vesalius.sparsity.compression.codec import read_sparse, save_sparse
 from vesalius.trace.export import NoGraph
@@ -113,7 +114,6 @@ def load_sparse(path: str | Path, model: nn.Module, *, form: str = "dense") -> n
         InvalidInput: a model of another architecture.
         UnknownName: no such form.
     """
-    if form not in FORMS:
-        raise UnknownName("form", form, FORMS)
+    require_known("form", form, FORMS)
     found = read_sparse(path, model)
     return FORMS[form](found) or found

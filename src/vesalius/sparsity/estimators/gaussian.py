@@ -17,7 +17,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.core.errors import InvalidInput
+from vesalius.core.names import require_known
 from vesalius.sparsity.activations import Activation
 from vesalius.sparsity.estimators.unit_games import AGGREGATES, WORKING_ELEMENTS, UnitGames, importance_by_chunks, importance_from_sums
 
@@ -76,8 +77,7 @@ def closed_form_importance(units: UnitGames, *, aggregate: str, order: int | str
         InvalidInput: no such order, or order 2 with ``data``.
         UnknownName: no such aggregate.
     """
-    if aggregate not in AGGREGATES:
-        raise UnknownName("aggregate", aggregate, AGGREGATES)
+    require_known("aggregate", aggregate, AGGREGATES)
     check_order(order, units.baseline)
     if order == "full":
         return importance_by_chunks(units, lambda one, rows, chosen: full_values(one, rows, chosen, nodes), aggregate, elements=4)

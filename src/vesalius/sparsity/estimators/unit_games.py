@@ -18,7 +18,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.core.errors import InvalidInput
+from vesalius.core.names import require_known
 from vesalius.sparsity.activations import Activation
 
 BASELINES = ("data", "zero")
@@ -58,8 +59,7 @@ class UnitGames:
             InvalidInput: shapes that do not fit, no rows, NaN or infinite values.
             UnknownName: no such baseline.
         """
-        if baseline not in BASELINES:
-            raise UnknownName("baseline", baseline, BASELINES)
+        require_known("baseline", baseline, BASELINES)
         if weight.ndim != 2 or rows.ndim != 2 or weight.shape[1] != rows.shape[1] or bias.shape != weight.shape[:1]:
             shapes = f"{list(weight.shape)}, {list(bias.shape)} and {list(rows.shape)}"
             raise InvalidInput(f"weight, bias and rows are [units, fan-in], [units] and [rows, fan-in]; these are {shapes}")

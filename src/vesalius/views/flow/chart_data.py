@@ -17,6 +17,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from vesalius.core.errors import InvalidInput, WrongType
+from vesalius.core.numbers import POSITIVE_COUNT, whole_number, whole_numbers
 from vesalius.information.communities import Communities
 from vesalius.information.graph import FlowGraph
 from vesalius.information.redundancy import RedundantPair
@@ -188,7 +189,7 @@ def image_shape(graph: FlowGraph, shape: Sequence[int] | None) -> tuple[int, ...
     given = shape or graph.provenance.get("shape")
     if not given:
         return None
-    found = tuple(int(side) for side in given)
+    found = whole_numbers("shape", given, POSITIVE_COUNT)
     if len(found) not in (2, 3) or prod(found) != len(graph.layers[0]):
         raise InvalidInput(
             f"layer {graph.names[0]!r} has {len(graph.layers[0])} units; a shape of {found} is none of an image of so many:"
@@ -258,8 +259,8 @@ def flow_drawing(
         InvalidInput: no units or edges asked for.
     """
     most_edges = max(MOST_EDGES, EDGES_PER_PAIR * len(graph.edges)) if most_edges is None else most_edges
-    if most_units < 1 or most_edges < 1:
-        raise InvalidInput(f"at least one unit per layer and one edge are drawn, not {most_units} and {most_edges}")
+    most_units = whole_number("most_units", most_units, POSITIVE_COUNT)
+    most_edges = whole_number("most_edges", most_edges, POSITIVE_COUNT)
     chosen = [_choose_units(graph, reading, at, most_units) for at in range(len(graph))]
     if shape is not None:
         chosen[0] = []

@@ -16,6 +16,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from vesalius.core.errors import InvalidInput, WrongType
+from vesalius.core.numbers import POSITIVE_COUNT, whole_numbers
 from vesalius.sparsity.links import LINEAR_OPS, Links, links_of
 from vesalius.sparsity.metrics import apply_in_batches, mean_row_error, reconstruction_error
 from vesalius.sparsity.sparsified import Sparsified
@@ -137,7 +138,7 @@ def image_shape(shown: Sparsified, shape: Sequence[int] | None) -> tuple[int, ..
         InvalidInput: a shape of another number of elements.
     """
     sides = tuple(int(side) for side in shown.dense.inputs[0].shape[1:] if side is not None)
-    given = tuple(int(side) for side in shape) if shape is not None else sides if len(sides) in (2, 3) else None
+    given = whole_numbers("shape", shape, POSITIVE_COUNT) if shape is not None else sides if len(sides) in (2, 3) else None
     if given is None:
         return None
     if len(given) not in (2, 3) or prod(given) != prod(sides):
