@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch import Tensor
 from vesalius.audit import principles
 from vesalius.audit.faithfulness import Interventions, agreement
 from vesalius.audit.masked_attributions import attribute_masked, attribute_masked_games, map_per_player, prepare_method
+from vesalius.audit.method_labels import Methods, label_methods, method_options
 from vesalius.audit.problem import At, AuditProblem, named_players, pose_problem
 from vesalius.audit.result import Audit, MethodAudit
 from vesalius.audit.selectope import MapAudit, Selectope, additive_errors
@@ -25,12 +26,10 @@ from vesalius.core.players import Players
 from vesalius.games.absence import Baseline
 from vesalius.games.game import Game, question_provenance
 from vesalius.methods import METHODS, Method
-from vesalius.methods.base import resolve_method
 from vesalius.trace.network import Inputs
 from vesalius.trace.receive import receive, resolve_classes
 from vesalius.trace.target import Target
 
-Methods = str | Method | Mapping[str, Any] | Iterable[Any]
 REFUSALS = (NoRule, NotTraceable, WrongType, InvalidInput)
 """What a method raises where it does not apply."""
 BEND_SAMPLES = 256
@@ -43,6 +42,7 @@ class Auditor:
 
     Attributes:
         at: where the players live, if not in the network's input.
+        direct: ask for direct effects, see :func:`audit`.
         most_exact: players up to which all coalitions are enumerated, at most 16.
         coalitions: masked samples drawn for more players.
         evaluations: of the network that one method may take in a sampled audit; costly methods see fewer coalitions.
@@ -52,6 +52,7 @@ class Auditor:
     """
 
     at: At = None
+    direct: bool = False
     most_exact: int = 14
     coalitions: int = 512
     evaluations: int = 200_000
@@ -81,7 +82,7 @@ class Auditor:
     ) -> Audit:
         """See :func:`audit`."""
         chosen = label_methods(methods)
-        problem = pose_problem(model, x, players, target=target, baseline=baseline, at=self.at)
+        problem = pose_problem(receive(model, x), players, target=target, baseline=baseline, at=self.at, direct=self.direct)
         bench = _audit_context(self, problem)
         records: dict[str, MethodAudit] = {}
         errors: dict[str, Tensor] = {}
@@ -118,7 +119,7 @@ class Auditor:
         baseline: Baseline = None,
     ) -> MapAudit:
         """See :func:`audit_map`."""
-        problem = pose_problem(model, x, players, target=target, baseline=baseline, at=self.at)
+        problem = pose_problem(receive(model, x), players, target=target, baseline=baseline, at=self.at, direct=self.direct)
         who = problem.players
         if who.n > self.most_exact:
             raise TooManyPlayers(who.n, self.most_exact, hint="judge the map on coarser players: larger patches, or segments")
@@ -158,6 +159,7 @@ def audit(  # noqa: PLR0913 - a verb that users call
     target: Target = None,
     baseline: Baseline = None,
     at: At = None,
+    direct: bool = False,
     methods: Methods = METHODS,
     names: Sequence[str] = (),
     classes: Sequence[str] = (),
@@ -175,7 +177,9 @@ def audit(  # noqa: PLR0913 - a verb that users call
         target: as for :func:`vesalius.attribute`; by default the class predicted for the whole sample, for masked ones as well.
         baseline: what stands in for absent players, and what methods count from. With several rows (``Marginal``) game and maps are the
             mean over them.
-        at: where the players live, if not in the network's input.
+        at: where the players live, if not in the network's input; one value or several.
+        direct: direct effects only, where one value of ``at`` is computed from another, see :func:`vesalius.attribute`; without it,
+            methods that need values which change on their own are among the skipped.
         methods: names, instances with options, or a mapping from labels to either.
         names: of the players; by default those of the columns, where the data has them.
         classes: names of the classes in the output's order, for a target by name.
@@ -191,8 +195,8 @@ def audit(  # noqa: PLR0913 - a verb that users call
     """
     received = receive(model, x)
     target = resolve_classes(target, classes or received.classes)
-    players = players if isinstance(players, Allocation) else named_players(received, players, names, at)
-    return Auditor(at=at).audit(received.network, received.x, players, target=target, baseline=baseline, methods=methods)
+    players = players if isinstance(players, Allocation) else named_players(received, players, names, at, target)
+    return Auditor(at=at, direct=direct).audit(received.network, received.x, players, target=target, baseline=baseline, methods=methods)
 
 
 @verb
@@ -271,7 +275,7 @@ class _AuditContext:
             evaluations=spent,
             faithfulness=judge.judge(whole),
             interval=intervals,
-            options=_options(prepare_method(method, self.problem)),
+            options=method_options(prepare_method(method, self.problem)),
             **numbers,
         )
         return record, resampled
@@ -361,45 +365,3 @@ def _is_tie(first: MethodAudit, second: MethodAudit, mine: Tensor, theirs: Tenso
     if second.error - first.error <= first.tolerance:
         return True
     return bool(len(mine)) and _bootstrap_interval(theirs - mine)[0] <= 0
-
-
-def label_methods(methods: Methods) -> dict[str, Method]:
-    """Methods by the label they have in an audit.
-
-    Raises:
-        UnknownName: no such method.
-        WrongType: neither a name nor a method.
-        InvalidInput: no methods, or one twice.
-    """
-    if isinstance(methods, Mapping):
-        found = {str(label): _resolve_method(method) for label, method in methods.items()}
-    else:
-        each = [_resolve_method(method) for method in ([methods] if isinstance(methods, (str, Method)) else methods)]
-        several = {method.name for method in each if sum(method.name == other.name for other in each) > 1}
-        labels = [_label(method) if method.name in several else method.name for method in each]
-        if twice := [label for label in labels if labels.count(label) > 1]:
-            raise InvalidInput(f"{twice[0]!r} is asked for twice; give a mapping from labels to methods")
-        found = dict(zip(labels, each, strict=True))
-    if not found:
-        raise InvalidInput("there are no methods to audit")
-    return found
-
-
-def _resolve_method(given: Any) -> Method:
-    return given() if isinstance(given, type) and issubclass(given, Method) else resolve_method(given)
-
-
-def _label(method: Method) -> str:
-    """Name with the options that are not the default."""
-    changed = [f"{option.name}={getattr(method, option.name)!r}" for option in fields(method) if _is_set(method, option)]
-    return f"{method.name}({', '.join(changed)})" if changed else method.name
-
-
-def _is_set(method: Method, option: Any) -> bool:
-    value = getattr(method, option.name)
-    return option.default is MISSING or (value is not option.default and repr(value) != repr(option.default))
-
-
-def _options(method: Method) -> dict[str, Any]:
-    plain = {option.name: getattr(method, option.name) for option in fields(method)}
-    return {name: value if isinstance(value, (bool, int, float, str, type(None))) else repr(value)[:200] for name, value in plain.items()}
