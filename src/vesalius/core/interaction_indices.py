@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from math import comb
+from numbers import Integral
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -98,7 +99,7 @@ def resolve_order(index: str, order: int | None, players: int) -> int:
         return min(known.order, players)
     if known.single and order != 1:
         raise InvalidInput(f"{index!r} is for single players, so its order is 1, not {order}; 'sii' and 'k_sii' have higher orders")
-    if not 1 <= order <= players:
+    if not isinstance(order, Integral) or not 1 <= order <= players:
         raise InvalidInput(f"an order of {order}; with {players} players it is between 1 and {players}")
     return order
 
