@@ -12,7 +12,12 @@ MUTANTS = [
         "values=values.flip(0).reshape(shape)",
         "tests/games/test_estimators.py -k exact_values",
     ),
-    Mutant("games/game.py", "baseline=absence, at=at, direct=direct)._value", "at=at, direct=direct)._value", "tests/test_copies.py -k baseline"),
+    Mutant(
+        "games/game.py",
+        "baseline=absence, at=at, direct=direct)._value",
+        "at=at, direct=direct)._value",
+        "tests/test_copies.py -k baseline",
+    ),
     Mutant("games/moebius.py", "present -= absent", "present += absent", "tests/games/test_moebius.py"),
     Mutant("games/game.py", "max(1, tried // 2)", "1", "tests/games/test_game.py -k halves"),
     Mutant("games/network_game.py", "torch.stack(each).mean(0)", "each[0]", "tests/games/test_game.py"),

@@ -107,3 +107,12 @@ def test_all_floating_inputs_as_ever():
     assert ask(network, (torch.ones(1, 2), torch.ones(1, 3))).at == ("a", "b")
     counts = torch.tensor([[1, 2]])
     assert ask(vs.trace(lambda counts: counts.sum(1).float(), counts), counts).at == ("counts",)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_one_sample_by_name_in_any_order(turned):
+    mask = MASKS["int64"]
+    network = vs.trace(built(Masked), mask, IDS)
+    given = {"attention_mask": mask[0], "ids": IDS[0]}
+    found = vs.attribute(network, dict(reversed(given.items())) if turned else given, "occlusion", target=0)
+    assert found.provenance["at"] == ["ids"] and found.values.shape == (5,)

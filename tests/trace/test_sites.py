@@ -1,5 +1,6 @@
 """Explained values behind each other: the truth is activation patching with hooks, in plain PyTorch."""
 
+import pickle
 from itertools import product
 
 import pytest
@@ -12,6 +13,7 @@ from tests.trace.sequence_models import HEADS, IDS, OTHER, Masked, TwoLayers, bu
 from vesalius.audit import Auditor
 from vesalius.core.errors import InvalidInput
 from vesalius.core.players import BYSTANDER
+from vesalius.interactions.taylor import order_totals
 from vesalius.trace.question import ask
 from vesalius.trace.sites import later_sites
 
@@ -228,3 +230,31 @@ def test_values_that_do_not_reach_each_other_are_independent(network):
     assert later_sites(graph, ("first/matmul_1", "second/matmul_1")) == (1,)
     assert later_sites(graph, ("second/matmul_1", "mlp.1/tanh")) == (0,)
     assert ask(network, IDS, target=2, at="first").dependent is None
+
+
+def test_ids_and_a_value_behind_them(model, network):
+    players = vs.Players((torch.arange(5), HEAD + 5), (7,), "parts")
+    game = vs.Game.on(network, IDS, players, target=2, at=("ids", "first"), baseline=4)
+    absent = activations(model, [torch.full_like(IDS, 4)], ["first"])["first"]
+    masks = all_masks(7)
+    truth = [patched(model, [torch.where(mask[:5], IDS, 4)], {"first": (mask[5:][HEAD], absent)})[0, 2] for mask in masks]
+    torch.testing.assert_close(game(masks), torch.stack(truth), rtol=1e-12, atol=1e-12)
+
+
+def test_taylor_orders_are_of_direct_effects(network):
+    with pytest.raises(InvalidInput, match="direct=True"):
+        order_totals(network, IDS, target=2, at=("first", "second"))
+    assert order_totals(network, IDS, target=2, at=("first", "second"), order=2, direct=True).totals.shape == (1, 2)
+
+
+def test_a_game_of_direct_effects_travels(network):
+    names = ("first", "second")
+    game = vs.Game.on(network, IDS, players_at(names), target=2, at=names, baseline=OTHER, direct=True)
+    again = pickle.loads(pickle.dumps(game))
+    assert torch.equal(again(all_masks(4)), game(all_masks(4)))
+
+
+def test_an_allocation_of_direct_effects_is_audited_as_one(network):
+    names = ("first", "second")
+    made = vs.attribute(network, IDS, "occlusion", target=2, at=names, players=players_at(names), direct=True)[0]
+    assert list(vs.audit(network, IDS, made, target=2, methods=["gradient_x_input"])) == ["gradient_x_input"]

@@ -127,3 +127,21 @@ def test_numbers_that_the_inputs_type_cannot_hold_do_not_wrap_around():
 def test_a_mask_is_looked_up_nowhere():
     network = vs.trace(built(Masked), torch.ones_like(IDS), IDS)
     assert [lookup.inputs for lookup in network.lookups] == [("ids",)]
+
+
+@pytest.mark.parametrize("way", ["embedding", "one_hot", "gather", "index_select"])
+def test_every_way_of_saying_so_without_a_graph(way):
+    model = built(Table, way)
+    with pytest.raises(InvalidInput, match="'ids' must hold ids within its vocabulary"):
+        vs.attribute(vs.trace(lambda ids: model(ids), IDS), IDS, "occlusion", target=0, baseline=9)
+
+
+def test_other_errors_of_a_model_are_its_own():
+    def picky(ids):
+        if int(ids.max()) > 5:
+            raise RuntimeError("no such luck")
+        return ids.sum(1).double()
+
+    network = vs.trace(picky, IDS)
+    with pytest.raises(RuntimeError, match="no such luck"):
+        network(IDS + 3)

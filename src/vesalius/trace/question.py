@@ -219,7 +219,9 @@ def to_float64(question: Question, rows: Int[Tensor, " n"] | slice = ALL_SAMPLES
 def _add_batch_axis(network: Network, x: Inputs) -> tuple[Tensors, bool]:
     """Rows as tensors, with the batch axis that a single sample lacks, and whether it lacked it."""
     rows = read_rows(x)
-    single = rows.single or (bool(rows.parts) and rows.parts[0].ndim == len(network.inputs[0].shape) - 1)
+    first = network.inputs[0]
+    shown = rows.tensors.get(first.name, rows.parts[0]) if isinstance(rows.tensors, dict) else rows.parts[0] if rows.parts else None
+    single = rows.single or (shown is not None and shown.ndim == len(first.shape) - 1)
     return rows.map(lambda tensor: tensor[None]).tensors if single else rows.tensors, single
 
 

@@ -5,6 +5,7 @@ Axes: B batch.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,10 @@ MOVES = frozenset(
     " alias detach to _to_copy type_as lift_fresh_copy movedim getitem _unsafe_view view_as reshape_as mT broadcast_to".split()
 )
 """Ops that hand numbers on as they are, so that what is looked up is what the input holds."""
+
+
+NO_SUCH_ROW = re.compile(r"out of (range|bounds)|Class values must be")
+"""How torch and NumPy say that a table has no such row."""
 
 
 @dataclass(frozen=True)
@@ -121,9 +126,9 @@ def explain_index_errors(inputs: Sequence[Value]) -> Iterator[None]:
     """
     try:
         yield
-    except IndexError as error:
+    except (IndexError, RuntimeError) as error:
         names = [value.name for value in inputs if value.dtype in WHOLE_DTYPES]
-        if not names:
+        if not names or isinstance(error, MemoryError) or not NO_SUCH_ROW.search(str(error)):
             raise
         raise InvalidInput(
             f"the model looked up a row that is not there ({error}); {' and '.join(map(repr, names))} must hold ids within its vocabulary,"
@@ -158,7 +163,7 @@ def _reached(start: Node, *, moves_only: bool) -> set[Node]:
 def _tables_of(node: Node) -> list[tuple[Node, int, Node | None]]:
     """What an op looks up: the node of the numbers, the axis of the table, and the table (``None``: of ones and zeros)."""
     finder = TABLES.get(base_op_name(node.target)) if node.op == "call_function" else None  # type: ignore[arg-type]
-    return [part for part in finder(node) if isinstance(part[0], Node)] if finder else []
+    return [part for part in finder(node) if isinstance(part[0], Node)] if finder and len(node.args) > 1 else []
 
 
 def _indexed(node: Node) -> list[tuple[Node, int, Node | None]]:
@@ -172,8 +177,8 @@ def _indexed(node: Node) -> list[tuple[Node, int, Node | None]]:
 TABLES: dict[str, Callable[[Node], list[tuple[Node, int, Node | None]]]] = {
     "embedding": lambda node: [(node.args[1], 0, node.args[0])],  # type: ignore[list-item]
     "embedding_bag": lambda node: [(node.args[1], 0, node.args[0])],  # type: ignore[list-item]
-    "index_select": lambda node: [(node.args[2], node.args[1], node.args[0])],  # type: ignore[list-item]
-    "gather": lambda node: [(node.args[2], node.args[1], node.args[0])],  # type: ignore[list-item]
+    "index_select": lambda node: [(node.args[2], node.args[1], node.args[0])] if len(node.args) > 2 else [],  # type: ignore[list-item]
+    "gather": lambda node: [(node.args[2], node.args[1], node.args[0])] if len(node.args) > 2 else [],  # type: ignore[list-item]
     "one_hot": lambda node: [(node.args[0], 0, None)],  # type: ignore[list-item]
     "index": _indexed,
 }
