@@ -20,6 +20,7 @@ from torch import Tensor
 
 from vesalius.core.entry import out_of_inference, verb
 from vesalius.core.errors import InvalidInput, UnknownName, WrongType
+from vesalius.core.player_shapes import check_same_tensors, refuse_tokens_of_ids
 from vesalius.core.rows import read_rows
 
 BYSTANDER = -1
@@ -283,7 +284,7 @@ class Players:
             fits = index.ndim <= here.ndim and all(a in (1, b) for a, b in zip(reversed(index.shape), reversed(here.shape), strict=False))
             if not fits:
                 raise InvalidInput(f"these {self.kind} divide a tensor of shape {tuple(index.shape)}, not {tuple(here.shape)}")
-            _refuse_tokens_of_ids(self, tuple(index.shape), tuple(here.shape))
+            refuse_tokens_of_ids(self.kind, index.shape, here.shape)
 
     def gather(self, values: Sequence[Float[Tensor, "batch ..."]]) -> Float[Tensor, "batch P"]:
         """Sum a map over the elements of each player; bystanders are left out."""
@@ -304,8 +305,14 @@ class Players:
         Raises:
             InvalidInput: if a player is cut in two, or left out; players of other tensors.
         """
+        if not isinstance(coarser, Players):
+            raise WrongType(f"players are a Players, not {type(coarser).__name__}")
+        if self.parts is not None or coarser.parts is not None:
+            raise InvalidInput(f"{self.kind} cannot be grouped into {coarser.kind}: components are terms of a sum and no parts of a tensor")
+        shapes = [[tuple(index.shape) for index in players.index] for players in (self, coarser)]
+        check_same_tensors(shapes[0], self.kind, shapes[1], coarser.kind)
         owner = torch.full((self.n,), -2)
-        for mine, theirs in self._paired_with(coarser):
+        for mine, theirs in zip(self.index, coarser.index, strict=True):
             shape = torch.broadcast_shapes(mine.shape, theirs.shape)
             fine, coarse = mine.expand(shape), theirs.expand(shape)
             kept = fine >= 0
@@ -316,24 +323,6 @@ class Players:
         if (owner < 0).any():
             raise InvalidInput(f"{int((owner < 0).sum())} of {self.n} {self.kind} belong to none of the {coarser.kind}")
         return owner
-
-    def _paired_with(self, coarser: Players) -> list[tuple[Tensor, Tensor]]:
-        """Who owns each element here and there, tensor by tensor."""
-        if not isinstance(coarser, Players):
-            raise WrongType(f"players are a Players, not {type(coarser).__name__}")
-        if self.parts is not None or coarser.parts is not None:
-            raise InvalidInput(f"{self.kind} cannot be grouped into {coarser.kind}: components are terms of a sum and no parts of a tensor")
-        mine, theirs = ([tuple(index.shape) for index in players.index] for players in (self, coarser))
-        fit = len(mine) == len(theirs) and all(_broadcast_together(a, b) for a, b in zip(mine, theirs, strict=True))
-        if not fit:
-            raise InvalidInput(
-                f"these {coarser.kind} divide {_format_list(theirs)}, and the values are of {self.kind} that divide {_format_list(mine)};"
-                " make them of the tensor that was explained"
-            )
-        for ours, others in zip(mine, theirs, strict=True):
-            _refuse_tokens_of_ids(coarser, others, ours)
-            _refuse_tokens_of_ids(self, ours, others)
-        return list(zip(self.index, coarser.index, strict=True))
 
 
 def _read_samples(samples: Sequence[Any]) -> tuple[list[Tensor], tuple[str, ...]]:
@@ -389,23 +378,6 @@ def default_players(samples: Sequence[Tensor], most: int = 64) -> Players:
 
 def _insert_event_axes(mask: Tensor, ndim: int) -> Tensor:
     return mask.reshape(mask.shape[0], *[1] * (ndim - mask.ndim), *mask.shape[1:])
-
-
-def _broadcast_together(a: Sequence[int], b: Sequence[int]) -> bool:
-    return all(m == n or 1 in (m, n) for m, n in zip(reversed(a), reversed(b), strict=False))
-
-
-def _refuse_tokens_of_ids(players: Players, index: Sequence[int], event: Sequence[int]) -> None:
-    """Refuse positions that were read off ids [T] where the event is [T, ..., T]: they would be taken for its last axis."""
-    if players.kind == "tokens" and len(index) == 1 < len(event) and index[0] == event[0] == event[-1] > 1:
-        raise InvalidInput(
-            f"these tokens were made of a tensor of shape {tuple(index)}, and may be the first axis of {tuple(event)} or its last; make"
-            " them of what is explained: vesalius.Players.tokens(value)"
-        )
-
-
-def _format_list(shapes: Sequence[tuple[int, ...]]) -> str:
-    return " and ".join(f"a tensor of shape {shape}" for shape in shapes) or "nothing"
 
 
 def _format_shapes(tensors: Sequence[Tensor]) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor
 from vesalius.core.errors import InvalidInput
 from vesalius.trace.graph import Value, downstream_nodes
 from vesalius.trace.network import Network
-from vesalius.trace.vocabulary import WHOLE_DTYPES, ranked_ids
+from vesalius.trace.vocabulary import WHOLE_NAMES, ranked_ids
 
 
 def default_inputs(network: Network, inputs: Sequence[Tensor]) -> tuple[str, ...]:
@@ -60,7 +60,7 @@ def _ids_or_whole(network: Network) -> list[str]:
     named = [name for name in found if not _is_named_mask(name)]
     if found or not network.opaque:
         return named or list(found)
-    return [value.name for value in network.inputs if value.dtype in WHOLE_DTYPES and not _is_named_mask(value.name)]
+    return [value.name for value in network.inputs if value.dtype in WHOLE_NAMES and not _is_named_mask(value.name)]
 
 
 def _only(network: Network, names: list[str]) -> str:

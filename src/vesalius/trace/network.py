@@ -32,7 +32,7 @@ from vesalius.trace.layers import Layer, find_layers
 from vesalius.trace.precision import cast_graph, parameters_match
 from vesalius.trace.serialization import decode_graph, encode_graph
 from vesalius.trace.signature import ModelCall
-from vesalius.trace.vocabulary import Lookup, check_lookups, explain_index_errors, find_lookups
+from vesalius.trace.vocabulary import Lookup, check_lookups, find_lookups
 
 UNTRACEABLE_HINT = (
     "Rewrite that line with tensor operations (torch.where), or use the methods that need no graph: integrated_gradients, occlusion, ..."
@@ -106,7 +106,7 @@ class Network:
             output: Tensor = self.program([value.name for value in self.inputs], [self.model_graph.output])(*tensors)[0]
             return output
         assert self.call is not None
-        with nullcontext() if self.differentiable else torch.no_grad(), explain_index_errors(self.inputs):
+        with nullcontext() if self.differentiable else torch.no_grad():
             return self.call.evaluate(tensors)
 
     @property

@@ -20,7 +20,7 @@ from vesalius.trace.default_inputs import default_inputs
 from vesalius.trace.network import Inputs, Network
 from vesalius.trace.sites import DependentSites, check_distinct, find_dependent_sites
 from vesalius.trace.target import Target, TargetSelector, is_linear, plain_target, select_target
-from vesalius.trace.vocabulary import explain_index_errors
+from vesalius.trace.vocabulary import WHOLE_NAMES, explain_index_errors
 
 HeadFunction = Callable[[Sequence[Tensor], Int[Tensor, " N"]], Tensor]
 ALL_SAMPLES = slice(None)
@@ -103,7 +103,7 @@ class Question:
             InvalidInput: the explained tensors depend on each other, so that they have no values of their own.
         """
         self.require_independent("this method")
-        with explain_index_errors(self.network.inputs):
+        with explain_index_errors([value.name for value in self.network.inputs if value.dtype in WHOLE_NAMES]):
             return self.pick(self.head(values, rows), rows)
 
     def score_overwritten(

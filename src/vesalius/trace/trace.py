@@ -25,7 +25,6 @@ from vesalius.trace.network import Network
 from vesalius.trace.observe import GRADIENT_MODE, RANDOM, Behaviour, check_output, is_close, observe, run_with_gradients
 from vesalius.trace.signature import CallableModule, ModelCall, bind_call
 from vesalius.trace.structural_copy import has_users_hooks
-from vesalius.trace.vocabulary import explain_index_errors
 
 FLAT_GRADIENT = 1e-3
 """A gradient smaller than this share of output over input is compared as if it were that large: it may be rounding and nothing else."""
@@ -140,8 +139,7 @@ def trace_call(bound: tuple[ModelCall, tuple[Tensor, ...]], cache: str | Path | 
     model = call.model.function if isinstance(call.model, CallableModule) else call.model
     name = type(model).__name__ if isinstance(model, nn.Module) else getattr(model, "__name__", type(model).__name__)
     inputs = tuple(_input_value(name_, tensor) for name_, tensor in zip(call.names, tensors, strict=True))
-    with explain_index_errors(inputs):
-        call, seen = observe(call, tensors)
+    call, seen = observe(call, tensors)
     if seen.mixes and is_quantised(call.model):
         call, seen = replace(call, one_by_one=True), replace(seen, mixes=False, reason=QUANTISED)
     reason = seen.reason or ("" if isinstance(model, nn.Module) else PLAIN_CALLABLE)
@@ -183,10 +181,9 @@ def recall(bound: tuple[ModelCall, tuple[Tensor, ...]]) -> Network:
     call, tensors = bound
     kept = remembered.find(call, tensors)
     if kept is not None:
-        call = replace(call, writes=kept.writes, one_by_one=kept.one_by_one)
+        call = replace(call, writes=kept.writes, draws=kept.draws, one_by_one=kept.one_by_one)
+        seen = run_with_gradients(call.evaluate, tensors)
         inputs = tuple(_input_value(name, tensor) for name, tensor in zip(call.names, tensors, strict=True))
-        with explain_index_errors(inputs):
-            seen = run_with_gradients(call.evaluate, tensors)
         if kept.graph is None or _graph_matches(kept.graph, tensors, seen):
             differentiable = kept.differentiable if kept.graph is not None else seen.differentiable
             return Network(kept.name, inputs, kept.graph, kept.reason, call, differentiable=differentiable)

@@ -18,7 +18,8 @@ from vesalius.core.errors import InvalidInput
 from vesalius.trace.graph import ModelGraph, Value, downstream_nodes
 from vesalius.trace.opset import base_op_name
 
-WHOLE_DTYPES = frozenset({"int64", "int32", "int16", "int8", "uint8"})
+WHOLE_DTYPES = frozenset({torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8})
+WHOLE_NAMES = frozenset(str(dtype).removeprefix("torch.") for dtype in WHOLE_DTYPES)
 MOVES = frozenset(
     "view reshape flatten unflatten unsqueeze squeeze transpose permute t expand contiguous clone slice select split chunk unbind narrow"
     " alias detach to _to_copy type_as lift_fresh_copy movedim getitem _unsafe_view view_as reshape_as mT broadcast_to".split()
@@ -26,7 +27,7 @@ MOVES = frozenset(
 """Ops that hand numbers on as they are, so that what is looked up is what the input holds."""
 
 
-NO_SUCH_ROW = re.compile(r"out of (range|bounds)|Class values must be")
+NO_SUCH_ROW = re.compile(r"index (-?\d+ is )?out of (range|bounds)|out of DATA bounds|Class values must be")
 """How torch and NumPy say that a table has no such row."""
 
 
@@ -55,7 +56,7 @@ class Lookup:
 
 def find_lookups(model_graph: ModelGraph) -> tuple[Lookup, ...]:
     """All lookups, in order of computation."""
-    sources = [name for name in model_graph.inputs if model_graph.value(name).dtype in WHOLE_DTYPES]
+    sources = [name for name in model_graph.inputs if model_graph.value(name).dtype in WHOLE_NAMES]
     if not sources:
         return ()
     computed = {name: _reached(model_graph.nodes[name], moves_only=False) for name in sources}
@@ -118,8 +119,8 @@ def check_lookups(
 
 
 @contextmanager
-def explain_index_errors(inputs: Sequence[Value]) -> Iterator[None]:
-    """Torch's error about a row that a table lacks, in words, where inputs of whole numbers may have caused it.
+def explain_index_errors(names: Sequence[str]) -> Iterator[None]:
+    """Torch's error about a row that a table lacks, in words, where these inputs of whole numbers may have caused it.
 
     Raises:
         InvalidInput: instead of that error.
@@ -127,8 +128,7 @@ def explain_index_errors(inputs: Sequence[Value]) -> Iterator[None]:
     try:
         yield
     except (IndexError, RuntimeError) as error:
-        names = [value.name for value in inputs if value.dtype in WHOLE_DTYPES]
-        if not names or isinstance(error, MemoryError) or not NO_SUCH_ROW.search(str(error)):
+        if not names or not NO_SUCH_ROW.search(str(error)):
             raise
         raise InvalidInput(
             f"the model looked up a row that is not there ({error}); {' and '.join(map(repr, names))} must hold ids within its vocabulary,"
@@ -153,7 +153,7 @@ def _reached(start: Node, *, moves_only: bool) -> set[Node]:
             value: Value | None = user.meta.get("value")
             if user in reached or user.op != "call_function" or user.meta.get("batch_size") or value is None:
                 continue
-            whole = value.dtype in WHOLE_DTYPES or value.dtype in ("bool", "tuple")
+            whole = value.dtype in WHOLE_NAMES or value.dtype in ("bool", "tuple")
             if whole and (not moves_only or base_op_name(user.target) in MOVES):  # type: ignore[arg-type]
                 reached.add(user)
                 queue.append(user)
