@@ -17,6 +17,7 @@ from vesalius.core.errors import InvalidInput, UnknownName, WrongType
 from vesalius.games.absence import Blur, Mean
 from vesalius.methods import METHODS, IntegratedGradients, Method, Occlusion, PredictionDifference, ShapleyValue, SmoothGrad
 from vesalius.methods.straight_path import feature_allocation
+from vesalius.trace.receive import receive
 
 FAST = ("shapley_value", "gradient_x_input", "occlusion", "occlusion_patch", "deeplift_rescale")
 SMALL = 5
@@ -118,7 +119,7 @@ def test_masked_samples_are_asked_about_that_class_too():
     """Two columns and a class for each: without the larger one, the other is predicted."""
     x = torch.tensor([1.0, 2.0]).double()
     network = vs.trace(nn.Softmax(1), x[None])
-    problem = pose_problem(network, x, columns(2), target=None, baseline=None, at=None)
+    problem = pose_problem(receive(network, x), columns(2), target=None, baseline=None, at=None)
     masked = problem.masked(torch.tensor([[True, False], [True, True]]), 0)
     assert network(masked[0]).argmax(1).tolist() == [0, 1]
     torch.testing.assert_close(problem.about(masked).total, network(masked[0])[:, 1])
@@ -200,7 +201,7 @@ class Masked(nn.Module):
 def test_a_map_of_a_masked_sample_is_that_of_the_masked_model(network, method):
     """Noise included: that of absent players would show in the gradients of the present."""
     x, masks = sample(SMALL), torch.tensor([[True, False, True, False, False], [True, True, False, True, True]])
-    problem = pose_problem(network, x, columns(SMALL), target=1, baseline=None, at=None)
+    problem = pose_problem(receive(network, x), columns(SMALL), target=1, baseline=None, at=None)
     found, _ = attribute_masked(method, problem, masks)
     for row, mask in zip(found, masks, strict=True):
         expected = vs.attribute(traced(Masked(tanh_net(SMALL), mask), SMALL), x, method, target=1).values

@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given
 
+from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.core.players import Players, default_players
 from vesalius.games.moebius import membership
@@ -85,6 +86,39 @@ def test_grouping_refuses_to_cut_a_player_in_two():
     x = torch.zeros(1, 6, 6)
     with pytest.raises(InvalidInput, match="cut in two"):
         Players.patches(x, 2).within(Players.patches(x, 3))
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        Players.tokens(torch.zeros(8)),
+        Players.features(torch.zeros(4)),
+        Players.features(torch.zeros(8, 3), torch.zeros(8)),
+        Players.plain(5),
+        Players.components([torch.zeros(8, 3)] * 2),
+    ],
+    ids=["ids", "columns", "two tensors", "plain", "components"],
+)
+def test_grouping_into_players_of_another_tensor_is_refused_in_words(others):
+    values = torch.zeros(8, 3)
+    mine = Allocation(players=Players.features(values), values=values, base=torch.tensor(0.0), total=torch.tensor(0.0))
+    with pytest.raises(InvalidInput, match=r"divide|components"):
+        mine.group(others)
+
+
+def test_grouping_into_what_is_no_players_is_refused_in_words(as_a_user):
+    with pytest.raises(WrongType, match="not str"):
+        Players.features(torch.zeros(3)).within("tokens")
+
+
+def test_tokens_of_ids_are_not_taken_for_columns_where_a_sequence_is_as_long_as_it_is_wide():
+    of_ids, square = Players.tokens(torch.zeros(4)), torch.zeros(4, 4)
+    with pytest.raises(InvalidInput, match=r"first axis of .4, 4. or its last"):
+        of_ids.check([square])
+    with pytest.raises(InvalidInput, match=r"first axis of .4, 4. or its last"):
+        Players.features(square).within(of_ids)
+    Players.tokens(square).check([square])
+    Players.segments(torch.arange(4)).check([square])
 
 
 def test_grouping_refuses_to_lose_a_player():

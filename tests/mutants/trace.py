@@ -3,6 +3,11 @@
 from tests.mutants.mutant import Mutant
 
 MUTANTS = [
+    Mutant("trace/sites.py", "(inputs[0], node, inputs[1])", "(inputs[0], inputs[1], node)", "tests/trace/test_sites.py -k likewise"),
+    Mutant("trace/sites.py", "here & self.kept", "here | self.kept", "tests/trace/test_sites.py -k sampled"),
+    Mutant("trace/vocabulary.py", "high < lookup.rows", "high <= lookup.rows", "tests/trace/test_vocabulary.py -k named"),
+    Mutant("trace/default_inputs.py", '"mask" in name.lower()', "False", "tests/trace/test_default_inputs.py -k before_them"),
+    Mutant("trace/binding.py", "not bool((tensor.to(given.dtype) == given).all())", "False", "tests/trace/test_vocabulary.py -k wrap"),
     Mutant("trace/target.py", "self.positions[rows]", "self.positions[: len(rows)]", "tests/methods/test_contract.py -k targets"),
     Mutant("trace/graph.py", "node not in reached and value", "value", "tests/trace/test_network.py"),
     Mutant("trace/copying.py", "**_take(shared_names(model_graph, call), copied)", "", "tests/test_copies.py -k tied"),

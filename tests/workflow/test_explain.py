@@ -235,3 +235,12 @@ def test_models_and_folders_that_cannot_be(model, tmp_path):
 
 def test_one_sample_is_a_batch_of_one(model):
     assert "1 decision" in vs.explain(model, X[0], methods="occlusion").html
+
+
+def test_rows_of_tokens_have_no_mean_and_a_number_is_a_token(tmp_path):
+    reader = nn.Sequential(nn.Embedding(9, 4), nn.Flatten(), nn.Linear(20, 3))
+    ids = torch.arange(30).reshape(6, 5) % 9
+    with pytest.raises(InvalidInput, match="such as tokens, have no mean"):
+        vs.explain(reader, ids, methods="occlusion", rows="0", baseline="mean")
+    vs.explain(reader, ids, methods="occlusion", rows="0", baseline=4, out=tmp_path)
+    assert summary(tmp_path)["baseline"] == "token 4"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch import Tensor
 from vesalius.audit import principles
 from vesalius.audit.faithfulness import Interventions, agreement
 from vesalius.audit.masked_attributions import attribute_masked, attribute_masked_games, map_per_player, prepare_method
-from vesalius.audit.method_labels import Methods, label_methods
+from vesalius.audit.method_labels import Methods, label_methods, method_options
 from vesalius.audit.problem import At, AuditProblem, named_players, pose_problem
 from vesalius.audit.result import Audit, MethodAudit
 from vesalius.audit.selectope import MapAudit, Selectope, additive_errors
@@ -45,6 +45,7 @@ class Auditor(Options):
 
     Attributes:
         at: where the players live, if not in the network's input.
+        direct: ask for direct effects, see :func:`audit`.
         most_exact: players up to which all coalitions are enumerated, at most 16.
         coalitions: masked samples drawn for more players.
         evaluations: of the network that one method may take in a sampled audit; costly methods see fewer coalitions.
@@ -60,6 +61,7 @@ class Auditor(Options):
         "resamples": Limit(least=100),
     }
     at: At = None
+    direct: bool = False
     most_exact: int = 14
     coalitions: int = 512
     evaluations: int = 200_000
@@ -80,7 +82,7 @@ class Auditor(Options):
     ) -> Audit:
         """See :func:`audit`."""
         chosen = label_methods(methods)
-        problem = pose_problem(model, x, players, target=target, baseline=baseline, at=self.at)
+        problem = pose_problem(receive(model, x), players, target=target, baseline=baseline, at=self.at, direct=self.direct)
         bench = _audit_context(self, problem)
         records: dict[str, MethodAudit] = {}
         errors: dict[str, Tensor] = {}
@@ -117,7 +119,7 @@ class Auditor(Options):
         baseline: Baseline = None,
     ) -> MapAudit:
         """See :func:`audit_map`."""
-        problem = pose_problem(model, x, players, target=target, baseline=baseline, at=self.at)
+        problem = pose_problem(receive(model, x), players, target=target, baseline=baseline, at=self.at, direct=self.direct)
         who = problem.players
         if who.n > self.most_exact:
             raise TooManyPlayers(who.n, self.most_exact, hint="judge the map on coarser players: larger patches, or segments")
@@ -157,6 +159,7 @@ def audit(  # noqa: PLR0913 - a verb that users call
     target: Target = None,
     baseline: Baseline = None,
     at: At = None,
+    direct: bool = False,
     methods: Methods = METHODS,
     names: Sequence[str] = (),
     classes: Sequence[str] = (),
@@ -174,7 +177,9 @@ def audit(  # noqa: PLR0913 - a verb that users call
         target: as for :func:`vesalius.attribute`; by default the class predicted for the whole sample, for masked ones as well.
         baseline: what stands in for absent players, and what methods count from. With several rows (``Marginal``) game and maps are the
             mean over them.
-        at: where the players live, if not in the network's input.
+        at: where the players live, if not in the network's input; one value or several.
+        direct: direct effects only, where one value of ``at`` is computed from another, see :func:`vesalius.attribute`; without it,
+            methods that need values which change on their own are among the skipped.
         methods: names, instances with options, or a mapping from labels to either.
         names: of the players; by default those of the columns, where the data has them.
         classes: names of the classes in the output's order, for a target by name.
@@ -190,8 +195,8 @@ def audit(  # noqa: PLR0913 - a verb that users call
     """
     received = receive(model, x)
     target = resolve_classes(target, name_list("classes", classes) or received.classes, received.outputs)
-    players = players if isinstance(players, Allocation) else named_players(received, players, names, at)
-    return Auditor(at=at).audit(received.network, received.x, players, target=target, baseline=baseline, methods=methods)
+    players = players if isinstance(players, Allocation) else named_players(received, players, names, at, target)
+    return Auditor(at=at, direct=direct).audit(received.network, received.x, players, target=target, baseline=baseline, methods=methods)
 
 
 @verb
@@ -270,7 +275,7 @@ class _AuditContext:
             evaluations=spent,
             faithfulness=judge.judge(whole),
             interval=intervals,
-            options=_options(prepare_method(method, self.problem)),
+            options=method_options(prepare_method(method, self.problem)),
             **numbers,
         )
         return record, resampled
@@ -360,8 +365,3 @@ def _is_tie(first: MethodAudit, second: MethodAudit, mine: Tensor, theirs: Tenso
     if second.error - first.error <= first.tolerance:
         return True
     return bool(len(mine)) and _bootstrap_interval(theirs - mine)[0] <= 0
-
-
-def _options(method: Method) -> dict[str, Any]:
-    plain = {option.name: getattr(method, option.name) for option in fields(method)}
-    return {name: value if isinstance(value, (bool, int, float, str, type(None))) else repr(value)[:200] for name, value in plain.items()}

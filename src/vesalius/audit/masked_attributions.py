@@ -53,7 +53,7 @@ def attribute_masked(method: Method, problem: AuditProblem, masks: Bool[Tensor, 
             if isinstance(method, SmoothGrad):
                 question = masked_model_question(problem, part, which)
             else:
-                question = problem.about(problem.masked(part, which), place)
+                question = problem.masked_question(part, which, place)
             allocation = method.allocate(question, problem.absence(which, place))
             total += allocation_per_player(allocation, problem)
             cost += allocation.evaluations.expand(len(part)).cpu()

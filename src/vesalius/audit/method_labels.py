@@ -50,3 +50,9 @@ def _label(method: Method) -> str:
 def _is_set(method: Method, option: Any) -> bool:
     value = getattr(method, option.name)
     return option.default is MISSING or (value is not option.default and repr(value) != repr(option.default))
+
+
+def method_options(method: Method) -> dict[str, Any]:
+    """Options as JSON; anything larger by its description."""
+    plain = {option.name: getattr(method, option.name) for option in fields(method)}
+    return {name: value if isinstance(value, (bool, int, float, str, type(None))) else repr(value)[:200] for name, value in plain.items()}

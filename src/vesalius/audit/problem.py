@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Shaped
@@ -19,15 +18,15 @@ from torch import Tensor
 from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.core.players import Players, default_players
-from vesalius.games.absence import Absence, Baseline, Constant, as_absence
+from vesalius.games.absence import Absence, Baseline, Constant, as_absence, describe_absence
 from vesalius.games.game import Game
 from vesalius.games.network_game import characteristic_of_sample
-from vesalius.trace.network import Inputs, Network
+from vesalius.trace.network import Network
 from vesalius.trace.question import Question, ask, to_float64
-from vesalius.trace.receive import Received, receive, resolve_classes
+from vesalius.trace.receive import Received, resolve_classes
 from vesalius.trace.target import Target
 
-At = str | tuple[str, ...] | None
+At = str | Sequence[str] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,14 +75,21 @@ class AuditProblem:
         return self.players.compose(masks, self.sample, [fill[which] for fill in self.stand_ins])
 
     def halfway(self, masks: Bool[Tensor, "N P"]) -> Float[Tensor, " N"]:
-        """Outputs in the middle between stand-ins and masked samples, the mean over stand-ins; NaN where there is no middle (tokens)."""
-        if not all(tensor.is_floating_point() for tensor in self.question.present):
+        """Outputs in the middle between stand-ins and masked samples, the mean over stand-ins; NaN where there is no middle (tokens,
+        values that depend on each other)."""
+        if self.question.dependent is not None or not all(tensor.is_floating_point() for tensor in self.question.present):
             return torch.full((len(masks),), math.nan, dtype=torch.float64)
         found = torch.zeros(len(masks), dtype=torch.float64)
         for which in range(self.repeats):
             middle = [(here + fill[which]) / 2 for here, fill in zip(self.masked(masks, which), self.stand_ins, strict=True)]
             found += self.about(middle).total.detach().double().cpu() / self.repeats
         return found
+
+    def masked_question(self, masks: Bool[Tensor, "N P"], which: int, place: str | None = None) -> Question:
+        """The same question about the sample under each coalition, absent parts from one stand-in."""
+        if self.question.dependent is None:
+            return self.about(self.masked(masks, which), place)
+        return _mask_dependent(self, masks, which)
 
     def about(self, present: Sequence[Tensor], place: str | None = None) -> Question:
         """The same question about other values [N *event] of the explained tensors, asked where they are or at another ``place``."""
@@ -105,18 +111,24 @@ class AuditProblem:
 
 
 def pose_problem(
-    model: Any, x: Inputs, players: Players | Allocation | None, *, target: Target, baseline: Baseline, at: At
+    received: Received, players: Players | Allocation | None, *, target: Target, baseline: Baseline, at: At, direct: bool = False
 ) -> AuditProblem:
     """Pose the question, fix its target, and take sample and stand-ins to float64.
+
+    Args:
+        received: network and sample.
+        players: who may be absent; or an allocation, for its players, where they live, and whether its effects are direct ones.
+        target, baseline, at, direct: see :func:`vesalius.audit`.
 
     Raises:
         WrongType: not a network, not players.
         InvalidInput: more than one sample, players that do not fit, links.
     """
-    received = receive(model, x)
     network = received.network
-    who, at = _resolve_players(network, named_players(received, players, (), at) if players is None else players, at)
-    given = ask(network, received.x, target=resolve_classes(target, received.classes, received.outputs), at=at)
+    direct = direct or (isinstance(players, Allocation) and bool(players.provenance.get("direct")))
+    players = named_players(received, players, (), at, target) if players is None else players
+    who, at = _resolve_players(network, players, at)
+    given = ask(network, received.x, target=resolve_classes(target, received.classes, received.outputs), at=at, direct=direct)
     absence = as_absence(baseline, given)
     if given.batch != 1:
         raise InvalidInput(f"an audit is about one sample; {given.batch} came: take x[i]")
@@ -125,17 +137,18 @@ def pose_problem(
     question = given if network.opaque else to_float64(given)
     positions = question.pick.positions
     if positions is not None:
-        question = ask(question.network, question.inputs, target=tuple(positions[0].tolist()), at=question.at)
+        question = ask(question.network, question.inputs, target=tuple(positions[0].tolist()), at=question.at, direct=direct)
     nobody = torch.zeros(1, who.n, dtype=torch.bool)
     alone = [who.compose(nobody, [t[0] for t in question.present], [fill[m] for fill in fills]) for m in range(len(fills[0]))]
     stand_ins = tuple(torch.cat(site) for site in zip(*alone, strict=True))
-    return AuditProblem(question, who, stand_ins, at is None, absence.describe(), torch.finfo(given.total.dtype).eps)
+    moved = at is None or (isinstance(players, Allocation) and _among_inputs(network, at))
+    return AuditProblem(question, who, stand_ins, moved, describe_absence(absence, given), torch.finfo(given.total.dtype).eps)
 
 
-def named_players(received: Received, players: Players | None, names: Sequence[str], at: At) -> Players:
+def named_players(received: Received, players: Players | None, names: Sequence[str], at: At, target: Target = None) -> Players:
     """The players, by default those a user would expect, with the names of the columns where they have none."""
     if players is None:
-        question = ask(received.network, received.x, at=at)
+        question = ask(received.network, received.x, target=resolve_classes(target, received.classes), at=at)
         players = default_players([tensor[0] for tensor in question.present])
     if not isinstance(players, Players):
         raise WrongType(f"players are a Players, or an Allocation that has them, not {type(players).__name__}")
@@ -146,8 +159,8 @@ def _resolve_players(network: Network, players: Players | Allocation, at: At) ->
     """The players, and where they live."""
     if isinstance(players, Allocation):
         places = tuple(players.provenance.get("at", ()))
-        inputs = {value.name for value in network.inputs}
-        return players.players, (places if at is None and places and not set(places) <= inputs else at)
+        only = len(network.inputs) == 1 and _among_inputs(network, places)
+        return players.players, (places if at is None and places and not only else at)
     if not isinstance(players, Players):
         raise WrongType(f"players are a Players, or an Allocation that has them, not {type(players).__name__}")
     if players.kind == "links":
@@ -157,16 +170,38 @@ def _resolve_players(network: Network, players: Players | Allocation, at: At) ->
     return players, at
 
 
+def _among_inputs(network: Network, at: At) -> bool:
+    return set((at,) if isinstance(at, str) else at or ()) <= {value.name for value in network.inputs}
+
+
+def _widen(question: Question, present: tuple[Tensor, ...], count: int) -> Question:
+    """A question about one sample as one about many values of an inner tensor, its totals yet to be computed."""
+    assert question.subgraph is not None, "only a traced network has inner values"
+    cut = replace(question.subgraph, context=_repeat(question.subgraph.context, count))
+    return replace(question, present=present, inputs=_repeat(question.inputs, count), subgraph=cut, head=cut.head, single=False)
+
+
+def _repeat(tensors: Sequence[Tensor], count: int) -> tuple[Tensor, ...]:
+    return tuple(tensor.expand(count, *tensor.shape[1:]) for tensor in tensors)
+
+
+def _mask_dependent(problem: AuditProblem, masks: Bool[Tensor, "N P"], which: int) -> Question:
+    """A question about one sample, asked about it under each coalition; later values are computed anew where they are present."""
+    dependent = problem.question.dependent
+    assert dependent is not None
+    wide = _widen(problem.question, problem.masked(masks, which), len(masks))
+    presence = problem.players.presence(masks, problem.sample)
+    kept = tuple(presence[place] for place in dependent.later)
+    wide = replace(wide, dependent=replace(dependent, context=_repeat(dependent.context, len(masks)), kept=kept))
+    everything = [torch.ones_like(here) for here in presence]
+    rows = torch.arange(len(masks), device=wide.present[0].device)
+    with torch.no_grad():
+        return replace(wide, total=wide.score_overwritten(wide.present, everything, [fill[which] for fill in problem.stand_ins], rows))
+
+
 def _repeat_question(question: Question, present: tuple[Tensor, ...], count: int) -> Question:
     """A question about one sample, asked about many values of an inner tensor."""
-
-    def many(tensor: Tensor) -> Tensor:
-        return tensor.expand(count, *tensor.shape[1:])
-
-    assert question.subgraph is not None, "only a traced network has inner values"
-    cut = replace(question.subgraph, context=tuple(many(tensor) for tensor in question.subgraph.context))
-    inputs = tuple(many(tensor) for tensor in question.inputs)
-    wide = replace(question, present=present, inputs=inputs, subgraph=cut, head=cut.head, single=False)
+    wide = _widen(question, present, count)
     rows = torch.arange(count, device=present[0].device)
     with torch.no_grad():
         return replace(wide, total=wide.score(present, rows))

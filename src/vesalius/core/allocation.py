@@ -212,7 +212,8 @@ class Allocation:
         Standard errors are dropped: those of members are not independent.
 
         Raises:
-            InvalidInput: if a player would be cut in two or left out.
+            InvalidInput: if a player would be cut in two or left out; players of another tensor.
+            WrongType: no players.
         """
         self._require_order_one("grouping")
         owner = self.players.within(players).to(self.values.device)

@@ -23,6 +23,7 @@ from vesalius.core.entry import out_of_inference, verb
 from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.core.names import name_list
 from vesalius.core.numbers import POSITIVE_COUNT, Limit, numbers_per_axis, whole_number
+from vesalius.core.player_shapes import check_same_tensors, refuse_tokens_of_ids
 from vesalius.core.rows import to_tensor
 
 BYSTANDER = -1
@@ -292,10 +293,12 @@ class Players:
         if self.parts is not None:
             terms = self.parts.to(absent[0])
             return (absent[0] + torch.tensordot(masks.to(terms), terms, 1),)
-        return tuple(
-            torch.where(_insert_event_axes(self.expand(masks.to(here.device), site), here.ndim + 1), here, gone)
-            for site, (here, gone) in enumerate(zip(present, absent, strict=True))
-        )
+        presence = self.presence(masks, present)
+        return tuple(torch.where(mask, here, gone) for mask, here, gone in zip(presence, present, absent, strict=True))
+
+    def presence(self, masks: Bool[Tensor, "N P"], present: Sequence[Tensor]) -> list[Bool[Tensor, "N ..."]]:
+        """Presence of the elements of every explained tensor [*event], for each coalition, with as many axes as its rows have."""
+        return [_insert_event_axes(self.expand(masks.to(here.device), site), here.ndim + 1) for site, here in enumerate(present)]
 
     def check(self, present: Sequence[Tensor]) -> None:
         """Refuse players that do not fit the explained tensors ([*event] each)."""
@@ -311,6 +314,7 @@ class Players:
             fits = index.ndim <= here.ndim and all(a in (1, b) for a, b in zip(reversed(index.shape), reversed(here.shape), strict=False))
             if not fits:
                 raise InvalidInput(f"these {self.kind} divide a tensor of shape {tuple(index.shape)}, not {tuple(here.shape)}")
+            refuse_tokens_of_ids(self.kind, index.shape, here.shape)
 
     def gather(self, values: Sequence[Float[Tensor, "batch ..."]]) -> Float[Tensor, "batch P"]:
         """Sum a map over the elements of each player; bystanders are left out."""
@@ -329,8 +333,14 @@ class Players:
         """For each player here, the player of a coarser division that contains it.
 
         Raises:
-            InvalidInput: if a player is cut in two, or left out.
+            InvalidInput: if a player is cut in two, or left out; players of other tensors.
         """
+        if not isinstance(coarser, Players):
+            raise WrongType(f"players are a Players, not {type(coarser).__name__}")
+        if self.parts is not None or coarser.parts is not None:
+            raise InvalidInput(f"{self.kind} cannot be grouped into {coarser.kind}: components are terms of a sum and no parts of a tensor")
+        shapes = [[tuple(index.shape) for index in players.index] for players in (self, coarser)]
+        check_same_tensors(shapes[0], self.kind, shapes[1], coarser.kind)
         owner = torch.full((self.n,), -2)
         for mine, theirs in zip(self.index, coarser.index, strict=True):
             shape = torch.broadcast_shapes(mine.shape, theirs.shape)

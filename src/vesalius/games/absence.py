@@ -5,7 +5,6 @@ An absence answers one question: for samples [B *event], which replacements [B M
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,8 @@ from torch import Tensor
 from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.core.names import require_known
 from vesalius.core.numbers import POSITIVE, is_number, plain_number, real_number
-from vesalius.core.rows import Rows, is_batches, is_table, read_rows, to_tensor
+from vesalius.core.rows import Rows, is_batches, is_table, read_rows
+from vesalius.games.baselines import constant_at, constant_words, main_input
 from vesalius.trace.question import Question
 
 
@@ -47,19 +47,26 @@ class Constant(Absence):
     Attributes:
         value: a number; a tensor or array broadcastable to [*event], or to [B *event] for one value per sample; or one of these per
             explained tensor. Where an inner value is explained, a tensor of the network's *input* is taken there by running the network.
+            Of ids, and of values that are computed from ids, whole numbers are ids (4 is token 4, at the embedding too) and floating ones
+            are values (4.0 is 4.0 in every coordinate): the type decides, not the shape.
     """
 
     value: Any = 0.0
 
     def fill(self, question: Question) -> tuple[Shaped[Tensor, "B M ..."], ...]:
-        several = isinstance(self.value, (tuple, list))
-        values: Sequence[float | Tensor] = self.value if several else [self.value] * len(question.at)
+        values = self.of_each(question)
+        return tuple(constant_at(value, place, question)[:, None] for place, value in enumerate(values))
+
+    def of_each(self, question: Question) -> Sequence[Any]:
+        """The value for each explained tensor.
+
+        Raises:
+            InvalidInput: another number of values.
+        """
+        values: Sequence[Any] = self.value if isinstance(self.value, (tuple, list)) else [self.value] * len(question.at)
         if len(values) != len(question.at):
             raise InvalidInput(f"{len(values)} baselines for {len(question.at)} explained tensors ({', '.join(question.at)})")
-        return tuple(
-            _expand_constant(value, here, name, question)[:, None]
-            for value, here, name in zip(values, question.present, question.at, strict=True)
-        )
+        return values
 
     def describe(self) -> str:
         return f"constant {self.value:g}" if isinstance(self.value, Real) else "given tensor"
@@ -80,6 +87,12 @@ class Mean(Absence):
     def fill(self, question: Question) -> tuple[Shaped[Tensor, "B M ..."], ...]:
         if self.data is None and question.batch < 2:
             raise InvalidInput("the mean of one sample is that sample; give the data: vesalius.Mean(data)")
+        for name, here in zip(question.at, question.present, strict=True):
+            if not here.is_floating_point():
+                raise InvalidInput(
+                    f"{name!r} is of whole numbers ({here.dtype}), which have no mean: there is no token between tokens; give a token, or"
+                    " several rows as a background (Marginal), or explain an embedding with at="
+                )
         found = question.present if self.data is None else _read_background(self.data, question)
         return tuple(data.to(here.dtype).mean(0).expand_as(here)[:, None] for data, here in zip(found, question.present, strict=True))
 
@@ -131,13 +144,22 @@ NAMED = {"zero": Constant(), "mean": Mean(), "blur": Blur()}
 """Absences by name."""
 
 
+def describe_absence(absence: Absence, question: Question) -> str:
+    """A few words for provenance and page, which say whether a number was taken for a token."""
+    if not isinstance(absence, Constant):
+        return absence.describe()
+    words = (constant_words(value, place, question) for place, value in enumerate(absence.of_each(question)))
+    return " and ".join(dict.fromkeys(words))
+
+
 def as_absence(baseline: Baseline, question: Question) -> Absence:
     """A baseline in any form as an absence.
 
     Args:
         baseline: an absence; ``None`` or ``"zero"``; ``"mean"`` of the samples; ``"blur"``; a number; one sample's worth of inputs, or of
             the explained tensors; or several rows of inputs, which are a background that is averaged over. One value for each sample,
-            paired with it row by row, is asked for by name: ``Constant(values)``.
+            paired with it row by row, is asked for by name: ``Constant(values)``. Whole numbers are ids where there are ids, see
+            :class:`Constant`.
         question: what is asked.
 
     Raises:
@@ -151,7 +173,7 @@ def as_absence(baseline: Baseline, question: Question) -> Absence:
     if isinstance(baseline, str):
         require_known("baseline", baseline, NAMED)
         return NAMED[baseline]
-    if is_number(baseline):
+    if is_number(baseline) or isinstance(baseline, bool):
         return Constant(plain_number(baseline))
     if isinstance(baseline, (tuple, list)) and baseline and len(baseline) == len(question.at) > 1:
         return _of_several(baseline, question)
@@ -176,8 +198,19 @@ def _of_several(parts: Sequence[Any], question: Question) -> Absence:
 
 def _is_background(rows: Rows, question: Question) -> bool:
     """Whether these are several rows of the network's inputs."""
-    first, wanted = rows.parts[0], question.network.inputs[0].shape[1:]
-    return not rows.single and first.ndim == len(wanted) + 1 and len(first) > 1 and tuple(first.shape[1:]) == tuple(wanted)
+    inputs = question.network.inputs
+    if isinstance(rows.tensors, Tensor):
+        first, value = rows.tensors, inputs[main_input(question, question.at[0])]
+        if question.present[0].is_floating_point() and not value.is_floating and first.is_floating_point():
+            return False  # floating numbers are values of what is explained, whatever their shape
+    else:
+        named = {value.name: value for value in inputs}
+        first, value = rows.parts[0], inputs[0]
+        if isinstance(rows.tensors, dict):
+            value = next((named[name] for name in rows.tensors if name in named), value)
+            first = rows.tensors.get(value.name, first)
+    wanted = tuple(value.shape[1:])
+    return not rows.single and first.ndim == len(wanted) + 1 and len(first) > 1 and tuple(first.shape[1:]) == wanted
 
 
 def _only(rows: Rows, question: Question) -> Any:
@@ -187,44 +220,11 @@ def _only(rows: Rows, question: Question) -> Any:
     return rows.tensors
 
 
-def _expand_constant(value: Any, here: Shaped[Tensor, "B *event"], name: str, question: Question) -> Tensor:
-    """A constant in the shape and dtype of an explained tensor."""
-    if is_number(value):
-        value = plain_number(value)
-        if not math.isfinite(value):
-            raise InvalidInput(f"the baseline is {value}; it must be finite")
-        value = torch.tensor(value, dtype=torch.float64)
-    value = to_tensor(value)
-    if value.dtype == torch.bool and not value.ndim:
-        raise WrongType(f"the baseline is {bool(value)}, which is no number; for {int(value)}: {int(value)}")
-    if value.is_complex():
-        raise WrongType(f"the baseline is complex ({value.dtype}), and {name!r} is {here.dtype}; take its real part: .real")
-    if value.is_floating_point() and not bool(value.isfinite().all()):
-        raise InvalidInput("the baseline holds NaN or infinity")
-    if not here.is_floating_point() and value.is_floating_point() and not bool((value == value.round()).all()):
-        raise InvalidInput(
-            f"{name!r} is of whole numbers ({here.dtype}), such as tokens, and the baseline holds fractions: there is no such token"
-        )
-    if _broadcasts(value, here):
-        return torch.as_tensor(value, dtype=here.dtype, device=here.device).expand_as(here)
-    given: tuple[Any, ...] = tuple(question.network.inputs[0].shape[1:])
-    if name not in {v.name for v in question.network.inputs} and tuple(value.shape) in (given, (1, *given), (question.batch, *given)):
-        whole = value.to(here.device).expand(question.batch, *given)
-        others = question.inputs[1:]
-        return question.network.read((whole, *others), name)[name].movedim(question.network.values[name].batch_axis or 0, 0)
-    raise InvalidInput(
-        f"a baseline of shape {list(value.shape)} does not fit {name!r}, of which one sample has shape {list(here.shape[1:])}"
-    )
-
-
-def _broadcasts(value: Tensor, here: Tensor) -> bool:
-    return value.ndim <= here.ndim and all(a in (1, b) for a, b in zip(reversed(value.shape), reversed(here.shape), strict=False))
-
-
 def _read_background(data: Any, question: Question) -> list[Tensor]:
     """Data at the explained tensors, batch first."""
     network = question.network
-    inputs = network.bind(data)
+    inputs = network.bind(data, holder="background row")
+    network.check_ids(inputs, "background row", strict=True)
     for tensor in inputs:
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             raise InvalidInput("the background holds NaN or infinity")

@@ -24,7 +24,7 @@ from vesalius.core.numbers import POSITIVE_COUNT, flag, whole_number
 from vesalius.core.players import Players, default_players
 from vesalius.core.rows import real_values, to_tensor
 from vesalius.core.version import VERSION
-from vesalius.games.absence import Baseline, as_absence
+from vesalius.games.absence import Baseline, as_absence, describe_absence
 from vesalius.games.memory import free_cached_memory, is_out_of_memory
 from vesalius.games.moebius import MAX_PLAYERS
 from vesalius.games.network_game import ask_about_sample, characteristic_of_links, characteristic_of_sample
@@ -72,7 +72,7 @@ class Game:
         self.provenance = dict(provenance or {})
         self.explained: tuple[Tensor, ...] = ()
         self._value: ValueFunction | None = value
-        self._asked: tuple[Network, Inputs, Target, Baseline, str | None] | None = None
+        self._asked: tuple[Network, Inputs, Target, Baseline, str | Sequence[str] | None, bool] | None = None
         self._known: dict[bytes, float] | None = {} if keep else None
 
     @classmethod
@@ -99,7 +99,8 @@ class Game:
         *,
         target: Target = None,
         baseline: Baseline = None,
-        at: str | None = None,
+        at: str | Sequence[str] | None = None,
+        direct: bool = False,
         names: Sequence[str] = (),
         classes: Sequence[str] = (),
     ) -> Game:
@@ -112,7 +113,9 @@ class Game:
                 of a sequence.
             target: what is explained, see :func:`vesalius.trace.question.ask`; or the name of a class.
             baseline: what stands in for absent players; zero by default.
-            at: where the players live, if not in the input.
+            at: where the players live, if not in the input; one value or several.
+            direct: where one value of ``at`` is computed from another (heads of two layers), what is absent is overwritten where it
+                stands and everything behind it is computed anew; True: direct effects only, the later value stays as it is.
             names: of the players; by default those of the columns, where the data has them.
             classes: names of the classes in the output's order.
 
@@ -121,7 +124,7 @@ class Game:
         """
         received = receive(model, x)
         target = resolve_classes(target, name_list("classes", classes) or received.classes, received.outputs)
-        question = ask_about_sample(received.network, received.x, players, target=target, at=at)
+        question = ask_about_sample(received.network, received.x, players, target=target, at=at, direct=direct)
         absence = as_absence(baseline, question)
         players = (players or default_players([tensor[0] for tensor in question.present])).named(
             names or received.columns(question.at), strict=bool(names)
@@ -130,9 +133,9 @@ class Game:
         masked = (
             characteristic_of_links(question, players) if links else characteristic_of_sample(question, players, absence.fill(question), 0)
         )
-        game = cls(masked.value, players, batch=masked.batch, provenance=question_provenance(question, absence.describe()))
+        game = cls(masked.value, players, batch=masked.batch, provenance=question_provenance(question, describe_absence(absence, question)))
         game.explained = () if links else tuple(here[0].detach().clone() for here in question.present)
-        game._asked = (received.network, received.x, target, absence, at)
+        game._asked = (received.network, received.x, target, absence, at, direct)
         return game
 
     def __getstate__(self) -> dict[str, Any]:
@@ -141,8 +144,8 @@ class Game:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         if self._asked is not None:
-            network, x, target, absence, at = self._asked
-            self._value = Game.on(network, x, self.players, target=target, baseline=absence, at=at)._value
+            network, x, target, absence, at, direct = self._asked
+            self._value = Game.on(network, x, self.players, target=target, baseline=absence, at=at, direct=direct)._value
 
     @verb
     def __call__(self, masks: Tensor) -> Float[Tensor, " N"]:
@@ -257,6 +260,7 @@ def question_provenance(question: Question, baseline: str) -> Mapping[str, Any]:
         "digest": question.network.digest(),
         "target": question.target,
         "at": list(question.at),
+        **({"direct": True} if question.direct else {}),
         "baseline": baseline,
         "versions": {"vesalius": VERSION, "torch": torch.__version__, "python": platform.python_version()},
     }

@@ -31,14 +31,16 @@ class CharacteristicFunction:
     batch: int
 
 
-def ask_about_sample(network: Network, x: Inputs, players: Players | None, *, target: Target, at: str | None) -> Question:
+def ask_about_sample(
+    network: Network, x: Inputs, players: Players | None, *, target: Target, at: str | Sequence[str] | None, direct: bool = False
+) -> Question:
     """The question a game asks about one sample; units and links bring their layer with them.
 
     Raises:
         InvalidInput: more than one sample.
     """
     place = network.layer(players.layer).value if players is not None and players.kind == "units" and players.layer else at
-    question = ask(network, x, target=target, at=place)
+    question = ask(network, x, target=target, at=place, direct=direct)
     if question.batch != 1:
         raise InvalidInput(f"a game is about one sample; {question.batch} came. Loop over them, or use vesalius.attribute")
     return question
@@ -49,6 +51,8 @@ def characteristic_of_sample(
 ) -> CharacteristicFunction:
     """Players within a sample; what stands in for absent ones comes from ``Absence.fill``.
 
+    Where one explained tensor is computed from another, its present elements are computed anew (unless direct effects are asked for).
+
     Raises:
         InvalidInput: players that do not fit.
     """
@@ -57,10 +61,16 @@ def characteristic_of_sample(
     fills = tuple(fill[sample] for fill in stand_ins)
     count = len(fills[0])
 
-    def value(masks: Bool[Tensor, "N P"]) -> Float[Tensor, " N"]:
+    def score(masks: Bool[Tensor, "N P"], absent: Sequence[Tensor]) -> Float[Tensor, " N"]:
         rows = torch.full((len(masks),), sample, device=present[0].device)
+        values = players.compose(masks, present, absent)
+        if question.dependent is None:
+            return question.score(values, rows)
+        return question.score_overwritten(values, players.presence(masks, present), absent, rows)
+
+    def value(masks: Bool[Tensor, "N P"]) -> Float[Tensor, " N"]:
         with torch.no_grad():
-            each = [question.score(players.compose(masks, present, [fill[m] for fill in fills]), rows).double() for m in range(count)]
+            each = [score(masks, [fill[m] for fill in fills]).double() for m in range(count)]
         return torch.stack(each).mean(0)
 
     return CharacteristicFunction(value, batch_size(question.network, present[0].device))

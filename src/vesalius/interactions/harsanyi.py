@@ -41,7 +41,8 @@ def interactions(  # noqa: PLR0913 - a verb that users call
     *,
     target: Target = None,
     baseline: Baseline = None,
-    at: str | None = None,
+    at: str | Sequence[str] | None = None,
+    direct: bool = False,
     max_order: int | None = None,
     names: Sequence[str] = (),
     classes: Sequence[str] = (),
@@ -62,7 +63,9 @@ def interactions(  # noqa: PLR0913 - a verb that users call
             positions of a sequence.
         target: what is explained, see :func:`vesalius.attribute`; by default the predicted class.
         baseline: what stands in for absent players: zero by default, a number, a tensor, or an absence (``Mean``, ``Blur``, ...).
-        at: a value or module to explain instead of the input.
+        at: a value or module to explain instead of the input, or several.
+        direct: where one value of ``at`` is computed from another (heads of two layers), what is absent is overwritten where it stands
+            and everything behind it is computed anew; True: direct effects only, the later value stays as it is when the earlier changes.
         names: of the players; by default those of the columns, where the data has them.
         classes: names of the classes in the output's order, for a target by name.
         max_order: list coalitions of up to so many players. Dividends that are listed keep their values: this is *not* the nearest game of
@@ -83,7 +86,7 @@ def interactions(  # noqa: PLR0913 - a verb that users call
     network = received.network
     _refuse_half_precision(network)
     target = resolve_classes(target, name_list("classes", classes) or received.classes, received.outputs)
-    game = Game.on(network, received.x, players, target=target, baseline=baseline, at=at, names=names or received.features)
+    game = Game.on(network, received.x, players, target=target, baseline=baseline, at=at, direct=direct, names=names or received.features)
     if game.players.n <= MAX_EXACT_PLAYERS:
         return harsanyi_dividends(game, max_order=max_order)
     order = ESTIMATED_ORDER if max_order is None else max_order

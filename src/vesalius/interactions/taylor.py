@@ -181,14 +181,15 @@ class TaylorProfile:
 
 
 @verb
-def order_totals(
+def order_totals(  # noqa: PLR0913 - a verb that users call
     network: Network,
     x: Inputs,
     *,
     target: Target = None,
     baseline: Baseline = None,
     order: int = 8,
-    at: str | tuple[str, ...] | None = None,
+    at: str | Sequence[str] | None = None,
+    direct: bool = False,
 ) -> OrderTotals:
     """Taylor coefficients along the line from the baseline to x, with the error of every partial sum.
 
@@ -198,13 +199,14 @@ def order_totals(
         target: what is explained, see :func:`vesalius.trace.question.ask`.
         baseline: zero by default; of several (``Marginal``), the mean of their coefficients and the smallest radius.
         order: K, at least 1.
-        at: a value or module to expand from instead of the input.
+        at: a value or module to expand from instead of the input, or several.
+        direct: direct effects only, where one of them is computed from another, see :func:`vesalius.attribute`; required there.
 
     Raises:
         NotTraceable, NoRule: the network has no graph, or an op no series.
         InvalidInput: a function that is not analytic at the baseline.
     """
-    asked = ask(network, x, target=target, at=at)
+    asked = ask(network, x, target=target, at=at, direct=direct)
     question, fills = to_double(asked, as_absence(baseline, asked).fill(asked))
     lines = LineSeries(question, _orders_for_radius(order))
     rows = torch.arange(question.batch, device=question.present[0].device)

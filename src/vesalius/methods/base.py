@@ -17,7 +17,7 @@ from vesalius.core.names import name_list, require_known
 from vesalius.core.options import Options
 from vesalius.core.players import Players
 from vesalius.core.samples import PER_SAMPLE
-from vesalius.games.absence import Absence, Baseline, as_absence
+from vesalius.games.absence import Absence, Baseline, as_absence, describe_absence
 from vesalius.games.game import question_provenance, sample_targets
 from vesalius.methods.random_models import allocate_random
 from vesalius.methods.upcast import upcast_half_precision
@@ -114,7 +114,8 @@ def attribute(  # noqa: PLR0913 - a verb that users call
     *,
     target: Target = None,
     baseline: Baseline = None,
-    at: str | tuple[str, ...] | None = None,
+    at: str | Sequence[str] | None = None,
+    direct: bool = False,
     players: Players | None = None,
     names: Sequence[str] = (),
     classes: Sequence[str] = (),
@@ -130,10 +131,14 @@ def attribute(  # noqa: PLR0913 - a verb that users call
         method: a registered name, or an instance with options: ``ShapleyValue(budget=2000)``.
         target: ``None``: the predicted class of each sample; a class, by number or name; classes of samples; a tuple of integers for larger
             outputs; ``("layer2", 5)``: a unit of an inner value; a function of the output. See :func:`vesalius.trace.question.ask`.
-        baseline: zero by default; a number, a sample, ``"mean"`` of the samples, ``"blur"``; several rows, which are a background; or an
+        baseline: zero by default; a number (where ids are explained, or a value computed from them, 4 is token 4 and 4.0 is a number:
+            see :class:`vesalius.Constant`), a sample, ``"mean"`` of the samples, ``"blur"``; several rows, which are a background; or an
             absence (``Mean(data)``, ``Blur()``, ...). Methods that compare with one point compare with each row of a background and take
             the mean. Methods without a baseline measure the gap from it alone.
-        at: a value or module to explain instead of the input.
+        at: a value or module to explain instead of the input, or several, in any order. By default all floating inputs; where there are
+            none, the ids (never a mask of them).
+        direct: where one value of ``at`` is computed from another (heads of two layers), what is absent is overwritten where it stands
+            and everything behind it is computed anew; True: direct effects only, the later value stays as it is when the earlier changes.
         players: who is paid: methods that play games play with them, the values of others are added up over them.
         names: of the players; by default those of the columns, where the data has them.
         classes: names of the classes in the output's order, where neither the data nor the model has them.
@@ -152,7 +157,7 @@ def attribute(  # noqa: PLR0913 - a verb that users call
     received = receive(model, x, random=True)
     network, x, baseline = upcast_half_precision(received.network, received.x, baseline)
     target = resolve_classes(target, name_list("classes", classes) or received.classes, received.outputs)
-    question = ask(network, x, target=target, at=chosen.place(network) if at is None else at)
+    question = ask(network, x, target=target, at=chosen.place(network) if at is None else at, direct=direct)
     if chosen.players is not None:
         chosen.players.check([tensor[0] for tensor in question.present])
     absence = as_absence(baseline, question)
@@ -161,7 +166,7 @@ def attribute(  # noqa: PLR0913 - a verb that users call
         allocation = allocation.group(chosen.players)
     allocation = replace(allocation, players=allocation.players.named(names or received.columns(question.at), strict=bool(names)))
     settings = {field.name: _describe_option(getattr(chosen, field.name)) for field in fields(chosen)}
-    asked = {"method": chosen.name, "options": settings, **question_provenance(question, absence.describe())}
+    asked = {"method": chosen.name, "options": settings, **question_provenance(question, describe_absence(absence, question))}
     each = {"target": sample_targets(question)} | ({"id": list(received.ids)} if len(received.ids) == question.batch else {})
     facts = {**asked, **allocation.provenance, PER_SAMPLE: each}
     whole = replace(allocation, provenance=facts, explained=tuple(here.detach().clone() for here in question.present))

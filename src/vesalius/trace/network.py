@@ -23,16 +23,18 @@ from torch.fx import GraphModule
 from vesalius.core import store
 from vesalius.core.arguments import noun
 from vesalius.core.entry import full_precision
-from vesalius.core.errors import ForeignFile, InvalidInput, NotTraceable, UnknownName, WrongType
+from vesalius.core.errors import ForeignFile, InvalidInput, NotTraceable, UnknownName
 from vesalius.core.names import name_list, place_names, require_known
 from vesalius.core.rows import LABELS, has_labels, read_rows
 from vesalius.core.tensor_identity import bytes_of, place_of, version_of
+from vesalius.trace.binding import merge_inputs, to_input
 from vesalius.trace.copying import PackedGraph, computed_attributes, copy_graph
 from vesalius.trace.graph import ModelGraph, Value, bytes_per_sample
 from vesalius.trace.layers import Layer, find_layers
 from vesalius.trace.precision import cast_graph, parameters_match
 from vesalius.trace.serialization import decode_graph, encode_graph
 from vesalius.trace.signature import ModelCall
+from vesalius.trace.vocabulary import Lookup, check_lookups, find_lookups
 
 UNTRACEABLE_HINT = (
     "Rewrite that line with tensor operations (torch.where), or use the methods that need no graph: integrated_gradients, occlusion, ..."
@@ -99,7 +101,7 @@ class Network:
             InvalidInput, WrongType: inputs of another shape or dtype than the example's.
         """
         with full_precision():
-            return self.run(self.bind(_merge_inputs(args, kwargs, [value.name for value in self.inputs])))
+            return self.run(self.bind(merge_inputs(args, kwargs, [value.name for value in self.inputs])))
 
     def run(self, tensors: Sequence[Tensor]) -> Float[Tensor, "B ..."]:
         """The output for inputs that are already bound, unchecked."""
@@ -125,11 +127,16 @@ class Network:
         """Whether the graph is unknown."""
         return self.model_graph is None
 
-    def bind(self, x: Inputs) -> tuple[Tensor, ...]:
+    def bind(self, x: Inputs, *, holder: str = "sample") -> tuple[Tensor, ...]:
         """Inputs in any form (see :func:`vesalius.core.rows.read_rows`) as a tuple in the network's order, in its dtypes, on its device.
 
+        Args:
+            x: the inputs.
+            holder: what a row of them is called, if one is refused.
+
         Raises:
-            InvalidInput, WrongType: a missing input, another shape, fractions where whole numbers are meant, an empty batch.
+            InvalidInput, WrongType: a missing input, another shape, fractions where whole numbers are meant, ids out of the vocabulary, an
+                empty batch.
         """
         names = [value.name for value in self.inputs]
         given = read_rows(x).tensors
@@ -145,10 +152,22 @@ class Network:
         if len(tensors) != len(names):
             raise InvalidInput(f"{self.name} takes {len(names)} inputs ({', '.join(names)}); {len(tensors)} came")
         homes = self.devices
-        tensors = tuple(_to_input(value, tensor, homes) for value, tensor in zip(self.inputs, tensors, strict=True))
+        tensors = tuple(to_input(value, tensor, homes) for value, tensor in zip(self.inputs, tensors, strict=True))
         if len({len(tensor) for tensor in tensors}) > 1:
             raise InvalidInput(f"all inputs need the same batch size, found {[len(tensor) for tensor in tensors]}")
+        self.check_ids(tensors, holder)
         return tensors
+
+    def check_ids(self, tensors: Sequence[Tensor], holder: str, *, strict: bool = False) -> None:
+        """Refuse ids that a table has no row for, see :func:`vesalius.trace.vocabulary.check_lookups`.
+
+        Raises:
+            InvalidInput: there are some.
+        """
+        if self.lookups:
+            names = [value.name for value in self.inputs]
+            found = self.program(names, [lookup.index for lookup in self.lookups])(*tensors)
+            check_lookups(self.lookups, found, dict(zip(names, tensors, strict=True)), holder, strict=strict)
 
     # ---- looking in ---------------------------------------------------------------------------------------------------------------
 
@@ -167,6 +186,11 @@ class Network:
         """Every value the model computes, by name, in order of computation."""
         model_graph = self.graph("listing values")
         return {name: model_graph.value(name) for name in model_graph.nodes}
+
+    @cached_property
+    def lookups(self) -> tuple[Lookup, ...]:
+        """Tables that inputs of whole numbers are looked up in, such as embeddings; none where the graph is unknown."""
+        return () if self.model_graph is None else find_lookups(self.model_graph)
 
     @cached_property
     def layers(self) -> dict[str, Layer]:
@@ -362,40 +386,3 @@ def decode_network(tensors: Mapping[str, Tensor], facts: Mapping[str, Any], devi
     if found.digest() != facts["digest"]:
         raise ForeignFile("the parameters in this file are corrupted: they are not those that were written; write it again with .save()")
     return found
-
-
-def _merge_inputs(args: Sequence[Tensor], kwargs: Mapping[str, Tensor], names: Sequence[str]) -> Inputs:
-    if not kwargs:
-        return args
-    if len(args) > len(names):
-        raise InvalidInput(f"expected at most {len(names)} inputs ({', '.join(names)}), {len(args) + len(kwargs)} came")
-    given = dict(zip(names, args, strict=False))
-    if twice := sorted(given.keys() & kwargs.keys()):
-        raise InvalidInput(f"input {twice[0]!r} came twice, by position and by name")
-    return {**given, **kwargs}
-
-
-def _to_input(value: Value, tensor: Tensor, homes: Sequence[torch.device]) -> Tensor:
-    """A tensor as the input it is meant for: converted where no value changes by more than rounding, else refused."""
-    expected: torch.dtype = getattr(torch, value.dtype)
-    if tensor.dtype != expected:
-        fractions = tensor.is_floating_point() and not bool((tensor.isfinite() & (tensor == tensor.round())).all())
-        if fractions and not expected.is_floating_point:
-            raise InvalidInput(f"input {value.name!r} is of whole numbers ({expected}), and fractions came ({tensor.dtype})")
-        if expected == torch.bool or tensor.is_complex() or expected.is_complex:
-            raise WrongType(f"input {value.name!r} has dtype {tensor.dtype}; the network was traced with {expected}")
-        tensor = tensor.to(expected)
-    if tensor.is_meta:
-        raise InvalidInput(f"input {value.name!r} is on the meta device, which holds no numbers")
-    if homes and tensor.device not in homes:
-        tensor = tensor.to(homes[0])
-    wanted = ["batch", *value.shape[1:]]
-    if tensor.ndim != len(wanted) or tuple(tensor.shape[1:]) != tuple(value.shape[1:]):
-        raise InvalidInput(
-            f"input {value.name!r} has shape {list(tensor.shape)}; the network was traced for {wanted}".replace("'batch'", "batch")
-            + ". Trace again with an example of the new shape" * (tensor.ndim == len(wanted))
-            + "; add a batch axis with x[None]" * (tensor.ndim == len(wanted) - 1)
-        )
-    if len(tensor) == 0:
-        raise InvalidInput(f"input {value.name!r} holds no samples")
-    return tensor

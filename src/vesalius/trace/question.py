@@ -19,8 +19,11 @@ from vesalius.core.names import place_names
 from vesalius.core.random_state import RandomState
 from vesalius.core.rows import Tensors, read_rows
 from vesalius.trace.compose import compose
+from vesalius.trace.default_inputs import default_inputs
 from vesalius.trace.network import Inputs, Network
+from vesalius.trace.sites import DependentSites, check_distinct, find_dependent_sites
 from vesalius.trace.target import Target, TargetSelector, is_linear, plain_target, select_target
+from vesalius.trace.vocabulary import WHOLE_NAMES, explain_index_errors
 
 HeadFunction = Callable[[Sequence[Tensor], Int[Tensor, " N"]], Tensor]
 ALL_SAMPLES = slice(None)
@@ -68,6 +71,8 @@ class Question:
         total: the target of each sample as it is, [B].
         subgraph: the program behind ``head``; ``None`` on an opaque network.
         given_target: the target as it was given.
+        direct: whether values that are computed from other explained ones stay as they are when those change.
+        dependent: how the explained values depend on each other; ``None`` where they do not, or direct effects are asked for.
     """
 
     network: Network
@@ -82,6 +87,8 @@ class Question:
     total: Tensor
     subgraph: TargetSubgraph | None = None
     given_target: Target = None
+    direct: bool = False
+    dependent: DependentSites | None = None
 
     @property
     def batch(self) -> int:
@@ -94,15 +101,47 @@ class Question:
         Args:
             values: [N *event] per explained tensor.
             rows: which sample each row is a variant of; what is not explained is taken from there.
+
+        Raises:
+            InvalidInput: the explained tensors depend on each other, so that they have no values of their own.
         """
-        return self.pick(self.head(values, rows), rows)
+        self.require_independent("this method")
+        with explain_index_errors([value.name for value in self.network.inputs if value.dtype in WHOLE_NAMES]):
+            return self.pick(self.head(values, rows), rows)
+
+    def score_overwritten(
+        self, values: Sequence[Tensor], presence: Sequence[Tensor], absent: Sequence[Tensor], rows: Int[Tensor, " N"]
+    ) -> Float[Tensor, " N"]:
+        """The explained output where absent elements of dependent tensors are overwritten, and what lies behind them is computed anew.
+
+        Args:
+            values, presence, absent: see :meth:`vesalius.trace.sites.DependentSites.head`.
+            rows: which sample each row is a variant of.
+        """
+        assert self.dependent is not None
+        return self.pick(self.dependent.head(values, presence, absent, rows), rows)
+
+    def require_independent(self, method: str) -> None:
+        """Refuse explained tensors of which one is computed from another, where they would have to be variables of their own.
+
+        Raises:
+            InvalidInput: they are.
+        """
+        if self.dependent is not None:
+            raise InvalidInput(
+                f"{self.dependent}, and {method} takes them for variables that change on their own; ask for direct effects (direct=True),"
+                " explain one place at a time, or use a method that plays games and computes anew what lies behind, such as shapley_value"
+                " or occlusion"
+            )
 
     def require_differentiable(self, method: str) -> None:
         """Refuse tensors that have no gradient.
 
         Raises:
             WrongType: an explained tensor is of integers.
+            InvalidInput: one is computed from another.
         """
+        self.require_independent(method)
         for name, tensor in zip(self.at, self.present, strict=True):
             if not tensor.is_floating_point():
                 raise WrongType(f"{name!r} is {tensor.dtype} and has no gradient, which {method} needs; {self._suggest_alternative()}")
@@ -116,12 +155,13 @@ class Question:
     def _suggest_alternative(self) -> str:
         if self.network.opaque:
             return "use a method that only evaluates, such as shapley_value"
-        embeddings = [layer.value for layer in self.network.layers.values() if layer.op == "embedding"]
+        layers = [layer for layer in self.network.layers.values() if layer.op == "embedding"]
+        embeddings = [layer.value for layer in sorted(layers, key=lambda layer: layer.source not in self.at)]
         offer = f"explain an embedding instead, at={embeddings[0]!r}" if embeddings else "explain an inner value instead, with at="
         return f"{offer}; or use a method that only evaluates, such as shapley_value"
 
 
-def ask(network: Network, x: Inputs, *, target: Target = None, at: str | Sequence[str] | None = None) -> Question:
+def ask(network: Network, x: Inputs, *, target: Target = None, at: str | Sequence[str] | None = None, direct: bool = False) -> Question:
     """Pose a question.
 
     Args:
@@ -131,10 +171,13 @@ def ask(network: Network, x: Inputs, *, target: Target = None, at: str | Sequenc
             class per sample; a tuple of K integers: a position in an output [B, ...] of K more axes, of which each may be a list or tensor
             [B] where samples differ (``(-1, next_tokens)``), or a list of such tuples; ``("layer2", 5)``: a unit of an inner value,
             averaged over positions, ``("layer2", 5, 0, 3)`` at one of them; a function of the output, [N, ...] -> [N].
-        at: values or modules to explain; by default all floating inputs, or the first input if none is.
+        at: values or modules to explain, in any order; by default all floating inputs, or ids where there are none (but a mask), see
+            :func:`vesalius.trace.default_inputs.default_inputs`.
+        direct: ask for direct effects alone, where one explained value is computed from another: the later one stays as it is when the
+            earlier one changes. Otherwise it is computed anew.
 
     Raises:
-        InvalidInput: NaN or infinite input, a target out of range, an ``at`` without a batch axis.
+        InvalidInput: NaN or infinite input, ids out of the vocabulary, a target out of range, an ``at`` without a batch axis, or twice.
         UnknownName: ``at`` or the target's layer does not exist.
         NotTraceable: an inner ``at`` or target on an opaque network.
     """
@@ -142,7 +185,7 @@ def ask(network: Network, x: Inputs, *, target: Target = None, at: str | Sequenc
     inputs = network.bind(tensors)
     for value, tensor in zip(network.inputs, inputs, strict=True):
         _check_finite(value.name, tensor)
-    names = _resolve_at(network, at)
+    names = default_inputs(network, inputs) if at is None else _resolve_at(network, at)
     end, inner = _resolve_inner_target(network, target)
     present, head, cut = _build_head(network, inputs, names, end)
     rows = torch.arange(len(inputs[0]), device=inputs[0].device)
@@ -158,9 +201,11 @@ def ask(network: Network, x: Inputs, *, target: Target = None, at: str | Sequenc
                 "the target is not linear in the output, and the graph of the network cannot be continued by it; put it into the model's"
                 " forward, or trace the model itself rather than load a saved network"
             )
-        return replace(ask(inside, inputs, at=names), target=readable, single=single)
+        return replace(ask(inside, inputs, at=names, direct=direct), target=readable, single=single)
     holder = end or (network.model_graph.output if network.model_graph else "")
-    return Question(network, names, present, readable, single, inputs, holder, head, pick, pick(output, rows), cut, target)
+    dependent = None if direct else find_dependent_sites(network, inputs, names, end)
+    total = pick(output, rows)
+    return Question(network, names, present, readable, single, inputs, holder, head, pick, total, cut, target, direct, dependent)
 
 
 def to_float64(question: Question, rows: Int[Tensor, " n"] | slice = ALL_SAMPLES) -> Question:
@@ -172,14 +217,17 @@ def to_float64(question: Question, rows: Int[Tensor, " n"] | slice = ALL_SAMPLES
     network = question.network.cast(torch.float64)
     inputs = tuple(tensor[rows].double() if tensor.is_floating_point() else tensor[rows] for tensor in question.inputs)
     positions = question.pick.positions
-    asked = ask(network, inputs, target=question.given_target if positions is None else positions[rows], at=question.at)
+    target = question.given_target if positions is None else positions[rows]
+    asked = ask(network, inputs, target=target, at=question.at, direct=question.direct)
     return replace(asked, single=question.single)
 
 
 def _add_batch_axis(network: Network, x: Inputs) -> tuple[Tensors, bool]:
     """Rows as tensors, with the batch axis that a single sample lacks, and whether it lacked it."""
     rows = read_rows(x)
-    single = rows.single or (bool(rows.parts) and rows.parts[0].ndim == len(network.inputs[0].shape) - 1)
+    first = network.inputs[0]
+    shown = rows.tensors.get(first.name, rows.parts[0]) if isinstance(rows.tensors, dict) else rows.parts[0] if rows.parts else None
+    single = rows.single or (shown is not None and shown.ndim == len(first.shape) - 1)
     return rows.map(lambda tensor: tensor[None]).tensors if single else rows.tensors, single
 
 
@@ -190,15 +238,13 @@ def _check_finite(name: str, tensor: Tensor) -> None:
     raise InvalidInput(f"{name!r} holds NaN or infinity, first in sample {row}; clean or drop those samples")
 
 
-def _resolve_at(network: Network, at: str | Sequence[str] | None) -> tuple[str, ...]:
+def _resolve_at(network: Network, at: str | Sequence[str]) -> tuple[str, ...]:
     names = [value.name for value in network.inputs]
-    if at is None:
-        return tuple(value.name for value in network.inputs if value.is_floating) or (names[0],)
     asked = place_names(at)
-    if all(name in names for name in asked):
-        return asked
-    sites = tuple(network.resolve(name) for name in asked)
-    for site in sites:
+    among_inputs = all(name in names for name in asked)
+    sites = asked if among_inputs else tuple(network.resolve(name) for name in asked)
+    check_distinct(asked, sites)
+    for site in () if among_inputs else sites:
         if (value := network.values[site]).batch_axis is None:
             raise InvalidInput(f"{site!r} has shape {list(value.shape)}, in which no axis is the batch; choose a value before or after it")
     return sites

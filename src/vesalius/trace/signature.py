@@ -16,6 +16,7 @@ from vesalius.core.errors import InvalidInput, UnknownName, WrongType
 from vesalius.core.random_state import RandomState
 from vesalius.core.tensor_identity import version_of
 from vesalius.trace.structural_copy import copy_structure
+from vesalius.trace.vocabulary import WHOLE_DTYPES, explain_index_errors
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,10 +48,15 @@ class ModelCall:
     one_by_one: bool = False
 
     def run(self, tensors: Sequence[Tensor]) -> Tensor:
-        """Call the model with other tensors in the same places, and pick the output."""
+        """Call the model with other tensors in the same places, and pick the output.
+
+        Raises:
+            InvalidInput: inputs of whole numbers ask for a row that some table lacks.
+        """
         args = [tensors[arg.place] if isinstance(arg, InputSlot) else arg for arg in self.args]
         kwargs = {name: tensors[arg.place] if isinstance(arg, InputSlot) else arg for name, arg in self.kwargs.items()}
-        with caller_defaults():
+        whole = [name for name, tensor in zip(self.names, tensors, strict=True) if tensor.dtype in WHOLE_DTYPES]
+        with caller_defaults(), explain_index_errors(whole):
             found = _plain(select_output(self.model(*args, **kwargs), self.output))
         return found if self.function is None else self.function(found)
 

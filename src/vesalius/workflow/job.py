@@ -15,7 +15,7 @@ from torch import Tensor
 from vesalius.core.errors import InvalidInput, UnknownName, WrongType
 from vesalius.core.names import require_known
 from vesalius.core.players import Players
-from vesalius.games.absence import Absence, Baseline, Blur, Constant, Marginal, as_absence
+from vesalius.games.absence import Absence, Baseline, Blur, Constant, Marginal, as_absence, describe_absence
 from vesalius.methods import Method
 from vesalius.trace import Network
 from vesalius.trace.question import ask
@@ -228,6 +228,8 @@ def _absence(network: Network, samples: Samples, x: Tensor, *, baseline: Baselin
                 raise InvalidInput(f"the baseline blur is for pictures; these rows have shape {list(x.shape[1:])} and are {x.dtype}")
             return "the row itself, blurred", Blur()
         if baseline == "mean":
+            if not x.is_floating_point():
+                raise InvalidInput(f"rows of whole numbers ({x.dtype}), such as tokens, have no mean; give a token or a background of rows")
             assert samples.mean is not None
             return f"mean of {samples.of:,} rows", Constant(samples.mean.to(x))
         return "zero", Constant()
@@ -235,5 +237,6 @@ def _absence(network: Network, samples: Samples, x: Tensor, *, baseline: Baselin
         if samples.background is None:
             return "zero", Constant()
         return f"background of {len(samples.background)} rows", Marginal(samples.background.to(x))
-    absence = as_absence(baseline, ask(network, x[:1], at=at))
-    return absence.describe(), absence
+    question = ask(network, x[:1], at=at)
+    absence = as_absence(baseline, question)
+    return describe_absence(absence, question), absence

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from vesalius.core.allocation import Allocation
@@ -108,7 +108,7 @@ def _allocation_numbers(sample: Allocation) -> dict[str, Any]:
     }
 
 
-def displayable_image(sample: Float[Tensor, "*event"]) -> Float[Tensor, "channels height width"] | None:
+def displayable_image(sample: Shaped[Tensor, "*event"]) -> Float[Tensor, "channels height width"] | None:
     """What to show of a picture, in 0..1: as it is, or stretched where it goes beyond; ``None`` for anything else."""
     if sample.ndim != 3 or sample.shape[0] not in (1, 3) or not sample.is_floating_point():
         return None
