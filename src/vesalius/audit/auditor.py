@@ -21,6 +21,7 @@ from vesalius.audit.stratified_sampling import MIN_PER_GROUP, CoalitionSample, a
 from vesalius.core.allocation import Allocation
 from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput, NoRule, NotTraceable, TooManyPlayers, WrongType
+from vesalius.core.near_ties import descending_order
 from vesalius.core.players import Players
 from vesalius.games.absence import Baseline
 from vesalius.games.game import Game, question_provenance
@@ -347,20 +348,18 @@ def _bootstrap_interval(resampled: Float[Tensor, " R"]) -> tuple[float, float]:
 def _tiers(records: Mapping[str, MethodAudit], errors: Mapping[str, Tensor]) -> tuple[tuple[str, ...], ...]:
     """Methods by error; one that cannot be told from the best of a tier joins it."""
     tiers: list[list[str]] = []
-    for label in sorted(records, key=lambda name: records[name].error):
+    order = descending_order(-torch.tensor([record.error for record in records.values()], dtype=torch.float64))
+    for label in (list(records)[place] for place in order.tolist()):
         first = tiers[-1][0] if tiers else None
-        if first is not None and _is_tie(records[first], records[label], errors[first], errors[label]):
-            tiers[-1].append(label)
-        else:
-            tiers.append([label])
+        if first is None or not _is_tie(records[first], records[label], errors[first], errors[label]):
+            tiers.append([])
+        tiers[-1].append(label)
     return tuple(tuple(tier) for tier in tiers)
 
 
 def _is_tie(first: MethodAudit, second: MethodAudit, mine: Tensor, theirs: Tensor) -> bool:
     """Whether the numbers cannot tell two methods apart."""
-    if second.error - first.error <= first.tolerance:
-        return True
-    return bool(len(mine)) and _bootstrap_interval(theirs - mine)[0] <= 0
+    return second.error - first.error <= first.tolerance or (bool(len(mine)) and _bootstrap_interval(theirs - mine)[0] <= 0)
 
 
 def label_methods(methods: Methods) -> dict[str, Method]:
