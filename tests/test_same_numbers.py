@@ -2,89 +2,93 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
-from torch import nn
 
-import vesalius as vs
-from vesalius.methods import METHODS, ShapleyValue, SmoothGrad
+from tests.same_models import CASES, METHOD_CASES, ask_method
+from vesalius.games.estimators import ESTIMATORS, shapley
+from vesalius.games.game import Game
+from vesalius.interactions.estimators import ESTIMATORS as INTERACTION_ESTIMATORS
+from vesalius.interactions.estimators import interactions_of
 
-CLOSE = {"rtol": 1e-5, "atol": 0.0}
-
-
-class Kinked(nn.Module):
-    """A small network of ReLUs and a maximum over two channels at each of ``columns`` positions."""
-
-    def __init__(self, columns):
-        super().__init__()
-        self.first, self.last = nn.Linear(columns, 12), nn.Linear(12, 3)
-
-    def forward(self, x):
-        return self.last(self.first(torch.maximum(x[..., 0], 0.3 * x[..., 1])).relu())
+SETTINGS = [("", 1), ("default", 2), ("avx2", 1)]
+"""Instructions that PyTorch may use (none: all that the processor has) and threads."""
+ROOT = Path(__file__).parents[1]
 
 
-class Smooth(nn.Module):
-    """A small network of tanh."""
-
-    def __init__(self, columns):
-        super().__init__()
-        self.first, self.last = nn.Linear(2 * columns, 12), nn.Linear(12, 3)
-
-    def forward(self, x):
-        return self.last(self.first(x.flatten(1)).tanh())
-
-
-class Pictures(nn.Module):
-    """A convolution with pooling, for methods that look at channels of an image."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv, self.last = nn.Conv2d(1, 4, 3), nn.Linear(36, 3)
-
-    def forward(self, x):
-        return self.last(torch.max_pool2d(self.conv(x).relu(), 2).flatten(1))
-
-
-def made(kind, *arguments):
-    with torch.random.fork_rng():
-        torch.manual_seed(2)
-        return kind(*arguments)
-
-
-def draw(*shape):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(4))
-
-
-CASES = {
-    "kinked": (made(Kinked, 7), draw(3, 7, 2)),
-    "smooth": (made(Smooth, 7), draw(3, 7, 2)),
-    "pictures": (made(Pictures), draw(3, 1, 8, 8)),
-}
-METHOD_CASES = [
-    *[(case, name, {}) for case in CASES for name in METHODS if case == "pictures" or METHODS[name].name not in ("grad_cam",)],
-    *[
-        ("pictures", "shapley_value", {"estimator": name, "budget": 150, "players": vs.Players.patches(CASES["pictures"][1][0], 2)})
-        for name in ("permutation", "kernel", "surrogate", "adaptive")
-    ],
-]
-
-
-def close(mine, theirs):
-    torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-5 * float(theirs.abs().max()))
+def assert_close(mine, theirs, rtol=1e-5):
+    torch.testing.assert_close(mine, theirs, rtol=rtol, atol=rtol * float(theirs.abs().max()))
 
 
 @pytest.mark.parametrize(("case", "name", "options"), METHOD_CASES)
 def test_a_sample_has_the_same_values_alone_in_a_batch_and_in_another_order(case, name, options):
-    model, x = CASES[case]
-    if name in ("lrp_alpha_beta", "deep_taylor") and case == "smooth":
-        pass
-    background = draw(4, *x.shape[1:]) if name in ("expected_gradients", "prediction_difference") else None
-    ask = {"baseline": background, "options": options} if background is not None else {"options": options}
-    whole, turned = (vs.attribute(model, rows, name, **ask) for rows in (x, x.flip(0)))
-    close(turned.values.flip(0), whole.values)
-    for i in range(len(x)):
-        alone = vs.attribute(model, x[i], name, **ask)
-        close(alone.values, whole[i].values)
+    whole = ask_method(case, name, options)
+    assert_close(ask_method(case, name, options, [2, 1, 0]).values.flip(0), whole.values)
+    for i in range(3):
+        alone = ask_method(case, name, options, i)
+        assert_close(alone.values, whole[i].values)
         assert alone.provenance["target"] == whole[i].provenance["target"]
         if alone.stderr is not None:
-            torch.testing.assert_close(alone.stderr, whole[i].stderr, rtol=1e-3, atol=1e-6)
+            assert_close(alone.stderr, whole[i].stderr, rtol=1e-3)
+
+
+def noisy_game(size, seed=0):
+    """A game of 14 players on a network, whose values differ from the network's as they do in a batch of another size."""
+    model, x = CASES["many"]
+    noise = torch.Generator().manual_seed(seed)
+
+    def value(masks):
+        with torch.no_grad():
+            found = model(masks.float() * x[0])[:, 0].double()
+        return found * (1 + size * torch.randn(len(masks), dtype=torch.float64, generator=noise))
+
+    return Game.of(value, 14)
+
+
+@pytest.mark.parametrize(
+    ("estimate", "name"),
+    [(shapley, name) for name in ESTIMATORS if name != "exact"]
+    + [(interactions_of, name) for name in INTERACTION_ESTIMATORS if name != "exact"],
+)
+def test_rounding_of_the_values_does_not_change_which_coalitions_are_asked(estimate, name):
+    """And so not the answer by more than rounding, nor what is left of the generator."""
+    found, left = [], []
+    for size in (0.0, 1e-7):
+        generator = torch.Generator().manual_seed(3)
+        found.append(estimate(noisy_game(size), budget=400, estimator=name, generator=generator))
+        left.append(generator.get_state())
+    assert torch.equal(*left)
+    assert_close(found[1].values, found[0].values)
+
+
+@pytest.fixture(scope="module")
+def numbers(tmp_path_factory):
+    """What the verbs say under other settings of the processor, side by side."""
+    folder = tmp_path_factory.mktemp("numbers")
+    runs = []
+    for capability, threads in SETTINGS:
+        setting = {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "passive"} | (
+            {"ATEN_CPU_CAPABILITY": capability} if capability else {}
+        )
+        plain = {name: value for name, value in os.environ.items() if name != "ATEN_CPU_CAPABILITY"}
+        file = folder / f"{capability or 'native'}-{threads}.pt"
+        command = [sys.executable, "-W", "ignore", "-m", "tests.numbers_of_verbs", str(file)]
+        runs.append((file, subprocess.Popen(command, cwd=ROOT, env=plain | setting)))
+    assert [run.wait() for _, run in runs] == [0] * len(SETTINGS)
+    return [torch.load(file) for file, _ in runs]
+
+
+def test_any_processor_and_any_number_of_threads_give_the_same_numbers(numbers):
+    first, *others = numbers
+    apart = [
+        f"{name}: {difference:.1e}"
+        for other in others
+        for name in first
+        if (difference := float((first[name] - other[name]).abs().max() / first[name].abs().max())) > 1e-4
+    ]
+    assert not apart and len(first) > 60
