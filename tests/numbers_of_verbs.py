@@ -1,4 +1,4 @@
-"""Numbers of a handful of verbs on small models, written to a file: run by ``tests.test_same_numbers`` on other settings of the processor."""
+"""Numbers of a handful of verbs on small models, written to a file: ``tests.test_same_numbers`` runs this under several settings."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def estimated_interactions() -> dict[str, Tensor]:
 
 def pruned() -> dict[str, Tensor]:
     """Links kept of each layer, and values of links."""
-    model, x = CASES["many"]
+    model = CASES["many"][0]
     data = torch.randn(200, 14, generator=torch.Generator().manual_seed(5))
     small = vs.sparsify(model, data, sparsity=0.6)
     values = vs.link_importance(model, data)
