@@ -16,8 +16,12 @@ from vesalius.games.game import Game
 from vesalius.interactions.estimators import ESTIMATORS as INTERACTION_ESTIMATORS
 from vesalius.interactions.estimators import interactions_of
 
-SETTINGS = [("", 1), ("default", 2), ("avx2", 1)]
-"""Instructions that PyTorch may use (none: all that the processor has) and threads."""
+SETTINGS = [
+    {"OMP_NUM_THREADS": "1"},
+    {"OMP_NUM_THREADS": "2", "ATEN_CPU_CAPABILITY": "default", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2", "ONEDNN_MAX_CPU_ISA": "SSE41"},
+    {"OMP_NUM_THREADS": "1", "ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2"},
+]
+"""Threads, and the newest instructions that PyTorch, MKL and oneDNN may use: all that the processor has, those of 2008 and of 2013."""
 ROOT = Path(__file__).parents[1]
 
 
@@ -68,19 +72,14 @@ def test_rounding_of_the_values_does_not_change_which_coalitions_are_asked(estim
 
 @pytest.fixture(scope="module")
 def numbers(tmp_path_factory):
-    """What the verbs say under other settings of the processor, side by side."""
-    folder = tmp_path_factory.mktemp("numbers")
-    runs = []
-    for capability, threads in SETTINGS:
-        setting = {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "passive"} | (
-            {"ATEN_CPU_CAPABILITY": capability} if capability else {}
-        )
-        plain = {name: value for name, value in os.environ.items() if name != "ATEN_CPU_CAPABILITY"}
-        file = folder / f"{capability or 'native'}-{threads}.pt"
-        command = [sys.executable, "-W", "ignore", "-m", "tests.numbers_of_verbs", str(file)]
-        runs.append((file, subprocess.Popen(command, cwd=ROOT, env=plain | setting)))
-    assert [run.wait() for _, run in runs] == [0] * len(SETTINGS)
-    return [torch.load(file) for file, _ in runs]
+    """What the verbs say under each setting of the processor, side by side."""
+    folder, runs = tmp_path_factory.mktemp("numbers"), []
+    plain = {name: value for name, value in os.environ.items() if name not in set().union(*SETTINGS)}
+    for at, setting in enumerate(SETTINGS):
+        command = [sys.executable, "-W", "ignore", "-m", "tests.numbers_of_verbs", str(folder / f"{at}.pt")]
+        runs.append(subprocess.Popen(command, cwd=ROOT, env=plain | setting | {"OMP_WAIT_POLICY": "passive"}))
+    assert [run.wait() for run in runs] == [0] * len(SETTINGS)
+    return [torch.load(folder / f"{at}.pt") for at in range(len(SETTINGS))]
 
 
 def test_any_processor_and_any_number_of_threads_give_the_same_numbers(numbers):

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from vesalius.core.errors import InvalidInput, WrongType
@@ -152,7 +152,7 @@ def _default_selector(output: Tensor) -> tuple[TargetSelector, str]:
     return TargetSelector(positions=classes[:, None]), f"class {found[0]}" if len(found) == 1 else "predicted class"
 
 
-def predicted_classes(output: Float[Tensor, "B C"]) -> Int[Tensor, " B"]:
+def predicted_classes(output: Shaped[Tensor, "B C"]) -> Int[Tensor, " B"]:
     """The class with the largest output; of several within rounding of it the first, so that a tie is decided alike in every batch and on
     every processor."""
     if output.dtype not in TIED_OUTPUTS:
