@@ -84,7 +84,7 @@ class AdaptiveShapley:
             wanted = min(budget, int(len(rows) * self.growth) + 1) - len(rows)
             covariance, _, _ = self._fit_covariance(rows, values, generator)
             pool = candidate_coalitions(rows, wanted, generator=generator)
-            chosen = pool[select_most_informative(covariance, rows.double(), pool.double(), wanted)]
+            chosen = pool[select_most_informative(covariance.rounded(DESIGN_GRID), rows.double(), pool.double(), wanted)]
             rows, values = torch.cat([rows, chosen]), torch.cat([values, evaluate(game, chosen)])
         base, total = float(values[0]), float(values[1])
         mean, stderr = self._read(rows, values, generator)
@@ -149,7 +149,7 @@ def select_most_informative(
     The Cholesky factor of the known ones is extended by a row for every choice, so a choice costs one product with it.
 
     Args:
-        covariance: the process; its parameters are rounded to ``DESIGN_GRID``.
+        covariance: the process.
         known: coalitions whose values are known.
         pool: those to choose from.
         wanted: how many.
@@ -158,7 +158,6 @@ def select_most_informative(
     Returns:
         Places in the pool, in the order of choice; all of them where the pool is no larger than wanted.
     """
-    covariance = covariance.rounded(DESIGN_GRID)
     factor = torch.linalg.cholesky(observed_covariance(covariance, known))
     count = min(wanted, len(pool))
     seen = torch.empty(len(known) + count, len(pool), dtype=torch.float64)
