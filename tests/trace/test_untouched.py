@@ -336,3 +336,4 @@ def test_a_function_over_a_model_in_training_does_not_move_its_statistics():
 
     vesalius.attribute(function, x, "occlusion")
     assert snapshot(model) == before
+    assert calls, "a function's own records are its own affair"

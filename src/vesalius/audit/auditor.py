@@ -130,7 +130,7 @@ class Auditor(Options):
         short, worst = fair.violation(given)
         size = fair.size or 1.0
         tolerance = max(
-            principles.rounding_tolerance(game, _machine_epsilon(problem)), _map_rounding(values, problem) * float(given.abs().sum()) / size
+            principles.rounding_tolerance(game, problem.epsilon), _map_rounding(values, problem) * float(given.abs().sum()) / size
         )
         members = tuple(who.name(i) for i in range(who.n) if worst >> i & 1) if short > tolerance * size else ()
         left, best = additive_errors(game, given)
@@ -296,7 +296,7 @@ class _AuditContext:
 
     def bend(self) -> float:
         """See :class:`vesalius.audit.result.Audit`."""
-        rows = torch.linspace(0, len(self.design.masks) - 1, min(len(self.design.masks), BEND_SAMPLES)).long()
+        rows = torch.linspace(0, len(self.design.masks) - 1, min(len(self.design.masks), BEND_SAMPLES), dtype=torch.float32).long()
         change = self.values[rows].double().cpu() - float(self.base)
         away = self.problem.halfway(self.design.masks[rows]) - float(self.base) - change / 2
         whole = float(change.abs().sum())
@@ -315,16 +315,8 @@ def _audit_context(auditor: Auditor, problem: AuditProblem) -> _AuditContext:
     game = problem.game()
     values = game(design.masks)
     ends = game(torch.tensor([[False], [True]]).expand(2, players))
-    tolerance = (
-        principles.rounding_tolerance(values, _machine_epsilon(problem))
-        if exact
-        else max(principles.HELD_TOLERANCE, 1e3 * _machine_epsilon(problem))
-    )
+    tolerance = principles.rounding_tolerance(values, problem.epsilon) if exact else max(principles.HELD_TOLERANCE, 1e3 * problem.epsilon)
     return _AuditContext(auditor, problem, design, game, values, ends, exact, tolerance)
-
-
-def _machine_epsilon(problem: AuditProblem) -> float:
-    return float(torch.finfo(problem.question.total.dtype).eps)
 
 
 def _map_rounding(values: Tensor | np.ndarray[Any, np.dtype[Any]], problem: AuditProblem) -> float:

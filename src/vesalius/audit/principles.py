@@ -54,7 +54,7 @@ def principle_errors(values: Float[Tensor, " S"], maps: Float[Tensor, "S P"]) ->
     effects, parts = dividends(values.double()), dividends(maps.double())
     total = parts.sum(1)[1:]
     effects = effects[1:]
-    sign = torch.where(effects < 0, -1.0, 1.0).to(effects)
+    sign = torch.ones_like(effects).masked_fill(effects < 0, -1)
     size, paid = effects.abs(), total * sign
     whole = float(size.sum())
     outside = parts.abs().masked_fill(membership(player_count(values)), 0).sum()

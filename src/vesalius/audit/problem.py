@@ -50,6 +50,11 @@ class AuditProblem:
     rounding: float
 
     @property
+    def epsilon(self) -> float:
+        """Relative rounding of a single operation of the network, as it is audited."""
+        return float(torch.finfo(self.question.total.dtype).eps)
+
+    @property
     def sample(self) -> tuple[Tensor, ...]:
         """The explained tensors of the sample, [*event] each."""
         return tuple(tensor[0] for tensor in self.question.present)

@@ -17,6 +17,7 @@ from vesalius.audit.principles import HELD_TOLERANCE
 from vesalius.core import store
 from vesalius.core.display import load_view
 from vesalius.core.encoding import decode_players, encode_players
+from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput
 from vesalius.core.names import require_known
 from vesalius.core.players import Players
@@ -267,11 +268,13 @@ class Audit(Mapping[str, MethodAudit]):
         return store.write(path, "audit", tensors, facts)
 
     @property
+    @verb
     def values(self) -> Float[Tensor, "methods P"]:  # type: ignore[override]
         """Maps of all methods, summed into the players."""
         return torch.tensor([record.values for record in self.records.values()], dtype=torch.float64).reshape(len(self), self.players.n)
 
     @classmethod
+    @verb
     def load(cls, path: str | Path) -> Audit:
         """Read a file written by :meth:`save`.
 

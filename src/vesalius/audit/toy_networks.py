@@ -51,7 +51,7 @@ class TokenClassifier(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.embedding, self.out = nn.Embedding(7, 3), nn.Linear(3, 2)
+        self.embedding, self.out = nn.Embedding(7, 3, dtype=torch.float32), nn.Linear(3, 2, dtype=torch.float32)
 
     def forward(self, ids: Int[Tensor, "batch steps"]) -> Float[Tensor, "batch 2"]:
         found: Tensor = self.out(torch.tanh(self.embedding(ids)).mean(1))
@@ -111,4 +111,4 @@ def smooth_network(seed: int) -> nn.Module:
     """A small network without kinks; the global random state is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        return nn.Sequential(nn.Linear(3, 6), nn.Tanh(), nn.Linear(6, 2)).double()
+        return nn.Sequential(nn.Linear(3, 6, dtype=torch.float32), nn.Tanh(), nn.Linear(6, 2, dtype=torch.float32)).double()

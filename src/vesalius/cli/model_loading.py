@@ -82,7 +82,7 @@ def open_network(spec: str, x: Tensor, opening: ModelOptions) -> Network:
 
 def _check_device(device: str) -> None:
     try:
-        torch.zeros(1, device=device)
+        torch.zeros(1, dtype=torch.float32, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise InvalidInput(f"--device {device!r} cannot be used here: {str(error).splitlines()[0]}") from error
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from vesalius.complexity.losses import LOSSES, RowLoss
 from vesalius.complexity.strength import FeatureHead
+from vesalius.core.entry import as_caller
 from vesalius.core.errors import InvalidInput, TooManyPlayers
 from vesalius.core.names import require_known
 from vesalius.core.numbers import POSITIVE_COUNT, Limit
@@ -105,7 +107,7 @@ def evaluate_coalitions(
         InvalidInput: the head's outputs or the targets do not fit, or a loss is not finite.
         MemoryExhausted: not even one row fits.
     """
-    loss = LOSSES[how.loss] if isinstance(how.loss, str) else how.loss
+    loss = LOSSES[how.loss] if isinstance(how.loss, str) else partial(as_caller, how.loss)
     present = moebius.membership(len(rows.parts)).to(rows.parts)
     at_once = max(1, how.memory // (absent[0].numel() * absent.element_size()))
     batches = Batches(max(1, at_once // len(present)), "a feature in the head")

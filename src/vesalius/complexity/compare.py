@@ -75,6 +75,7 @@ class ComponentProfile:
     reliability: Reliability | None = None
     weighted: Float64[Tensor, " L"] | None = None
 
+    @verb
     def measure(self, name: str) -> ComponentValues | None:
         """One of ``MEASURES`` by order, or ``None`` where it was not asked for. Strength is the held-out gain, and its error the standard
         error over seeds; effectiveness is the fall of the training loss and over-fitting the growth of the gap, in its unit.
@@ -112,6 +113,7 @@ class ComplexityComparison:
         """Orders of the components."""
         return next(iter(self.profiles.values())).complexity.orders
 
+    @verb
     def shift(self, name: str, measure: str) -> ComponentValues | None:
         """How a network differs from the first, with the error of the difference.
 

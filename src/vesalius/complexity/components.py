@@ -43,6 +43,7 @@ class FeatureComponents:
     rest: Float[Tensor, "B *event"]
 
     @property
+    @verb
     def cumulative(self) -> Float[Tensor, "L B *event"]:
         """Predictions of the feature with up to so many nonlinear layers: sums of the components up to each order."""
         return self.parts.cumsum(0)
@@ -82,6 +83,7 @@ class Complexity:
     # ---- measures -----------------------------------------------------------------------------------------------------------------
 
     @property
+    @verb
     def rho(self) -> Float64[Tensor, "S L"]:
         """Significance: Var[component] / Var[feature]; the ratios need not sum to 1, since components are not orthogonal."""
         return (
@@ -90,6 +92,7 @@ class Complexity:
         )
 
     @property
+    @verb
     def r2(self) -> Float64[Tensor, "S L"]:
         """Share of the feature's variance explained with up to so many nonlinear layers."""
         errors = torch.eye(len(self.moments), dtype=torch.float64)[:-1]
@@ -97,17 +100,20 @@ class Complexity:
         return 1 - self._combination_covariance(errors, errors).diagonal().reshape(self.kept.shape) / self._variance
 
     @property
+    @verb
     def gain(self) -> Float64[Tensor, "S L"]:
         """Share of the variance that each component explains beyond those before; the first also what the orders up to it explain."""
         r2 = self.r2
         return r2.diff(dim=1, prepend=torch.zeros_like(r2[:, :1]))
 
     @property
+    @verb
     def residual(self) -> Float64[Tensor, " S"]:
         """Var[rest] / Var[feature]: of higher order, or missed by training."""
         return 1 - self.r2[:, -1]
 
     @property
+    @verb
     def reproducible(self) -> Float64[Tensor, " L"]:
         """Significance that comes again with another seed: covariance of the components of two seeds / Var[feature], mean over pairs; NaN
         with one seed."""
@@ -116,6 +122,7 @@ class Complexity:
         pairs = [between[one, :, other].diagonal() for one, other in combinations(range(seeds), 2)]
         return torch.stack(pairs).mean(0) / self._variance if pairs else torch.full((orders,), torch.nan, dtype=torch.float64)
 
+    @verb
     def significance(self, stat: str = "var") -> Float64[Tensor, "S L"]:
         """Strength of each component relative to the feature.
 
@@ -178,12 +185,14 @@ class Complexity:
 
     # ---- showing ------------------------------------------------------------------------------------------------------------------
 
+    @verb
     def table(self) -> dict[str, tuple[Float64[Tensor, " L"], Float64[Tensor, " L"]]]:
         """Mean over seeds, and half the spread between the seeds, of each measure by order."""
         named = {"rho": self.rho, "gain": self.gain, "r2": self.r2}
         found = {name: (rows.mean(0), (rows.amax(0) - rows.amin(0)) / 2) for name, rows in named.items()}
         return found | {"reproducible": (self.reproducible, torch.zeros_like(self.reproducible))}
 
+    @verb
     def summary(self) -> str:
         """A table for people."""
         rows, table = self.provenance.get("rows", {}), self.table()
@@ -228,6 +237,7 @@ class Complexity:
         return store.write(path, KIND, tensors, facts)
 
     @classmethod
+    @verb
     def load(cls, path: str | Path, *, network: Network | None = None) -> Complexity:
         """Read a file written by :meth:`save`; no code in it can run.
 
@@ -288,7 +298,7 @@ def moments(predictions: Sequence[Disentangler], rows: Any) -> Float64[Tensor, "
         rows: batches of what the nets see and of the feature by position.
     """
     shift: Tensor | None = None
-    count, cross, totals = 0, torch.zeros(()), torch.zeros(())
+    count, cross, totals = 0, torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
     for x, f in rows:
         found = torch.stack([*(net(x) for net in predictions), f]).flatten(2).double().cpu()
         shift = found.mean(1, keepdim=True) if shift is None else shift

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from vesalius.complexity.coalitions import LabelledComponents, Scoring, evaluate_coalitions
 from vesalius.complexity.strength import FeatureHead, strengths
+from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput
 from vesalius.core.names import require_known
 from vesalius.core.near_ties import rank_with_ties
@@ -88,10 +89,12 @@ class CoalitionLosses:
     scoring: Scoring
 
     @cached_property
+    @verb
     def per_row(self) -> Float64[Tensor, "L N"]:
         """Shapley values of the fall of the loss, on each training row; they sum to loss(rest) - loss(all)."""
         return -_shapley_values(self.train)
 
+    @verb
     def effectiveness(self, normalise: str | None = "std") -> ComponentValues:
         """What each component takes off the training loss, by Shapley value.
 
@@ -113,6 +116,7 @@ class CoalitionLosses:
         return ComponentValues(self.per_row.mean(1) / unit, self._bootstrap_means[0].std(0) / unit)
 
     @property
+    @verb
     def overfitting(self) -> ComponentValues:
         """What each component adds to the gap between test and training loss, by Shapley value.
 
@@ -128,6 +132,7 @@ class CoalitionLosses:
         return ComponentValues(self.per_row.mean(1) - self._per_test_row.mean(1), (train - test).std(0))
 
     @property
+    @verb
     def ratio(self) -> ComponentValues:
         """Over-fitting per effectiveness: NaN where the latter is within two standard errors of 0, since a ratio to noise means nothing.
 
@@ -144,11 +149,13 @@ class CoalitionLosses:
         )
 
     @property
+    @verb
     def chain(self) -> ComponentValues:
         """What each component takes off the training loss when added after all lower orders, and before all higher ones."""
         return self._chain_gains(self.train)
 
     @property
+    @verb
     def test_chain(self) -> ComponentValues:
         """As :attr:`chain`, on test rows.
 
@@ -157,6 +164,7 @@ class CoalitionLosses:
         return self._chain_gains(self._test_losses())
 
     @property
+    @verb
     def accuracy(self) -> Float64[Tensor, " S"]:
         """Accuracy of every subset of the components, on test rows where there are any.
 
@@ -174,6 +182,7 @@ class CoalitionLosses:
         """Orders of the components in a coalition, by its index."""
         return tuple(order for place, order in enumerate(self.orders) if coalition >> place & 1)
 
+    @verb
     def best(self, validation: Bool[Tensor, " M"]) -> BestSubset:
         """The best subset by some of the test rows, with what it does on the others. Of equally accurate ones, that of least loss.
 

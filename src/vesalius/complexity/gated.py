@@ -111,9 +111,12 @@ class GatedNetwork(nn.Module):
         inner, axes = source.shape[1], source.ndim - 2
         kernel = (gating.kernel,) * axes
         widths = [inner] * (gating.layers - 1) + [channels]
-        draws = [torch.randn(width, inner, *kernel, generator=generator) / (inner * gating.kernel**axes) ** 0.5 for width in widths]
+        draws = [
+            torch.randn(width, inner, *kernel, generator=generator, dtype=torch.float32) / (inner * gating.kernel**axes) ** 0.5
+            for width in widths
+        ]
         self.weights = nn.ParameterList(nn.Parameter(draw.to(source)) for draw in draws)
-        self.logits = nn.Parameter(torch.zeros(gating.layers - 1).to(source))
+        self.logits = nn.Parameter(source.new_zeros(gating.layers - 1))
 
     @property
     def strengths(self) -> Float[Tensor, " gates"]:

@@ -123,12 +123,14 @@ class Trunk(nn.Module):
         super().__init__()
         self.shape, self.width = shape, width
         entering = prod(shape.x) if shape.kind == "vector" else shape.x[0] if len(shape.x) == 3 else shape.x[shape.axis]
-        self.register_buffer("mean", torch.zeros(entering))
-        self.register_buffer("spread", torch.ones(entering))
+        self.register_buffer("mean", torch.zeros(entering, dtype=torch.float32))
+        self.register_buffer("spread", torch.ones(entering, dtype=torch.float32))
         with torch.random.fork_rng(devices=[]):
             sizes = [entering] + [width] * blocks
             self.maps = nn.ModuleList(self._map(at, sizes[at]) for at in range(blocks))
-            self.norms = nn.ModuleList((nn.BatchNorm1d if shape.kind == "vector" else nn.BatchNorm2d)(width) for _ in range(blocks))
+            self.norms = nn.ModuleList(
+                (nn.BatchNorm1d if shape.kind == "vector" else nn.BatchNorm2d)(width, dtype=torch.float32) for _ in range(blocks)
+            )
             for layer in self.maps:
                 nn.init.kaiming_normal_(layer.get_parameter("weight"), nonlinearity="relu", generator=generator)
         if shape.kind != "vector":
@@ -136,13 +138,13 @@ class Trunk(nn.Module):
 
     def _map(self, at: int, entering: int) -> nn.Module:
         if self.shape.kind == "vector":
-            return nn.Linear(entering, self.width, bias=False)
+            return nn.Linear(entering, self.width, bias=False, dtype=torch.float32)
         flat = self.shape.sides[0] == 1
         strides = self.shape.strides if at == 0 else (1, 1)
         reach = SEQUENCE_KERNEL if flat else 3
         high, wide = (2 * stride + 1 if stride > 1 else reach for stride in strides)
         high = 1 if flat else high
-        return nn.Conv2d(entering, self.width, (high, wide), strides, (high // 2, wide // 2), bias=False)
+        return nn.Conv2d(entering, self.width, (high, wide), strides, (high // 2, wide // 2), bias=False, dtype=torch.float32)
 
     @property
     def blocks(self) -> int:
@@ -239,7 +241,7 @@ class Trunk(nn.Module):
         place = prod(self.shape.grid) if self.shape.kind != "vector" else 1
         blocks = sum(layer.get_parameter("weight").numel() for layer in self.maps) * place
         with torch.no_grad():
-            x = self.standardise_input(torch.zeros(1, *self.shape.x, device=self.mean.device))
+            x = self.standardise_input(self.mean.new_zeros(1, *self.shape.x))
             columns = self.linear(x).shape[-1]
         return blocks + self.shape.positions * (columns + exits * self.read) * self.shape.channels
 

@@ -80,6 +80,7 @@ class Reliability:
         """Dimensions of the reliable subspace."""
         return round(float(self.projection.trace()))
 
+    @verb
     def part(self, feature: Float[Tensor, "N *event"]) -> Float[Tensor, "N *event"]:
         """The reliable part of a component, or of the feature itself. Linear, so parts of components sum to the part of their sum.
 
@@ -221,7 +222,11 @@ def _fit_ridge(
         square += source.T @ source / count
         mixed += source.T @ (ours - mean_ours) / count
     penalty = (ridge * square.diagonal().mean()).clamp_min(torch.finfo(torch.float64).tiny)
-    return mean_source, mean_ours, torch.linalg.solve(square + penalty * torch.eye(len(square)).to(square), mixed)
+    return (
+        mean_source,
+        mean_ours,
+        torch.linalg.solve(square + penalty * torch.eye(len(square), dtype=square.dtype, device=square.device), mixed),
+    )
 
 
 def _check_features(feature: Float[Tensor, "N *event"], others: Sequence[Float[Tensor, "N ..."]], axis: int) -> None:

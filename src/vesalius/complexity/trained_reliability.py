@@ -199,7 +199,7 @@ def _warm_start(net: nn.Module, before: nn.Module | None) -> nn.Module:
 
 
 def _random_map(inner: int, outer: int, draw: torch.Generator, like: Tensor) -> Float[Tensor, "inner outer"]:
-    found: Tensor = torch.randn(inner, outer, generator=draw) / inner**0.5
+    found: Tensor = torch.randn(inner, outer, generator=draw, dtype=torch.float32) / inner**0.5
     return found.to(like)
 
 

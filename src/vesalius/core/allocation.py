@@ -8,7 +8,7 @@ Axes: B batch (absent for a single sample), P players, K coalitions.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +19,14 @@ from torch import Tensor
 
 from vesalius.core import conversion, interaction_indices, store
 from vesalius.core.display import load_view
-from vesalius.core.encoding import decode_players, encode_players
+from vesalius.core.encoding import decode_allocation, encode_allocation
+from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput
 from vesalius.core.near_ties import descending_order
 from vesalius.core.numbers import Limit, whole_number
 from vesalius.core.players import Players
 from vesalius.core.samples import resolve_rows, sample_facts, sample_ids
 from vesalius.core.summary import describe
-
-TENSORS = ("values", "base", "total", "coalitions", "stderr", "evaluations", "converged", "map_error")
-"""What a file holds by its own name."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -84,23 +82,27 @@ class Allocation:
         return self.players.n if self.coalitions is None else len(self.coalitions)
 
     @property
+    @verb
     def flat(self) -> Float[Tensor, "*B K"]:
         """Values with all players (or coalitions) along one last axis."""
         return self.values.reshape(*self.base.shape, self._count)
 
     @property
+    @verb
     def gap(self) -> Float[Tensor, "*B"]:
         """Completeness error: what the values fail to add up to, total - base - sum(values); 0 for a complete method."""
         change = _to_float64(self.total) - _to_float64(self.base)
         return (change - _sum_to_float64(self.flat)).to(self.total)
 
     @property
+    @verb
     def unaccounted(self) -> Float[Tensor, "*B"]:
         """total - sum(values) - what was absorbed; rounding alone, where a method keeps an account of where relevance went."""
         kept = sum((_to_float64(part) for part in self.absorbed.values()), _sum_to_float64(self.flat))
         return (_to_float64(self.total) - kept).to(self.total)
 
     @property
+    @verb
     def relative_gap(self) -> Float[Tensor, "*B"]:
         """|gap| / |total - base|; ``inf`` where a gap stands against no change at all."""
         change = (self.total - self.base).abs()
@@ -112,6 +114,7 @@ class Allocation:
         return 1 if self.coalitions is None else int(self.coalitions.sum(1).max())
 
     @property
+    @verb
     def map(self) -> Float[Tensor, "*B *event"]:
         """Each player's value shown at every element it owns, 0 where there is no player (first explained tensor, order 1)."""
         self._require_order_one("a map")
@@ -127,6 +130,7 @@ class Allocation:
         """The samples, one after another."""
         return (self[sample] for sample in range(len(self)))
 
+    @verb
     def __getitem__(self, samples: Any) -> Allocation:
         """One sample by its number, or several by a slice, a list or array of numbers, or a boolean for each.
 
@@ -158,6 +162,7 @@ class Allocation:
             provenance=sample_facts(self.provenance, rows),
         )
 
+    @verb
     def reduce(self, index: str = "shapley", *, order: int | None = None) -> Allocation:
         """An interaction index, from dividends: I(S) = sum of w(|S|, |T|) d(T) over the listed coalitions T that contain S.
 
@@ -195,6 +200,7 @@ class Allocation:
             provenance={**self.provenance, "index": index},
         )
 
+    @verb
     def top(self, k: int = 5) -> list[tuple[tuple[str, ...], float]]:
         """The k largest values of one sample by size, each with the names of its players."""
         self._require_one_sample("top")
@@ -207,6 +213,7 @@ class Allocation:
             return (self.players.name(position),)
         return tuple(self.players.name(int(p)) for p in self.coalitions[position].nonzero().flatten())
 
+    @verb
     def group(self, players: Players) -> Allocation:
         """Sum an attribution over a coarser division of the same tensors.
 
@@ -240,6 +247,7 @@ class Allocation:
         index = sample_ids(self.provenance, single=not self.base.ndim)
         return conversion.to_dataframe(self.flat.reshape(-1, self._count), columns, index)
 
+    @verb
     def to_shap(self) -> Any:
         """The values as a ``shap.Explanation``, with the samples' own values as its data where every player is one of them.
 
@@ -252,6 +260,7 @@ class Allocation:
         return conversion.to_shap(self.values, self.base, shaped, self.players.names if len(self.players.shape) == 1 else None)
 
     @property
+    @verb
     def inputs_by_player(self) -> Shaped[Tensor, "*B P"] | None:
         """What the samples hold for each player, such as the columns of a table; ``None`` where players are larger parts, or unknown."""
         parts = self.explained if self.base.ndim else [part[None] for part in self.explained]
@@ -259,6 +268,7 @@ class Allocation:
         return found if found is None or self.base.ndim else found[0]
 
     @classmethod
+    @verb
     def from_array(  # noqa: PLR0913 - what a map may come with
         cls,
         values: Any,
@@ -291,6 +301,7 @@ class Allocation:
         return cls(**{**fields, "provenance": conversion.join_facts(fields["provenance"], method, provenance)})
 
     @classmethod
+    @verb
     def from_captum(  # noqa: PLR0913
         cls,
         values: Any,
@@ -317,6 +328,7 @@ class Allocation:
         return cls.from_array(given, names=names, players=who, base=base, total=total, data=data, method=method, provenance=provenance)
 
     @classmethod
+    @verb
     def from_shap(
         cls,
         explanation: Any,
@@ -366,14 +378,10 @@ class Allocation:
 
     def save(self, path: str | Path) -> Path:
         """Write to one file (safetensors with a JSON header), atomically; the explained samples are in it, where they were kept."""
-        held = {name: tensor for name in TENSORS if (tensor := getattr(self, name)) is not None}
-        held |= {f"absorbed.{where}": part for where, part in self.absorbed.items()}
-        held |= {f"explained.{place}": part for place, part in enumerate(self.explained)}
-        who, facts = encode_players(self.players)
-        made = {"provenance": store.to_json_values(self.provenance), "stderr_note": self.stderr_note}
-        return store.write(path, "allocation", held | who, {"players": facts, **made})
+        return store.write(path, "allocation", *encode_allocation({known.name: getattr(self, known.name) for known in fields(self)}))
 
     @classmethod
+    @verb
     def load(cls, path: str | Path) -> Allocation:
         """Read a file written by :meth:`save`.
 
@@ -382,15 +390,7 @@ class Allocation:
         """
         tensors, facts = store.read(path, "allocation")
         with store.decoding(path):
-            explained = sum(name.startswith("explained.") for name in tensors)
-            return cls(
-                players=decode_players(tensors, facts["players"]),
-                absorbed={name.removeprefix("absorbed."): tensors[name] for name in tensors if name.startswith("absorbed.")},
-                explained=tuple(tensors[f"explained.{place}"] for place in range(explained)),
-                provenance=store.fact(facts, "provenance", dict),
-                stderr_note=store.fact(facts, "stderr_note", str),
-                **{name: tensors[name] for name in TENSORS if name in tensors},
-            )
+            return cls(**decode_allocation(tensors, facts))
 
 
 def _to_float64(values: Float[Tensor, "*B"]) -> Float[Tensor, "*B"]:

@@ -114,12 +114,14 @@ def read_array(values: Any, *, players: Players | None, names: Sequence[str], ba
     if found.ndim == 0:
         raise InvalidInput("values hold one number; an attribution has one per feature, [features] or [samples, features, ...]")
     if players is None:
-        players = Players.features(torch.empty(found.shape[1:] if found.ndim > 1 else found.shape, device="meta"), names=names)
+        players = Players.features(
+            torch.empty(found.shape[1:] if found.ndim > 1 else found.shape, dtype=found.dtype, device="meta"), names=names
+        )
     found = _sum_into_players(found, players)
     batch = found.shape[: found.ndim - len(players.shape)]
     parts = () if data is None else tuple(part.detach().clone() for part in read_rows(data).parts)
     if parts:
-        players.check([torch.empty(part.shape[len(batch) :], device="meta") for part in parts])
+        players.check([torch.empty(part.shape[len(batch) :], dtype=part.dtype, device="meta") for part in parts])
     known = {"base": _per_sample(base, batch, found, "base"), "total": _per_sample(total, batch, found, "total")}
     facts = {} if not given.ids else {PER_SAMPLE: {"id": list(given.ids)}} if batch else {"id": given.ids[0]}
     return {"players": players.named(names), "values": found, "explained": parts, "provenance": facts, **known}

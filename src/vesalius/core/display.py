@@ -10,6 +10,8 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
+from vesalius.core.entry import verb
+
 VIEWS = {
     "plot": "vesalius.views.charts:plot_allocation",
     "html": "vesalius.views.notebook:allocation_html",
@@ -39,4 +41,4 @@ def load_view(name: str) -> Callable[..., Any]:
     """The drawing function registered under a name."""
     module, function = VIEWS[name].split(":")
     drawing: Callable[..., Any] = getattr(import_module(module), function)
-    return drawing
+    return verb(drawing)

@@ -1,6 +1,7 @@
 """What every public verb enters first: PyTorch's modes as our numbers need them, whatever mode the caller is in.
 
-Inside: gradients on, inference mode and autocast off, tensors of inference mode cloned, new tensors on the CPU unless a device is named.
+Inside: gradients on, inference mode and autocast off, tensors of inference mode cloned, those of a graph of the caller's taken out of it,
+new tensors on the CPU unless a device is named.
 Outside, and in the other threads, everything is as it was: each of these modes belongs to its thread. The default dtype does not, and so
 is left alone: our own tensors name theirs.
 """
@@ -23,6 +24,7 @@ R = TypeVar("R")
 V = TypeVar("V")
 
 AUTOCAST_DEVICES = ("cpu", "cuda", "mps", "xpu")
+HOLDERS = (Tensor, list, tuple, dict)
 ENTERED = "__vesalius_verb__"
 """Attribute by which a verb can be told from any other function."""
 
@@ -31,15 +33,15 @@ _CALLER_DEVICE: ContextVar[torch.device | None] = ContextVar("caller_device", de
 
 
 def verb(function: Callable[P, R]) -> Callable[P, R]:
-    """Mark a public function, and run it in :func:`neutral_modes` with its arguments read by their annotations."""
+    """Mark a public function, and run it in :func:`neutral_modes` with its arguments read by their annotations, without a history."""
     read = call_reader(function)
 
     @wraps(function)
     def entered(*args: P.args, **kwargs: P.kwargs) -> R:
         with neutral_modes():
             found, by_name = read(args, kwargs)
-            given: Any = [out_of_inference(value) for value in found]
-            named: Any = {name: out_of_inference(value) for name, value in by_name.items()}
+            given: Any = [without_history(value) for value in found]
+            named: Any = {name: without_history(value) for name, value in by_name.items()}
             return function(*given, **named)
 
     setattr(entered, ENTERED, True)
@@ -73,6 +75,12 @@ def full_precision() -> Iterator[None]:
         yield
 
 
+def run_precisely(function: Callable[..., R], *args: Any) -> R:
+    """What a part of a network makes of tensors, in their precision and the caller's mode of gradients."""
+    with full_precision():
+        return function(*args)
+
+
 @contextmanager
 def caller_defaults() -> Iterator[None]:
     """The caller's default device again, for code of theirs that we call."""
@@ -84,20 +92,41 @@ def caller_defaults() -> Iterator[None]:
         yield
 
 
+def as_caller(function: Callable[..., R], *args: Any, **kwargs: Any) -> R:
+    """What a function of the caller's makes of something, with their default device."""
+    with caller_defaults():
+        return function(*args, **kwargs)
+
+
 def out_of_inference(value: V) -> V:
     """A value, in which tensors of inference mode, of which no gradient can be taken, are replaced by copies.
 
     Lists, tuples and dictionaries are looked into, and left as they are where nothing has to be replaced.
     """
+    return _replace_tensors(value, _copy_of_inference)
+
+
+def without_history(value: V) -> V:
+    """The same, and tensors that belong to a graph of the caller's, or ask for one, are taken out of it: nothing here adds to it."""
+    return _replace_tensors(value, lambda tensor: _copy_of_inference(tensor.detach() if tensor.requires_grad else tensor))
+
+
+def _copy_of_inference(tensor: Tensor) -> Tensor:
+    """An ordinary tensor in place of one of inference mode; inside of that mode there is no other kind."""
+    return tensor.clone() if tensor.is_inference() and not torch.is_inference_mode_enabled() else tensor
+
+
+def _replace_tensors(value: V, change: Callable[[Tensor], Tensor]) -> V:
+    """A value, with other tensors in it; itself where all of them stay."""
     given: Any = value
     found: Any = given
     if isinstance(given, Tensor):
-        found = given.clone() if given.is_inference() else given
+        found = change(given)
     elif type(given) in (list, tuple):
-        items = [out_of_inference(item) for item in given]
+        items = [_replace_tensors(item, change) if isinstance(item, HOLDERS) else item for item in given]
         found = type(given)(items) if any(new is not old for new, old in zip(items, given, strict=True)) else given
     elif type(given) is dict:
-        held = {name: out_of_inference(item) for name, item in given.items()}
+        held = {name: _replace_tensors(item, change) for name, item in given.items()}
         found = held if any(held[name] is not item for name, item in given.items()) else given
-    cleared: V = found
-    return cleared
+    changed: V = found
+    return changed

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
@@ -90,7 +91,7 @@ class Players:
         player = whole_number("player", player, Limit(least=-self.n, most=self.n - 1)) % self.n
         if self.labels:
             return self.labels[player]
-        place = ",".join(str(int(i)) for i in torch.unravel_index(torch.tensor(player), self.shape))
+        place = ",".join(str(int(i)) for i in np.unravel_index(player, self.shape))
         return f"{SINGULAR_KINDS.get(self.kind, self.kind.removesuffix('s'))} {place}"
 
     @property

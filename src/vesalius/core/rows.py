@@ -5,6 +5,7 @@ Axes: N rows, C columns.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from vesalius.core.entry import out_of_inference
+from vesalius.core.entry import out_of_inference, without_history
 from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.core.names import numbered_repeats
 
@@ -92,7 +93,7 @@ def read_rows(data: Any) -> Rows:
     if isinstance(data, Rows):
         return data
     if isinstance(data, Tensor):
-        return Rows(tensors=data, typed=True)
+        return Rows(tensors=out_of_inference(data), typed=True)
     if isinstance(data, np.ndarray):
         return Rows(tensors=to_tensor(data))
     if (library := _library(data)) in TABLES:
@@ -123,8 +124,19 @@ def is_batches(data: Any) -> bool:
 
 
 def as_batches(data: Any, size: int) -> Iterable[Any]:
-    """Batches of a data set, or batches as they are."""
-    return DataLoader(data, batch_size=size) if isinstance(data, Dataset) else data
+    """Batches of a data set, or batches as they are; without a draw from the global generator where nothing is drawn by it.
+
+    A loader draws a seed for its workers whenever it is gone through, from the global generator if it has none of its own, and be there no
+    workers: then a copy of it draws from another one.
+    """
+    if isinstance(data, Dataset):
+        return DataLoader(data, batch_size=size, generator=torch.Generator())
+    if type(data) is not DataLoader or data.num_workers or data.generator is not None:
+        found: Iterable[Any] = data
+        return found
+    quiet = copy.copy(data)
+    quiet.generator = torch.Generator()
+    return quiet
 
 
 def collect_rows(batches: Any, most: int) -> Rows:
@@ -136,7 +148,7 @@ def collect_rows(batches: Any, most: int) -> Rows:
     found: list[Rows] = []
     count = 0
     for batch in as_batches(batches, 64):
-        inputs, labels = split_labels(batch)
+        inputs, labels = split_labels(without_history(batch))
         rows = read_rows(inputs)
         found.append(replace(rows, labels=None if labels is None else to_tensor(labels)))
         count += len(rows.parts[0])

@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from sklearn import datasets as bundled
 from torch import Tensor
 
+from vesalius.core.entry import verb
 from vesalius.core.names import require_known
 from vesalius.data.download import DataFile, MissingData, fetch
 from vesalius.data.text import REVIEW_LENGTH, Review, build_vocabulary, encode_texts, load_reviews
@@ -61,6 +62,7 @@ class Dataset:
         return f"Dataset({self.name}: {len(self.train_x)} + {len(self.test_x)} samples of {event}, {len(self.class_names)} classes)"
 
 
+@verb
 def load(name: str, *, cache: Path | None = None) -> Dataset:
     """A data set by name.
 
@@ -189,7 +191,12 @@ def _load_banknote(cache: Path | None) -> Dataset:
     rows = _read_rows(fetch(BANKNOTE, cache=cache))
     x, y = [[float(cell) for cell in row[:-1]] for row in rows], [int(row[-1]) for row in rows]
     features = ("variance", "skewness", "curtosis", "entropy")
-    return Dataset(name="banknote", **_stratified_split(torch.tensor(x), torch.tensor(y)), feature_names=features, class_names=("0", "1"))
+    return Dataset(
+        name="banknote",
+        **_stratified_split(torch.tensor(x, dtype=torch.float32), torch.tensor(y)),
+        feature_names=features,
+        class_names=("0", "1"),
+    )
 
 
 def _load_adult(cache: Path | None) -> Dataset:
@@ -228,7 +235,7 @@ def _one_hot_encoder(
 
     def encode(rows: Sequence[Sequence[str]]) -> Tensor:
         made = [[float(row[place]) if value is None else float(row[place] == value) for row in rows] for place, _, value in plan]
-        return torch.tensor(made).T.contiguous()
+        return torch.tensor(made, dtype=torch.float32).T.contiguous()
 
     return tuple(name if value is None else f"{name}={value}" for _, name, value in plan), encode
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vesalius.core import store
+from vesalius.core.entry import verb
 from vesalius.core.errors import ForeignFile
 from vesalius.core.names import require_known
 from vesalius.core.version import VERSION
@@ -71,6 +72,7 @@ NETWORKS: Mapping[str, tuple[Callable[[], nn.Module], Recipe]] = {
 """Factory and recipe of each network, by name."""
 
 
+@verb
 def trained(name: str, *, cache: Path | None = None, report: Callable[[int, int], None] | None = None) -> TrainedNetwork:
     """A trained network: from the cache if this version trained it before, else trained now.
 

@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
+from vesalius.core.entry import verb
 from vesalius.core.errors import ForeignFile
 from vesalius.core.names import require_known
 from vesalius.data.datasets import CIFAR_CLASSES
@@ -52,6 +53,7 @@ class PretrainedSource:
     size: int
 
 
+@verb
 def pretrained(name: str, *, cache: Path | None = None) -> PretrainedNetwork:
     """A pretrained network by name.
 

@@ -182,15 +182,16 @@ def planted_net(inputs: int, outputs: int, *, plain: int = 6, each: int = 2, gen
     hidden = plain + 3 * each
     place = torch.randperm(hidden, generator=generator).tolist()
     ordinary, silent, unread, copies = (place[a:b] for a, b in _group_bounds(plain, each))
-    weight = torch.randn(hidden, inputs, generator=generator)
+    weight = torch.randn(hidden, inputs, generator=generator, dtype=torch.float32)
     # at most half of what the weights can reach, so that every unit is on for some inputs and off for others
-    bias = weight.abs().sum(1) * (torch.rand(hidden, generator=generator) - 0.5)
-    onward, offset = torch.randn(outputs, hidden, generator=generator), torch.randn(outputs, generator=generator)
+    bias = weight.abs().sum(1) * (torch.rand(hidden, generator=generator, dtype=torch.float32) - 0.5)
+    onward = torch.randn(outputs, hidden, generator=generator, dtype=torch.float32)
+    offset = torch.randn(outputs, generator=generator, dtype=torch.float32)
     bias[silent] = -weight[silent].abs().sum(1) - 1
     onward[:, unread] = 0
-    factor = 0.5 + torch.rand(each, generator=generator)
+    factor = 0.5 + torch.rand(each, generator=generator, dtype=torch.float32)
     weight[copies], bias[copies] = factor[:, None] * weight[ordinary[:each]], factor * bias[ordinary[:each]]
-    model = nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
+    model = nn.Sequential(nn.Linear(inputs, hidden, dtype=torch.float32), nn.ReLU(), nn.Linear(hidden, outputs, dtype=torch.float32))
     tensors = dict(zip(("0.weight", "0.bias", "2.weight", "2.bias"), (weight, bias, onward, offset), strict=True))
     model.load_state_dict(tensors)
     return PlantedNet(model, tuple(silent), tuple(unread), tuple(zip(ordinary[:each], copies, strict=True)))

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from vesalius.core.entry import without_history
 from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.core.names import require_known
 from vesalius.core.numbers import POSITIVE, is_number, plain_number, real_number
@@ -223,7 +224,7 @@ def _only(rows: Rows, question: Question) -> Any:
 def _read_background(data: Any, question: Question) -> list[Tensor]:
     """Data at the explained tensors, batch first."""
     network = question.network
-    inputs = network.bind(data, holder="background row")
+    inputs = without_history(network.bind(data, holder="background row"))
     network.check_ids(inputs, "background row", strict=True)
     for tensor in inputs:
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):

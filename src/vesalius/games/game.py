@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vesalius.core.arguments import noun, read_argument
-from vesalius.core.entry import verb
+from vesalius.core.entry import as_caller, verb
 from vesalius.core.errors import InvalidInput, MemoryExhausted, TooManyPlayers, WrongType
 from vesalius.core.names import name_list
 from vesalius.core.numbers import POSITIVE_COUNT, flag, whole_number
@@ -87,7 +88,7 @@ class Game:
         """
         if not isinstance(players, Players):
             players = Players.plain(players)
-        return cls(value, players, batch=batch)
+        return cls(partial(as_caller, value), players, batch=batch)
 
     @classmethod
     @verb
@@ -207,7 +208,7 @@ class Game:
             """A vesalius game, as seen by shapiq."""
 
             def value_function(_, coalitions: Any) -> Any:
-                return self(torch.as_tensor(coalitions).bool()).numpy()
+                return self(to_tensor(coalitions).bool()).numpy()
 
         return Vesalius(self.players.n, normalize=False, player_names=list(self.players.names))
 

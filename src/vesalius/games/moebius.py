@@ -84,7 +84,7 @@ def membership(players: int) -> Bool[Tensor, "S P"]:
 
 def coalition_sizes(players: int) -> Float[Tensor, " S"]:
     """How many members each coalition has, in index order."""
-    count = torch.zeros(1)
+    count = torch.zeros(1, dtype=torch.float32)
     for _ in range(players):
         count = torch.cat([count, count + 1])
     return count

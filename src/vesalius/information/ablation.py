@@ -107,7 +107,7 @@ def ablation_curves(
         raise InvalidInput(f"{len(tensors[0])} rows need as many labels; these have shape {list(labels.shape)}")
     run, scores = _unit_ablation(network, graph, tensors, place) if how.what == "units" else _link_ablation(network, graph, tensors, place)
     count = len(scores["flow"])
-    steps = torch.linspace(0, count, min(how.steps, count + 1)).round().long()
+    steps = torch.linspace(0, count, min(how.steps, count + 1), dtype=torch.float32).round().long()
     draw = torch.Generator().manual_seed(how.seed)
     orders = {name: score.argsort(stable=True)[None] for name, score in scores.items()}
     orders["random"] = torch.stack([torch.randperm(count, generator=draw) for _ in range(how.repeats)])
@@ -162,7 +162,7 @@ def _link_ablation(
     """Links into a layer from the one before it in the graph: how to run without some, and what they are worth."""
     layer = network.layer(graph.names[place])
     weight = network.parameters[layer.weight]
-    flow = graph.flows[place - 1] if place else torch.zeros(0, 0)
+    flow = graph.flows[place - 1] if place else torch.zeros(0, 0, dtype=torch.float64)
     table = weight.movedim((layer.in_axis, layer.out_axis), (0, 1))
     table = table.reshape(*table.shape[:2], -1)
     if tuple(table.shape[:2]) != tuple(flow.shape):

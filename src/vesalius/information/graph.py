@@ -21,6 +21,7 @@ from vesalius.core import store
 from vesalius.core.arguments import noun
 from vesalius.core.columns import one_or_several
 from vesalius.core.display import load_view
+from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.core.names import require_known
 from vesalius.information import centrality, communities, export, paths, redundancy
@@ -75,6 +76,7 @@ class FlowGraph:
                 )
 
     @classmethod
+    @verb
     def from_information(
         cls,
         layers: Sequence[FlowLayer],
@@ -110,6 +112,7 @@ class FlowGraph:
         return tuple(layer.name for layer in self.layers)
 
     @property
+    @verb
     def flows(self) -> tuple[Float64[Tensor, "_ _"], ...]:
         """Weights, one matrix [units, units of the next layer] per layer pair."""
         return tuple(part.flow for part in self.edges)
@@ -150,6 +153,7 @@ class FlowGraph:
         """Units that are constant on the data, as (layer, position)."""
         return tuple((layer.name, at) for layer in self.layers for at in layer.dead.nonzero().flatten().tolist())
 
+    @verb
     def redundant(self, *, similarity: float = 0.9, dependence: float = 0.8) -> tuple[redundancy.RedundantPair, ...]:
         """Pairs of units of a layer that have nearly the same edges, most similar first.
 
@@ -160,6 +164,7 @@ class FlowGraph:
         """
         return redundancy.redundant_pairs(self.layers, self.flows, similarity, dependence)
 
+    @verb
     def prunable(self, *, share: float = 0.0) -> dict[str, dict[int, str]]:
         """Units between the first and the last layer that carry at most a share of the flow: positions by layer, each with the reason.
 
@@ -168,6 +173,7 @@ class FlowGraph:
         """
         return redundancy.prunable_units(self.layers, self.flows, share)
 
+    @verb
     def without(self, units: Iterable[UnitKey] | Mapping[str, Iterable[int | str]]) -> FlowGraph:
         """The graph with no edges at some units. They stay in their layers, and what was measured stays too.
 
@@ -194,6 +200,7 @@ class FlowGraph:
 
     # ---- questions ----------------------------------------------------------------------------------------------------------------
 
+    @verb
     def betweenness(self, *, length: str = "reciprocal") -> dict[str, Float64[Tensor, " _"]]:
         """How many shortest paths between other units pass through each unit, by layer; not normalised.
 
@@ -209,6 +216,7 @@ class FlowGraph:
         found = centrality.betweenness(self.flows, centrality.edge_lengths(self.flows, length, self.transform))
         return dict(zip(self.names, found, strict=True))
 
+    @verb
     def communities(
         self, *, method: str = "leiden", gamma: float = 1.0, seeds: Sequence[int] = range(10), shuffles: int = 39
     ) -> communities.Communities:
@@ -225,6 +233,7 @@ class FlowGraph:
         search = communities.CommunitySearch(method=method, gamma=gamma, seeds=seeds, shuffles=shuffles)
         return communities.find_communities(self.names, self.flows, search)
 
+    @verb
     def attribution(self) -> Float64[Tensor, "F L"]:
         """For every unit of the first and of the last layer, the sum over all paths between them of the products of weights.
 
@@ -234,6 +243,7 @@ class FlowGraph:
         """
         return paths.path_attribution(self.flows)
 
+    @verb
     def pointwise_attribution(self, samples: Sequence[Float[Tensor, "N _ _"]]) -> Float64[Tensor, "N F L"]:
         """:meth:`attribution` of single samples.
 
@@ -243,10 +253,12 @@ class FlowGraph:
         """
         return paths.pointwise_attribution(self.flows, samples)
 
+    @verb
     def through(self) -> dict[str, Float64[Tensor, " _"]]:
         """Share of all flow from the first layer to the last that passes through each unit, by layer; adds up to 1 in each."""
         return dict(zip(self.names, paths.throughput(self.flows), strict=True))
 
+    @verb
     def strongest_paths(self, source: UnitKey | None = None, target: UnitKey | None = None, k: int = 5) -> tuple[paths.FlowPath, ...]:
         """The k paths with the largest products of weights, exactly; fewer if there are no more.
 
@@ -271,6 +283,7 @@ class FlowGraph:
             found.append(paths.FlowPath(tuple(zip(self.names[start : stop + 1], whole, strict=True)), product))
         return tuple(found)
 
+    @verb
     def strongest_edges(self, k: int = 5) -> tuple[paths.FlowPath, ...]:
         """The k edges with the largest weights."""
         found = [
@@ -310,18 +323,22 @@ class FlowGraph:
 
     # ---- keeping ------------------------------------------------------------------------------------------------------------------
 
+    @verb
     def to_igraph(self, *, length: str = "reciprocal") -> Any:
         """As a directed ``igraph.Graph``; edges have their ``flow``, ``length`` (see :meth:`betweenness`) and all that was measured."""
         return export.to_igraph(*self._with_lengths(length))
 
+    @verb
     def to_networkx(self, *, length: str = "reciprocal") -> Any:
         """As a ``networkx.DiGraph`` whose nodes are (layer, position); attributes as in :meth:`to_igraph`."""
         return export.to_networkx(*self._with_lengths(length))
 
+    @verb
     def to_json(self) -> str:
         """Nodes, links and provenance as JSON, for other programs; :meth:`save` is what :meth:`load` reads."""
         return export.to_json(*self._with_lengths("reciprocal"), self.provenance)
 
+    @verb
     def save_graphml(self, path: str | Path) -> Path:
         """Write GraphML, which Gephi, Cytoscape, yEd, networkx and igraph read; atomically."""
         return store.write_text(path, export.to_graphml(*self._with_lengths("reciprocal")))
@@ -329,6 +346,7 @@ class FlowGraph:
     def _with_lengths(self, length: str) -> tuple[tuple[FlowLayer, ...], tuple[FlowEdges, ...], list[Float64[Tensor, "_ _"]]]:
         return self.layers, self.edges, centrality.edge_lengths(self.flows, length, self.transform)
 
+    @verb
     def save(self, path: str | Path) -> Path:
         """Write to one file (safetensors with a JSON header), atomically."""
         kept = {name: tensor for at, layer in enumerate(self.layers) for name, tensor in _layer_tensors(at, layer).items()}
@@ -339,6 +357,7 @@ class FlowGraph:
         return store.write(path, "flow graph", kept, facts)
 
     @classmethod
+    @verb
     def load(cls, path: str | Path) -> FlowGraph:
         """Read a file written by :meth:`save`.
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vesalius.core.arguments import read_argument
 from vesalius.core.columns import one_or_several
+from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.core.names import name_list, require_known
 from vesalius.core.numbers import is_number, whole_number
@@ -55,6 +56,7 @@ class FlowLayer:
             raise InvalidInput(f"layer {self.name!r} has {len(self)} units, and histograms of {len(self.spread)}")
 
     @classmethod
+    @verb
     def of(
         cls,
         name: str,
@@ -151,6 +153,7 @@ class FlowEdges:
         _check_flags(self.unreliable, shape, "unreliable")
 
     @classmethod
+    @verb
     def of(
         cls,
         information: Float[Tensor, "A B"],
@@ -189,6 +192,7 @@ class FlowEdges:
         return rows, columns
 
     @property
+    @verb
     def kept(self) -> Bool[Tensor, "A B"]:
         """Whether there is an edge."""
         return self.flow > 0

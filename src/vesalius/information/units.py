@@ -170,7 +170,7 @@ def _output_units(model_graph: ModelGraph) -> LayerUnits:
 
 def draw_positions(rows: int, generator: torch.Generator) -> Float[Tensor, "B D"]:
     """A position for each row, for units that are read at one."""
-    return torch.rand(rows, POSITION_AXES, generator=generator)
+    return torch.rand(rows, POSITION_AXES, generator=generator, dtype=torch.float32)
 
 
 def pool_units(

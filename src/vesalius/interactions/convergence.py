@@ -128,14 +128,14 @@ class LineSeries:
         """Coefficients, and what they are worth at time 1."""
         found = self.along(starts, directions, rows)
         floor = ROUNDING * float(found.coefficients.abs().max())
-        radius = torch.tensor([root_test(row, floor) for row in found.coefficients[:, 1:].tolist()]).to(found.coefficients)
+        radius = found.coefficients.new_tensor([root_test(row, floor) for row in found.coefficients[:, 1:].tolist()])
         times = torch.linspace(0, 1, COMPARED_POINTS + 1, dtype=torch.float64)
         exact = torch.stack([self.at(float(time), starts, directions, rows) for time in times], 1)
         powers = times.to(exact)[:, None] ** torch.arange(self.order + 1, device=exact.device)
         apart = (exact - found.coefficients @ powers.T).abs()
         span = exact.amax(1, keepdim=True) - exact.amin(1, keepdim=True)
         agree = (apart <= AGREEMENT * span + ROUNDING * exact.abs().max()).long().cumprod(1).sum(1)
-        reach = (agree - 1).clamp_min(0) / COMPARED_POINTS
+        reach = (agree - 1).clamp_min(0).double() / COMPARED_POINTS
         return found, Convergence(radius=radius, reach=reach.to(found.coefficients), pieces=found.pieces)
 
 

@@ -74,6 +74,7 @@ class OrderTotals:
     convergence: Convergence
 
     @property
+    @verb
     def errors(self) -> Float[Tensor, "*B K"]:
         """E_1 to E_K: what orders up to K leave out of f(x) - f(b), as a share of it; they grow where the series does not represent f."""
         change = (self.total - self.base)[..., None]
@@ -153,6 +154,7 @@ class TaylorProfile:
     convergence: Convergence
 
     @property
+    @verb
     def shares(self) -> Float[Tensor, "n K1"]:
         """Effects, and the remainder as a last column, as shares of f(x) - f(b)."""
         return torch.cat([self.effects, self.remainder[:, None]], 1) / (self.total - self.base)
@@ -246,7 +248,7 @@ def subset_orders(
     asked = SampleQuestion(network, x, players, target, baseline)
     lines, masks = LineSeries(asked.question, _orders_for_radius(order)), membership(players.n).double()
     rows = torch.zeros(len(masks), dtype=torch.long, device=asked.question.present[0].device)
-    effects, values, convergence = torch.zeros(len(masks), order, dtype=torch.float64), torch.zeros(len(masks)).double(), []
+    effects, values, convergence = torch.zeros(len(masks), order, dtype=torch.float64), torch.zeros(len(masks), dtype=torch.float64), []
     each = player_steps(asked.question, players, asked.fills)
     for line in each:
         starts, directions = scale_steps(line, masks)
@@ -329,7 +331,8 @@ def taylor_terms_of_question(question: Question, players: Players, fills: Sequen
     degrees, effects, misfit = [], [], 0.0
     for k in range(1, order + 1):
         kappa = multi_indices(players.n, k)
-        scale = torch.tensor([math.sqrt(math.factorial(k) / math.prod(map(math.factorial, row))) for row in kappa.tolist()]).double()
+        counts = [math.factorial(k) / math.prod(map(math.factorial, row)) for row in kappa.tolist()]
+        scale = torch.tensor(counts, dtype=torch.float64).sqrt()
         basis = (directions[:, None] ** kappa).prod(2) * scale
         found = torch.linalg.lstsq(basis, series[:, k : k + 1], driver="gelsd").solution
         misfit = max(misfit, float((basis @ found - series[:, k : k + 1]).abs().max()))

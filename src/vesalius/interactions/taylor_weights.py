@@ -106,11 +106,13 @@ class AllocationWeights:
         return self.misfit <= EXACT_MISFIT
 
     @property
+    @verb
     def weights(self) -> Float[Tensor, "M P"]:
         """w_{i,kappa}; NaN for terms that are 0."""
         there = self.effects.abs() > NEGLIGIBLE_EFFECT * self.effects.abs().max()
         return torch.where(there[:, None], self.allocated / self.effects[:, None], torch.nan)
 
+    @verb
     def __getitem__(self, kappa: Sequence[int]) -> Float[Tensor, " P"]:
         """Weights of one term.
 

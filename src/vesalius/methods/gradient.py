@@ -60,7 +60,7 @@ class GradientXInputAtBaseline(Method):
         question.require_differentiable(self.name)
         fills = absence.fill(question)
         base, total = base_and_total(question, fills)
-        values = torch.zeros(())
+        values = torch.zeros((), dtype=torch.float64)
         count = fills[0].shape[1]
         for m in range(count):
             path = StraightPath(question, tuple(fill[:, m] for fill in fills))

@@ -112,12 +112,12 @@ class PathMethod(Method):
             return secants.integrate_adaptive(lines, self.tol, self.max_steps)
         number = len(lines.rows)
         spent, done = torch.full((number,), self.steps), torch.ones(number, dtype=torch.bool)
-        return secants.SecantMaps(secants.integrate_fixed(lines, self.steps), spent, torch.zeros(number), done)
+        return secants.SecantMaps(secants.integrate_fixed(lines, self.steps), spent, torch.zeros(number, dtype=torch.float32), done)
 
     def _by_quadrature(self, question: Question, fills: tuple[Tensor, ...]) -> Allocation:
         base, total = base_and_total(question, fills)
         count = fills[0].shape[1]
-        values = torch.zeros(())
+        values = torch.zeros((), dtype=torch.float64)
         spent, converged = torch.full((question.batch,), 1 + count), torch.ones(question.batch, dtype=torch.bool)
         for m in range(count):
             path = StraightPath(question, tuple(fill[:, m] for fill in fills))

@@ -69,7 +69,7 @@ class SecantLines:
         def some(part: Int[Tensor, " k"]) -> Tensor:
             which = lines[part]
             ends = [tensor[which] for tensor in self.start], [tensor[which] for tensor in self.end]
-            total = torch.zeros((), device=times.device)
+            total = times.new_zeros(())
             for shares, _ in self.comparison.chain(self.rows[which], ends, times[part]):
                 total = total + shares
             return total
@@ -155,9 +155,14 @@ def integrate_adaptive(lines: SecantLines, tol: float, most: int) -> SecantMaps:
         wanted = [(place, piece) for place, line in enumerate(known) for piece in _refine_line(line, most)]
         if not wanted:
             break
-    errors = torch.tensor([line.error() for line in known])
+    errors = torch.tensor([line.error() for line in known], dtype=torch.float32)
     values = torch.stack([line.value() for line in known])
-    return SecantMaps(values, torch.tensor([line.spent for line in known]), errors, errors <= torch.tensor([line.tol for line in known]))
+    return SecantMaps(
+        values,
+        torch.tensor([line.spent for line in known]),
+        errors,
+        errors <= torch.tensor([line.tol for line in known], dtype=torch.float32),
+    )
 
 
 def _run_pilot(lines: SecantLines, tol: float, most: int) -> list[_LineState]:
@@ -184,7 +189,7 @@ def _run_pilot(lines: SecantLines, tol: float, most: int) -> list[_LineState]:
 def _tolerance_factors(maps: Float[Tensor, "L D"], together: int) -> Float[Tensor, " L"]:
     """How much larger a line's relative error may be than that of the mean of the maps it belongs to."""
     if together == 1:
-        return torch.ones(len(maps))
+        return torch.ones(len(maps), dtype=torch.float32)
     groups = maps.reshape(-1, together, maps.shape[1])
     allowed = math.sqrt(together) * groups.mean(1, keepdim=True).norm(dim=2) / groups.norm(dim=2).clamp_min(torch.finfo(maps.dtype).tiny)
     found: Tensor = allowed.reshape(-1).cpu()

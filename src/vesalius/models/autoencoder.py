@@ -74,7 +74,7 @@ class TransposedLinear(nn.Module):
     def __init__(self, layer: nn.Linear) -> None:
         super().__init__()
         self.weight = layer.weight
-        self.bias = nn.Parameter(torch.zeros(layer.in_features))
+        self.bias = nn.Parameter(layer.weight.new_zeros(layer.in_features))
 
     def forward(self, x: Float[Tensor, "B H"]) -> Float[Tensor, "B D"]:
         return nn.functional.linear(x, self.weight.t(), self.bias)

@@ -138,7 +138,7 @@ def _train(learner: nn.Module, x: Tensor, validation: Tensor, how: AutoencoderTr
     if not best:
         raise InvalidInput(f"training diverged: the error on held-out rows was never a number; use a lower rate than {how.rate}")
     learner.load_state_dict(kept)
-    return FittedAutoencoder(model=learner.eval(), errors=torch.tensor(errors), best=best)
+    return FittedAutoencoder(model=learner.eval(), errors=torch.tensor(errors, dtype=torch.float32), best=best)
 
 
 def _training_loss(learner: nn.Module, x: Tensor) -> Tensor:

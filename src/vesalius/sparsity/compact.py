@@ -172,7 +172,10 @@ def _example_rows(network: Network, rows: Inputs | None) -> tuple[Tensor, ...]:
         raise InvalidInput(f"{network.name} takes integers, and made up ones may mean nothing to it; give rows=")
     home = next((tensor.device for tensor in network.parameters.values()), torch.device("cpu"))
     generator = torch.Generator().manual_seed(0)
-    drawn = [torch.randn(COMPARED_ROWS, *(int(side or 1) for side in value.event), generator=generator) for value in network.inputs]
+    drawn = [
+        torch.randn(COMPARED_ROWS, *(int(side or 1) for side in value.event), generator=generator, dtype=torch.float32)
+        for value in network.inputs
+    ]
     return tuple(tensor.to(home, getattr(torch, value.dtype)) for tensor, value in zip(drawn, network.inputs, strict=True))
 
 

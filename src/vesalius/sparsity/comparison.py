@@ -14,7 +14,7 @@ from jaxtyping import Float64
 from torch import Tensor, nn
 
 from vesalius.core.display import load_view
-from vesalius.core.entry import verb
+from vesalius.core.entry import as_caller, verb
 from vesalius.core.errors import InvalidInput
 from vesalius.core.names import require_known
 from vesalius.core.options import Options
@@ -111,13 +111,13 @@ def compare_pruning(
     """
     if not models or not ways:
         raise InvalidInput(f"{len(models)} networks and {len(ways)} ways to prune came; at least one of each is needed")
-    dense = [judge(model, place) for place, model in enumerate(models)]
+    dense = [as_caller(judge, model, place) for place, model in enumerate(models)]
     names = list(dense[0])
     found: dict[str, dict[str, list[list[float]]]] = {name: {way: [] for way in ways} for name in names}
     for place, model in enumerate(models):
         for way, how in ways.items():
             pruned = sweep(model, data, sparsity=list(sparsity), mode=how.mode, pruning=how.pruning)
-            judged = [judge(one.model, place) for one in pruned]
+            judged = [as_caller(judge, one.model, place) for one in pruned]
             if any(list(one) != names for one in (*dense, *judged)):
                 raise InvalidInput(f"the judge gave numbers of other names than {', '.join(names)}; it must always give the same")
             for name in names:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from vesalius.core import store
 from vesalius.core.display import load_view
+from vesalius.core.entry import verb
 from vesalius.core.names import require_known
 
 KIND = "link importance"
@@ -48,16 +49,19 @@ class LayerImportance:
     rows: int
 
     @property
+    @verb
     def total(self) -> float:
         """Sum over all links."""
         return float(self.values.sum(dtype=torch.float64))
 
     @property
+    @verb
     def unit_importance(self) -> Float[Tensor, " C"]:
         """Of every unit that the layer reads: mean of its outgoing links."""
         return self._by_input().mean(1).flatten()
 
     @property
+    @verb
     def variance(self) -> Float[Tensor, " C"]:
         """Of every unit that the layer reads: variance of its outgoing links over the units they lead to; large where its influence is
         concentrated on a few."""
@@ -98,6 +102,7 @@ class LinkImportance:
     def __len__(self) -> int:
         return len(self.layers)
 
+    @verb
     def summary(self) -> str:
         """A table for people."""
         wide = max([5, *map(len, self.layers)])
@@ -131,6 +136,7 @@ class LinkImportance:
         return store.write(path, KIND, tensors, {"layers": layers, "provenance": store.to_json_values(self.provenance)})
 
     @classmethod
+    @verb
     def load(cls, path: str | Path) -> LinkImportance:
         """Read a file written by :meth:`save`; no code in it can run.
 

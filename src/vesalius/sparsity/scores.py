@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vesalius.core.entry import as_caller
 from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.core.names import require_known
 from vesalius.sparsity.estimators.gaussian import gaussian_importance
@@ -142,7 +143,7 @@ def compute_scores(score: Score, seen: ScoreInputs) -> Float[Tensor, "U F"]:
         InvalidInput: of another shape, or NaN.
         WrongType: not a tensor.
     """
-    found = score.function(seen)
+    found = score.function(seen) if score in SCORES.values() else as_caller(score.function, seen)
     if not isinstance(found, Tensor):
         raise WrongType(f"a score returns a tensor of the weight's shape {list(seen.weight.shape)}, not {type(found).__name__}")
     if found.shape != seen.weight.shape:

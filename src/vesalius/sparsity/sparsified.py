@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from vesalius.core import store
 from vesalius.core.display import load_view
+from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput
 from vesalius.core.names import require_known
 from vesalius.sparsity.compact import Compact, compact
@@ -83,6 +84,7 @@ class Sparsified:
         """The same of each layer."""
         return {name: 1 - int(mask.sum()) / mask.numel() for name, mask in self.masks.items()}
 
+    @verb
     def mask(self, layer: str) -> Bool[Tensor, "..."]:
         """The mask of a layer.
 
@@ -99,6 +101,7 @@ class Sparsified:
     def _repr_html_(self) -> str:
         return str(load_view("sparsified_html")(self))
 
+    @verb
     def compact(self, rows: Inputs | None = None, batches: Sequence[int] = (1, 256)) -> Compact:
         """The pruned network made small, in the form that is fastest on this machine; see :func:`vesalius.sparsity.compact.compact`."""
         return compact(self.network, dense=self.dense, rows=rows, batches=batches)
@@ -115,6 +118,7 @@ class Sparsified:
         return store.write(path, KIND, *encode_sparsified(networks, tables, self.provenance))
 
     @classmethod
+    @verb
     def load(cls, path: str | Path, *, network: Network | None = None, device: torch.device | str = "cpu") -> Sparsified:
         """Read a file written by :meth:`save`; no code in it can run.
 

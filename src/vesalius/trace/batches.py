@@ -14,6 +14,7 @@ from jaxtyping import Int
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from vesalius.core.entry import without_history
 from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.core.rows import as_batches, is_batches, read_rows, split_labels
 from vesalius.trace.network import Network
@@ -54,7 +55,7 @@ def iterate_batches(
     if isinstance(labels, Tensor):
         raise InvalidInput("labels as a tensor belong to data as a tensor; with batches (inputs, labels) say labels='data'")
     for batch in as_batches(data, size):
-        inputs, given = split_labels(batch, len(network.inputs))
+        inputs, given = split_labels(without_history(batch), len(network.inputs))
         if labels is not None and given is None:
             raise InvalidInput(
                 "labels='data' was asked for, and a batch holds none; batches are (inputs, labels), or mappings with 'labels'"

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, fields
-from functools import cached_property
+from functools import cached_property, partial
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from torch.fx import GraphModule
 
 from vesalius.core import store
 from vesalius.core.arguments import noun
-from vesalius.core.entry import full_precision
+from vesalius.core.entry import full_precision, run_precisely, verb
 from vesalius.core.errors import ForeignFile, InvalidInput, NotTraceable, UnknownName
 from vesalius.core.names import name_list, place_names, require_known
 from vesalius.core.rows import LABELS, has_labels, read_rows
@@ -222,9 +222,7 @@ class Network:
         """
         asked = [names] if isinstance(names, str) else list(name_list("names", names, distinct=False))
         program = self.program([value.name for value in self.inputs], [self.resolve(name) for name in asked])
-        with full_precision():
-            found = program(*self.bind(x))
-        return dict(zip(asked, found, strict=True))
+        return dict(zip(asked, run_precisely(program, *self.bind(x)), strict=True))
 
     def split(self, at: str | Sequence[str], output: str | None = None) -> Split:
         """Cut the network at one or several values.
@@ -237,12 +235,9 @@ class Network:
         cut = tuple(model_graph.resolve(name) for name in place_names(at))
         end = model_graph.resolve(output) if output else model_graph.output
         context = model_graph.head_context(cut, end)
-        inputs = [value.name for value in self.inputs]
-        return Split(self.program(inputs, [*cut, *context]), self._head((*cut, *context), end), cut, context)
-
-    def _head(self, starts: tuple[str, ...], end: str) -> Any:
-        program = self.program(starts, [end])
-        return lambda *tensors: program(*tensors)[0]
+        front = self.program([value.name for value in self.inputs], [*cut, *context])
+        head = self.program((*cut, *context), [end])
+        return Split(partial(run_precisely, front), lambda *tensors: run_precisely(head, *tensors)[0], cut, context)
 
     def program(self, inputs: Sequence[str], outputs: Sequence[str]) -> GraphModule:
         """The part of the graph from some values to others; kept for the next time."""
@@ -251,6 +246,7 @@ class Network:
             self._programs[key] = self.graph("running a part of the network").program(*key)
         return self._programs[key]
 
+    @verb
     def cast(self, dtype: torch.dtype) -> Network:
         """The same network computing in another precision; a copy of its parameters as they are now, kept until they change.
 
@@ -266,6 +262,7 @@ class Network:
 
     # ---- for players --------------------------------------------------------------------------------------------------------------
 
+    @verb
     def unit_index(self, layer: str) -> Int[Tensor, "..."]:
         """Which unit owns each element of a layer's output (one sample), as :class:`vesalius.Players` wants it."""
         found = self.layer(layer)
@@ -348,6 +345,7 @@ class Network:
         return store.write(path, "network", *encode_network(self))
 
     @classmethod
+    @verb
     def load(cls, path: str | Path, *, device: torch.device | str = "cpu") -> Network:
         """Read a file written by :meth:`save`; no code in it can run.
 

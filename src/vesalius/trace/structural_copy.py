@@ -39,8 +39,8 @@ def copy_structure(model: Callable[..., Any], *, users_hooks: bool = True, own_w
     """A model with modules and containers of its own.
 
     Args:
-        model: a module, whose copy is in eval mode; or a callable, of which what it is bound to and closes over is copied, with the
-            training flags it has.
+        model: a module, whose copy is in eval mode; or a callable, of which the modules are copied that it is bound to or closes over, with
+            the training flags they have. What else it writes to is its own affair: it may count or keep its calls.
         users_hooks: whether hooks come along that are not torch's own, such as those of ``weight_norm`` and of pruning.
         own_weights: whether parameters are copied, too; for models that write to them.
         own_generators: whether generators of random numbers are copied, so that the model's own do not advance.
@@ -63,6 +63,7 @@ class _StructureCopier:
     Attributes:
         made: copies by the identity of what they are copies of.
         kept: what was copied, so that no identity is used twice.
+        within: how many modules are being copied, one inside the other.
         namespaces: copies of the globals of functions, in which names that hold something copied are replaced.
     """
 
@@ -75,7 +76,7 @@ class _StructureCopier:
         self.made: dict[int, Any] = {}
         self.kept: list[Any] = []
         self.namespaces: dict[int, dict[str, Any]] = {}
-        self.depth = 0
+        self.depth = self.within = 0
         self.copiers: dict[type, Callable[[Any], Any]] = {
             **dict.fromkeys(CONTAINERS, self._container),
             FunctionType: self._function,
@@ -91,7 +92,7 @@ class _StructureCopier:
         if id(given) in self.made:
             return self.made[id(given)]
         copier = self._copier_of(given)
-        if copier is None or self.depth > DEEPEST or len(self.kept) > MOST_OBJECTS:
+        if copier is None or not self._may_lead_to_modules(given) or self.depth > DEEPEST or len(self.kept) > MOST_OBJECTS:
             return given
         self.depth += 1
         try:
@@ -110,6 +111,12 @@ class _StructureCopier:
             return self._generator if self.own_generators else None
         return self._object if _is_plain_object(given) else None
 
+    def _may_lead_to_modules(self, given: Any) -> bool:
+        """Whether something is copied: all that modules hold, and of what lies outside of them, functions and what holds a module."""
+        if self.within or isinstance(given, (nn.Module, FunctionType, MethodType, functools.partial)):
+            return True
+        return any(isinstance(held, nn.Module) for held in vars(given).values()) if _is_plain_object(given) else False
+
     def _generator(self, generator: Any) -> Any:
         made = generator.clone_state() if isinstance(generator, torch.Generator) else copy.deepcopy(generator)
         return self._keep(generator, made)
@@ -126,10 +133,12 @@ class _StructureCopier:
             return cast(nn.Module, self._keep(module, self.value(vars(module)["_modules"]["_orig_mod"])))
         made = self._keep(module, object.__new__(type(module)))
         namespace = made.__dict__
+        self.within += 1
         for name, held in [*_class_containers(module), *vars(module).items()]:
             namespace[name] = self._attribute(name, held)
         for name, method in _methods_that_record(cast(Any, type(module))):
             namespace.setdefault(name, MethodType(self.value(method), made))
+        self.within -= 1
         if self.evaluating:
             namespace["training"] = False
         return cast(nn.Module, made)
@@ -228,11 +237,11 @@ class _StructureCopier:
 
     def _is_writable(self, held: Any, function: FunctionType) -> bool:
         """Whether a global is something that may be written to, or leads to it."""
-        if type(held) in RECORDS or isinstance(held, nn.Module):
+        if isinstance(held, nn.Module) or (self.within and type(held) in RECORDS):
             return True
         if isinstance(held, FunctionType):
             return held.__globals__ is function.__globals__ and held is not function
-        return _is_plain_object(held) and type(held).__module__ == function.__module__
+        return _is_plain_object(held) and type(held).__module__ == function.__module__ and self._may_lead_to_modules(held)
 
 
 def _copy_cell(cell: CellType, original: CellType, copied: Callable[[Any], Any]) -> None:

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
+from vesalius.core.entry import as_caller
 from vesalius.core.errors import InvalidInput, WrongType
 
 Target = Any
@@ -137,7 +138,7 @@ def _adds_up(function: TargetFunction, a: Tensor, b: Tensor) -> bool:
 def _apply(function: TargetFunction, output: Tensor) -> Tensor:
     """The numbers a user's function makes of an output, checked."""
     try:
-        found = function(output)
+        found = as_caller(function, output)
     except (RuntimeError, IndexError, TypeError, ValueError) as error:
         raise InvalidInput(
             f"the target function failed on an output of shape {list(output.shape)} ({' '.join(str(error).split())[:200]}); it is given any"

@@ -19,10 +19,10 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, before: int, channels: int, stride: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(before, channels, 3, stride=stride, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(channels)
+        self.conv1 = nn.Conv2d(before, channels, 3, stride=stride, padding=1, bias=False, dtype=torch.float32)
+        self.bn1 = nn.BatchNorm2d(channels, dtype=torch.float32)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False, dtype=torch.float32)
+        self.bn2 = nn.BatchNorm2d(channels, dtype=torch.float32)
         self.stride, self.added = stride, (channels - before) // 2
 
     def forward(self, x: Float[Tensor, "batch before height width"]) -> Float[Tensor, "batch channels h w"]:
@@ -43,12 +43,12 @@ class ResNet20(nn.Module):
         super().__init__()
         self.register_buffer("mean", _per_channel(IMAGENET_MEAN), persistent=False)
         self.register_buffer("std", _per_channel(IMAGENET_STD), persistent=False)
-        self.conv1 = nn.Conv2d(3, 16, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(16)
+        self.conv1 = nn.Conv2d(3, 16, 3, padding=1, bias=False, dtype=torch.float32)
+        self.bn1 = nn.BatchNorm2d(16, dtype=torch.float32)
         self.layer1 = nn.Sequential(*(ResidualBlock(16, 16, 1) for _ in range(3)))
         self.layer2 = nn.Sequential(ResidualBlock(16, 32, 2), ResidualBlock(32, 32, 1), ResidualBlock(32, 32, 1))
         self.layer3 = nn.Sequential(ResidualBlock(32, 64, 2), ResidualBlock(64, 64, 1), ResidualBlock(64, 64, 1))
-        self.linear = nn.Linear(64, 10)
+        self.linear = nn.Linear(64, 10, dtype=torch.float32)
 
     def forward(self, x: Float[Tensor, "batch 3 32 32"]) -> Float[Tensor, "batch 10"]:
         x = torch.relu(self.bn1(self.conv1((x - self.mean) / self.std)))
@@ -63,9 +63,9 @@ class Fire(nn.Module):
 
     def __init__(self, before: int, few: int, half: int) -> None:
         super().__init__()
-        self.squeeze = nn.Conv2d(before, few, 1)
-        self.expand1x1 = nn.Conv2d(few, half, 1)
-        self.expand3x3 = nn.Conv2d(few, half, 3, padding=1)
+        self.squeeze = nn.Conv2d(before, few, 1, dtype=torch.float32)
+        self.expand1x1 = nn.Conv2d(few, half, 1, dtype=torch.float32)
+        self.expand3x3 = nn.Conv2d(few, half, 3, padding=1, dtype=torch.float32)
 
     def forward(self, x: Float[Tensor, "batch before height width"]) -> Float[Tensor, "batch channels height width"]:
         x = torch.relu(self.squeeze(x))
@@ -85,9 +85,9 @@ class SqueezeNet(nn.Module):
         self.register_buffer("std", _per_channel(IMAGENET_STD), persistent=False)
         early = [Fire(96, 16, 64), Fire(128, 16, 64), Fire(128, 32, 128)]
         middle = [Fire(256, 32, 128), Fire(256, 48, 192), Fire(384, 48, 192), Fire(384, 64, 256)]
-        start = [nn.Conv2d(3, 96, 7, stride=2), nn.ReLU()]
+        start = [nn.Conv2d(3, 96, 7, stride=2, dtype=torch.float32), nn.ReLU()]
         self.features = nn.Sequential(*start, _pool(), *early, _pool(), *middle, _pool(), Fire(512, 64, 256))
-        self.classifier = nn.Sequential(nn.Dropout(), nn.Conv2d(512, 1000, 1), nn.ReLU())
+        self.classifier = nn.Sequential(nn.Dropout(), nn.Conv2d(512, 1000, 1, dtype=torch.float32), nn.ReLU())
 
     def forward(self, x: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 1000"]:
         x = self.features((x - self.mean) / self.std)
@@ -106,7 +106,7 @@ def squeezenet() -> nn.Module:
 
 
 def _per_channel(values: Sequence[float]) -> Float[Tensor, "3 1 1"]:
-    return torch.tensor(values).reshape(3, 1, 1)
+    return torch.tensor(values, dtype=torch.float32).reshape(3, 1, 1)
 
 
 def _pool() -> nn.Module:

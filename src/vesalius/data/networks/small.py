@@ -15,10 +15,10 @@ class DigitsCNN(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(1, 16, 3, padding=1)
-        self.conv2 = nn.Conv2d(16, 16, 3, stride=2, padding=1)
-        self.fc1 = nn.Linear(16 * 4 * 4, 48)
-        self.fc2 = nn.Linear(48, 10)
+        self.conv1 = nn.Conv2d(1, 16, 3, padding=1, dtype=torch.float32)
+        self.conv2 = nn.Conv2d(16, 16, 3, stride=2, padding=1, dtype=torch.float32)
+        self.fc1 = nn.Linear(16 * 4 * 4, 48, dtype=torch.float32)
+        self.fc2 = nn.Linear(48, 10, dtype=torch.float32)
         self.dropout = nn.Dropout(0.3)
 
     def forward(self, x: Float[Tensor, "batch 1 8 8"]) -> Float[Tensor, "batch 10"]:
@@ -38,10 +38,10 @@ class IrisMLP(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.zeros(4))
-        self.register_buffer("std", torch.ones(4))
-        self.hidden = nn.Linear(4, 16)
-        self.out = nn.Linear(16, 3)
+        self.register_buffer("mean", torch.zeros(4, dtype=torch.float32))
+        self.register_buffer("std", torch.ones(4, dtype=torch.float32))
+        self.hidden = nn.Linear(4, 16, dtype=torch.float32)
+        self.out = nn.Linear(16, 3, dtype=torch.float32)
 
     def forward(self, x: Float[Tensor, "batch 4"]) -> Float[Tensor, "batch 3"]:
         logits: Tensor = self.out(torch.relu(self.hidden((x - self.mean) / self.std)))
@@ -57,11 +57,11 @@ class AdultMLP(nn.Module):
 
     def __init__(self, features: int = 108) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.zeros(features))
-        self.register_buffer("std", torch.ones(features))
-        self.hidden1 = nn.Linear(features, 64)
-        self.hidden2 = nn.Linear(64, 32)
-        self.out = nn.Linear(32, 2)
+        self.register_buffer("mean", torch.zeros(features, dtype=torch.float32))
+        self.register_buffer("std", torch.ones(features, dtype=torch.float32))
+        self.hidden1 = nn.Linear(features, 64, dtype=torch.float32)
+        self.hidden2 = nn.Linear(64, 32, dtype=torch.float32)
+        self.out = nn.Linear(32, 2, dtype=torch.float32)
 
     def forward(self, x: Float[Tensor, "batch features"]) -> Float[Tensor, "batch 2"]:
         x = torch.relu(self.hidden1((x - self.mean) / self.std))
@@ -75,9 +75,9 @@ class ReviewsCNN(nn.Module):
 
     def __init__(self, words: int = 10_002) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(words, 32, padding_idx=0)
-        self.conv = nn.Conv1d(32, 32, 3, padding=1)
-        self.out = nn.Linear(32, 2)
+        self.embedding = nn.Embedding(words, 32, padding_idx=0, dtype=torch.float32)
+        self.conv = nn.Conv1d(32, 32, 3, padding=1, dtype=torch.float32)
+        self.out = nn.Linear(32, 2, dtype=torch.float32)
         self.dropout = nn.Dropout(0.3)
 
     def forward(self, ids: Int[Tensor, "batch length"]) -> Float[Tensor, "batch 2"]:

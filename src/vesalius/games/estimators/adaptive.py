@@ -133,7 +133,7 @@ def candidate_coalitions(rows: Bool[Tensor, "K P"], wanted: int, *, generator: t
     if n <= ALL_CANDIDATES_UP_TO:
         pool = moebius.membership(n)
     else:
-        orders = torch.rand(CANDIDATE_ORDERS, 1, n, generator=generator).argsort(dim=2, stable=True).argsort(2)
+        orders = torch.rand(CANDIDATE_ORDERS, 1, n, generator=generator, dtype=torch.float32).argsort(dim=2, stable=True).argsort(2)
         chains = (orders < torch.arange(1, n)[:, None]).reshape(-1, n)
         spread = coalition_sampling.singles_first_pairs(n, n + wanted, generator=generator)
         pool = torch.cat([chains, ~chains, spread, ~spread]).unique(dim=0)

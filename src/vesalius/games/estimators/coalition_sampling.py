@@ -45,7 +45,7 @@ def balanced_pairs(players: int, pairs: int, *, smallest: int = 1, generator: to
 
 def round_keeping_sum(share: Float[Tensor, " K"], most: Float[Tensor, " K"], *, generator: torch.Generator | None) -> list[int]:
     """Whole numbers with the same sum, each the floor or the ceiling of its share (systematic sampling), none above its limit."""
-    offset = float(torch.rand((), generator=generator))
+    offset = float(torch.rand((), generator=generator, dtype=torch.float32))
     total = round(float(share.sum()))
     edges = (share.cumsum(0) + offset + 1e-9).floor().clamp_max(total)
     edges[-1:] = total
@@ -86,12 +86,12 @@ def drop_repeated_pairs(rows: Bool[Tensor, "M P"]) -> Bool[Tensor, "K P"]:
 def _draw_pairs(players: int, size: int, count: int, generator: torch.Generator | None) -> Bool[Tensor, "M P"]:
     if pairs_of_size(players, size) <= ENUMERATE_BELOW * count:
         members = torch.tensor(list(combinations(range(players), size)))[: pairs_of_size(players, size)]
-        chosen = members[torch.rand(len(members), generator=generator).argsort(stable=True)[:count]]
+        chosen = members[torch.rand(len(members), generator=generator, dtype=torch.float32).argsort(stable=True)[:count]]
         return torch.zeros(count, players, dtype=torch.bool).scatter_(1, chosen, True)
     rows = torch.empty(0, players, dtype=torch.bool)
-    used = torch.zeros(players)
+    used = torch.zeros(players, dtype=torch.float32)
     while len(rows) < count:
-        draws = torch.rand(count - len(rows), players, generator=generator)
+        draws = torch.rand(count - len(rows), players, generator=generator, dtype=torch.float32)
         for draw in draws:  # the least used players, ties at random
             draw[:] = draw + used
             used[draw.argsort(stable=True)[:size]] += 1

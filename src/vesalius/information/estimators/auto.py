@@ -40,6 +40,7 @@ class AutoInformation(Options):
     level: float = 0.05
     strong: float = 0.05
 
+    @verb
     def estimate(
         self, X: Shaped[Tensor, "N A"], Y: Shaped[Tensor, "N B"], *, generator: torch.Generator | None = None
     ) -> PairwiseInformation:

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
+from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput
 from vesalius.core.options import Options
 from vesalius.information.estimators.contingency import CELLS_AT_ONCE, JointCounts
@@ -45,6 +46,7 @@ class Binned(Options):
         if self.bins not in (None, 16, 32, 64):
             raise InvalidInput(f"{self.bins} bins; expected 16, 32 or 64, which pool by two down to 4, or None to choose by the rows")
 
+    @verb
     def estimate(
         self, X: Shaped[Tensor, "N A"], Y: Shaped[Tensor, "N B"], *, generator: torch.Generator | None = None
     ) -> PairwiseInformation:
@@ -69,6 +71,7 @@ class Binned(Options):
             found.append(counts.pairwise())
         return found[0] if len(found) == 1 else _concatenate(found)
 
+    @verb
     def counts(self, X: Shaped[Tensor, "N A"], Y: Shaped[Tensor, "N B"], *, generator: torch.Generator | None = None) -> JointCounts:
         """Empty counts whose slots are fitted to a pilot: the start of a stream.
 

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float64, Int, Int64, Shaped
 from torch import Tensor
 
+from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput
 from vesalius.core.lazy import LazyModule
 from vesalius.information.estimators import null_distribution
@@ -50,14 +51,17 @@ class JointCounts:
     samples: int = 0
 
     @classmethod
+    @verb
     def empty(cls, x: Discretization, y: Discretization) -> JointCounts:
         """No rows yet."""
         return cls(x, y, torch.zeros(len(x), len(y), dtype=torch.int32))
 
+    @verb
     def fresh(self) -> JointCounts:
         """No rows yet, with the same slots: for another shard."""
         return JointCounts.empty(self.x, self.y)
 
+    @verb
     def add(self, X: Shaped[Tensor, "N A"], Y: Shaped[Tensor, "N B"]) -> JointCounts:
         """Count more rows, in place; any number of them, and the units that the slots were made for.
 
@@ -73,6 +77,7 @@ class JointCounts:
         self.add_codes(self.x.codes(rows[0]), self.y.codes(rows[1]))
         return self
 
+    @verb
     def add_codes(self, x: Int64[Tensor, "N A"], y: Int64[Tensor, "N B"]) -> None:
         """Count rows given by their slots, as products of one-hot matrices, block by block."""
         block = max(64, min(ROWS_AT_ONCE, CELLS_AT_ONCE // (len(self.x) + len(self.y))))
@@ -83,6 +88,7 @@ class JointCounts:
                 self.joint[first : first + band] += (hot_x[:, first : first + band].T @ hot_y).int()
         self.samples += len(x)
 
+    @verb
     def merge(self, other: JointCounts) -> JointCounts:
         """Add the rows of another shard, in place.
 
@@ -98,6 +104,7 @@ class JointCounts:
     def __add__(self, other: JointCounts) -> JointCounts:
         return JointCounts(self.x, self.y, self.joint.clone(), self.samples).merge(other)
 
+    @verb
     def pairwise(self) -> PairwiseInformation:
         """Information of all pairs, debiased, with a test of each; as :class:`~vesalius.information.estimators.binned.Binned` says.
 
@@ -137,7 +144,7 @@ class JointCounts:
 
 
 def _one_hot(codes: Int64[Tensor, "N A"], slots: int) -> Tensor:
-    return torch.zeros(len(codes), slots).scatter_(1, codes, 1.0)
+    return torch.zeros(len(codes), slots, dtype=torch.float32).scatter_(1, codes, 1.0)
 
 
 def _in_one_slot(slots: Discretization, margin: Int[Tensor, " S"]) -> Tensor:

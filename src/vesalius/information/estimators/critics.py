@@ -86,7 +86,7 @@ class Critics:
         own, shared = (3, 0) if asked.first is not None else (2, len(asked.x))
         wide = own - 1 + shared
         sizes = [(first, own, wide), (first, shared, wide), (second, first, first), (second, 1, first), (1, second, second)]
-        return cls([torch.randn(critics, out, into, generator=generator) / fan**0.5 for out, into, fan in sizes])
+        return cls([torch.randn(critics, out, into, generator=generator, dtype=torch.float32) / fan**0.5 for out, into, fan in sizes])
 
     def part(self, critics: slice) -> Critics:
         """Copies of some of the critics, to be trained."""

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
+from vesalius.core.entry import verb
 from vesalius.core.lazy import LazyModule
 from vesalius.information.estimators.estimate import PairwiseInformation, check_pair, exceeds_sample_limit, is_constant
 from vesalius.information.estimators.mixed_variables import normal_scores
@@ -32,6 +33,7 @@ class Gaussian:
     Reference: CoverThomas2006 (information of correlated normals).
     """
 
+    @verb
     def estimate(
         self, X: Shaped[Tensor, "N A"], Y: Shaped[Tensor, "N B"], *, generator: torch.Generator | None = None
     ) -> PairwiseInformation:

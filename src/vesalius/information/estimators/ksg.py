@@ -18,6 +18,7 @@ from jaxtyping import Bool, Shaped
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput
 from vesalius.core.lazy import LazyModule
 from vesalius.core.numbers import POSITIVE_COUNT, Limit
@@ -67,6 +68,7 @@ class KSG(Options):
         if self.compiled and not _has_numba():
             raise InvalidInput("numba is not installed; install it, or take compiled=None for k-d trees, which are slower")
 
+    @verb
     def estimate(
         self, X: Shaped[Tensor, "N A"], Y: Shaped[Tensor, "N B"], *, generator: torch.Generator | None = None
     ) -> PairwiseInformation:
@@ -82,6 +84,7 @@ class KSG(Options):
         screened = Binned().estimate(X, Y, generator=generator)
         return self.refine(screened, X, Y, chosen=torch.ones_like(screened.refined), generator=generator)
 
+    @verb
     def refine(
         self,
         screened: PairwiseInformation,

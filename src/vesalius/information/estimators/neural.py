@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Bool, Float64, Shaped
 from torch import Tensor
 
+from vesalius.core.entry import verb
 from vesalius.core.lazy import LazyModule
 from vesalius.core.names import require_known
 from vesalius.core.numbers import POSITIVE, POSITIVE_COUNT, Limit
@@ -79,6 +80,7 @@ class Neural(Options):
         super().__post_init__()
         require_known("variational bound", self.bound, BOUNDS)
 
+    @verb
     def estimate(
         self, X: Shaped[Tensor, "N A"], Y: Shaped[Tensor, "N B"], *, generator: torch.Generator | None = None
     ) -> PairwiseInformation:
@@ -99,6 +101,7 @@ class Neural(Options):
         values, stderr, _ = self._runs(CriticPairs(x.contiguous(), y.contiguous(), first, second), generator)
         return _to_pairwise(self, screened.samples, (values, stderr, screened.p[alive]), (screened.dead_x, screened.dead_y))
 
+    @verb
     def relevance(
         self, X: Shaped[Tensor, "N A"], Y: Shaped[Tensor, "N B"], *, generator: torch.Generator | None = None
     ) -> PairwiseInformation:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from vesalius.core.allocation import Allocation
+from vesalius.core.entry import verb
 from vesalius.core.names import resolve_choice
 from vesalius.core.numbers import POSITIVE_COUNT, whole_number
 from vesalius.games.estimators.estimate import GameLike, check_request, require_budget
@@ -36,6 +37,7 @@ class AutoInteractions:
         """Evaluations it needs."""
         return self._choose_estimator(players, 0, max_order).least(players, max_order)
 
+    @verb
     def estimate(self, game: GameLike, budget: int, *, max_order: int | None = 2, generator: torch.Generator | None = None) -> Allocation:
         """Interactions by the estimator that suits; ``provenance["estimator"]`` names it.
 
@@ -64,6 +66,7 @@ ESTIMATORS: dict[str, type[InteractionEstimator]] = {
 }
 
 
+@verb
 def interactions_of(
     game: GameLike,
     *,

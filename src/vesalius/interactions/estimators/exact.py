@@ -12,6 +12,7 @@ from typing import ClassVar
 import torch
 
 from vesalius.core.allocation import Allocation
+from vesalius.core.entry import verb
 from vesalius.core.errors import TooManyPlayers
 from vesalius.core.interaction_indices import compute_index
 from vesalius.core.numbers import Limit
@@ -41,6 +42,7 @@ class ExactInteractions(Options):
         """Evaluations it needs."""
         return 1 << players
 
+    @verb
     def estimate(self, game: GameLike, budget: int, *, max_order: int | None = 2, generator: torch.Generator | None = None) -> Allocation:
         """The interactions.
 

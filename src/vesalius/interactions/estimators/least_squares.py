@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vesalius.core.allocation import Allocation
+from vesalius.core.entry import verb
 from vesalius.core.errors import BudgetTooSmall, InvalidInput
 from vesalius.core.numbers import POSITIVE_COUNT, whole_number
 from vesalius.games.estimators import coalition_sampling
@@ -42,6 +43,7 @@ class LeastSquaresInteractions:
         free = max(len(part) - 1 for part in _monomials_by_parity(players, max_order))
         return min(2 + 2 * (free + players), 1 << players)
 
+    @verb
     def estimate(self, game: GameLike, budget: int, *, max_order: int | None = 2, generator: torch.Generator | None = None) -> Allocation:
         """Faith-Shap of all coalitions of up to ``max_order`` players.
 

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vesalius.core.allocation import Allocation
+from vesalius.core.entry import verb
 from vesalius.games.estimators.estimate import (
     GameLike,
     check_request,
@@ -51,6 +52,7 @@ class PermutationInteractions:
         """Evaluations it needs: two sweeps, without which there is no spread."""
         return min(2 + 2 * sweep_cost(players), 1 << players)
 
+    @verb
     def estimate(self, game: GameLike, budget: int, *, max_order: int | None = 2, generator: torch.Generator | None = None) -> Allocation:
         """k-SII of singles and pairs from as many sweeps as the budget allows.
 
@@ -112,7 +114,7 @@ def neighbour_orders(players: int, sweeps: int, *, generator: torch.Generator | 
     An odd number of players is made even by one more who is then taken out; those next to it become neighbours, which are not used.
     """
     even = players + players % 2
-    naming = torch.rand(sweeps, even, generator=generator).argsort(dim=1, stable=True)
+    naming = torch.rand(sweeps, even, generator=generator, dtype=torch.float32).argsort(dim=1, stable=True)
     path = naming[:, hamiltonian_paths(even)]
     if even == players:
         return path.argsort(2), torch.ones(*path.shape[:2], players - 1, dtype=torch.bool)

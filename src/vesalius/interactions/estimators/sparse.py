@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vesalius.core.allocation import Allocation
+from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput
 from vesalius.core.interaction_indices import compute_index
 from vesalius.core.numbers import POSITIVE_COUNT, Limit
@@ -64,6 +65,7 @@ class SparseInteractions(Options):
         """Evaluations it needs."""
         return min(4 * players + 2, 1 << players)
 
+    @verb
     def estimate(self, game: GameLike, budget: int, *, max_order: int | None = 2, generator: torch.Generator | None = None) -> Allocation:
         """Dividends, or k-SII of singles and pairs that follows from them.
 

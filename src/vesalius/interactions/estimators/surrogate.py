@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vesalius.core.allocation import Allocation
+from vesalius.core.entry import verb
 from vesalius.core.numbers import POSITIVE_COUNT, Limit
 from vesalius.core.options import Options
 from vesalius.games.estimators import coalition_sampling
@@ -65,6 +66,7 @@ class SurrogateInteractions(Options):
         """Evaluations it needs: below four per player the estimate is no better than zero."""
         return min(4 * players, 1 << players)
 
+    @verb
     def estimate(self, game: GameLike, budget: int, *, max_order: int | None = 2, generator: torch.Generator | None = None) -> Allocation:
         """k-SII of singles and pairs, with posterior standard errors.
 

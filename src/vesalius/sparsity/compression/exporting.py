@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from vesalius.core import store
+from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput
 from vesalius.core.names import require_known
 from vesalius.sparsity.compression.candidates import to_picked_linear, to_sparse_linear
@@ -100,6 +101,7 @@ WRITERS: Mapping[str, Callable[[Path, nn.Module, Network], Path]] = {
 }
 
 
+@verb
 def load_sparse(path: str | Path, model: nn.Module, *, form: str = "dense") -> nn.Module:
     """A copy of a model with the weights of a ``.safetensors`` file that ``export`` wrote; no code in it can run.
 

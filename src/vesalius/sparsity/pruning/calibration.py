@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vesalius.core.entry import as_caller
 from vesalius.core.errors import InvalidInput
 from vesalius.core.rows import is_batches
 from vesalius.games.memory import batch_size
@@ -124,7 +125,7 @@ def _gradient_sizes(links: dict[str, Links], samples: tuple[Tensor, ...], loss: 
     with torch.enable_grad():
         for start in range(0, len(samples[0]), GRADIENT_BATCH):
             inputs = tuple(part[start : start + GRADIENT_BATCH] for part in samples)
-            found = (loss or reconstruction_loss)(program(*weights, *inputs)[0], *inputs)
+            found = as_caller(loss or reconstruction_loss, program(*weights, *inputs)[0], *inputs)
             for one, slope in zip(total, torch.autograd.grad(found, weights), strict=True):
                 one += slope.abs()
     return dict(zip(names, total, strict=True))

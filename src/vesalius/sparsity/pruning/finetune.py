@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
+from vesalius.core.entry import as_caller
 from vesalius.core.errors import InvalidInput
 from vesalius.core.rows import is_batches
 from vesalius.sparsity.links import Links
@@ -45,7 +46,7 @@ def finetune(pruned: Network, dense: Network, masks: Mapping[str, tuple[Links, B
                 group["lr"] = how.rate * (1 + math.cos(math.pi * min(1.0, done / steps))) / 2
             with torch.enable_grad():
                 output = program(*learnt, *inputs)[0]
-                loss = how.loss(output, *inputs) if how.loss else nn.functional.mse_loss(output, _dense_output(dense, inputs))
+                loss = as_caller(how.loss, output, *inputs) if how.loss else nn.functional.mse_loss(output, _dense_output(dense, inputs))
                 slopes = torch.autograd.grad(loss, learnt)
             for name, one, slope in zip(names, learnt, slopes, strict=True):
                 one.grad = slope * kept[name] if name in kept else slope

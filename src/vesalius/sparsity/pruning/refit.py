@@ -83,7 +83,7 @@ def _batch_units(units: Int[Tensor, " _"], counts: Int[Tensor, " U"]) -> list[In
     while len(units):
         most = int(counts[units[-1]])
         size = max(1, min(len(units), MAX_SOLVE_BYTES // (8 * most * most)))
-        similar = int((counts[units] * 1.1 + 4 >= most).sum())
+        similar = int((counts[units].double() * 1.1 + 4 >= most).sum())
         parts.append(units[len(units) - min(size, similar) :])
         units = units[: len(units) - len(parts[-1])]
     return parts

@@ -44,7 +44,7 @@ def fit_covariance(rows: Float[Tensor, "M P"], y: Float[Tensor, " M"], *, odd: b
     start, spread = parameter_prior(rows.shape[1], odd)
 
     def objective(at: np.ndarray) -> tuple[float, np.ndarray]:
-        parameters = torch.tensor(at, requires_grad=True)
+        parameters = torch.tensor(at, dtype=torch.float64, requires_grad=True)
         step = (parameters - start) / spread
         rates = parameters[6:]
         penalty = (step**2).sum() / 2 + ((rates - rates.mean()) ** 2).sum() / 2
@@ -62,7 +62,7 @@ def fit_covariance(rows: Float[Tensor, "M P"], y: Float[Tensor, " M"], *, odd: b
     bounds = torch.stack([start - 4 * spread, start + 4 * spread], 1).tolist()
     with threadpool_limits(1, user_api="blas"):  # L-BFGS-B works on a few dozen numbers: several threads made it 60 times slower
         found = optimize.minimize(objective, start.numpy(), jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": steps})
-    return Covariance(torch.tensor(found.x), odd)
+    return Covariance(torch.tensor(found.x, dtype=torch.float64), odd)
 
 
 def observed_covariance(covariance: Covariance, rows: Float[Tensor, "M P"]) -> Float[Tensor, "M M"]:
