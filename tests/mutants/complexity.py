@@ -48,7 +48,7 @@ MUTANTS = [
         "step_a, step_b, share = here_a - mean_a, here_b - mean_b, 0.5",
         "tests/complexity/test_strength.py",
     ),
-    Mutant("complexity/replacement.py", "order <= orders", "order < orders", "tests/complexity/test_replacement.py"),
+    Mutant("complexity/replacement.py", "order <= most", "order < most", "tests/complexity/test_replacement.py"),
     Mutant(
         "complexity/compare.py",
         "(here.stderr.square() + first.stderr.square()).sqrt()",
