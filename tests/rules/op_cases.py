@@ -138,6 +138,12 @@ def double_columns(z):
     z[:, [0, 2]] = 2 * z[:, [1, 3]]
 
 
+def unpooled(z):
+    """Values that were changed between pooling and being put back."""
+    values, places = F.max_pool2d(z, 2, return_indices=True)
+    return F.max_unpool2d(torch.tanh(values) + 1, places, 2)
+
+
 def for_all(places, z):
     return places.expand(z.shape[0], -1)
 
@@ -200,6 +206,22 @@ COMPLEX = {
 }
 """Ops with complex numbers between them."""
 
+SELECTIONS = {
+    "sort": (lambda z: z.sort(1).values, [(5, 2)]),
+    "sort, falling": (lambda z: torch.sort(z, dim=-1, descending=True, stable=True).values, [(2, 7)]),
+    "msort": (lambda z: torch.msort(z.T).T, [(6,)]),
+    "topk": (lambda z: z.topk(3, 1).values, [(5,)]),
+    "topk, smallest": (lambda z: z.topk(2, dim=2, largest=False).values, [(2, 5)]),
+    "median": (lambda z: z.median(1).values, [(6, 2)]),
+    "kthvalue": (lambda z: z.kthvalue(2, 1, keepdim=True).values, [(5,)]),
+    "quantile": (lambda z: z.quantile(0.3, 1), [(5, 2)]),
+    "cummax": (lambda z: z.cummax(1).values, [(6,)]),
+    "cummin": (lambda z: z.cummin(2).values, [(2, 5)]),
+    "max_unpool1d": (lambda z: F.max_unpool1d(*F.max_pool1d(z, 2, return_indices=True), 2), [(2, 6)]),
+    "max_unpool2d of other values": (unpooled, [(2, 4, 4)]),
+}
+"""Ops that choose by value."""
+
 WITHOUT_A_SERIES = {
     "atan2": (torch.atan2, [(5,), (5,)]),
     "angle": (lambda z: torch.fft.rfft(z)[:, 1:3].angle(), [(6,)]),
@@ -219,6 +241,7 @@ WITHOUT_A_SERIES = {
 OPS = {
     **MOVES,
     **COMPLEX,
+    **SELECTIONS,
     "prod": (lambda z: z.prod(1), [(5, 2)]),
     "prod of two": (lambda z: z.prod(2, keepdim=True), [(5, 2)]),
     "cumprod": (lambda z: z.cumprod(1), [(6,)]),

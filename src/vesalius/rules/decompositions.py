@@ -182,6 +182,18 @@ def scatter_reduce(run: Interpreter, call: OpCall) -> Any:
     return total if reduce == "sum" else run(aten.div.Tensor, total, torch.where(sent == 0, torch.ones_like(sent), sent + own))
 
 
+def quantile(run: Interpreter, call: OpCall) -> Any:
+    """Between two neighbours in rising order."""
+    x, q, dim = call.args[0], call.args[1], call.argument(2, "dim")
+    if isinstance(q, torch.Tensor) or dim is None or call.kwargs.get("interpolation", "linear") != "linear":
+        raise NoRule(run.table.name, ["quantile of all samples, of several, or that is not interpolated"])
+    rising = run(aten.sort.default, x, dim, False)[0]
+    place = q * (_shape(x)[dim] - 1)
+    low, high = math.floor(place), math.ceil(place)
+    found = lerp(run, *(run(aten.slice.Tensor, rising, dim, i, i + 1) for i in (low, high)), place - low)
+    return found if call.argument(3, "keepdim", False) else run(aten.squeeze.dim, found, dim)
+
+
 def pairwise_distance(run: Interpreter, x: Any, y: Any, p: float = 2, eps: float = 1e-6, keepdim: bool = False) -> Any:
     """Norm of x - y + eps over the last axis."""
     return vector_norm(run, run(aten.add.Scalar, run(aten.sub.Tensor, x, y), eps), p, -1, keepdim)
@@ -287,6 +299,7 @@ DECOMPOSITIONS: Mapping[str, Rule] = {
     "cosine_similarity": _rule_from_arguments(cosine_similarity),
     "hypot": _rule_from_arguments(hypot),
     "scatter_reduce": scatter_reduce,
+    "quantile": quantile,
     "angle": _rule_from_arguments(angle),
     "polar": _rule_from_arguments(polar),
     "any": any_true,

@@ -20,8 +20,11 @@ from torch.fx.node import map_arg
 from vesalius.core.errors import NoRule
 from vesalius.rules.masked_assignment import open_masked_assignments
 from vesalius.rules.op_kinds import op_kind, op_name
-from vesalius.rules.signal import Signal, signals_in, to_tensors
+from vesalius.rules.signal import Places, Signal, places_in, signals_in, to_tensors
 from vesalius.trace.graph import Value, data_inputs
+
+KEEPING_ORDER = frozenset("view reshape flatten unflatten unsqueeze squeeze clone alias contiguous detach _unsafe_view view_as".split())
+"""Moves after which elements lie one after the other as before."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +74,7 @@ class RuleTable:
         rules: how each kind is computed.
         decompositions: ops, by name, that are computed by way of simpler ones where their kind has no rule.
         ops: ops, by name, whose rule is not their kind's.
+        by_places: ops, by name, that have a rule for places which depend on the input.
         opened: what to do with all other ops.
     """
 
@@ -78,6 +82,7 @@ class RuleTable:
     rules: Mapping[str, Rule]
     decompositions: Mapping[str, Rule]
     ops: Mapping[str, Rule] = field(default_factory=dict)
+    by_places: Mapping[str, Rule] = field(default_factory=dict)
     opened: Callable[[Callable[..., Any]], Rule | None] = lambda target: None
 
     def find(self, target: Callable[..., Any]) -> Rule | None:
@@ -169,6 +174,10 @@ class Interpreter:
         return self._step(OpCall(target, args, kwargs))
 
     def _step(self, call: OpCall) -> Any:
+        if op_name(call.target) == "getitem" and isinstance(call.args[0], (tuple, list)):
+            return call.target(*call.args)
+        if places := places_in(call.args):
+            return self._step_of_places(call, places[0])
         if not call.signals:
             return call.target(*call.args, **call.kwargs)
         if op_kind(call.target) == "shape":
@@ -177,6 +186,15 @@ class Interpreter:
         if rule is None:
             raise NoRule(self.table.name, [describe_op(call.node) if call.node else op_name(call.target)])
         return rule(self, call)
+
+    def _step_of_places(self, call: OpCall, places: Places) -> Any:
+        """An op of places that depend on the input: few have rules for them."""
+        name = op_name(call.target)
+        if name in self.table.by_places:
+            return self.table.by_places[name](self, call)
+        if name in KEEPING_ORDER and isinstance(call.args[0], Places):
+            return places.moved(lambda tensor: call.target(tensor, *call.args[1:], **call.kwargs))
+        raise NoRule(self.table.name, [f"{describe_op(call.node) if call.node is not None else name} with places found by {places.op}"])
 
 
 def linear(run: Interpreter, call: OpCall) -> Any:

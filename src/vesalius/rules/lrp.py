@@ -379,6 +379,9 @@ RULES: Mapping[str, Rule] = {
     "log_softmax": taylor_rule("softmax"),
     "logsumexp": taylor_rule("softmax"),
     "largest": gradient_rule,
+    "select": gradient_rule,
+    "running": gradient_rule,
+    "unpool": move,
     "step": constant,
     "choose": choose,
 }
@@ -386,4 +389,4 @@ RULES: Mapping[str, Rule] = {
 OPS: Mapping[str, Rule] = dict.fromkeys("argmax argmin argsort any all count_nonzero bucketize".split(), constant)
 """Whole numbers and truth values, which pass nothing on."""
 
-LRP = RuleTable("layer-wise relevance propagation", RULES, ALL_DECOMPOSITIONS, OPS, find_torch_decomposition)
+LRP = RuleTable("layer-wise relevance propagation", RULES, ALL_DECOMPOSITIONS, OPS, opened=find_torch_decomposition)

@@ -56,6 +56,9 @@ OPS_BY_KIND: Mapping[str, str] = {
     "norm": "layer_norm native_layer_norm group_norm native_group_norm instance_norm rms_norm _fused_rms_norm",
     "largest": "max_pool1d max_pool1d_with_indices max_pool2d max_pool3d max_pool2d_with_indices max_pool3d_with_indices"
     " adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d max min amax amin",
+    "select": "sort msort topk kthvalue median nanmedian",
+    "running": "cummax cummin",
+    "unpool": "max_unpool2d max_unpool3d",
     "step": "eq ne lt le gt ge logical_not logical_and logical_or logical_xor bitwise_not bitwise_and bitwise_or bitwise_xor and or"
     " xor isnan isinf isfinite isneginf isposinf signbit heaviside",
     "choose": "where masked_fill",

@@ -21,6 +21,7 @@ from vesalius.rules.norms import norm
 from vesalius.rules.op_kinds import op_name
 from vesalius.rules.recurrent import RECURRENT_DECOMPOSITIONS
 from vesalius.rules.running_products import product
+from vesalius.rules.selection import running_extreme, select, unpool
 from vesalius.rules.signal import Signal, signals_in
 from vesalius.rules.torch_decompositions import find_torch_decomposition
 from vesalius.rules.transforms import complex_function, is_complex, transform
@@ -306,10 +307,16 @@ RULES: Mapping[str, Rule] = {
     "logsumexp": logsumexp,
     "norm": norm,
     "largest": reduce_max,
+    "select": select,
+    "running": running_extreme,
+    "unpool": unpool,
     "step": step,
     "choose": choose,
 }
 
 ALL_DECOMPOSITIONS: Mapping[str, Rule] = {**DECOMPOSITIONS, **RECURRENT_DECOMPOSITIONS}
 
-RESCALE = RuleTable("deeplift_rescale", RULES, ALL_DECOMPOSITIONS, opened=find_torch_decomposition)
+BY_PLACES: Mapping[str, Rule] = {"max_unpool2d": unpool, "max_unpool3d": unpool}
+"""Ops that may put values where another op found the largest."""
+
+RESCALE = RuleTable("deeplift_rescale", RULES, ALL_DECOMPOSITIONS, by_places=BY_PLACES, opened=find_torch_decomposition)

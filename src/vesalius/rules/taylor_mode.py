@@ -359,6 +359,9 @@ RULES: Mapping[str, Callable[..., Any]] = {
     "log_softmax": log_softmax,
     "logsumexp": logsumexp,
     "largest": piecewise_linear,
+    "select": piecewise_linear,
+    "running": piecewise_linear,
+    "unpool": linear,
     "step": step,
     "choose": choose,
     "product": product_in_pairs,
@@ -368,4 +371,4 @@ RULES: Mapping[str, Callable[..., Any]] = {
 
 OPS: Mapping[str, Rule] = dict.fromkeys("argmax argmin argsort any all count_nonzero bucketize".split(), step)
 
-TAYLOR = RuleTable("a Taylor series", RULES, ALL_DECOMPOSITIONS, OPS, find_torch_decomposition)
+TAYLOR = RuleTable("a Taylor series", RULES, ALL_DECOMPOSITIONS, OPS, opened=find_torch_decomposition)

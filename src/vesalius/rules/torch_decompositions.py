@@ -39,7 +39,7 @@ def open_by_torch(run: Interpreter, call: OpCall) -> Any:
     if any(signal.boolean for signal in call.signals):
         raise missing
     try:
-        make = make_fx(lambda *values: call.on(values), dict(_decompositions_without_a_rule(run)))
+        make = make_fx(torch.func.functionalize(lambda *values: call.on(values)), dict(_decompositions_without_a_rule(run)))
         program = make(*(part.value.detach() for part in call.signals))
     except RuntimeError as error:
         raise missing from error
