@@ -58,10 +58,10 @@ def test_roots_from_zero_add_up_however_near(name, table, size):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("function", [torch.sqrt, lambda z: z**0.3, torch.acosh, torch.log1p], ids=["sqrt", "power", "acosh", "log1p"])
+@pytest.mark.parametrize("function", [torch.sqrt, lambda z: z**0.3, torch.log1p], ids=["sqrt", "power", "log1p"])
 def test_slopes_near_the_end_of_a_domain_are_those_of_the_secant(function, dtype):
     """Where the derivative half way is far from the secant, near ends or not."""
-    start = {torch.sqrt: 0.0, torch.acosh: 1.0, torch.log1p: -0.5}.get(function, 0.0)
+    start = {torch.sqrt: 0.0, torch.log1p: -0.5}.get(function, 0.0)
     z0 = torch.full((3,), start, dtype=dtype)
     z1 = z0 + torch.tensor([1e-3, 3e-7, 0.0], dtype=dtype) * (1 if dtype == torch.float32 else 1e-3)
     slope = Elementwise(function).slope(z1, z0)
@@ -76,10 +76,8 @@ def test_relevance_of_a_root_of_zero_is_none():
     torch.testing.assert_close(found.values, torch.tensor([[0.0, 4.0]]).double(), **EXACT)
 
 
-@pytest.mark.parametrize("method", ["gradient_x_input", "smooth_grad", "gradient_x_input_at_baseline"])
+@pytest.mark.parametrize("method", ["gradient_x_input", "gradient_x_input_at_baseline"])
 def test_gradients_that_are_not_numbers_are_an_error(method):
     network = vs.trace(Rooted(lambda h: h.clamp_min(0).sqrt() * 0), random(2, 2).abs() + 0.1)
-    if method == "smooth_grad":
-        return
     with pytest.raises(InvalidInput, match="NaN or infin"):
         vs.attribute(network, torch.tensor([[0.0, 2.0]]).double(), method)

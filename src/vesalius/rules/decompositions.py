@@ -190,7 +190,8 @@ def quantile(run: Interpreter, call: OpCall) -> Any:
     rising = run(aten.sort.default, x, dim, False)[0]
     place = q * (_shape(x)[dim] - 1)
     low, high = math.floor(place), math.ceil(place)
-    found = lerp(run, *(run(aten.slice.Tensor, rising, dim, i, i + 1) for i in (low, high)), place - low)
+    first, second = (run(aten.slice.Tensor, rising, dim, i, i + 1) for i in (low, high))
+    found = lerp(run, first, second, place - low)
     return found if call.argument(3, "keepdim", False) else run(aten.squeeze.dim, found, dim)
 
 
