@@ -1,7 +1,7 @@
 """Order statistics (sort, topk, kthvalue, median, running maxima), and values that are put back where a maximum was found.
 
-Sorting is a network of pairs of numbers, the smaller and the larger of each, so that the rule of two numbers is enough: each pair shares
-its change by Shapley values, and what a number's rank passes through is what it had to be compared with.
+Sorting is a network of pairs of numbers, the smaller and the larger of each, so that a rule of two numbers is enough. Along the line from
+one end to the other a pair changes places once at most: each has the change while it was in its place.
 
 Axes: * any; n numbers that are sorted.
 
@@ -22,8 +22,31 @@ from vesalius.rules.interpreter import Interpreter, OpCall
 from vesalius.rules.op_kinds import op_name
 from vesalius.rules.signal import Places, Signal
 from vesalius.rules.two_point import Endpoint, TwoPointRule, apply_two_point
+from vesalius.rules.two_point_ops import SECANTS
 
 aten = torch.ops.aten
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class InOrder(TwoPointRule):
+    """The larger of two numbers, or the smaller: the mean of the derivative along the line, which is the share of it that each was that.
+
+    Attributes:
+        larger: which of them.
+    """
+
+    larger: bool
+
+    def value(self, *inputs: Tensor) -> Tensor:
+        return (torch.maximum if self.larger else torch.minimum)(*inputs)
+
+    def share(self, grad: Tensor, here: Endpoint, there: Endpoint) -> Sequence[Tensor | None]:
+        (a1, b1), (a0, b0) = here.inputs, there.inputs
+        ahead, before = a1 - b1, a0 - b0
+        first = torch.where((ahead == 0) & (before == 0), torch.full_like(ahead, 0.5), SECANTS["relu"](ahead, before))
+        of_a = first if self.larger else 1 - first
+        return grad * of_a, grad * (1 - of_a)
 
 
 def select(run: Interpreter, call: OpCall) -> Any:
@@ -76,7 +99,7 @@ def sort_by_pairs(run: Interpreter, signal: Signal) -> Signal:
     for low, step in pairs_of_network(count):
         first = torch.tensor(low, device=signal.value.device)
         both = [run(aten.index_select.default, signal, -1, places) for places in (first, first + step)]
-        smaller, larger = run(aten.minimum.default, *both), run(aten.maximum.default, *both)
+        smaller, larger = (apply_two_point(run, InOrder(rising), *both) for rising in (False, True))
         rest = [place for place in range(count) if place not in {*low, *(i + step for i in low)}]
         order = torch.tensor([*low, *(i + step for i in low), *rest], device=signal.value.device)
         others = [run(aten.index_select.default, signal, -1, torch.tensor(rest, device=order.device))] if rest else []
@@ -103,12 +126,12 @@ def pairs_of_network(count: int) -> Iterator[tuple[list[int], int]]:
 def running_extreme(run: Interpreter, call: OpCall) -> Any:
     """cummax and cummin, in strides that double."""
     (signal,), dim = call.signals, call.args[1]
-    op = aten.maximum.default if op_name(call.target) == "cummax" else aten.minimum.default
+    largest = op_name(call.target) == "cummax"
     size, stride = signal.value.shape[dim], 1
     while stride < size:
         first = run(aten.slice.Tensor, signal, dim, 0, stride)
         later = (run(aten.slice.Tensor, signal, dim, stride, size), run(aten.slice.Tensor, signal, dim, 0, size - stride))
-        signal = run(aten.cat.default, [first, run(op, *later)], dim)
+        signal = run(aten.cat.default, [first, apply_two_point(run, InOrder(largest), *later)], dim)
         stride *= 2
     return signal, Places(op_name(call.target))
 
