@@ -28,8 +28,8 @@ MUTANTS = [
     Mutant("rules/unit_rules.py", "self.scale(found.weight)", "found.weight", "tests/methods/test_deeplift.py -k convolutional"),
     Mutant("rules/power_series.py", "b[: k + 1].flip(0)", "b[: k + 1]", "tests/rules/test_taylor_mode.py -k attention"),
     Mutant("rules/layer_rules.py", "(down, up), -1)", "(up, down), -1)", "tests/rules/test_lrp_rules.py -k relu"),
-    Mutant("rules/lrp.py", "ctx.values, grad / 2)", "ctx.values, grad)", "tests/rules/test_lrp_attention.py -k detach"),
-    Mutant("rules/lrp.py", "(somebody - nobody))", "somebody)", "tests/rules/test_lrp_absorbed.py -k one_axis"),
+    Mutant("rules/lrp.py", "grad / ctx.count)", "grad)", "tests/rules/test_lrp_attention.py -k detach"),
+    Mutant("rules/sample_owners.py", "(somebody - nobody))", "somebody)", "tests/rules/test_lrp_absorbed.py -k one_axis"),
     Mutant(
         "rules/lrp.py",
         "fixed = call.on([torch.zeros_like",
@@ -40,4 +40,14 @@ MUTANTS = [
     Mutant("rules/composite.py", " or len(layer.users) > 1", "", "tests/rules/test_lrp_norms.py -k two_readers"),
     Mutant("rules/norms.py", "(a1 + a0) * (of_square", "2 * a1 * (of_square", "tests/rules/test_products.py -k norms_are_the_same"),
     Mutant("rules/norms.py", "x.reshape(len(x), groups, -1)", "x.reshape(len(x), 1, -1)", "tests/rules/test_products.py -k instance_norms"),
+    Mutant(
+        "rules/running_products.py",
+        "self.factors // 2 + 1",
+        "self.factors // 4 + 1",
+        "tests/rules/test_running_products.py -k mean_gradient",
+    ),
+    Mutant("rules/selection.py", "(g1 - g0) * mean", "(g1 + g0) * mean", "tests/rules/test_selection.py -k another_winner"),
+    Mutant("rules/op_kinds.py", "ALIASES.get(name, name)", "name", "tests/rules/test_op_names.py -k multiply"),
+    Mutant("rules/masked_assignment.py", "(marks, value, target)", "(marks, target, value)", "tests/rules/test_every_op.py -k marked"),
+    Mutant("rules/absorbed.py", "relevance_of(grad, value)), owner)", "grad), owner)", "tests/rules/test_detach.py -k would_have_passed"),
 ]

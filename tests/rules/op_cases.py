@@ -66,6 +66,11 @@ EVERYWHERE = {
     "round": torch.round,
     "trunc": torch.trunc,
     "sign": torch.sign,
+    "asin": lambda z: torch.asin(torch.tanh(z)),
+    "acos": lambda z: torch.acos(torch.tanh(z)),
+    "acosh": lambda z: torch.acosh(1.1 + z * z),
+    "atanh": lambda z: torch.atanh(torch.sin(z) * 0.9),
+    "sgn": torch.sgn,
     "maximum with a constant": lambda z: torch.maximum(z, torch.full_like(z, 0.3)),
     "minimum with a constant": lambda z: torch.minimum(z, torch.full_like(z, 0.3)),
 }
@@ -91,7 +96,174 @@ MASK = torch.tensor([True, False, True, True, False])
 GATES = random(4, 3, seed=70)
 BILINEAR = random(2, 5, 5, seed=71)
 
+PLACES = torch.tensor([1, 2, 0, 1])
+
+
+def written(assign):
+    """A function that writes to a copy of its first argument."""
+
+    def function(z, *others):
+        z = z.clone()
+        assign(z, *others)
+        return z
+
+    return function
+
+
+def assign_marked(z):
+    z[z < 0.1] = 0.4
+
+
+def scale_marked(z):
+    z[z < 0] *= 0.1
+
+
+def bend_marked(z):
+    z[z < 0] = torch.exp(z[z < 0]) - 1
+
+
+def assign_marked_rows(z):
+    z[z.sum(2) < 0] = torch.tensor([1.0, 2.0]).double()
+
+
+def add_to_marked(z, y):
+    z[y > 0] += y[y > 0]
+
+
+def zero_column(z):
+    z[:, 1] = 0
+
+
+def double_columns(z):
+    z[:, [0, 2]] = 2 * z[:, [1, 3]]
+
+
+def unpooled(z):
+    """Values that were changed between pooling and being put back."""
+    values, places = F.max_pool2d(z, 2, return_indices=True)
+    return F.max_unpool2d(torch.tanh(values) + 1, places, 2)
+
+
+def for_all(places, z):
+    return places.expand(z.shape[0], -1)
+
+
+MASKED = {
+    "one number where marked": (written(assign_marked), [(5,)]),
+    "scaled where marked": (written(scale_marked), [(5,)]),
+    "bent where marked": (written(bend_marked), [(5,)]),
+    "rows where marked": (written(assign_marked_rows), [(4, 2)]),
+    "added where another is marked": (written(add_to_marked), [(5,), (5,)]),
+    "index_put, accumulated": (lambda z: torch.index_put(z, (z > 0.2,), torch.tensor(0.5).double(), accumulate=True), [(5,)]),
+}
+"""Assignments to elements that a mask marks."""
+
+MOVES = {
+    "slice assigned": (written(zero_column), [(5,)]),
+    "columns assigned": (written(double_columns), [(5,)]),
+    "scatter_add": (lambda z: torch.zeros_like(z).scatter_add(1, for_all(PLACES, z), z[:, PLACES]), [(5,)]),
+    "index_add": (lambda z: z.index_add(1, PLACES, z[:, PLACES], alpha=0.5), [(5,)]),
+    "scatter": (lambda z: torch.zeros_like(z).scatter(1, for_all(PLACES[:2], z), z[:, 2:4]), [(5,)]),
+    "scatter of a number": (lambda z: z.scatter(1, for_all(PLACES[:2], z), 2.0), [(5,)]),
+    "scatter_reduce, sum": (lambda z: z.scatter_reduce(1, for_all(PLACES, z), 2 * z[:, PLACES], "sum"), [(5,)]),
+    "scatter_reduce, mean": (lambda z: z.scatter_reduce(1, for_all(PLACES, z), z[:, 1:], "mean"), [(5,)]),
+    "scatter_reduce, mean of others": (
+        lambda z: z.scatter_reduce(1, for_all(PLACES, z), z[:, 1:], "mean", include_self=False),
+        [(5,)],
+    ),
+    "index_fill": (lambda z: z.index_fill(1, torch.tensor([0, 3]), 0.5), [(5,)]),
+    "index_copy": (lambda z: z.index_copy(1, torch.tensor([0, 3]), 2 * z[:, 1:3]), [(5,)]),
+    "fill of a slice": (written(lambda z: z[:, 1:3].fill_(0.3)), [(5,)]),
+    "diagonal_scatter": (lambda z: z.diagonal_scatter(2 * z[:, 0, :2], 0, 1, 2), [(2, 3)]),
+    "diag_embed": (torch.diag_embed, [(3,)]),
+    "roll": (lambda z: z.roll(2, 1), [(5,)]),
+    "unfold and fold": (lambda z: F.fold(F.unfold(z, 2) ** 2, (3, 3), 2), [(1, 3, 3)]),
+    "einsum of one, sums": (lambda z: torch.einsum("bij->bj", z), [(3, 2)]),
+    "einsum of one, a diagonal": (lambda z: torch.einsum("bii->bi", z), [(3, 3)]),
+    "einsum of one, turned": (lambda z: torch.einsum("bij->bji", z), [(3, 2)]),
+    "einsum with two constants": (lambda z: torch.einsum("ki,bi,kj->bj", GATES, z, GATES), [(3,)]),
+    "embedding_bag": (lambda z: F.embedding_bag(for_all(PLACES, z), GATES, per_sample_weights=z, mode="sum"), [(4,)]),
+    "upsample_bicubic2d": (lambda z: F.interpolate(z, scale_factor=2, mode="bicubic"), [(1, 3, 3)]),
+    "grid_sample": (lambda z: F.grid_sample(z, torch.full((1, 2, 2, 2), 0.3).double().expand(z.shape[0], -1, -1, -1)), [(1, 3, 3)]),
+    "hstack and diff": (lambda z: torch.hstack([z, z.flip(1)]).diff(dim=1), [(5,)]),
+}
+"""Ops that are linear given their places."""
+
+COMPLEX = {
+    "rfft, real": (lambda z: torch.fft.rfft(z).real, [(6,)]),
+    "rfft, size": (lambda z: torch.fft.rfft(z).abs(), [(6,)]),
+    "filter": (lambda z: torch.fft.irfft(torch.fft.rfft(z) * torch.tensor([1, 2j, 0.5, 1 - 1j]), n=6), [(6,)]),
+    "fft2": (lambda z: torch.view_as_real(torch.fft.fft2(z)), [(2, 3)]),
+    "ifft of a complex number": (lambda z, y: torch.fft.ifft(torch.complex(z, y)).imag, [(4,), (4,)]),
+    "power spectrum": (lambda z: (torch.fft.rfft(z) * torch.fft.rfft(z).conj()).real, [(6,)]),
+    "convolution by Fourier": (lambda z, y: torch.fft.irfft(torch.fft.rfft(z) * torch.fft.rfft(y), n=6), [(6,), (6,)]),
+    "complex matrices": (lambda z, y: (torch.fft.fft(z) @ torch.fft.fft(y)).real, [(3, 3), (3, 3)]),
+    "polar": (lambda z, y: torch.view_as_real(torch.polar(z * z, y)), [(4,), (4,)]),
+    "stft": (
+        lambda z: torch.stft(z, 4, 2, window=torch.ones(4).double(), return_complex=True).abs(),
+        [(8,)],
+    ),
+}
+"""Ops with complex numbers between them."""
+
+SELECTIONS = {
+    "sort": (lambda z: z.sort(1).values, [(5, 2)]),
+    "sort, falling": (lambda z: torch.sort(z, dim=-1, descending=True, stable=True).values, [(2, 7)]),
+    "msort": (lambda z: torch.msort(z.T).T, [(6,)]),
+    "topk": (lambda z: z.topk(3, 1).values, [(5,)]),
+    "topk, smallest": (lambda z: z.topk(2, dim=2, largest=False).values, [(2, 5)]),
+    "median": (lambda z: z.median(1).values, [(6, 2)]),
+    "kthvalue": (lambda z: z.kthvalue(2, 1, keepdim=True).values, [(5,)]),
+    "quantile": (lambda z: z.quantile(0.3, 1), [(5, 2)]),
+    "cummax": (lambda z: z.cummax(1).values, [(6,)]),
+    "cummin": (lambda z: z.cummin(2).values, [(2, 5)]),
+    "max_unpool1d": (lambda z: F.max_unpool1d(*F.max_pool1d(z, 2, return_indices=True), 2), [(2, 6)]),
+    "max_unpool2d of other values": (unpooled, [(2, 4, 4)]),
+}
+"""Ops that choose by value."""
+
+WITHOUT_A_SERIES = {
+    "atan2": (torch.atan2, [(5,), (5,)]),
+    "angle": (lambda z: torch.fft.rfft(z)[:, 1:3].angle(), [(6,)]),
+    "copysign": (torch.copysign, [(5,), (5,)]),
+    "remainder of two": (lambda z, y: torch.remainder(z, y.abs() + 1), [(5,), (5,)]),
+    "lgamma": (lambda z: torch.lgamma(z * z + 1), [(5,)]),
+    "digamma": (lambda z: torch.digamma(z * z + 1), [(5,)]),
+    "erfinv": (lambda z: torch.erfinv(torch.tanh(z)), [(5,)]),
+    "i0": (torch.i0, [(5,)]),
+    "any": (lambda z: (z > 0.5).any(1, keepdim=True).to(z.dtype), [(3, 2)]),
+    "all": (lambda z: (z > -0.5).all(2).to(z.dtype), [(3, 2)]),
+    "isnan": (lambda z: torch.where(torch.isnan(z), 0.0, z), [(5,)]),
+    "norm of order 0": (lambda z: torch.relu(z).norm(0, dim=1), [(5,)]),
+}
+"""Ops that no series is known of here, or whose pieces are single points."""
+
 OPS = {
+    **MOVES,
+    **COMPLEX,
+    **SELECTIONS,
+    "prod": (lambda z: z.prod(1), [(5, 2)]),
+    "prod of two": (lambda z: z.prod(2, keepdim=True), [(5, 2)]),
+    "cumprod": (lambda z: z.cumprod(1), [(6,)]),
+    "logcumsumexp": (lambda z: z.logcumsumexp(1), [(5, 2)]),
+    "cosine_similarity": (lambda a, b: F.cosine_similarity(a, b, dim=1), [(5,), (5,)]),
+    "pairwise_distance": (F.pairwise_distance, [(5,), (5,)]),
+    "cdist": (torch.cdist, [(2, 3), (4, 3)]),
+    "cdist of order 1": (lambda a, b: torch.cdist(a, b, p=1), [(2, 3), (4, 3)]),
+    "hypot": (torch.hypot, [(5,), (5,)]),
+    "xlogy": (lambda a, b: torch.xlogy(a, b * b + 0.1), [(5,), (5,)]),
+    "xlog1py": (lambda a, b: torch.special.xlog1py(a, b * b), [(5,), (5,)]),
+    "pow of two": (lambda a, b: (a * a + 0.1) ** b, [(5,), (5,)]),
+    "logit": (lambda z: torch.logit(torch.sigmoid(z)), [(5,)]),
+    "sinc": (torch.sinc, [(5,)]),
+    "linalg.norm": (lambda z: torch.linalg.norm(z, dim=1), [(5,)]),
+    "matrix_norm": (torch.linalg.matrix_norm, [(2, 3)]),
+    "cross": (lambda a, b: torch.linalg.cross(a, b), [(3,), (3,)]),
+    "logaddexp2": (torch.logaddexp2, [(5,), (5,)]),
+    "huber": (lambda a, b: F.huber_loss(a, b, reduction="none"), [(5,), (5,)]),
+    "clamp between values": (lambda a, b: a.clamp(b - 0.5, b + 0.5), [(5,), (5,)]),
+    "a constant over one number": (lambda z: torch.arange(1.0, 4).double() / (z * z + 1), [(1,)]),
+    "a constant or one number": (lambda z: torch.maximum(torch.arange(-1.0, 2).double(), z), [(1,)]),
     "mul": (torch.mul, [(5,), (5,)]),
     "mul, broadcast": (lambda a, b: a[:, :, None] * b, [(3,), (3, 4)]),
     "mul by itself": (lambda a: a * a, [(5,)]),

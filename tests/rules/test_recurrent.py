@@ -16,6 +16,11 @@ def lstm(x, state, gates):
     return leave.sigmoid() * cell.tanh(), cell
 
 
+def projected_lstm(x, state, gates):
+    visible, cell = lstm(x, state, gates)
+    return nn.functional.linear(visible, gates.projection), cell
+
+
 def gru(x, state, gates):
     (hidden,) = state
     reset, update, fresh = gates.inner(x).chunk(3, -1)
@@ -34,6 +39,7 @@ class Gates:
 
     def __init__(self, layer, suffix):
         bias = layer.bias
+        self.projection = getattr(layer, f"weight_hr_{suffix}", None)
         self.w, self.u = (getattr(layer, f"weight_{part}_{suffix}") for part in ("ih", "hh"))
         self.b, self.c = (getattr(layer, f"bias_{part}_{suffix}") if bias else None for part in ("ih", "hh"))
 
@@ -65,7 +71,8 @@ class Unrolled(nn.Module):
 
     def direction(self, steps, suffix, backwards):
         gates, outputs = Gates(self.layer, suffix), []
-        state = (torch.zeros_like(steps[0][:, :1]).expand(-1, HIDDEN),) * self.states
+        zeros = [torch.zeros_like(steps[0][:, :1]).expand(-1, size) for size in (self.layer.proj_size or HIDDEN, HIDDEN)]
+        state = tuple(zeros[: self.states])
         for x in reversed(steps) if backwards else steps:
             state = self.cell(x, state, gates)
             outputs.append(state[0])
@@ -86,6 +93,8 @@ class First(nn.Module):
 LAYERS = {
     "lstm": (nn.LSTM, {}, lstm, 2),
     "lstm, two layers, two directions": (nn.LSTM, {"num_layers": 2, "bidirectional": True}, lstm, 2),
+    "lstm, projected": (nn.LSTM, {"proj_size": 1, "num_layers": 2}, projected_lstm, 2),
+    "lstm, projected, two directions, no bias": (nn.LSTM, {"proj_size": 1, "bidirectional": True, "bias": False}, projected_lstm, 2),
     "gru": (nn.GRU, {}, gru, 1),
     "gru, two directions, no bias": (nn.GRU, {"bidirectional": True, "bias": False}, gru, 1),
     "rnn": (nn.RNN, {}, rnn(torch.tanh), 1),
@@ -112,6 +121,44 @@ def test_a_recurrent_layer_is_what_it_is_unrolled(name):
     for table in TABLES if name in ("lstm", "gru") else TABLES[:1]:
         found, expected = (multipliers(model, (x,), (b,), m, table)[0] for model in (whole, unrolled))
         torch.testing.assert_close(found, expected, **EXACT)
+
+
+CELLS = {
+    "lstm": (nn.LSTMCell, nn.LSTM, {}),
+    "lstm, no bias": (nn.LSTMCell, nn.LSTM, {"bias": False}),
+    "gru": (nn.GRUCell, nn.GRU, {}),
+    "rnn": (nn.RNNCell, nn.RNN, {}),
+    "rnn with relu": (nn.RNNCell, nn.RNN, {"nonlinearity": "relu"}),
+}
+
+
+class Steps(nn.Module):
+    """A cell, step by step, from a first state of zeros."""
+
+    def __init__(self, cell):
+        super().__init__()
+        self.cell = cell
+
+    def forward(self, x):
+        state, outputs = None, []
+        for part in x.unbind(1):
+            state = self.cell(part, state)
+            outputs.append(state[0] if isinstance(state, tuple) else state)
+        return torch.stack(outputs, 1)
+
+
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("name", CELLS)
+def test_cells_step_by_step_are_the_layer(name, table):
+    kind, whole, options = CELLS[name]
+    layer, cell = whole(FEATURES, HIDDEN, batch_first=True, **options).double(), kind(FEATURES, HIDDEN, **options).double()
+    for parameter, other in zip(cell.parameters(), layer.parameters(), strict=True):
+        parameter.data = other.data
+    x, b, m = random(2, STEPS, FEATURES, seed=1), random(2, STEPS, FEATURES, seed=2), random(STEPS, HIDDEN, seed=3)
+    found, expected = (multipliers(model, (x,), (b,), m, table)[0] for model in (Steps(cell), First(layer)))
+    if table == "components" and name.startswith("rnn"):
+        return  # the first step has few players where it stands alone, which are enumerated; ``multipliers`` has checked the sums
+    torch.testing.assert_close(found, expected, **EXACT)
 
 
 def test_states_that_are_given_and_states_that_are_read():

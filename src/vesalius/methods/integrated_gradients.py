@@ -27,6 +27,8 @@ from vesalius.rules.rescale import RESCALE
 from vesalius.trace.question import Question
 
 INTEGRATION_RULES = ("auto", "secants", "quadrature")
+MIN_CHANGE = 1e-3
+"""Gaps below this share of the target itself count as closed, so that f(x) = f(b) can be reached."""
 STORE_BYTES = 1 << 28
 """Maps of pieces kept at once; more lines than that allows are taken in turn."""
 
@@ -86,9 +88,11 @@ class PathMethod(Method):
             question, found.values, found.base, found.total, evaluations=first.evaluations + 1 + fills[0].shape[1]
         )
         allocation = replace(allocation, provenance={"rule": "secants"})
-        return (
-            allocation if self.steps is not None else replace(allocation, converged=first.converged, map_error=first.error.to(found.base))
-        )
+        if self.steps is not None:
+            return allocation
+        size = torch.maximum(allocation.total.abs(), allocation.base.abs())
+        closed = allocation.gap.abs() <= self.tol * (allocation.total - allocation.base).abs() + MIN_CHANGE * size
+        return replace(allocation, converged=first.converged & closed.cpu(), map_error=first.error.to(found.base))
 
     def _chains(self, question: Question, fills: tuple[Tensor, ...]) -> secants.SecantMaps:
         """Maps of all samples, each the mean over its baselines."""

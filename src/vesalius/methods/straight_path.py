@@ -83,7 +83,17 @@ def feature_allocation(
     *,
     evaluations: Int[Tensor, " B"],
 ) -> Allocation:
-    """An allocation in which every element is a player."""
+    """An allocation in which every element is a player.
+
+    Raises:
+        InvalidInput: some value is NaN or infinite.
+    """
+    if not bool(values.isfinite().all()):
+        row = int((~values.isfinite()).any(1).nonzero()[0])
+        raise InvalidInput(
+            f"the values of sample {row} hold NaN or infinity: some function has no finite slope between baseline and sample (a root, a"
+            " logarithm or a quotient at 0); try another baseline"
+        )
     players = Players.features(*(tensor[0] for tensor in question.present))
     shaped = values.reshape(question.batch, *players.shape)
     return Allocation(players=players, values=shaped, base=base, total=total, evaluations=evaluations.cpu())

@@ -72,7 +72,8 @@ class LazySampleAxis:
 @dataclass(eq=False)
 class AbsorbedRelevance:
     """Amounts per sample, by where they went: ``bias`` (constants of all kinds), ``stabiliser``, ``one_sided`` (neurons all of whose
-    contributions have the sign that a rule leaves out), ``softmax`` (what its linear term leaves over).
+    contributions have the sign that a rule leaves out), ``softmax`` (what its linear term leaves over), ``detached`` (what would have
+    passed where the model's author cut the gradient).
     """
 
     batch: int
@@ -95,11 +96,39 @@ class _AbsorbConstantFunction(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
         constant, ledger, owner = ctx.kept
-        ledger.absorb("bias", grad * constant.nan_to_num(posinf=0.0, neginf=0.0), owner)  # a mask of minus infinity gets no relevance
+        if not constant.is_complex():
+            constant = constant.nan_to_num(posinf=0.0, neginf=0.0)  # a mask of minus infinity gets no relevance
+        ledger.absorb("bias", relevance_of(grad, constant), owner)
         return grad, None, None, None
+
+
+def relevance_of(c: Tensor, value: Tensor) -> Tensor:
+    """A value times its multiplier; of complex numbers, what the change from 0 counts in a real output."""
+    return (c.conj() * value).real if c.is_complex() else c * value
 
 
 def absorb_constant(value: Tensor, constant: Tensor, ledger: AbsorbedRelevance, owner: LazySampleAxis) -> Tensor:
     """A value with the account of its constant part, which is broadcastable to it."""
     found: Tensor = _AbsorbConstantFunction.apply(value, constant, ledger, owner)  # type: ignore[no-untyped-call]
+    return found
+
+
+class _CutFunction(torch.autograd.Function):
+    """A value through which no relevance passes."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, ledger: AbsorbedRelevance, owner: LazySampleAxis) -> Tensor:
+        ctx.kept = value.detach(), ledger, owner
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        value, ledger, owner = ctx.kept
+        ledger.absorb("detached", torch.where(grad == 0, torch.zeros_like(value), relevance_of(grad, value)), owner)
+        return torch.zeros_like(grad), None, None
+
+
+def absorb_detached(value: Tensor, ledger: AbsorbedRelevance, owner: LazySampleAxis) -> Tensor:
+    """A value that passes no relevance on, with an account of what would have passed."""
+    found: Tensor = _CutFunction.apply(value, ledger, owner)  # type: ignore[no-untyped-call]
     return found

@@ -17,7 +17,7 @@ from vesalius.rules.layer_rules import AlphaBeta, Box, Epsilon, Gamma, LayerRule
 from vesalius.rules.op_kinds import op_kind, op_name
 from vesalius.trace.graph import Value
 
-LINEAR_KINDS = frozenset("move add scale map affine shape".split())
+LINEAR_KINDS = frozenset("move add scale map affine shape transform".split())
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

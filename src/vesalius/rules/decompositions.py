@@ -7,11 +7,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 
+from vesalius.core.errors import NoRule
 from vesalius.rules.interpreter import Interpreter, OpCall, Rule
+from vesalius.rules.op_kinds import op_name
+from vesalius.rules.signal import Signal
+from vesalius.rules.transforms import angle, hypot, polar
 
 aten = torch.ops.aten
 
@@ -117,9 +122,13 @@ def vector_norm(run: Interpreter, x: Any, order: float = 2, dim: Any = None, kee
     axes = _axes(x, dim)
     if order == 2:
         return run(aten.sqrt.default, run(aten.sum.dim_IntList, run(aten.mul.Tensor, x, x), axes, keepdim))
+    if order == 0:
+        return run(aten.sum.dim_IntList, run(aten._to_copy.default, run(aten.ne.Scalar, x, 0), dtype=_dtype(x)), axes, keepdim)
     size = run(aten.abs.default, x)
-    if order == math.inf:
-        return run(aten.amax.default, size, axes, keepdim)
+    if abs(order) == math.inf:
+        return run(aten.amax.default if order > 0 else aten.amin.default, size, axes, keepdim)
+    if order == 1:
+        return run(aten.sum.dim_IntList, size, axes, keepdim)
     total = run(aten.sum.dim_IntList, run(aten.pow.Tensor_Scalar, size, order), axes, keepdim)
     return run(aten.pow.Tensor_Scalar, total, 1 / order)
 
@@ -148,6 +157,77 @@ def bilinear(run: Interpreter, x: Any, y: Any, weight: Any, bias: Any = None) ->
 def logaddexp(run: Interpreter, x: Any, y: Any) -> Any:
     """log(exp(x) + exp(y))."""
     return run(aten.logsumexp.default, run(aten.stack.default, [x, y], -1), [-1])
+
+
+def logcumsumexp(run: Interpreter, x: Any, dim: int) -> Any:
+    """The log-sum-exp of all up to each."""
+    last = run(aten.transpose.int, x, dim, -1)
+    size = _shape(last)[-1]
+    ahead = torch.ones(size, size, dtype=torch.bool, device=_device(x)).triu(1)
+    rows = run(aten.expand.default, run(aten.unsqueeze.default, last, -2), [*_shape(last)[:-1], size, size])
+    found = run(aten.logsumexp.default, run(aten.masked_fill.Scalar, rows, ahead, -math.inf), [-1])
+    return run(aten.transpose.int, found, dim, -1)
+
+
+def scatter_reduce(run: Interpreter, call: OpCall) -> Any:
+    """Sums and means of what an index sends to each place."""
+    x, dim, index, source, reduce = call.args[:5]
+    if reduce not in ("sum", "mean") or isinstance(index, Signal):
+        raise NoRule(run.table.name, [f"{op_name(call.target)} by {reduce}, or to places that depend on the input"])
+    own = 1.0 if call.argument(5, "include_self", True) else 0.0
+    ones = torch.ones(_shape(source), dtype=_dtype(source), device=index.device)
+    sent = torch.zeros(_shape(x), dtype=_dtype(x), device=index.device).scatter_add(dim, index, ones)
+    kept = x if own else run(aten.mul.Tensor, x, (sent == 0).to(sent.dtype))
+    total = run(aten.scatter_add.default, kept, dim, index, source)
+    return total if reduce == "sum" else run(aten.div.Tensor, total, torch.where(sent == 0, torch.ones_like(sent), sent + own))
+
+
+def quantile(run: Interpreter, call: OpCall) -> Any:
+    """Between two neighbours in rising order."""
+    x, q, dim = call.args[0], call.args[1], call.argument(2, "dim")
+    if isinstance(q, torch.Tensor) or dim is None or call.kwargs.get("interpolation", "linear") != "linear":
+        raise NoRule(run.table.name, ["quantile of all samples, of several, or that is not interpolated"])
+    rising = run(aten.sort.default, x, dim, False)[0]
+    place = q * (_shape(x)[dim] - 1)
+    low, high = math.floor(place), math.ceil(place)
+    first, second = (run(aten.slice.Tensor, rising, dim, i, i + 1) for i in (low, high))
+    found = lerp(run, first, second, place - low)
+    return found if call.argument(3, "keepdim", False) else run(aten.squeeze.dim, found, dim)
+
+
+def pairwise_distance(run: Interpreter, x: Any, y: Any, p: float = 2, eps: float = 1e-6, keepdim: bool = False) -> Any:
+    """Norm of x - y + eps over the last axis."""
+    return vector_norm(run, run(aten.add.Scalar, run(aten.sub.Tensor, x, y), eps), p, -1, keepdim)
+
+
+def cdist(run: Interpreter, x: Any, y: Any, p: float = 2, compute_mode: Any = None) -> Any:
+    """Norm of x_i - y_j for all i and j."""
+    return vector_norm(run, run(aten.sub.Tensor, run(aten.unsqueeze.default, x, -2), run(aten.unsqueeze.default, y, -3)), p, -1)
+
+
+def cosine_similarity(run: Interpreter, x: Any, y: Any, dim: int = 1, eps: float = 1e-8) -> Any:
+    """The product of both, each over its norm."""
+    sizes = (run(aten.clamp_min.default, vector_norm(run, part, 2, dim, True), eps) for part in (x, y))
+    units = (run(aten.div.Tensor, part, size) for part, size in zip((x, y), sizes, strict=True))
+    return run(aten.sum.dim_IntList, run(aten.mul.Tensor, *units), [dim])
+
+
+def clamp(run: Interpreter, x: Any, low: Any = None, high: Any = None) -> Any:
+    """Between bounds that are tensors."""
+    for bound, choose, by_number in ((low, aten.maximum, aten.clamp_min), (high, aten.minimum, aten.clamp_max)):
+        if bound is not None:
+            x = run(by_number.default, x, bound) if isinstance(bound, (int, float)) else run(choose.default, x, bound)
+    return x
+
+
+def any_true(run: Interpreter, call: OpCall) -> Any:
+    """Whether one of several is true, or all are."""
+    (signal,) = call.signals
+    found = replace(run(aten.ne.Scalar, signal, 0) if not signal.boolean else signal, boolean=False)
+    op = aten.amax if op_name(call.target) == "any" else aten.amin
+    dims = call.argument(1, "dim")
+    axes = [dims] if isinstance(dims, int) else list(dims or ())
+    return replace(run(op.default, found, axes, bool(call.argument(2, "keepdim", False))), boolean=True)
 
 
 def einsum_pairwise(run: Interpreter, equation: str, operands: Sequence[Any]) -> Any:
@@ -213,5 +293,17 @@ DECOMPOSITIONS: Mapping[str, Rule] = {
     "lerp": _rule_from_arguments(lerp),
     "bilinear": _rule_from_arguments(bilinear),
     "logaddexp": _rule_from_arguments(logaddexp),
+    "logcumsumexp": _rule_from_arguments(logcumsumexp),
+    "pairwise_distance": _rule_from_arguments(pairwise_distance),
+    "cdist": _rule_from_arguments(cdist),
+    "_cdist_forward": _rule_from_arguments(cdist),
+    "cosine_similarity": _rule_from_arguments(cosine_similarity),
+    "hypot": _rule_from_arguments(hypot),
+    "scatter_reduce": scatter_reduce,
+    "quantile": quantile,
+    "angle": _rule_from_arguments(angle),
+    "polar": _rule_from_arguments(polar),
+    "any": any_true,
+    "all": any_true,
 }
 """Ops that are decomposed into others, by name."""

@@ -23,12 +23,13 @@ from torch import Tensor
 
 from vesalius.rules.interpreter import RuleTable
 from vesalius.rules.linear_maps import LinearMap
-from vesalius.rules.rescale import ALL_DECOMPOSITIONS
+from vesalius.rules.rescale import ALL_DECOMPOSITIONS, BY_PLACES
 from vesalius.rules.signal import Signal
+from vesalius.rules.torch_decompositions import find_torch_decomposition
 from vesalius.rules.two_point_ops import CLOSE_ENDS, Elementwise, derivative
 from vesalius.rules.unit_rules import RULES, PowerSum, UnitRule, ends_of
 
-DEEP_SHAP = RuleTable("deep_shap", RULES, ALL_DECOMPOSITIONS)
+DEEP_SHAP = RuleTable("deep_shap", RULES, ALL_DECOMPOSITIONS, by_places=BY_PLACES, opened=find_torch_decomposition)
 
 MAX_ENUMERATED = 10
 """Players up to which a unit's coalitions are enumerated."""

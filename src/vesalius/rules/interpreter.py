@@ -18,9 +18,13 @@ from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
 
 from vesalius.core.errors import NoRule
+from vesalius.rules.masked_assignment import open_masked_assignments
 from vesalius.rules.op_kinds import op_kind, op_name
-from vesalius.rules.signal import Signal, signals_in, to_tensors
+from vesalius.rules.signal import Places, Signal, places_in, signals_in, to_tensors
 from vesalius.trace.graph import Value, data_inputs
+
+KEEPING_ORDER = frozenset("view reshape flatten unflatten unsqueeze squeeze clone alias contiguous detach _unsafe_view view_as".split())
+"""Moves after which elements lie one after the other as before."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,25 +67,32 @@ Rule = Callable[["Interpreter", OpCall], Any]
 
 @dataclass(frozen=True, eq=False)
 class RuleTable:
-    """Rules by kind of op, or by an op's own name.
+    """Rules by kind of op, and by an op's own name: names and kinds may be the same words (``norm``), and mean different things.
 
     Attributes:
         name: of the method, for messages.
         rules: how each kind is computed.
-        decompositions: ops that are computed by way of simpler ones where ``rules`` has none for them.
+        decompositions: ops, by name, that are computed by way of simpler ones where their kind has no rule.
+        ops: ops, by name, whose rule is not their kind's.
+        by_places: ops, by name, that have a rule for places which depend on the input.
+        opened: what to do with all other ops.
     """
 
     name: str
     rules: Mapping[str, Rule]
     decompositions: Mapping[str, Rule]
+    ops: Mapping[str, Rule] = field(default_factory=dict)
+    by_places: Mapping[str, Rule] = field(default_factory=dict)
+    opened: Callable[[Callable[..., Any]], Rule | None] = lambda target: None
 
     def find(self, target: Callable[..., Any]) -> Rule | None:
-        """The rule for an op: its own, its kind's, or its decomposition."""
-        name, kind = op_name(target), op_kind(target)
-        for key in (name, kind):
-            if key in self.rules:
-                return self.rules[key]
-        return self.decompositions.get(name)
+        """The rule for an op: its own, its kind's, its decomposition, or what is done with all others."""
+        return self.find_written(target) or self.opened(target)
+
+    def find_written(self, target: Callable[..., Any]) -> Rule | None:
+        """The rule that is written down for an op."""
+        name = op_name(target)
+        return self.ops.get(name) or self.rules.get(op_kind(target)) or self.decompositions.get(name)
 
     def require_rules(self, plan: Plan) -> None:
         """Refuse a program that holds an op without a rule.
@@ -91,7 +102,7 @@ class RuleTable:
         """
         missing = [node for node in plan.traced if node.op == "call_function" and self.find(node.target) is None]  # type: ignore[arg-type]
         if missing:
-            raise NoRule(self.name, [_describe_op(node) for node in missing])
+            raise NoRule(self.name, [describe_op(node) for node in missing])
 
 
 class Plan:
@@ -103,6 +114,7 @@ class Plan:
     """
 
     def __init__(self, program: GraphModule, explained: int) -> None:
+        program = open_masked_assignments(program)
         self.program = program
         self.nodes = [node for node in program.graph.nodes if node.op != "output"]
         output = next(node for node in program.graph.nodes if node.op == "output")
@@ -162,14 +174,27 @@ class Interpreter:
         return self._step(OpCall(target, args, kwargs))
 
     def _step(self, call: OpCall) -> Any:
+        if op_name(call.target) == "getitem" and isinstance(call.args[0], (tuple, list)):
+            return call.target(*call.args)
+        if places := places_in(call.args):
+            return self._step_of_places(call, places[0])
         if not call.signals:
             return call.target(*call.args, **call.kwargs)
         if op_kind(call.target) == "shape":
             return call.evaluate()
         rule = self.table.find(call.target)
         if rule is None:
-            raise NoRule(self.table.name, [_describe_op(call.node) if call.node else op_name(call.target)])
+            raise NoRule(self.table.name, [describe_op(call.node) if call.node else op_name(call.target)])
         return rule(self, call)
+
+    def _step_of_places(self, call: OpCall, places: Places) -> Any:
+        """An op of places that depend on the input: few have rules for them."""
+        name = op_name(call.target)
+        if name in self.table.by_places:
+            return self.table.by_places[name](self, call)
+        if name in KEEPING_ORDER and isinstance(call.args[0], Places):
+            return places.moved(lambda tensor: call.target(tensor, *call.args[1:], **call.kwargs))
+        raise NoRule(self.table.name, [f"{describe_op(call.node) if call.node is not None else name} with places found by {places.op}"])
 
 
 def linear(run: Interpreter, call: OpCall) -> Any:
@@ -189,7 +214,12 @@ def linear(run: Interpreter, call: OpCall) -> Any:
 
 def _to_signal(value: Any, boolean: bool, base: Tensor | None) -> Any:
     """One of several results: a signal where it is a floating tensor."""
-    return Signal(value, boolean, base) if isinstance(value, Tensor) and value.is_floating_point() else value
+    return Signal(value, boolean, base) if isinstance(value, Tensor) and is_number(value) else value
+
+
+def is_number(value: Tensor) -> bool:
+    """Whether a tensor is of real or complex numbers, which have derivatives."""
+    return value.is_floating_point() or value.is_complex()
 
 
 def constant(run: Interpreter, call: OpCall) -> Any:
@@ -214,7 +244,7 @@ def _get_attribute(program: GraphModule, name: str) -> Any:
     return owner
 
 
-def _describe_op(node: Node) -> str:
+def describe_op(node: Node) -> str:
     """An op with its place: value, module and source line."""
     value: Value | None = node.meta.get("value")
     if value is None:

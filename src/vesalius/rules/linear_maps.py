@@ -39,6 +39,11 @@ class LinearMap:
     convolution: bool = False
 
 
+def moves_one(call: OpCall) -> bool:
+    """Whether a call is an einsum of one value, which has no weight: sums, diagonals and transposes."""
+    return op_name(call.target) == "einsum" and len(call.args[1]) == 1
+
+
 def read_linear_map(call: OpCall) -> tuple[LinearMap, Signal]:
     """The map that a call with one signal is, and the signal it is applied to."""
     name = op_name(call.target)

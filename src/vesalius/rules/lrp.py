@@ -19,14 +19,26 @@ from torch import Tensor
 from torch.fx import Node
 
 from vesalius.core.errors import NoRule
-from vesalius.rules.absorbed import AbsorbedRelevance, LazySampleAxis, SampleAxis, absorb_constant, read_sample_axis
+from vesalius.rules.absorbed import AbsorbedRelevance, LazySampleAxis, absorb_constant, absorb_detached
 from vesalius.rules.decompositions import einsum_pairwise
 from vesalius.rules.interpreter import Interpreter, OpCall, Rule, RuleTable, constant, linear
 from vesalius.rules.layer_rules import Epsilon, LayerRule, LayerVisit, apply_layer_rule
-from vesalius.rules.linear_maps import read_linear_map
-from vesalius.rules.op_kinds import op_kind, op_name
-from vesalius.rules.rescale import ALL_DECOMPOSITIONS, PIECEWISE_UNIT_SLOPE, only_signal
+from vesalius.rules.linear_maps import moves_one, read_linear_map
+from vesalius.rules.op_kinds import BRINGING_CONSTANTS, op_kind, op_name
+from vesalius.rules.rescale import (
+    ALL_DECOMPOSITIONS,
+    CLAMPS,
+    EXTREMES,
+    PIECEWISE_UNIT_SLOPE,
+    broadcast_signal,
+    elementwise_of_several,
+    only_signal,
+)
+from vesalius.rules.running_products import count_factors
+from vesalius.rules.sample_owners import attach_meta
 from vesalius.rules.signal import Signal, signals_in, to_tensors
+from vesalius.rules.torch_decompositions import find_torch_decomposition
+from vesalius.rules.transforms import complex_function, is_complex, require_linear
 from vesalius.rules.two_point_ops import Elementwise, vjp
 from vesalius.rules.unit_rules import SUMMING_OPS, batch_norm_affine
 
@@ -52,74 +64,6 @@ class LRPState:
     rules: Mapping[Node, LayerRule] = field(default_factory=dict)
     default_rule: LayerRule = field(default_factory=Epsilon)
     gated: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class LRPMeta:
-    """What a signal carries.
-
-    Attributes:
-        owner: which sample its parts belong to.
-        gate: whether it is a softmax or a sigmoid, moved or scaled at most.
-        raw: stands for the relevance of the value itself, while nothing but moves lie between it and the explained tensor.
-    """
-
-    owner: LazySampleAxis
-    gate: bool = False
-    raw: Tensor | None = None
-
-
-def start_signal(value: Tensor, axis: int) -> tuple[Signal, Tensor]:
-    """An explained tensor as a signal, and the tensor whose gradient is relevance given directly."""
-    raw = torch.zeros_like(value).requires_grad_()
-    return Signal(value, extra=LRPMeta(LazySampleAxis(lambda: SampleAxis(axis)), raw=raw)), raw
-
-
-def attach_meta(call: OpCall, found: Any, *, gate: bool = False, moved: bool = False) -> Any:
-    """Results with their owners; ``moved`` where elements change places."""
-    if not isinstance(found, (tuple, list)):
-        return _attach_meta(call, found, None, gate, moved)
-    return type(found)(_attach_meta(call, part, place, gate, moved) for place, part in enumerate(found))
-
-
-def _attach_meta(call: OpCall, found: Any, part: int | None, gate: bool, moved: bool) -> Any:
-    if not isinstance(found, Signal):
-        return found
-    return replace(found, extra=LRPMeta(LazySampleAxis(partial(_find_sample_axis, call, part, moved, found.value.shape)), gate))
-
-
-def _find_sample_axis(call: OpCall, part: int | None, moved: bool, shape: torch.Size) -> SampleAxis:
-    """How samples are told apart in a result: by the graph, else as in a factor of its shape, else by finding each element's sample."""
-    value = call.node.meta.get("value") if call.node is not None else None
-    if value is not None and value.batch_axis is not None:
-        return SampleAxis(value.batch_axis)
-    for signal in [] if moved or op_name(call.target) == "einsum" else call.signals:
-        place: SampleAxis = signal.extra.owner()
-        if signal.value.ndim == len(shape) and signal.value.shape[place.axis] == shape[place.axis]:
-            return place
-    return read_sample_axis(_find_element_samples(call, part))
-
-
-@torch.no_grad()
-def _find_element_samples(call: OpCall, part: int | None) -> Tensor:
-    """The sample that each element of a result comes from: what the op makes of the samples' numbers, counted between zeros and ones."""
-    signals = call.signals
-    samples = [signal.extra.owner().sample_ids(signal.value.shape).to(signal.value) for signal in signals]
-    ones, zeros = ([make(signal.value) for signal in signals] for make in (torch.ones_like, torch.zeros_like))
-    if op_kind(call.target) in ("map", "multiply", "divide") and len(signals) == 2:
-        samples[1] = zeros[1] = ones[1]  # the first factor says whose a product is
-    numbers, nobody, somebody = (_apply_with_unit_weights(call, part, values) for values in (samples, zeros, ones))
-    return ((numbers - nobody) / (somebody - nobody)).round()
-
-
-def _apply_with_unit_weights(call: OpCall, part: int | None, values: list[Tensor]) -> Tensor:
-    """An op of numbers; all weights of a map count 1."""
-    if op_kind(call.target) == "map" and len(values) == 1:
-        found, _ = read_linear_map(call)
-        return found.apply(values[0], torch.ones_like(found.weight))
-    results = call.on(values)
-    counted: Tensor = results if part is None else results[part]
-    return counted
 
 
 def move(run: Interpreter, call: OpCall) -> Any:
@@ -153,14 +97,11 @@ def _change_signals(found: Any, other: Any, change: Callable[[Signal, Any], Sign
 def _evaluate_constant_part(call: OpCall) -> Any:
     """What a move gives for signals that are zero; ``None`` where it has no constants of its own."""
     fixed = [item for arg in call.args for item in (arg if isinstance(arg, (tuple, list)) else [arg])]
-    padded = op_name(call.target) in ("pad", "constant_pad_nd") and bool(
-        call.argument(3 if op_name(call.target) == "pad" else 2, "value", 0)
-    )
-    filled = op_name(call.target) in ("masked_fill", "where")
-    if not (padded or filled or any(isinstance(item, Tensor) and item.is_floating_point() for item in fixed)):
+    if not (op_name(call.target) in BRINGING_CONSTANTS or any(isinstance(item, Tensor) and item.is_floating_point() for item in fixed)):
         return None
     with torch.no_grad():
-        return call.on([torch.zeros_like(signal.value) for signal in call.signals])
+        found = call.on([torch.zeros_like(signal.value) for signal in call.signals])
+    return found if any(bool((part != 0).any()) for part in (found if isinstance(found, (tuple, list)) else [found])) else None
 
 
 def add(run: Interpreter, call: OpCall) -> Any:
@@ -196,23 +137,23 @@ def _halve_or_gate(run: Interpreter, call: OpCall) -> Any:
     gates = [signal.extra.gate for signal in call.signals]
     if run.state.gated and sum(gates) == 1:
         return attach_meta(call, Signal(_apply_with_frozen(call, gates)))
-    value = _HalvedProductFunction.apply(call, *(signal.value for signal in call.signals))  # type: ignore[no-untyped-call]
+    value = _SharedProductFunction.apply(call, 2, *(signal.value for signal in call.signals))  # type: ignore[no-untyped-call]
     return attach_meta(call, Signal(value))
 
 
-class _HalvedProductFunction(torch.autograd.Function):
-    """A product of two values: half of the gradient to each."""
+class _SharedProductFunction(torch.autograd.Function):
+    """A product of several values: an equal part of the gradient to each."""
 
     @staticmethod
-    def forward(ctx: Any, call: OpCall, *values: Tensor) -> Tensor:
-        ctx.call, ctx.values = call, [value.detach() for value in values]
+    def forward(ctx: Any, call: OpCall, count: int | Tensor, *values: Tensor) -> Tensor:
+        ctx.call, ctx.count, ctx.values = call, count, [value.detach() for value in values]
         output: Tensor = call.on(values)
         return output
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
-        found = vjp(lambda *values: ctx.call.on(values), ctx.values, grad / 2)
-        return None, *found
+        found = vjp(lambda *values: ctx.call.on(values), ctx.values, grad / ctx.count)
+        return None, None, *found
 
 
 def divide(run: Interpreter, call: OpCall) -> Any:
@@ -226,9 +167,11 @@ def divide(run: Interpreter, call: OpCall) -> Any:
 
 
 def linear_map(run: Interpreter, call: OpCall) -> Any:
-    """A map with a constant weight follows its layer's rule; one of two values is a product."""
+    """A map with a constant weight follows its layer's rule; one of two values is a product; one without a weight is a move."""
     name, bias = op_name(call.target), _bias_of(call)
-    if name == "einsum" and len(call.signals) > 2:
+    if moves_one(call):
+        return move(run, call)
+    if name == "einsum" and len(call.args[1]) > 2:
         return einsum_pairwise(run, *call.args[:2])
     if isinstance(bias, Signal) or (bias is not None and len(call.signals) > 1):
         return _split_bias(run, call, bias)
@@ -284,7 +227,14 @@ def affine(run: Interpreter, call: OpCall) -> Any:
 
 def elementwise(run: Interpreter, call: OpCall) -> Any:
     """R passes unchanged, c by the slope from 0; what the function gives for 0 is a bias."""
-    signal, name = only_signal(run, call), op_name(call.target)
+    name = op_name(call.target)
+    if name in CLAMPS and (len(call.signals) > 1 or any(isinstance(arg, Tensor) for arg in call.args[1:])):
+        return elementwise_of_several(run, call)
+    if len(call.signals) > 1:
+        return taylor_rule("bias")(run, call)
+    if is_complex(call.signals[0]):
+        return complex_function(run, call)
+    signal = broadcast_signal(run, call)
     if name in LINEAR_THROUGH_ORIGIN:
         return attach_meta(call, linear(run, call))
 
@@ -325,35 +275,38 @@ class _SlopeFromZeroFunction(torch.autograd.Function):
 
 
 def taylor_rule(account: str) -> Rule:
-    """The gradient at the value; what the linear term leaves over is booked."""
+    """The gradient at the values; what the linear term leaves over is booked."""
 
     def rule(run: Interpreter, call: OpCall) -> Any:
-        signal = only_signal(run, call)
-        found = attach_meta(call, Signal(call.on([signal.value.detach()])), gate=account == "softmax" and "log" not in op_name(call.target))
-        books = run.state.ledger, account, found.extra.owner, signal.extra.owner
-        value = _LinearTermFunction.apply(call, books, signal.value)  # type: ignore[no-untyped-call]
+        values = [signal.value for signal in call.signals]
+        found = attach_meta(
+            call, Signal(call.on([value.detach() for value in values])), gate=account == "softmax" and "log" not in op_name(call.target)
+        )
+        books = run.state.ledger, account, found.extra.owner, [signal.extra.owner for signal in call.signals]
+        value = _LinearTermFunction.apply(call, books, *values)  # type: ignore[no-untyped-call]
         return replace(found, value=value)
 
     return rule
 
 
 class _LinearTermFunction(torch.autograd.Function):
-    """A function with its own gradient, and the account of y c - z c_z."""
+    """A function with its own gradient, and the account of y c - sum z c_z."""
 
     @staticmethod
-    def forward(ctx: Any, call: OpCall, books: tuple[Any, ...], z: Tensor) -> Tensor:
-        output: Tensor = call.on([z])
-        ctx.kept = call, books, z.detach(), output.detach()
+    def forward(ctx: Any, call: OpCall, books: tuple[Any, ...], *values: Tensor) -> Tensor:
+        output: Tensor = call.on(values)
+        ctx.kept = call, books, [z.detach() for z in values], output.detach()
         return output
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
-        call, (ledger, account, after, before), z, output = ctx.kept
-        (found,) = vjp(lambda value: call.on([value]), [z], grad)
-        found = torch.zeros_like(z) if found is None else found.nan_to_num()
+        call, (ledger, account, after, before), values, output = ctx.kept
+        slopes = vjp(lambda *points: call.on(points), values, grad)
         ledger.absorb(account, grad * output.nan_to_num(), after)
-        ledger.absorb(account, -torch.where(found == 0, found, z * found), before)  # a masked logit is infinite
-        return None, None, found
+        found = [torch.zeros_like(z) if slope is None else slope.nan_to_num() for z, slope in zip(values, slopes, strict=True)]
+        for z, slope, owner in zip(values, found, before, strict=True):
+            ledger.absorb(account, -torch.where(slope == 0, slope, z * slope), owner)  # a masked logit is infinite
+        return None, None, *found
 
 
 def gradient_rule(run: Interpreter, call: OpCall) -> Any:
@@ -362,8 +315,10 @@ def gradient_rule(run: Interpreter, call: OpCall) -> Any:
 
 
 def elementwise_pair(run: Interpreter, call: OpCall) -> Any:
-    """All to the winner; a constant that wins keeps its relevance."""
-    return attach_meta(call, linear(run, call)) if len(call.signals) == 2 else taylor_rule("bias")(run, call)
+    """All to the winner; a constant that wins keeps its relevance, and so does what other functions have beside their linear term."""
+    if len(call.signals) == 2 and op_name(call.target) in EXTREMES:
+        return attach_meta(call, linear(run, call))
+    return taylor_rule("bias")(run, call)
 
 
 def choose(run: Interpreter, call: OpCall) -> Any:
@@ -372,6 +327,38 @@ def choose(run: Interpreter, call: OpCall) -> Any:
     if isinstance(condition, Signal):
         raise NoRule(run.table.name, [f"{op_name(call.target)} by a condition that is a number"])
     return move(run, call)
+
+
+def transform(run: Interpreter, call: OpCall) -> Any:
+    """Linear; what is given besides is a constant."""
+    require_linear(run, call)
+    name = op_name(call.target)
+    if "embedding_bag" in name and len(call.signals) > 1:
+        raise NoRule(run.table.name, [f"{name} of vectors and weights that both depend on the input"])
+    found = attach_meta(call, linear(run, call))
+    if name != "complex" or len(call.signals) > 1:
+        return found
+    with torch.no_grad():
+        fixed = call.on([torch.zeros_like(signal.value) for signal in call.signals])
+    return replace(found, value=absorb_constant(found.value, fixed, run.state.ledger, found.extra.owner))
+
+
+def product(run: Interpreter, call: OpCall) -> Any:
+    """A product of n values: the n-th part of the gradient to each."""
+    (signal,), dim = call.signals, call.argument(1, "dim")
+    count: float | Tensor = count_factors(call)
+    if op_name(call.target) == "cumprod":
+        count = torch.arange(1, int(count) + 1, device=signal.value.device).reshape(
+            [-1 if axis == dim % signal.value.ndim else 1 for axis in range(signal.value.ndim)]
+        )
+    return attach_meta(call, Signal(_SharedProductFunction.apply(call, count, signal.value)))  # type: ignore[no-untyped-call]
+
+
+def detach(run: Interpreter, call: OpCall) -> Any:
+    """What the user cut stays cut: the relevance that would have passed is booked."""
+    (signal,) = call.signals
+    value = absorb_detached(signal.value, run.state.ledger, signal.extra.owner)
+    return replace(signal, value=value, extra=replace(signal.extra, raw=None))
 
 
 RULES: Mapping[str, Rule] = {
@@ -383,17 +370,23 @@ RULES: Mapping[str, Rule] = {
     "divide": divide,
     "affine": affine,
     "elementwise": elementwise,
+    "special": elementwise,
+    "product": product,
+    "transform": transform,
+    "detach": detach,
     "pair": elementwise_pair,
     "softmax": taylor_rule("softmax"),
     "log_softmax": taylor_rule("softmax"),
     "logsumexp": taylor_rule("softmax"),
     "largest": gradient_rule,
+    "select": gradient_rule,
+    "running": gradient_rule,
+    "unpool": move,
     "step": constant,
     "choose": choose,
-    "argmax": constant,
-    "argmin": constant,
-    "any": constant,
-    "all": constant,
 }
 
-LRP = RuleTable("layer-wise relevance propagation", RULES, ALL_DECOMPOSITIONS)
+OPS: Mapping[str, Rule] = dict.fromkeys("argmax argmin argsort any all count_nonzero bucketize".split(), constant)
+"""Whole numbers and truth values, which pass nothing on."""
+
+LRP = RuleTable("layer-wise relevance propagation", RULES, ALL_DECOMPOSITIONS, OPS, opened=find_torch_decomposition)

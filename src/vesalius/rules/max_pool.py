@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vesalius.rules.interpreter import Interpreter, OpCall
 from vesalius.rules.op_kinds import op_name
-from vesalius.rules.signal import Signal
+from vesalius.rules.signal import Places, Signal
 from vesalius.rules.two_point import Endpoint, TwoPointRule, apply_two_point
 
 MaxSearch = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -96,7 +96,8 @@ def reduce_max(run: Interpreter, call: OpCall) -> Any:
     if "pool" in name:
         search, axes = read_max_pool(call)
         found: Any = apply_two_point(run, Maximum(search, axes), signal)
-        return (found, None) if "indices" in name or name.startswith("adaptive") else found
+        places = Places(name, signal, lambda keys: search(keys)[1])
+        return (found, places) if "indices" in name or name.startswith("adaptive") else found
     if len(call.signals) == 2 or (len(call.args) > 1 and isinstance(call.args[1], Tensor)):
         return run(aten.maximum.default if name == "max" else aten.minimum.default, *call.args)
     if name in ("min", "amin"):
@@ -111,7 +112,7 @@ def reduce_max(run: Interpreter, call: OpCall) -> Any:
 
 
 def _max_over_axes(run: Interpreter, signal: Signal, call: OpCall) -> tuple[Any, ...]:
-    """(maxima, no indices) over the axes of a reduction."""
+    """(maxima, their places) over the axes of a reduction."""
     dims = call.argument(1, "dim", ())
     dims = tuple(range(signal.value.ndim)) if dims in ((), None, []) else (dims,) if isinstance(dims, int) else tuple(dims)
     keep = bool(call.argument(2, "keepdim", False))
@@ -122,4 +123,4 @@ def _max_over_axes(run: Interpreter, signal: Signal, call: OpCall) -> tuple[Any,
     found = run(aten.squeeze.dim, apply_two_point(run, Maximum(max_last_axis, 1), flat), -1)
     for place in places if keep else ():
         found = run(aten.unsqueeze.default, found, place)
-    return found, None
+    return found, Places(op_name(call.target))

@@ -15,7 +15,8 @@ from torch import Tensor
 from vesalius.rules.absorbed import AbsorbedRelevance
 from vesalius.rules.composite import Composite, fold_batch_norms
 from vesalius.rules.interpreter import Interpreter, Plan
-from vesalius.rules.lrp import LRP, LRPState, start_signal
+from vesalius.rules.lrp import LRP, LRPState
+from vesalius.rules.sample_owners import start_signal
 from vesalius.rules.signal import Signal
 from vesalius.trace.question import Question
 

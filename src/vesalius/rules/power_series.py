@@ -116,6 +116,21 @@ def atan(u: Series) -> Series:
     return integrate(torch.atan(u[0]), reciprocal(add_constant(product(u, u), 1.0)), u)
 
 
+def asin(u: Series) -> Series:
+    """y' = u' / sqrt(1 - u^2)."""
+    return integrate(torch.asin(u[0]), power(add_constant(-product(u, u), 1.0), -0.5), u)
+
+
+def acosh(u: Series) -> Series:
+    """y' = u' / sqrt(u^2 - 1)."""
+    return integrate(torch.acosh(u[0]), power(add_constant(product(u, u), -1.0), -0.5), u)
+
+
+def atanh(u: Series) -> Series:
+    """y' = u' / (1 - u^2)."""
+    return integrate(torch.atanh(u[0]), reciprocal(add_constant(-product(u, u), 1.0)), u)
+
+
 def asinh(u: Series) -> Series:
     """y' = u' / sqrt(1 + u^2)."""
     return integrate(torch.asinh(u[0]), power(add_constant(product(u, u), 1.0), -0.5), u)
@@ -235,5 +250,9 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "tan": tan,
     "atan": atan,
     "asinh": asinh,
+    "asin": asin,
+    "acos": lambda u: torch.cat([torch.acos(u[:1]), -asin(u)[1:]]),
+    "acosh": acosh,
+    "atanh": atanh,
 }
 """Functions of one number that are analytic, by op; further arguments are the op's own."""

@@ -11,19 +11,22 @@ from typing import Any
 
 import torch
 
+from vesalius.core.errors import NoRule
 from vesalius.rules.interpreter import Interpreter, OpCall, Rule
+from vesalius.rules.op_kinds import op_name
 
 aten = torch.ops.aten
 
 
 @dataclass(frozen=True, eq=False)
 class CellWeights:
-    """One direction of one layer."""
+    """One direction of one layer; ``projection`` of an LSTM's visible states, where they are fewer than its hidden ones."""
 
     inner: Any
     hidden: Any
-    inner_bias: Any
-    hidden_bias: Any
+    inner_bias: Any = None
+    hidden_bias: Any = None
+    projection: Any = None
 
 
 Cell = Callable[[Interpreter, Any, tuple[Any, ...], CellWeights], tuple[Any, ...]]
@@ -38,7 +41,8 @@ def lstm_cell(run: Interpreter, given: Any, states: tuple[Any, ...], weights: Ce
     kept = run(aten.mul.Tensor, run(aten.sigmoid.default, keep), cell)
     entered = run(aten.mul.Tensor, run(aten.sigmoid.default, enter), run(aten.tanh.default, fresh))
     cell = run(aten.add.Tensor, kept, entered)
-    return run(aten.mul.Tensor, run(aten.sigmoid.default, leave), run(aten.tanh.default, cell)), cell
+    visible = run(aten.mul.Tensor, run(aten.sigmoid.default, leave), run(aten.tanh.default, cell))
+    return visible if weights.projection is None else run(aten.linear.default, visible, weights.projection), cell
 
 
 def gru_cell(run: Interpreter, given: Any, states: tuple[Any, ...], weights: CellWeights) -> tuple[Any, ...]:
@@ -66,6 +70,8 @@ def unroll(cell: Cell, states: int) -> Rule:
     """An op of torch for whole sequences, from its cell."""
 
     def sequence(run: Interpreter, call: OpCall) -> Any:
+        if call.target._overloadname == "data":  # type: ignore[attr-defined]
+            raise NoRule(run.table.name, [f"{op_name(call.target)} of packed sequences"])
         x, hx, params, biased, layers, _, _, both, batch_first = call.args
         given = list(hx) if states > 1 else [hx]
         directions = 2 if both else 1
@@ -103,7 +109,21 @@ def _run_direction(
 def _read_weights(params: Sequence[Any], biased: bool, count: int) -> list[CellWeights]:
     size = len(params) // count
     rows = [params[i * size : (i + 1) * size] for i in range(count)]
-    return [CellWeights(row[0], row[1], row[2] if biased else None, row[3] if biased else None) for row in rows]
+    maps = 4 if biased else 2
+    return [CellWeights(row[0], row[1], *(row[2:4] if biased else (None, None)), *row[maps:]) for row in rows]
+
+
+def single_step(cell: Cell, states: int) -> Rule:
+    """An op of torch for one step, from its cell."""
+
+    def step(run: Interpreter, call: OpCall) -> Any:
+        x, hx, *weights = call.args
+        own = CellWeights(*weights)
+        given = run(aten.linear.default, x, own.inner, own.inner_bias)
+        found = cell(run, given, tuple(hx) if states > 1 else (hx,), own)
+        return found if states > 1 else found[0]
+
+    return step
 
 
 RECURRENT_DECOMPOSITIONS: Mapping[str, Rule] = {
@@ -111,5 +131,9 @@ RECURRENT_DECOMPOSITIONS: Mapping[str, Rule] = {
     "gru": unroll(gru_cell, 1),
     "rnn_tanh": unroll(rnn_cell(aten.tanh.default), 1),
     "rnn_relu": unroll(rnn_cell(aten.relu.default), 1),
+    "lstm_cell": single_step(lstm_cell, 2),
+    "gru_cell": single_step(gru_cell, 1),
+    "rnn_tanh_cell": single_step(rnn_cell(aten.tanh.default), 1),
+    "rnn_relu_cell": single_step(rnn_cell(aten.relu.default), 1),
 }
 """Recurrent layers, by op."""

@@ -14,13 +14,17 @@ import torch
 from torch import Tensor
 
 from vesalius.core.errors import NoRule
-from vesalius.rules.decompositions import DECOMPOSITIONS, einsum_pairwise
-from vesalius.rules.interpreter import Interpreter, OpCall, Rule, RuleTable, linear
+from vesalius.rules.decompositions import DECOMPOSITIONS, clamp, einsum_pairwise
+from vesalius.rules.interpreter import Interpreter, OpCall, Rule, RuleTable, is_number, linear
 from vesalius.rules.max_pool import reduce_max
 from vesalius.rules.norms import norm
 from vesalius.rules.op_kinds import op_name
 from vesalius.rules.recurrent import RECURRENT_DECOMPOSITIONS
-from vesalius.rules.signal import Signal
+from vesalius.rules.running_products import product
+from vesalius.rules.selection import running_extreme, select, unpool
+from vesalius.rules.signal import Signal, signals_in
+from vesalius.rules.torch_decompositions import find_torch_decomposition
+from vesalius.rules.transforms import complex_function, is_complex, transform
 from vesalius.rules.two_point import Endpoint, TwoPointRule, apply_two_point
 from vesalius.rules.two_point_ops import (
     ELEMENTWISE_PRODUCT,
@@ -39,6 +43,9 @@ aten = torch.ops.aten
 
 PIECEWISE_UNIT_SLOPE = frozenset("relu relu6 abs clamp clamp_min clamp_max hardtanh threshold".split())
 """Elementwise functions made of straight pieces of slope -1, 0 or 1."""
+CLAMPS = frozenset({"clamp", "clamp_min", "clamp_max"})
+EXTREMES = frozenset("maximum minimum fmax fmin".split())
+"""Functions of two numbers that are one of them."""
 COUNTING_OPS = frozenset("sum mean cumsum".split())
 """Ops after which a truth value is a number."""
 REARRANGING_OPS = frozenset(
@@ -81,10 +88,12 @@ class Choice(TwoPointRule):
 
 def move(run: Interpreter, call: OpCall) -> Any:
     """Elements moved, summed or averaged: linear."""
+    if op_name(call.target) in ("index", "index_put") and signals_in(call.args[1]):
+        raise NoRule(run.table.name, [f"{op_name(call.target)} at places that depend on the input"])
     result, name = linear(run, call), op_name(call.target)
     source = call.signals[0]
     if isinstance(result, Signal):
-        if not result.value.is_floating_point():
+        if not is_number(result.value):
             if not source.boolean:
                 raise NoRule(run.table.name, [f"{name} to {result.value.dtype}"])
             result = replace(source, boolean=False)  # a truth value counted as 0 and 1
@@ -106,8 +115,13 @@ def add(run: Interpreter, call: OpCall) -> Any:
 
 
 def elementwise(run: Interpreter, call: OpCall) -> Any:
-    """Functions of one value, element by element."""
-    signal, name = only_signal(run, call), op_name(call.target)
+    """Functions of one value, element by element; some may have further arguments that are values too."""
+    name = op_name(call.target)
+    if len(call.signals) > 1 or (name in CLAMPS and any(isinstance(arg, Tensor) for arg in call.args[1:])):
+        return elementwise_of_several(run, call)
+    if is_complex(call.signals[0]):
+        return complex_function(run, call)
+    signal = broadcast_signal(run, call)
     power = call.argument(1, "exponent") if name == "pow" else None
     if name == "square" or power == 2:
         return apply_two_point(run, Square(), signal)
@@ -117,6 +131,25 @@ def elementwise(run: Interpreter, call: OpCall) -> Any:
     if name == "reciprocal" or power == -1:
         return replace(found, inverse=lambda: signal)
     return (found, None) if name == "log_sigmoid_forward" else found
+
+
+def elementwise_of_several(run: Interpreter, call: OpCall) -> Any:
+    """Functions of one value whose bounds, exponent, divisor or slope is another."""
+    name = op_name(call.target)
+    if name in CLAMPS:
+        low, high = call.argument(1, "max" if name == "clamp_max" else "min"), call.argument(2, "max")
+        return clamp(run, call.args[0], *((None, low) if name == "clamp_max" else (low, high)))
+    if name in ("pow", "remainder", "fmod"):
+        return elementwise_pair(run, call)
+    raise NoRule(run.table.name, [f"{name} of {len(call.signals)} values"])
+
+
+def broadcast_signal(run: Interpreter, call: OpCall) -> Signal:
+    """The only signal of a call, in the shape that its constants give the result."""
+    signal = only_signal(run, call)
+    shapes = [arg.shape for arg in (*call.args, *call.kwargs.values()) if isinstance(arg, Tensor) and op_name(call.target) != "prelu"]
+    shape = torch.broadcast_shapes(signal.value.shape, *shapes)
+    return signal if shape == signal.value.shape else run(aten.expand.default, signal, list(shape))
 
 
 def multiply(run: Interpreter, call: OpCall) -> Any:
@@ -148,9 +181,11 @@ def divide(run: Interpreter, call: OpCall) -> Any:
     first, second = call.args[0], call.args[1]
     if not isinstance(second, Signal):
         return replace(linear(run, call), boolean=False)
+    if is_complex(second) or is_complex(first):
+        raise NoRule(run.table.name, ["div by complex numbers"])
     if isinstance(first, Signal):
         return apply_two_point(run, Quotient(), first, second)
-    found = apply_two_point(run, Elementwise(lambda z: call.on([z])), second)
+    found = apply_two_point(run, Elementwise(lambda z: call.on([z])), broadcast_signal(run, call))
     one = not isinstance(first, Tensor) and first == 1
     return replace(found, inverse=(lambda: second) if one else None)
 
@@ -159,7 +194,7 @@ def linear_map(run: Interpreter, call: OpCall) -> Any:
     """A map whose weight is a constant, or a value too."""
     if len(call.signals) == 1:
         return linear(run, call)
-    if op_name(call.target) == "einsum" and len(call.signals) > 2:
+    if op_name(call.target) == "einsum" and len(call.args[1]) > 2:
         return einsum_pairwise(run, *call.args[:2])
     if len(call.signals) != 2:
         raise NoRule(run.table.name, [f"{op_name(call.target)} of {len(call.signals)} values"])
@@ -190,8 +225,14 @@ def logsumexp(run: Interpreter, call: OpCall) -> Any:
 def elementwise_pair(run: Interpreter, call: OpCall) -> Any:
     """Maximum and minimum of two values, one of which may be a constant."""
     if len(call.signals) == 1:
-        return apply_two_point(run, Elementwise(lambda z: call.on([z]), True), call.signals[0])
+        return apply_two_point(run, Elementwise(lambda z: call.on([z]), op_name(call.target) in EXTREMES), broadcast_signal(run, call))
     return apply_two_point(run, ElementwisePair(lambda first, second: call.on([first, second])), *call.signals)
+
+
+def detach(run: Interpreter, call: OpCall) -> Any:
+    """The value itself: what is compared are values, and they are what they are without a gradient."""
+    del run
+    return call.signals[0]
 
 
 def step(run: Interpreter, call: OpCall) -> Any:
@@ -208,8 +249,9 @@ def step(run: Interpreter, call: OpCall) -> Any:
         found: Tensor = call.on(ends).to(like.dtype)
         return found
 
-    rule = Elementwise(indicator) if len(signals) == 1 else ElementwisePair(indicator)
-    return replace(apply_two_point(run, rule, *signals), boolean=True)
+    if len(signals) == 1:
+        return replace(apply_two_point(run, Elementwise(indicator), broadcast_signal(run, call)), boolean=True)
+    return replace(apply_two_point(run, ElementwisePair(indicator), *signals), boolean=True)
 
 
 def _logical_op(run: Interpreter, call: OpCall, logic: str) -> Any:
@@ -255,16 +297,26 @@ RULES: Mapping[str, Rule] = {
     "divide": divide,
     "affine": affine,
     "elementwise": elementwise,
+    "special": elementwise,
+    "product": product,
+    "transform": transform,
+    "detach": detach,
     "pair": elementwise_pair,
     "softmax": softmax,
     "log_softmax": softmax,
     "logsumexp": logsumexp,
     "norm": norm,
     "largest": reduce_max,
+    "select": select,
+    "running": running_extreme,
+    "unpool": unpool,
     "step": step,
     "choose": choose,
 }
 
 ALL_DECOMPOSITIONS: Mapping[str, Rule] = {**DECOMPOSITIONS, **RECURRENT_DECOMPOSITIONS}
 
-RESCALE = RuleTable("deeplift_rescale", RULES, ALL_DECOMPOSITIONS)
+BY_PLACES: Mapping[str, Rule] = {"max_unpool2d": unpool, "max_unpool3d": unpool}
+"""Ops that may put values where another op found the largest."""
+
+RESCALE = RuleTable("deeplift_rescale", RULES, ALL_DECOMPOSITIONS, by_places=BY_PLACES, opened=find_torch_decomposition)

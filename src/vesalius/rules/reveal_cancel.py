@@ -16,12 +16,13 @@ from torch import Tensor
 
 from vesalius.rules.interpreter import RuleTable
 from vesalius.rules.linear_maps import LinearMap
-from vesalius.rules.rescale import ALL_DECOMPOSITIONS
+from vesalius.rules.rescale import ALL_DECOMPOSITIONS, BY_PLACES
 from vesalius.rules.signal import Signal
+from vesalius.rules.torch_decompositions import find_torch_decomposition
 from vesalius.rules.two_point_ops import Elementwise
 from vesalius.rules.unit_rules import RULES, PowerSum, UnitRule, ends_of
 
-REVEAL_CANCEL = RuleTable("deeplift_revealcancel", RULES, ALL_DECOMPOSITIONS)
+REVEAL_CANCEL = RuleTable("deeplift_revealcancel", RULES, ALL_DECOMPOSITIONS, by_places=BY_PLACES, opened=find_torch_decomposition)
 
 
 @final

@@ -28,6 +28,25 @@ class Signal:
     extra: Any = None
 
 
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Where an op found what it selected: whole numbers that the explained tensors decide on.
+
+    Attributes:
+        op: what selected.
+        keys: what was searched, and ``find`` the places in it; ``None`` where no rule asks.
+    """
+
+    op: str
+    keys: Signal | None = None
+    find: Callable[[Tensor], Tensor] | None = None
+
+    def moved(self, move: Callable[[Tensor], Tensor]) -> Places:
+        """The same places in another shape."""
+        find = self.find
+        return Places(self.op, self.keys, None if find is None else lambda keys: move(find(keys)))
+
+
 def to_tensors(argument: Any) -> Any:
     """An argument with its signals as tensors, truth values as such."""
     if isinstance(argument, Signal):
@@ -35,6 +54,13 @@ def to_tensors(argument: Any) -> Any:
     if isinstance(argument, (tuple, list)):
         return type(argument)(to_tensors(item) for item in argument)
     return argument
+
+
+def places_in(arguments: Any) -> list[Places]:
+    """All places among arguments."""
+    if isinstance(arguments, (tuple, list)):
+        return [places for item in arguments for places in places_in(item)]
+    return [arguments] if isinstance(arguments, Places) else []
 
 
 def signals_in(arguments: Any) -> list[Signal]:

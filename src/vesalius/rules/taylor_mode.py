@@ -26,22 +26,26 @@ from torch import Tensor
 from vesalius.core.errors import InvalidInput, NoRule
 from vesalius.rules import power_series
 from vesalius.rules.decompositions import einsum_pairwise
-from vesalius.rules.interpreter import Interpreter, OpCall, Plan, Rule, RuleTable
+from vesalius.rules.interpreter import Interpreter, OpCall, Plan, Rule, RuleTable, is_number
 from vesalius.rules.op_kinds import op_name
-from vesalius.rules.rescale import ALL_DECOMPOSITIONS, only_signal
+from vesalius.rules.rescale import ALL_DECOMPOSITIONS, detach, only_signal
+from vesalius.rules.running_products import product_in_pairs
 from vesalius.rules.signal import Signal
+from vesalius.rules.taylor_pieces import PIECE_TIME, PIECEWISE_CURVED, coefficients, drop_order_zero, to_signal, value_after
+from vesalius.rules.torch_decompositions import find_torch_decomposition
+from vesalius.rules.transforms import complex_function, is_complex, require_linear
 from vesalius.trace.question import Question, to_float64
 
 aten = torch.ops.aten
 
-PIECE_TIME = 1e-6
-"""Time at which the piece of an op is chosen: after b, and before any kink that is worth a series."""
 PIECEWISE_LINEAR = frozenset(
     "relu relu6 leaky_relu prelu abs clamp clamp_min clamp_max hardtanh hardshrink softshrink threshold nan_to_num".split()
 )
 """Functions made of straight pieces that meet, or may be taken to."""
-DISCONTINUOUS = frozenset("floor ceil round trunc frac sign remainder fmod".split())
+DISCONTINUOUS = frozenset("floor ceil round trunc frac sign sgn remainder fmod".split())
 """Functions made of straight pieces that jump."""
+WITHOUT_BATCHES = frozenset({"slice_scatter", "as_strided", "as_strided_scatter", "fill"})
+"""Moves that torch does not map over a new axis."""
 
 
 @dataclass(eq=False)
@@ -117,7 +121,7 @@ class TaylorExpansion:
         state = TaylorState(self.order)
         with torch.no_grad():
             found = Interpreter(TAYLOR, state).through(self.plan, signals, points[count:])
-            whole = _coefficients(found) if isinstance(found, Signal) else power_series.constant(found, self.order + 1)
+            whole = coefficients(found) if isinstance(found, Signal) else power_series.constant(found, self.order + 1)
             picked = torch.stack([self.question.pick(part.expand(len(rows), *part.shape[1:]), rows) for part in whole], 1)
         if not bool(picked.isfinite().all()):
             raise InvalidInput(
@@ -151,22 +155,43 @@ def to_double(question: Question, fills: Sequence[Tensor]) -> tuple[Question, tu
 
 def linear(run: Interpreter, call: OpCall) -> Any:
     """Linear in its signals, constants aside."""
-    name = op_name(call.target)
-    if name == "detach":
-        return call.signals[0]
+    if op_name(call.target) in WITHOUT_BATCHES:
+        return _evaluate_each_order(call)
     return _push_forward(call, [signal.value for signal in call.signals])
+
+
+def transform(run: Interpreter, call: OpCall) -> Any:
+    """Linear, as it stands: torch has no derivative in forward mode of some."""
+    require_linear(run, call)
+    if len(call.signals) > 1 and op_name(call.target) != "complex":
+        raise NoRule(run.table.name, [f"{op_name(call.target)} of {len(call.signals)} values"])
+    return _evaluate_each_order(call)
+
+
+def _evaluate_each_order(call: OpCall) -> Any:
+    """A linear op of every order, less its constants in all but the first."""
+    values = call.on([signal.value for signal in call.signals])
+    fixed = call.on([torch.zeros_like(signal.value) for signal in call.signals])
+    orders = [call.on(list(parts)) for parts in zip(*(signal.extra for signal in call.signals), strict=True)]
+    if isinstance(values, Tensor):
+        return Signal(values, extra=torch.stack([(order - fixed).nan_to_num(0.0) for order in orders]))
+    found = [
+        value if not is_number(value) else Signal(value, extra=torch.stack([order[place] - fixed[place] for order in orders]))
+        for place, value in enumerate(values)
+    ]
+    return type(values)(found)
 
 
 def piecewise_linear(run: Interpreter, call: OpCall) -> Any:
     """Linear on the piece just after b."""
     run.state.follow(call)
-    return _push_forward(call, [_value_after(signal) for signal in call.signals])
+    return _push_forward(call, [value_after(signal) for signal in call.signals])
 
 
 def step(run: Interpreter, call: OpCall) -> Any:
     """Constant on the piece just after b: comparisons, logic, roundings."""
     run.state.follow(call)
-    return call.on([_value_after(signal) for signal in call.signals])
+    return call.on([value_after(signal) for signal in call.signals])
 
 
 def elementwise(run: Interpreter, call: OpCall) -> Any:
@@ -178,17 +203,22 @@ def elementwise(run: Interpreter, call: OpCall) -> Any:
         found = piecewise_linear(run, call)
         return replace(
             found,
-            value=call.on([_value_after(signal) for signal in call.signals]) - power_series.evaluate(_drop_order_zero(found), PIECE_TIME),
+            value=call.on([value_after(signal) for signal in call.signals]) - power_series.evaluate(drop_order_zero(found), PIECE_TIME),
         )
     if name in PIECEWISE_CURVED:
         run.state.follow(call)
         return PIECEWISE_CURVED[name](run, call)
+    if any(is_complex(signal) for signal in call.signals):
+        return complex_function(run, call)
+    if name == "pow" and len(call.signals) == 2:
+        base, exponent = call.args
+        return run(aten.exp.default, run(aten.mul.Tensor, exponent, run(aten.log.default, base)))
     u, exponent = only_signal(run, call), call.argument(1, "exponent")
     if name == "pow":
         return _power(run, call, u, exponent)
     if name not in power_series.FUNCTIONS:
         raise NoRule(run.table.name, [name])
-    found = _to_signal(power_series.FUNCTIONS[name](_coefficients(u), *call.args[1:], **call.kwargs))
+    found = to_signal(power_series.FUNCTIONS[name](coefficients(u), *call.args[1:], **call.kwargs))
     return (found, None) if name == "log_sigmoid_forward" else found
 
 
@@ -196,19 +226,19 @@ def _power(run: Interpreter, call: OpCall, u: Signal, exponent: Any) -> Any:
     """u^r of a constant r; c^u is an exponential."""
     if not isinstance(call.args[0], Signal):
         base = torch.as_tensor(call.args[0], dtype=u.value.dtype)
-        return _to_signal(power_series.exp(_coefficients(run(aten.mul.Tensor, u, base.log()))))
+        return to_signal(power_series.exp(coefficients(run(aten.mul.Tensor, u, base.log()))))
     if isinstance(exponent, Tensor):
         if exponent.numel() != 1:
             raise NoRule(run.table.name, ["pow with a tensor of exponents"])
         exponent = exponent.item()
-    return _to_signal(power_series.power(_coefficients(u), exponent))
+    return to_signal(power_series.power(coefficients(u), exponent))
 
 
 def multiply(run: Interpreter, call: OpCall) -> Any:
     """Cauchy's product of two signals; linear of one."""
     if len(call.signals) == 1:
         return linear(run, call)
-    return _to_signal(power_series.product(*(_coefficients(signal) for signal in call.signals)))
+    return to_signal(power_series.product(*(coefficients(signal) for signal in call.signals)))
 
 
 def divide(run: Interpreter, call: OpCall) -> Any:
@@ -218,9 +248,9 @@ def divide(run: Interpreter, call: OpCall) -> Any:
     top, bottom = call.args[:2]
     if not isinstance(bottom, Signal):
         return linear(run, call)
-    below = _coefficients(bottom)
-    above = _coefficients(top) if isinstance(top, Signal) else power_series.constant(torch.as_tensor(top).to(below), len(below))
-    return _to_signal(power_series.quotient(above, below))
+    below = coefficients(bottom)
+    above = coefficients(top) if isinstance(top, Signal) else power_series.constant(torch.as_tensor(top).to(below), len(below))
+    return to_signal(power_series.quotient(above, below))
 
 
 def linear_map(run: Interpreter, call: OpCall) -> Any:
@@ -232,14 +262,14 @@ def linear_map(run: Interpreter, call: OpCall) -> Any:
         return linear(run, call)
     if len(signals) > 2:
         raise NoRule(run.table.name, [f"{name} of {len(signals)} values"])
-    a, b = (_coefficients(signal) for signal in signals)
+    a, b = (coefficients(signal) for signal in signals)
     total = torch.stack([torch.zeros_like(call.on([a[0], b[0]]))] * len(a))
     for j in range(1, len(a)):
         # the part of order j of the first factor, with all that the second has left; constants drop out of a derivative
         total[j:] += torch.vmap(lambda other, j=j: torch.func.jvp(lambda x: call.on([x, other]), (a[0],), (a[j],))[1])(b[: len(b) - j])
     total[1:] += torch.vmap(lambda other: torch.func.jvp(lambda y: call.on([a[0], y]), (b[0],), (other,))[1])(b[1:])
     total[0] = call.on([a[0], b[0]])
-    return _to_signal(total)
+    return to_signal(total)
 
 
 def _has_bias_signal(call: OpCall, signals: Sequence[Signal]) -> bool:
@@ -249,9 +279,14 @@ def _has_bias_signal(call: OpCall, signals: Sequence[Signal]) -> bool:
 
 
 def elementwise_pair(run: Interpreter, call: OpCall) -> Any:
-    """Maximum and minimum of two."""
-    if op_name(call.target) == "atan2":
+    """Maximum and minimum of two, and products with a logarithm."""
+    name = op_name(call.target)
+    if name == "atan2":
         raise NoRule(run.table.name, ["atan2"])
+    if name in ("xlogy", "special_xlog1py"):
+        factor, argument = call.args
+        log = aten.log.default if name == "xlogy" else aten.log1p.default
+        return run(aten.mul.Tensor, factor, run(log, argument) if isinstance(argument, Signal) else log(argument))
     return piecewise_linear(run, call)
 
 
@@ -287,80 +322,11 @@ def choose(run: Interpreter, call: OpCall) -> Any:
     return linear(run, call)
 
 
-def _elu(run: Interpreter, call: OpCall) -> Any:
-    """elu, selu and celu: straight above 0, an exponential below."""
-    name, u = op_name(call.target), only_signal(run, call)
-    alpha, scale, rate = (call.argument(place, key, 1.0) for place, key in enumerate(("alpha", "scale", "input_scale"), 1))
-    if name == "selu":
-        alpha, scale, rate = 1.6732632423543772, 1.0507009873554805, 1.0
-    elif name == "celu":
-        scale, rate = 1.0, 1 / alpha
-    whole = _coefficients(u)
-    below = alpha * power_series.FUNCTIONS["expm1"](rate * whole)
-    return _to_signal(scale * torch.where(_value_after(u) > 0, whole, below))
-
-
-def _hardsigmoid(run: Interpreter, call: OpCall) -> Any:
-    """relu6(u + 3) / 6; torch's own derivative of it has the sixth in single precision."""
-    gate = run(aten.hardtanh.default, run(aten.add.Scalar, call.signals[0], 3.0), 0.0, 6.0)
-    return run(aten.div.Scalar, gate, 6.0)
-
-
-def _hardswish(run: Interpreter, call: OpCall) -> Any:
-    """u times the above."""
-    return run(aten.mul.Tensor, call.signals[0], _hardsigmoid(run, call))
-
-
-def _rrelu(run: Interpreter, call: OpCall) -> Any:
-    """Outside of training, a leaky ReLU of the mean slope."""
-    low, high = call.argument(1, "lower", 1 / 8), call.argument(2, "upper", 1 / 3)
-    return run(aten.leaky_relu.default, call.signals[0], (low + high) / 2)
-
-
-def _softsign(run: Interpreter, call: OpCall) -> Any:
-    """u / (1 + |u|)."""
-    (u,) = call.signals
-    return run(aten.div.Tensor, u, run(aten.add.Scalar, run(aten.abs.default, u), 1.0))
-
-
-PIECEWISE_CURVED: Mapping[str, Rule] = {
-    "elu": _elu,
-    "selu": _elu,
-    "celu": _elu,
-    "hardsigmoid": _hardsigmoid,
-    "hardswish": _hardswish,
-    "rrelu": _rrelu,
-    "softsign": _softsign,
-}
-"""Functions made of curved pieces, or whose derivative is not torch's."""
-
-# ---- pieces of the rules ----------------------------------------------------------------------------------------------------------
-
-
-def _coefficients(signal: Signal) -> power_series.Series:
-    """All orders."""
-    return torch.cat([signal.value[None], signal.extra])
-
-
-def _to_signal(whole: power_series.Series) -> Signal:
-    return Signal(whole[0], extra=whole[1:])
-
-
-def _drop_order_zero(signal: Signal) -> power_series.Series:
-    """All orders but 0."""
-    return torch.cat([torch.zeros_like(signal.value)[None], signal.extra])
-
-
-def _value_after(signal: Signal) -> Tensor:
-    """Just after b."""
-    return power_series.evaluate(_coefficients(signal), PIECE_TIME)
-
-
 def _push_forward(call: OpCall, points: Sequence[Tensor]) -> Any:
     """An op's value at b, and its derivative at some points in the direction of every order."""
     values = call.on([signal.value for signal in call.signals])
     several = isinstance(values, (tuple, list))
-    moving = [isinstance(value, Tensor) and value.is_floating_point() for value in (values if several else [values])]
+    moving = [isinstance(value, Tensor) and is_number(value) for value in (values if several else [values])]
     if not any(moving):
         return call.on(points)
 
@@ -393,8 +359,16 @@ RULES: Mapping[str, Callable[..., Any]] = {
     "log_softmax": log_softmax,
     "logsumexp": logsumexp,
     "largest": piecewise_linear,
+    "select": piecewise_linear,
+    "running": piecewise_linear,
+    "unpool": linear,
     "step": step,
     "choose": choose,
+    "product": product_in_pairs,
+    "transform": transform,
+    "detach": detach,
 }
 
-TAYLOR = RuleTable("a Taylor series", RULES, ALL_DECOMPOSITIONS)
+OPS: Mapping[str, Rule] = dict.fromkeys("argmax argmin argsort any all count_nonzero bucketize".split(), step)
+
+TAYLOR = RuleTable("a Taylor series", RULES, ALL_DECOMPOSITIONS, OPS, opened=find_torch_decomposition)

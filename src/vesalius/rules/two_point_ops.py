@@ -20,6 +20,8 @@ from vesalius.rules.two_point import Endpoint, TwoPointRule
 
 CLOSE_ENDS = {torch.float32: 1e-5, torch.float64: 1e-8}
 """Relative difference of the ends below which a slope is the derivative half way."""
+ROUNDING_STEPS = 64
+"""Rounding errors of a function that a derivative half way may differ from its change by; where it differs by more it is no slope."""
 CLOSE_DENOMINATORS = 1e-2
 """Relative difference of two denominators below which their logarithmic mean is a power series."""
 
@@ -67,7 +69,18 @@ class Elementwise(TwoPointRule):
             whole, close = bool(apart.amin() > 0), lambda: ~(apart > 0)  # not a number: both ends infinite
         if whole:
             return slope
-        return torch.where(close(), derivative(self.function, torch.lerp(z1, z0.expand_as(z1), 0.5).nan_to_num_()), slope)
+        return torch.where(close(), self._slope_half_way((z1, z0), (y1, y0), slope), slope)
+
+    def _slope_half_way(self, ends: tuple[Tensor, Tensor], values: tuple[Tensor, Tensor], secant: Tensor) -> Tensor:
+        """The derivative half way, where it says what the function does: near the end of a root it does not."""
+        (z1, z0), (y1, y0) = ends, values
+        found = derivative(self.function, torch.lerp(z1, z0.expand_as(z1), 0.5).nan_to_num_())
+        change = z1 - z0
+        missed = (found * change - (y1 - y0)).abs()
+        size = y1.abs() + y0.abs() + found.abs() * (z1.abs() + z0.abs())
+        untrue = (missed > ROUNDING_STEPS * torch.finfo(z1.dtype).eps * size) | ~found.isfinite()
+        # a slope without end times no change is none
+        return torch.where(untrue, torch.where(change == 0, torch.zeros_like(secant), secant), found)
 
 
 def _relu_secant(z1: Tensor, z0: Tensor) -> Tensor:
@@ -88,7 +101,7 @@ class Square(TwoPointRule):
         return inputs[0] * inputs[0]
 
     def share(self, grad: Tensor, here: Endpoint, there: Endpoint) -> Sequence[Tensor | None]:
-        return (grad * (here.inputs[0] + there.inputs[0]),)
+        return (grad * (here.inputs[0] + there.inputs[0]).conj(),)
 
 
 @final
@@ -114,8 +127,8 @@ class Product(TwoPointRule):
         return [found.sum_to_size(end.shape) for found, end in zip(self.back(grad, *means), here.inputs, strict=True)]
 
 
-ELEMENTWISE_PRODUCT = Product(torch.mul, lambda grad, first, second: (grad * second, grad * first))
-MATRIX_PRODUCT = Product(torch.matmul, lambda grad, first, second: (grad @ second.mT, first.mT @ grad))
+ELEMENTWISE_PRODUCT = Product(torch.mul, lambda grad, first, second: (grad * second.conj(), grad * first.conj()))
+MATRIX_PRODUCT = Product(torch.matmul, lambda grad, first, second: (grad @ second.mH, first.mH @ grad))
 """Products of matrices, or of batches of them."""
 
 
@@ -219,7 +232,7 @@ def divide_by_change(effect: Tensor, end: Tensor, other: Tensor, limit: Tensor |
     """An effect over the change that made it, summed to the input's shape; its limit where nothing changed."""
     change = end - other
     summed = effect.sum_to_size(end.shape)
-    limit = torch.zeros_like(end) if limit is None else limit
+    limit = torch.zeros_like(end) if limit is None else limit.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
     return torch.where(change == 0, limit, summed / torch.where(change == 0, torch.ones_like(change), change))
 
 

@@ -20,13 +20,15 @@ from torch import Tensor
 
 from vesalius.rules import rescale
 from vesalius.rules.interpreter import Interpreter, OpCall, Rule, linear
-from vesalius.rules.linear_maps import LinearMap, read_linear_map
-from vesalius.rules.op_kinds import KIND_BY_OP, op_name
+from vesalius.rules.linear_maps import LinearMap, moves_one, read_linear_map
+from vesalius.rules.op_kinds import BRINGING_CONSTANTS, KIND_BY_OP, op_name
 from vesalius.rules.signal import Signal
 from vesalius.rules.two_point_ops import Elementwise
 
 AVERAGING_OPS = frozenset(op for op, kind in KIND_BY_OP.items() if kind == "move" and ("avg_pool" in op or op == "mean"))
-SUMMING_OPS = AVERAGING_OPS | {"sum", "cumsum"} | {op for op in KIND_BY_OP if op.startswith("upsample")}
+SUMMING_OPS = (
+    AVERAGING_OPS | {"sum", "cumsum", "scatter_add", "index_add", "einsum"} | {op for op in KIND_BY_OP if op.startswith("upsample")}
+)
 """Moves that add elements up, so that one element has several players afterwards."""
 EVALUABLE_ANYWHERE = frozenset(
     "relu gelu silu sigmoid tanh softplus elu selu celu leaky_relu prelu hardtanh hardswish hardsigmoid relu6 mish erf sin cos logsigmoid"
@@ -132,7 +134,7 @@ def move(run: Interpreter, call: OpCall) -> Any:
 def _move_without_constants(call: OpCall, column: Sequence[Tensor]) -> Any:
     """A move of parts, its constants left out."""
     moved = call.on(column)
-    constants = op_name(call.target) in ("pad", "constant_pad_nd") or any(
+    constants = op_name(call.target) in BRINGING_CONSTANTS or any(
         isinstance(item, Tensor) and item.is_floating_point()
         for arg in call.args
         for item in (arg if isinstance(arg, (tuple, list)) else [arg])
@@ -141,7 +143,7 @@ def _move_without_constants(call: OpCall, column: Sequence[Tensor]) -> Any:
         return moved
     with torch.no_grad():
         fixed = call.on([torch.zeros_like(part) for part in column])
-    return moved - fixed
+    return [part - still for part, still in zip(moved, fixed, strict=True)] if isinstance(moved, (tuple, list)) else moved - fixed
 
 
 def add(run: Interpreter, call: OpCall) -> Any:
@@ -204,9 +206,11 @@ def batch_norm_affine(call: OpCall) -> tuple[Tensor, Tensor]:
 
 
 def linear_map(run: Interpreter, call: OpCall) -> Any:
-    """A map with a constant weight; with a weight that is a signal, a source."""
+    """A map with a constant weight; with a weight that is a signal, a source; without a weight, a move."""
+    if moves_one(call):
+        return move(run, call)
     found = rescale.linear_map(run, call)
-    if len(call.signals) > 1:
+    if len(call.signals) > 1 or (op_name(call.target) == "einsum" and len(call.args[1]) > 2):
         return found
     what, given = read_linear_map(call)
     return replace(found, extra=run.state.mapped(what, given, found))

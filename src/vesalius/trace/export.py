@@ -25,6 +25,7 @@ from vesalius.trace.inline import inline_full_precision
 from vesalius.trace.opset import op_family, readable_op_name, resolve_family
 from vesalius.trace.quiet import silence_torch
 from vesalius.trace.signature import ModelCall
+from vesalius.trace.strict_export import export_by_reading
 
 _EXPORTING = threading.RLock()
 """torch.export keeps its state for the whole process: one export at a time."""
@@ -32,9 +33,10 @@ _EXPORTING = threading.RLock()
 
 @dataclass(frozen=True)
 class NoGraph(Exception):
-    """Why a model has no graph: a sentence, and the user's line where it happened."""
+    """Why a model has no graph: a sentence, and the user's line where it happened; ``fixed_batch`` if it has one for one size of batch."""
 
     reason: str
+    fixed_batch: bool = False
 
 
 class _ExportWrapper(nn.Module):
@@ -60,7 +62,17 @@ def export_graph(call: ModelCall, example: Sequence[Tensor], *, users_hooks: boo
     Raises:
         NoGraph: the model does not export, or only for one batch size.
     """
-    program = export_program(call, example, users_hooks=users_hooks)
+    try:
+        return _export_and_clean(call, example, users_hooks=users_hooks)
+    except NoGraph as error:
+        if error.fixed_batch:
+            with contextlib.suppress(NoGraph):
+                return _export_and_clean(call, example, users_hooks=users_hooks, strict=True)
+        raise
+
+
+def _export_and_clean(call: ModelCall, example: Sequence[Tensor], *, users_hooks: bool, strict: bool = False) -> ModelGraph:
+    program = export_program(call, example, users_hooks=users_hooks, strict=strict)
     try:
         return clean_graph(program, call.names, call.model)
     except NoGraph:
@@ -69,15 +81,17 @@ def export_graph(call: ModelCall, example: Sequence[Tensor], *, users_hooks: boo
         raise NoGraph(_describe_error(error)) from error
 
 
-def export_program(call: ModelCall, example: Sequence[Tensor], *, users_hooks: bool = True) -> ExportedProgram:
-    """torch.export of a copy of the model, in eval mode, with a dynamic batch."""
+def export_program(call: ModelCall, example: Sequence[Tensor], *, users_hooks: bool = True, strict: bool = False) -> ExportedProgram:
+    """torch.export of a copy of the model, in eval mode, with a dynamic batch; ``strict`` reads the model's code rather than run it."""
     doubled = tuple(torch.cat([tensor, tensor]) if len(tensor) == 1 else tensor for tensor in example)
     batch = ({0: torch.export.Dim.AUTO},) * len(doubled)
     try:
         # without gradients, a torch.no_grad() around constants inside leaves no nested graph; one around data is found by trace's own check
         with _EXPORTING, silence_torch(), _disable_attention_fastpath(), without_fake_leftovers(call.model), torch.no_grad():
-            wrapped = _ExportWrapper(call.isolated(users_hooks=users_hooks))
-            return torch.export.export(wrapped, doubled, dynamic_shapes={"tensors": batch}, strict=False)
+            copied = call.isolated(users_hooks=users_hooks)
+            if strict:
+                return export_by_reading(copied, doubled, {"tensors": batch})
+            return torch.export.export(_ExportWrapper(copied), doubled, dynamic_shapes={"tensors": batch}, strict=False)
     except Exception as error:
         raise NoGraph(_describe_error(error)) from error
 
@@ -228,7 +242,7 @@ class _GraphCleaner:
         if found not in self.copies or "value" not in self.copies[found].meta:
             raise NoGraph("the output does not depend on the inputs")
         if not self.batch or self.copies[found].meta["value"].batch_axis != 0:
-            raise NoGraph(self._explain_fixed_batch())
+            raise NoGraph(self._explain_fixed_batch(), fixed_batch=True)
         return self.copies[found]
 
     def _explain_fixed_batch(self) -> str:
@@ -236,7 +250,7 @@ class _GraphCleaner:
         nodes = [node for node in self.copies.values() if "value" in node.meta and node.op == "call_function"]
         lost = next((n for n in nodes if n.meta["value"].batch_axis is None and n.meta["value"].family not in ("zero", "unknown")), None)
         where = f", first at {lost.meta['value'].line}" if lost is not None else ""
-        return f"the output's first axis does not follow the batch size{where}"
+        return f"the output's first axis does not follow the batch size{where}; take it from x.shape[0], and leave loops over samples out"
 
     def _resolve_families(self) -> None:
         """Families in the light of which arguments depend on the inputs."""

@@ -75,6 +75,44 @@ READABLE_NAMES = {
 }
 
 
+ALIASES = {
+    **{f"arc{name}": f"a{name}" for name in "cos cosh sin sinh tan tan2 tanh".split()},
+    "absolute": "abs",
+    "clip": "clamp",
+    "concat": "cat",
+    "concatenate": "cat",
+    "divide": "div",
+    "true_divide": "div",
+    "multiply": "mul",
+    "negative": "neg",
+    "subtract": "sub",
+    "fix": "trunc",
+    "greater": "gt",
+    "greater_equal": "ge",
+    "less": "lt",
+    "less_equal": "le",
+    "not_equal": "ne",
+    "ger": "outer",
+    "linalg_matmul": "matmul",
+    "moveaxis": "movedim",
+    "swapdims": "swapaxes",
+    "unsafe_split": "split",
+    "unsafe_chunk": "chunk",
+    "unsafe_split_with_sizes": "split_with_sizes",
+    "matrix_H": "mH",
+    "special_expit": "sigmoid",
+    "special_gammaln": "lgamma",
+    "special_psi": "digamma",
+    **{
+        f"special_{name}": name
+        for name in "digamma erf erfc erfinv exp2 expm1 i0 log1p log_softmax logit logsumexp polygamma round sinc softmax xlogy".split()
+    },
+    **{f"{name}_copy": name for name in "alias as_strided diagonal expand narrow permute split_with_sizes".split()},
+    **{f"{name}_copy": name for name in "squeeze t transpose unbind unfold unsqueeze view".split()},
+}
+"""Second names of aten's ops, with the same arguments, that an exported graph keeps."""
+
+
 def base_op_name(target: Callable[..., Any]) -> str:
     """Name of an op without namespace and overload: ``conv2d`` for ``torch.ops.aten.conv2d.default``."""
     if isinstance(target, torch._ops.OpOverload):
@@ -91,6 +129,7 @@ def readable_op_name(target: Callable[..., Any]) -> str:
 def op_family(target: Callable[..., Any]) -> str:
     """Family of an op, or ``unknown``."""
     name = base_op_name(target).rstrip("_").removeprefix("__")
+    name = ALIASES.get(name, name)
     return next((kind for kind, names in FAMILIES.items() if name in names), "unknown")
 
 
