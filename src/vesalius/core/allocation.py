@@ -19,7 +19,7 @@ from torch import Tensor
 
 from vesalius.core import conversion, interaction_indices, store
 from vesalius.core.display import load_view
-from vesalius.core.encoding import decode_players, encode_players
+from vesalius.core.encoding import decode_players, decode_provenance, decode_values, encode_players
 from vesalius.core.errors import InvalidInput
 from vesalius.core.numbers import Limit, whole_number
 from vesalius.core.players import Players
@@ -380,15 +380,10 @@ class Allocation:
         """
         tensors, facts = store.read(path, "allocation")
         with store.decoding(path):
-            explained = sum(name.startswith("explained.") for name in tensors)
-            return cls(
-                players=decode_players(tensors, facts["players"]),
-                absorbed={name.removeprefix("absorbed."): tensors[name] for name in tensors if name.startswith("absorbed.")},
-                explained=tuple(tensors[f"explained.{place}"] for place in range(explained)),
-                provenance=store.fact(facts, "provenance", dict),
-                stderr_note=store.fact(facts, "stderr_note", str),
-                **{name: tensors[name] for name in TENSORS if name in tensors},
-            )
+            players = decode_players(tensors, store.fact(facts, "players", dict))
+            values = decode_values(tensors, players)
+            made = decode_provenance(facts, len(values["base"]) if values["base"].ndim else None)
+            return cls(players=players, provenance=made, stderr_note=store.fact(facts, "stderr_note", str), **values)
 
 
 def _to_float64(values: Float[Tensor, "*B"]) -> Float[Tensor, "*B"]:
