@@ -1,17 +1,17 @@
 """Every noun that can be saved is the same when it is read, and a file that is damaged or another thing is refused in one sentence."""
 
 import json
-import struct
 from dataclasses import fields, replace
 
 import pytest
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import nn
 from torch.nn.utils import prune
 
 import vesalius as vs
 from tests import nouns
+from tests.crafted import craft, header_text, rewrite
 from tests.nouns import NOUNS, assert_alike
 from vesalius.core.errors import ForeignFile, InvalidInput
 from vesalius.views.report import Report
@@ -51,28 +51,11 @@ def test_what_was_read_is_saved_and_read_again(saved, tmp_path):
     assert_alike(type(noun).load(first.save(tmp_path / "again")), first, name)
 
 
-def split_header(path):
-    """The table of a safetensors file, and the bytes behind it."""
-    raw = path.read_bytes()
-    size = struct.unpack("<Q", raw[:8])[0]
-    return json.loads(raw[8 : 8 + size]), raw[8 + size :]
-
-
-def rewrite(path, target, header):
-    """A file with its JSON text changed."""
-    table, rest = split_header(path)
-    table["__metadata__"]["vesalius"] = header(table["__metadata__"]["vesalius"])
-    text = json.dumps(table).encode()
-    target.write_bytes(struct.pack("<Q", len(text)) + text + rest)
-    return target
-
-
 def rewrite_without(path, target, name):
     """A file without one of its tensors."""
     held = load_file(path)
     del held[name]
-    target.write_bytes(save(held, metadata=split_header(path)[0]["__metadata__"]))
-    return target
+    return craft(target, header_text(path), held)
 
 
 def with_facts(change):
@@ -88,7 +71,7 @@ def with_facts(change):
 
 def test_a_fact_that_is_missing_or_of_another_type_is_damage(saved, tmp_path):
     noun, _, path = saved
-    for name, value in json.loads(split_header(path)[0]["__metadata__"]["vesalius"])["facts"].items():
+    for name, value in json.loads(header_text(path))["facts"].items():
         others = [other for other in (5, "x", ["y"], {"z": 1}) if type(other) is not type(value)]
         changes = [lambda facts, name=name: facts.pop(name)]
         changes += [lambda facts, name=name, other=other: facts.update({name: other}) for other in others]

@@ -8,7 +8,7 @@ MUTANTS = [
     ),
     Mutant("core/interaction_indices.py", "Fraction(1, t - s + 1)", "Fraction(1, (t - s + 1) ** 2)", "tests/core/test_allocation.py"),
     Mutant("core/players.py", "torch.where(_insert_event_axes", "torch.where(~_insert_event_axes", "tests/core/test_players.py"),
-    Mutant("core/store.py", "os.replace(draft, path)", "path.write_bytes(draft.read_bytes()[:-1])", "tests/core/test_store.py"),
+    Mutant("core/store.py", "os.replace(draft, target)", "target.write_bytes(draft.read_bytes()[:-1])", "tests/core/test_store.py"),
     Mutant("core/interaction_indices.py", "comb(t - 1, k)", "comb(t, k)", "tests/core/test_interaction_indices.py -k definition"),
     Mutant(
         "core/interaction_indices.py", "absent += present", "present += absent", "tests/core/test_interaction_indices.py -k transforming"
@@ -17,7 +17,14 @@ MUTANTS = [
     Mutant("core/samples.py", "[own[row] for row in rows.tolist()]", "list(own)", "tests/core/test_samples.py -k several"),
     Mutant("core/conversion.py", "owned.nonzero().flatten()", "owner[owned]", "tests/core/test_conversion.py -k order"),
     Mutant("core/conversion.py", "players.gather(parts) / sizes", "players.gather(parts)", "tests/core/test_conversion.py -k paid_once"),
-    Mutant("core/store.py", "if not isinstance(found, kind):", "if False:", "tests/test_files.py -k another_type"),
-    Mutant("core/store.py", 'header.get("tensors", ())', "()", "tests/test_files.py -k tensor_that_is_missing"),
+    Mutant("core/store.py", "if not isinstance(found, kind) or", "if False and", "tests/test_files.py -k another_type"),
+    Mutant("core/store.py", 'set(header["tensors"]) - set(tensors)', "set()", "tests/test_files.py -k tensor_that_is_missing"),
     Mutant("core/near_ties.py", "not first - value <= width", "True", "tests/core/test_near_ties.py"),
+    Mutant(
+        "core/store.py",
+        'metadata.get("digest") != file_digest(metadata["vesalius"], tensors)',
+        "False",
+        "tests/core/test_store.py -k noticed",
+    ),
+    Mutant("core/store.py", "os.path.realpath(path)", "path", "tests/core/test_store.py -k link_stays"),
 ]

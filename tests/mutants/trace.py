@@ -8,6 +8,11 @@ MUTANTS = [
     Mutant("trace/vocabulary.py", "high < lookup.rows", "high <= lookup.rows", "tests/trace/test_vocabulary.py -k named"),
     Mutant("trace/default_inputs.py", '"mask" in name.lower()', "False", "tests/trace/test_default_inputs.py -k before_them"),
     Mutant("trace/binding.py", "not bool((tensor.to(given.dtype) == given).all())", "False", "tests/trace/test_vocabulary.py -k wrap"),
+    Mutant("trace/safe_ops.py", "if reason := impurity(found):", "if reason := '':", "tests/trace/test_safe_ops.py -k pure_function"),
+    Mutant(
+        "trace/safe_ops.py", "not set(kwargs) <= set(names[len(args) :])", "False", "tests/trace/test_safe_ops.py -k names_of_arguments"
+    ),
+    Mutant("trace/rehearsal.py", "max(sizes, default=0) > self.most", "False", "tests/trace/test_safe_ops.py -k fills_the_memory"),
     Mutant("trace/target.py", "self.positions[rows]", "self.positions[: len(rows)]", "tests/methods/test_contract.py -k targets"),
     Mutant("trace/graph.py", "node not in reached and value", "value", "tests/trace/test_network.py"),
     Mutant("trace/copying.py", "**_take(shared_names(model_graph, call), copied)", "", "tests/test_copies.py -k tied"),

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import pickle
-import struct
 from pathlib import Path
 
 import pytest
 import torch
 
 import vesalius
+from tests.crafted import rewrite_whole
 from tests.zoo import specimen
 from vesalius.core.errors import ForeignFile
 from vesalius.core.store import write
@@ -25,15 +24,7 @@ def mlp() -> Network:
 
 def rewritten(path: Path, change) -> Path:
     """The file with other facts in its header."""
-    raw = path.read_bytes()
-    (length,) = struct.unpack("<Q", raw[:8])
-    header = json.loads(raw[8 : 8 + length])
-    whole = json.loads(header["__metadata__"]["vesalius"])
-    change(whole)
-    header["__metadata__"]["vesalius"] = json.dumps(whole)
-    text = json.dumps(header).encode()
-    path.write_bytes(struct.pack("<Q", len(text)) + text + raw[8 + length :])
-    return path
+    return rewrite_whole(path, path, lambda header, tensors: change(header))
 
 
 @pytest.fixture

@@ -25,6 +25,8 @@ from vesalius.core.players import Players
 NAN = math.nan
 FACTS: Mapping[str, type] = {"base": float, "total": float, "skipped": dict, "bend": float, "provenance": dict}
 """What a file holds by its own name, and of which type."""
+REQUIRED = ("exact", "target", "model", "coalitions", "baseline")
+"""What the provenance of an audit always says."""
 Interval = tuple[float, float]
 
 STRAIGHT_LINE_NOTE = (
@@ -283,19 +285,51 @@ class Audit(Mapping[str, MethodAudit]):
         """
         tensors, facts = store.read(path, "audit")
         with store.decoding(path):
-            players = decode_players(tensors, facts.pop("players"))
-            records = [_record_from_row(row, values) for row, values in zip(facts.pop("records"), tensors["values"].tolist(), strict=True)]
+            players = decode_players(tensors, store.fact(facts, "players", dict))
+            rows = store.fact(facts, "records", list)
+            values = store.part(tensors, "values", (len(rows), players.n)).tolist()
+            records = {row["method"]: _record_from_row(row, map_) for row, map_ in zip(rows, values, strict=True)}
             tiers = tuple(tuple(tier) for tier in store.fact(facts, "tiers", list))
-            found = Agreement(**facts.pop("agreement"))
+            if len({tuple(sorted(record.interval)) for record in records.values()}) > 1:
+                raise ValueError("its methods were not measured alike")
+            if len(records) < len(rows) or sorted(name for tier in tiers for name in tier) != sorted(records):
+                raise ValueError("its methods are not those that are ranked")
+            found = Agreement(**_typed(Agreement, store.fact(facts, "agreement", dict)))
             kept: dict[str, Any] = {name: store.fact(facts, name, kind) for name, kind in FACTS.items()}
-            return cls(players=players, records={record.method: record for record in records}, tiers=tiers, agreement=found, **kept)
+            made, skipped = store.provenance(facts, coalitions=int), kept["skipped"]
+            if absent := [name for name in REQUIRED if name not in made] or [
+                name for name, why in skipped.items() if not isinstance(why, str)
+            ]:
+                raise KeyError(absent[0])
+            return cls(players=players, records=records, tiers=tiers, agreement=found, **kept)
 
 
 def _record_from_row(row: Mapping[str, Any], values: list[float]) -> MethodAudit:
     known = {name.name for name in fields(MethodAudit)}
     kept = {name: value for name, value in row.items() if name in known}
-    intervals = {name: (low, high) for name, (low, high) in kept.pop("interval").items()}
-    return MethodAudit(**kept | {"faithfulness": Faithfulness(**row["faithfulness"]), "interval": intervals, "values": tuple(values)})
+    intervals = {name: (float(low), float(high)) for name, (low, high) in store.mapping(kept.pop("interval")).items()}
+    judged = Faithfulness(**_typed(Faithfulness, store.mapping(row["faithfulness"])))
+    return MethodAudit(**_typed(MethodAudit, kept) | {"faithfulness": judged, "interval": intervals, "values": tuple(values)})
+
+
+def _typed(record: type, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Facts as the fields of a record, each of the type that the record says.
+
+    Raises:
+        TypeError: one is of another.
+    """
+    kinds: dict[str, Any] = {"float": (int, float), "int": int, "str": str, "Mapping": Mapping}
+    said = {known.name: str(known.type) for known in fields(record)}
+    found = dict(facts)
+    for name, value in facts.items():
+        kind = kinds.get(said[name].split("[")[0])
+        numbers = value.values() if said[name].endswith("float]") and isinstance(value, Mapping) else ()
+        if kind is not None and (not isinstance(value, kind) or isinstance(value, bool)):
+            raise TypeError(f"{name!r} is of type {type(value).__name__}, not {said[name]}")
+        if not all(isinstance(item, (int, float)) for item in numbers):
+            raise TypeError(f"{name!r} does not hold numbers")
+        found[name] = float(value) if said[name] == "float" else value
+    return found
 
 
 def _format_row(row: Mapping[str, Any]) -> dict[str, str]:

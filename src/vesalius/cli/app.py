@@ -10,7 +10,7 @@ import re
 import shlex
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr
 from importlib import import_module
 from pathlib import Path
@@ -49,6 +49,9 @@ PARSER_CONFIG = (tyro.conf.DisallowNone, tyro.conf.PositionalMetavarFromFieldNam
 BOX_CHARACTERS = "\N{BOX DRAWINGS LIGHT VERTICAL}\N{BOX DRAWINGS LIGHT HORIZONTAL} "
 """What the parser draws around each line of its messages."""
 
+RESULTS = ("*.safetensors", "*/*.safetensors", "*.html", "*.pt2", "*.onnx")
+"""What a command leaves in its folder when it is done with a part of its work."""
+MAX_FILES_SHOWN = 6
 HELP_HINTS = re.compile(r"For full helptext|Argument helptext|Perhaps you meant|Similar|Full helptext")
 """Where the parser's messages begin to repeat the help."""
 
@@ -66,22 +69,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words[:1] == ["--version"]:
         print(f"vesalius {VERSION}")
         return 0
+    options, before = None, {}
     try:
         options = _parse(words or ["--help"])
         if options is None:
             return 0
-        page = _run(options, words)
+        before = written(options.out)
+        print(_run(options, words))
+        return 0
     except (VesaliusError, OSError) as error:
         return _report_failure(2, " ".join(str(error).split()))
     except KeyboardInterrupt:
-        return _report_failure(130, "stopped; what was finished is kept, and the same command goes on from there")
+        return _report_failure(130, describe_stop(options, before))
     except Exception as error:
+        told = " ".join(str(error).split())
+        if isinstance(error, MemoryError) or "allocate memory" in told:
+            return _report_failure(2, f"the memory is full ({told or 'no more of it'}); give fewer rows, or smaller ones")
         traceback.print_exc()
-        return _report_failure(
-            1, f"unexpected {type(error).__name__}: {' '.join(str(error).split())}; a fault of vesalius, please report it"
-        )
-    print(page)
-    return 0
+        return _report_failure(1, f"unexpected {type(error).__name__}: {told}; a fault of vesalius, please report it")
 
 
 def _run(options: Options, words: Sequence[str]) -> Path:
@@ -110,6 +115,33 @@ def _parse(words: Sequence[str]) -> Options | None:
         inside = " ".join(line.strip(BOX_CHARACTERS) for line in complaint.getvalue().splitlines() if line[:1] in BOX_CHARACTERS)
         about = f"vesalius {words[0]} --help" if words[0] in COMMANDS else "vesalius --help"
         raise BadArguments(f"{HELP_HINTS.split(inside or complaint.getvalue())[0].strip()}; see {about}") from None
+
+
+def written(out: Path) -> dict[Path, tuple[int, int]]:
+    """Results and pages in a folder and its subfolders, and what tells a file from the one that takes its place."""
+    files = [file for pattern in RESULTS for file in out.glob(pattern)] if out.is_dir() else []
+    return {file: (found.st_ino, found.st_mtime_ns) for file in files if (found := file.stat(follow_symlinks=False))}
+
+
+def describe_stop(options: Options | None, before: Mapping[Path, tuple[int, int]]) -> str:
+    """What is left of a command that was stopped.
+
+    Args:
+        options: of the command; ``None`` if it had not begun.
+        before: what was in its folder at the beginning, as :func:`written` has it.
+    """
+    if options is None:
+        return "stopped before anything was done"
+    new = sorted(file for file, mark in written(options.out).items() if before.get(file) != mark)
+    pages = [file for file in new if file.suffix == ".html" and file.parent == options.out]
+    if pages:
+        return f"stopped when everything was done; the page is {pages[0]}"
+    if not new:
+        return f"stopped; nothing was finished in {options.out} since this command began, and it begins there again"
+    names = ", ".join(str(file.relative_to(options.out)) for file in new[:MAX_FILES_SHOWN]) + ", ..." * (len(new) > MAX_FILES_SHOWN)
+    if isinstance(options, Sparsify):
+        return f"stopped before everything was written; {names} in {options.out} is whole, and the same command does all of it again"
+    return f"stopped; {names} in {options.out} is finished and kept, and the same command goes on from there"
 
 
 class BadArguments(VesaliusError, ValueError):

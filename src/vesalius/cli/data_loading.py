@@ -6,18 +6,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from jaxtyping import Shaped
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from vesalius.cli import pictures, tables
+from vesalius.cli.arrays import read_npy, read_npz, read_safetensors
 from vesalius.core.errors import ForeignFile, InvalidInput, WrongType
 from vesalius.core.names import require_known
+from vesalius.core.store import what_is_there
 from vesalius.workflow.samples import LabelledRows, Labels, RowSelection, Samples, choose_rows, label_samples, select_samples
 
 
@@ -78,16 +77,19 @@ def load_samples(path: Path, wanted: DataOptions) -> Samples:
     """
     if path.is_dir():
         return _read_images(path, wanted)
-    if not path.exists():
+    found = what_is_there(path)
+    if not found:
         raise FileNotFoundError(f"there is no file or folder {path}")
+    if found != "a file":
+        raise InvalidInput(f"{path} is {found}; expected a file or a folder of pictures")
     if path.suffix.lower() not in READERS:
         raise InvalidInput(f"{path} is of no kind read here; expected {', '.join(READERS)} or a folder of pictures")
-    found = READERS[path.suffix.lower()](path, wanted)
+    raw = READERS[path.suffix.lower()](path, wanted)
     whole = LabelledRows(
-        x=_to_float_or_long(found.x, path),
-        labels=found.labels if wanted.labels is None else _read_labels(wanted.labels),
+        x=_to_float_or_long(raw.x, path),
+        labels=raw.labels if wanted.labels is None else _read_labels(wanted.labels),
         classes=_parse_names(wanted.names),
-        features=_parse_names(wanted.features) or found.features,
+        features=_parse_names(wanted.features) or raw.features,
     )
     background, flow = wanted.background or None, wanted.flow or None
     return select_samples(whole, RowSelection(rows=wanted.rows, mean=wanted.mean, background=background, flow=flow, whole=wanted.whole))
@@ -97,32 +99,16 @@ def load_samples(path: Path, wanted: DataOptions) -> Samples:
 
 
 def _read_npz(path: Path, wanted: DataOptions) -> RawData:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (ValueError, OSError, BadZipFile, EOFError) as error:
-        raise ForeignFile(f"{path} cannot be read as npz ({error}); write it with numpy.savez(path, x=..., y=...)") from error
+    arrays = read_npz(path)
     return _pick_arrays(path, {name: _to_tensor(array, f"{name!r} in {path}") for name, array in arrays.items()}, wanted)
 
 
 def _read_npy(path: Path, wanted: DataOptions) -> RawData:
-    return RawData(x=torch.as_tensor(_numeric_array(_load_npy(path), str(path))))
-
-
-def _load_npy(path: Path) -> Shaped[np.ndarray, "..."]:
-    try:
-        array: Shaped[np.ndarray, "..."] = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise ForeignFile(f"{path} cannot be read as npy ({error}); write it with numpy.save(path, x)") from error
-    return array
+    return RawData(x=torch.as_tensor(_numeric_array(read_npy(path), str(path))))
 
 
 def _read_safetensors(path: Path, wanted: DataOptions) -> RawData:
-    try:
-        tensors = load_file(path)
-    except SafetensorError as error:
-        raise ForeignFile(f"{path} cannot be read as safetensors ({error})") from error
-    return _pick_arrays(path, tensors, wanted)
+    return _pick_arrays(path, read_safetensors(path), wanted)
 
 
 def _pick_arrays(path: Path, arrays: Mapping[str, Any], wanted: DataOptions) -> RawData:
@@ -132,7 +118,16 @@ def _pick_arrays(path: Path, arrays: Mapping[str, Any], wanted: DataOptions) -> 
     for asked in (name, wanted.label or name):
         require_known(f"array in {path}:", asked, arrays)
     labels = arrays.get(wanted.label or "y")
-    return RawData(x=arrays[name], labels=None if labels is None else labels.reshape(-1).tolist())
+    return RawData(x=arrays[name], labels=None if labels is None else _labels_of(labels, f"{wanted.label or 'y'!r} in {path}"))
+
+
+def _labels_of(array: Any, what: str) -> Labels:
+    """Labels as plain values: words or real numbers."""
+    kind = "c" if isinstance(array, Tensor) and array.is_complex() else "f" if isinstance(array, Tensor) else array.dtype.kind
+    if kind not in "Ufiub":
+        raise WrongType(f"{what} holds {array.dtype}; labels are words or numbers")
+    found: Labels = array.reshape(-1).tolist()
+    return found
 
 
 def _read_table(path: Path, wanted: DataOptions) -> RawData:
@@ -156,7 +151,7 @@ def _to_tensor(array: Shaped[np.ndarray, "..."], what: str) -> Any:
 
 
 def _numeric_array(array: Shaped[np.ndarray, "..."], what: str) -> Shaped[np.ndarray, "..."]:
-    if array.dtype.kind not in "fiub":
+    if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
         raise WrongType(f"{what} holds {array.dtype}; expected numbers")
     return array.astype(array.dtype.newbyteorder("="))
 
@@ -167,8 +162,7 @@ def _read_labels(path: Path) -> Labels:
         raise FileNotFoundError(f"there is no file {path} of labels")
     if path.suffix != ".npy":
         return _read_lines(path)
-    found: Labels = np.asarray(_load_npy(path)).reshape(-1).tolist()
-    return found
+    return _labels_of(read_npy(path), str(path))
 
 
 def _read_lines(path: Path) -> list[str]:

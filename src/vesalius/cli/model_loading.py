@@ -7,7 +7,6 @@ import importlib.util
 import pickle
 import sys
 import traceback
-import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,11 +15,10 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from vesalius.core.errors import ForeignFile, InvalidInput, UnknownName, VesaliusError, WrongType
+from vesalius.core.errors import ForeignFile, InvalidInput, MemoryExhausted, UnknownName, VesaliusError, WrongType
 from vesalius.trace import Network, from_exported, trace
 
 CHECKPOINT_KEYS = ("state_dict", "model_state_dict", "model")
@@ -206,7 +204,11 @@ def _load_weights(model: nn.Module, path: Path) -> None:
     if any(complaints.values()):
         text = "; ".join(f"{len(keys)} {what}: {_list_keys(keys)}" for what, keys in complaints.items() if keys)
         raise InvalidInput(f"the weights in {path} do not fit the model: {text}")
-    model.load_state_dict(found)
+    try:
+        model.load_state_dict(found)
+    except (RuntimeError, TypeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise InvalidInput(f"the weights in {path} do not fit the model: {reason}; save dense tensors of numbers") from error
 
 
 def _list_keys(keys: list[str]) -> str:
@@ -218,12 +220,15 @@ def _read_parameters(path: Path) -> dict[str, Tensor]:
         raise FileNotFoundError(f"there is no file {path} of weights")
     try:
         held: Any = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, zipfile.BadZipFile) as error:
-        raise ForeignFile(
-            f"{path} cannot be read as weights ({str(error).splitlines()[0]}); save model.state_dict() with safetensors or torch.save"
-        ) from error
+    except MemoryError as error:
+        raise MemoryExhausted(f"{path} does not fit into memory") from error
+    except Exception as error:  # readers of files raise whatever the bytes lead them to
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        if isinstance(error, pickle.UnpicklingError):  # torch's own words advise to let the file run its code
+            reason = "it holds something else than names and tensors"
+        raise ForeignFile(f"{path} cannot be read as weights ({reason}); save model.state_dict() with safetensors or torch.save") from error
     inside = next((held[name] for name in CHECKPOINT_KEYS if isinstance(held, Mapping) and isinstance(held.get(name), Mapping)), held)
-    if not isinstance(inside, Mapping) or not all(isinstance(tensor, Tensor) for tensor in inside.values()):
+    if not isinstance(inside, Mapping) or not all(isinstance(key, str) and isinstance(tensor, Tensor) for key, tensor in inside.items()):
         raise ForeignFile(f"{path} holds no state dict (names and tensors), but a {type(held).__name__}; save model.state_dict()")
     return dict(inside)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pyarrow
 from pyarrow import parquet
 
 from vesalius.core.errors import ForeignFile
@@ -18,9 +17,13 @@ def columns(path: Path) -> dict[str, list[str]]:
     """
     try:
         table = parquet.read_table(path)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise ForeignFile(f"{path} cannot be read as parquet ({str(error).splitlines()[0]})") from error
-    return {name: ["" if cell is None else _text(cell) for cell in table[name].to_pylist()] for name in table.column_names}
+        if len(set(table.column_names)) < table.num_columns:
+            raise ForeignFile(f"{path} has two columns of one name; rename one")
+        return {name: ["" if cell is None else _text(cell) for cell in table[name].to_pylist()] for name in table.column_names}
+    except ForeignFile:
+        raise
+    except Exception as error:  # readers of files raise whatever the bytes lead them to
+        raise ForeignFile(f"{path} cannot be read as parquet ({' '.join(str(error).split())[:300]})") from error
 
 
 def _text(cell: object) -> str:

@@ -8,12 +8,17 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
-from vesalius.core.errors import ForeignFile, InvalidInput
+from vesalius.core.errors import ForeignFile, InvalidInput, MemoryExhausted
+from vesalius.core.store import what_is_there
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+MAX_PIXELS = 1 << 27
+"""Of one picture: more than any camera takes."""
+MAX_SIDE = 8192
+"""Pixels per side that a picture may be resized to."""
 GREY_MODES = frozenset({"1", "L", "LA", "I", "I;16", "F"})
 
 
@@ -23,7 +28,8 @@ def listed(folder: Path) -> list[Path]:
     Raises:
         InvalidInput: there are none.
     """
-    found = sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and not file.name.startswith("."))
+    named = (file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and not file.name.startswith("."))
+    found = sorted(file for file in named if not file.is_dir())
     if not found:
         raise InvalidInput(f"there are no pictures in {folder}; expected files ending in {', '.join(sorted(SUFFIXES))}")
     return found
@@ -76,11 +82,19 @@ def mean(files: Sequence[Path], size: int | None) -> Float[Tensor, "channels hei
 
 
 def _open(file: Path, size: int | None) -> Image.Image:
+    if size is not None and not 1 <= size <= MAX_SIDE:
+        raise InvalidInput(f"pictures cannot be resized to {size} x {size} pixels (--size); expected 1 to {MAX_SIDE}")
     try:
+        if what_is_there(file) != "a file":
+            raise ValueError(f"it is {what_is_there(file) or 'a link to nothing'}")
         with Image.open(file) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ValueError(f"{image.width:,} x {image.height:,} pixels are more than {MAX_PIXELS:,}")
             image.load()
             return image.resize((size, size), Image.Resampling.BILINEAR) if size else image.copy()
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+    except MemoryError as error:
+        raise MemoryExhausted(f"{file} does not fit into memory; take it out of the folder") from error
+    except Exception as error:  # readers of pictures raise whatever the bytes lead them to
         raise ForeignFile(f"{file} cannot be read as a picture ({error}); repair it or take it out of the folder") from error
 
 

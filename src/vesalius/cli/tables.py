@@ -71,9 +71,16 @@ def _parse_numbers(path: Path, name: str, cells: Sequence[str]) -> list[float]:
     made = []
     for row, cell in enumerate(cells):
         try:
-            made.append(float(cell) if cell else float("nan"))
+            made.append(_to_number(cell))
         except ValueError as error:
             raise InvalidInput(
                 f"row {row} of {path} has {cell!r} in column {name!r}; expected a number. If this column is the label, add --label {name}"
             ) from error
     return made
+
+
+def _to_number(cell: str) -> float:
+    """The number in a cell, NaN in an empty one; Python alone reads underscores in it."""
+    if "_" in cell:
+        raise ValueError(cell)
+    return float(cell) if cell else float("nan")

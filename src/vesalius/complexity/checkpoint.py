@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vesalius.complexity.features import CachedRows
-from vesalius.complexity.networks import RowShapes, Trunk
+from vesalius.complexity.networks import RowShapes, Trunk, read_trunk
 from vesalius.core import store
 from vesalius.core.errors import InvalidInput
 
@@ -47,17 +47,19 @@ class Checkpoint:
         if found.path is None or not found.path.exists():
             return found
         tensors, facts = store.read(found.path, KIND)
+        with store.decoding(found.path):
+            known, trunks = store.fact(facts, "settings", dict), store.fact(facts, "trunks", dict)
         for name, value in settings.items():
-            if facts["settings"].get(name) != value:
+            if known.get(name) != value:
                 raise InvalidInput(
-                    f"{path} was made with other settings ({name}: {facts['settings'].get(name)} there, {value} here); name another"
-                    " file, or delete this one"
+                    f"{path} was made with other settings ({name}: {known.get(name)} there, {value} here); name another file, or delete"
+                    " this one"
                 )
-        for key, (width, blocks) in facts["trunks"].items():
-            run, order = key.split("/")
-            trunk = Trunk(shape, width, blocks).to(device)
-            trunk.load_state_dict({name.removeprefix(f"{key}/"): tensor for name, tensor in tensors.items() if name.startswith(f"{key}/")})
-            found.runs.setdefault(run, {})[int(order)] = trunk.eval()
+        with store.decoding(found.path):
+            for key, (width, blocks) in trunks.items():
+                run, order = key.split("/")
+                mine = {name.removeprefix(f"{key}/"): tensor for name, tensor in tensors.items() if name.startswith(f"{key}/")}
+                found.runs.setdefault(run, {})[int(order)] = read_trunk(mine, shape, width, blocks).to(device).eval()
         return found
 
     def keep(self, run: str, trunks: Mapping[int, Trunk]) -> None:

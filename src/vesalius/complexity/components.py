@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from vesalius.complexity.features import FeatureSource, parameter_device
-from vesalius.complexity.networks import RowShapes, Trunk
+from vesalius.complexity.networks import RowShapes, read_shape, read_trunk
 from vesalius.complexity.readout import Disentangler
 from vesalius.complexity.strength import STATS
 from vesalius.core import store
@@ -255,19 +255,30 @@ class Complexity:
         if network is not None and network.digest() != about:
             raise InvalidInput(f"{path} is about a network with digest {about}, not {network.digest()}")
         with store.decoding(path):
-            shape = RowShapes(x=tuple(facts["shape"]["x"]), f=tuple(facts["shape"]["f"]), axis=facts["shape"]["axis"])
-            orders, kept, inputs = tuple(facts["orders"]), tensors["kept"], tuple(store.fact(facts, "inputs", list))
+            shape, orders = read_shape(store.fact(facts, "shape", dict)), store.sides(facts["orders"])
+            rows, count = tensors["kept"].shape
+            kept, inputs = store.part(tensors, "kept", (rows, len(orders)), kind="boolean"), tuple(store.words(facts, "inputs"))
+            moments = store.part(tensors, "moments", [rows * count + 1] * 2).double()
+            gain = store.part(tensors, "beyond_time", kept.shape) if "beyond_time" in tensors else None
+            listed = store.fact(facts, "nets", list)
+            if len(listed) != kept.numel() or not listed or list(orders) != sorted(set(orders)):
+                raise ValueError(f"there are {len(listed)} nets of {rows} seeds and orders {list(orders)}")
+            store.provenance(
+                facts,
+                rows=lambda known: known and (int(known["held"]), int(known["all"])),
+                cost=lambda known: float(known.get("seconds") or 0),
+            )
             device = torch.device("cpu") if network is None else parameter_device(network)
-            made = [read_net(tensors, f"{n // len(orders)}.{n % len(orders)}.", shape, who, device) for n, who in enumerate(facts["nets"])]
-            nets = tuple(tuple(made[s * len(orders) : (s + 1) * len(orders)]) for s in range(len(kept)))
+            made = [read_net(tensors, f"{n // count}.{n % count}.", shape, who, device) for n, who in enumerate(listed)]
+            nets = tuple(tuple(made[s * count : (s + 1) * count]) for s in range(rows))
             return cls(
                 at=store.fact(facts, "at", str),
                 orders=orders,
                 nets=nets,
                 kept=kept,
-                moments=tensors["moments"],
+                moments=moments,
                 shape=shape,
-                time_matched_gain=tensors.get("beyond_time"),
+                time_matched_gain=gain,
                 source=None if network is None else FeatureSource(network=network, at=facts["at"], inputs=inputs),
                 inputs=inputs,
                 provenance=facts["provenance"],
@@ -283,10 +294,12 @@ def read_net(
     tensors: Mapping[str, Tensor], prefix: str, shape: RowShapes, who: Mapping[str, int], device: torch.device | str = "cpu"
 ) -> Disentangler:
     """A net of a file."""
-    mine = {name.removeprefix(prefix): tensor.to(device) for name, tensor in tensors.items() if name.startswith(prefix)}
-    trunk = Trunk(shape, who["width"], who["blocks"]).to(device)
-    trunk.load_state_dict({name.removeprefix("trunk."): tensor for name, tensor in mine.items() if name.startswith("trunk.")})
-    return Disentangler(trunk=trunk.eval(), weight=mine["weight"], bias=mine["bias"])
+    mine = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    inner = {name.removeprefix("trunk."): tensor for name, tensor in mine.items() if name.startswith("trunk.")}
+    trunk = read_trunk(inner, shape, who["width"], who["blocks"]).to(device)
+    weight = store.part(mine, "weight", (len(mine["weight"]), shape.channels))
+    bias = store.part(mine, "bias", (shape.positions, shape.channels))
+    return Disentangler(trunk=trunk.eval(), weight=weight.to(device), bias=bias.to(device))
 
 
 @torch.no_grad()

@@ -9,14 +9,17 @@ feature, event: one row's shape.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import isqrt, prod
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from vesalius.core import store
 
 MAX_LINEAR_FEATURES = 512
 """Linear features per position up to which the neighbouring positions are among them."""
@@ -28,6 +31,8 @@ POOLED_SIDE = 4
 """Positions per axis that an exit for a feature without positions reads."""
 SEQUENCE_KERNEL = 5
 """Positions a block sees along a sequence; in a picture it sees 3 x 3."""
+MAX_WIDTH = 1 << 16
+"""Units of a block that a file may speak of without holding any."""
 DEFAULT_WIDTHS = {"vector": 64, "map": 32, "pooled": 32}
 """Units, or channels, of a block by default: in a picture each costs at every position."""
 
@@ -258,3 +263,35 @@ def fit_standardisation(trunk: Trunk, parts: Iterable[Tensor]) -> None:
     spread = (squares / count - mean.square()).clamp_min(0).sqrt()
     trunk.mean.copy_(mean)
     trunk.spread.copy_(torch.where(spread > 1e-6 * (mean.abs() + 1e-6), spread, torch.ones_like(spread)))
+
+
+def read_shape(facts: Mapping[str, Any]) -> RowShapes:
+    """Shapes of a row as a file has them.
+
+    Raises:
+        KeyError, TypeError, ValueError: they are none.
+    """
+    found = RowShapes(x=store.sides(facts["x"]), f=store.sides(facts["f"]), axis=facts["axis"])
+    if found.axis not in (0, 1) or isinstance(found.axis, bool) or not prod(found.x) or not prod(found.f):
+        raise ValueError("a row has no such shape")
+    return found
+
+
+def read_trunk(tensors: Mapping[str, Tensor], shape: RowShapes, width: int, blocks: int) -> Trunk:
+    """Blocks as a file has them; made only once it is known that they are no larger than what the file holds.
+
+    Raises:
+        KeyError, TypeError, ValueError, RuntimeError: its tensors are not those of such blocks.
+    """
+    held = sum(tensor.numel() for tensor in tensors.values())
+    if type(width) is not int or type(blocks) is not int or not 0 <= blocks <= len(tensors) or not 1 <= width <= max(held, MAX_WIDTH):
+        raise ValueError(f"there are no {blocks} blocks of {width} units")
+    with torch.device("meta"):
+        planned = Trunk(shape, width, blocks).state_dict()
+    if {name: tensor.shape for name, tensor in planned.items()} != {name: tensor.shape for name, tensor in tensors.items()}:
+        raise ValueError(f"its tensors are not those of {blocks} blocks of {width} units")
+    for name, tensor in planned.items():
+        store.part(tensors, name, kind="floating" if tensor.is_floating_point() else "whole")
+    found = Trunk(shape, width, blocks)
+    found.load_state_dict(dict(tensors))
+    return found

@@ -1,4 +1,4 @@
-"""Players and allocations as parts of a file: tensors by name, and facts as JSON."""
+"""Players and allocations in a file: tensors by name, and facts as JSON, believed only as far as they fit together."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from vesalius.core.players import BYSTANDER, Players
-from vesalius.core.store import fact, to_json_values
+from vesalius.core.samples import PER_SAMPLE
+from vesalius.core.store import fact, part, sides, to_json_values, words
 
 TENSORS = ("values", "base", "total", "coalitions", "stderr", "evaluations", "converged", "map_error")
 """What a file of an allocation holds by its own name."""
@@ -28,10 +29,60 @@ def decode_players(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> P
     Raises:
         KeyError, TypeError, ValueError: what no players are made of; see :func:`vesalius.core.store.decoding`.
     """
-    index = tuple(tensors[f"index.{i}"] for i in range(sum(name.startswith("index.") for name in tensors)))
-    found = Players(index, tuple(facts["shape"]), fact(facts, "kind", str), tuple(facts["labels"]), tensors.get("parts"), facts["layer"])
-    if any(part.is_floating_point() or (part.numel() and not BYSTANDER <= int(part.min()) <= int(part.max()) < found.n) for part in index):
+    index = tuple(part(tensors, f"index.{i}", kind="whole") for i in range(sum(name.startswith("index.") for name in tensors)))
+    shape, labels, layer = sides(facts["shape"]), tuple(words(facts, "labels")), facts["layer"]
+    if layer is not None and not isinstance(layer, str):
+        raise TypeError(f"{layer!r} is no layer")
+    parts = part(tensors, "parts") if "parts" in tensors else None
+    found = Players(index, shape, fact(facts, "kind", str), labels, parts, layer)
+    if any(one.numel() and not BYSTANDER <= int(one.min()) <= int(one.max()) < found.n for one in index):
         raise ValueError(f"an element is owned by none of {found.n} players")
+    if (parts is not None and (not parts.ndim or len(parts) != found.n)) or (
+        index and parts is None and found.n > sum(map(Tensor.numel, index))
+    ):
+        raise ValueError(f"there are parts for other numbers of players than {found.n}")
+    return found
+
+
+def decode_values(tensors: Mapping[str, Tensor], players: Players) -> dict[str, Any]:
+    """The tensors of an allocation, by the names of its fields, each of a type and a shape that it can have.
+
+    Raises:
+        KeyError, TypeError, ValueError: they do not fit together.
+    """
+    base = part(tensors, "base")
+    batch = tuple(base.shape)
+    found: dict[str, Any] = {"values": part(tensors, "values"), "base": base, "total": part(tensors, "total", batch)}
+    if base.ndim > 1:
+        raise ValueError(f"there are {base.ndim} axes of samples")
+    if "coalitions" in tensors:
+        found["coalitions"] = masks = part(tensors, "coalitions", (len(tensors["coalitions"]), players.n), kind="boolean")
+        if not bool(masks.any(1).all()):
+            raise ValueError("the empty coalition has no value of its own")
+    kinds = {"stderr": ("floating", found["values"].shape), "converged": ("boolean", batch), "map_error": ("floating", batch)}
+    found |= {name: part(tensors, name, shape, kind=kind) for name, (kind, shape) in kinds.items() if name in tensors}
+    found["evaluations"] = part(tensors, "evaluations", batch if tensors["evaluations"].ndim else (), kind="whole")
+    absorbed = [name for name in tensors if name.startswith("absorbed.")]
+    found["absorbed"] = {name.removeprefix("absorbed."): part(tensors, name, batch) for name in absorbed}
+    count = sum(name.startswith("explained.") for name in tensors)
+    found["explained"] = tuple(tensors[f"explained.{place}"] for place in range(count))
+    return found
+
+
+def decode_provenance(facts: Mapping[str, Any], samples: int | None) -> dict[str, Any]:
+    """Where a result comes from; what it says of each sample it says of all.
+
+    Args:
+        facts: of the file.
+        samples: how many there are; ``None`` for a single one.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is nothing like that.
+    """
+    found = fact(facts, "provenance", dict)
+    each = found.get(PER_SAMPLE)
+    if each is not None and not (isinstance(each, dict) and all(isinstance(own, list) and len(own) == samples for own in each.values())):
+        raise ValueError(f"its provenance is not that of {samples} samples")
     return found
 
 
@@ -50,12 +101,7 @@ def decode_allocation(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -
     Raises:
         KeyError, TypeError, ValueError: what no allocation is made of; see :func:`vesalius.core.store.decoding`.
     """
-    explained = sum(name.startswith("explained.") for name in tensors)
-    return {
-        "players": decode_players(tensors, facts["players"]),
-        "absorbed": {name.removeprefix("absorbed."): tensors[name] for name in tensors if name.startswith("absorbed.")},
-        "explained": tuple(tensors[f"explained.{place}"] for place in range(explained)),
-        "provenance": fact(facts, "provenance", dict),
-        "stderr_note": fact(facts, "stderr_note", str),
-        **{name: tensors[name] for name in TENSORS if name in tensors},
-    }
+    players = decode_players(tensors, fact(facts, "players", dict))
+    values = decode_values(tensors, players)
+    made = decode_provenance(facts, len(values["base"]) if values["base"].ndim else None)
+    return {"players": players, "provenance": made, "stderr_note": fact(facts, "stderr_note", str), **values}

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from vesalius.core import store
 from vesalius.core.entry import verb
-from vesalius.core.errors import ForeignFile
+from vesalius.core.errors import ForeignFile, MemoryExhausted
 from vesalius.core.names import require_known
 from vesalius.core.version import VERSION
 from vesalius.data.datasets import Dataset, load
@@ -136,7 +136,7 @@ def _read_cached(path: Path, factory: Callable[[], nn.Module]) -> nn.Module | No
         with _fixed_seed(0):
             model = factory()
         model.load_state_dict(tensors)
-    except (FileNotFoundError, ForeignFile, RuntimeError):
+    except (FileNotFoundError, ForeignFile, MemoryExhausted, RuntimeError):
         return None
     return model.eval()
 

@@ -367,9 +367,12 @@ class FlowGraph:
         tensors, facts = store.read(path, "flow graph")
         with store.decoding(path):
             layers = tuple(_load_layer(at, who, tensors) for at, who in enumerate(store.fact(facts, "layers", list)))
-            kept = [{name: tensors[f"{name}.{at}"] for name in EDGE_MATRICES if f"{name}.{at}" in tensors} for at in range(len(layers) - 1)]
-            edges = tuple(FlowEdges(**matrices) for matrices in kept)
-            return cls(layers=layers, edges=edges, transform=facts["transform"], provenance=store.fact(facts, "provenance", dict))
+            edges = tuple(_load_edges(at, (len(layers[at]), len(layers[at + 1])), tensors) for at in range(len(layers) - 1))
+            made = store.provenance(
+                facts, rows=lambda count: int(count or 0), weighting=lambda how: float(store.mapping(how or {}).get("rate", 1))
+            )
+            transform = None if facts["transform"] is None else store.fact(facts, "transform", str)
+            return cls(layers=layers, edges=edges, transform=transform, provenance=made)
 
 
 def _layer_tensors(at: int, layer: FlowLayer) -> dict[str, Tensor]:
@@ -381,10 +384,23 @@ def _layer_tensors(at: int, layer: FlowLayer) -> dict[str, Tensor]:
 
 def _load_layer(at: int, who: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> FlowLayer:
     """A layer of a file."""
-    spread = (
-        Histograms(**{name: tensors[f"{name}.{at}"] for name in HISTOGRAM_FIELDS}) if f"{HISTOGRAM_FIELDS[0]}.{at}" in tensors else None
-    )
-    return FlowLayer(who["name"], tuple(who["units"]), who["kind"], tensors[f"dead.{at}"], tensors.get(f"within.{at}"), spread)
+    units, name, within, spread = tuple(store.words(who, "units")), f"within.{at}", None, None
+    if name in tensors:
+        within = store.part(tensors, name).double()
+    if f"{HISTOGRAM_FIELDS[0]}.{at}" in tensors:
+        counts = store.part(tensors, f"counts.{at}", (len(units), tensors[f"counts.{at}"].shape[1]), kind="whole")
+        ends = {name: store.part(tensors, f"{name}.{at}", (len(units),)).double() for name in HISTOGRAM_FIELDS[1:]}
+        spread = Histograms(counts=counts, **ends)
+    dead = store.part(tensors, f"dead.{at}", (len(units),), kind="boolean")
+    return FlowLayer(store.fact(who, "name", str), units, store.fact(who, "kind", str), dead, within, spread)
+
+
+def _load_edges(at: int, shape: tuple[int, int], tensors: Mapping[str, Tensor]) -> FlowEdges:
+    """The edges between two layers of a file."""
+    held = [name for name in EDGE_MATRICES if f"{name}.{at}" in tensors]
+    kinds = {name: "boolean" if name == "unreliable" else "floating" for name in held}
+    found = {name: store.part(tensors, f"{name}.{at}", shape, kind=kind) for name, kind in kinds.items()}
+    return FlowEdges(**{name: matrix.double() if matrix.is_floating_point() else matrix for name, matrix in found.items()})
 
 
 def _unit_slice(place: tuple[int, int]) -> tuple[int, slice]:

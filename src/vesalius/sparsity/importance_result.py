@@ -20,6 +20,8 @@ from vesalius.core.entry import verb
 from vesalius.core.names import require_known
 
 KIND = "link importance"
+FACTS: Mapping[str, type] = {"name": str, "groups": int, "estimator": str, "activation": str, "error": float, "rows": int}
+"""What a file holds of a layer, and of which type."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -145,10 +147,19 @@ class LinkImportance:
         """
         tensors, facts = store.read(path, KIND)
         with store.decoding(path):
-            layers = {
-                one["name"]: LayerImportance(
-                    **{**one, "axes": tuple(one["axes"])}, values=tensors[f"{place}.values"], stderr=tensors.get(f"{place}.stderr")
-                )
-                for place, one in enumerate(store.fact(facts, "layers", list))
-            }
-            return cls(layers=layers, provenance=store.fact(facts, "provenance", dict))
+            layers = [_load_layer(place, one, tensors) for place, one in enumerate(store.fact(facts, "layers", list))]
+            if not layers or len({one.name for one in layers}) < len(layers):
+                raise ValueError("there are no layers, or two of one name")
+            made = store.provenance(facts, options=store.mapping)
+            return cls(layers={one.name: one for one in layers}, provenance=made)
+
+
+def _load_layer(place: int, facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> LayerImportance:
+    """A layer of a file."""
+    values = store.part(tensors, f"{place}.values")
+    stderr = store.part(tensors, f"{place}.stderr", values.shape) if f"{place}.stderr" in tensors else None
+    kept: dict[str, Any] = {name: store.fact(facts, name, kind) for name, kind in FACTS.items()}
+    units, read = store.sides(facts["axes"])
+    if max(units, read) >= values.ndim or units == read or kept["groups"] < 1 or not values.numel() or values.shape[units] % kept["groups"]:
+        raise ValueError(f"values of shape {list(values.shape)} have no axes {units}, {read} in {kept['groups']} groups")
+    return LayerImportance(values=values, stderr=stderr, axes=(units, read), **kept)

@@ -20,7 +20,7 @@ from vesalius.core.names import require_known
 from vesalius.sparsity.compact import Compact, compact
 from vesalius.sparsity.compression.exporting import export
 from vesalius.sparsity.compression.rebuild import copy_without_masks
-from vesalius.sparsity.sparsified_file import KIND, attach_model, decode_part, decode_table, encode_sparsified
+from vesalius.sparsity.sparsified_file import KIND, attach_model, decode_part, decode_tables, encode_sparsified
 from vesalius.trace.copying import computed_attributes
 from vesalius.trace.network import Inputs, Network
 
@@ -138,9 +138,9 @@ class Sparsified:
             dense = decode_part(tensors, facts, "dense", "dense", home)
             pruned = decode_part(tensors, facts, "pruned", "dense", home)
             masks, importance = (
-                {name: tensor.to(home) for name, tensor in decode_table(tensors, facts, table).items()} for table in ("masks", "importance")
+                {name: tensor.to(home) for name, tensor in found.items()} for found in decode_tables(tensors, facts, dense)
             )
-            made = store.fact(facts, "provenance", dict)
+            made = store.provenance(facts, samples=int, seconds=float, rounds=int)
         masked = None
         if network is not None:
             masked, pruned, dense = attach_model(pruned, dense, masks, network)

@@ -42,16 +42,31 @@ def encode_sparsified(
 
 def decode_part(tensors: Mapping[str, Tensor], facts: Mapping[str, Any], which: str, other: str, device: torch.device) -> Network:
     """One of the networks of a file; what it does not hold of its own is that of the other."""
-    names = store.fact(facts, f"{which} tensors", list)
+    names = store.words(facts, f"{which} tensors")
     held = {name: tensors.get(f"{which}.{name}", tensors.get(f"{other}.{name}")) for name in names}
     if missing := [name for name, tensor in held.items() if tensor is None]:
         raise KeyError(missing[0])
-    return decode_network({name: tensor.clone() for name, tensor in held.items() if tensor is not None}, facts[which], device)
+    whole = {name: tensor.clone() for name, tensor in held.items() if tensor is not None}
+    return decode_network(whole, store.fact(facts, which, dict), device)
 
 
-def decode_table(tensors: Mapping[str, Tensor], facts: Mapping[str, Any], table: str) -> dict[str, Tensor]:
-    """Masks or scores by layer."""
-    return {str(name): tensors[f"{table}.{place}"] for place, name in enumerate(store.fact(facts, table, list))}
+def decode_tables(tensors: Mapping[str, Tensor], facts: Mapping[str, Any], dense: Network) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Masks and scores by layer, in the shapes of the layers' weights.
+
+    Raises:
+        KeyError, TypeError, ValueError: as :func:`vesalius.core.store.part`; no masks, or other layers than those that have scores.
+    """
+    kinds = {"masks": "boolean", "importance": "floating"}
+    masks, importance = (
+        {
+            name: store.part(tensors, f"{table}.{place}", dense.link_shape(name), kind=kind)
+            for place, name in enumerate(store.words(facts, table))
+        }
+        for table, kind in kinds.items()
+    )
+    if not masks or masks.keys() - importance.keys():
+        raise ValueError("there are no masks, or there are no scores of what they mask")
+    return masks, importance
 
 
 def attach_model(

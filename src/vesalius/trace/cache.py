@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from vesalius.core import store
-from vesalius.core.errors import ForeignFile
+from vesalius.core.errors import ForeignFile, MemoryExhausted
 from vesalius.core.version import VERSION
 from vesalius.trace.graph import ModelGraph
+from vesalius.trace.safe_ops import check_name
 from vesalius.trace.serialization import decode_graph, encode_graph
 from vesalius.trace.signature import ModelCall
 
@@ -28,17 +29,22 @@ def load(folder: Path, call: ModelCall, example: Sequence[Tensor]) -> ModelGraph
     path = folder / f"{trace_key(call, example)}.safetensors"
     try:
         tensors, facts = store.read(path, "graph")
-    except (FileNotFoundError, ForeignFile):
+        with store.decoding(path):
+            return _bind(tensors, facts, call.model, example[0].device)
+    except (OSError, ForeignFile, MemoryExhausted):
         return None
-    live = {name: _find_tensor(call.model, name) for name in facts["live"]}
-    if any(tensor is None for tensor in live.values()):
+
+
+def _bind(tensors: Mapping[str, Tensor], facts: Mapping[str, Any], model: nn.Module, device: torch.device) -> ModelGraph | None:
+    """A file's graph over a model's tensors, and over those of the file that are not the model's; ``None`` if the model lacks one."""
+    names = store.words(facts, "live")
+    for name in names:
+        check_name(name)
+    live = {name: tensor for name in names if (tensor := _find_tensor(model, name)) is not None}
+    if len(live) < len(names):
         return None
-    device = example[0].device
     constants = {name: tensor.to(device) for name, tensor in tensors.items()}
-    try:
-        return decode_graph(facts["graph"], {**constants, **{name: tensor for name, tensor in live.items() if tensor is not None}}, device)
-    except ForeignFile:
-        return None
+    return decode_graph(store.fact(facts, "graph", dict), {**constants, **live}, device)
 
 
 def save(folder: Path, call: ModelCall, example: Sequence[Tensor], model_graph: ModelGraph) -> Path | None:

@@ -379,8 +379,9 @@ def decode_network(tensors: Mapping[str, Tensor], facts: Mapping[str, Any], devi
     moved = {name: tensor.to(device) for name, tensor in tensors.items()}
     model_graph = decode_graph(store.fact(facts, "graph", dict), moved, device)
     inputs = tuple(model_graph.value(name) for name in model_graph.inputs)
-    columns, classes = (tuple(map(str, store.fact(facts, name, list))) for name in ("features", "classes"))
+    columns, classes = (tuple(store.words(facts, name)) for name in ("features", "classes"))
     found = Network(store.fact(facts, "name", str), inputs, model_graph, features=columns, classes=classes)
+    found.program(model_graph.inputs, [model_graph.output])  # what PyTorch cannot make a program of is no network
     if found.digest() != facts["digest"]:
         raise ForeignFile("the parameters in this file are corrupted: they are not those that were written; write it again with .save()")
     return found

@@ -1,33 +1,45 @@
-"""A graph as data: written as JSON, read back op by op from a fixed list of namespaces, so that no file can run code."""
+"""A graph as data: written as JSON, read back op by op from a fixed list, so that no file can run code, write or fill the memory.
+
+What could not be read is not written: both ways go through the same checks.
+"""
 
 from __future__ import annotations
 
-import math
-import operator
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch._ops import OpOverload
 from torch.fx import Graph, Node
 
 from vesalius.core.errors import ForeignFile
+from vesalius.core.store import DAMAGE
 from vesalius.trace.graph import ModelGraph, Value
+from vesalius.trace.opset import FAMILIES, readable_op_name
+from vesalius.trace.rehearsal import rehearse
+from vesalius.trace.safe_ops import DTYPES, SCALAR_OPS, UNWRITTEN, check_arguments, check_identifier, check_name, find_op, impurity
 
-SCALAR_OPS: Mapping[str, Any] = {
-    **{
-        f"operator.{name}": getattr(operator, name) for name in "add sub mul floordiv truediv mod neg getitem pow eq ne lt le gt ge".split()
-    },
-    **{f"math.{name}": getattr(math, name) for name in ("ceil", "floor", "trunc")},
-    **{f"torch.{name}": getattr(torch, name) for name in ("sym_max", "sym_min", "sym_int", "sym_float", "sym_not", "sym_ite")},
-}
 SCALAR_OP_NAMES = {function: name for name, function in SCALAR_OPS.items()}
+KNOWN_FAMILIES = {*FAMILIES, "input", "unknown"}
+LAYOUTS = {"strided": torch.strided}
+MEMORY_FORMATS = {name: getattr(torch, name) for name in ("contiguous_format", "preserve_format", "channels_last", "channels_last_3d")}
+NAMED: Mapping[str, Mapping[str, Any]] = {"dtype": DTYPES, "layout": LAYOUTS, "memory_format": MEMORY_FORMATS}
+"""Arguments that a file holds by name."""
 
 
 def encode_graph(model_graph: ModelGraph) -> dict[str, Any]:
-    """The graph as JSON-able data, without its tensors."""
+    """The graph as JSON-able data, without its tensors.
+
+    Raises:
+        ForeignFile: an op or a name that a file may not hold.
+    """
     rows = [_encode_node(node) for node in model_graph.graph.nodes if node.op != "output"]
+    try:
+        rehearse(model_graph.graph, model_graph.tensors)
+    except DAMAGE as error:
+        raise ForeignFile(f"this network cannot be saved, for it could not be read again: {str(error)[:400]}") from error
     return {"nodes": rows, "inputs": list(model_graph.inputs), "output": model_graph.output}
 
 
@@ -35,14 +47,16 @@ def decode_graph(facts: Mapping[str, Any], tensors: Mapping[str, Tensor], device
     """The graph again, over given tensors; what it makes itself (zeros, positions) it makes on the given device.
 
     Raises:
-        ForeignFile: an op this version of torch does not have, or that is not an op of torch at all.
+        ForeignFile: an op this version of torch does not have, or that no file may hold; values that are not what the file says of them.
     """
     try:
-        return _build_graph(facts, tensors, device)
+        found = _build_graph(facts, tensors, device)
+        rehearse(found.graph, found.tensors)
+        return found
     except ForeignFile:
         raise
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError, AssertionError) as error:
-        raise ForeignFile(f"the graph in this file is corrupted ({type(error).__name__}: {error}); write it again") from error
+    except DAMAGE as error:
+        raise ForeignFile(f"the graph in this file is corrupted ({type(error).__name__}: {str(error)[:400]}); write it again") from error
 
 
 def _build_graph(facts: Mapping[str, Any], tensors: Mapping[str, Tensor], device: torch.device) -> ModelGraph:
@@ -50,60 +64,112 @@ def _build_graph(facts: Mapping[str, Any], tensors: Mapping[str, Tensor], device
     known: dict[str, Node] = {}
     nodes: dict[str, Node] = {}
     for row in facts["nodes"]:
-        node = known[row["id"]] = _decode_node(graph, row, known)
-        if isinstance(node.kwargs.get("device"), torch.device):
-            node.update_kwarg("device", device)
+        node = _decode_node(graph, row, known, device)
+        if not isinstance(row["id"], str) or row["id"] in known:
+            raise ValueError(f"two nodes are called {row['id']!r}")
+        known[row["id"]] = node
         if row["value"] is not None:
-            value = Value(**{**row["value"], "shape": tuple(row["value"]["shape"])})
+            value = _decode_value(row["value"], row["target"])
             node.meta["value"] = value
+            if value.is_tensor and value.name in nodes:
+                raise ValueError(f"two values are called {value.name!r}")
             if value.is_tensor:
                 nodes[value.name] = node
         if row["batch_size"]:
             node.meta["batch_size"] = True
     if absent := [node.target for node in graph.nodes if node.op == "get_attr" and node.target not in tensors]:
         raise ForeignFile(f"the graph in this file needs the tensor {absent[0]!r}, which the file does not hold")
+    inputs = _check_inputs(tuple(facts["inputs"]), nodes, graph)
     graph.output(nodes[facts["output"]])
-    return ModelGraph(graph, dict(tensors), nodes, tuple(facts["inputs"]), facts["output"])
+    return ModelGraph(graph, dict(tensors), nodes, inputs, facts["output"])
+
+
+def _check_inputs(inputs: tuple[str, ...], nodes: Mapping[str, Node], graph: Graph) -> tuple[str, ...]:
+    """Whether the inputs are all there are, in order, each with an axis for the batch."""
+    if [nodes[name] for name in inputs] != [node for node in graph.nodes if node.op == "placeholder"] or not inputs:
+        raise ValueError(f"its inputs are not {', '.join(map(str, inputs))}")
+    for name in inputs:
+        value = nodes[name].meta["value"]
+        if value.batch_axis != 0 or any(side is None for side in value.shape[1:]) or value.op != "input":
+            raise ValueError(f"{name!r} is no input with an axis for the batch")
+    return inputs
+
+
+def _decode_value(facts: Mapping[str, Any], target: str) -> Value:
+    """Facts about a value, each of which is of the right type."""
+    shape, axis = tuple(facts["shape"]), facts["batch_axis"]
+    found = Value(**{**facts, "shape": shape})
+    words = (getattr(found, one.name) for one in fields(found) if one.name not in ("shape", "batch_axis"))
+    if not all(isinstance(word, str) for word in words) or found.family not in KNOWN_FAMILIES or found.dtype not in {*DTYPES, "tuple"}:
+        raise ValueError(f"nothing like {found.name!r} of family {found.family!r} and type {found.dtype!r} is known")
+    if not all(side is None or (type(side) is int and side >= 0) for side in shape):
+        raise ValueError(f"{found.name!r} has no shape {list(shape)}")
+    if axis is not None and (type(axis) is not int or not 0 <= axis < len(shape) or shape[axis] is not None):
+        raise ValueError(f"{found.name!r} has no axis {axis} for the batch")
+    parts = target.split(".")
+    op = readable_op_name(find_op(target)) if target in SCALAR_OPS or (len(parts) == 3 and parts[0] == "aten") else found.op
+    if parts[1:2] and parts[1] in UNWRITTEN:
+        op = found.op
+    if found.op != op:
+        raise ValueError(f"{found.name!r} is made by {target}, and not by {found.op!r}")
+    return found
 
 
 def _encode_node(node: Node) -> dict[str, Any]:
-    value = node.meta.get("value")
-    return {
-        "id": node.name,
-        "op": node.op,
-        "target": _op_qualified_name(node) if node.op == "call_function" else str(node.target),
-        "args": _encode_argument(node.args),
-        "kwargs": _encode_argument(node.kwargs),
-        "value": asdict(value) if value is not None else None,
-        "batch_size": bool(node.meta.get("batch_size")),
-    }
+    value: Value | None = node.meta.get("value")
+    try:
+        if node.op == "placeholder":
+            check_identifier(node.target)
+        elif node.op == "get_attr":
+            check_name(node.target)
+        return {
+            "id": node.name,
+            "op": node.op,
+            "target": _op_qualified_name(node) if node.op == "call_function" else str(node.target),
+            "args": _encode_argument(node.args),
+            "kwargs": _encode_argument(node.kwargs),
+            "value": asdict(value) if value is not None else None,
+            "batch_size": bool(node.meta.get("batch_size")),
+        }
+    except ValueError as error:
+        place = f" (line {value.line})" if value is not None and value.line else ""
+        raise ForeignFile(f"this network cannot be saved: {error}{place}") from error
 
 
-def _decode_node(graph: Graph, row: Mapping[str, Any], known: Mapping[str, Node]) -> Node:
+def _decode_node(graph: Graph, row: Mapping[str, Any], known: Mapping[str, Node], device: torch.device) -> Node:
     if row["op"] == "placeholder":
+        check_identifier(row["target"])
         return graph.placeholder(row["target"])
     if row["op"] == "get_attr":
+        check_name(row["target"])
         return graph.get_attr(row["target"])
-    return graph.call_function(_find_op(row["target"]), _decode_argument(row["args"], known), _decode_argument(row["kwargs"], known))
+    if row["op"] != "call_function":
+        raise ValueError(f"there is no node of kind {row['op']!r}")
+    op = find_op(row["target"])
+    if not isinstance(row["args"], (list, tuple)) or [*row["kwargs"]] != ["dict"]:
+        raise TypeError(f"the arguments of {row['target']} are none")
+    args = _decode_argument(row["args"], known, device)
+    kwargs = {str(name): _decode_argument(item, known, device) for name, item in row["kwargs"]["dict"].items()}
+    check_arguments(op, args, kwargs)
+    if isinstance(op, OpOverload) and op._opname in UNWRITTEN:
+        name, overload = UNWRITTEN[op._opname]
+        op = getattr(getattr(torch.ops.aten, name), overload)
+        kwargs = {name: item for name, item in kwargs.items() if name in {one.name for one in op._schema.arguments}}
+        args = args[: len(op._schema.arguments)]
+    return graph.call_function(op, args, kwargs)
 
 
 def _op_qualified_name(node: Node) -> str:
-    if isinstance(node.target, torch._ops.OpOverload) and node.target.namespace == "aten":
-        return str(node.target)
-    if node.target not in SCALAR_OP_NAMES:
-        raise ForeignFile(f"op {node.target} cannot be saved")
-    return SCALAR_OP_NAMES[node.target]
-
-
-def _find_op(name: str) -> Any:
-    if name in SCALAR_OPS:
-        return SCALAR_OPS[name]
-    parts = name.split(".")
-    op = getattr(torch.ops.aten, parts[1], None) if len(parts) == 3 and parts[0] == "aten" else None
-    overload = getattr(op, parts[2], None) if op is not None else None
-    if not isinstance(overload, torch._ops.OpOverload):
-        raise ForeignFile(f"the file asks for the op {name!r}, which torch {torch.__version__} does not have")
-    return overload
+    """The name of a node's op, if a file may hold it."""
+    target = node.target
+    if isinstance(target, OpOverload):
+        if reason := impurity(target):
+            raise ValueError(f"its op {target} {reason}")
+        check_arguments(target, node.args, node.kwargs)
+        return str(target)
+    if target not in SCALAR_OP_NAMES:
+        raise ValueError(f"its op {target} is none of those that a file may hold")
+    return SCALAR_OP_NAMES[target]
 
 
 def _encode_argument(value: Any) -> Any:
@@ -113,27 +179,32 @@ def _encode_argument(value: Any) -> Any:
         return [_encode_argument(item) for item in value]
     if isinstance(value, dict):
         return {"dict": {key: _encode_argument(item) for key, item in value.items()}}
-    for kind in (torch.dtype, torch.device, torch.layout, torch.memory_format):
-        if isinstance(value, kind):
-            return {kind.__name__: str(value).removeprefix("torch.")}
+    if isinstance(value, torch.device):
+        return {"device": str(value)}
+    for kind, names in NAMED.items():
+        if isinstance(value, getattr(torch, kind)):
+            name = str(value).removeprefix("torch.")
+            if name not in names:
+                raise ValueError(f"its argument {value} is none that a file may hold")
+            return {kind: name}
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    raise ForeignFile(f"an argument of type {type(value).__name__} cannot be saved")
+    raise ValueError(f"its argument of type {type(value).__name__} is none that a file may hold")
 
 
-def _decode_argument(value: Any, known: Mapping[str, Node]) -> Any:
-    if isinstance(value, list):
-        return tuple(_decode_argument(item, known) for item in value)
+def _decode_argument(value: Any, known: Mapping[str, Node], device: torch.device) -> Any:
+    """An argument; whatever device a file names, the given one is meant."""
+    if isinstance(value, (list, tuple)):
+        return tuple(_decode_argument(item, known, device) for item in value)
+    if type(value) is int and not -(1 << 63) <= value < 1 << 63:
+        raise ValueError(f"{value.bit_length()} bits are too many for a whole number")
     if not isinstance(value, dict):
         return value
-    (kind, content), *_ = value.items()
+    ((kind, content),) = value.items()
     if kind == "node":
         return known[content]
-    if kind == "dict":
-        return {key: _decode_argument(item, known) for key, item in content.items()}
     if kind == "device":
-        return torch.device(content)
-    found = getattr(torch, content, None)
-    if not isinstance(found, (torch.dtype, torch.layout, torch.memory_format)):
-        raise ForeignFile(f"the file asks for {kind} {content!r}, which torch {torch.__version__} does not have")
-    return found
+        return device
+    if kind not in NAMED or not isinstance(content, str) or content not in NAMED[kind]:
+        raise ValueError(f"it asks for {kind} {content!r}, which no file may")
+    return NAMED[kind][content]

@@ -90,8 +90,11 @@ class Report:
             ForeignFile: cut short, or no page of ours.
         """
         path = Path(path)
-        if not path.is_file():
+        found = store.what_is_there(path)
+        if not found:
             raise FileNotFoundError(f"there is no file {path}")
+        if found != "a file":
+            raise ForeignFile(f"{path} is {found}, and no page of vesalius; name a file written with .save()")
         try:
             html = path.read_text(encoding="utf-8")
         except UnicodeDecodeError as error:

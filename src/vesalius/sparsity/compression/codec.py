@@ -71,6 +71,8 @@ def decode(parts: Mapping[str, Tensor], facts: Facts) -> Shaped[Tensor, "..."]:
     if way == "dense":
         return values.reshape(shape)
     where, size = parts["where"].numpy(), prod(shape)
+    if where.ndim != 1 or values.ndim != 1 or where.dtype != GAPS.get(way, np.uint8):
+        raise ForeignFile("a weight's places are no places; the file is damaged, export it again")
     if way == "bitmask":
         places = np.unpackbits(where, count=size).nonzero()[0] if len(where) == -(-size // 8) else np.array([size])
     else:
@@ -125,18 +127,19 @@ def read_sparse(path: str | Path, model: nn.Module) -> nn.Module:
         FileNotFoundError, ForeignFile, InvalidInput.
     """
     tensors, facts = store.read(path, KIND)
-    copied, named = copy.deepcopy(model), facts["tensors"]
+    with store.decoding(path):
+        named = {name: _check_facts(one) for name, one in store.fact(facts, "tensors", dict).items()}
+        if astray := [name for name, one in named.items() if "same_as" in one and "same_as" in named[one["same_as"]]]:
+            raise ValueError(f"{astray[0]!r} is the same as what is not there")
+    copied = copy.deepcopy(model)
     _check_names(path, copied, named)
-    whole = {name: _decode_tensor(tensors, name, one) for name, one in named.items() if "same_as" not in one}
     own = {name: tensor_of(copied, name) for name in named}
-    for name, tensor in whole.items():
+    largest = max((tensor.numel() for tensor in own.values() if tensor is not None), default=0)
+    for name, one in named.items():
         before = own[name]
-        if before is not None and (
-            before.ndim != tensor.ndim or any(here < there for here, there in zip(before.shape, tensor.shape, strict=True))
-        ):
-            raise InvalidInput(
-                f"{name!r} is {list(tensor.shape)} in {path} and {list(before.shape)} in this model; give the model that was pruned"
-            )
+        _check_shape(path, name, one.get("shape"), [largest] if before is None else list(before.shape))
+    with store.decoding(path):
+        whole = {name: _decode_tensor(tensors, name, one) for name, one in named.items() if "same_as" not in one}
     for name, one in named.items():
         if "same_as" in one and own[name] is not own[one["same_as"]]:
             raise InvalidInput(
@@ -153,6 +156,26 @@ def read_sparse(path: str | Path, model: nn.Module) -> nn.Module:
             assert here is not None  # put there above, if it was not there
             here.copy_(tensor)
     return copied
+
+
+def _check_facts(facts: Any) -> Facts:
+    """What a file says of a tensor.
+
+    Raises:
+        KeyError, TypeError, ValueError: nothing that makes sense.
+    """
+    if "same_as" in facts:
+        return {"same_as": store.fact(facts, "same_as", str)}
+    found = {"shape": list(store.sides(facts["shape"])), "encoding": store.fact(facts, "encoding", str)}
+    if found["encoding"] not in ("dense", "bitmask", *GAPS):
+        raise ValueError(f"there is no encoding {found['encoding']!r}")
+    return found
+
+
+def _check_shape(path: str | Path, name: str, shape: list[int] | None, before: list[int]) -> None:
+    """Whether a tensor is no larger than the one whose place it takes; seen before it is made."""
+    if shape is not None and (len(before) != len(shape) or any(here < there for here, there in zip(before, shape, strict=True))):
+        raise InvalidInput(f"{name!r} is {shape} in {path} and {before} in this model; give the model that was pruned")
 
 
 def _decode_tensor(tensors: Mapping[str, Tensor], name: str, facts: Facts) -> Tensor:
