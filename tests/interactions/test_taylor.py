@@ -177,7 +177,7 @@ def test_several_baselines_are_averaged():
     mean = taylor_profile(net, x[0], features(x), baseline=Marginal(background=rows), order=3)
     torch.testing.assert_close(mean.effects, sum(one.effects for one in each) / 3)
     assert mean.base == pytest.approx(sum(one.base for one in each) / 3)
-    assert float(mean.convergence.radius) == min(float(one.convergence.radius) for one in each)
+    assert float(mean.convergence.radius) == pytest.approx(min(float(one.convergence.radius) for one in each), rel=1e-9)
     totals = order_totals(net, x[0], baseline=Marginal(background=rows), order=3)
     torch.testing.assert_close(totals.totals, mean.effects.sum(0))
 

@@ -15,4 +15,10 @@ MUTANTS = [
     Mutant("games/network_game.py", "torch.stack(each).mean(0)", "each[0]", "tests/games/test_game.py"),
     Mutant("games/absence.py", "data.to(here.dtype).mean(0)", "data.to(here.dtype).amax(0)", "tests/games/test_game.py"),
     Mutant("games/game.py", ".bool()).numpy()", ".bool()).neg().numpy()", "tests/interactions/test_shapiq.py -k same_values"),
+    Mutant(
+        "games/estimators/adaptive.py",
+        "covariance.rounded(DESIGN_GRID)",
+        "covariance",
+        "tests/test_same_numbers.py -k 'coalitions and adaptive'",
+    ),
 ]

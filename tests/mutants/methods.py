@@ -41,4 +41,10 @@ MUTANTS = [
         "/ counts**6.0).sum()",
         "tests/methods/test_integrated_gradients.py -k known_to_its",
     ),
+    Mutant(
+        "methods/perturbation.py",
+        "manual_seed(self.seed)",
+        "manual_seed(self.seed + id(game) % 1009)",
+        "tests/test_same_numbers.py -k 'alone and permutation'",
+    ),
 ]

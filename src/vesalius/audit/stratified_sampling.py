@@ -108,5 +108,5 @@ def _list_all(players: int, sizes: list[int]) -> Bool[Tensor, "n P"]:
 
 def _draw_random(players: int, sizes: list[int], count: int, generator: torch.Generator) -> Bool[Tensor, "n P"]:
     size = torch.tensor(sizes).repeat(-(-count // len(sizes)))[:count]
-    rank = torch.rand(count, players, generator=generator).argsort(1).argsort(1)
+    rank = torch.rand(count, players, generator=generator).argsort(dim=1, stable=True).argsort(1)
     return rank < size[:, None]

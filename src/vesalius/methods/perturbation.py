@@ -44,7 +44,7 @@ class Occlusion(Method):
         without = torch.cat([torch.ones(1, players.n, dtype=torch.bool), ~torch.eye(players.n, dtype=torch.bool)])
         nobody = torch.zeros(1, players.n, dtype=torch.bool)
 
-        def play(game: Game, sample: int) -> Allocation:
+        def play(game: Game) -> Allocation:
             values = game(torch.cat([nobody, without]))
             base, total, rest = values[0], values[1], values[2:]
             return _lost(game, total - rest, base, total)
@@ -62,7 +62,8 @@ class ShapleyValue(Method):
         players: who plays; by default columns of a table, patches of an image, positions of a sequence.
         budget: coalitions evaluated per sample; by default all of them up to 12 players, else 100 per player.
         estimator: ``auto``, ``exact``, ``permutation``, ``kernel``, ``surrogate`` or ``adaptive``.
-        seed: of the coalitions drawn; sample i uses seed + i.
+        seed: of the coalitions drawn; every sample gets the same ones, so that its values do not depend on the samples beside it. Errors of
+            samples are therefore not independent, and a mean over samples is less precise than independent errors would make it.
 
     Reference: Shapley1953; Lundberg2017 for its use here.
     """
@@ -77,8 +78,8 @@ class ShapleyValue(Method):
     def allocate(self, question: Question, absence: Absence) -> Allocation:
         players = self.players or _default_players(question)
 
-        def play(game: Game, sample: int) -> Allocation:
-            generator = torch.Generator().manual_seed(self.seed + sample)
+        def play(game: Game) -> Allocation:
+            generator = torch.Generator().manual_seed(self.seed)
             return shapley(game, budget=self.budget, estimator=self.estimator, generator=generator)
 
         return _play_samples(question, players, absence, play)
@@ -111,7 +112,7 @@ class OcclusionPatch(Method):
         windows = self._windows(players)
         share = windows.double() / windows.sum(0).clamp_min(1)
 
-        def play(game: Game, sample: int) -> Allocation:
+        def play(game: Game) -> Allocation:
             ends = torch.tensor([[False], [True]]).expand(2, players.n)
             values = game(torch.cat([ends, ~windows]))
             base, total, rest = values[0], values[1], values[2:]
@@ -212,13 +213,13 @@ def _lost(game: Game, values: Float[Tensor, " P"], base: Tensor, total: Tensor) 
     )
 
 
-def _play_samples(question: Question, players: Players, absence: Absence, play: Callable[[Game, int], Allocation]) -> Allocation:
+def _play_samples(question: Question, players: Players, absence: Absence, play: Callable[[Game], Allocation]) -> Allocation:
     """One game per sample, as one allocation."""
     fills = absence.fill(question)
     found = []
     for sample in range(question.batch):
         masked = characteristic_of_sample(question, players, fills, sample)
-        found.append(play(Game(masked.value, players, batch=masked.batch), sample))
+        found.append(play(Game(masked.value, players, batch=masked.batch)))
     here = question.present[0]
     dtype = here.dtype if here.is_floating_point() else torch.get_default_dtype()
 

@@ -185,7 +185,7 @@ def patches(
     space = value.shape[1 : 1 + axes]
     if positions is None or positions >= prod(space):
         return value.flatten(1 + axes).flatten(0, axes)
-    drawn = torch.rand(len(value), prod(space), generator=generator).argsort(1)[:, :positions].to(value.device)
+    drawn = torch.rand(len(value), prod(space), generator=generator).argsort(dim=1, stable=True)[:, :positions].to(value.device)
     sample = torch.arange(len(value), device=value.device)[:, None].expand_as(drawn)
     return value[(sample, *torch.unravel_index(drawn, space))].flatten(0, 1).flatten(1)
 

@@ -92,7 +92,7 @@ def _allocate(job: Job, method: Method) -> Allocation:
             step(start, count)
             rows = slice(start, start + size)
             target = None if job.target is None else job.target[rows]
-            parts.append(attribute(job.network, job.x[rows], _offset_seed(method, start), target=target, baseline=job.absence, at=job.at))
+            parts.append(attribute(job.network, job.x[rows], method, target=target, baseline=job.absence, at=job.at))
     joined = join_allocations(parts)
     return joined if job.at is not None else replace(joined, players=joined.players.named(job.features, strict=False))
 
@@ -100,12 +100,6 @@ def _allocate(job: Job, method: Method) -> Allocation:
 def options_of(method: Method | type[Method]) -> set[str]:
     """Names of a method's options."""
     return {field.name for field in fields(method)}
-
-
-def _offset_seed(method: Method, start: int) -> Method:
-    """The method with the seed of its first row, so that results do not depend on how rows are grouped."""
-    seed = getattr(method, "seed", None)
-    return method if seed is None else replace(method, **{"seed": seed + start})
 
 
 def join_allocations(parts: Sequence[Allocation]) -> Allocation:

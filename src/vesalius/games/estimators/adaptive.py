@@ -36,6 +36,11 @@ from vesalius.games.estimators.gaussian_process.posterior import JITTER, conditi
 ALL_CANDIDATES_UP_TO = 10  # players up to which any coalition may be chosen
 CANDIDATE_ORDERS = 4  # orders of arrival whose prefixes may be chosen above that
 CALIBRATED_FROM = 5  # evaluations per player from which the coverage of the errors was measured and found right
+DESIGN_GRID = 1.0
+"""Step of the (mostly logarithmic) parameters of the process that chooses. The values of a sample that is computed in another batch or on
+another processor differ by rounding, and so do fits to them; what is chosen next must not, or answers differ by their standard error."""
+TIE = 1e-6
+"""Share of the largest gain within which coalitions tell as much; the first of them is chosen, on any processor."""
 TargetCovariance = Callable[[Covariance, Float[Tensor, "B P"]], Float[Tensor, "V B"]]
 
 
@@ -79,7 +84,7 @@ class AdaptiveShapley:
             wanted = min(budget, int(len(rows) * self.growth) + 1) - len(rows)
             covariance, _, _ = self._fit_covariance(rows, values, generator)
             pool = candidate_coalitions(rows, wanted, generator=generator)
-            chosen = pool[select_most_informative(covariance, rows.double(), pool.double(), wanted)]
+            chosen = pool[select_most_informative(covariance.rounded(DESIGN_GRID), rows.double(), pool.double(), wanted)]
             rows, values = torch.cat([rows, chosen]), torch.cat([values, evaluate(game, chosen)])
         base, total = float(values[0]), float(values[1])
         mean, stderr = self._read(rows, values, generator)
@@ -123,7 +128,7 @@ def candidate_coalitions(rows: Bool[Tensor, "K P"], wanted: int, *, generator: t
     if n <= ALL_CANDIDATES_UP_TO:
         pool = moebius.membership(n)
     else:
-        orders = torch.rand(CANDIDATE_ORDERS, 1, n, generator=generator).argsort(2).argsort(2)
+        orders = torch.rand(CANDIDATE_ORDERS, 1, n, generator=generator).argsort(dim=2, stable=True).argsort(2)
         chains = (orders < torch.arange(1, n)[:, None]).reshape(-1, n)
         spread = coalition_sampling.singles_first_pairs(n, n + wanted, generator=generator)
         pool = torch.cat([chains, ~chains, spread, ~spread]).unique(dim=0)
@@ -165,7 +170,8 @@ def select_most_informative(
     free = torch.ones(len(pool), dtype=torch.bool)
     chosen: list[int] = []
     for filled in range(len(known), len(known) + count):
-        at = int((effect.square().sum(0) / spread).masked_fill(~free, -1).argmax())
+        gain = (effect.square().sum(0) / spread).masked_fill(~free, -1)
+        at = int((gain >= gain.max() * (1 - TIE)).nonzero()[0])
         chosen.append(at)
         free[at] = False
         column = covariance.between(pool, pool[at : at + 1])[:, 0] - seen[:filled].T @ seen[:filled, at]

@@ -86,7 +86,7 @@ def drop_repeated_pairs(rows: Bool[Tensor, "M P"]) -> Bool[Tensor, "K P"]:
 def _draw_pairs(players: int, size: int, count: int, generator: torch.Generator | None) -> Bool[Tensor, "M P"]:
     if pairs_of_size(players, size) <= ENUMERATE_BELOW * count:
         members = torch.tensor(list(combinations(range(players), size)))[: pairs_of_size(players, size)]
-        chosen = members[torch.rand(len(members), generator=generator).argsort()[:count]]
+        chosen = members[torch.rand(len(members), generator=generator).argsort(stable=True)[:count]]
         return torch.zeros(count, players, dtype=torch.bool).scatter_(1, chosen, True)
     rows = torch.empty(0, players, dtype=torch.bool)
     used = torch.zeros(players)
@@ -94,6 +94,6 @@ def _draw_pairs(players: int, size: int, count: int, generator: torch.Generator 
         draws = torch.rand(count - len(rows), players, generator=generator)
         for draw in draws:  # the least used players, ties at random
             draw[:] = draw + used
-            used.scatter_add_(0, draw.topk(size, largest=False).indices, torch.ones(size))
-        rows = drop_repeated_pairs(torch.cat([rows, draws.argsort(1).argsort(1) < size]))
+            used[draw.argsort(stable=True)[:size]] += 1
+        rows = drop_repeated_pairs(torch.cat([rows, draws.argsort(dim=1, stable=True).argsort(1) < size]))
     return rows

@@ -50,7 +50,7 @@ class PermutationShapley:
         require_budget(budget, 2 * n, estimator="permutation")
         base, total = empty_and_full_values(game)
         pairs = max(1, (budget - 2) // (2 * (n - 1))) if n > 1 else 1
-        ranks = torch.rand(pairs, n, generator=generator).argsort(1)
+        ranks = torch.rand(pairs, n, generator=generator).argsort(dim=1, stable=True)
         ranks = torch.stack([ranks, n - 1 - ranks], 1)
         masks, place = prefix_coalitions(ranks).reshape(-1, n).unique(dim=0, return_inverse=True)
         inner = evaluate(game, masks)[place].view(pairs, 2, n - 1) if n > 1 else torch.empty(1, 2, 0, dtype=torch.float64)

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from vesalius.games.estimators.adaptive import candidate_coalitions, select_most_informative
+from vesalius.games.estimators.adaptive import DESIGN_GRID, candidate_coalitions, select_most_informative
 from vesalius.games.estimators.gaussian_process.covariance import Covariance
 from vesalius.interactions.estimators import gaussian_process
 
@@ -42,7 +42,8 @@ def collect_coalitions(
     while len(rows) < budget:
         wanted = min(budget, int(len(rows) * growth) + 1) - len(rows)
         pool = candidate_coalitions(rows, wanted, generator=generator)
-        chosen = pool[select_most_informative(fit(rows, values), rows.double(), pool.double(), wanted, about=pair_covariance)]
+        design = fit(rows, values).rounded(DESIGN_GRID)
+        chosen = pool[select_most_informative(design, rows.double(), pool.double(), wanted, about=pair_covariance)]
         rows, values = torch.cat([rows, chosen]), torch.cat([values, ask(chosen)])
     return rows, values
 

@@ -104,7 +104,7 @@ def neighbour_orders(players: int, sweeps: int, *, generator: torch.Generator | 
     An odd number of players is made even by one more who is then taken out; those next to it become neighbours, which are not used.
     """
     even = players + players % 2
-    naming = torch.rand(sweeps, even, generator=generator).argsort(1)
+    naming = torch.rand(sweeps, even, generator=generator).argsort(dim=1, stable=True)
     path = naming[:, hamiltonian_paths(even)]
     if even == players:
         return path.argsort(2), torch.ones(*path.shape[:2], players - 1, dtype=torch.bool)

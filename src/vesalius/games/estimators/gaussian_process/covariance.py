@@ -52,6 +52,10 @@ class Covariance:
     def noise(self) -> Tensor:
         return self.parameters[5].exp()
 
+    def rounded(self, step: float) -> Covariance:
+        """The process with its parameters on a grid: the same for all fits that differ by less."""
+        return Covariance((self.parameters / step).round() * step, self.odd)
+
     def between(self, a: Float[Tensor, "A P"], b: Float[Tensor, "B P"]) -> Float[Tensor, "A B"]:
         """Covariance of the values of coalitions, without noise."""
         if not self.odd:
