@@ -91,3 +91,14 @@ def test_what_has_no_answer_is_refused(flowing):
     sampled = information_flow(network, data, measuring=MeasurementOptions(estimator="binned", pool="sampled"))
     with pytest.raises(InvalidInput, match="positions drawn for each row"):
         pointwise_flow(network, sampled, data, data[:1])
+
+
+def test_a_row_whose_neighbours_are_at_the_edge_of_rounding_is_itself():
+    """Values a hair more or less than ``ROUNDING`` away: which of them share its rank is decided at the row, not at the sample."""
+    x = torch.linspace(-1, 1, 101, dtype=torch.float64)
+    x[51] = x[50] + 1e-5
+    y = x.flip(0).square()
+    known = x[:, None], y[:, None]
+    exact = pointwise_information(known, (known[0][50], known[1][50]), 3)
+    for moved in (-1e-7, 1e-7):
+        torch.testing.assert_close(pointwise_information(known, (known[0][50] + moved, known[1][50] + moved), 3), exact)

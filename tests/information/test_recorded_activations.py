@@ -7,8 +7,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import vesalius as vs
 from vesalius.core.errors import InvalidInput, WrongType
+from vesalius.information import information_flow
 from vesalius.information.options import MeasurementOptions
-from vesalius.information.recorded_activations import MOST_BYTES, activation_bytes, record_activations, snap_constant_units
+from vesalius.information.recorded_activations import MOST_BYTES, activation_bytes, record_activations, snap_atoms, snap_constant_units
 from vesalius.information.units import find_layer_units
 
 ROWS = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
@@ -92,3 +93,28 @@ def test_a_unit_that_only_rounding_moves_is_constant():
     found = snap_constant_units(torch.stack([constant, moving, torch.zeros(40)], 1))
     assert found[:, 0].unique().tolist() == [float(constant[0])]
     assert torch.equal(found[:, 1], moving) and not found[:, 2].any()
+
+
+def test_values_that_many_rows_share_but_for_rounding_are_one():
+    """Of a unit that takes few values all; of one with an atom the atom; of one that varies none, however close its rows lie."""
+    few = torch.tensor([0.2, 0.7, 1.1, 2.0]).repeat(16)
+    atom = torch.cat([torch.full((24,), 0.5), 0.6 + 0.01 * torch.arange(40)])
+    dense = 1 + 5e-7 * torch.arange(64)
+    exact = torch.stack([few, atom, dense], 1)
+    rounded = exact * torch.where(torch.arange(64)[:, None] % 3 == 1, 1 + 2e-7, 1)
+    found = snap_atoms(rounded)
+    assert [len(column.unique()) for column in found.T[:2]] == [4, 41]
+    torch.testing.assert_close(found, exact, rtol=1e-6, atol=0)
+    assert torch.equal(found[:, 2], rounded[:, 2]) and torch.equal(found[24:, 1], rounded[24:, 1])
+
+
+@pytest.mark.parametrize("width", [8, 33])
+def test_the_flow_of_inputs_that_take_few_values_does_not_depend_on_the_batch(width):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(5, width), nn.Tanh(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 2))
+        data = (torch.randn(700, 5) > 0.4).float()
+    graphs = [information_flow(model, data, measuring=MeasurementOptions(batch=size)) for size in (7, 96, 700)]
+    for graph in graphs[1:]:
+        for mine, theirs in zip(graph.flows, graphs[0].flows, strict=True):
+            torch.testing.assert_close(mine, theirs)

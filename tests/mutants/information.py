@@ -92,4 +92,5 @@ MUTANTS = [
         "return labels[:, None].double()",
         "tests/information/test_flow.py -k true_classes",
     ),
+    Mutant("information/recorded_activations.py", " | discrete[unit]", "", "tests/information/test_recorded_activations.py -k share_but"),
 ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from math import log
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from vesalius.core.entry import verb
@@ -79,18 +79,20 @@ def pointwise_information(
     """Point-wise information of all pairs at one point, in nats: psi(k) + psi(N) - psi(n_x + 1) - psi(n_y + 1).
 
     Distances are of ranks, so that the scale of a unit does not matter. The point may be one of the rows: it is no neighbour of itself.
-    Values that differ by rounding (``ROUNDING``) have the same rank: it is found among rows that were computed in another batch.
+    It is found among rows that were computed in another batch, and takes the values it has there: ones that differ by rounding
+    (``ROUNDING``) have the same rank.
 
     Args:
         known: rows of two layers.
         here: the point.
         k: neighbours.
     """
+    itself = torch.stack([_is_same_point(rows, point) for rows, point in zip(known, here, strict=True)]).all(0).nonzero().flatten()
+    if len(itself):
+        here = known[0][itself[0]], known[1][itself[0]]
     near_x, near_y = (_rank_distances(rows, point) for rows, point in zip(known, here, strict=True))
-    itself = (near_x == 0).all(1) & (near_y == 0).all(1)
-    if bool(itself.any()):
-        kept = torch.ones(len(near_x), dtype=torch.bool)
-        kept[int(itself.nonzero()[0])] = False
+    if len(itself):
+        kept = torch.arange(len(near_x)) != itself[0]
         near_x, near_y = near_x[kept], near_y[kept]
     count, block = len(near_x), max(1, CELLS_AT_ONCE // (len(near_x) * near_y.shape[1]))
     return torch.cat([_pointwise_block(part, near_y, k, count) for part in near_x.split(block, dim=1)])
@@ -105,6 +107,12 @@ def _pointwise_block(near_x: Float64[Tensor, "N a"], near_y: Float64[Tensor, "N 
     shared = torch.where(tied, (joint == 0).sum(0), k)
     found = [torch.from_numpy(special.digamma(number.double().numpy())) for number in (shared, inside_x + 1, inside_y + 1)]
     return found[0] + log(count) - found[1] - found[2]
+
+
+def _is_same_point(rows: Float64[Tensor, "N A"], point: Float64[Tensor, " A"]) -> Bool[Tensor, " N"]:
+    """Rows that differ from a point by rounding alone."""
+    same: Tensor = ((rows - point).abs() <= ROUNDING * rows.abs().amax(0)).all(1)
+    return same
 
 
 def _rank_distances(rows: Float64[Tensor, "N A"], point: Float64[Tensor, " A"]) -> Float[Tensor, "N A"]:

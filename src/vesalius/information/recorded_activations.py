@@ -13,6 +13,7 @@ from jaxtyping import Float32, Int
 from torch import Tensor
 
 from vesalius.core.errors import InvalidInput
+from vesalius.information.estimators.discretization import ATOM_ROWS
 from vesalius.information.options import MeasurementOptions
 from vesalius.information.units import LayerUnits, draw_positions, pool_units
 from vesalius.trace.batches import Data, count_rows, iterate_batches
@@ -22,6 +23,10 @@ MOST_BYTES = 4 << 30
 """Memory that the units of all rows may take."""
 ROUNDING = 1e-6
 """A unit that moves by no more than this share of its size does not move: its rows were computed in batches, which round differently."""
+CELLS_AT_ONCE = 1 << 22
+"""Values sorted at once."""
+LONGEST = 4
+"""Times the rounding that the values of an atom may be apart."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -80,7 +85,7 @@ def record_activations(
     if not done:
         raise InvalidInput("the data holds no rows")
     return RecordedActivations(
-        units=tuple(snap_constant_units(torch.cat(part)) for part in parts), labels=torch.cat(classes) if classes else None
+        units=tuple(snap_atoms(snap_constant_units(torch.cat(part))) for part in parts), labels=torch.cat(classes) if classes else None
     )
 
 
@@ -88,3 +93,29 @@ def snap_constant_units(units: Float32[Tensor, "N U"]) -> Float32[Tensor, "N U"]
     """Units, with those that only rounding moves held at their first value: nothing that counts ties takes them for units that vary."""
     low, high = units.aminmax(dim=0)
     return torch.where(high - low <= ROUNDING * torch.maximum(low.abs(), high.abs()), units[:1], units)
+
+
+def snap_atoms(units: Float32[Tensor, "N U"]) -> Float32[Tensor, "N U"]:
+    """Units, with values that many rows share but for rounding made the same: a unit of inputs that take few values takes few values
+    itself, and were it taken for a continuous one in some batches, its information would be another.
+
+    Values in a row, each within rounding of the one before, become the least of them, if as many rows share them as make an atom, or the
+    unit takes few values altogether. Where rows lie so close that a longer stretch is filled, nothing is done: that is no atom.
+    """
+    return torch.cat([_snap_rows(part.T.contiguous()).T for part in units.split(max(1, CELLS_AT_ONCE // len(units)), dim=1)], 1)
+
+
+def _snap_rows(units: Float32[Tensor, "U N"]) -> Float32[Tensor, "U N"]:
+    """As :func:`snap_atoms`, one unit a row."""
+    ordered, place = units.sort(dim=1)
+    width = ROUNDING * units.abs().amax(1, keepdim=True)
+    begins = torch.cat([torch.ones_like(width, dtype=torch.bool), ordered.diff(dim=1) > width], 1)
+    discrete = units.shape[1] >= ATOM_ROWS * begins.sum(1)
+    start = begins.flatten().nonzero().flatten()
+    count = start.diff(append=torch.tensor([begins.numel()]))
+    unit, values = start // units.shape[1], ordered.flatten()
+    spread = values[start + count - 1] - values[start]
+    atom = ((count >= ATOM_ROWS) | discrete[unit]) & (spread > 0) & (spread <= LONGEST * width[unit, 0])
+    for first, many in zip(start[atom].tolist(), count[atom].tolist(), strict=True):
+        values[first : first + many] = values[first]
+    return units.scatter(1, place, values.view_as(ordered)) if bool(atom.any()) else units

@@ -17,6 +17,9 @@ from vesalius.information.edge_weights import linfoot_correlation
 from vesalius.information.layers import FlowLayer
 from vesalius.information.paths import throughput
 
+ROUNDING = 1e-9
+"""A similarity, or a share of what there is to know, may fall short of what was asked by this: that of a copy is 1 but for rounding."""
+
 
 class RedundantPair(NamedTuple):
     """Two units of a layer with nearly the same edges.
@@ -53,7 +56,7 @@ def redundant_pairs(
     found = []
     for at, layer in enumerate(layers):
         alike = jaccard_similarity(incident_weights(flows, at))
-        near = (alike >= similarity).triu(1)
+        near = (alike >= similarity - ROUNDING).triu(1)
         if layer.within is not None:
             near &= are_dependent(layer.within, dependence)
         for first, second in near.nonzero().tolist():
@@ -70,7 +73,7 @@ def are_dependent(within: Float64[Tensor, "A A"], least: float) -> Bool[Tensor, 
     """
     own = within.diagonal()
     known = torch.maximum(own[:, None], own)
-    return (linfoot_correlation(within) >= least) | ((known > 0) & (within >= least * known))
+    return (linfoot_correlation(within) >= least - ROUNDING) | ((known > 0) & (within >= (least - ROUNDING) * known))
 
 
 def incident_weights(flows: Sequence[Float64[Tensor, "_ _"]], at: int) -> Float64[Tensor, "A V"]:
