@@ -62,3 +62,9 @@ def test_agreement_is_one_where_the_smaller_error_is_the_more_faithful():
 def test_too_few_methods_or_no_difference():
     assert all(math.isnan(rho) for rho in agreement([0.1, 0.2], [judged(1), judged(2)]).rho.values())
     assert all(math.isnan(rho) for rho in agreement([0.1] * 5, [judged(q) for q in range(5)]).rho.values())
+
+
+def test_methods_that_differ_by_rounding_tie():
+    each = [judged(quality) for quality in (5, 1, 4, 2, 3)]
+    rounded = [agreement([error, 1e-16 - error, 0.2, 0.3, 0.4], each).rho["insertion"] for error in (0.0, 1e-16)]
+    assert rounded[0] == rounded[1]

@@ -141,3 +141,12 @@ def test_the_text_says_what_matters():
     assert "NOT CONVERGED" in text
     assert "feature 1" in text
     assert "not honest" in text
+
+
+def test_equal_values_are_ranked_by_their_place():
+    values = torch.tensor([0.5, 2.0, -2.0, 0.5, 0.1])
+    players = Players.plain(5)
+    for seed in range(4):
+        moved = values * (1 + 1e-7 * torch.randn(5, generator=torch.Generator().manual_seed(seed)))
+        found = Allocation(players=players, values=moved, base=torch.tensor(0.0), total=torch.tensor(1.1)).top(4)
+        assert [names for names, _ in found] == [(players.name(at),) for at in (1, 2, 0, 3)]

@@ -21,7 +21,7 @@ MUTANTS = [
     Mutant("audit/selectope.py", "member - (-single).clamp_min(0)", "member", "tests/audit/test_selectope.py -k leaves_the_others"),
     Mutant("audit/contract.py", "values[:, 3], values[:, 4]", "values[:, 3], values[:, 3]", "tests/audit/test_contract.py -k Leaning"),
     Mutant(
-        "audit/auditor.py",
+        "audit/tiers.py",
         "second.error - first.error <= first.tolerance",
         "second.error == first.error",
         "tests/audit/test_audit.py -k share_a_rank",

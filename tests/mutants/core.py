@@ -19,4 +19,5 @@ MUTANTS = [
     Mutant("core/conversion.py", "players.gather(parts) / sizes", "players.gather(parts)", "tests/core/test_conversion.py -k paid_once"),
     Mutant("core/store.py", "if not isinstance(found, kind):", "if False:", "tests/test_files.py -k another_type"),
     Mutant("core/store.py", 'header.get("tensors", ())', "()", "tests/test_files.py -k tensor_that_is_missing"),
+    Mutant("core/near_ties.py", "not first - value <= width", "True", "tests/core/test_near_ties.py"),
 ]

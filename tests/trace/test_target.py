@@ -8,6 +8,7 @@ from torch import nn
 import vesalius as vs
 from tests.test_first_calls import ROWS, module
 from vesalius.core.errors import VesaliusError
+from vesalius.trace.target import predicted_classes
 
 
 @pytest.mark.parametrize(
@@ -61,3 +62,30 @@ def test_a_function_that_is_bent_at_the_baseline_only_is_not_linear():
     found = vs.attribute(network, x, "deeplift_rescale", target=lambda out: out[:, 0].clamp(-10, 10), baseline=100.0)
     assert float(found.base.abs().max()) == 10
     assert float(found.gap.abs().max()) < 1e-4
+
+
+def test_a_tie_is_decided_for_the_first_class_however_it_was_rounded():
+    output = torch.tensor([[0.1, 2.0, 2.0], [0.1, 2.0, 2.0], [0.3, 0.1, 0.2]])
+    output[0, 2] += 2e-7
+    output[1, 1] += 2e-7
+    assert predicted_classes(output).tolist() == [1, 1, 0]
+    assert predicted_classes(output.double()).tolist() == [2, 1, 0], "in double precision that is no rounding"
+    assert predicted_classes(torch.tensor([[1, 5, 5]])).tolist() == [1]
+
+
+def test_two_equal_classes_give_one_answer_alone_and_in_a_batch():
+    class Twins(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = nn.Linear(20, 1)
+
+        def forward(self, x):
+            score = self.body(x)
+            return torch.cat([score * 0, (x * self.body.weight).sum(1, keepdim=True) + self.body.bias, score], 1)
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model, x = Twins(), torch.rand(16, 20)
+    nn.init.constant_(model.body.bias, 3.0)
+    assert vs.attribute(model, x, "gradient_x_input").provenance["target"] == "class 1"
+    assert {vs.attribute(model, row, "gradient_x_input").provenance["target"] for row in x} == {"class 1"}

@@ -18,6 +18,7 @@ from vesalius.audit.problem import At, AuditProblem, named_players, pose_problem
 from vesalius.audit.result import Audit, MethodAudit
 from vesalius.audit.selectope import MapAudit, Selectope, additive_errors
 from vesalius.audit.stratified_sampling import MIN_PER_GROUP, CoalitionSample, all_coalitions, sample_coalitions
+from vesalius.audit.tiers import bootstrap_interval, rank_in_tiers
 from vesalius.core.allocation import Allocation
 from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput, NoRule, NotTraceable, TooManyPlayers, WrongType
@@ -100,7 +101,7 @@ class Auditor:
             total=float(bench.total),
             records=records,
             skipped=skipped,
-            tiers=_tiers(records, errors),
+            tiers=rank_in_tiers(records, errors),
             agreement=agreement([max(one.error, one.tolerance) for one in found], [one.faithfulness for one in found]),
             bend=bench.bend(),
             provenance=bench.facts(),
@@ -259,7 +260,7 @@ class _AuditContext:
             many = design.bootstrap_weights(self.auditor.resamples, self.auditor.seed)
             drawn_each = {"mean_leak": short.leak(many), "mean_gap": short.gap(many)}
             resampled = drawn_each["error"] = drawn_each["mean_leak"] + drawn_each["mean_gap"]
-            intervals = {name: _bootstrap_interval(each) for name, each in drawn_each.items()}
+            intervals = {name: bootstrap_interval(each) for name, each in drawn_each.items()}
         record = MethodAudit(
             method=label,
             values=tuple(whole.tolist()),
@@ -337,30 +338,6 @@ def _provenance(auditor: Auditor, problem: AuditProblem) -> dict[str, Any]:
         "seed": auditor.seed,
         "precision": str(question.total.dtype).removeprefix("torch."),
     }
-
-
-def _bootstrap_interval(resampled: Float[Tensor, " R"]) -> tuple[float, float]:
-    low, high = torch.quantile(resampled, torch.tensor([0.025, 0.975], dtype=resampled.dtype)).tolist()
-    return low, high
-
-
-def _tiers(records: Mapping[str, MethodAudit], errors: Mapping[str, Tensor]) -> tuple[tuple[str, ...], ...]:
-    """Methods by error; one that cannot be told from the best of a tier joins it."""
-    tiers: list[list[str]] = []
-    for label in sorted(records, key=lambda name: records[name].error):
-        first = tiers[-1][0] if tiers else None
-        if first is not None and _is_tie(records[first], records[label], errors[first], errors[label]):
-            tiers[-1].append(label)
-        else:
-            tiers.append([label])
-    return tuple(tuple(tier) for tier in tiers)
-
-
-def _is_tie(first: MethodAudit, second: MethodAudit, mine: Tensor, theirs: Tensor) -> bool:
-    """Whether the numbers cannot tell two methods apart."""
-    if second.error - first.error <= first.tolerance:
-        return True
-    return bool(len(mine)) and _bootstrap_interval(theirs - mine)[0] <= 0
 
 
 def label_methods(methods: Methods) -> dict[str, Method]:

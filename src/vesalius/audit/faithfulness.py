@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vesalius.core.lazy import LazyModule
+from vesalius.core.near_ties import descending_order, rank_with_ties
 from vesalius.games.game import Game
 
 stats = LazyModule("scipy.stats")
@@ -96,8 +97,8 @@ def _standard_deviations(pair: Float[Tensor, "2 n"]) -> Float[Tensor, " 2"]:
 
 
 def _insertion_masks(values: Float[Tensor, " P"]) -> Bool[Tensor, "N P"]:
-    """Nobody, the player with the largest value, the two with the largest values, ..., everybody."""
-    rank = values.argsort(descending=True, stable=True).argsort()
+    """Nobody, the player with the largest value, the two with the largest values, ..., everybody; the first of those that tie."""
+    rank = descending_order(values).argsort()
     return rank < torch.arange(len(values) + 1)[:, None]
 
 
@@ -139,6 +140,7 @@ def agreement(errors: Sequence[float], judged: Sequence[Faithfulness]) -> Agreem
 
 def _spearman(first: Sequence[float], second: Sequence[float]) -> float:
     kept = [(a, b) for a, b in zip(first, second, strict=True) if not math.isnan(a) and not math.isnan(b)]
-    if len(kept) < MIN_FOR_CORRELATION or any(len(set(side)) == 1 for side in zip(*kept, strict=True)):
+    ranks = [rank_with_ties(torch.tensor(side, dtype=torch.float64)).tolist() for side in zip(*kept, strict=True)]
+    if len(kept) < MIN_FOR_CORRELATION or any(len(set(side)) == 1 for side in ranks):
         return math.nan
-    return float(stats.spearmanr(*zip(*kept, strict=True)).statistic)
+    return float(stats.spearmanr(*ranks).statistic)

@@ -20,6 +20,7 @@ from torch import Tensor
 from vesalius.complexity.coalitions import LabelledComponents, Scoring, evaluate_coalitions
 from vesalius.complexity.strength import FeatureHead, strengths
 from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.core.near_ties import rank_with_ties
 from vesalius.games import moebius
 
 NORMALISERS = ("std", "var", None)
@@ -188,7 +189,7 @@ class CoalitionLosses:
         chosen, scores = validation.to(losses.device), losses if self.test_correct is None else self.test_correct.double()
         by_loss = losses[:, chosen].mean(1)
         goal = -by_loss if self.test_correct is None else scores[:, chosen].mean(1)
-        winner = int(torch.where(goal == goal.max(), by_loss, torch.inf).argmin())
+        winner = int(rank_with_ties(torch.where(rank_with_ties(goal) == 0, -by_loss, -torch.inf)).argmin())
         kept = scores[:, ~chosen]
         lead = kept[winner] - kept[-1]
         return BestSubset(

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vesalius.complexity.networks import Trunk
 from vesalius.core.errors import InvalidInput
+from vesalius.core.near_ties import rank_with_ties
 
 RIDGE_FACTORS = (1e-2, 1.0, 1e2)
 """Ridges that are tried, in units of the one asked for."""
@@ -124,7 +125,7 @@ def fit_readout(trunk: Trunk, train: FeatureBatches, select: FeatureBatches, str
     found = [ridge_regression(sums, strength * factor) for factor in RIDGE_FACTORS]
     nets = [Disentangler(trunk=trunk, weight=w.to(trunk.mean.dtype), bias=b.to(trunk.mean.dtype)) for w, b in found]
     errors = squared_errors(nets, select)
-    best = min(range(len(nets)), key=lambda at: float(errors[at].sum()))
+    best = int(rank_with_ties(-torch.stack([error.sum() for error in errors])).argmin())
     return nets[best], errors[best]
 
 

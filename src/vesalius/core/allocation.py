@@ -21,6 +21,7 @@ from vesalius.core import conversion, interaction_indices, store
 from vesalius.core.display import load_view
 from vesalius.core.encoding import decode_players, encode_players
 from vesalius.core.errors import InvalidInput
+from vesalius.core.near_ties import descending_order
 from vesalius.core.players import Players
 from vesalius.core.samples import resolve_rows, sample_facts, sample_ids
 from vesalius.core.summary import describe
@@ -196,7 +197,7 @@ class Allocation:
         """The k largest values of one sample by size, each with the names of its players."""
         self._require_one_sample("top")
         flat = self.flat
-        ranked = flat.abs().nan_to_num(0).argsort(descending=True)[: max(k, 0)].tolist()
+        ranked = descending_order(flat.detach().abs().nan_to_num(0))[: max(k, 0)].tolist()
         return [(self._members(i), float(flat[i])) for i in ranked]
 
     def _members(self, position: int) -> tuple[str, ...]:

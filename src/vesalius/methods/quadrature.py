@@ -24,6 +24,8 @@ START_NODES = 5
 """Nodes every line begins with, ends included."""
 MIN_CHANGE = 1e-3
 """Gaps below this share of the largest change along the path count as closed, so that f(x) = f(b) can be reached."""
+TIE = 1e-4
+"""Share by which defects of equal panels may differ by rounding: of such panels all are halved or none."""
 STORE_BYTES = 1 << 28
 """Gradients kept at once; more samples than that allows are taken in turn."""
 
@@ -112,11 +114,13 @@ class AdaptiveTrapezoid:
             return []
         times, defects = line.defects()
         size = np.abs(defects)
-        order = np.argsort(-size)
+        order = np.argsort(-size, kind="stable")
         left = np.sqrt(np.maximum((size**2).sum() - np.cumsum(size[order] ** 2), 0))
         count = int(np.searchsorted(-left, -self._allowed(line) / 2)) + 1
         # a quarter of the panels at least: few rounds of large batches are faster than many small ones
-        chosen = order[: min(room, max(count, len(order) // 4))]
+        wanted = max(count, len(order) // 4)
+        wanted = int((size >= (1 - TIE) * size[order[min(wanted, len(order)) - 1]]).sum())  # with all that tie with the last of them
+        chosen = order[: min(room, wanted)]
         middles = (times[chosen] + times[chosen + 1]) / 2
         return [float(time) for time in middles if time not in line.times]
 

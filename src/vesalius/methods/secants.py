@@ -37,6 +37,8 @@ ERROR_FACTOR = 1.33
 """Error of a chain of m secants, as a multiple of its difference from one secant, over m**1.5 (fitted on ResNet-20)."""
 MIN_SECANTS = 8
 """Fewest secants after the pilot: where few kinks make the error, fewer are no estimate."""
+TIE = 1e-4
+"""Share of the largest gain within which two pieces gain the same: maps of the same line in another batch differ by rounding."""
 MAX_REFINEMENTS = 5
 """Refinements after which a line is given up as not converged."""
 
@@ -208,8 +210,14 @@ def _distribute_secants(counts: Numbers, weight: Numbers, total: int) -> Numbers
     """More secants where one more lowers the squared error most, until there are ``total``."""
     counts = counts.copy()
     while counts.sum() < total:
-        counts[np.argmax(weight * (1 / counts**3.0 - 1 / (counts + 1) ** 3.0))] += 1
+        counts[_most_useful(weight, counts)] += 1
     return counts
+
+
+def _most_useful(weight: Numbers, counts: Numbers) -> int:
+    """The piece whose squared error one more secant lowers most; of several that differ by rounding the first."""
+    gain = weight * (1 / counts**3.0 - 1 / (counts + 1) ** 3.0)
+    return int(np.flatnonzero(gain >= (1 - TIE) * gain.max())[0])
 
 
 def _cut_pieces(lines: SecantLines, known: list[_LineState], wanted: list[tuple[int, int]]) -> None:
@@ -245,6 +253,6 @@ def _refine_line(line: _LineState, most: int) -> Iterator[int]:
     before = line.counts.copy()
     weight, counts = line.distances() ** 2, before.copy()
     while line.error(counts) > 0.9 * line.tol and line.spent + counts[counts > before].sum() < most:
-        counts[np.argmax(weight * (1 / counts**3.0 - 1 / (counts + 1) ** 3.0))] += 1
+        counts[_most_useful(weight, counts)] += 1
     line.counts = counts
     yield from np.flatnonzero(counts > before).tolist()

@@ -29,7 +29,7 @@ aten = torch.ops.aten
 class Maximum(TwoPointRule):
     """The change of a maximum, shared between the winners at both ends in proportion to how much each of the two changed.
 
-    Where one element wins at both ends, ties included, it gets all.
+    Where one element wins at both ends, ties up to rounding included, it gets all.
 
     Attributes:
         search: finds maxima.
@@ -49,8 +49,8 @@ class Maximum(TwoPointRule):
         lead = x1.shape[:-1]
         y1, i1, grad = (tensor.reshape(*lead, -1) for tensor in (y1, i1, grad))
         y0, i0 = (tensor.reshape(*there.inputs[0].shape[: -self.axes], -1).expand_as(y1) for tensor in (y0, i0))
-        i0 = torch.where(x0.gather(-1, i1) == y0, i1, i0)
-        i1 = torch.where(x1.gather(-1, i0) == y1, i0, i1)
+        i0 = torch.where(_ties(x0.gather(-1, i1), y0), i1, i0)
+        i1 = torch.where(_ties(x1.gather(-1, i0), y1), i0, i1)
         change = x1 - x0
         d1, d0 = change.gather(-1, i1), change.gather(-1, i0)
         whole = d1.abs() + d0.abs()
@@ -60,6 +60,11 @@ class Maximum(TwoPointRule):
         shares = [grad * torch.where(still, half, rate * d.sign()) for d in (d1, d0)]
         found = torch.zeros_like(x1).scatter_add_(-1, i1, shares[0]).scatter_add_(-1, i0, shares[1])
         return (found.reshape(here.inputs[0].shape),)
+
+
+def _ties(element: Tensor, maximum: Tensor) -> Tensor:
+    """Whether an element is the maximum, or below it by rounding alone."""
+    return (element == maximum) | (element >= maximum - 8 * torch.finfo(maximum.dtype).eps * maximum.abs())
 
 
 def read_max_pool(call: OpCall) -> tuple[MaxSearch, int]:

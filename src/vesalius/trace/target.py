@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from vesalius.core.errors import InvalidInput, WrongType
@@ -22,6 +22,8 @@ Target = Any
 TargetFunction = Callable[[Tensor], Tensor]
 LINEAR_TOLERANCE = 1e-4
 """Relative difference up to which a function of the output is taken to be linear."""
+TIED_OUTPUTS = {torch.float32: 1e-6, torch.float64: 1e-15}
+"""Share of the largest output by which two outputs of one sample may differ by rounding alone; half precision is compared as it is."""
 FAR = 100.0
 """Times the largest output, at which it is looked whether a function of the output is still linear."""
 
@@ -145,9 +147,18 @@ def _default_selector(output: Tensor) -> tuple[TargetSelector, str]:
         return TargetSelector(), "output"
     if output.ndim != 2:
         raise InvalidInput(f"the output of one sample has shape {list(output.shape[1:])}; say which number to explain: target=(i, j, ...)")
-    classes = output.argmax(1)
+    classes = predicted_classes(output)
     found = classes.unique().tolist()
     return TargetSelector(positions=classes[:, None]), f"class {found[0]}" if len(found) == 1 else "predicted class"
+
+
+def predicted_classes(output: Shaped[Tensor, "B C"]) -> Int[Tensor, " B"]:
+    """The class with the largest output; of several within rounding of it the first, so that a tie is decided alike in every batch and on
+    every processor."""
+    if output.dtype not in TIED_OUTPUTS:
+        return output.argmax(1)
+    tied = output.amax(1, keepdim=True) - TIED_OUTPUTS[output.dtype] * output.abs().amax(1, keepdim=True)
+    return (output >= tied).to(torch.uint8).argmax(1)
 
 
 def _fixed_selector(output: Tensor, place: tuple[int, ...], target: Target) -> tuple[TargetSelector, str]:

@@ -17,6 +17,7 @@ from vesalius.games.absence import Absence, Baseline, Blur, Constant, Marginal, 
 from vesalius.methods import Method
 from vesalius.trace import Network
 from vesalius.trace.question import ask
+from vesalius.trace.target import predicted_classes
 from vesalius.workflow.samples import Samples
 
 TARGET_WORDS = ("predicted", "true")
@@ -177,7 +178,7 @@ def _classes_of_rows(target: Any, samples: Samples, output: Float[Tensor, "rows 
     """Class of each row that is explained; ``None`` where there is only one output."""
     single = output.ndim == 1 or output.shape[1] == 1
     if target is None or (isinstance(target, str) and target == "predicted"):
-        return None if single else output.argmax(1)
+        return None if single else predicted_classes(output)
     if single:
         raise InvalidInput(f"the model has one output, which is what is explained; leave the target ({target!r}) out")
     if isinstance(target, str) and target == "true":

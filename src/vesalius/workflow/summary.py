@@ -11,6 +11,7 @@ from torch import Tensor
 from vesalius.core.allocation import Allocation
 from vesalius.core.version import VERSION
 from vesalius.trace import Network
+from vesalius.trace.target import predicted_classes
 from vesalius.views.decisions import Decision
 from vesalius.views.style import gap_verdict, join_words, method_name
 from vesalius.workflow.job import Job
@@ -25,7 +26,7 @@ def decision(job: Job, samples: Samples, done: Sequence[MethodResult], row: int)
     """One row: what the model predicts, and every method's answer."""
     output = job.output[row].reshape(-1)
     single = len(output) == 1
-    best = int(output.argmax())
+    best = 0 if single else int(predicted_classes(output[None]))
     names = samples.classes or tuple(map(str, range(len(output))))
     probability = None if single else float((output if job.unit == "probability" else output.softmax(0))[best])
     per_column = job.at is None and any(one.allocation[row].flat.numel() == len(samples.features) for one in done)
