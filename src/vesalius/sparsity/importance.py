@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
@@ -93,7 +93,7 @@ def link_importance(
     links = links_of(network, layers)
     rows = read_link_inputs(links, received.x, rows=how.rows, positions=how.positions, seed=how.seed)
     found = {name: _layer_importance(one, rows[name], baseline, estimator, how) for name, one in links.items()}
-    options = {name: getattr(how, name) for name in how.__dataclass_fields__}
+    options = {option.name: getattr(how, option.name) for option in fields(how)}
     facts: dict[str, Any] = {"model": network.name, "digest": network.digest(), "baseline": baseline, "estimator": estimator}
     versions = {"vesalius": VERSION, "torch": torch.__version__}
     return LinkImportance(layers=found, provenance=facts | {"options": options, "versions": versions})
