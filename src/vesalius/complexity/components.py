@@ -222,7 +222,7 @@ class Complexity:
             for at, net in enumerate(row):
                 tensors |= {f"{s}.{at}.{name}": tensor for name, tensor in net_tensors(net).items()}
                 nets.append({"blocks": net.trunk.blocks, "width": net.trunk.width})
-        shape = {"x": self.shape.x, "f": self.shape.f, "axis": self.shape.axis}
+        shape = {"x": self.shape.x, "f": self.shape.f, "axis": self.shape.axis, "source_axis": self.shape.source_axis}
         facts = {"at": self.at, "orders": self.orders, "nets": nets, "shape": shape, "provenance": store.to_json_values(self.provenance)}
         facts["inputs"] = self.inputs if self.source is None else self.source.inputs
         return store.write(path, KIND, tensors, facts)
@@ -245,7 +245,8 @@ class Complexity:
         if network is not None and network.digest() != about:
             raise InvalidInput(f"{path} is about a network with digest {about}, not {network.digest()}")
         with store.decoding(path):
-            shape = RowShapes(x=tuple(facts["shape"]["x"]), f=tuple(facts["shape"]["f"]), axis=facts["shape"]["axis"])
+            laid = facts["shape"]
+            shape = RowShapes(x=tuple(laid["x"]), f=tuple(laid["f"]), axis=laid["axis"], source_axis=laid["source_axis"])
             orders, kept, inputs = tuple(facts["orders"]), tensors["kept"], tuple(store.fact(facts, "inputs", list))
             device = torch.device("cpu") if network is None else parameter_device(network)
             made = [read_net(tensors, f"{n // len(orders)}.{n % len(orders)}.", shape, who, device) for n, who in enumerate(facts["nets"])]

@@ -211,7 +211,7 @@ def _expand_constant(value: Any, here: Shaped[Tensor, "B *event"], name: str, qu
     if name not in {v.name for v in question.network.inputs} and tuple(value.shape) in (given, (1, *given), (question.batch, *given)):
         whole = value.to(here.device).expand(question.batch, *given)
         others = question.inputs[1:]
-        return question.network.read((whole, *others), name)[name].movedim(question.network.values[name].batch_axis or 0, 0)
+        return question.network.axes.batch_layout(name).batch_first(question.network.read((whole, *others), name)[name])
     raise InvalidInput(
         f"a baseline of shape {list(value.shape)} does not fit {name!r}, of which one sample has shape {list(here.shape[1:])}"
     )
@@ -233,7 +233,7 @@ def _read_background(data: Any, question: Question) -> list[Tensor]:
         return [named[name] for name in question.at]
     with torch.no_grad():
         found = network.read(inputs, question.at)
-    return [found[name].movedim(network.values[name].batch_axis or 0, 0) for name in question.at]
+    return [network.axes.batch_layout(name).batch_first(found[name]) for name in question.at]
 
 
 def _row_count(data: Any) -> int:
