@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from vesalius.core.errors import ForeignFile, InvalidInput, MemoryExhausted, UnknownName, VesaliusError, WrongType
+from vesalius.core.errors import ForeignFile, InvalidInput, MemoryExhausted, ModelFails, UnknownName, WrongType
 from vesalius.trace import Network, from_exported, trace
 
 CHECKPOINT_KEYS = ("state_dict", "model_state_dict", "model")
@@ -146,7 +146,7 @@ def _call_factory(factory: Any, spec: str) -> Any:
         raise InvalidInput(f"the factory {spec} failed: {_error_text(error)}") from error
 
 
-def _error_text(error: Exception) -> str:
+def _error_text(error: BaseException) -> str:
     """An error of the user's own code in one line, with the place it came from."""
     text = (str(error).strip().splitlines() or [""])[0]
     if isinstance(error, SyntaxError):
@@ -175,12 +175,10 @@ def _trace(model: nn.Module, spec: str, x: Tensor, opening: ModelOptions) -> Net
     example = (x[:1].to(dtype) if x.is_floating_point() else x[:1]).to(opening.device)
     try:
         return trace(model.to(opening.device), example, output=opening.output)
-    except (VesaliusError, MemoryError):
-        raise
-    except Exception as error:
+    except ModelFails as error:
         shape = ", ".join(map(str, ["batch", *x.shape[1:]]))
         raise InvalidInput(
-            f"{spec} does not take samples of shape [{shape}] and {example.dtype}: {_error_text(error)}; check DATA"
+            f"{spec} does not take samples of shape [{shape}] and {example.dtype}: {_error_text(error.__cause__ or error)}; check DATA"
         ) from error
 
 

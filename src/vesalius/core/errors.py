@@ -28,6 +28,10 @@ class InvalidInput(VesaliusError, ValueError):
     """A value has the wrong shape, range or content (NaN, empty, a target out of range)."""
 
 
+class ModelFails(InvalidInput):
+    """The model raises an error of its own on the example, which is the cause of this one."""
+
+
 class WrongType(VesaliusError, TypeError):
     """A value has the wrong type or dtype."""
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from vesalius.core.errors import InvalidInput, VesaliusError
+from vesalius.core.errors import InvalidInput, ModelFails, VesaliusError
 from vesalius.core.random_state import RandomState
 from vesalius.trace.signature import ModelCall
 from vesalius.trace.write_guard import WriteGuard, WritesToWeights
@@ -91,7 +91,7 @@ def run_with_gradients(run: Callable[[Sequence[Tensor]], Tensor], tensors: Seque
     floating = [leaf for leaf in leaves if leaf.requires_grad]
     try:
         output = run([leaf.clone() for leaf in leaves])
-    except WritesToWeights:
+    except (WritesToWeights, MemoryError):
         raise
     except Exception as error:  # a user's model may raise anything
         return _run_without_gradients(run, tensors, error)
@@ -157,7 +157,7 @@ def _run_without_gradients(run: Callable[[Sequence[Tensor]], Tensor], tensors: S
     """For a model that runs only with gradients off.
 
     Raises:
-        InvalidInput: nor does it then.
+        ModelFails: nor does it then.
     """
     try:
         with torch.no_grad():
@@ -169,7 +169,7 @@ def _run_without_gradients(run: Callable[[Sequence[Tensor]], Tensor], tensors: S
             raise first from None
         shapes = ", ".join(str(list(tensor.shape)) for tensor in tensors)
         words = next(iter(str(first).splitlines()), "")
-        raise InvalidInput(f"the model itself fails on inputs of shape {shapes}: {type(first).__name__}: {words}") from first
+        raise ModelFails(f"the model itself fails on inputs of shape {shapes}: {type(first).__name__}: {words}") from first
     flat = tuple(torch.zeros_like(tensor) for tensor in tensors if tensor.is_floating_point())
     return Behaviour(output, flat, differentiable=False, smooth=False)
 
