@@ -88,7 +88,7 @@ class FlowLayer:
         """
         name = read_argument("name", name, "str")
         number = is_number(units) or isinstance(units, bool)
-        labels = tuple(map(str, range(whole_number("units", units)))) if number else name_list("units", units)
+        labels = tuple(map(str, range(whole_number("units", units)))) if number else name_list("units", units, distinct=False)
         if within is not None:
             within = within.detach().to("cpu", torch.float64).clone()
             within.diagonal().nan_to_num_(0.0, 0.0, 0.0)
