@@ -239,6 +239,8 @@ REFUSED = {
         ["a", 1j, True, [1, 2], object()],
     ),
     "Allocation.plot(ax)": (lambda seen, value: seen.dividends.reduce("shapley").plot(ax=value), [3, "a", object()]),
+    "Allocation.save": (lambda seen, value: seen.dividends.save(value), [None, 3, True, object()]),
+    "Network.load": (lambda seen, value: vs.Network.load(value), [None, 3, True, object()]),
     "trace(model)": (lambda seen, value: vs.trace(value, seen.rows), [None, 3, "model", object()]),
     "trace(kwargs)": (lambda seen, value: vs.trace(nn.Linear(4, 2), seen.rows, kwargs=value), ["mask", 3, [1]]),
     "trace(cache)": (lambda seen, value: vs.trace(nn.Linear(4, 2), seen.rows, cache=value), [3, True, object()]),

@@ -204,14 +204,12 @@ class Allocation:
     def top(self, k: int = 5) -> list[tuple[tuple[str, ...], float]]:
         """The k largest values of one sample by size, each with the names of its players."""
         self._require_one_sample("top")
-        flat = self.flat
-        ranked = descending_order(flat.detach().abs().nan_to_num(0))[: whole_number("k", k, Limit(least=0))].tolist()
-        return [(self._members(i), float(flat[i])) for i in ranked]
+        ranked = descending_order(self.flat.detach().abs().nan_to_num(0))[: whole_number("k", k, Limit(least=0))].tolist()
+        return [(self._members(i), float(self.flat[i])) for i in ranked]
 
     def _members(self, position: int) -> tuple[str, ...]:
-        if self.coalitions is None:
-            return (self.players.name(position),)
-        return tuple(self.players.name(int(p)) for p in self.coalitions[position].nonzero().flatten())
+        members = [position] if self.coalitions is None else self.coalitions[position].nonzero().flatten().tolist()
+        return tuple(self.players.name(player) for player in members)
 
     @verb
     def group(self, players: Players) -> Allocation:

@@ -22,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from vesalius.core.arguments import read_argument
 from vesalius.core.errors import ForeignFile, InvalidInput, MemoryExhausted
 
 FORMAT_VERSION = 1
@@ -59,7 +60,7 @@ def write(path: str | Path, kind: str, tensors: Mapping[str, Tensor], facts: Map
     Raises:
         InvalidInput: there is something else than a file, or what is to be written is more than a file can hold.
     """
-    path = Path(path)
+    path = Path(read_argument("path", path, "str | Path"))
     whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     text = json.dumps({"kind": kind, "format": FORMAT_VERSION, "tensors": sorted(tensors), "facts": facts}, allow_nan=True)
     if _depth(facts) >= MAX_DEPTH:
@@ -88,7 +89,7 @@ def read(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]
         ForeignFile: corrupted, not ours, of another kind, or from a newer version.
         MemoryExhausted: it does not fit into memory.
     """
-    path = Path(path)
+    path = Path(read_argument("path", path, "str | Path"))
     _check_size(path)
     try:
         with safe_open(str(path), framework="pt") as file:
@@ -288,7 +289,7 @@ def write_bytes(path: str | Path, content: bytes) -> Path:
     Raises:
         InvalidInput: there is something else than a file.
     """
-    path = Path(path)
+    path = Path(read_argument("path", path, "str | Path"))
     with replacing(path) as draft:
         draft.write_bytes(content)
     return path

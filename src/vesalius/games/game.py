@@ -64,8 +64,7 @@ class Game:
         keep: bool = True,
         provenance: Mapping[str, Any] | None = None,
     ) -> None:
-        if not callable(value):
-            raise WrongType(f"a game is a function of coalitions, bool [N, players] -> [N], not {type(value).__name__} {value!r}")
+        _require_function(value)
         keep = flag("keep", keep)
         self.players = read_argument("players", players, "Players")
         self.batch = whole_number("batch", batch, POSITIVE_COUNT)
@@ -88,6 +87,7 @@ class Game:
         """
         if not isinstance(players, Players):
             players = Players.plain(players)
+        _require_function(value)
         return cls(partial(as_caller, value), players, batch=batch)
 
     @classmethod
@@ -265,3 +265,8 @@ def question_provenance(question: Question, baseline: str) -> Mapping[str, Any]:
         "baseline": baseline,
         "versions": {"vesalius": VERSION, "torch": torch.__version__, "python": platform.python_version()},
     }
+
+
+def _require_function(value: object) -> None:
+    if not callable(value):
+        raise WrongType(f"a game is a function of coalitions, bool [N, players] -> [N], not {type(value).__name__} {value!r}")

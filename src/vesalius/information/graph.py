@@ -19,18 +19,15 @@ from torch import Tensor
 
 from vesalius.core import store
 from vesalius.core.arguments import noun
-from vesalius.core.columns import one_or_several
 from vesalius.core.display import load_view
 from vesalius.core.entry import verb
-from vesalius.core.errors import InvalidInput, WrongType
+from vesalius.core.errors import InvalidInput
 from vesalius.core.names import require_known
 from vesalius.information import centrality, communities, export, paths, redundancy
 from vesalius.information.edge_weights import TRANSFORMS, EdgeWeighting, weigh_edges
 from vesalius.information.histograms import Histograms
-from vesalius.information.layers import FlowEdges, FlowLayer
+from vesalius.information.layers import FlowEdges, FlowLayer, UnitKey, list_layers, list_units, read_unit
 
-UnitKey = tuple[str, int | str]
-"""A layer's name and a unit of it, by position or label."""
 EDGE_MATRICES = ("information", "flow", "p", "stderr", "unreliable")
 HISTOGRAM_FIELDS = ("counts", "low", "high", "zero")
 
@@ -97,10 +94,7 @@ class FlowGraph:
             InvalidInput: shapes that do not chain, or no information within a layer whose redundancy is to be taken off.
         """
         how = weighting or EdgeWeighting()
-        layers = tuple(layers) if isinstance(layers, Iterable) else layers
-        if not isinstance(layers, tuple) or not all(isinstance(layer, FlowLayer) for layer in layers):
-            raise WrongType("layers are FlowLayers, from input to output: FlowLayer.of('hidden', 8)")
-        bare = cls(layers=tuple(layers), edges=tuple(replace(part, flow=torch.zeros_like(part.flow)) for part in edges))
+        bare = cls(layers=list_layers(layers), edges=tuple(replace(part, flow=torch.zeros_like(part.flow)) for part in edges))
         made = tuple(weigh_edges(*row, how) for row in zip(bare.layers, bare.layers[1:], bare.edges, strict=False))
         return replace(bare, edges=made, transform=how.transform, provenance={**(provenance or {}), "weighting": asdict(how)})
 
@@ -136,10 +130,9 @@ class FlowGraph:
             UnknownName: there is no such layer, or no such label in it.
             InvalidInput: the layer has not so many units.
         """
-        if not isinstance(unit, tuple) or len(unit) != 2:
-            raise WrongType(f"a unit is (layer, position or label), such as ({self.names[0]!r}, 0), not {unit!r}")
-        at = self.place(unit[0])
-        return at, self.layers[at].position(unit[1])
+        layer, position = read_unit(unit)
+        at = self.place(layer)
+        return at, self.layers[at].position(position)
 
     def title(self, unit: UnitKey) -> str:
         """Name of a unit for people, such as ``features: petal width`` or ``relu_1[3]``."""
@@ -183,11 +176,7 @@ class FlowGraph:
         Raises:
             UnknownName, InvalidInput: see :meth:`find`.
         """
-        if isinstance(units, Mapping):
-            units = [(layer, unit) for layer, those in units.items() for unit in one_or_several(those)]
-        if isinstance(units, str) or not isinstance(units, Iterable):
-            raise WrongType(f"units are pairs (layer, position or label), or positions by layer, not {units!r}")
-        listed = list(units)
+        listed = list_units(units)
         flows = [flow.clone() for flow in self.flows]
         for at, position in map(self.find, listed):
             if at:

@@ -6,8 +6,9 @@ Axes: A units of a layer, B units of the next.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Float64
@@ -20,6 +21,9 @@ from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.core.names import name_list, require_known
 from vesalius.core.numbers import is_number, whole_number
 from vesalius.information.histograms import Histograms
+
+UnitKey = tuple[str, int | str]
+"""A unit, by its layer and its position there or its label."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +88,7 @@ class FlowLayer:
         """
         name = read_argument("name", name, "str")
         number = is_number(units) or isinstance(units, bool)
-        labels = tuple(map(str, range(whole_number("units", units)))) if number else name_list("units", units)
+        labels = tuple(map(str, range(whole_number("units", units)))) if number else name_list("units", units, distinct=False)
         if within is not None:
             within = within.detach().to("cpu", torch.float64).clone()
             within.diagonal().nan_to_num_(0.0, 0.0, 0.0)
@@ -222,3 +226,39 @@ def _check_flags(flags: Tensor, shape: tuple[int, ...], name: str) -> None:
         raise WrongType(f"{name} is {flags.dtype}; expected booleans, one per unit or edge; positions go into a list")
     if tuple(flags.shape) != shape:
         raise InvalidInput(f"{name} has shape {tuple(flags.shape)}; expected {shape}")
+
+
+def list_layers(layers: Any) -> tuple[FlowLayer, ...]:
+    """Layers in order.
+
+    Raises:
+        WrongType: something else.
+    """
+    found = tuple(layers) if isinstance(layers, Iterable) else ()
+    if not isinstance(layers, Iterable) or not all(isinstance(layer, FlowLayer) for layer in found):
+        raise WrongType("layers are FlowLayers, from input to output: FlowLayer.of('hidden', 8)")
+    return found
+
+
+def read_unit(unit: Any) -> UnitKey:
+    """A unit as the name of its layer and its place there.
+
+    Raises:
+        WrongType: something else.
+    """
+    if not isinstance(unit, tuple) or len(unit) != 2:
+        raise WrongType(f"a unit is (layer, position or label), such as ('hidden', 0), not {unit!r}")
+    return unit
+
+
+def list_units(units: Any) -> list[UnitKey]:
+    """Units, from pairs or by layer.
+
+    Raises:
+        WrongType: something else.
+    """
+    if isinstance(units, Mapping):
+        return [(layer, unit) for layer, those in units.items() for unit in one_or_several(those)]
+    if isinstance(units, str) or not isinstance(units, Iterable):
+        raise WrongType(f"units are pairs (layer, position or label), or positions by layer, not {units!r}")
+    return [read_unit(unit) for unit in units]
