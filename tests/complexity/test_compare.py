@@ -3,7 +3,10 @@
 import pytest
 import torch
 
+import vesalius as vs
 from tests.complexity.small_network import TRAINING, labelled_rows, network, rows, small_complexity
+from tests.trace.laid_out_networks import ConvNeXt, laid_out, same_weights
+from vesalius.complexity import complexity
 from vesalius.complexity.compare import MEASURES, EvaluationData, compare, profile_components
 from vesalius.complexity.component_effects import component_effects, labelled_components
 from vesalius.complexity.features import cut_at
@@ -42,6 +45,16 @@ def test_a_difference_has_the_errors_of_both(comparison):
 def test_a_network_is_reliable_to_itself():
     found = profile_components(small_complexity(), EvaluationData(train=labelled_rows(200), others=[network()])).reliability
     assert float(found.explained[0]) > 0.999 and float(found.values[0]) > 0.999
+
+
+def test_networks_are_matched_along_their_channels_in_any_layout():
+    """The same network with channels last: what it knows of the feature is all of it, whichever of the two is asked."""
+    first, x = laid_out("channels first", 120)
+    networks = [vs.trace(model.float(), x.float()) for model in (first, same_weights(first, ConvNeXt(last=True)))]
+    for one, other in (networks, networks[::-1]):
+        found = complexity(one, x.float(), at="wide", orders=(0, 1), training=TRAINING)
+        judged = profile_components(found, EvaluationData(train=(x.float(), torch.arange(120) % 4), others=[other])).reliability
+        assert float(judged.explained[0]) > 0.99 and judged.projection.shape == (8, 8)
 
 
 def test_strength_as_the_head_sees_it():

@@ -8,6 +8,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import vesalius as vs
+from tests.rules.layer_rule_networks import Function, random
+from tests.trace.laid_out_networks import ConvNeXt, laid_out, same_weights
 from tests.zoo.catalogue import SPECIMENS
 from vesalius.complexity.features import cache_rows, cut_at, feature_source, resolve_feature
 from vesalius.core.errors import InvalidInput, UnknownName
@@ -118,3 +120,32 @@ def test_rows_that_are_no_numbers_are_named(network, bad, message):
 def test_no_rows(network):
     with pytest.raises(InvalidInput, match="no rows"), cache_rows(feature_source(network, "relu_1"), [], limit=1 << 20):
         pass
+
+
+def test_a_feature_is_read_by_position_in_any_layout():
+    first, x = laid_out("channels first")
+    networks = [vs.trace(model, x) for model in (first, same_weights(first, ConvNeXt(last=True)))]
+    rows = []
+    for network in networks:
+        where = feature_source(network, "wide")
+        seen, feature = where.read(x)
+        assert (where.shape.kind, where.shape.channels, where.shape.grid) == ("map", 8, (3, 3))
+        rows.append((where.shape.inputs(seen), where.shape.rows(feature)))
+    torch.testing.assert_close(rows[1], rows[0], rtol=0, atol=1e-12)
+    assert [network.values[feature_source(network, "wide").at].event for network in networks] == [(8, 3, 3), (3, 3, 8)]
+
+
+def test_a_sequence_is_read_along_the_axis_of_its_features():
+    """Steps come last in the network, whose input has features last."""
+    model, x = Function(lambda x: nn.functional.conv1d(x.transpose(1, 2), WEIGHT).relu().mean(2)), random(3, 9, 4)
+    shape = feature_source(vs.trace(model, x), "conv1d").shape
+    assert (shape.kind, shape.entering, shape.channels, shape.sides, shape.grid) == ("map", 4, 5, (1, 9), (1, 8))
+
+
+def test_a_feature_that_shares_an_axis_with_the_batch_is_refused():
+    model, x = laid_out("flat")
+    with pytest.raises(InvalidInput, match="with the batch as its first axis"):
+        feature_source(vs.trace(model, x), "fc/addmm")
+
+
+WEIGHT = random(5, 4, 2, seed=3)

@@ -16,6 +16,9 @@ SHAPES = {
     "image to one cell": RowShapes(x=(1, 8, 8), f=(9, 1, 1)),
     "tokens": RowShapes(x=(10, 4), f=(10, 6), axis=1),
     "channels first": RowShapes(x=(4, 16), f=(6, 8), axis=0),
+    "image with channels last": RowShapes(x=(3, 16, 16), f=(4, 4, 6), axis=2),
+    "channels last throughout": RowShapes(x=(16, 16, 3), f=(4, 4, 6), axis=2, source_axis=2),
+    "tokens to channels first": RowShapes(x=(16, 4), f=(6, 8), axis=0, source_axis=1),
     "tokens to vector": RowShapes(x=(10, 4), f=(6,)),
     "vector to map": RowShapes(x=(7,), f=(2, 3, 3)),
     "volumes": RowShapes(x=(1, 4, 4, 4), f=(2, 2, 2, 2)),
@@ -51,6 +54,21 @@ def test_rows_of_a_feature_come_back(name):
     rows = shape.rows(f)
     assert rows.shape == (3, shape.positions, shape.channels)
     assert torch.equal(shape.restore(rows), f)
+
+
+@pytest.mark.parametrize(
+    ("name", "axis", "source_axis"),
+    [("image with channels last", 2, 0), ("channels last throughout", 2, 2), ("tokens to channels first", 0, 1)],
+)
+def test_rows_do_not_depend_on_the_layout_of_the_memory(name, axis, source_axis):
+    """The same numbers with channels first in both: the same kind of net, the same rows."""
+    shape = SHAPES[name]
+    x, f = draw(3, *shape.x), draw(3, *shape.f, seed=1)
+    moved_x, moved_f = x.movedim(1 + source_axis, 1), f.movedim(1 + axis, 1)
+    first = RowShapes(x=tuple(moved_x.shape[1:]), f=tuple(moved_f.shape[1:]), axis=0)
+    facts = ("kind", "channels", "entering", "sides", "grid", "strides", "positions")
+    assert [getattr(shape, fact) for fact in facts] == [getattr(first, fact) for fact in facts]
+    assert torch.equal(shape.rows(f), first.rows(moved_f)) and torch.equal(shape.inputs(x), first.inputs(moved_x))
 
 
 def test_kinds():

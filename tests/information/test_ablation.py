@@ -1,10 +1,13 @@
 """Removing units and links: what is gone is gone, nothing is touched, and useless units cost nothing."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
 import vesalius as vs
+from tests.trace.laid_out_networks import laid_out
 from vesalius.core.errors import InvalidInput, UnknownName
 from vesalius.data.synthetic import planted_net
 from vesalius.information import AblationOptions, MeasurementOptions, ablation_curves, information_flow
@@ -92,3 +95,20 @@ def test_what_cannot_be_removed_is_named(planted):
         AblationOptions(what="layers")
     with pytest.raises(InvalidInput, match="steps is a whole number of at least 2"):
         AblationOptions(steps=1)
+
+
+@pytest.mark.parametrize(("name", "layer"), [("swin", "fc"), ("flat", "fc"), ("steps first", "fc"), ("film", "conv")])
+def test_removing_a_unit_in_any_layout_is_what_a_hook_removes(name, layer):
+    """All units of a layer gone, one batch or several."""
+    model, x = laid_out(name, 24)
+    model, x = model.float(), x.float()
+    network = vs.trace(model, x[:2])
+    graph = information_flow(network, x, layers=[layer, "output"], measuring=replace(FAST, unit="pre_activation"))
+    labels = torch.arange(24) % 4
+    found = ablation_curves(network, graph, x, labels, layer=layer, removing=AblationOptions(steps=2, repeats=1))
+    handle = model.get_submodule(layer).register_forward_hook(lambda _, __, output: torch.zeros_like(output))
+    empty = model(x).argmax(1)
+    handle.remove()
+    assert found.accuracy["flow"][0].tolist() == pytest.approx(
+        [float((model(x).argmax(1) == labels).double().mean()), float((empty == labels).double().mean())]
+    )

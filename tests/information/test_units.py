@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 import vesalius as vs
+from tests.trace.laid_out_networks import PLACES, laid_out, unit_by_hook
 from tests.zoo.catalogue import SPECIMENS, specimen
 from tests.zoo.cifar import ResNet20
 from vesalius.core.errors import InvalidInput, NotTraceable, UnknownName
@@ -181,3 +182,31 @@ def test_a_sampled_position_is_the_same_place_in_all_layers(residual):
     for at, (row, column) in enumerate([(0, 0), (4, 4), (1, 3), (2, 0)]):
         assert torch.equal(read[0][at], values[0][at, :, row, column]) and torch.equal(read[1][at], values[1][at, :, row, column])
     assert torch.equal(read[2], values[2]), "a layer without positions is read as it is"
+
+
+@pytest.mark.parametrize(("name", "layer"), [place for place in PLACES if place[1] != "norm"])
+def test_units_in_any_layout_are_the_means_that_hooks_see(name, layer):
+    model, x = laid_out(name)
+    network = vs.trace(model, x)
+    site = find_layer_units(network, [layer, "output"], PRE)[0]
+    (rows,) = pool_units([site], [network.read(x, site.value)[site.value]], "mean")
+    expected = torch.stack([unit_by_hook(model, layer, unit, x) for unit in range(site.units)], 1)
+    torch.testing.assert_close(rows, expected.float())
+
+
+@pytest.mark.parametrize("name", ["swin", "steps first", "film", "mixer", "flat"])
+def test_the_default_sites_have_a_row_per_sample_in_any_layout(name):
+    model, x = laid_out(name)
+    network = vs.trace(model, x)
+    found = find_layer_units(network, None, POST)
+    values = network.read(x, [site.value for site in found])
+    assert [tuple(rows.shape) for rows in pool_units(found, list(values.values()), "mean")] == [(3, site.units) for site in found]
+    assert {layer for _, layer in PLACES if layer in network.layers and _ == name} <= {site.name for site in found}
+
+
+def test_a_value_behind_a_permute_has_the_units_of_its_layer():
+    """A convolution of a sequence: channels are on the axis that its layer puts them on, whatever the number of axes."""
+    torch.manual_seed(0)
+    network = vs.trace(nn.Sequential(nn.Conv1d(3, 4, 2), nn.Tanh(), nn.Flatten(), nn.Linear(20, 2)), torch.randn(2, 3, 6))
+    site = find_layer_units(network, ["1", "output"], POST)[0]
+    assert (site.units, site.axis, network.values[site.value].op) == (4, 1, "tanh")

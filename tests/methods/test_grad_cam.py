@@ -8,6 +8,7 @@ from torch import nn
 
 import vesalius as vs
 from tests.rules.layer_rule_networks import EXACT, Function, random, settled
+from tests.trace.laid_out_networks import ConvNeXt, hook_axis, laid_out, same_weights
 from tests.zoo import cifar_test_images, resnet20, specimen
 from vesalius.core.errors import InvalidInput, NotTraceable, UnknownName
 from vesalius.methods import GradCAM
@@ -145,3 +146,47 @@ def test_the_default_layer_is_the_last_that_has_positions():
 
 
 WEIGHT, HEAD = random(3, 2, 2, 2, seed=7), random(75, 2, seed=8)
+
+
+def test_the_map_does_not_depend_on_the_layout_of_the_memory():
+    """The same block with channels last inside, and with channels first throughout."""
+    first, x = laid_out("channels first")
+    last = same_weights(first, ConvNeXt(last=True))
+    one, other = vs.trace(first, x), vs.trace(last, x)
+    torch.testing.assert_close(last(x), first(x), **EXACT)
+    for layer in ("norm", "wide", "narrow"):
+        maps = [vs.attribute(network, x, "grad_cam", target=1, at=layer) for network in (one, other)]
+        torch.testing.assert_close(maps[1].values, maps[0].values, **EXACT)
+        assert maps[1].values.shape == (3, 3, 3) and maps[1].players.kind == "patches"
+    large = [vs.attribute(network, x, GradCAM(upsample=True), target=1, at="wide").values for network in (one, other)]
+    torch.testing.assert_close(large[1], large[0], **EXACT)
+
+
+@pytest.mark.parametrize(("name", "layer", "shape"), [("swin", "proj", (4, 4)), ("film", "conv", (3, 4, 4)), ("steps first", "fc", (5,))])
+def test_positions_that_share_an_axis_with_the_batch(name, layer, shape):
+    """Held against hooks, one sample at a time."""
+    model, x = laid_out(name)
+    network, module = vs.trace(model, x), model.get_submodule(layer)
+    found = vs.attribute(network, x, "grad_cam", target=1, at=network.layer(layer).value)
+    for place, sample in enumerate(x):
+        kept = []
+        handle = module.register_forward_hook(lambda _, __, output, kept=kept: kept.append(output))
+        score = model(sample[None])[0, 1]
+        handle.remove()
+        (slope,) = torch.autograd.grad(score, kept[0])
+        rows, slopes = (tensor.movedim(hook_axis(module), -1).flatten(0, -2).detach() for tensor in (kept[0], slope))
+        torch.testing.assert_close(found.values[place].flatten(), rows @ slopes.mean(0), **EXACT)
+    assert found.values.shape == (3, *shape)
+
+
+def test_units_spread_over_heads_are_no_channels():
+    model, x = laid_out("swin")
+    with pytest.raises(InvalidInput, match="units are spread over axes 2 and 4"):
+        vs.attribute(vs.trace(model, x), x, "grad_cam", target=1, at="unbind.2")
+
+
+def test_the_default_layer_of_a_network_with_channels_last_has_positions():
+    model, x = laid_out("swin")
+    network = vs.trace(model, x)
+    found = vs.attribute(network, x, "grad_cam", target=1)
+    assert found.values.shape == (3, 2, 2) and found.provenance["at"] == ["square"], "the last value before positions are averaged"

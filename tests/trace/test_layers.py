@@ -109,6 +109,20 @@ def test_a_matrix_product_of_two_values_is_no_layer():
     assert layers_of(Product(), torch.randn(1, 3, 4)) == {}
 
 
+def test_a_vector_and_a_stack_of_matrices_are_no_layers():
+    """A product with a vector leaves no units, and one with several matrices has other units for each."""
+
+    class Stacked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.vector, self.experts = nn.Parameter(torch.randn(4)), nn.Parameter(torch.randn(3, 4, 5))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return (x[:, None] @ self.experts).flatten(1).sum(1, keepdim=True) * (x @ self.vector).mean(1, keepdim=True)
+
+    assert layers_of(Stacked(), torch.randn(1, 3, 4)) == {}
+
+
 def test_a_computed_weight_does_not_pose_as_a_parameter():
     """With weight norm the parameters are a direction and a length, and neither links units by itself."""
     layers = layers_of(nn.Sequential(weight_norm(nn.Linear(4, 3)), nn.ReLU()), torch.randn(1, 4))

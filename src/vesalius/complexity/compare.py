@@ -19,7 +19,7 @@ from vesalius.complexity.components import Complexity
 from vesalius.complexity.disentangle import complexity
 from vesalius.complexity.effectiveness import CoalitionLosses, ComponentValues, coalition_losses
 from vesalius.complexity.features import feature_source
-from vesalius.complexity.reliability import Reliability, reliability
+from vesalius.complexity.reliability import Matching, Reliability, reliability
 from vesalius.complexity.strength import weighted_significance
 from vesalius.complexity.training import Training
 from vesalius.core.display import load_view
@@ -196,20 +196,22 @@ def profile_components(found: Complexity, evaluation: EvaluationData) -> Compone
     train = labelled_components(found, evaluation.train)
     test = None if evaluation.test is None else labelled_components(found, evaluation.test)
     seen = evaluation.test or evaluation.train
-    known, rows = [_read_feature(other, found.at, seen[0]) for other in evaluation.others], test or train
+    axis = 1 + found.shape.channel_axis
+    known, rows = [_read_feature(other, found.at, seen[0], axis) for other in evaluation.others], test or train
     head = found.reading.head
     return ComponentProfile(
         complexity=found,
         coalitions=coalition_losses(head, train, test, orders=found.orders, scoring=evaluation.scoring),
-        reliability=reliability(rows.parts, rows.rest, known) if known else None,
+        reliability=reliability(rows.parts, rows.rest, known, matching=Matching(axis=axis)) if known else None,
         weighted=weighted_significance(train.parts, train.rest, head).cpu() if evaluation.weighted else None,
     )
 
 
-def _read_feature(network: Network, at: str, x: Inputs) -> Float[Tensor, "N ..."]:
-    """Another network's value of the same name."""
+def _read_feature(network: Network, at: str, x: Inputs, axis: int) -> Float[Tensor, "N ..."]:
+    """Another network's value of the same name, its channels on an axis that counts from the batch."""
     place = feature_source(network, at, pre_activation=False)
-    return torch.cat([place.read(part)[1] for part in zip(*(tensor.split(BATCH) for tensor in network.bind(x)), strict=True)])
+    found = torch.cat([place.read(part)[1] for part in zip(*(tensor.split(BATCH) for tensor in network.bind(x)), strict=True)])
+    return found.movedim(1 + place.shape.channel_axis, min(axis, found.ndim - 1))
 
 
 def _format_values(found: ComponentValues) -> str:

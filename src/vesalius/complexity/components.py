@@ -231,7 +231,7 @@ class Complexity:
             for at, net in enumerate(row):
                 tensors |= {f"{s}.{at}.{name}": tensor for name, tensor in net_tensors(net).items()}
                 nets.append({"blocks": net.trunk.blocks, "width": net.trunk.width})
-        shape = {"x": self.shape.x, "f": self.shape.f, "axis": self.shape.axis}
+        shape = {"x": self.shape.x, "f": self.shape.f, "axis": self.shape.axis, "source_axis": self.shape.source_axis}
         facts = {"at": self.at, "orders": self.orders, "nets": nets, "shape": shape, "provenance": store.to_json_values(self.provenance)}
         facts["inputs"] = self.inputs if self.source is None else self.source.inputs
         return store.write(path, KIND, tensors, facts)

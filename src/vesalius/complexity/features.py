@@ -25,12 +25,9 @@ from vesalius.trace.batches import Data, iterate_batches
 from vesalius.trace.graph import Value, downstream_nodes
 from vesalius.trace.network import Inputs, Network, Split
 from vesalius.trace.precision import HALF_DTYPES
-from vesalius.trace.question import unit_axis
 
 ACTIVATIONS = frozenset("relu relu6 leaky_relu prelu rrelu threshold elu selu celu gelu silu mish hardswish softplus".split())
 """Activations whose input is taken in place of their output, as the paper does."""
-SEQUENCE_AXES = 2
-"""Axes of a row that is a sequence."""
 BATCH = 256
 """Rows that run through the network at once."""
 
@@ -54,11 +51,13 @@ class FeatureSource:
         """Shapes of a row, from the graph."""
         sides = [tuple(int(side or 0) for side in self.network.values[name].event) for name in (*self.inputs, self.at)]
         seen = sides[0] if len(self.inputs) == 1 else (sum(map(prod, sides[:-1])),)
-        if len(sides[-1]) == SEQUENCE_AXES:
-            return RowShapes(x=seen, f=sides[-1], axis=unit_axis(self.network, self.at) - 1)
-        users = self.network.graph("finding channels").nodes[self.inputs[0]].users
-        first = any("value" in user.meta and user.meta["value"].op == "conv1d" for user in users)
-        return RowShapes(x=seen, f=sides[-1], axis=0 if first else 1)
+        read = self._unit_axis(self.inputs[0]) if len(self.inputs) == 1 and len(seen) > 1 else None
+        return RowShapes(x=seen, f=sides[-1], axis=self._unit_axis(self.at) if len(sides[-1]) > 1 else None, source_axis=read)
+
+    def _unit_axis(self, name: str) -> int | None:
+        """Axis of units in a row of a value, as far as the graph says."""
+        found = self.network.axes.values[name].units
+        return None if found is None else found - 1
 
     def read(self, x: Inputs) -> tuple[Float32[Tensor, "B ..."], Float[Tensor, "B ..."]]:
         """The disentanglers' input and the feature, for a batch; the feature in the network's own precision, if that is not half."""

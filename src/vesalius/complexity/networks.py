@@ -44,36 +44,58 @@ class RowShapes:
     Attributes:
         x: of what the disentanglers see.
         f: of the feature.
-        axis: of units in a row with two axes (sequences): 0, channels first; 1, channels last.
+        axis: of units in a row of the feature with two or three axes; by default the last of two, and the first of three.
+        source_axis: of channels in a row of what the disentanglers see; by default as above, of two axes as in a feature of two.
     """
 
     x: tuple[int, ...]
     f: tuple[int, ...]
-    axis: int = 1
+    axis: int | None = None
+    source_axis: int | None = None
+
+    @property
+    def channel_axis(self) -> int:
+        """Axis of units in a row of the feature; 0 in a vector."""
+        return self.axis if self.axis is not None else 1 if len(self.f) == 2 else 0
+
+    @property
+    def _channels_first(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Shapes of a row of the input and of one of the feature with channels on the first axis."""
+        return _to_front(self.x, self._channels_of_input), _to_front(self.f, self.channel_axis)
+
+    @property
+    def _channels_of_input(self) -> int:
+        default = self.channel_axis if len(self.x) == len(self.f) == 2 else 1 if len(self.x) == 2 else 0
+        return default if self.source_axis is None else self.source_axis
 
     @property
     def kind(self) -> str:
         """``"map"``: input and feature have positions; ``"pooled"``: only the input has; ``"vector"``: neither has."""
         if len(self.x) not in (2, 3):
             return "vector"
-        positions = prod(self.f[1:]) if len(self.f) == 3 else self.f[1 - self.axis] if len(self.f) == 2 else 1
+        positions = prod(self._channels_first[1][1:]) if len(self.f) in (2, 3) else 1
         return "map" if len(self.x) == len(self.f) and positions > 1 else "pooled"
 
     @property
     def channels(self) -> int:
         """D."""
-        return prod(self.f) if self.kind != "map" else self.f[0] if len(self.f) == 3 else self.f[self.axis]
+        return prod(self.f) if self.kind != "map" else self._channels_first[1][0]
+
+    @property
+    def entering(self) -> int:
+        """Channels of the input; all its numbers where it has no positions."""
+        return prod(self.x) if self.kind == "vector" else self._channels_first[0][0]
 
     @property
     def sides(self) -> tuple[int, int]:
         """Height and width of the input; the height of a sequence is 1."""
-        return (self.x[1], self.x[2]) if len(self.x) == 3 else (1, self.x[1 - self.axis])
+        return _as_grid(self._channels_first[0][1:])
 
     @property
     def grid(self) -> tuple[int, int]:
         """Height and width of the blocks' maps: those of the feature, or coarse ones where it has none."""
         if self.kind == "map":
-            return (self.f[1], self.f[2]) if len(self.f) == 3 else (1, self.f[1 - self.axis])
+            return _as_grid(self._channels_first[1][1:])
         if len(self.x) == 2:
             return 1, min(self.sides[1], 64)
         height, width = (min(side, max(4, min(8, -(-side // 4)))) for side in self.sides)
@@ -94,21 +116,29 @@ class RowShapes:
         """Rows as vectors, or as pictures [B channels height width]; a sequence is a picture of height 1."""
         if self.kind == "vector":
             return x.flatten(1)
-        if len(self.x) == 2:
-            x = (x if self.axis == 0 else x.transpose(1, 2)).unsqueeze(2)
-        return x.contiguous(memory_format=torch.channels_last)
+        x = x.movedim(1 + self._channels_of_input, 1)
+        return (x.unsqueeze(2) if len(self.x) == 2 else x).contiguous(memory_format=torch.channels_last)
 
     def rows(self, f: Float[Tensor, "B ..."]) -> Float[Tensor, "B P D"]:
         """A feature by position."""
         if self.kind != "map":
             return f.flatten(1).unsqueeze(1)
-        return f.flatten(2).transpose(1, 2) if len(self.f) == 3 else f if self.axis == 1 else f.transpose(1, 2)
+        return f.movedim(1 + self.channel_axis, 1).flatten(2).transpose(1, 2)
 
     def restore(self, rows: Float[Tensor, "B P D"]) -> Float[Tensor, "B ..."]:
         """The inverse of :meth:`rows`."""
-        if self.kind == "map" and (len(self.f) == 3 or self.axis == 0):
-            rows = rows.transpose(1, 2)
-        return rows.reshape(len(rows), *self.f)
+        if self.kind != "map":
+            return rows.reshape(len(rows), *self.f)
+        first = rows.transpose(1, 2).reshape(len(rows), *self._channels_first[1])
+        return first.movedim(1, 1 + self.channel_axis).contiguous()
+
+
+def _to_front(sides: tuple[int, ...], axis: int) -> tuple[int, ...]:
+    return (sides[axis], *sides[:axis], *sides[axis + 1 :])
+
+
+def _as_grid(sides: tuple[int, ...]) -> tuple[int, int]:
+    return (sides[0], sides[1]) if len(sides) == 2 else (1, sides[0])
 
 
 class Trunk(nn.Module):
@@ -127,7 +157,7 @@ class Trunk(nn.Module):
     def __init__(self, shape: RowShapes, width: int, blocks: int, *, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.shape, self.width = shape, width
-        entering = prod(shape.x) if shape.kind == "vector" else shape.x[0] if len(shape.x) == 3 else shape.x[shape.axis]
+        entering = shape.entering
         self.register_buffer("mean", torch.zeros(entering, dtype=torch.float32))
         self.register_buffer("spread", torch.ones(entering, dtype=torch.float32))
         with torch.random.fork_rng(devices=[]):
@@ -271,8 +301,10 @@ def read_shape(facts: Mapping[str, Any]) -> RowShapes:
     Raises:
         KeyError, TypeError, ValueError: they are none.
     """
-    found = RowShapes(x=store.sides(facts["x"]), f=store.sides(facts["f"]), axis=facts["axis"])
-    if found.axis not in (0, 1) or isinstance(found.axis, bool) or not prod(found.x) or not prod(found.f):
+    found = RowShapes(x=store.sides(facts["x"]), f=store.sides(facts["f"]), axis=facts["axis"], source_axis=facts["source_axis"])
+    axes = ((found.axis, len(found.f)), (found.source_axis, len(found.x)))
+    known = all(axis is None or (type(axis) is int and 0 <= axis < count) for axis, count in axes)
+    if not known or not prod(found.x) or not prod(found.f):
         raise ValueError("a row has no such shape")
     return found
 

@@ -234,7 +234,7 @@ def _read_background(data: Any, question: Question) -> list[Tensor]:
         return [named[name] for name in question.at]
     with torch.no_grad():
         found = network.read(inputs, question.at)
-    return [found[name].movedim(network.values[name].batch_axis or 0, 0) for name in question.at]
+    return [network.axes.batch_layout(name).batch_first(found[name]) for name in question.at]
 
 
 def _row_count(data: Any) -> int:

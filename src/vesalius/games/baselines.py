@@ -153,7 +153,7 @@ def _read_there(tokens: Tensor, place: int, name: str, question: Question) -> Te
     replaced = network.bind((*question.inputs[:place], tokens, *question.inputs[place + 1 :]), holder="baseline")
     network.check_ids(replaced, "baseline", strict=True)
     with torch.no_grad():
-        return network.read(replaced, name)[name].movedim(network.values[name].batch_axis or 0, 0)
+        return network.axes.batch_layout(name).batch_first(network.read(replaced, name)[name])
 
 
 def _as_id(given: float, dtype: torch.dtype, name: str) -> int:

@@ -142,14 +142,17 @@ def _unit_ablation(
     if site.axis is None:
         raise InvalidInput(f"{site.name!r} is an end of the network; units are removed between its ends")
     cut = network.split(site.value)
-    held = cut.front(*x)
+    layouts = [network.axes.batch_layout(name) for name in (*cut.at, *cut.context)]
+    held = [layout.batch_first(tensor) for layout, tensor in zip(layouts, cut.front(*x), strict=True)]
     value, axis = held[0], site.axis
     shape = [site.units if at == axis else 1 for at in range(value.ndim)]
 
     def run(kept: Tensor) -> Tensor:
         mask = kept.to(value).reshape(shape)
-        parts = zip(*(tensor.split(BATCH) for tensor in held), strict=True)
-        return torch.cat([cut.head(part[0] * mask, *part[1:]) for part in parts])
+        found = []
+        for part, *context in zip(*(tensor.split(BATCH) for tensor in held), strict=True):
+            found.append(cut.head(*(layout.restore(one) for layout, one in zip(layouts, (part * mask, *context), strict=True))))
+        return torch.cat(found)
 
     strength = value.double().movedim(axis, 0).flatten(1).abs().mean(1).cpu()
     return run, {"flow": graph.through()[site.name], "magnitude": strength}

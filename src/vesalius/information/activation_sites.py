@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch.fx import Node
 
 from vesalius.trace.graph import ModelGraph, Value
+from vesalius.trace.graph_axes import GraphAxes
 from vesalius.trace.layers import Layer
 
 UNIT_PRESERVING_OPS = frozenset({"batch_norm", "dropout", "add", "group_norm"})
@@ -23,7 +24,7 @@ class ActivationSite:
 
     Attributes:
         value: name of the value.
-        axis: of it, counted with the batch, that runs over units.
+        axis: of it, batch first, that runs over units.
         active: whether it is the output of an activation.
     """
 
@@ -32,17 +33,26 @@ class ActivationSite:
     active: bool = False
 
 
-def pre_activation_site(model_graph: ModelGraph, layer: Layer) -> ActivationSite:
-    """The layer's own value, one row or grid of units per sample."""
-    node, axis = _output_node(model_graph, layer)
-    return ActivationSite(value=_node_value(node).name, axis=axis)
+def pre_activation_site(axes: GraphAxes, layer: Layer) -> ActivationSite:
+    """The layer's own value, one row or grid of units per sample.
+
+    Raises:
+        InvalidInput: its samples or its units cannot be found.
+    """
+    name = _node_value(_output_node(axes, layer)).name
+    return ActivationSite(value=name, axis=axes.unit_axis(name))
 
 
-def post_activation_site(model_graph: ModelGraph, layer: Layer) -> ActivationSite:
-    """The same after normalisation, residual sum and activation, as far as the units stay what they are."""
-    node, axis = _output_node(model_graph, layer)
+def post_activation_site(axes: GraphAxes, layer: Layer) -> ActivationSite:
+    """The same after normalisation, residual sum and activation, as far as the units stay what they are.
+
+    Raises:
+        InvalidInput: as :func:`pre_activation_site`.
+    """
+    node = _output_node(axes, layer)
     last = _node_value(node).name
-    while (user := _following_node(model_graph, node)) is not None:
+    axis = axes.unit_axis(last)
+    while (user := _following_node(axes.model_graph, node)) is not None:
         follower = _node_value(user)
         if follower.family == "elementwise" or len(_consumers(node)) > 1:
             return ActivationSite(value=follower.name, axis=axis, active=True)
@@ -58,15 +68,16 @@ def _node_value(node: Node) -> Value:
     return found
 
 
-def _output_node(model_graph: ModelGraph, layer: Layer) -> tuple[Node, int]:
+def _output_node(axes: GraphAxes, layer: Layer) -> Node:
     """Where a layer ran on all positions of all samples as one batch, what that is reshaped to; else its own value."""
-    node = model_graph.nodes[layer.value]
+    node = axes.model_graph.nodes[layer.value]
     users = _consumers(node)
     if _node_value(node).batch_axis is None and len(users) == 1 and "value" in users[0].meta:
         user = _node_value(users[0])
-        if user.family == "reshape" and user.batch_axis == 0 and user.shape[-1] == layer.units:
-            return users[0], len(user.shape) - 1
-    return node, layer.unit_axis
+        found = axes.values[user.name].units if user.family == "reshape" and user.batch_axis == 0 else None
+        if found is not None and user.shape[found] == layer.units:
+            return users[0]
+    return node
 
 
 def _following_node(model_graph: ModelGraph, node: Node) -> Node | None:

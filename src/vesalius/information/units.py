@@ -18,7 +18,8 @@ from torch import Tensor
 
 from vesalius.core.errors import InvalidInput
 from vesalius.core.names import require_known
-from vesalius.information.activation_sites import ActivationSite, post_activation_site, pre_activation_site
+from vesalius.information.activation_sites import post_activation_site, pre_activation_site
+from vesalius.trace.axes import BATCH_FIRST, BatchLayout
 from vesalius.trace.graph import ModelGraph, Value
 from vesalius.trace.layers import Layer
 from vesalius.trace.network import Network
@@ -41,7 +42,8 @@ class LayerUnits:
         value: name of the value in the graph.
         kind: ``features``, ``neurons``, ``channels``, ``heads`` or ``classes``.
         units: how many.
-        axis: of the value, counted with the batch, that runs over units; ``None`` where every element is one.
+        axis: of the value, batch first, that runs over units; ``None`` where every element is one.
+        layout: where the samples are in the value as the network computes it.
     """
 
     name: str
@@ -49,16 +51,18 @@ class LayerUnits:
     kind: str
     units: int
     axis: int | None
+    layout: BatchLayout = BATCH_FIRST
 
-    def read(self, tensor: Float[Tensor, "B ..."], pool: str, spots: Float[Tensor, "B D"] | None = None) -> Float[Tensor, "B U"]:
+    def read(self, tensor: Float[Tensor, "..."], pool: str, spots: Float[Tensor, "B D"] | None = None) -> Float[Tensor, "B U"]:
         """One number per sample and unit.
 
         Args:
-            tensor: the value.
+            tensor: the value, as the network computes it.
             pool: of channels and of neurons with positions: ``"mean"``, ``"max"``, or ``"sampled"``: the value at one position.
             spots: that position of each sample, as shares of each side in [0, 1): the same place in layers of other sizes; needed, if
                 there are positions, for ``"sampled"`` alone.
         """
+        tensor = self.layout.batch_first(tensor)
         if self.axis is None:
             return tensor.flatten(1)
         rows = tensor.movedim(self.axis, 1)
@@ -107,20 +111,16 @@ def find_layer_units(network: Network, layers: Sequence[str] | None, unit: str) 
 def _default_units(network: Network, model_graph: ModelGraph, unit: str) -> list[LayerUnits]:
     heads = [_head_units(value) for value in network.values.values() if value.op == "attention"]
     layers = [layer for layer in network.layers.values() if layer.op != "embedding"]
-    chosen = [layer for layer in layers if not heads or post_activation_site(model_graph, layer).active]
-    inner = [_units_of_layer(layer, _activation_site(model_graph, layer, unit)) for layer in chosen]
+    layers = [layer for layer in layers if network.axes.values[layer.value].units is not None]
+    chosen = [layer for layer in layers if not heads or post_activation_site(network.axes, layer).active]
+    inner = [_units_of_layer(network, layer, unit) for layer in chosen]
     ends = [
         site
         for name in model_graph.inputs
         if (site := _input_units(model_graph.value(name))).units <= MOST_FEATURES and _is_real_per_sample(model_graph.value(name))
     ]
-    inner = [site for site in inner if site.value != model_graph.output and _has_row_per_sample(model_graph, site)]
+    inner = [site for site in inner if site.value != model_graph.output]
     return [*ends, *heads, *inner, _output_units(model_graph)]
-
-
-def _has_row_per_sample(model_graph: ModelGraph, site: LayerUnits) -> bool:
-    """Whether a sample has one row of these units."""
-    return model_graph.value(site.value).batch_axis == 0
 
 
 def _is_real_per_sample(value: Value) -> bool:
@@ -133,26 +133,24 @@ def _units_by_name(network: Network, model_graph: ModelGraph, name: str, unit: s
     if name == OUTPUT and name not in model_graph.nodes:
         return _output_units(model_graph)
     if name in network.layers:
-        return _units_of_layer(network.layers[name], _activation_site(model_graph, network.layers[name], unit))
+        return _units_of_layer(network, network.layers[name], unit)
     value = model_graph.value(network.resolve(name))
     if name in model_graph.inputs:
         return _input_units(value)
     if value.op == "attention":
         return replace(_head_units(value), name=name)
-    if value.batch_axis != 0 or len(value.shape) < 2:
-        raise InvalidInput(f"{name!r} has shape {list(value.shape)}: it has no row of units per sample")
-    axis = 2 if len(value.shape) == 3 else 1
-    kind = "channels" if len(value.shape) > 3 else "neurons"
-    return LayerUnits(name=name, value=value.name, kind=kind, units=int(value.shape[axis] or 0), axis=axis)
+    axis, layout = network.axes.unit_axis(value.name), network.axes.batch_layout(value.name)
+    shape = network.axes.values[value.name].shape
+    kind = "channels" if len(shape) > 3 else "neurons"
+    return LayerUnits(name=name, value=value.name, kind=kind, units=int(shape[axis] or 0), axis=axis, layout=layout)
 
 
-def _activation_site(model_graph: ModelGraph, layer: Layer, unit: str) -> ActivationSite:
-    return post_activation_site(model_graph, layer) if unit == ACTIVATION_STAGES[0] else pre_activation_site(model_graph, layer)
-
-
-def _units_of_layer(layer: Layer, place: ActivationSite) -> LayerUnits:
+def _units_of_layer(network: Network, layer: Layer, unit: str) -> LayerUnits:
+    find = post_activation_site if unit == ACTIVATION_STAGES[0] else pre_activation_site
     kind = "channels" if layer.op.startswith("conv") else "neurons"
-    return LayerUnits(name=layer.name, value=place.value, kind=kind, units=layer.units, axis=place.axis)
+    place = find(network.axes, layer)
+    layout = network.axes.batch_layout(place.value)
+    return LayerUnits(name=layer.name, value=place.value, kind=kind, units=layer.units, axis=place.axis, layout=layout)
 
 
 def _head_units(value: Value) -> LayerUnits:

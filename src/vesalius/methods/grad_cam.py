@@ -21,7 +21,7 @@ from vesalius.games.absence import Absence
 from vesalius.methods.base import Method, base_and_total, register
 from vesalius.methods.straight_path import StraightPath
 from vesalius.trace.network import Network
-from vesalius.trace.question import Question, unit_axis
+from vesalius.trace.question import Question
 
 
 @register
@@ -73,15 +73,14 @@ class GradCAM(Method):
 
 
 def last_spatial_value(network: Network) -> str | None:
-    """The last value with a batch axis, channels and more than one position; ``None`` where there is none, or no graph."""
+    """The last value with samples, channels and more than one position; ``None`` where there is none, or no graph."""
     if network.opaque:
         return None
     for name, value in reversed(network.values.items()):
-        axis, shape = value.batch_axis, value.shape
-        if axis is None or not value.is_floating or len(shape) < 3 or value.family not in ("linear", "elementwise", "select"):
+        found = network.axes.values[name]
+        if found.units is None or found.split_units or not value.is_floating or value.family not in ("linear", "elementwise", "select"):
             continue
-        channels = unit_axis(network, name)
-        places = [side for place, side in enumerate(shape) if place not in (axis, channels)]
+        places = [side for place, side in enumerate(found.shape) if place not in (0, found.units)]
         if None not in places and prod(side or 1 for side in places) > 1:
             return name
     return None
@@ -98,8 +97,13 @@ def _channel_axis(question: Question) -> int:
     network, name = question.network, question.at[0]
     if network.opaque:
         return 1
-    axis, batch = unit_axis(network, name), network.values[name].batch_axis or 0
-    return axis + 1 if axis < batch else axis
+    axis = network.axes.unit_axis(name)
+    if split := network.axes.values[name].split_units:
+        raise InvalidInput(
+            f"grad_cam needs one axis of channels, and those of {name!r} are spread over axes {' and '.join(map(str, split))}; choose a"
+            " value before or after it with at="
+        )
+    return axis
 
 
 def _position_players(event: torch.Size, channels: int) -> Players:

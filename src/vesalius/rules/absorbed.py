@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from vesalius.core.errors import InvalidInput
+from vesalius.trace.axes import BatchLayout
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +35,7 @@ class SampleAxis:
         sums = amount.sum(others, dtype=torch.float64) if others else amount.double()
         if self.rows is None:
             return sums
-        return torch.zeros(batch, dtype=torch.float64, device=sums.device).index_add(0, self.rows, sums)
+        return torch.zeros(batch, dtype=torch.float64, device=sums.device).index_add(0, self.rows.to(sums.device), sums)
 
     def sample_ids(self, shape: torch.Size) -> Tensor:
         """The sample of every element of a tensor of this shape."""
@@ -54,6 +55,11 @@ def read_sample_axis(owners: Tensor) -> SampleAxis:
         if bool(((first >= 0) & ((rows == first) | rows.isnan())).all()):
             return SampleAxis(axis, first[:, 0].long())
     raise InvalidInput("relevance cannot be accounted for per sample, since samples are mixed inside; explain one sample at a time")
+
+
+def read_batch_layout(layout: BatchLayout, batch: int) -> SampleAxis:
+    """The same in a tensor of so many samples, where they are known to lie."""
+    return SampleAxis(layout.axis, None if layout.is_plain else layout.sample_of_each(batch))
 
 
 class LazySampleAxis:

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from vesalius.rules.absorbed import AbsorbedRelevance
+from vesalius.rules.absorbed import AbsorbedRelevance, read_batch_layout
 from vesalius.rules.composite import Composite, fold_batch_norms
 from vesalius.rules.interpreter import Interpreter, Plan
 from vesalius.rules.lrp import LRP, LRPState
@@ -59,7 +59,10 @@ class RelevancePropagation:
         leaves = [tensor[rows].detach().requires_grad_() for tensor in self.question.present]
         count = len(leaves)
         inputs = self.subgraph.arguments(leaves, rows)
-        started = [start_signal(value, axis) for value, axis in zip(inputs[:count], self.subgraph.axes, strict=False)]
+        started = [
+            start_signal(value, read_batch_layout(layout, len(rows)))
+            for value, layout in zip(inputs[:count], self.subgraph.layouts, strict=False)
+        ]
         ledger = AbsorbedRelevance(len(rows))
         state = LRPState(ledger, self.rules, self.dense, self.gated)
         with torch.enable_grad():
@@ -76,8 +79,8 @@ class RelevancePropagation:
             return torch.cat([torch.zeros_like(leaf).reshape(len(leaf), -1) for leaf in leaves], 1)
         slopes = torch.autograd.grad(total.sum(), [*leaves, *raws], allow_unused=True)
         values = []
-        for place, (leaf, axis) in enumerate(zip(leaves, self.subgraph.axes, strict=False)):
+        for place, (leaf, layout) in enumerate(zip(leaves, self.subgraph.layouts, strict=False)):
             c, raw = slopes[place], slopes[len(leaves) + place]
             value = torch.zeros_like(leaf) if c is None else c * leaf.detach()
-            values.append(value if raw is None else value + raw.movedim(axis, 0))
+            values.append(value if raw is None else value + layout.batch_first(raw))
         return torch.cat([value.reshape(len(value), -1) for value in values], 1)

@@ -34,10 +34,10 @@ class LRPMeta:
     raw: Tensor | None = None
 
 
-def start_signal(value: Tensor, axis: int) -> tuple[Signal, Tensor]:
+def start_signal(value: Tensor, owner: SampleAxis) -> tuple[Signal, Tensor]:
     """An explained tensor as a signal, and the tensor whose gradient is relevance given directly."""
     raw = torch.zeros_like(value).requires_grad_()
-    return Signal(value, extra=LRPMeta(LazySampleAxis(lambda: SampleAxis(axis)), raw=raw)), raw
+    return Signal(value, extra=LRPMeta(LazySampleAxis(lambda: owner), raw=raw)), raw
 
 
 def attach_meta(call: OpCall, found: Any, *, gate: bool = False, moved: bool = False) -> Any:

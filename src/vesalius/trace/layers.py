@@ -96,7 +96,7 @@ def _read_layer(model_graph: ModelGraph, node: Node) -> Layer | None:
         return None
     position = WEIGHT_ARGUMENT.get(op, 1)
     weight, swapped = _matrix_parameter(node.args[position])
-    if weight is None:
+    if weight is None or ("conv" not in op and model_graph.tensors[weight].ndim != 2):
         return None
     out_axis, in_axis, unit_axis = LAYER_AXES[op]
     value: Value = node.meta["value"]

@@ -30,6 +30,7 @@ from vesalius.core.tensor_identity import bytes_of, place_of, version_of
 from vesalius.trace.binding import merge_inputs, to_input
 from vesalius.trace.copying import PackedGraph, computed_attributes, copy_graph
 from vesalius.trace.graph import ModelGraph, Value, bytes_per_sample
+from vesalius.trace.graph_axes import GraphAxes
 from vesalius.trace.layers import Layer, find_layers
 from vesalius.trace.precision import cast_graph, parameters_match
 from vesalius.trace.serialization import decode_graph, encode_graph
@@ -197,6 +198,11 @@ class Network:
         """Every parametrised linear map, by name: its units, its weight and the axes that link them."""
         return find_layers(self.graph("listing layers"))
 
+    @cached_property
+    def axes(self) -> GraphAxes:
+        """What the axes of every value are: where the samples and the units are in it."""
+        return GraphAxes.of(self.graph("finding axes"))
+
     def layer(self, name: str) -> Layer:
         """One layer by name.
 
@@ -265,10 +271,7 @@ class Network:
     @verb
     def unit_index(self, layer: str) -> Int[Tensor, "..."]:
         """Which unit owns each element of a layer's output (one sample), as :class:`vesalius.Players` wants it."""
-        found = self.layer(layer)
-        shape = self.values[found.value].shape
-        place = [found.units if axis == found.unit_axis else 1 for axis in range(1, len(shape))]
-        return torch.arange(found.units).reshape(place)
+        return self.axes.unit_index(self.layer(layer))
 
     def link_shape(self, layer: str) -> tuple[int, ...]:
         """Shape of a layer's weight."""

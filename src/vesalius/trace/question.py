@@ -18,6 +18,7 @@ from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.core.names import place_names
 from vesalius.core.random_state import RandomState
 from vesalius.core.rows import Tensors, read_rows
+from vesalius.trace.axes import BatchLayout
 from vesalius.trace.compose import compose
 from vesalius.trace.default_inputs import default_inputs
 from vesalius.trace.network import Inputs, Network
@@ -35,18 +36,18 @@ class TargetSubgraph:
 
     Attributes:
         program: from the explained tensors, then the context, to the output that holds the target.
-        axes: the batch axis of each of its inputs.
+        layouts: where the samples are in each of its inputs.
         context: what the program reads besides, of all samples, batch first.
     """
 
     program: GraphModule
-    axes: tuple[int, ...]
+    layouts: tuple[BatchLayout, ...]
     context: tuple[Tensor, ...]
 
     def arguments(self, values: Sequence[Tensor], rows: Int[Tensor, " N"]) -> list[Tensor]:
         """Inputs of the program as it wants them, from explained tensors that are batch first."""
         known = [*values, *(tensor.index_select(0, rows) for tensor in self.context)]
-        return [tensor.movedim(0, axis) for tensor, axis in zip(known, self.axes, strict=True)]
+        return [layout.restore(tensor) for tensor, layout in zip(known, self.layouts, strict=True)]
 
     def head(self, values: Sequence[Tensor], rows: Int[Tensor, " N"]) -> Tensor:
         """The output for other values of the explained tensors."""
@@ -191,7 +192,7 @@ def ask(network: Network, x: Inputs, *, target: Target = None, at: str | Sequenc
     rows = torch.arange(len(inputs[0]), device=inputs[0].device)
     with torch.no_grad(), RandomState() if network.random else nullcontext():
         output = head(present, rows)
-    _check_finite("the output", output)
+    _check_finite("the output", inner[0].layout.batch_first(output) if inner else output)
     pick, readable = inner or select_target(output, target)
     if output.is_complex() and pick.function is None:
         raise WrongType(f"the output is complex ({output.dtype}); explain a real number made of it: target=lambda out: out.abs()")
@@ -245,8 +246,7 @@ def _resolve_at(network: Network, at: str | Sequence[str]) -> tuple[str, ...]:
     sites = asked if among_inputs else tuple(network.resolve(name) for name in asked)
     check_distinct(asked, sites)
     for site in () if among_inputs else sites:
-        if (value := network.values[site]).batch_axis is None:
-            raise InvalidInput(f"{site!r} has shape {list(value.shape)}, in which no axis is the batch; choose a value before or after it")
+        network.axes.batch_layout(site)
     return sites
 
 
@@ -258,34 +258,16 @@ def _resolve_inner_target(network: Network, target: Target) -> tuple[str | None,
     if not isinstance(unit, int) or not all(isinstance(part, int) for part in place):
         raise InvalidInput(f"an inner target is (layer, unit) or (layer, unit, *position), such as ('layer2', 5), not {target!r}")
     name = network.resolve(target[0])
-    value = network.values[name]
-    if value.batch_axis != 0 or len(value.shape) < 2:
-        raise InvalidInput(f"{name!r} has shape {list(value.shape)}; a target needs [batch, units, ...]")
-    axis = unit_axis(network, name)
-    units, others = value.shape[axis], [side for at, side in enumerate(value.shape) if at not in (0, axis)]
+    layout, axis, shape = network.axes.batch_layout(name), network.axes.unit_axis(name), network.axes.values[name].shape
+    units, others = shape[axis], [side for at, side in enumerate(shape) if at not in (0, axis)]
     if units is None or not -units <= unit < units:
         raise InvalidInput(f"unit {unit} is out of range: {name!r} has {units} units")
     if place and (
         len(place) != len(others) or any(side is not None and not -side <= i < side for i, side in zip(place, others, strict=True))
     ):
         raise InvalidInput(f"{name!r} has {units} units at positions of shape {others}; {tuple(place)} is not one of them")
-    selector = TargetSelector(unit=(axis, unit % units), place=tuple(place) or None)
+    selector = TargetSelector(unit=(axis, unit % units), place=tuple(place) or None, layout=layout)
     return name, (selector, f"{target[0]}[{', '.join(map(str, (unit, *place)))}]")
-
-
-def unit_axis(network: Network, name: str) -> int:
-    """Axis of units of a value: that of the nearest layer above it with as many axes, else channels first for images and last otherwise."""
-    model_graph = network.graph("finding units")
-    by_value = {layer.value: layer for layer in network.layers.values()}
-    rank = len(model_graph.value(name).shape)
-    node = model_graph.nodes[name]
-    while "value" in node.meta and len(node.meta["value"].shape) == rank:
-        if (layer := by_value.get(node.meta["value"].name)) is not None:
-            return layer.unit_axis
-        if not node.all_input_nodes:
-            break
-        node = node.all_input_nodes[0]
-    return 1 if rank >= 4 else rank - 1
 
 
 def _build_head(
@@ -295,11 +277,11 @@ def _build_head(
     if network.opaque:
         return *_build_opaque_head(network, inputs, at), None
     split = network.split(at, end)
-    axes = tuple(network.values[name].batch_axis or 0 for name in (*split.at, *split.context))
+    layouts = tuple(network.axes.batch_layout(name) for name in (*split.at, *split.context))
     with torch.no_grad():
-        found = [tensor.movedim(axis, 0) for tensor, axis in zip(split.front(*inputs), axes, strict=True)]
+        found = [layout.batch_first(tensor) for tensor, layout in zip(split.front(*inputs), layouts, strict=True)]
     program = network.program((*split.at, *split.context), [end or network.graph("running a part of the network").output])
-    cut = TargetSubgraph(program, axes, tuple(found[len(at) :]))
+    cut = TargetSubgraph(program, layouts, tuple(found[len(at) :]))
     return tuple(found[: len(at)]), cut.head, cut
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from vesalius.core.errors import InvalidInput
+from vesalius.trace.axes import BatchLayout
 from vesalius.trace.graph import ModelGraph, downstream_nodes
 from vesalius.trace.network import Network
 
@@ -31,7 +32,7 @@ class DependentSites:
         names: of the explained values.
         later: which of them are computed from others, by place.
         program: from the values of the other sites, the context, and presence and stand-in of each later site, to the output.
-        axes: the batch axis of each of its inputs.
+        layouts: where the samples are in each of its inputs.
         context: what the program reads besides, of all samples, batch first.
         kept: of each later site, the elements that are there at all, per sample; empty where all are.
     """
@@ -39,7 +40,7 @@ class DependentSites:
     names: tuple[str, ...]
     later: tuple[int, ...]
     program: GraphModule
-    axes: tuple[int, ...]
+    layouts: tuple[BatchLayout, ...]
     context: tuple[Tensor, ...]
     kept: tuple[Shaped[Tensor, "B ..."], ...] = ()
 
@@ -60,7 +61,8 @@ class DependentSites:
             here = presence[place]
             stands_in = absent[place] if absent[place].ndim == here.ndim else absent[place][None]
             given += [here & self.kept[number].index_select(0, rows) if self.kept else here, stands_in]
-        output: Tensor = self.program(*(tensor.movedim(0, axis) for tensor, axis in zip(given, self.axes, strict=True)))[0]
+        whole = [layout.broadcast(tensor, len(rows)) for tensor, layout in zip(given, self.layouts, strict=True)]
+        output: Tensor = self.program(*(layout.restore(tensor) for tensor, layout in zip(whole, self.layouts, strict=True)))[0]
         return output
 
     def __str__(self) -> str:
@@ -87,13 +89,13 @@ def find_dependent_sites(network: Network, inputs: Sequence[Tensor], names: tupl
     first = tuple(name for place, name in enumerate(names) if place not in later)
     behind = tuple(names[place] for place in later)
     context = model_graph.head_context(first, output)
-    axes = [network.values[name].batch_axis or 0 for name in (*first, *context)]
+    layouts = [network.axes.batch_layout(name) for name in (*first, *context)]
     program = _overwrite(model_graph.program((*first, *context), [output]), behind)
-    axes += [axis for name in behind for axis in (network.values[name].batch_axis or 0,) * 2]
+    layouts += [layout for name in behind for layout in (network.axes.batch_layout(name),) * 2]
     with torch.no_grad():
         found = network.program([value.name for value in network.inputs], context)(*inputs) if context else ()
-    read = tuple(tensor.movedim(axis, 0) for tensor, axis in zip(found, axes[len(first) :], strict=False))
-    return DependentSites(names, later, program, tuple(axes), read)
+    read = tuple(layout.batch_first(tensor) for tensor, layout in zip(found, layouts[len(first) :], strict=False))
+    return DependentSites(names, later, program, tuple(layouts), read)
 
 
 def check_distinct(asked: Sequence[str], found: Sequence[str]) -> None:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from vesalius.core.entry import as_caller
 from vesalius.core.errors import InvalidInput, WrongType
+from vesalius.trace.axes import BATCH_FIRST, BatchLayout
 
 Target = Any
 """A class, a class per sample, a position in a larger output (or one per sample), ``(layer, unit)``, a function of the output, ``None``."""
@@ -32,7 +33,7 @@ FAR = 100.0
 
 @dataclass(frozen=True, eq=False)
 class TargetSelector:
-    """From an output [N ...] to one number per row.
+    """From an output [N ...], or an inner value in its own layout, to one number per row.
 
     Attributes:
         index: position in one sample's output; empty for an output that is a single number.
@@ -40,6 +41,7 @@ class TargetSelector:
         unit: axis and position of an inner unit.
         place: position of that unit along the value's other axes; its mean over them (an image's pixels, a sequence's tokens) if ``None``.
         function: of the output, instead of all that.
+        layout: where the samples are in the value of an inner unit, whose axes are counted batch first.
     """
 
     index: tuple[int, ...] = ()
@@ -47,13 +49,14 @@ class TargetSelector:
     unit: tuple[int, int] | None = None
     place: tuple[int, ...] | None = None
     function: TargetFunction | None = None
+    layout: BatchLayout = BATCH_FIRST
 
-    def __call__(self, output: Float[Tensor, "N ..."], rows: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
+    def __call__(self, output: Float[Tensor, "..."], rows: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
         if self.function is not None:
             return _apply(self.function, output)
         if self.unit is not None:
             axis, unit = self.unit
-            channel = output.select(axis, unit)
+            channel = self.layout.batch_first(output).select(axis, unit)
             if self.place is not None:
                 for step in self.place:
                     channel = channel.select(1, step)

@@ -153,14 +153,16 @@ def component_maps(found: Complexity, x: Tensor) -> list[ComponentMaps]:
         return []
     rows = x[:MOST_SAMPLES]
     components = found.components((rows,))
-    feature = components.parts.sum(0) + components.rest
+    parts, cumulative = (maps.movedim(2 + found.shape.channel_axis, 2) for maps in (components.parts, components.cumulative))
+    remains = components.rest.movedim(1 + found.shape.channel_axis, 1)
+    feature = parts.sum(0) + remains
     channel = int((feature > 0).sum((0, 2, 3)).argmax())
     names = order_bands(found.orders)
     drawn = []
     for at in range(len(rows)):
-        one = {name: part[at, channel].double().cpu().numpy() for name, part in zip(names, components.parts, strict=True)}
-        whole, rest = feature[at, channel].double().cpu().numpy(), components.rest[at, channel].double().cpu().numpy()
-        sums = dict(zip(names, components.cumulative[:, at, channel].double().cpu().numpy(), strict=True))
+        one = {name: part[at, channel].double().cpu().numpy() for name, part in zip(names, parts, strict=True)}
+        whole, rest = feature[at, channel].double().cpu().numpy(), remains[at, channel].double().cpu().numpy()
+        sums = dict(zip(names, cumulative[:, at, channel].double().cpu().numpy(), strict=True))
         scale = float(max(np.abs(part).max() for part in (whole, rest, *one.values()))) or 1.0
         image = rows[at].double().cpu().numpy() if rows.ndim == 4 and rows.shape[1] in (1, 3) else None
         drawn.append(ComponentMaps(image=image, parts={"feature": whole, **one, "rest": rest}, sums=sums, scale=scale))
