@@ -15,6 +15,7 @@ from torch.fx import Node
 
 from vesalius.sparsity.activations import Activation
 from vesalius.trace.graph import ModelGraph
+from vesalius.trace.graph_axes import GraphAxes
 from vesalius.trace.layers import Layer
 
 PASS_THROUGH_OPS = frozenset(
@@ -41,13 +42,14 @@ class FusedActivation:
     unread: str = ""
 
 
-def find_activation(model_graph: ModelGraph, layer: Layer) -> FusedActivation:
+def find_activation(axes: GraphAxes, layer: Layer) -> FusedActivation:
     """Follow a layer's output to its activation.
 
     Args:
-        model_graph: the graph.
+        axes: of the graph.
         layer: of it.
     """
+    model_graph = axes.model_graph
     node = model_graph.nodes[layer.value]
     scale: Tensor | None = None
     shift: Tensor | None = None
@@ -55,7 +57,7 @@ def find_activation(model_graph: ModelGraph, layer: Layer) -> FusedActivation:
         value = node.meta["value"]
         if value.op in PASS_THROUGH_OPS:
             continue
-        affine = AFFINE_READERS[value.op](model_graph, node, layer) if value.op in AFFINE_READERS else None
+        affine = AFFINE_READERS[value.op](axes, node, layer) if value.op in AFFINE_READERS else None
         if affine is None:
             break
         scale, shift = _compose_affine((scale, shift), affine)
@@ -89,27 +91,28 @@ def _compose_affine(first: Affine, then: Affine) -> Affine:
     return scale, then[1] if moved is None else moved if then[1] is None else moved + then[1]
 
 
-def _batch_norm_affine(model_graph: ModelGraph, node: Node, layer: Layer) -> Affine | None:
+def _batch_norm_affine(axes: GraphAxes, node: Node, layer: Layer) -> Affine | None:
     """Batch norm with running statistics, whose parameters belong to the layer's units."""
-    weight, bias, mean, variance = (_stored_tensor(model_graph, argument) for argument in node.args[1:5])
-    if mean is None or variance is None or len(mean) != layer.units or _units_moved(node, layer):
+    weight, bias, mean, variance = (_stored_tensor(axes.model_graph, argument) for argument in node.args[1:5])
+    if mean is None or variance is None or len(mean) != layer.units or not _units_are_on(axes, node, layer, 1):
         return None
     eps = next((float(argument) for argument in reversed(node.args) if isinstance(argument, float)), 1e-5)
     scale = (variance + eps).rsqrt() * (1 if weight is None else weight)
     return scale, (0 if bias is None else bias) - mean * scale
 
 
-def _units_moved(node: Node, layer: Layer) -> bool:
-    """Whether units left the axis that they are on in the layer's output."""
-    return bool(node.meta["value"].shape[layer.unit_axis] != layer.units) or len(node.meta["value"].shape) <= layer.unit_axis
+def _units_are_on(axes: GraphAxes, node: Node, layer: Layer, axis: int) -> bool:
+    """Whether a value has a layer's units, all of them and nothing else, on an axis."""
+    own = axes.values[layer.value].axes[layer.unit_axis]
+    return axes.values[node.meta["value"].name].axes[axis] == own
 
 
-def _added_bias_affine(model_graph: ModelGraph, node: Node, layer: Layer) -> Affine | None:
+def _added_bias_affine(axes: GraphAxes, node: Node, layer: Layer) -> Affine | None:
     """A parameter added to the units of a product of matrices."""
     if len(node.args) != 2 or node.kwargs or layer.op not in UNIT_LAST_OPS:
         return None
-    tensors = [found for argument in node.args if (found := _stored_tensor(model_graph, argument)) is not None]
-    if len(tensors) != 1 or tensors[0].shape != (layer.units,) or node.meta["value"].shape[-1] != layer.units:
+    tensors = [found for argument in node.args if (found := _stored_tensor(axes.model_graph, argument)) is not None]
+    if len(tensors) != 1 or tensors[0].shape != (layer.units,) or not _units_are_on(axes, node, layer, -1):
         return None
     return None, tensors[0]
 
@@ -118,7 +121,7 @@ def _stored_tensor(model_graph: ModelGraph, argument: object) -> Tensor | None:
     return model_graph.tensors[str(argument.target)].detach() if isinstance(argument, Node) and argument.op == "get_attr" else None
 
 
-AFFINE_READERS: Mapping[str, Callable[[ModelGraph, Node, Layer], Affine | None]] = {
+AFFINE_READERS: Mapping[str, Callable[[GraphAxes, Node, Layer], Affine | None]] = {
     "batch_norm": _batch_norm_affine,
     "add": _added_bias_affine,
 }

@@ -243,8 +243,7 @@ def _resolve_name(network: Network, name: str, found: Mapping[str, Sequence[Laye
 def _build_links(network: Network, name: str, found: Mapping[str, Sequence[Layer]]) -> Links:
     uses = found[name]
     tied = tuple(other for other, layers in found.items() if other != name and layers[0].weight == uses[0].weight)
-    model_graph = network.graph("following a layer")
-    follows = [find_activation(model_graph, use) for use in uses]
+    follows = [find_activation(network.axes, use) for use in uses]
     alike = len(uses) == 1 or all(one.activation == follows[0].activation and one.scale is one.shift is None for one in follows)
     follow = follows[0] if alike else FusedActivation(activation=Activation())
     return Links(name=name, network=network, layers=tuple(uses), tied=tied, after=follow)

@@ -65,9 +65,10 @@ def count_flop(network: Network, model: nn.Module) -> int:
     for layer in network.layers.values():
         if layer.op == "embedding":
             continue
-        shape = network.values[layer.source if layer.op.startswith("conv_transpose") else layer.value].shape
-        space = [int(side or 1) for axis, side in enumerate(shape) if axis != layer.unit_axis]
-        total += 2 * prod(space) * _stored_count(model, layer.weight, prod(layer.shape))
+        name = layer.source if layer.op.startswith("conv_transpose") else layer.value
+        channels = int(network.values[name].shape[layer.unit_axis] or 1)
+        positions = prod(int(side or 1) for side in network.axes.values[name].shape) // channels
+        total += 2 * positions * _stored_count(model, layer.weight, prod(layer.shape))
     return total
 
 

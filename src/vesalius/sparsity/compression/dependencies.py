@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 from torch.fx import Node
 
+from vesalius.trace.axes import ValueAxes, axis_size
 from vesalius.trace.graph import ModelGraph, Value
 from vesalius.trace.layers import Layer
 from vesalius.trace.network import Network
@@ -111,6 +111,7 @@ class _UnitTracer:
 
     def __init__(self, network: Network, model_graph: ModelGraph, layer: Layer, uses: Callable[[str], int]) -> None:
         self.model_graph, self.layer, self.uses = model_graph, layer, uses
+        self.axes = network.axes.values
         self.layers = {one.value: one for one in network.layers.values()}
         self.places: dict[Node, UnitAxis] = {}
         self.readers: list[UnitReader] = []
@@ -180,7 +181,7 @@ class _UnitTracer:
             return place
         if value.op in RESHAPE_OPS:
             self.reshaped = self.reshaped or value.shape != shape
-            return _axis_after_reshape(value, place, shape)
+            return _axis_after_reshape(self.axes[value.name], value, self.layer)
         if value.op in AXIS_AFTER_OP:
             return AXIS_AFTER_OP[value.op](node, place, len(shape))
         if value.op in REDUCTION_OPS:
@@ -213,15 +214,15 @@ class _UnitTracer:
             raise _Blocked(why or f"{name!r} is used several times")
 
 
-def _axis_after_reshape(value: Value, place: UnitAxis, shape: tuple[int | None, ...]) -> UnitAxis:
+def _axis_after_reshape(axes: ValueAxes, value: Value, layer: Layer) -> UnitAxis:
     """Axes behind the units may be drawn into theirs, and axes of one element come and go."""
-    axis, sizes = place.axis, [side or 1 for side in shape]
-    ahead = tuple(side for side in shape[:axis] if side != 1)
-    for at in range(len(value.shape)):
-        grown = (value.shape[at] or 0) // sizes[axis]
-        joined = [prod(sizes[axis + 1 : end]) for end in range(axis + 1, len(sizes) + 1)]
-        if tuple(side for side in value.shape[:at] if side != 1) == ahead and grown in joined and grown * sizes[axis] == value.shape[at]:
-            return UnitAxis(at, place.block * grown)
+    origin = f"{layer.value}:{layer.unit_axis}"
+    held = [(at, parts) for at, parts in enumerate(axes.axes) if any(part.origin == origin for part in parts)]
+    if len(held) == 1 and axes.batch is not None and axes.batch.is_plain:
+        at, parts = held[0]
+        size = axis_size(parts)
+        if parts[0].origin == origin and parts[0].is_whole and size is not None:
+            return UnitAxis(at, size // layer.units)
     raise _Blocked(f"{value.name!r} ({value.op}) takes its units apart")
 
 
