@@ -7,7 +7,7 @@ MUTANTS = [
         "core/allocation.py", "_to_float64(self.total) - _to_float64(self.base)", "_to_float64(self.total)", "tests/core/test_allocation.py"
     ),
     Mutant("core/interaction_indices.py", "Fraction(1, t - s + 1)", "Fraction(1, (t - s + 1) ** 2)", "tests/core/test_allocation.py"),
-    Mutant("core/players.py", "torch.where(_insert_event_axes", "torch.where(~_insert_event_axes", "tests/core/test_players.py"),
+    Mutant("core/players.py", "torch.where(mask, here, gone)", "torch.where(mask, gone, here)", "tests/core/test_players.py"),
     Mutant("core/store.py", "os.replace(draft, target)", "target.write_bytes(draft.read_bytes()[:-1])", "tests/core/test_store.py"),
     Mutant("core/interaction_indices.py", "comb(t - 1, k)", "comb(t, k)", "tests/core/test_interaction_indices.py -k definition"),
     Mutant(

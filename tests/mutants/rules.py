@@ -10,7 +10,7 @@ MUTANTS = [
     ),
     Mutant("rules/rescale.py", "chosen = (c1 + c0) / 2", "chosen = c1", "tests/rules/test_max_and_where.py -k choice"),
     Mutant("rules/rescale.py", "name in REARRANGING_OPS", "name not in COUNTING_OPS", "tests/rules/test_products.py -k reciprocal"),
-    Mutant("rules/decompositions.py", ".triu(1)", ".triu(0)", "tests/rules/test_softmax.py -k causal"),
+    Mutant("rules/decompositions.py", "_device(query)).triu(1)", "_device(query)).triu(0)", "tests/rules/test_softmax.py -k causal"),
     Mutant("rules/recurrent.py", "enter, keep, fresh", "keep, enter, fresh", "tests/rules/test_recurrent.py -k lstm"),
     Mutant(
         "rules/reveal_cancel.py",

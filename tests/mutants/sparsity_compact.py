@@ -23,8 +23,8 @@ MUTANTS = [
     ),
     Mutant(
         "sparsity/compression/dependencies.py",
-        "UnitAxis(at, place.block * grown)",
-        "UnitAxis(at, place.block)",
+        "UnitAxis(at, size // layer.units)",
+        "UnitAxis(at, 1)",
         "tests/sparsity/test_dead_units.py -k flatten",
     ),
     Mutant(

@@ -18,7 +18,20 @@ MUTANTS = [
     Mutant("trace/copying.py", "**_take(shared_names(model_graph, call), copied)", "", "tests/test_copies.py -k tied"),
     Mutant("trace/copying.py", "name in own and _is_same_memory(tensor, own[name])", "False", "tests/test_copies.py -k tied"),
     Mutant("trace/functionalize.py", "node.target = _pure_op(node)", "pass", "tests/trace/test_functionalize.py"),
-    Mutant("trace/signature.py", "module.training = False", "module.training = True", "tests/trace/test_zoo.py -k resnet"),
+    Mutant(
+        "trace/structural_copy.py", 'namespace["training"] = False', 'namespace["training"] = True', "tests/trace/test_zoo.py -k resnet"
+    ),
+    Mutant(
+        "trace/structural_copy.py", "**dict.fromkeys(CONTAINERS, self._container),", "", "tests/trace/test_untouched.py -k 'dict and list'"
+    ),
+    Mutant(
+        "trace/observe.py",
+        "if not is_close(alone, both[row : row + 1]):",
+        "if False:",
+        "tests/trace/test_observe.py -k depend_on_each_other",
+    ),
+    Mutant("trace/write_guard.py", "raise WritesToWeights", "pass", "tests/trace/test_untouched.py -k 'writes or maximum'"),
+    Mutant("core/entry.py", "stack.enter_context(torch.enable_grad())", "pass", "tests/test_modes.py"),
     Mutant(
         "trace/network.py",
         'found is None or not parameters_match(mine, found.graph("comparing"), dtype)',
@@ -39,7 +52,12 @@ MUTANTS = [
         "tests/test_first_calls.py -k columns",
     ),
     Mutant("trace/remembered.py", "_state(_own_attributes(module))", "0", "tests/trace/test_remembered.py -k as_it_is"),
-    Mutant("trace/trace.py", "if network.reason != GRAPH_DISAGREES:", "if True:", "tests/trace/test_remembered.py -k differ"),
+    Mutant(
+        "trace/trace.py",
+        "if network.reason not in (GRAPH_DISAGREES, GRADIENT_MODE, RANDOM):",
+        "if True:",
+        "tests/trace/test_remembered.py -k differ",
+    ),
     Mutant("trace/target.py", "FAR = 100.0", "FAR = 0.0", "tests/trace/test_target.py -k bent"),
     Mutant("trace/compose.py", "None if found.opaque else found", "found", "tests/trace/test_compose.py -k refused"),
     Mutant(

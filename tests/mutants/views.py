@@ -6,8 +6,8 @@ MUTANTS = [
     Mutant("views/bar_chart.py", "value - 2 * error", "value - error", "tests/views/test_bar_chart.py"),
     Mutant(
         "views/complexity/chart_data.py",
-        "components.cumulative[:, at, channel]",
-        "components.parts[:, at, channel]",
+        "cumulative[:, at, channel]",
+        "parts[:, at, channel]",
         "tests/views/complexity/test_section.py -k pictures",
     ),
     Mutant(

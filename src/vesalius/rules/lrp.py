@@ -109,6 +109,11 @@ def add(run: Interpreter, call: OpCall) -> Any:
     found = attach_meta(call, linear(run, call))
     if len(call.signals) == 2:
         return found
+    return _absorb_fixed(run, call, found)
+
+
+def _absorb_fixed(run: Interpreter, call: OpCall, found: Signal) -> Signal:
+    """A result whose constant part, which the op makes of zeros, keeps its relevance."""
     with torch.no_grad():
         fixed = call.on([torch.zeros_like(signal.value) for signal in call.signals])
     return replace(found, value=absorb_constant(found.value, fixed, run.state.ledger, found.extra.owner))
@@ -338,9 +343,7 @@ def transform(run: Interpreter, call: OpCall) -> Any:
     found = attach_meta(call, linear(run, call))
     if name != "complex" or len(call.signals) > 1:
         return found
-    with torch.no_grad():
-        fixed = call.on([torch.zeros_like(signal.value) for signal in call.signals])
-    return replace(found, value=absorb_constant(found.value, fixed, run.state.ledger, found.extra.owner))
+    return _absorb_fixed(run, call, found)
 
 
 def product(run: Interpreter, call: OpCall) -> Any:
