@@ -176,3 +176,35 @@ def test_hooks_see_what_the_network_sees(traced):
     network, model, _ = traced("swin")
     assert hook_axis(model.get_submodule("patch")) == 1 and hook_axis(model.get_submodule("proj")) == -1
     assert network.layer("proj").units == model.proj.out_features and network.values[network.layer("proj").value].batch_axis is None
+
+
+@pytest.mark.parametrize(("name", "first", "second"), [("flat", "fc", "proj"), ("swin", "qkv", "proj"), ("film", "conv", "relu")])
+def test_two_explained_values_of_which_one_is_computed_from_the_other(traced, name, first, second):
+    """A unit of each is held at zero by hooks at the same time, so that the second sees the first without it."""
+    network, model, x = traced(name)
+    at = (network.layers[first].value, network.layers[second].value if second in network.layers else second)
+    sides = [network.axes.values[value] for value in at]
+    masks, hooks = [], []
+    for side in sides:
+        index = torch.arange(int(side.shape[side.units])).reshape([-1 if axis == side.units else 1 for axis in range(1, len(side.shape))])
+        masks.append(index)
+    count = int(sides[0].shape[sides[0].units])
+    players = vs.Players((masks[0], masks[1] + count), (count + int(sides[1].shape[sides[1].units]),), "channels")
+    present = torch.ones(1, players.n, dtype=torch.bool)
+    present[0, UNIT] = present[0, count + 1] = False
+    found = vs.Game.on(network, x[:1], players, target=2, at=at)(present)
+
+    def without(unit, axis):
+        return lambda _, __, output: output.index_fill(axis, torch.tensor([unit]), 0)
+
+    if second in network.layers:
+        for layer, unit in ((first, UNIT), (second, 1)):
+            module = model.get_submodule(layer)
+            hooks.append(module.register_forward_hook(without(unit, hook_axis(module))))
+        expected = model(x[:1])[0, 2]
+    else:  # the relu of Film: both are zero where either is
+        hooks.append(model.conv.register_forward_hook(lambda _, __, output: output.index_fill(1, torch.tensor([UNIT, 1]), 0)))
+        expected = model(x[:1])[0, 2]
+    for hook in hooks:
+        hook.remove()
+    torch.testing.assert_close(found[0], expected.detach(), **EXACT)

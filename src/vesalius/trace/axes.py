@@ -201,6 +201,15 @@ class BatchLayout:
         moved: Tensor = tensor.movedim(0, self.axis + (self.before > 1))
         return moved if self.is_plain else moved.flatten(self.axis, self.axis + (self.before > 1) + (self.after > 1))
 
+    def broadcast(self, tensor: Shaped[Tensor, "..."], count: int) -> Shaped[Tensor, "B ..."]:
+        """A batch-first tensor whose sides of 1 stand for all, as long as it has to be to go back: of so many samples."""
+        if self.is_plain:
+            return tensor
+        sizes = [count] + [-1] * (tensor.ndim - 1)
+        inner = [side for side in (self.before, self.after) if side != 1]
+        sizes[1 + self.axis : 1 + self.axis + len(inner)] = inner
+        return tensor.expand(sizes)
+
     def sample_of_each(self, count: int) -> Int[Tensor, " positions"]:
         """The sample of each place along the axis, of so many samples."""
         return torch.arange(count).repeat_interleave(self.after).repeat(self.before)

@@ -61,7 +61,8 @@ class DependentSites:
             here = presence[place]
             stands_in = absent[place] if absent[place].ndim == here.ndim else absent[place][None]
             given += [here & self.kept[number].index_select(0, rows) if self.kept else here, stands_in]
-        output: Tensor = self.program(*(layout.restore(tensor) for tensor, layout in zip(given, self.layouts, strict=True)))[0]
+        whole = [layout.broadcast(tensor, len(rows)) for tensor, layout in zip(given, self.layouts, strict=True)]
+        output: Tensor = self.program(*(layout.restore(tensor) for tensor, layout in zip(whole, self.layouts, strict=True)))[0]
         return output
 
     def __str__(self) -> str:
