@@ -72,6 +72,15 @@ def test_a_pair_is_of_two_different_samples():
     assert torch.equal(two_rows([X])[0], X[:2])
 
 
+def test_a_black_box_that_mixes_rows_is_called_on_one_sample_at_a_time():
+    def function(rows: Tensor) -> Tensor:
+        return rows if rows.sum() > 0 else -rows
+
+    net = vesalius.trace(function, X)
+    assert "one sample at a time" in net.reason
+    torch.testing.assert_close(net(X), torch.cat([function(row[None]) for row in X]))
+
+
 NOISY = {
     "dropout": lambda h: F.dropout(h, 0.5),
     "torch": lambda h: h + torch.randn_like(h),

@@ -13,7 +13,10 @@ from vesalius.trace.observe import is_close, two_rows
 
 def describe_mixing(model_graph: ModelGraph | None, model: nn.Module, tensors: Sequence[Tensor]) -> str:
     """The refusal of a model whose output for a sample depends on the rest of its batch, with the place where it comes about."""
-    place = _unnormalised(model) or (_first_mixed(model_graph, tensors) if model_graph is not None else "")
+    norms = _without_statistics(model)
+    place = f", in {norms[0]!r}, a batch norm without running statistics" if norms else ""
+    if not norms and model_graph is not None:
+        place = _first_mixed(model_graph, tensors)
     return (
         f"rows of a batch depend on each other{place}: a sample alone has another output than in a batch, so that it has none that could be"
         " explained. Compute along the axes of a sample (softmax(-1), x.mean(-1)) and not along the first, which is the batch; or make one"
@@ -21,11 +24,15 @@ def describe_mixing(model_graph: ModelGraph | None, model: nn.Module, tensors: S
     )
 
 
-def _unnormalised(model: nn.Module) -> str:
-    """Batch norms that take their statistics from the batch."""
-    kinds = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
-    found = [name for name, part in model.named_modules() if isinstance(part, kinds[0]) and part.running_mean is None]
-    return f", in {found[0]!r}, a batch norm without running statistics" if found else ""
+def has_batch_statistics(model: nn.Module) -> bool:
+    """Whether a batch norm takes its statistics from the batch."""
+    return bool(_without_statistics(model))
+
+
+def _without_statistics(model: nn.Module) -> list[str]:
+    """Batch norms without running statistics."""
+    kind = nn.modules.batchnorm._BatchNorm
+    return [name for name, part in model.named_modules() if isinstance(part, kind) and part.running_mean is None]
 
 
 def _first_mixed(model_graph: ModelGraph, tensors: Sequence[Tensor]) -> str:

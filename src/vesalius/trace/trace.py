@@ -20,7 +20,7 @@ from vesalius.trace import cache as caching
 from vesalius.trace import remembered
 from vesalius.trace.export import NoGraph, clean_graph, export_graph
 from vesalius.trace.graph import ModelGraph, Value
-from vesalius.trace.mixing import describe_mixing
+from vesalius.trace.mixing import describe_mixing, has_batch_statistics
 from vesalius.trace.network import Network
 from vesalius.trace.observe import GRADIENT_MODE, RANDOM, Behaviour, check_output, is_close, observe, run_with_gradients
 from vesalius.trace.signature import CallableModule, ModelCall, bind_call
@@ -33,10 +33,7 @@ GRAPH_DISAGREES = (
     "on the example, the exported graph has another output or another gradient than the model (torch.no_grad or a custom"
     " autograd.Function in its forward does that)"
 )
-QUANTISED = (
-    "it is quantised with a scale that is measured on each batch, so that a sample's output depends on the others; it is called on one"
-    " sample at a time"
-)
+ONE_BY_ONE = "; a sample's output depends on the others of its batch, and so it is called on one sample at a time"
 PLAIN_CALLABLE = "it is a plain callable, not a torch.nn.Module"
 
 
@@ -144,14 +141,14 @@ def trace_call(bound: tuple[ModelCall, tuple[Tensor, ...]], cache: str | Path | 
     name = type(model).__name__ if isinstance(model, nn.Module) else getattr(model, "__name__", type(model).__name__)
     inputs = tuple(_input_value(name_, tensor) for name_, tensor in zip(call.names, tensors, strict=True))
     call, seen = observe(call, tensors)
-    if seen.mixes and is_quantised(call.model):
-        call, seen = replace(call, one_by_one=True), replace(seen, mixes=False, reason=QUANTISED)
     reason = seen.reason or ("" if isinstance(model, nn.Module) else PLAIN_CALLABLE)
     model_graph = None
     if not reason:
         model_graph, reason = _find_graph(call, tensors, seen, cache)
     if seen.mixes:
-        raise InvalidInput(describe_mixing(model_graph, call.model, tensors))
+        if model_graph is not None or has_batch_statistics(call.model):
+            raise InvalidInput(describe_mixing(model_graph, call.model, tensors))
+        call, reason = replace(call, one_by_one=True), reason + ONE_BY_ONE
     smooth = seen.differentiable if model_graph is None else _is_smooth(model_graph, tensors)
     return Network(name, inputs, model_graph, reason, call, differentiable=smooth)
 
@@ -231,11 +228,6 @@ def _as_argument(item: Any, floating: torch.dtype) -> Any:
 
 def _input_value(name: str, tensor: Tensor) -> Value:
     return Value(name, "input", "input", (None, *tensor.shape[1:]), str(tensor.dtype).removeprefix("torch."), 0)
-
-
-def is_quantised(model: nn.Module) -> bool:
-    """Whether a module of it is one of torch's quantised ones."""
-    return any("quant" in type(module).__module__ for module in model.modules())
 
 
 def _is_smooth(model_graph: ModelGraph, tensors: Sequence[Tensor]) -> bool:
