@@ -92,9 +92,11 @@ def place_names(at: Any) -> tuple[str, ...]:
     Raises:
         WrongType, InvalidInput: as :func:`name_list`; none at all.
     """
-    places = (at,) if isinstance(at, str) else name_list("at", at)
+    places = (at,) if isinstance(at, str) else name_list("at", at, distinct=False)
     if not places:
         raise InvalidInput("at= names no value; name one or several values or modules, or leave it out for the inputs")
+    if twice := [name for name in places if places.count(name) > 1]:
+        raise InvalidInput(f"at= names the value {twice[0]!r} twice; name it once")
     return places
 
 

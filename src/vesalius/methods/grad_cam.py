@@ -97,6 +97,9 @@ def _channel_axis(question: Question) -> int:
     network, name = question.network, question.at[0]
     if network.opaque:
         return 1
+    known = network.axes.values[name]
+    if known.units is None and not known.split_units and name in [value.name for value in network.inputs]:
+        return 1 if present.ndim >= 4 else present.ndim - 1  # [B, C, H, W] and [B, T, C], where the graph says nothing of an input
     axis = network.axes.unit_axis(name)
     if split := network.axes.values[name].split_units:
         raise InvalidInput(

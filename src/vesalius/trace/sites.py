@@ -102,10 +102,8 @@ def check_distinct(asked: Sequence[str], found: Sequence[str]) -> None:
     """Refuse one value that is asked for twice, under one name or two.
 
     Raises:
-        InvalidInput: it is; or nothing is asked for.
+        InvalidInput: it is.
     """
-    if not found:
-        raise InvalidInput("at= names no value; leave it out to explain the input")
     for place, name in enumerate(found):
         if (before := found.index(name)) < place:
             raise InvalidInput(f"at= names the value {name!r} twice, as {asked[before]!r} and as {asked[place]!r}; name it once")
