@@ -126,7 +126,7 @@ def test_what_cannot_be_asked():
     with pytest.raises(InvalidInput, match="upsample=True needs a layer with height and width"):
         vs.attribute(vs.trace(steps.build().eval(), series), series, GradCAM(upsample=True), target=1)
     with pytest.raises(InvalidInput, match="looks at one layer, not at 2 tensors"):
-        vs.attribute(network, x, "grad_cam", target=1, at=("conv1", "conv2"))
+        vs.attribute(network, x, "grad_cam", target=1, at=("conv1", "conv2"), direct=True)
 
 
 def test_an_opaque_network_is_refused_but_for_its_input():
