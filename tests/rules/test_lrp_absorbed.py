@@ -108,7 +108,8 @@ def test_every_op_adds_up(name):
 @pytest.mark.parametrize("positive", [False, True])
 def test_every_function_passes_what_it_adds_to_its_value_at_0(positive):
     """A row for each function; where it has no value at 0, all of it."""
-    functions = {name: each for name, each in (POSITIVE if positive else EVERYWHERE).items() if "constant" not in name}
+    whole = POSITIVE if positive else EVERYWHERE
+    functions = {name: each for name, each in whole.items() if "constant" not in name and name != "acosh"}  # that is of a sum there
     m, x = random(7, seed=1), random(3, len(functions), 7, seed=2)
     x = x.abs() + 0.1 if positive else x
     x[0, :, 0] = 1.0 if positive else 0.0

@@ -204,8 +204,8 @@ class Box(LayerRule):
                 raise InvalidInput(f"{name} is a bound of the input, of finite real numbers, not {given!r}")
             object.__setattr__(self, name, bound)
         low, high = torch.as_tensor(self.low), torch.as_tensor(self.high)
-        if not _broadcasts(low.shape, high.shape) or not bool((low < high.to(low.device)).all()):
-            raise InvalidInput(f"low is below high everywhere, in shapes that fit; not {self.low} and {self.high}")
+        if not _broadcasts(low.shape, high.shape) or not bool((low <= high.to(low.device)).all()):
+            raise InvalidInput(f"low is at most high everywhere, in shapes that fit; not {self.low} and {self.high}")
 
     def back(self, visit: LayerVisit, c: Tensor) -> Tensor:
         weight = visit.found.weight
