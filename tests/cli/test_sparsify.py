@@ -72,7 +72,7 @@ def test_a_classifier_has_its_accuracy_before_and_after(vesalius):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--sparsity", "1.5"], "[0, 1)"),
+        (["--sparsity", "1.5"], "at least 0 and below 1"),
         (["--score", "shaply"], "did you mean 'shapley'"),
         (["--layers", "nowhere"], "nowhere"),
         (["--shape", "5,5"], "none of an image"),

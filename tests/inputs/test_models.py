@@ -1,12 +1,10 @@
 """How a model is meant to be called, and on what."""
 
-import pytest
 import torch
 from torch import nn
 
 import vesalius as vs
 from tests.test_first_calls import ROWS
-from vesalius.core.errors import VesaliusError
 
 
 class Encoder(nn.Module):
@@ -18,13 +16,13 @@ class Encoder(nn.Module):
         return self.head(self.encoder(x))
 
 
-def test_rows_that_may_be_one_sequence_are_asked_about():
+def test_rows_that_depend_on_each_other_are_one_sequence():
+    """As PyTorch takes them; a batch they cannot be."""
     torch.manual_seed(0)
     model, x = Encoder().eval(), torch.randn(5, 4)
-    with pytest.raises(VesaliusError, match=r"one sequence of 5 steps or a batch of 5 rows.*give x\[None\]"):
-        vs.attribute(model, x, "occlusion", target=0)
-    found = vs.attribute(model, x[None], "occlusion", target=(2, 0))
-    torch.testing.assert_close(found.total, model(x[None])[:, 2, 0].detach())
+    one, batch = (vs.attribute(model, given, "occlusion", target=(2, 0)) for given in (x, x[None]))
+    torch.testing.assert_close(one.total, model(x)[2, 0].detach())
+    torch.testing.assert_close(one.values, batch.values[0])
 
 
 def test_a_black_box_costs_a_call_a_batch():

@@ -27,7 +27,7 @@ CHECKPOINT_KEYS = ("state_dict", "model_state_dict", "model")
 MAX_KEYS_SHOWN = 5
 """Keys named in an error about weights."""
 
-LIBRARY_PATHS = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]), "importlib")
+LIBRARY_PATHS = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]), "importlib", "jaxtyping")
 """Places whose lines of code say nothing to a user about an error of the user's own model."""
 
 

@@ -110,7 +110,8 @@ class CoalitionLosses:
 
         Reference: Ren2021, section 3 (effectiveness of feature components).
         """
-        require_known("normaliser", normalise, ["std", "var"])
+        if normalise is not None:
+            require_known("normaliser", normalise, ["std", "var"])
         unit = {"std": self.strength.sqrt(), "var": self.strength, None: torch.ones_like(self.strength)}[normalise]
         unit = torch.where(unit > 0, unit, torch.nan)
         return ComponentValues(self.per_row.mean(1) / unit, self._bootstrap_means[0].std(0) / unit)
