@@ -151,7 +151,7 @@ def test_what_cannot_be_is_refused(network):
     for options in ({"estimator": "knn"}, {"relevance": "all"}, {"unit": "gate"}, {"pool": "sum"}):
         with pytest.raises(UnknownName):
             MeasurementOptions(**options)
-    with pytest.raises(InvalidInput, match="16 rows"):
+    with pytest.raises(InvalidInput, match="of at least 16"):
         MeasurementOptions(rows=3)
     assert isinstance(MeasurementOptions(estimator=Binned()).estimator, Binned)
 

@@ -166,7 +166,7 @@ def test_agreement_is_that_of_scikit_learn(pairs):
     [
         ({"method": "ledien"}, UnknownName, "no method of finding communities 'ledien'; did you mean 'leiden'"),
         ({"gamma": 0.0}, InvalidInput, "gamma is a number above 0, not 0"),
-        ({"gamma": float("nan")}, InvalidInput, "gamma is a number above 0, not nan"),
+        ({"gamma": float("nan")}, InvalidInput, "gamma is a number, not nan"),
         ({"seeds": []}, InvalidInput, "no seeds"),
         ({"shuffles": 0}, InvalidInput, "shuffles is a whole number of at least 1, not 0"),
     ],

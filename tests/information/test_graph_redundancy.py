@@ -139,11 +139,11 @@ def test_permuting_hidden_units_permutes_what_is_spare():
     "ask", [lambda net: net.prunable(share=1.0), lambda net: net.prunable(share=math.nan), lambda net: net.prunable(share=-0.1)]
 )
 def test_shares_out_of_range(ask):
-    with pytest.raises(InvalidInput, match="share is a number of at least 0 and below 1"):
+    with pytest.raises(InvalidInput, match="share is a number"):
         ask(graph([[1.0]]))
 
 
 @pytest.mark.parametrize("options", [{"similarity": 0.0}, {"similarity": 1.1}, {"dependence": -0.1}, {"dependence": math.nan}])
 def test_similarities_out_of_range(options):
-    with pytest.raises(InvalidInput, match=f"{next(iter(options))} is a number .* of at most 1, not"):
+    with pytest.raises(InvalidInput, match=f"{next(iter(options))} is a number"):
         graph([[1.0]]).redundant(**options)

@@ -163,7 +163,7 @@ def test_errors(as_a_user):
         links_of(net, ["11"])
     with pytest.raises(InvalidInput, match="kind embedding; links are of"):
         links_of(net, ["0"])
-    with pytest.raises(WrongType, match="expected a Network"):
+    with pytest.raises(WrongType, match="a Network was expected"):
         links_of(nn.Linear(2, 2))
     with pytest.raises(InvalidInput, match="no linear layer"):
         links_of(traced(nn.ReLU()))
