@@ -223,7 +223,7 @@ def test_an_order_it_does_not_have_names_those_who_do(name, order):
 
 def test_other_wrong_questions_are_refused():
     game = table_game(random_table(6))
-    with pytest.raises(InvalidInput, match="largest order of 0"):
+    with pytest.raises(InvalidInput, match="at least 1, not 0"):
         interactions_of(game, max_order=0)
     with pytest.raises(InvalidInput, match="'sparse' finds dividends of all orders"):
         interactions_of(game, max_order=None, estimator="least_squares")

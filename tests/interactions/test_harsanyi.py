@@ -227,7 +227,7 @@ def test_outputs_that_are_not_finite():
 
 
 def test_an_order_below_one(net):
-    with pytest.raises(InvalidInput, match="max_order is 0"):
+    with pytest.raises(InvalidInput, match="at least 1, not 0"):
         interactions(net, sample(9), Players.features(sample(9)), target=0, max_order=0)
 
 
