@@ -71,7 +71,7 @@ class Scalings(Options):
         low: the smallest scale; -1 is more accurate for methods that do not look at signs.
     """
 
-    limits: ClassVar[Mapping[str, Limit]] = {"order": POSITIVE_COUNT, "low": Limit(least=0, below=1)}
+    limits: ClassVar[Mapping[str, Limit]] = {"order": POSITIVE_COUNT, "low": Limit(least=-1, below=1)}
     order: int = 4
     players: Players | None = None
     low: float = 0.0
