@@ -149,7 +149,7 @@ def test_refusals(as_a_user):
         allocation_weights(Occlusion(), net, P4.x[0], baseline=Marginal(background=torch.zeros(2, 3).double()))
     with pytest.raises(InvalidInput, match="one sample"):
         allocation_weights(Occlusion(), net, P4.x.expand(2, 3))
-    with pytest.raises(InvalidInput, match="order of 0"):
+    with pytest.raises(InvalidInput, match="at least 1, not 0"):
         allocation_weights(Occlusion(), net, P4.x[0], scalings=Scalings(order=0))
     with pytest.raises(InvalidInput, match="have no scale"):
         parts = vs.Players.components([P4.x[0], P4.x[0]])

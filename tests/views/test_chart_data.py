@@ -42,7 +42,7 @@ def test_a_segment_over_all_channels_counts_once_and_bystanders_are_zero():
 def test_values_per_pixel_keep_their_sum(channels, height, width, size, seed):
     sample = torch.zeros(channels, height, width)
     draw = torch.Generator().manual_seed(seed)
-    for players in (Players.features(sample), Players.patches(sample, size)):
+    for players in (Players.features(sample), Players.patches(sample, min(size, height, width))):
         values = torch.randn(players.n, generator=draw, dtype=torch.float64)
         image = chart_data.heatmap_values(alone(players, values), per_pixel=True)
         assert image.shape == (height, width)
@@ -90,8 +90,8 @@ def test_lines_match_by_name_and_keep_the_columns_sums():
     assert [[cell and cell.value for cell in line.cells] for line in lines] == [[2.0, 10.0], [-4.0, None], [1.0, 3.5]]
 
 
-def test_features_of_the_same_name_stay_apart():
-    twins = alone(Players.features(torch.zeros(2), names=("x", "x")), [1.0, 2.0])
+def test_tokens_of_the_same_name_stay_apart():
+    twins = alone(Players.tokens(torch.zeros(2, 1), names=("x", "x")), [1.0, 2.0])
     lines = chart_data.aligned_rows([twins, twins])
     assert [[cell.value for cell in line.cells] for line in lines] == [[2.0, 2.0], [1.0, 1.0]]
 
