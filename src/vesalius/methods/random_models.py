@@ -18,7 +18,7 @@ NOTE = "the model is random: values are means over repeated calls, and standard 
 
 
 def allocate_random(allocate: Callable[[Question, Absence], Allocation], question: Question, absence: Absence) -> Allocation:
-    """The mean of a method's attributions over repeated calls; a method is linear in the model, so that this is that of the mean output.
+    """The mean of a method's attributions over repeated calls; for a method that is linear in the model, that of the mean output.
 
     The standard error holds the spread between calls, and a method's own. The generators of random numbers are as before afterwards.
     """

@@ -186,14 +186,9 @@ class _StructureCopier:
         if isinstance(held, dict):
             for key, item in held.items():
                 made[key] = self.value(item)
-        elif isinstance(held, set):
-            made.clear()
-            made.update(self.value(item) for item in held)
         else:
-            made[:] = [self.value(item) for item in held] if isinstance(held, list) else made
-            if isinstance(held, deque):
-                made.clear()
-                made.extend(self.value(item) for item in held)
+            made.clear()
+            (made.update if isinstance(held, set) else made.extend)(self.value(item) for item in held)
         return made
 
     def _object(self, held: Any) -> Any:
