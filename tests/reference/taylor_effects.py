@@ -88,6 +88,7 @@ SPELLED_OUT_OPS = {
     "celu": lambda z: torch.where(z > 0, z, 1.3 * torch.expm1(z / 1.3)),
     "hardsigmoid": lambda z: (z / 6 + 0.5).clamp(0, 1),
     "rrelu": lambda z: F.leaky_relu(z, (1 / 8 + 1 / 3) / 2),
+    "logcumsumexp": lambda z: z.exp().cumsum(1).log(),
     "cdist": lambda a, b: (a.unsqueeze(-2) - b.unsqueeze(-3)).square().sum(-1).sqrt(),
     "cdist of order 1": lambda a, b: (a.unsqueeze(-2) - b.unsqueeze(-3)).abs().sum(-1),
 }

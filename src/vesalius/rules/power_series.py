@@ -15,10 +15,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Inexact
 from torch import Tensor
 
-Series = Float[Tensor, "K1 ..."]
+Series = Inexact[Tensor, "K1 ..."]
 Function = Callable[[Tensor], Tensor]
 
 

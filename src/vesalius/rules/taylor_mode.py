@@ -338,7 +338,10 @@ def _push_forward(call: OpCall, points: Sequence[Tensor]) -> Any:
         found: tuple[Tensor, ...] = torch.func.jvp(function, tuple(points), directions)[1]
         return found
 
-    slopes = iter(torch.vmap(slope)(*(signal.extra for signal in call.signals)))
+    try:
+        slopes = iter(torch.vmap(slope)(*(signal.extra for signal in call.signals)))
+    except RuntimeError as error:  # torch's own forward derivative is at fault, as that of stft
+        raise NoRule("the Taylor series", [f"{op_name(call.target)}, of which torch has no forward derivative here"]) from error
     signals = [
         Signal(value, extra=next(slopes)) if moves else value for value, moves in zip(values if several else [values], moving, strict=True)
     ]

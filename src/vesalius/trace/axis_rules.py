@@ -202,7 +202,8 @@ def _permute(run: AxisPass, node: Node, value: Value) -> Axes | None:
     source = run.of(node.args[0])
     if source is None:
         return None
-    moved = node.target(torch.empty([2 + axis for axis in range(len(source))], device="meta"), *node.args[1:], **node.kwargs)  # type: ignore[operator]
+    seen = torch.empty([2 + axis for axis in range(len(source))], dtype=torch.float32, device="meta")
+    moved = node.target(seen, *node.args[1:], **node.kwargs)  # type: ignore[operator]
     return tuple(source[side - 2] for side in moved.shape)
 
 
