@@ -208,8 +208,9 @@ def profile_components(found: Complexity, evaluation: EvaluationData) -> Compone
 
 
 def _read_feature(network: Network, at: str, x: Inputs, axis: int) -> Float[Tensor, "N ..."]:
-    """Another network's value of the same name, its channels on an axis that counts from the batch."""
-    place = feature_source(network, at, pre_activation=False)
+    """Another network's value of the same name, or of the module of that name; its channels on an axis that counts from the batch."""
+    name = at if at in network.values else at.rpartition("/")[0] or at  # a module may compute the same by another op
+    place = feature_source(network, name, pre_activation=False)
     found = torch.cat([place.read(part)[1] for part in zip(*(tensor.split(BATCH) for tensor in network.bind(x)), strict=True)])
     return found.movedim(1 + place.shape.channel_axis, min(axis, found.ndim - 1))
 
