@@ -202,7 +202,7 @@ def test_tokens_are_embedded_and_said_to_be():
     [
         ({"orders": (1, 0)}, InvalidInput, "each larger than the one before"),
         ({"orders": ()}, InvalidInput, "whole numbers from 0 up"),
-        ({"orders": (-1, 2)}, InvalidInput, "from 0 up"),
+        ({"orders": (-1, 2)}, InvalidInput, "at least 0, not -1"),
         ({"at": "relu_7"}, UnknownName, "relu"),
     ],
 )
