@@ -225,7 +225,7 @@ REFUSED = {
     "interactions(names)": (of_one(vs.interactions, "names"), NO_NAMES),
     "taylor_terms(order)": (of_one(taylor_terms, "order", players=vs.Players.features(torch.zeros(4))), [*NO_COUNT, 0]),
     "Scalings(order)": (option(Scalings, "order"), [*NO_COUNT, 0]),
-    "Scalings(low)": (option(Scalings, "low"), [*(bad for bad in NO_SHARE if bad != -0.5), -1.5, 1.0]),
+    "Scalings(low)": (option(Scalings, "low"), [*NO_NUMBER, NAN, INF, -1.5, 1.0, 1.5]),
     "Allocation.reduce(index)": (lambda seen, value: seen.dividends.reduce(value), NO_WORD),
     "Allocation.reduce(order)": (lambda seen, value: seen.dividends.reduce("k_sii", order=value), [*NO_COUNT, 0, 5]),
     "Allocation.top": (lambda seen, value: seen.dividends.top(value), NO_COUNT),
