@@ -199,10 +199,6 @@ COMPLEX = {
     "convolution by Fourier": (lambda z, y: torch.fft.irfft(torch.fft.rfft(z) * torch.fft.rfft(y), n=6), [(6,), (6,)]),
     "complex matrices": (lambda z, y: (torch.fft.fft(z) @ torch.fft.fft(y)).real, [(3, 3), (3, 3)]),
     "polar": (lambda z, y: torch.view_as_real(torch.polar(z * z, y)), [(4,), (4,)]),
-    "stft": (
-        lambda z: torch.stft(z, 4, 2, window=torch.ones(4).double(), return_complex=True).abs(),
-        [(8,)],
-    ),
 }
 """Ops with complex numbers between them."""
 
@@ -223,6 +219,10 @@ SELECTIONS = {
 """Ops that choose by value."""
 
 WITHOUT_A_SERIES = {
+    "stft": (
+        lambda z: torch.stft(z, 4, 2, window=torch.ones(4).double(), return_complex=True).abs(),
+        [(8,)],
+    ),
     "atan2": (torch.atan2, [(5,), (5,)]),
     "angle": (lambda z: torch.fft.rfft(z)[:, 1:3].angle(), [(6,)]),
     "copysign": (torch.copysign, [(5,), (5,)]),
