@@ -179,8 +179,9 @@ def test_refusals():
             (x,),
             2,
         )
+    short, wave = vs.trace(Op(WITHOUT_A_SERIES["stft"][0], torch.ones(3, 5).double()), torch.ones(1, 8).double()), torch.ones(1, 8).double()
     with pytest.raises(NoRule, match="has no rule for: stft"):
-        expanded(
+        expanded(short, (wave,), (wave,), 2)
             vs.trace(Op(WITHOUT_A_SERIES["stft"][0], torch.ones(3, 5).double()), torch.ones(1, 8).double()),
             *[(torch.ones(1, 8).double(),)] * 2,
             2,
