@@ -172,20 +172,12 @@ def test_single_precision_is_made_double():
 
 def test_refusals():
     x = torch.ones(1, 3).double()
+    determinant = Op(lambda z: torch.linalg.det(z[:, :, None] * torch.eye(3).double())[:, None], torch.ones(1).double())
     with pytest.raises(NoRule, match="linalg_det"):
-        expanded(
-            vs.trace(Op(lambda z: torch.linalg.det(z[:, :, None] * torch.eye(3).double())[:, None], torch.ones(1).double()), x),
-            (x,),
-            (x,),
-            2,
-        )
-    short, wave = vs.trace(Op(WITHOUT_A_SERIES["stft"][0], torch.ones(3, 5).double()), torch.ones(1, 8).double()), torch.ones(1, 8).double()
+        expanded(vs.trace(determinant, x), (x,), (x,), 2)
+    wave = torch.ones(1, 8).double()
     with pytest.raises(NoRule, match="has no rule for: stft"):
-        expanded(short, (wave,), (wave,), 2)
-            vs.trace(Op(WITHOUT_A_SERIES["stft"][0], torch.ones(3, 5).double()), torch.ones(1, 8).double()),
-            *[(torch.ones(1, 8).double(),)] * 2,
-            2,
-        )
+        expanded(vs.trace(Op(WITHOUT_A_SERIES["stft"][0], torch.ones(3, 5).double()), wave), (wave,), (wave,), 2)
     with pytest.raises(NotTraceable, match="Taylor series"):
         TaylorExpansion(ask(vs.trace(lambda z: z.sum(1), x), x), 2)
     with pytest.raises(InvalidInput, match="at least 1"):
