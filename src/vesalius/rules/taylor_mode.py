@@ -197,6 +197,8 @@ def step(run: Interpreter, call: OpCall) -> Any:
 def elementwise(run: Interpreter, call: OpCall) -> Any:
     """Functions of one number."""
     name = op_name(call.target)
+    if any(is_complex(signal) for signal in call.signals):
+        return complex_function(run, call)
     if name in PIECEWISE_LINEAR:
         return piecewise_linear(run, call)
     if name in DISCONTINUOUS:
@@ -208,8 +210,6 @@ def elementwise(run: Interpreter, call: OpCall) -> Any:
     if name in PIECEWISE_CURVED:
         run.state.follow(call)
         return PIECEWISE_CURVED[name](run, call)
-    if any(is_complex(signal) for signal in call.signals):
-        return complex_function(run, call)
     if name == "pow" and len(call.signals) == 2:
         base, exponent = call.args
         return run(aten.exp.default, run(aten.mul.Tensor, exponent, run(aten.log.default, base)))
