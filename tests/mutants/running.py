@@ -5,6 +5,7 @@ Starting Python, torch and the rest takes longer than most tests. A server does 
 
 import multiprocessing
 import os
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ def run(source: Path, tests: str, into: Path) -> Outcome:
     """Outcome of some tests, with the package taken from ``source``."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
-    process = context.Process(target=_tests, args=(str(source), tests.split(), str(into)))
+    process = context.Process(target=_tests, args=(str(source), shlex.split(tests), str(into)))
     process.start()
     process.join(LONGEST)
     if process.is_alive():

@@ -44,7 +44,12 @@ MUTANTS = [
     Mutant("core/rows.py", " and not any(data.null_count().row(0))", "", "tests/core/test_rows.py -k missing"),
     Mutant("core/rows.py", "and not isinstance(batch[0], (tuple, list, Mapping))", "", "tests/core/test_rows.py -k labels_are_told"),
     Mutant("inputs/scikit_learn.py", "np.diag(1 / scale), -mean / scale", "np.diag(scale), -mean / scale", "tests/inputs -k perceptron"),
-    Mutant("inputs/models.py", "first.ndim != 2 or", "True or", "tests/inputs -k one_sequence"),
+    Mutant(
+        "inputs/models.py",
+        "return any(isinstance(part, SEQUENCE_MODULES)",
+        "return False and any(isinstance(part, SEQUENCE_MODULES)",
+        "tests/inputs -k one_sequence",
+    ),
     Mutant(
         "trace/receive.py",
         "return self.features if set(places)",

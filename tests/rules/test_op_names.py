@@ -54,6 +54,10 @@ def test_a_second_name_has_the_rule_of_the_first(name, table):
         torch.testing.assert_close(found, expected, **EXACT)
 
 
+def test_a_second_name_is_known_without_opening_the_op():
+    assert [op_name(op) for op in (aten.multiply.Tensor, aten.special_expit.default, aten.view_copy.default)] == ["mul", "sigmoid", "view"]
+
+
 def test_second_names_are_not_first_names_too():
     for alias, name in ALIASES.items():
         assert name not in ALIASES
