@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tests.reference import complexity as slow
+from vesalius.complexity.cross_fit import FeaturePair, cross_fits
 from vesalius.complexity.reliability import Matching, Reliability, reliability
 from vesalius.complexity.strength import strengths
 from vesalius.core.errors import InvalidInput
@@ -77,15 +78,32 @@ def test_the_part_is_additive_and_never_larger(seed):
     torch.testing.assert_close(found.projection, found.projection.T)
 
 
-def test_errors_are_those_of_drawing_the_rows_again():
-    mixed, spread = shared_and_private(400)[0].sum(0) @ draw(6, 6, seed=5), []
-    parts, others = torch.stack([mixed, shared_and_private(400)[0][1]]), shared_and_private(400)[1]
-    found = reliability(parts, torch.zeros(400, 6, dtype=DOUBLE), others, matching=Matching(threshold=0.2))
-    assert 0.1 < found.values[0] < 0.9
-    for seed in range(400):
-        again = parts[:, torch.randint(400, (400,), generator=torch.Generator().manual_seed(seed))]
-        spread.append(strengths(torch.stack([found.part(part) for part in again])) / strengths(again))
-    torch.testing.assert_close(found.stderr, torch.stack(spread).std(0), atol=0, rtol=0.15)
+def drawn(rows, seed):
+    """Two components, of which the other network knows the first and some of the second."""
+    source = torch.Generator().manual_seed(seed)
+    shared, own, mix, noise = (torch.randn(rows, 3, dtype=DOUBLE, generator=source) for _ in range(4))
+    parts = torch.stack([shared @ draw(3, 6, seed=1), torch.tanh(own) @ draw(3, 6, seed=2) + (shared * mix) @ draw(3, 6, seed=3)])
+    return parts, 0.1 * torch.cat([mix, noise], 1), [torch.cat([shared, own[:, :2] + 0.5 * noise[:, :2]], 1)]
+
+
+@pytest.mark.parametrize("rows", [60, 400])
+def test_the_errors_hold_the_subspace_of_many_rows(rows):
+    """Not only that of the rows at hand: what is asked is how reliable a component is."""
+    truth = reliability(*drawn(50_000, 0))
+    found = [reliability(*drawn(rows, seed)) for seed in range(1, 41)]
+    score = torch.stack([(one.values - truth.values) / one.stderr for one in found])
+    assert (score.abs() <= 1.96).double().mean() >= 0.88
+    assert score.square().mean() >= 0.3
+
+
+def test_leaving_a_group_out_is_as_if_its_rows_were_never_there():
+    parts, rest, others = drawn(60, 0)
+    pair = FeaturePair(others[0][:, None], torch.stack([parts.sum(0) + rest, *parts])[:, :, None])
+    halves = [half.chunk(3) for half in torch.randperm(60, generator=torch.Generator().manual_seed(0)).chunk(2)]
+    found = cross_fits(pair, halves, 0.01)
+    without = cross_fits(pair, [halves[0], [halves[1][0], halves[1][2]]], 0.01)
+    for name in ("total", "missed", "share"):
+        torch.testing.assert_close(getattr(found, name)[5], getattr(without, name)[0])
 
 
 def test_numbers_are_the_definition():
@@ -148,7 +166,7 @@ def test_rows_in_pieces_give_the_same(monkeypatch):
     parts, others = shared_and_private(100)
     rest = torch.zeros(100, 6, dtype=DOUBLE)
     whole = reliability(parts, rest, others)
-    monkeypatch.setattr(sys.modules["vesalius.complexity.reliability"], "CHUNK_ROWS", 7)
+    monkeypatch.setattr(sys.modules["vesalius.complexity.cross_fit"], "CHUNK_ROWS", 7)
     torch.testing.assert_close(reliability(parts, rest, others).projection, whole.projection)
 
 

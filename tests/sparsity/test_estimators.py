@@ -1,5 +1,7 @@
 """Shapley values of links: axioms, agreement of all estimators with enumeration, and of enumeration with a slow twin and a peer."""
 
+from dataclasses import replace
+
 import pytest
 import shapiq
 import torch
@@ -212,6 +214,21 @@ def test_the_noise_of_few_orders_is_not_counted_as_size(aggregate):
     found = torch.stack([sample_importance(game, aggregate, 4, seed).values for seed in range(20)])
     mean = found.square().mean(0).sqrt() if aggregate == "rms" else found.mean(0)
     assert float(mean.sum() / exactly(game, aggregate).sum()) == pytest.approx(1, abs=0.04)
+
+
+@pytest.mark.parametrize("baseline", ["zero", "data"])
+@pytest.mark.parametrize(("rows", "orders"), [(30, 16), (30, 40), (150, 40)])
+def test_the_error_holds_the_exact_value_nineteen_times_in_twenty(rows, orders, baseline):
+    """With few rows, which share orders, as with many, where what wrong signs lose would show."""
+    scores = []
+    for seed in range(8):
+        game = layer(6, rows, 6, act="tanh", baseline=baseline)
+        game = replace(game, weight=game.weight * torch.randn(6, 6, 1, generator=torch.Generator().manual_seed(seed), dtype=torch.float64))
+        found = sample_importance(game, "mean_abs", orders, seed)
+        scores.append(((found.values - exactly(game)) / found.stderr)[:, [0, 3, 4, 5]])  # 1 and 2 may be worth exactly nothing
+    inside = (torch.stack(scores).abs() <= 1.96).double().mean()
+    assert inside >= 0.9
+    assert torch.stack(scores).square().median() > 0.02
 
 
 def test_the_standard_error_is_the_spread_of_repetitions():

@@ -30,6 +30,19 @@ def copy_kept(h: Tensor) -> Tensor:
     return old * h
 
 
+def power(h: Tensor) -> Tensor:
+    """Its twin without writing is another overload."""
+    return h * h.square().add(1).pow_(-0.5)
+
+
+def power_of_a_tensor(h: Tensor) -> Tensor:
+    return h.exp().pow_(h.sigmoid())
+
+
+def other_twins(h: Tensor) -> Tensor:
+    return h.clone().ldexp_(torch.ones_like(h)).transpose_(0, 1).t() + h.mul(3).floor_divide_(torch.full_like(h, 2.0)) * 0
+
+
 def view_before(h: Tensor) -> Tensor:
     """The view sees what is written afterwards."""
     v = h[:, :2]
@@ -141,6 +154,9 @@ WAYS = [
     twice_in_a_row,
     made_inside,
     out_of_a_branch,
+    power,
+    power_of_a_tensor,
+    other_twins,
 ]
 
 

@@ -27,6 +27,7 @@ from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput
 from vesalius.core.names import require_known
 from vesalius.core.options import Options
+from vesalius.core.spread import mean_stderr
 from vesalius.trace.batches import Data
 from vesalius.trace.network import Inputs, Network
 
@@ -86,8 +87,7 @@ class ComponentProfile:
         require_known("measure", name, MEASURES)
         if name == "strength":
             gain = self.complexity.gain
-            spread = gain.std(0) / len(gain) ** 0.5 if len(gain) > 1 else torch.full_like(gain[0], torch.nan)
-            return ComponentValues(gain.mean(0), spread)
+            return ComponentValues(gain.mean(0), mean_stderr(gain))
         if name == "reliability":
             return None if self.reliability is None else ComponentValues(self.reliability.values, self.reliability.stderr)
         if self.coalitions is None or (name == "overfitting" and self.coalitions.test is None):

@@ -18,11 +18,12 @@ from jaxtyping import Bool, Float64
 from torch import Tensor
 
 from vesalius.complexity.coalitions import LabelledComponents, Scoring, evaluate_coalitions
-from vesalius.complexity.strength import FeatureHead, strengths
+from vesalius.complexity.strength import FeatureHead, squared_deviations
 from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput
 from vesalius.core.names import require_known
 from vesalius.core.near_ties import rank_with_ties
+from vesalius.core.spread import bootstrap_stderr
 from vesalius.games import moebius
 
 NORMALISERS = ("std", "var", None)
@@ -36,7 +37,7 @@ class ComponentValues:
 
     Attributes:
         values: one per component; NaN where it means nothing.
-        stderr: standard errors by a bootstrap over rows; the components themselves are taken as given.
+        stderr: standard errors by a bootstrap over rows; the components themselves are taken as given. NaN for a single row.
     """
 
     values: Float64[Tensor, " L"]
@@ -76,7 +77,7 @@ class CoalitionLosses:
         test: losses on test rows, or None.
         train_correct: whether the largest output was the class; None where targets are not classes.
         test_correct: the same on test rows.
-        strength: variance of each component on the training rows.
+        deviations: squared distance of each component from its mean on the training rows, mean over elements.
         scoring: how this was measured.
     """
 
@@ -85,8 +86,14 @@ class CoalitionLosses:
     test: Float64[Tensor, "S M"] | None
     train_correct: Bool[Tensor, "S N"] | None
     test_correct: Bool[Tensor, "S M"] | None
-    strength: Float64[Tensor, " L"]
+    deviations: Float64[Tensor, "L N"]
     scoring: Scoring
+
+    @property
+    @verb
+    def strength(self) -> Float64[Tensor, " L"]:
+        """Variance of each component on the training rows."""
+        return self.deviations.mean(1)
 
     @cached_property
     @verb
@@ -112,9 +119,10 @@ class CoalitionLosses:
         """
         if normalise is not None:
             require_known("normaliser", normalise, ["std", "var"])
-        unit = {"std": self.strength.sqrt(), "var": self.strength, None: torch.ones_like(self.strength)}[normalise]
-        unit = torch.where(unit > 0, unit, torch.nan)
-        return ComponentValues(self.per_row.mean(1) / unit, self._bootstrap_means[0].std(0) / unit)
+        power = {"std": 0.5, "var": 1.0, None: 0.0}[normalise]
+        strength = torch.where(self.strength > 0, self.strength, torch.nan) if power else self.strength
+        drawn, strengths = self._bootstrap_means[0], self._bootstrap_strengths
+        return ComponentValues(self.per_row.mean(1) / strength**power, self._stderr(drawn / strengths**power))
 
     @property
     @verb
@@ -130,7 +138,7 @@ class CoalitionLosses:
         Reference: Ren2021, section 3 (significance of being over-fitted).
         """
         train, test = self._bootstrap_means[0], self._bootstrap_means[1]
-        return ComponentValues(self.per_row.mean(1) - self._per_test_row.mean(1), (train - test).std(0))
+        return ComponentValues(self.per_row.mean(1) - self._per_test_row.mean(1), self._stderr(train - test))
 
     @property
     @verb
@@ -146,7 +154,7 @@ class CoalitionLosses:
         clear = useful.values.abs() >= 2 * useful.stderr.clamp_min(torch.finfo(torch.float64).tiny)
         return ComponentValues(
             torch.where(clear, gap.values / useful.values, torch.nan),
-            torch.where(clear, ((train - test) / train).std(0), torch.nan),
+            torch.where(clear, self._stderr((train - test) / train), torch.nan),
         )
 
     @property
@@ -223,6 +231,16 @@ class CoalitionLosses:
         train = _bootstrap(self.per_row, self.scoring.resamples, draw)
         return train, train if self.test is None else _bootstrap(self._per_test_row, self.scoring.resamples, draw)
 
+    @cached_property
+    def _bootstrap_strengths(self) -> Float64[Tensor, "R L"]:
+        """Strengths of the same samples of the training rows."""
+        return _bootstrap(self.deviations, self.scoring.resamples, torch.Generator().manual_seed(self.scoring.seed))
+
+    def _stderr(self, drawn: Float64[Tensor, "R L"]) -> Float64[Tensor, " L"]:
+        """Of what was computed of bootstrap samples, by the smaller of the sets of rows."""
+        rows = self.train.shape[1] if self.test is None else min(self.train.shape[1], self.test.shape[1])
+        return bootstrap_stderr(drawn, rows)
+
     def _test_losses(self) -> Float64[Tensor, "S M"]:
         if self.test is None:
             raise InvalidInput(
@@ -233,7 +251,7 @@ class CoalitionLosses:
     def _chain_gains(self, losses: Float64[Tensor, "S n"]) -> ComponentValues:
         steps = -losses[[(1 << present) - 1 for present in range(len(self.orders) + 1)]].diff(dim=0)
         draw = torch.Generator().manual_seed(self.scoring.seed)
-        return ComponentValues(steps.mean(1), _bootstrap(steps, self.scoring.resamples, draw).std(0))
+        return ComponentValues(steps.mean(1), bootstrap_stderr(_bootstrap(steps, self.scoring.resamples, draw), steps.shape[1]))
 
 
 def coalition_losses(
@@ -276,7 +294,7 @@ def coalition_losses(
         test=theirs[0],
         train_correct=ours[1],
         test_correct=theirs[1],
-        strength=strengths(train.parts).cpu(),
+        deviations=squared_deviations(train.parts).cpu(),
         scoring=how,
     )
 

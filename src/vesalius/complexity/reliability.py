@@ -9,7 +9,7 @@ Axes: L components, N rows, P positions, C channels, K other networks, event: on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -17,14 +17,16 @@ import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
+from vesalius.complexity.cross_fit import FeaturePair, cross_fits, second_moment
 from vesalius.complexity.strength import strengths
 from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput
 from vesalius.core.numbers import POSITIVE, Limit
 from vesalius.core.options import Options
+from vesalius.core.spread import jackknife_stderr
 
-CHUNK_ROWS = 1 << 14
-"""Rows times positions that are in memory as float64 at once."""
+GROUPS = 20
+"""Groups of rows that the jackknife leaves out one at a time."""
 ADAPTIVE_POOLS: Mapping[int, Callable[..., Tensor]] = {
     1: torch.nn.functional.adaptive_avg_pool1d,
     2: torch.nn.functional.adaptive_avg_pool2d,
@@ -61,7 +63,8 @@ class Reliability:
     Attributes:
         explained: held-out R^2 of this feature given each other network's, from 0 to 1: negative values, worse than the mean, are set to 0.
         values: share of each component's variance within the reliable subspace, from 0 to 1; NaN for a component that does not vary.
-        stderr: standard errors of these shares over rows, for the subspace that was found.
+        stderr: standard errors of these shares over rows, by a jackknife over groups of rows that finds the subspace anew each time. Where
+            a direction is at the threshold, the share jumps with it and the error is large.
         component_r2: held-out R^2 of each component given each other network's feature, set to 0 where negative: without a threshold, but
             without a reliable part to look at.
         projection: orthogonal projection of channels on the reliable subspace.
@@ -133,100 +136,44 @@ def reliability(
     ours = torch.stack([_flatten_positions(one, how.axis) for one in (feature, *parts)])
     grid = feature.movedim(how.axis, 1).shape[2:]
     order = torch.randperm(len(feature), generator=torch.Generator().manual_seed(how.seed)).to(feature.device)
-    halves = order.chunk(2)
-    judged = [_cross_fit(_FeaturePair(_resample_to_grid(other, grid, how.axis), ours), halves, how.ridge) for other in others]
+    halves = [half.chunk(GROUPS // 2) for half in order.chunk(2)]
+    judged = [cross_fits(FeaturePair(_resample_to_grid(other, grid, how.axis), ours), halves, how.ridge) for other in others]
     total, missed = judged[0].total, torch.stack([one.missed for one in judged]).mean(0)
     if not torch.isfinite(missed).all():
         raise InvalidInput("a feature has NaN or infinite values; look for the rows where torch.isfinite(feature) is false")
-    if total.trace() <= 0:
+    if total[0].trace() <= 0:
         raise InvalidInput(
             "the feature does not vary over these rows, so there is nothing to be reliable; give more rows, or another layer"
         )
-    found, vectors = torch.linalg.eigh((1 - how.threshold) * total - missed)
-    kept = vectors[:, found > 1e-12 * total.trace()]
-    projection = kept @ kept.T
+    projections = [_reliable_subspace(*both, how.threshold) for both in zip(total, missed, strict=True)]
     size = strengths(parts)
-    varies = size > 1e-16 * total.trace() / len(total)
-    within, spread = (torch.stack(found) for found in zip(*(_share_within(part, projection, how.axis) for part in parts), strict=True))
-    shares = torch.stack([one.share for one in judged])
+    varies = size > 1e-16 * total[0].trace() / len(total[0])
+    within = torch.stack([_shares_within(part, projections, [*halves[0], *halves[1]]) for part in ours[1:]], 1).clamp(0, 1)
+    shares = torch.stack([one.share[0] for one in judged])
     return Reliability(
         explained=shares[:, 0].cpu(),
-        values=torch.where(varies, within.clamp(0, 1), torch.nan).cpu(),
-        stderr=torch.where(varies, spread, torch.nan).cpu(),
+        values=torch.where(varies, within[0], torch.nan).cpu(),
+        stderr=torch.where(varies, jackknife_stderr(within[1:]), torch.nan).cpu(),
         component_r2=torch.where(varies, shares[:, 1:], torch.nan).cpu(),
-        projection=projection.cpu(),
+        projection=projections[0].cpu(),
         axis=how.axis,
     )
 
 
-def _share_within(part: Float[Tensor, "N *event"], projection: Float64[Tensor, "C C"], axis: int) -> tuple[Tensor, Tensor]:
-    """Share of a component's variance within a subspace, and its standard error over rows: that of a ratio of two means."""
-    away = part.double() - part.double().mean(0)
-    all_of_it, inside = (one.square().flatten(1).sum(1) for one in (away, _project(away, projection, axis)))
-    share = inside.sum() / all_of_it.sum()
-    return share, (inside - share * all_of_it).square().sum().sqrt() / all_of_it.sum()
+def _reliable_subspace(total: Float64[Tensor, "C C"], missed: Float64[Tensor, "C C"], threshold: float) -> Float64[Tensor, "C C"]:
+    found, vectors = torch.linalg.eigh((1 - threshold) * total - missed)
+    kept: Tensor = vectors[:, found > 1e-12 * total.trace()]
+    return kept @ kept.mT
 
 
-@dataclass(frozen=True, eq=False)
-class _FeaturePair:
-    """Another network's feature, and ours with its components."""
-
-    source: Float[Tensor, "N P A"]
-    ours: Float[Tensor, "T N P C"]
-
-    def chunks(self, rows: Int[Tensor, " n"]) -> Iterator[tuple[Float64[Tensor, "r A"], Float64[Tensor, "r TC"]]]:
-        """Rows and positions together, as many at once as fit; ours side by side."""
-        for some in rows.split(max(1, CHUNK_ROWS // self.source.shape[1])):
-            ours = self.ours[:, some].double().flatten(1, 2)
-            yield self.source[some].double().flatten(0, 1), ours.movedim(0, 1).flatten(1)
-
-
-@dataclass(frozen=True, eq=False)
-class _CrossFit:
-    """Second moments of our feature, of what another network misses of it, and the share it predicts of the feature and each component."""
-
-    total: Float64[Tensor, "C C"]
-    missed: Float64[Tensor, "C C"]
-    share: Float64[Tensor, " T"]
-
-
-def _cross_fit(pair: _FeaturePair, halves: Sequence[Int[Tensor, " n"]], ridge: float) -> _CrossFit:
-    """Fit on one half and judge on the other, both ways, against the mean of the rows of the fit: the guess without another network."""
-    kinds, channels = len(pair.ours), pair.ours.shape[-1]
-    zeros = pair.source.new_zeros(channels, channels, dtype=torch.float64)
-    total, missed = zeros, zeros
-    squares = pair.source.new_zeros(2, kinds, dtype=torch.float64)
-    rows = len(pair.source) * pair.source.shape[1]
-    for fit, held in (halves, halves[::-1]):
-        mean_source, mean_ours, weights = _fit_ridge(pair, fit, ridge)
-        for source, ours in pair.chunks(held):
-            away = ours - mean_ours
-            error = away - (source - mean_source) @ weights
-            total = total + away[:, :channels].T @ away[:, :channels] / rows
-            missed = missed + error[:, :channels].T @ error[:, :channels] / rows
-            squares += torch.stack([side.square().sum(0).view(kinds, channels).sum(1) for side in (away, error)])
-    return _CrossFit(total, missed, (1 - squares[1] / squares[0]).clamp(0, 1))
-
-
-def _fit_ridge(
-    pair: _FeaturePair, rows: Int[Tensor, " n"], ridge: float
-) -> tuple[Float64[Tensor, " A"], Float64[Tensor, " TC"], Float64[Tensor, "A TC"]]:
-    """Means, and the linear map about them."""
-    count = len(rows) * pair.source.shape[1]
-    sums = [torch.stack(both).sum(0) for both in zip(*((s.sum(0), o.sum(0)) for s, o in pair.chunks(rows)), strict=True)]
-    mean_source, mean_ours = sums[0] / count, sums[1] / count
-    square = torch.zeros(len(mean_source), len(mean_source), dtype=torch.float64, device=mean_source.device)
-    mixed = torch.zeros(len(mean_source), len(mean_ours), dtype=torch.float64, device=mean_source.device)
-    for source, ours in pair.chunks(rows):
-        source = source - mean_source
-        square += source.T @ source / count
-        mixed += source.T @ (ours - mean_ours) / count
-    penalty = (ridge * square.diagonal().mean()).clamp_min(torch.finfo(torch.float64).tiny)
-    return (
-        mean_source,
-        mean_ours,
-        torch.linalg.solve(square + penalty * torch.eye(len(square), dtype=square.dtype, device=square.device), mixed),
-    )
+def _shares_within(
+    part: Float[Tensor, "N P C"], projections: Sequence[Float64[Tensor, "C C"]], groups: Sequence[Int[Tensor, " g"]]
+) -> Float64[Tensor, " R"]:
+    """Share of a component's variance within a subspace: that of all rows, then without each group, each with its own subspace."""
+    mean = part.mean(0, dtype=torch.float64)
+    squares = torch.stack([second_moment(part[rows], mean) for rows in groups])
+    kept = [squares.sum(0), *(squares.sum(0) - one for one in squares)]
+    return torch.stack([(square * projection).sum() / square.trace() for square, projection in zip(kept, projections, strict=True)])
 
 
 def _check_features(feature: Float[Tensor, "N *event"], others: Sequence[Float[Tensor, "N ..."]], axis: int) -> None:

@@ -70,6 +70,16 @@ def strengths(parts: Float[Tensor, "L N *event"]) -> Float64[Tensor, " L"]:
     return torch.stack([variance(part) for part in parts])
 
 
+def squared_deviations(parts: Float[Tensor, "L N *event"]) -> Float64[Tensor, "L N"]:
+    """Squared distance of every row of a component from the component's mean, mean over elements; its mean over rows is the strength."""
+    return torch.stack([_squared_deviations(part) for part in parts])
+
+
+def _squared_deviations(part: Float[Tensor, "N *event"]) -> Float64[Tensor, " N"]:
+    mean = part.mean(0, dtype=torch.float64)
+    return torch.cat([(some.double() - mean).square().flatten(1).mean(1) for some in part.split(ROWS)])
+
+
 def significance(parts: Float[Tensor, "L N *event"], feature: Float[Tensor, "N *event"], *, stat: str = "var") -> Float64[Tensor, " L"]:
     """Share of each component in the strength of the feature; the shares need not sum to 1, since components are not orthogonal.
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput
 from vesalius.core.numbers import POSITIVE, Limit
+from vesalius.core.spread import normal_equivalent
 from vesalius.games.absence import Absence
 from vesalius.methods.base import Method, base_and_total, register
 from vesalius.methods.straight_path import StraightPath, feature_allocation, flatten_samples
@@ -81,6 +82,8 @@ class SmoothGrad(Method):
         deviation: the same in the input's own unit, instead of ``level``.
         seed: of the noise; every sample gets the same.
 
+    The standard error is that of the draws; a single pair has none.
+
     Reference: Smilkov2017. Differs from the paper: times x - b, so that values are in the output's unit, and the noise comes in pairs.
     """
 
@@ -105,19 +108,21 @@ class SmoothGrad(Method):
         generator = torch.Generator().manual_seed(self.seed)
         mean = torch.zeros_like(path.direction)
         squares = torch.zeros_like(path.direction)
-        for _ in range(self.samples // 2):
+        for done in range(self.samples // 2):
             noise = torch.randn(path.width, generator=generator, dtype=torch.float64).to(path.direction)
             pair = [
                 torch.cat([slope for _, _, slope in path.gradients(*path.at_time(1.0), noise * sign * self._noise_scale(path))])
                 for sign in (1, -1)
             ]
-            both = (pair[0] + pair[1]) / 2
-            mean, squares = mean + both, squares + both * both
+            step = (pair[0] + pair[1]) / 2 - mean
+            mean = mean + step / (done + 1)
+            squares = squares + step * step * done / (done + 1)
         count = self.samples // 2
-        mean = mean / count
-        error = ((squares / count - mean * mean).clamp_min(0) / max(count - 1, 1)).sqrt()
         evaluations = torch.full((question.batch,), self.samples + 1 + fills[0].shape[1])
         found = feature_allocation(question, mean * path.direction, base, total, evaluations=evaluations)
+        if count == 1:
+            return found
+        error = (squares / (count * (count - 1))).sqrt() * normal_equivalent(count - 1)
         return replace(found, stderr=(error * path.direction.abs()).reshape(found.values.shape))
 
     def _noise_scale(self, path: StraightPath) -> Float[Tensor, "B 1"]:

@@ -9,6 +9,7 @@ import torch
 
 from vesalius.core.allocation import Allocation
 from vesalius.core.random_state import RandomState
+from vesalius.core.spread import mean_stderr
 from vesalius.games.absence import Absence
 from vesalius.trace.question import Question
 
@@ -30,14 +31,13 @@ def allocate_random(allocate: Callable[[Question, Absence], Allocation], questio
                 total = question.score(question.present, rows)
             found.append(allocate(replace(question, total=total), absence))
     values = torch.stack([one.values for one in found])
-    between = values.var(0) / REPEATS
     own = torch.stack([torch.zeros_like(one.values) if one.stderr is None else one.stderr for one in found])
     return replace(
         found[0],
         values=values.mean(0),
         base=torch.stack([one.base for one in found]).mean(0),
         total=torch.stack([one.total for one in found]).mean(0),
-        stderr=(between + own.square().mean(0)).sqrt(),
+        stderr=(mean_stderr(values).square() + own.square().mean(0)).sqrt(),
         stderr_note=next((one.stderr_note for one in found if one.stderr_note), ""),
         absorbed={name: torch.stack([one.absorbed[name] for one in found]).mean(0) for name in found[0].absorbed},
         evaluations=torch.stack([one.evaluations for one in found]).sum(0),

@@ -63,8 +63,15 @@ def _pure_op(node: Node) -> torch._ops.OpOverload | None:
     overload = cast(torch._ops.OpOverload, node.target)
     op = getattr(torch.ops.aten, base_op_name(overload).rstrip("_"), None)
     tensors = [arg.meta["val"] for arg in node.args if isinstance(arg, Node) and isinstance(arg.meta.get("val"), torch.Tensor)]
-    keeps = all(torch.can_cast(other.dtype, tensors[0].dtype) for other in tensors)
-    return getattr(op, overload._overloadname or "default", None) if keeps else None
+    if op is None or not all(torch.can_cast(other.dtype, tensors[0].dtype) for other in tensors):
+        return None
+    names = sorted(op.overloads(), key=lambda name: name != overload._overloadname)
+    return next((twin for name in names if _argument_types(twin := getattr(op, name)) == _argument_types(overload)), None)
+
+
+def _argument_types(overload: torch._ops.OpOverload) -> list[str]:
+    """Types of what an op takes; its twin may be another overload (``pow_.Scalar`` is ``pow.Tensor_Scalar``)."""
+    return [str(argument.type) for argument in overload._schema.arguments]
 
 
 def is_assertion(node: Node) -> bool:

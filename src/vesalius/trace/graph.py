@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.fx import Graph, GraphModule, Node
 
 from vesalius.core.errors import InvalidInput, UnknownName, WrongType
+from vesalius.trace.batch_norm import retarget_batch_norms
 
 
 @dataclass(frozen=True)
@@ -203,6 +204,7 @@ def extract_program(model_graph: ModelGraph, inputs: Sequence[str], outputs: Seq
         else:
             copies[node] = graph.node_copy(node, lambda old: copies[old])
     graph.output(tuple(copies[model_graph.nodes[name]] for name in outputs))
+    retarget_batch_norms(graph)
     return GraphModule(dict(model_graph.tensors), graph)
 
 

@@ -15,6 +15,7 @@ from vesalius.core.entry import caller_defaults
 from vesalius.core.errors import InvalidInput, UnknownName, WrongType
 from vesalius.core.random_state import RandomState
 from vesalius.core.tensor_identity import version_of
+from vesalius.trace.batch_norm import RightBatchNorms
 from vesalius.trace.structural_copy import copy_structure
 from vesalius.trace.vocabulary import WHOLE_DTYPES, explain_index_errors
 
@@ -56,7 +57,8 @@ class ModelCall:
         args = [tensors[arg.place] if isinstance(arg, InputSlot) else arg for arg in self.args]
         kwargs = {name: tensors[arg.place] if isinstance(arg, InputSlot) else arg for name, arg in self.kwargs.items()}
         whole = [name for name, tensor in zip(self.names, tensors, strict=True) if tensor.dtype in WHOLE_DTYPES]
-        with caller_defaults(), explain_index_errors(whole):
+        lone = bool(tensors) and tensors[0].ndim > 0 and len(tensors[0]) == 1 and torch.is_grad_enabled()
+        with caller_defaults(), explain_index_errors(whole), RightBatchNorms() if lone else nullcontext():
             found = _plain(select_output(self.model(*args, **kwargs), self.output))
         return found if self.function is None else self.function(found)
 

@@ -5,6 +5,7 @@ Axes: U units, P players, N rows, n rows and u units of a chunk.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from vesalius.core.errors import InvalidInput
+from vesalius.core.spread import normal_equivalent
 from vesalius.sparsity.estimators.gaussian import NODES, SumMoments
 from vesalius.sparsity.estimators.unit_games import UnitGames, importance_from_sums
 
@@ -21,8 +23,14 @@ ROWS_PER_ORDER = 64
 MIN_PERMUTATIONS = 2
 PRIOR_ORDERS = 8
 """Orders that the Gaussian form counts for where signs are guessed."""
+MAX_BLOCKS, MIN_JACKKNIFE = 8, 4
+"""Blocks of orders in each half, whose spread is the standard error; and blocks from which a jackknife makes sense."""
 CHUNK_ELEMENTS = 1 << 18
 """Elements of one running sum, so that it stays in the caches."""
+
+
+Blocks = Float[Tensor, "K n u P"]
+"""Means of the contributions along the orders of each of K blocks."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -31,7 +39,8 @@ class SampledImportance:
 
     Attributes:
         values: importance.
-        stderr: standard error that the orders leave, the rows taken as given; ``None`` for ``rms``.
+        stderr: standard error that the orders leave, the rows taken as given, so that 1.96 of them make a 95 % interval; ``None`` for
+            ``rms``.
     """
 
     values: Float[Tensor, "U P"]
@@ -69,15 +78,15 @@ def sample_importance(units: UnitGames, aggregate: str, permutations: int, seed:
     """Importance from random orders; every :data:`ROWS_PER_ORDER` rows have their own.
 
     A mean of absolute noisy values would add the noise, so two independent halves of the orders are made: one has the signs, the other
-    the values, and the other way round. A wrong sign takes a value near 0 for minus itself, so the estimate is from below, by an amount
-    that falls with the number of orders; a few orders' worth of the Gaussian form steadies the signs. With baseline ``zero`` and an
-    activation that never falls, the sign is known: it is that of the contribution, and the estimate unbiased. A square is the product of
-    the two halves.
+    the values, and the other way round; a few orders' worth of the Gaussian form steadies the signs. A wrong sign takes a value near 0 for
+    minus itself, so the estimate is from below, by an amount that falls as one over the number of orders: what signs by half as many orders
+    lose in addition tells how much, and it is given back. With baseline ``zero`` and an activation that never falls, the sign is known: it
+    is that of the contribution. A square is the product of the two halves.
 
     Args:
         units: whose links.
         aggregate: over rows.
-        permutations: pairs of an order and its reverse per row, 2 or more; an odd one is left out.
+        permutations: pairs of an order and its reverse per row, 2 or more; those that do not fill blocks of equal size are left out.
         seed: of all draws.
 
     Raises:
@@ -87,22 +96,80 @@ def sample_importance(units: UnitGames, aggregate: str, permutations: int, seed:
         raise InvalidInput(f"permutations are pairs of an order and its reverse, {MIN_PERMUTATIONS} or more, not {permutations}")
     draws = torch.Generator().manual_seed(seed)
     total, variance = (units.weight.new_zeros(units.weight.shape[:2]) for _ in range(2))
-    moments, each = SumMoments(units), permutations // 2
+    blocks = min(MAX_BLOCKS, permutations // 2)
+    moments, each = SumMoments(units), permutations // (2 * blocks)
     for rows, chosen in _small_chunks(units):
-        one, two = (_mean_contributions(each, units, rows, chosen, draws) for _ in range(2))
-        if aggregate == "mean_abs":
-            prior = _gaussian_prior(units, moments, rows, chosen)
-            certain = units.baseline == "zero" and units.activation.monotone
-            one, two = (half * (prior + (0 if certain else other * each)).sign() for half, other in ((one, two), (two, one)))
+        one, two = (torch.stack([_mean_contributions(each, units, rows, chosen, draws) for _ in range(blocks)]) for _ in range(2))
         if aggregate == "rms":
-            total[chosen] += (one * two).sum(0)
-        else:
-            total[chosen] += (one + two).sum(0) / 2
-            variance[chosen] += ((one - two).sum(0) / 2).square()
+            total[chosen] += (one.mean(0) * two.mean(0)).sum(0)
+            continue
+        signs = _signs(units, moments, rows, chosen) if aggregate == "mean_abs" else None
+        total[chosen] += _sum_over_rows(one, two, each, signs)
+        variance[chosen] += _variance_of_sum(one, two, each, signs)
     count = len(units.rows)
-    return SampledImportance(
-        values=importance_from_sums(total, count, aggregate), stderr=None if aggregate == "rms" else variance.sqrt() / count
-    )
+    values = importance_from_sums(total, count, aggregate)
+    if aggregate == "rms":
+        return SampledImportance(values=values, stderr=None)
+    degrees = (2 * blocks - 1) * math.ceil(count / _rows_per_chunk(units))
+    rounding = torch.finfo(values.dtype).eps * values.abs()
+    return SampledImportance(values=values, stderr=normal_equivalent(degrees) * variance.sqrt() / count + rounding)
+
+
+@dataclass(frozen=True, eq=False)
+class _Signs:
+    """What is known of the signs of values before any order.
+
+    Attributes:
+        prior: what the Gaussian form says of the values, as the sum of :data:`PRIOR_ORDERS` orders.
+        certain: whether its signs are right.
+    """
+
+    prior: Float[Tensor, "n u P"]
+    certain: bool
+
+    def weights(self, half: Blocks, each: int) -> Float[Tensor, "n u P"]:
+        """Signs by half of the orders, less what a quarter gets wrong beyond that, so that what wrong signs lose cancels to first order.
+
+        Args:
+            half: means of blocks of ``each`` orders.
+        """
+        if self.certain:
+            return self.prior.sign()
+        by_half = self._sign(half, each)
+        if len(half) < 2:
+            return by_half
+        quarter = len(half) // 2
+        by_quarter = (self._sign(half[:quarter], each) + self._sign(half[-quarter:], each)) / 2
+        return by_half + (PRIOR_ORDERS / each + quarter) / (len(half) - quarter) * (by_half - by_quarter)
+
+    def _sign(self, blocks: Float[Tensor, "k n u P"], each: int) -> Float[Tensor, "n u P"]:
+        return (self.prior + each * blocks.sum(0)).sign()
+
+
+def _sum_over_rows(one: Blocks, two: Blocks, each: int, signs: _Signs | None) -> Float[Tensor, "u P"]:
+    """Values, or their sizes: the mean of both halves."""
+    return (one.mean(0) * _weights(two, each, signs) + two.mean(0) * _weights(one, each, signs)).sum(0) / 2
+
+
+def _weights(other: Blocks, each: int, signs: _Signs | None) -> Tensor:
+    """What one half is multiplied by: signs by the other half, where sizes are asked for."""
+    return other.new_ones(()) if signs is None else signs.weights(other, each)
+
+
+def _variance_of_sum(one: Blocks, two: Blocks, each: int, signs: _Signs | None) -> Float[Tensor, "u P"]:
+    """Variance of the mean of both halves' sums.
+
+    The spread of the blocks with their signs as given is too small, since signs vary too; a jackknife that leaves out a block of each half,
+    signs and all, is too large, since it counts twice what depends on two blocks (Efron and Stein 1981). The mean of both is taken.
+    """
+    count = len(one)
+    sums = torch.cat([one * _weights(two, each, signs), two * _weights(one, each, signs)]).sum(1)
+    spread: Tensor = sums.var(0) / (2 * count)
+    if signs is None or signs.certain or count < MIN_JACKKNIFE:
+        return spread
+    kept = [torch.arange(count) != left for left in range(count)]
+    found = torch.stack([_sum_over_rows(one[some], two[some], each, signs) for some in kept])
+    return (spread + found.var(0) * (count - 1) ** 2 / count) / 2
 
 
 def _mean_contributions(count: int, units: UnitGames, rows: slice, chosen: slice, draws: torch.Generator) -> Float[Tensor, "n u P"]:
@@ -113,14 +180,18 @@ def _mean_contributions(count: int, units: UnitGames, rows: slice, chosen: slice
     return found / count
 
 
-def _gaussian_prior(units: UnitGames, moments: SumMoments, rows: slice, chosen: slice) -> Float[Tensor, "n u P"]:
-    """What the Gaussian form says of the values, as the sum of :data:`PRIOR_ORDERS` orders."""
+def _signs(units: UnitGames, moments: SumMoments, rows: slice, chosen: slice) -> _Signs:
     gate = moments.gates(rows, 1, NODES)[0][:, chosen, None]
-    return PRIOR_ORDERS * gate * units.contributions(units.moved(rows), chosen)
+    prior = PRIOR_ORDERS * gate * units.contributions(units.moved(rows), chosen)
+    return _Signs(prior, units.baseline == "zero" and units.activation.monotone)
+
+
+def _rows_per_chunk(units: UnitGames) -> int:
+    return max(1, min(ROWS_PER_ORDER, CHUNK_ELEMENTS // units.players))
 
 
 def _small_chunks(units: UnitGames) -> Iterator[tuple[slice, slice]]:
-    rows = max(1, min(ROWS_PER_ORDER, CHUNK_ELEMENTS // units.players))
+    rows = _rows_per_chunk(units)
     step = max(1, CHUNK_ELEMENTS // (units.players * rows))
     for start in range(0, len(units.rows), rows):
         for first in range(0, len(units.weight), step):
