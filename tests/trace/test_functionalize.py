@@ -36,11 +36,11 @@ def power(h: Tensor) -> Tensor:
 
 
 def power_of_a_tensor(h: Tensor) -> Tensor:
-    return h.exp().pow_(h.sigmoid())
+    return (h.exp() * 2).pow_(h.sigmoid())
 
 
 def other_twins(h: Tensor) -> Tensor:
-    return h.clone().ldexp_(torch.ones_like(h)).transpose_(0, 1).t() + h.mul(3).floor_divide_(torch.full_like(h, 2.0)) * 0
+    return h.clone().transpose_(0, 1).t() * h.sin().float_power_(2.0)
 
 
 def view_before(h: Tensor) -> Tensor:

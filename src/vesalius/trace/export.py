@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx import Graph, Node
@@ -87,7 +88,7 @@ def export_program(call: ModelCall, example: Sequence[Tensor], *, users_hooks: b
     batch = ({0: torch.export.Dim.AUTO},) * len(doubled)
     try:
         # without gradients, a torch.no_grad() around constants inside leaves no nested graph; one around data is found by trace's own check
-        with _EXPORTING, silence_torch(), _disable_attention_fastpath(), without_fake_leftovers(call.model), torch.no_grad():
+        with _EXPORTING, silence_torch(), _as_it_can_be_read(), without_fake_leftovers(call.model), torch.no_grad():
             copied = call.isolated(users_hooks=users_hooks)
             if strict:
                 return export_by_reading(copied, doubled, {"tensors": batch})
@@ -97,14 +98,18 @@ def export_program(call: ModelCall, example: Sequence[Tensor], *, users_hooks: b
 
 
 @contextlib.contextmanager
-def _disable_attention_fastpath() -> Iterator[None]:
-    """Keep torch's transformer layers from collapsing into one fused op, which has no derivative."""
-    before = torch.backends.mha.get_fastpath_enabled()
+def _as_it_can_be_read() -> Iterator[None]:
+    """Keep torch's transformer layers from collapsing into one fused op, which has no derivative, and its distributions from branching on
+    the values they are asked about, where the model does not ask for that itself.
+    """
+    fast, validating = torch.backends.mha.get_fastpath_enabled(), Distribution._validate_args
     torch.backends.mha.set_fastpath_enabled(False)
+    Distribution.set_default_validate_args(False)
     try:
         yield
     finally:
-        torch.backends.mha.set_fastpath_enabled(before)
+        torch.backends.mha.set_fastpath_enabled(fast)
+        Distribution.set_default_validate_args(validating)
 
 
 def _describe_error(error: Exception) -> str:
