@@ -120,21 +120,28 @@ class PathMethod(Method):
 
     def _by_quadrature(self, question: Question, fills: tuple[Tensor, ...]) -> Allocation:
         base, total = base_and_total(question, fills)
-        count = fills[0].shape[1]
-        values = torch.zeros((), dtype=torch.float64)
-        spent, converged = torch.full((question.batch,), 1 + count), torch.ones(question.batch, dtype=torch.bool)
-        for m in range(count):
-            path = StraightPath(question, tuple(fill[:, m] for fill in fills))
-            if self.steps is not None:
-                found = quadrature.gauss_legendre(path, self.steps)
-                spent = spent + self.steps
-            else:
-                own = base if count == 1 else base_and_total(question, tuple(fill[:, m : m + 1] for fill in fills))[0]
-                run = quadrature.AdaptiveTrapezoid(path, own, total, tol=self.tol, max_steps=self.max_steps).run()
-                found, spent, converged = run.values, spent + run.evaluations, converged & run.converged
-            values = values.to(found) + found / count
-        allocation = feature_allocation(question, values, base, total, evaluations=spent)
-        return allocation if self.steps is not None else replace(allocation, converged=converged)
+        batch, count = question.batch, fills[0].shape[1]
+        width = sum(tensor[0].numel() for tensor in question.present)
+        most = self.steps if self.steps is not None else self.max_steps
+        lines = count * max(1, STORE_BYTES // (most * width * question.present[0].element_size() * count))
+        parts = []
+        for pairs in torch.arange(batch * count, device=question.present[0].device).split(lines):
+            rows = pairs // count
+            start = tuple(fill[rows, pairs % count] for fill in fills)
+            path = StraightPath(question, start, rows, open_ended=self.steps is None)
+            parts.append(self._nodes(path, count))
+        found = _average_over_baselines(parts, batch, self.tol)
+        allocation = feature_allocation(question, found.values, base, total, evaluations=found.evaluations + 1 + count)
+        if self.steps is not None:
+            return allocation
+        allocation = replace(allocation, converged=found.converged, map_error=found.error.to(found.values.device, base.dtype))
+        return _share_out_gap(allocation, found)
+
+    def _nodes(self, path: StraightPath, together: int) -> quadrature.LineMaps:
+        """Maps of some lines, from gradients."""
+        if self.steps is None:
+            return quadrature.AdaptiveClenshawCurtis(path, tol=self.tol, max_steps=self.max_steps, together=together).run()
+        return _unjudged(quadrature.gauss_legendre(path, self.steps), self.steps)
 
 
 def _average_over_baselines(parts: Sequence[secants.SecantMaps], batch: int, tol: float) -> secants.SecantMaps:
