@@ -18,10 +18,11 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from vesalius.methods.clenshaw_curtis import graded_nodes, nested_weights
+from vesalius.methods.line_maps import LineMaps
 
 Numbers = np.ndarray[Any, np.dtype[Any]]
 
@@ -29,10 +30,10 @@ GRADING = 1.5
 """Logarithm of how much denser nodes are at the baseline. 1 to 2 are as good, 0 needs a third more nodes (16 unlike networks)."""
 FIRST_NODES = 9
 """Nodes of a new panel: the fewest that hold three rules."""
-MOST_NODES = 257
+MOST_NODES = 513
 """Nodes of a panel that is halved rather than refined."""
 SHARE_OF_SPIKE = 0.5
-"""A panel is cut where the change between two neighbouring nodes is more than this share of all its changes."""
+"""A panel is cut where more than this share of all changes is between two neighbouring nodes: of a new one, at its ends alone."""
 ROUNDING = 8
 """Rounding of a gradient, in units of the precision; at least what 16 unlike networks show."""
 NARROWEST = 1e-30
@@ -52,25 +53,6 @@ class GradientPath(Protocol):
     def gradients(
         self, rows: Int[Tensor, " N"], times: Float[Tensor, " N"], shift: Float[Tensor, "N D"] | None = None
     ) -> Iterator[tuple[Int[Tensor, " n"], Float[Tensor, " n"], Float[Tensor, "n D"]]]: ...
-
-
-@dataclass(frozen=True)
-class LineMaps:
-    """What was found along lines.
-
-    Attributes:
-        values: maps.
-        evaluations: of the gradient.
-        error: estimated L2 error of each map, in the output's unit.
-        converged: whether it is within tolerance.
-        doubt: squared change of each value at the last refinement.
-    """
-
-    values: Float[Tensor, "L D"]
-    evaluations: Int[Tensor, " L"]
-    error: Float[Tensor, " L"]
-    converged: Bool[Tensor, " L"]
-    doubt: Float[Tensor, "L D"] | None = None
 
 
 def gauss_legendre(path: GradientPath, steps: int) -> Float[Tensor, "L D"]:
@@ -116,6 +98,12 @@ class _Panel:
     def width(self) -> float:
         return self.stop - self.start
 
+    @property
+    def spiked(self) -> bool:
+        """Whether most of the change is between two neighbouring nodes."""
+        settled = len(self.targets) > FIRST_NODES or self.changes.argmax() in (0, len(self.changes) - 1)
+        return bool(settled and self.changes.max() > SHARE_OF_SPIKE * self.changes.sum())
+
     def times(self, count: int) -> Numbers:
         """Times of ``count`` nodes."""
         found: Numbers = self.start + self.width * graded_nodes(count, self.grading)[0]
@@ -138,30 +126,50 @@ class _Panel:
 
 
 class AdaptiveClenshawCurtis:
-    """One adaptive run over lines.
+    """An adaptive run over lines, which can be taken up again.
 
     Args:
         path: the lines.
-        tol: largest L2 error of each map, relative to ``sizes``.
-        max_steps: gradient evaluations of a line at which it is given up.
+        tol: largest L2 error of each map, relative to its size.
+        smooth: whether gradients are known to be smooth between singular points, so that rules converge ever faster; else their error is
+            taken to be halved at best when their nodes are doubled, whatever they show.
         together: how many lines, one after the other, have only the mean of their maps asked for, whose size counts.
+
+    Attributes:
+        first: the target where each line begins.
     """
 
-    def __init__(self, path: GradientPath, *, tol: float, max_steps: int, smooth: bool, together: int = 1) -> None:
-        self.path, self.tol, self.max_steps, self.smooth, self.together = path, tol, max_steps, smooth, together
+    def __init__(self, path: GradientPath, *, tol: float, smooth: bool, together: int = 1) -> None:
+        self.path, self.tol, self.smooth, self.together = path, tol, smooth, together
         self.panels: list[list[_Panel]] = [[_Panel(line, 0.0, 1.0, GRADING)] for line in range(path.samples)]
         self.spent = np.zeros(path.samples, dtype=np.int64)
+        self.first = torch.zeros(path.samples, dtype=torch.float64)
 
-    def run(self) -> LineMaps:
-        """Integrate all lines."""
-        wanted = [panel for panels in self.panels for panel in panels]
-        while wanted:
-            self._evaluate(wanted)
+    def run(self, most: int, lines: Sequence[int] | None = None) -> LineMaps:
+        """Integrate.
+
+        Args:
+            most: gradient evaluations of a line at which it is given up.
+            lines: which to go on with; by default all.
+        """
+        lines = range(self.path.samples) if lines is None else lines
+        wanted = [panel for line in lines for panel in self.panels[line] if not panel.targets]
+        while True:
+            if wanted:
+                self._evaluate(wanted)
             sizes = self._sizes()
-            wanted = [panel for line in range(self.path.samples) for panel in self._refine(line, sizes[line])]
-        values, doubt = (torch.stack([sum(getattr(p, name) for p in panels) for panels in self.panels]) for name in ("value", "doubt"))
+            wanted = [panel for line in lines for panel in self._refine(line, sizes[line], most - self.spent[line])]
+            if not wanted:
+                return self._found(sizes)
+
+    def _found(self, sizes: Numbers) -> LineMaps:
+        values, doubt = (
+            torch.stack([sum((getattr(panel, name) for panel in panels[1:]), getattr(panels[0], name)) for panels in self.panels])
+            for name in ("value", "doubt")
+        )
         error = torch.tensor([self._error(line) for line in range(self.path.samples)], dtype=torch.float64)
-        return LineMaps(values, torch.from_numpy(self.spent), error, error <= self.tol * torch.from_numpy(sizes), doubt)
+        spiked = torch.tensor([len(panels) > 1 or panels[0].spiked for panels in self.panels])
+        return LineMaps(values, torch.from_numpy(self.spent.copy()), error, error <= self.tol * torch.from_numpy(sizes), doubt, spiked)
 
     def _sizes(self) -> Numbers:
         """Size of the map that each line belongs to."""
@@ -186,6 +194,8 @@ class AdaptiveClenshawCurtis:
         done = 0
         by_count: dict[int, list[_Panel]] = {}
         for panel, each in zip(wanted, times, strict=True):
+            if panel.start == 0 and not panel.targets:
+                self.first[panel.line] = targets[done]
             panel.insert(targets[done : done + len(each)], shares[done : done + len(each)])
             by_count.setdefault(len(panel.targets), []).append(panel)
             self.spent[panel.line] += len(each)
@@ -206,24 +216,26 @@ class AdaptiveClenshawCurtis:
         else:
             error = np.maximum(change / 2, before / 4)
         sums = best.sum(1, dtype=torch.float64).cpu().numpy()
-        missing = [panel.targets[-1] - panel.targets[0] for panel in panels] - sums
+        ends = np.array([(panel.targets[0], panel.targets[-1]) for panel in panels])
+        noise = ROUNDING * torch.finfo(shares.dtype).eps * np.abs(ends).max(1)
+        missing = np.maximum(np.abs(ends[:, 1] - ends[:, 0] - sums) - noise, 0)
         sizes = shares.double().norm(dim=2).cpu().numpy()
         rounding = ROUNDING * torch.finfo(shares.dtype).eps * (np.abs(weights[:, 0]) * sizes).sum(1)
         jumps = (shares[:, 1:] - shares[:, :-1]).double().norm(dim=2).cpu().numpy()
         for i, panel in enumerate(panels):
             panel.value, panel.doubt = best[i], (best[i] - second[i]).square()
-            panel.error = max(error[i], abs(missing[i]), rounding[i])
+            panel.error = max(error[i], missing[i], rounding[i])
             panel.changes = jumps[i] * np.diff(panel.times(count))
 
     # ---- refinement ---------------------------------------------------------------------------------------------------------------
 
-    def _refine(self, line: int, size: float) -> Iterator[_Panel]:
+    def _refine(self, line: int, size: float, room: int) -> Iterator[_Panel]:
         """Panels of a line that need nodes, if its map is not good enough yet."""
         allowed, panels = self.tol * size, self.panels[line]
         if self._error(line) <= allowed:
             return
         order = sorted(panels, key=lambda panel: -panel.error)
-        rest, room = self._error(line), self.max_steps - self.spent[line]
+        rest = self._error(line)
         for panel in order:
             if rest <= allowed / 2:
                 return
@@ -241,11 +253,10 @@ class AdaptiveClenshawCurtis:
     def _split(self, panel: _Panel) -> list[_Panel]:
         """The panel itself, to be given more nodes; or the panels it is cut into."""
         cell, count = int(panel.changes.argmax()), len(panel.targets)
-        spiked = panel.changes[cell] > SHARE_OF_SPIKE * panel.changes.sum()
-        if not spiked and count < MOST_NODES:
+        if not panel.spiked and count < MOST_NODES:
             return [panel]
         times = panel.times(count)
-        left, right = (times[cell], times[cell + 1]) if spiked else (panel.start, times[count // 2])
+        left, right = (times[cell], times[cell + 1]) if panel.spiked else (panel.start, times[count // 2])
         if right - left < max(NARROWEST, 4 * np.spacing(left)):
             return [panel] if count < MOST_NODES else []
         left, right = self._narrow(panel, left, right)
