@@ -1,9 +1,9 @@
 """Nested quadrature rules on [0, 1], in a variable that is at home on the way from a baseline.
 
-Clenshaw-Curtis rules of 3, 5, 9, 17, ... nodes hold each other's nodes, both ends included. They are applied after two changes of variable:
-one that spaces the nodes more evenly than Chebyshev's, which converges up to pi / 2 times as fast where the integrand is analytic in a strip
-about the interval rather than in an ellipse; and an exponential that crowds them at one end, since networks change most where their inputs
-are smallest.
+Clenshaw-Curtis rules of 3, 5, 9, 17, ... nodes hold each other's nodes, both ends included. They are applied after two changes of
+variable: one that spaces the nodes more evenly than Chebyshev's, which converges up to pi / 2 times as fast where the integrand is analytic
+in a strip about the interval rather than in an ellipse; and an exponential that crowds them at one end, since networks change most where
+their inputs are smallest.
 
 Reference: Trefethen2008 (Clenshaw-Curtis), HaleTrefethen2008, section 3.2 (the strip).
 """
@@ -28,7 +28,7 @@ def chebyshev_weights(count: int) -> Numbers:
     last = count - 1
     even = np.arange(0, count, 2)
     terms = np.where((even == 0) | (even == last), 1.0, 2.0) / (1.0 - even**2)
-    weights = 2 / last * np.cos(np.pi * np.outer(np.arange(count), even) / last) @ terms
+    weights: Numbers = 2 / last * np.cos(np.pi * np.outer(np.arange(count), even) / last) @ terms
     weights[[0, -1]] /= 2
     return weights
 

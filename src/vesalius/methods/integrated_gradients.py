@@ -46,9 +46,9 @@ class PathMethod(Method):
         tol: largest relative L2 error of the map, as estimated.
         max_steps: gradients or secants per line at which an adaptive run gives up, reporting ``converged=False``.
         steps: a fixed number of secants (or of Gauss-Legendre nodes) instead.
-        rule: ``quadrature``: gradients by nested rules, for any network and best where it is smooth; ``secants``: chains of exactly complete
-            Rescale maps, for traced networks with kinks; ``auto``: by the ops of the graph, and where they do not tell, by a few gradients.
-            With ``steps``, secants where every op has a rule. The provenance says which rule it was, and why.
+        rule: ``quadrature``: gradients by nested rules, for any network and best where it is smooth; ``secants``: chains of exactly
+            complete Rescale maps, for traced networks with kinks; ``auto``: by the ops of the graph, and where they do not tell, by a few
+            gradients. With ``steps``, secants where every op has a rule. The provenance says which rule it was, and why.
     """
 
     claims: ClassVar[frozenset[str]] = frozenset({"complete", "dummy", "symmetric", "linear", "sensitive"})
@@ -76,7 +76,7 @@ class PathMethod(Method):
 
 
 def _share_out_gap(allocation: Allocation, found: LineMaps) -> Allocation:
-    """What converged values fail to add up to, shared out in proportion to their squared errors: the least change that makes them add up."""
+    """What converged values fail to add up to, shared out in proportion to their squared errors, which is the least change for these."""
     weight = found.doubt.double()
     whole = weight.sum(1, keepdim=True)
     known = found.converged.to(whole.device)[:, None] & (whole > 0)
@@ -116,25 +116,23 @@ class _Integration:
         if rule == "auto" and not fixed and known.smooth:
             return self._gradients(smooth=True), {"rule": "quadrature", "why": "no op has kinks"}
         try:
-            comparison = ReferenceComparison(self.question, RESCALE)
+            if rule == "auto" and not fixed and (not known.kinked or known.singular) and "detach" not in known.kinked:
+                return self._either(known)
+            why = "asked for" if rule == "secants" else "a fixed number" if fixed else f"kinks of {known}"
+            return self._chains(self.everything), {"rule": "secants", "why": why}
         except NoRule as error:
             if rule == "secants":
                 raise
             return self._gradients(smooth=False), {"rule": "quadrature", "why": str(error).partition(". ")[0]}
-        if rule == "secants" or fixed or "detach" in known.kinked or (known.kinked and not known.singular):
-            why = "asked for" if rule == "secants" else "a fixed number" if fixed else f"kinks of {', '.join(known.kinked)}"
-            return self._chains(comparison, self.everything), {"rule": "secants", "why": why}
-        return self._either(comparison, known)
 
-    def _either(self, comparison: ReferenceComparison, known: Smoothness) -> tuple[LineMaps, dict[str, str]]:
+    def _either(self, known: Smoothness) -> tuple[LineMaps, dict[str, str]]:
         """Gradients where a few of them show that the map is smooth, or has a spike; secants for the other samples."""
         found = self._gradients(smooth=False, pilot=PILOT_NODES[bool(known.kinked)], zoom=known.singular)
         rest = (~found.converged & ~(found.spiked & known.singular)).nonzero().flatten().to(self.everything.device)
         if not len(rest):
-            return found, {"rule": "quadrature", "why": "kinks hardly matter, or less than spikes"}
-        why = f"kinks of {', '.join((*known.kinked, *known.doubtful))}"
+            return found, {"rule": "quadrature", "why": f"kinks of {known} matter less than spikes, or not at all"}
         rule = "secants" if len(rest) == self.question.batch else "quadrature and secants"
-        return found.put(rest, self._chains(comparison, rest)), {"rule": rule, "why": why}
+        return found.put(rest, self._chains(rest)), {"rule": rule, "why": f"kinks of {known}"}
 
     # ---- gradients ----------------------------------------------------------------------------------------------------------------
 
@@ -172,7 +170,7 @@ class _Integration:
 
     # ---- secants ------------------------------------------------------------------------------------------------------------------
 
-    def _chains(self, comparison: ReferenceComparison, samples: Int[Tensor, " n"]) -> LineMaps:
+    def _chains(self, samples: Int[Tensor, " n"]) -> LineMaps:
         """Maps of some samples from secants; of those that would not add up otherwise, in double precision."""
         kept: list[LineMaps] = []
 
@@ -180,14 +178,15 @@ class _Integration:
             same = asked is self.question
             again = self if same else _Integration(self.method, asked, given)
             rows = samples if same else again.everything
-            found = again._by_secants(comparison if same else ReferenceComparison(asked, RESCALE), rows)
+            found = again._by_secants(rows)
             kept.append(found)
             return Contributions(found.values, again.base[rows], again.total[rows])
 
         values = with_double_fallback(self.question, self.fills, compare, samples).values
         return replace(kept[0], values=values)
 
-    def _by_secants(self, comparison: ReferenceComparison, samples: Int[Tensor, " n"]) -> LineMaps:
+    def _by_secants(self, samples: Int[Tensor, " n"]) -> LineMaps:
+        comparison = ReferenceComparison(self.question, RESCALE)
         size = max(1, batch_size(self.question.network, samples.device) // COMPARISON_COST)
         batches = Batches(size, "the comparison of one sample")
         bytes_each = 2 * secants.PILOT_PIECES * comparison.width * self.question.present[0].element_size()

@@ -1,10 +1,10 @@
 """Integrating a gradient along lines, per sample, until the map is known to a tolerance.
 
-A line is one panel at first, with nested rules in a graded variable (:mod:`vesalius.methods.clenshaw_curtis`). Three rules of one set of nodes
-tell how fast they converge and so how far the best of them still is from the integral; and as both ends of a panel are nodes, what the rule
-fails to add up to is known for each panel, and an error is never said to be smaller. A panel that is not good enough gets twice the nodes;
-where most of its change is between two neighbouring nodes (a spike at the baseline, a kink) these get a panel of their own, and the panels
-beside it are graded towards them.
+A line is one panel at first, with nested rules in a graded variable (:mod:`vesalius.methods.clenshaw_curtis`). Three rules of one set
+of nodes tell how fast they converge and so how far the best of them still is from the integral; and as both ends of a panel are nodes, what
+the rule fails to add up to is known for each panel, and an error is never said to be smaller. A panel that is not good enough gets twice
+the nodes; where most of its change is between two neighbouring nodes (a spike at the baseline, a kink) these get a panel of their own, and
+the panels beside it are graded towards them.
 
 Axes: L lines, N points, D elements of one sample, P panels, K nodes of a panel.
 """
@@ -142,7 +142,7 @@ class AdaptiveClenshawCurtis:
     def __init__(self, path: GradientPath, *, tol: float, smooth: bool, together: int = 1) -> None:
         self.path, self.tol, self.smooth, self.together = path, tol, smooth, together
         self.panels: list[list[_Panel]] = [[_Panel(line, 0.0, 1.0, GRADING)] for line in range(path.samples)]
-        self.spent = np.zeros(path.samples, dtype=np.int64)
+        self.spent = [0] * path.samples
         self.first = torch.zeros(path.samples, dtype=torch.float64)
 
     def run(self, most: int, lines: Sequence[int] | None = None) -> LineMaps:
@@ -169,13 +169,14 @@ class AdaptiveClenshawCurtis:
         )
         error = torch.tensor([self._error(line) for line in range(self.path.samples)], dtype=torch.float64)
         spiked = torch.tensor([len(panels) > 1 or panels[0].spiked for panels in self.panels])
-        return LineMaps(values, torch.from_numpy(self.spent.copy()), error, error <= self.tol * torch.from_numpy(sizes), doubt, spiked)
+        return LineMaps(values, torch.tensor(self.spent), error, error <= self.tol * torch.from_numpy(sizes), doubt, spiked)
 
     def _sizes(self) -> Numbers:
         """Size of the map that each line belongs to."""
         maps = torch.stack([sum((panel.value for panel in panels[1:]), panels[0].value) for panels in self.panels])
         means = maps.reshape(-1, self.together, maps.shape[1]).mean(1)
-        return means.double().norm(dim=1).repeat_interleave(self.together).cpu().numpy()
+        found: Numbers = means.double().norm(dim=1).repeat_interleave(self.together).cpu().numpy()
+        return found
 
     def _error(self, line: int) -> float:
         return sum(panel.error for panel in self.panels[line])

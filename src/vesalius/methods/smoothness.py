@@ -33,7 +33,11 @@ class Smoothness:
 
     @property
     def smooth(self) -> bool:
+        """Whether gradients are analytic but at singular points."""
         return not self.kinked and not self.doubtful
+
+    def __str__(self) -> str:
+        return ", ".join((*self.kinked, *self.doubtful))
 
 
 def smoothness(question: Question) -> Smoothness:
@@ -49,13 +53,13 @@ def smoothness(question: Question) -> Smoothness:
 
 
 def _is_doubtful(node: Node, reached: set[Any]) -> bool:
-    name = op_name(node.target)  # type: ignore[arg-type]
+    name = op_name(node.target)
     if name in CHOICES:
         return node.args[0 if name == "where" else 1] in reached
     known = name in SMOOTH_OPS or name in KINKED_OPS or op_family(node.target) in SMOOTH_FAMILIES  # type: ignore[arg-type]
-    return not known and op_kind(node.target) not in ("move", "transform", "add", "scale", "map", "multiply", "divide", "affine")  # type: ignore[arg-type]
+    return not known and op_kind(node.target) not in ("move", "transform", "add", "scale", "map", "multiply", "divide", "affine")
 
 
 def _is_singular(node: Node, reached: set[Any]) -> bool:
-    name = op_name(node.target)  # type: ignore[arg-type]
+    name = op_name(node.target)
     return name in SINGULAR_OPS and (name != "div" or node.args[1] in reached)

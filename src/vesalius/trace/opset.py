@@ -63,11 +63,11 @@ KINKED_OPS = frozenset(
 """Ops whose slope jumps, or is not the function's, so often that no rule for smooth functions converges."""
 
 SMOOTH_OPS = frozenset(
-    "gelu silu sigmoid tanh exp exp2 log log1p expm1 sqrt rsqrt reciprocal pow square softplus mish erf erfc sin cos tan sinh cosh asinh atan"
-    " logsigmoid log_sigmoid log_sigmoid_forward log2 log10 tanhshrink softmax log_softmax _safe_softmax layer_norm native_layer_norm group_norm"
-    " native_group_norm instance_norm rms_norm _fused_rms_norm logsumexp norm linalg_vector_norm var std var_mean std_mean cosine_similarity"
-    " scaled_dot_product_attention lstm gru rnn_tanh multi_head_attention_forward bilinear glu addcmul addcdiv logaddexp prod"
-    " cumprod".split()
+    "gelu silu sigmoid tanh exp exp2 log log1p expm1 sqrt rsqrt reciprocal pow square softplus mish erf erfc sin cos tan sinh cosh"
+    " asinh atan logsigmoid log_sigmoid log_sigmoid_forward log2 log10 tanhshrink softmax log_softmax _safe_softmax layer_norm"
+    " native_layer_norm group_norm native_group_norm instance_norm rms_norm _fused_rms_norm logsumexp norm linalg_vector_norm var std"
+    " var_mean std_mean cosine_similarity scaled_dot_product_attention lstm gru rnn_tanh multi_head_attention_forward bilinear glu"
+    " addcmul addcdiv logaddexp prod cumprod".split()
 )
 """Non-linear ops that are analytic where they are defined."""
 
