@@ -37,12 +37,13 @@ def chebyshev_weights(count: int) -> Numbers:
 def strip_nodes(count: int) -> tuple[Numbers, Numbers]:
     """Chebyshev's nodes [count] in increasing order, spaced more evenly, on [0, 1]; and the derivative of what moved them."""
     nodes = -np.cos(np.pi * np.arange(count) / (count - 1))
-    nodes[(count - 1) // 2] = 0.0
     series = np.zeros(STRIP_DEGREE + 1)
     for k in range((STRIP_DEGREE + 1) // 2):  # of the arc sine
         series[2 * k + 1] = math.comb(2 * k, k) / 4**k / (2 * k + 1)
     strip = np.polynomial.Polynomial(series / series.sum())
-    return (strip(nodes) + 1) / 2, strip.deriv()(nodes) / 2
+    place = (strip(nodes) + 1) / 2
+    place[[0, -1]] = 0.0, 1.0
+    return place, strip.deriv()(nodes) / 2
 
 
 def graded_nodes(count: int, grading: float) -> tuple[Numbers, Numbers]:

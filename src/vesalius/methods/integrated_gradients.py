@@ -34,7 +34,7 @@ from vesalius.trace.question import Question
 INTEGRATION_RULES = ("auto", "secants", "quadrature")
 STORE_BYTES = 1 << 28
 """Gradients, or maps of pieces, kept at once; more lines than that allows are taken in turn."""
-PILOT_NODES = {True: 9, False: 33}
+PILOT_NODES = {True: 17, False: 33}
 """Gradients by which it is judged whether kinks matter, where there are some (True) and where there may be some (False)."""
 
 

@@ -80,7 +80,7 @@ class _Panel:
         value: the integral over the panel.
         doubt: squared change of its elements at the last refinement.
         error: estimated L2 error of it.
-        changes: how far shares change between neighbouring nodes, times their distance.
+        changes: how far shares change between neighbouring nodes, times their distance; and how far the target changes there without them.
     """
 
     line: int
@@ -132,7 +132,7 @@ class AdaptiveClenshawCurtis:
         path: the lines.
         tol: largest L2 error of each map, relative to its size.
         smooth: whether gradients are known to be smooth between singular points, so that rules converge ever faster; else their error is
-            taken to be halved at best when their nodes are doubled, whatever they show.
+            taken to be halved at best when their nodes are doubled, whatever they show, and that of a new panel not even so.
         together: how many lines, one after the other, have only the mean of their maps asked for, whose size counts.
 
     Attributes:
@@ -215,7 +215,7 @@ class AdaptiveClenshawCurtis:
         if self.smooth:
             error = change * np.minimum(1, change / np.maximum(before, np.finfo(np.float64).tiny))
         else:
-            error = np.maximum(change / 2, before / 4)
+            error = np.maximum(change, before / 2) / (1 if count == FIRST_NODES else 2)
         sums = best.sum(1, dtype=torch.float64).cpu().numpy()
         ends = np.array([(panel.targets[0], panel.targets[-1]) for panel in panels])
         noise = ROUNDING * torch.finfo(shares.dtype).eps * np.abs(ends).max(1)
@@ -223,10 +223,11 @@ class AdaptiveClenshawCurtis:
         sizes = shares.double().norm(dim=2).cpu().numpy()
         rounding = ROUNDING * torch.finfo(shares.dtype).eps * (np.abs(weights[:, 0]) * sizes).sum(1)
         jumps = (shares[:, 1:] - shares[:, :-1]).double().norm(dim=2).cpu().numpy()
+        sums_along = shares.sum(2, dtype=torch.float64).cpu().numpy()
         for i, panel in enumerate(panels):
             panel.value, panel.doubt = best[i], (best[i] - second[i]).square()
             panel.error = max(error[i], missing[i], rounding[i])
-            panel.changes = jumps[i] * np.diff(panel.times(count))
+            panel.changes = jumps[i] * np.diff(panel.times(count)) + _unexplained(panel, sums_along[i])
 
     # ---- refinement ---------------------------------------------------------------------------------------------------------------
 
@@ -276,6 +277,12 @@ class AdaptiveClenshawCurtis:
         if right == 1:
             return right - min(width, max(4 * width * _ratio(first[-2], first[-1]), np.spacing(1.0))), right
         return left, right
+
+
+def _unexplained(panel: _Panel, slopes: Numbers) -> Numbers:
+    """By how much the target changes between neighbouring nodes, beyond what the slopes at both say."""
+    found: Numbers = np.abs(np.diff(panel.targets) - np.diff(panel.times(len(slopes))) * (slopes[1:] + slopes[:-1]) / 2)
+    return found
 
 
 def _ratio(flank: Tensor, top: Tensor) -> float:
