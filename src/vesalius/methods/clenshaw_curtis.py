@@ -5,7 +5,7 @@ variable: one that spaces the nodes more evenly than Chebyshev's, which converge
 in a strip about the interval rather than in an ellipse; and an exponential that crowds them at one end, since networks change most where
 their inputs are smallest.
 
-Reference: Trefethen2008 (Clenshaw-Curtis), HaleTrefethen2008, section 3.2 (the strip).
+Reference: Trefethen2008 (Clenshaw-Curtis), Hale2008 (the strip).
 """
 
 from __future__ import annotations
