@@ -1,10 +1,10 @@
 """Integrated gradients as they come on unlike networks: true error, reported error, cost, and what captum needs for the same error.
 
 Claims: the reported error is at least half of the true one in 95 % of samples; ``converged`` never where it is above twice the tolerance;
-for the same mean error captum's Gauss-Legendre rule needs at least as many gradients and as much time, at its best internal batch, and three
-times as many on networks with kinks. Errors are relative L2 from a zero baseline, against panels of Gauss-Legendre nodes in double
-precision that are halved until they agree to 1e-9; on ResNet-20 against ``TRUTH`` secants. The second table is of networks that no constant
-was tried on.
+for the same mean error captum's Gauss-Legendre rule needs at least as many gradients and as much time, at its best internal batch, and
+three times as many on networks with kinks. Errors are relative L2 from a zero baseline, against panels of Gauss-Legendre nodes in double
+precision that are halved until they agree to 1e-9; on ResNet-20 against ``TRUTH`` secants. The second table is of networks that no
+constant was tried on.
 """
 
 from __future__ import annotations
