@@ -68,7 +68,7 @@ def test_every_row_of_the_tables(case, row):
 
 @pytest.mark.parametrize("case", POLYNOMIALS, ids=lambda case: case.name)
 def test_secants_come_near_the_integral_of_a_polynomial_and_add_up(case):
-    found = vs.attribute(opened(case), case.x, IntegratedGradients(steps=400), baseline=case.baseline)
+    found = vs.attribute(opened(case), case.x, IntegratedGradients(steps=800), baseline=case.baseline)
     expected = torch.tensor(case.expected["integrated_gradients"], dtype=torch.float64)
     torch.testing.assert_close(found.values[0], expected, rtol=1e-5, atol=1e-5)
     assert found.gap.abs().max() <= 1e-12

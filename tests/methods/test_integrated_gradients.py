@@ -48,18 +48,19 @@ def test_fixed_nodes_match_captum(name):
     assert found.provenance["rule"] == "quadrature"
 
 
-@pytest.mark.parametrize("name", ["mlp", "cnn", "where_gate", "mixture"])
-def test_the_map_is_known_to_its_tolerance(name):
+@pytest.mark.parametrize(("name", "rule"), [("mlp", "secants"), ("cnn", "secants"), ("mixture", "quadrature"), ("lstm", "quadrature")])
+def test_the_map_is_known_to_its_tolerance(name, rule):
     """Against 400 gradients. Estimates of errors are estimates: twice the tolerance is allowed, and thrice the estimate."""
     network, x = opened(name)
     found = vs.attribute(network, x, "integrated_gradients", target=0)
     exact = vs.attribute(network, x, IntegratedGradients(rule="quadrature", steps=400), target=0)
     away = (found.flat - exact.flat).norm(dim=1) / exact.flat.norm(dim=1)
-    assert found.provenance["rule"] == "secants"
+    assert found.provenance["rule"] == rule
     assert found.converged.all()
     assert (away <= 2e-2).all()
     assert (away <= 3 * found.map_error).all()
-    assert (found.evaluations <= 514).all()
+    assert (found.evaluations <= 521).all()
+    assert found.gap.abs().max() <= 1e-5
     assert exact.converged is None
 
 
@@ -101,13 +102,15 @@ def test_where_an_op_has_no_rule_gradients_are_taken_and_that_is_said():
     network, x = vs.trace(Determinant(), torch.ones(1, 4)), torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
     found = vs.attribute(network, x)
     assert found.provenance["rule"] == "quadrature"
-    assert "has no rule for: linalg_det (value 'linalg_det'" in found.provenance["why"]
+    assert "linalg_det" in found.provenance["why"]
     assert found.relative_gap.max() <= 1e-2
     with pytest.raises(NoRule, match=r"linalg_det \(value 'linalg_det', .*test_integrated_gradients.py:"):
         vs.attribute(network, x, IntegratedGradients(rule="secants"))
     asked = vs.attribute(network, x, IntegratedGradients(rule="quadrature"))
     assert asked.provenance["why"] == "asked for"
-    assert torch.equal(asked.values, found.values)
+    torch.testing.assert_close(asked.values, found.values)
+    strict = vs.attribute(network, x, IntegratedGradients(tol=1e-9, max_steps=40))
+    assert "has no rule for: linalg_det (value 'linalg_det'" in strict.provenance["why"]
 
 
 def test_an_exact_kink_at_the_baseline_converges():
@@ -122,7 +125,8 @@ def test_a_step_that_no_gradient_sees_is_reported():
     found = vs.attribute(network, torch.tensor([[2.0, 2.0], [0.1, 0.1]]), IntegratedGradients(max_steps=40))
     assert found.converged.tolist() == [False, True]
     assert found.gap.tolist() == [1, 0]
-    assert found.evaluations.tolist() == [42, 7]
+    assert found.evaluations[0] <= 41
+    assert found.evaluations[1] == 10
     assert "NOT CONVERGED" in repr(found)
 
 

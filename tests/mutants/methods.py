@@ -5,9 +5,51 @@ from tests.mutants.mutant import Mutant
 MUTANTS = [
     Mutant(
         "methods/quadrature.py",
-        "half = np.diff(times) / 2",
-        "half = np.diff(times) / 2.1",
-        "tests/methods/test_integrated_gradients.py -k no_rule",
+        "panel.error = max(error[i], missing[i], rounding[i])",
+        "panel.error = error[i]",
+        "tests/methods/test_integrated_gradients.py -k no_gradient_sees",
+    ),
+    Mutant(
+        "methods/quadrature.py",
+        "made.append(_Panel(panel.line, right, panel.stop",
+        "made.append(_Panel(panel.line, left, panel.stop",
+        "tests/methods/test_quadrature.py -k norms",
+    ),
+    Mutant(
+        "methods/clenshaw_curtis.py",
+        "math.comb(2 * k, k) / 4**k / (2 * k + 1)",
+        "math.comb(2 * k, k) / 9**k / (2 * k + 1)",
+        "tests/methods/test_quadrature.py -k strip",
+    ),
+    Mutant(
+        "methods/clenshaw_curtis.py",
+        "weights[[0, -1]] /= 2",
+        "weights[[0, -1]] /= 1",
+        "tests/methods/test_quadrature.py -k polynomials",
+    ),
+    Mutant(
+        "methods/integrated_gradients.py",
+        "(allocation.gap.double()[:, None] * share)",
+        "(0 * share)",
+        "tests/methods/test_quadrature.py -k 'norms or baselines'",
+    ),
+    Mutant(
+        "methods/straight_path.py",
+        "stop - before * (stop - start)",
+        "stop - 0.9 * before * (stop - start)",
+        "tests/methods/test_quadrature.py -k baselines",
+    ),
+    Mutant(
+        "methods/line_maps.py",
+        "mean = values.mean(1)",
+        "mean = values[:, 0]",
+        "tests/methods/test_quadrature.py -k baselines",
+    ),
+    Mutant(
+        "rules/max_pool.py",
+        "scatter_add_(-1, i0, grad * time)",
+        "scatter_add_(-1, i0, grad * (1 - time))",
+        "tests/rules/test_max_and_where.py -k two_winners",
     ),
     Mutant("methods/quadrature.py", "return mean * path.direction", "return mean", "tests/methods/test_integrated_gradients.py -k captum"),
     Mutant(
@@ -37,7 +79,7 @@ MUTANTS = [
     ),
     Mutant(
         "methods/secants.py",
-        "/ counts**3.0).sum()",
+        "/ counts**2.0).sum()",
         "/ counts**6.0).sum()",
         "tests/methods/test_integrated_gradients.py -k known_to_its",
     ),

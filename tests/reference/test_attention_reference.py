@@ -137,7 +137,7 @@ def test_among_equals_the_maximum_chooses_no_place():
     assert two_point.max_multipliers(x, b, 1.0).tolist() == [0, 1, 0]
     assert two_point.max_multipliers(b, x, 1.0).tolist() == [0, 1, 0]
     assert two_point.max_multipliers(torch.tensor([5.0, 0.0]).double(), torch.tensor([1.0, 3.0]).double(), 1.0).tolist() == pytest.approx(
-        [2 / 7, -2 / 7]
+        [5 / 7, 2 / 7]
     )
 
 

@@ -66,3 +66,12 @@ def test_layer_norm_from_a_constant_row(seed):
     )
     assert larger > 10
     assert away < 0.7
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_maximum_with_two_winners_is_the_integral(seed):
+    x, b, m = random(2, seed=seed), random(2, seed=20 + seed), torch.ones(1).double()
+    times = (torch.arange(4000).double() + 0.5) / 4000
+    along = b + times[:, None] * (x - b)
+    exact = torch.stack([(along[:, 0] > along[:, 1]), (along[:, 0] <= along[:, 1])], 1).double().mean(0)
+    torch.testing.assert_close(two_point.max_multipliers(x, b, float(m)), exact, rtol=0, atol=5e-4)

@@ -163,7 +163,7 @@ def group_norm(ends, m, groups, weight=None, eps=1e-5):
 
 
 def max_multipliers(x, b, m):
-    """max of a row, m one number: (y_x - y_b) is split over the winner at x and the winner at b, by the size of their changes.
+    """max of a row, m one number: on the straight line from b to x the winner at b is heard until the winner at x overtakes it.
 
     Where the row's value at b is also taken at x's winner, x's winner is used for both, and the other way round: among equals no place is
     chosen.
@@ -173,12 +173,11 @@ def max_multipliers(x, b, m):
         ib = ix
     elif x[ib] == x[ix]:
         ix = ib
-    change = [float(x[i] - b[i]) for i in (ix, ib)]
     out = torch.zeros_like(x)
-    total = abs(change[0]) + abs(change[1])
-    for i, d in zip((ix, ib), change, strict=True):
-        if total > 0:
-            out[i] += float(m) * float(x.max() - b.max()) / total * math.copysign(1, d)
+    ahead, behind = float(b[ib] - b[ix]), float(x[ix] - x[ib])
+    time = ahead / (ahead + behind) if ahead + behind > 0 else 0.5
+    out[ib] += float(m) * time
+    out[ix] += float(m) * (1 - time)
     return out
 
 

@@ -25,15 +25,25 @@ COMPARISON_COST = 2 * BACKWARD_COST
 CompareFunction = Callable[[Question, tuple[Tensor, ...]], Contributions]
 
 
-def with_double_fallback(question: Question, fills: tuple[Tensor, ...], compare: CompareFunction) -> Contributions:
-    """A comparison; in double precision for samples whose effects cancel so far that single precision would not add up."""
+def with_double_fallback(
+    question: Question, fills: tuple[Tensor, ...], compare: CompareFunction, rows: Int[Tensor, " n"] | None = None
+) -> Contributions:
+    """A comparison; in double precision for samples whose effects cancel so far that single precision would not add up.
+
+    Args:
+        question: what is compared.
+        fills: explained tensors at the baselines, [B M ...] each.
+        compare: the comparison of all samples of a question, or of ``rows`` where it is this one.
+        rows: which samples; by default all.
+    """
     found = compare(question, fills)
     if question.present[0].dtype == torch.float64:
         return found
     weak = (~adds_up(found)).nonzero().flatten()
     if not len(weak):
         return found
-    exact = compare(to_float64(question, weak), tuple(fill[weak].double() for fill in fills))
+    these = weak if rows is None else rows[weak]
+    exact = compare(to_float64(question, these), tuple(fill[these].double() for fill in fills))
     values, base, total = found.values.clone(), found.base.clone(), found.total.clone()
     values[weak], base[weak], total[weak] = (part.to(values.dtype) for part in (exact.values, exact.base, exact.total))
     return Contributions(values, base, total)

@@ -1,15 +1,18 @@
 """Integrated gradients, from one baseline or from many.
 
-Axes: B samples, M baselines of each, D elements of all explained tensors of one sample, laid end to end.
+Axes: B samples, M baselines of each, L lines (from every baseline of every sample), D elements of all explained tensors of one sample, laid
+end to end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import ClassVar, final
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from vesalius.core.allocation import Allocation
@@ -21,16 +24,18 @@ from vesalius.games.memory import Batches, batch_size
 from vesalius.methods import quadrature, secants
 from vesalius.methods.base import Method, base_and_total, register
 from vesalius.methods.double_precision import COMPARISON_COST, with_double_fallback
+from vesalius.methods.line_maps import LineMaps, average_over_baselines, concatenate
+from vesalius.methods.smoothness import Smoothness, smoothness
 from vesalius.methods.straight_path import StraightPath, feature_allocation
 from vesalius.rules.network_contributions import Contributions, ReferenceComparison
 from vesalius.rules.rescale import RESCALE
 from vesalius.trace.question import Question
 
 INTEGRATION_RULES = ("auto", "secants", "quadrature")
-MIN_CHANGE = 1e-3
-"""Gaps below this share of the target itself count as closed, so that f(x) = f(b) can be reached."""
 STORE_BYTES = 1 << 28
-"""Maps of pieces kept at once; more lines than that allows are taken in turn."""
+"""Gradients, or maps of pieces, kept at once; more lines than that allows are taken in turn."""
+PILOT_NODES = {True: 17, False: 33}
+"""Gradients by which it is judged whether kinks matter, where there are some (True) and where there may be some (False)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,18 +43,18 @@ class PathMethod(Method):
     """Base of methods that integrate the gradient along straight lines.
 
     Attributes:
-        tol: for secants, the largest relative L2 error of the map, as estimated from two refinements; for quadrature, the largest gap as a
-            share of |f(x) - f(b)|.
-        max_steps: gradient evaluations per line at which an adaptive run gives up, reporting ``converged=False``.
+        tol: largest relative L2 error of the map, as estimated.
+        max_steps: gradients or secants per line at which an adaptive run gives up, reporting ``converged=False``.
         steps: a fixed number of secants (or of Gauss-Legendre nodes) instead.
-        rule: ``secants``: chains of exactly complete Rescale maps, for traced networks; ``quadrature``: gradients, for any network;
-            ``auto``: secants where every op has a rule, else quadrature. The provenance says which.
+        rule: ``quadrature``: gradients by nested rules, for any network and best where it is smooth; ``secants``: chains of exactly
+            complete Rescale maps, for traced networks with kinks; ``auto``: by the ops of the graph, and where they do not tell, by a few
+            gradients. With ``steps``, secants where every op has a rule. The provenance says which rule it was, and why.
     """
 
     claims: ClassVar[frozenset[str]] = frozenset({"complete", "dummy", "symmetric", "linear", "sensitive"})
     limits: ClassVar[Mapping[str, Limit]] = {"tol": POSITIVE, "max_steps": Limit(least=3), "steps": POSITIVE_COUNT}
     tol: float = 1e-2
-    max_steps: int = 512
+    max_steps: int = 520
     steps: int | None = None
     rule: str = "auto"
 
@@ -59,92 +64,141 @@ class PathMethod(Method):
 
     def allocate(self, question: Question, absence: Absence) -> Allocation:
         question.require_differentiable(self.name)
-        fills = absence.fill(question)
-        reason = "" if self.rule != "quadrature" else "asked for"
-        if self.rule == "auto" and question.network.opaque:
-            reason = "the network could not be traced"
-        if not reason:
-            try:
-                return self._by_secants(question, fills)
-            except NoRule as error:
-                if self.rule == "secants":
-                    raise
-                reason = str(error).partition(". ")[0]
-        found = self._by_quadrature(question, fills)
-        return replace(found, provenance={"rule": "quadrature", "why": reason})
-
-    def _by_secants(self, question: Question, fills: tuple[Tensor, ...]) -> Allocation:
-        kept: dict[int, secants.SecantMaps] = {}
-
-        def compare(asked: Question, given: tuple[Tensor, ...]) -> Contributions:
-            found = self._chains(asked, given)
-            kept.setdefault(asked.batch, found)
-            base, total = base_and_total(asked, given)
-            return Contributions(found.values, base, total)
-
-        found = with_double_fallback(question, fills, compare)
-        first = kept[question.batch]
-        allocation = feature_allocation(
-            question, found.values, found.base, found.total, evaluations=first.evaluations + 1 + fills[0].shape[1]
-        )
-        allocation = replace(allocation, provenance={"rule": "secants"})
+        run = _Integration(self, question, absence.fill(question))
+        found, facts = run.integrate()
+        spent = found.evaluations + 1  # the samples as they are
+        allocation = feature_allocation(question, found.values, run.base, run.total, evaluations=spent)
+        allocation = replace(allocation, provenance=facts)
         if self.steps is not None:
             return allocation
-        size = torch.maximum(allocation.total.abs(), allocation.base.abs())
-        closed = allocation.gap.abs() <= self.tol * (allocation.total - allocation.base).abs() + MIN_CHANGE * size
-        return replace(allocation, converged=first.converged & closed.cpu(), map_error=first.error.to(found.base))
+        error = found.relative_error().to(found.values.device, found.values.dtype)
+        return _share_out_gap(replace(allocation, converged=found.converged, map_error=error), found)
 
-    def _chains(self, question: Question, fills: tuple[Tensor, ...]) -> secants.SecantMaps:
-        """Maps of all samples, each the mean over its baselines."""
-        batch, count = question.batch, fills[0].shape[1]
-        device = question.present[0].device
-        comparison = ReferenceComparison(question, RESCALE)
-        batches = Batches(max(1, batch_size(question.network, device) // COMPARISON_COST), "the comparison of one sample")
-        bytes_each = 2 * secants.PILOT_PIECES * comparison.width * question.present[0].element_size()
-        kept = count * max(1, STORE_BYTES // (bytes_each * count))
+
+def _share_out_gap(allocation: Allocation, found: LineMaps) -> Allocation:
+    """What converged values fail to add up to, shared out in proportion to their squared errors, which is the least change for these."""
+    weight = found.doubt.double()
+    whole = weight.sum(1, keepdim=True)
+    known = found.converged.to(whole.device)[:, None] & (whole > 0)
+    share = torch.where(known, weight / torch.where(known, whole, torch.ones_like(whole)), torch.zeros_like(weight))
+    values = allocation.flat + (allocation.gap.double()[:, None] * share).to(allocation.values)
+    return replace(allocation, values=values.reshape(allocation.values.shape))
+
+
+class _Integration:
+    """All lines of a question.
+
+    Attributes:
+        count: baselines of each sample.
+        base, total: the target at the baselines (their mean) and at the samples.
+    """
+
+    def __init__(self, method: PathMethod, question: Question, fills: tuple[Tensor, ...]) -> None:
+        self.method, self.question, self.fills = method, question, fills
+        self.count = fills[0].shape[1]
+        self.total = question.total
+        self.everything = torch.arange(question.batch, device=question.present[0].device)
+
+    @cached_property
+    def base(self) -> Tensor:
+        """[B] as known from gradients, or evaluated now."""
+        return base_and_total(self.question, self.fills)[0]
+
+    def integrate(self) -> tuple[LineMaps, dict[str, str]]:
+        """Maps of all samples, and by which rule."""
+        rule, fixed = self.method.rule, self.method.steps is not None
+        if rule == "quadrature" or self.question.network.opaque:
+            if rule == "secants":
+                self.question.network.graph("a chain of secants")
+            why = "asked for" if rule == "quadrature" else "the network could not be traced"
+            return self._gradients(smooth=False), {"rule": "quadrature", "why": why}
+        known = smoothness(self.question)
+        if rule == "auto" and not fixed and known.smooth:
+            return self._gradients(smooth=True), {"rule": "quadrature", "why": "no op has kinks"}
+        try:
+            if rule == "auto" and not fixed and (not known.kinked or known.singular) and "detach" not in known.kinked:
+                return self._either(known)
+            why = "asked for" if rule == "secants" else "a fixed number" if fixed else f"kinks of {known}"
+            return self._chains(self.everything), {"rule": "secants", "why": why}
+        except NoRule as error:
+            if rule == "secants":
+                raise
+            return self._gradients(smooth=False), {"rule": "quadrature", "why": str(error).partition(". ")[0]}
+
+    def _either(self, known: Smoothness) -> tuple[LineMaps, dict[str, str]]:
+        """Gradients where a few of them show that the map is smooth, or has a spike; secants for the other samples."""
+        found = self._gradients(smooth=False, pilot=PILOT_NODES[bool(known.kinked)], zoom=known.singular)
+        rest = (~found.converged & ~(found.spiked & known.singular)).nonzero().flatten().to(self.everything.device)
+        if not len(rest):
+            return found, {"rule": "quadrature", "why": f"kinks of {known} matter less than spikes, or not at all"}
+        rule = "secants" if len(rest) == self.question.batch else "quadrature and secants"
+        return found.put(rest, self._chains(rest)), {"rule": rule, "why": f"kinks of {known}"}
+
+    # ---- gradients ----------------------------------------------------------------------------------------------------------------
+
+    def _groups(self, samples: Int[Tensor, " n"], bytes_each: int) -> Iterator[tuple[Int[Tensor, " L"], list[Tensor]]]:
+        """Lines of some samples, as many at a time as may be kept: the sample of each, and where it begins."""
+        for group in samples.split(max(1, STORE_BYTES // (bytes_each * self.count))):
+            rows = group.repeat_interleave(self.count)
+            places = torch.arange(self.count, device=rows.device).repeat(len(group))
+            yield rows, [fill[rows, places] for fill in self.fills]
+
+    def _gradients(self, *, smooth: bool, pilot: int | None = None, zoom: bool = False) -> LineMaps:
+        """Maps from gradients; with a pilot, what is found with so few of them, but where there are spikes to zoom in on."""
+        method, width = self.method, sum(tensor[0].numel() for tensor in self.question.present)
+        most = method.max_steps if method.steps is None else 1
+        parts, bases = [], []
+        for rows, start in self._groups(self.everything, most * width * self.question.present[0].element_size()):
+            path = StraightPath(self.question, tuple(start), rows, open_ended=method.steps is None)
+            if method.steps is not None:
+                found = LineMaps.unjudged(quadrature.gauss_legendre(path, method.steps), method.steps)
+                parts.append(self._average(found))
+                continue
+            run = quadrature.AdaptiveClenshawCurtis(path, tol=method.tol, smooth=smooth, together=self.count)
+            found = self._average(run.run(method.max_steps if pilot is None else min(pilot, method.max_steps)))
+            spiked = (~found.converged & found.spiked).repeat_interleave(self.count).nonzero().flatten()
+            if zoom and len(spiked):
+                found = self._average(run.run(method.max_steps, spiked.tolist()))
+            parts.append(found)
+            bases.append(run.first.reshape(-1, self.count).mean(1))
+        if bases:
+            self.base = torch.cat(bases).to(self.total)
+        return concatenate(parts)
+
+    def _average(self, found: LineMaps, *, independent: bool = False) -> LineMaps:
+        return average_over_baselines(found, self.count, self.method.tol, independent=independent)
+
+    # ---- secants ------------------------------------------------------------------------------------------------------------------
+
+    def _chains(self, samples: Int[Tensor, " n"]) -> LineMaps:
+        """Maps of some samples from secants; of those that would not add up otherwise, in double precision."""
+        kept: list[LineMaps] = []
+
+        def compare(asked: Question, given: tuple[Tensor, ...]) -> Contributions:
+            same = asked is self.question
+            again = self if same else _Integration(self.method, asked, given)
+            rows = samples if same else again.everything
+            found = again._by_secants(rows)
+            kept.append(found)
+            return Contributions(found.values, again.base[rows], again.total[rows])
+
+        values = with_double_fallback(self.question, self.fills, compare, samples).values
+        return replace(kept[0], values=values)
+
+    def _by_secants(self, samples: Int[Tensor, " n"]) -> LineMaps:
+        comparison = ReferenceComparison(self.question, RESCALE)
+        size = max(1, batch_size(self.question.network, samples.device) // COMPARISON_COST)
+        batches = Batches(size, "the comparison of one sample")
+        bytes_each = 2 * secants.PILOT_PIECES * comparison.width * self.question.present[0].element_size()
         parts = []
-        for pairs in torch.arange(batch * count, device=device).split(kept):
-            rows = pairs // count
-            start = [fill[rows, pairs % count] for fill in fills]
-            lines = secants.SecantLines(comparison, rows, start, [tensor[rows] for tensor in question.present], batches, count)
-            parts.append(self._lines(lines))
-        return _average_over_baselines(parts, batch, self.tol)
-
-    def _lines(self, lines: secants.SecantLines) -> secants.SecantMaps:
-        """Maps of some lines."""
-        if self.steps is None:
-            return secants.integrate_adaptive(lines, self.tol, self.max_steps)
-        number = len(lines.rows)
-        spent, done = torch.full((number,), self.steps), torch.ones(number, dtype=torch.bool)
-        return secants.SecantMaps(secants.integrate_fixed(lines, self.steps), spent, torch.zeros(number, dtype=torch.float32), done)
-
-    def _by_quadrature(self, question: Question, fills: tuple[Tensor, ...]) -> Allocation:
-        base, total = base_and_total(question, fills)
-        count = fills[0].shape[1]
-        values = torch.zeros((), dtype=torch.float64)
-        spent, converged = torch.full((question.batch,), 1 + count), torch.ones(question.batch, dtype=torch.bool)
-        for m in range(count):
-            path = StraightPath(question, tuple(fill[:, m] for fill in fills))
-            if self.steps is not None:
-                found = quadrature.gauss_legendre(path, self.steps)
-                spent = spent + self.steps
+        for rows, start in self._groups(samples, bytes_each):
+            lines = secants.SecantLines(comparison, rows, start, [tensor[rows] for tensor in self.question.present], batches, self.count)
+            if self.method.steps is None:
+                found = secants.integrate_adaptive(lines, self.method.tol, self.method.max_steps)
             else:
-                own = base if count == 1 else base_and_total(question, tuple(fill[:, m : m + 1] for fill in fills))[0]
-                run = quadrature.AdaptiveTrapezoid(path, own, total, tol=self.tol, max_steps=self.max_steps).run()
-                found, spent, converged = run.values, spent + run.evaluations, converged & run.converged
-            values = values.to(found) + found / count
-        allocation = feature_allocation(question, values, base, total, evaluations=spent)
-        return allocation if self.steps is not None else replace(allocation, converged=converged)
-
-
-def _average_over_baselines(parts: Sequence[secants.SecantMaps], batch: int, tol: float) -> secants.SecantMaps:
-    """The mean over the lines of each sample, which come one after the other."""
-    values, spent, errors = (torch.cat([getattr(part, name) for part in parts]) for name in ("values", "evaluations", "error"))
-    maps = values.reshape(batch, -1, values.shape[1])
-    mean = maps.mean(1)
-    absolute = (errors.reshape(batch, -1) * maps.norm(dim=2).cpu()).square().sum(1).sqrt() / maps.shape[1]
-    error = absolute / mean.norm(dim=1).cpu().clamp_min(torch.finfo(torch.float32).tiny)
-    return secants.SecantMaps(mean, spent.reshape(batch, -1).sum(1), error, error <= tol)
+                found = LineMaps.unjudged(secants.integrate_fixed(lines, self.method.steps), self.method.steps)
+            parts.append(self._average(found, independent=True))
+        return concatenate(parts)
 
 
 @register

@@ -19,22 +19,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from vesalius.games.memory import Batches
+from vesalius.methods.line_maps import LineMaps
+from vesalius.methods.quadrature import GRADING, ROUNDING
 from vesalius.rules.network_contributions import ReferenceComparison
 
 Numbers = np.ndarray[Any, np.dtype[Any]]
 
-NODE_POWER = 1.3
-"""Nodes lie at (k / n)**POWER: most kinks are near the baseline, where values change most for their size (best of 1 to 3 on ResNet-20)."""
 PILOT_PIECES = 4
 """Pieces of the first chain."""
-EXTRAPOLATION = 0.2
-"""Share of a piece's last change that is added once more, over its number of secants (best on ResNet-20)."""
-ERROR_FACTOR = 1.33
-"""Error of a chain of m secants, as a multiple of its difference from one secant, over m**1.5 (fitted on ResNet-20)."""
+ROWS_AT_ONCE = 16
+"""Chains that are run one secant after the other; fewer would leave a processor idle."""
 MIN_SECANTS = 8
 """Fewest secants after the pilot: where few kinks make the error, fewer are no estimate."""
 TIE = 1e-4
@@ -64,27 +62,24 @@ class SecantLines:
     together: int = 1
 
     def chain(self, lines: Int[Tensor, " n"], times: Float[Tensor, "n m"]) -> Float[Tensor, "n D"]:
-        """Maps of some lines (with repetition), each over its own piece of time, cut at given times."""
+        """Maps of some lines (with repetition), each over its own piece of time, cut at given times.
 
-        def some(part: Int[Tensor, " k"]) -> Tensor:
-            which = lines[part]
+        Few chains are run as single secants side by side: their left ends are evaluated once more, but none waits for another.
+        """
+        count = times.shape[1] - 1
+        owners = torch.arange(len(lines), device=lines.device)
+        if len(lines) < ROWS_AT_ONCE:
+            owners, times = owners.repeat_interleave(count), times.unfold(1, 2, 1).reshape(-1, 2)
+        total = torch.zeros(len(lines), self.comparison.width, device=times.device, dtype=times.dtype)
+
+        def some(part: Int[Tensor, " k"]) -> None:
+            which = lines[owners[part]]
             ends = [tensor[which] for tensor in self.start], [tensor[which] for tensor in self.end]
-            total = times.new_zeros(())
-            for shares, _ in self.comparison.chain(self.rows[which], ends, times[part]):
-                total = total + shares
-            return total
+            chained = [shares for shares, _ in self.comparison.chain(self.rows[which], ends, times[part])]
+            total.index_add_(0, owners[part], torch.stack(chained).sum(0) if len(chained) > 1 else chained[0])
 
-        return torch.cat(list(self.batches.over(torch.arange(len(lines), device=lines.device), some)))
-
-
-@dataclass(frozen=True)
-class SecantMaps:
-    """Maps [L D], secants used [L], the estimated relative error of each map [L], and whether it is within tolerance [L]."""
-
-    values: Float[Tensor, "L D"]
-    evaluations: Int[Tensor, " L"]
-    error: Float[Tensor, " L"]
-    converged: Bool[Tensor, " L"]
+        list(self.batches.over(torch.arange(len(owners), device=lines.device), some))
+        return total
 
 
 @dataclass
@@ -112,18 +107,14 @@ class _LineState:
         return np.array([float((fine - coarse).norm()) for fine, coarse in zip(self._cut(), self.coarse, strict=True)])
 
     def value(self) -> Float[Tensor, " D"]:
-        """The map: fine pieces, a little extrapolated; it adds up as they do."""
-        pieces = [
-            fine + EXTRAPOLATION / int(count) * (fine - coarse)
-            for fine, coarse, count in zip(self._cut(), self.coarse, self.counts, strict=True)
-        ]
-        return torch.stack(pieces).sum(0)
+        """The map: fine pieces; it adds up as they do."""
+        return torch.stack(self._cut()).sum(0)
 
     def error(self, counts: Numbers | None = None) -> float:
         """Estimated error of the map, relative to its size, now or with other numbers of secants."""
         size = max(float(self.value().norm()), float(np.finfo(np.float32).tiny))
         counts = self.counts if counts is None else counts
-        return ERROR_FACTOR * float(np.sqrt((self.distances() ** 2 / counts**3.0).sum())) / size
+        return float(np.sqrt((self.distances() ** 2 / counts**2.0).sum())) / size
 
     def _cut(self) -> list[Tensor]:
         return [fine for fine in self.fine if fine is not None]
@@ -131,7 +122,7 @@ class _LineState:
 
 def initial_nodes(count: int) -> Numbers:
     """Nodes of a chain of ``count`` secants whose line nothing is known about."""
-    return np.linspace(0, 1, count + 1) ** NODE_POWER
+    return np.expm1(GRADING * np.linspace(0, 1, count + 1)) / math.expm1(GRADING)
 
 
 def integrate_fixed(lines: SecantLines, count: int) -> Float[Tensor, "L D"]:
@@ -140,7 +131,7 @@ def integrate_fixed(lines: SecantLines, count: int) -> Float[Tensor, "L D"]:
     return lines.chain(torch.arange(len(lines.rows), device=lines.rows.device), times)
 
 
-def integrate_adaptive(lines: SecantLines, tol: float, most: int) -> SecantMaps:
+def integrate_adaptive(lines: SecantLines, tol: float, most: int) -> LineMaps:
     """Chains of as many secants as each map needs.
 
     Args:
@@ -155,33 +146,21 @@ def integrate_adaptive(lines: SecantLines, tol: float, most: int) -> SecantMaps:
         wanted = [(place, piece) for place, line in enumerate(known) for piece in _refine_line(line, most)]
         if not wanted:
             break
-    errors = torch.tensor([line.error() for line in known], dtype=torch.float32)
     values = torch.stack([line.value() for line in known])
-    return SecantMaps(
-        values,
-        torch.tensor([line.spent for line in known]),
-        errors,
-        errors <= torch.tensor([line.tol for line in known], dtype=torch.float32),
-    )
+    spent = torch.tensor([line.spent for line in known])
+    rounding = ROUNDING * torch.finfo(values.dtype).eps * spent
+    relative = torch.maximum(torch.tensor([line.error() for line in known], dtype=torch.float64), rounding)
+    within = relative <= torch.tensor([line.tol for line in known], dtype=torch.float64)
+    error = relative * values.double().norm(dim=1).cpu()
+    return LineMaps(values, spent, error, within, torch.zeros_like(values), torch.zeros_like(within))
 
 
 def _run_pilot(lines: SecantLines, tol: float, most: int) -> list[_LineState]:
     """A coarse chain over every line, and how many secants each piece should get."""
     nodes = initial_nodes(PILOT_PIECES)
-    every = torch.arange(len(lines.rows), device=lines.rows.device)
-    pieces: list[list[Tensor]] = [[] for _ in every]
-
-    def some(part: Int[Tensor, " k"]) -> list[Tensor]:
-        ends = [tensor[part] for tensor in lines.start], [tensor[part] for tensor in lines.end]
-        times = torch.from_numpy(nodes).to(lines.start[0]).expand(len(part), -1)
-        return [shares for shares, _ in lines.comparison.chain(lines.rows[part], ends, times)]
-
-    done = 0
-    for chain in lines.batches.over(every, some):
-        for place in range(len(chain[0])):
-            pieces[done + place] = [shares[place] for shares in chain]
-        done += len(chain[0])
-    coarse = torch.stack([torch.stack(maps) for maps in pieces])
+    lines_of_pieces = torch.arange(len(lines.rows), device=lines.rows.device).repeat_interleave(PILOT_PIECES)
+    times = torch.from_numpy(nodes).to(lines.start[0]).unfold(0, 2, 1).repeat(len(lines.rows), 1)
+    coarse = lines.chain(lines_of_pieces, times).reshape(len(lines.rows), PILOT_PIECES, -1)
     tols = tol * _tolerance_factors(coarse.sum(1), lines.together)
     return [_plan_line(maps, nodes, float(allowed), most) for maps, allowed in zip(coarse, tols, strict=True)]
 
@@ -205,7 +184,7 @@ def _plan_line(coarse: Float[Tensor, "P D"], nodes: Numbers, tol: float, most: i
     inner = jumps**2 / ((lengths[1:] + lengths[:-1]) / 2)
     roughness = np.concatenate([inner[:1], inner, inner[-1:]])
     whole = 0.25 * math.sqrt(float((lengths**2 * (roughness[1:] + roughness[:-1]) / 2).sum()))
-    count = int(np.clip(math.ceil(PILOT_PIECES * (whole / (0.9 * tol)) ** (2 / 3)), MIN_SECANTS, max(most - PILOT_PIECES, MIN_SECANTS)))
+    count = int(np.clip(math.ceil(PILOT_PIECES * whole / (0.9 * tol)), MIN_SECANTS, max(most - PILOT_PIECES, MIN_SECANTS)))
     density = np.sqrt(roughness) + 1e-3 * np.sqrt(roughness).mean() + 1e-12
     weight = lengths * (density[1:] + density[:-1]) / 2
     return _LineState(coarse, density, _distribute_secants(np.full(PILOT_PIECES, 2), weight**4, count), tol)
@@ -221,7 +200,7 @@ def _distribute_secants(counts: Numbers, weight: Numbers, total: int) -> Numbers
 
 def _most_useful(weight: Numbers, counts: Numbers) -> int:
     """The piece whose squared error one more secant lowers most; of several that differ by rounding the first."""
-    gain = weight * (1 / counts**3.0 - 1 / (counts + 1) ** 3.0)
+    gain = weight * (1 / counts**2.0 - 1 / (counts + 1) ** 2.0)
     return int(np.flatnonzero(gain >= (1 - TIE) * gain.max())[0])
 
 

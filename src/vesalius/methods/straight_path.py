@@ -22,16 +22,27 @@ BACKWARD_COST = 3
 
 
 class StraightPath:
-    """The straight lines from baselines to samples, and the gradient along them, in batches that fit into memory."""
+    """The straight lines from baselines to samples, and the gradient along them, in batches that fit into memory.
 
-    def __init__(self, question: Question, absent: tuple[Tensor, ...]) -> None:
+    Args:
+        question: what is asked of the network.
+        absent: explained tensors at time 0, one row per line.
+        owners: the sample that each line leads to; by default there is a line for each.
+        open_ended: put 0 where a gradient is not finite at the very end of a line, rather than refuse it.
+    """
+
+    def __init__(
+        self, question: Question, absent: tuple[Tensor, ...], owners: Int[Tensor, " L"] | None = None, *, open_ended: bool = False
+    ) -> None:
         self.question = question
         self.absent = absent
-        self.samples = question.batch
+        self.open_ended = open_ended
+        self.samples = len(absent[0])
+        self.owners = torch.arange(question.batch, device=question.present[0].device) if owners is None else owners
         self.width = sum(tensor[0].numel() for tensor in question.present)
         self.dtype, self.device = question.present[0].dtype, question.present[0].device
         self.batches = Batches(max(1, batch_size(question.network, self.device) // BACKWARD_COST), "the gradient of one sample")
-        self.direction = flatten_samples(question.present) - flatten_samples(absent)
+        self.direction = flatten_samples(tuple(tensor[self.owners] for tensor in question.present)) - flatten_samples(absent)
 
     def at_time(self, time: float) -> tuple[Int[Tensor, " B"], Float[Tensor, " B"]]:
         """The same point on every line."""
@@ -41,10 +52,20 @@ class StraightPath:
     def gradients(
         self, rows: Int[Tensor, " N"], times: Float[Tensor, " N"], shift: Float[Tensor, "N D"] | None = None
     ) -> Iterator[tuple[Int[Tensor, " n"], Float[Tensor, " n"], Float[Tensor, "n D"]]]:
-        """Target and gradient at points of the lines, or beside them, batch by batch: (rows, target, gradient)."""
+        """Target and gradient at points of the lines, or beside them, batch by batch: (line, target, gradient).
+
+        Args:
+            rows: lines.
+            times: 0 at the baseline, 1 at the sample; in double precision, so that times near 1 have their distance from it.
+            shift: what is added to each point.
+
+        Raises:
+            InvalidInput: the gradient is NaN or infinite.
+        """
 
         def some(part: Int[Tensor, " n"]) -> tuple[Tensor, Tensor, Tensor]:
-            return (rows[part], *self._gradient(rows[part], times[part], None if shift is None else shift[part]))
+            where = part.to(times.device)
+            return (rows[part], *self._gradient(rows[part], times[where], None if shift is None else shift[part]))
 
         return self.batches.over(torch.arange(len(rows), device=self.device), some)
 
@@ -53,20 +74,29 @@ class StraightPath:
     ) -> tuple[Float[Tensor, " n"], Float[Tensor, "n D"]]:
         points = []
         shifts = [None] * len(self.absent) if shift is None else shift.split([tensor[0].numel() for tensor in self.absent], 1)
+        owners, (after, before) = self.owners[rows], (part.to(self.device, self.dtype) for part in (times, 1 - times))
         for here, gone, beside in zip(self.question.present, self.absent, shifts, strict=True):
-            time = times.reshape(-1, *[1] * (here.ndim - 1))
-            point = torch.lerp(gone[rows], here[rows], time.to(here.dtype))
+            point = _interpolate(gone[rows], here[owners], after, before)
             points.append((point if beside is None else point + beside.reshape(point.shape)).requires_grad_())
         with torch.enable_grad():
-            target = self.question.score(points, rows)
+            target = self.question.score(points, owners)
             if not target.requires_grad:
                 return target.detach(), target.new_zeros(len(rows), self.width)
             found = torch.autograd.grad(target.sum(), points, allow_unused=True)
         slopes = [torch.zeros_like(point) if slope is None else slope for slope, point in zip(found, points, strict=True)]
         gradient = flatten_samples(tuple(slopes))
         if not bool(gradient.sum().isfinite()) and not bool(gradient.isfinite().all()):
-            raise InvalidInput("the gradient is NaN or infinite on the way from the baseline to the sample; try another baseline")
+            spared = ((after == 0) | (before == 0))[:, None] & self.open_ended
+            gradient = torch.where(spared & ~gradient.isfinite(), torch.zeros_like(gradient), gradient)
+            if not bool(gradient.isfinite().all()):
+                raise InvalidInput("the gradient is NaN or infinite on the way from the baseline to the sample; try another baseline")
         return target.detach(), gradient
+
+
+def _interpolate(start: Tensor, stop: Tensor, after: Float[Tensor, " n"], before: Float[Tensor, " n"]) -> Tensor:
+    """Points of lines, each from the end it is nearer to, so that both ends are reached exactly."""
+    after, before = (part.to(stop.dtype).reshape(-1, *[1] * (stop.ndim - 1)) for part in (after, before))
+    return torch.where(after < before, start + after * (stop - start), stop - before * (stop - start))
 
 
 def flatten_samples(tensors: tuple[Tensor, ...]) -> Float[Tensor, "n D"]:

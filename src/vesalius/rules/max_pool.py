@@ -27,9 +27,10 @@ aten = torch.ops.aten
 @final
 @dataclass(frozen=True, eq=False)
 class Maximum(TwoPointRule):
-    """The change of a maximum, shared between the winners at both ends in proportion to how much each of the two changed.
+    """The change of a maximum, as along the straight line between the ends: the winner at one end is heard until the other overtakes it.
 
-    Where one element wins at both ends, ties up to rounding included, it gets all.
+    Multipliers are thus times, between 0 and 1, and what is between the two ends of a window with two winners is exact. Where one element
+    wins at both ends, ties up to rounding included, it gets all.
 
     Attributes:
         search: finds maxima.
@@ -51,14 +52,10 @@ class Maximum(TwoPointRule):
         y0, i0 = (tensor.reshape(*there.inputs[0].shape[: -self.axes], -1).expand_as(y1) for tensor in (y0, i0))
         i0 = torch.where(_ties(x0.gather(-1, i1), y0), i1, i0)
         i1 = torch.where(_ties(x1.gather(-1, i0), y1), i0, i1)
-        change = x1 - x0
-        d1, d0 = change.gather(-1, i1), change.gather(-1, i0)
-        whole = d1.abs() + d0.abs()
-        still = whole == 0
-        rate = (y1 - y0) / torch.where(still, torch.ones_like(whole), whole)
-        half = torch.full_like(rate, 0.5)
-        shares = [grad * torch.where(still, half, rate * d.sign()) for d in (d1, d0)]
-        found = torch.zeros_like(x1).scatter_add_(-1, i1, shares[0]).scatter_add_(-1, i0, shares[1])
+        ahead, behind = ((y - x.gather(-1, i)).clamp_(0, torch.finfo(y.dtype).max / 4) for y, x, i in ((y0, x0, i1), (y1, x1, i0)))
+        whole = ahead + behind
+        time = torch.where(whole == 0, torch.full_like(whole, 0.5), ahead / torch.where(whole == 0, torch.ones_like(whole), whole))
+        found = torch.zeros_like(x1).scatter_add_(-1, i1, grad * (1 - time)).scatter_add_(-1, i0, grad * time)
         return (found.reshape(here.inputs[0].shape),)
 
 

@@ -55,6 +55,28 @@ FAMILIES: dict[str, frozenset[str]] = {
 PARAMETRISED_OPS = frozenset("linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d addmm embedding".split())
 """Linear ops with a weight; bilinear where the weight depends on the inputs too."""
 
+KINKED_OPS = frozenset(
+    "relu relu6 leaky_relu prelu rrelu hardtanh hardswish hardsigmoid hardshrink softshrink threshold abs max_pool1d max_pool2d max_pool3d"
+    " max_pool2d_with_indices adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d max min amax amin maximum minimum fmax fmin topk"
+    " sort msort median nanmedian kthvalue aminmax cummax cummin max_unpool2d max_unpool3d rnn_relu detach".split()
+)
+"""Ops whose slope jumps, or is not the function's, so often that no rule for smooth functions converges."""
+
+SMOOTH_OPS = frozenset(
+    "gelu silu sigmoid tanh exp exp2 log log1p expm1 sqrt rsqrt reciprocal pow square softplus mish erf erfc sin cos tan sinh cosh"
+    " asinh atan logsigmoid log_sigmoid log_sigmoid_forward log2 log10 tanhshrink softmax log_softmax _safe_softmax layer_norm"
+    " native_layer_norm group_norm native_group_norm instance_norm rms_norm _fused_rms_norm logsumexp norm linalg_vector_norm var std"
+    " var_mean std_mean cosine_similarity scaled_dot_product_attention lstm gru rnn_tanh multi_head_attention_forward bilinear glu"
+    " addcmul addcdiv logaddexp prod cumprod".split()
+)
+"""Non-linear ops that are analytic where they are defined."""
+
+SINGULAR_OPS = frozenset(
+    "layer_norm native_layer_norm group_norm native_group_norm instance_norm rms_norm _fused_rms_norm norm linalg_vector_norm var std"
+    " var_mean std_mean cosine_similarity div reciprocal rsqrt sqrt pow log log2 log10 logit addcdiv".split()
+)
+"""Ops with a point, at or near 0, about which they change within any distance, however short."""
+
 VIEW_OPS = frozenset(
     "view reshape flatten unflatten unsqueeze squeeze transpose permute t expand expand_as contiguous slice select split split_with_sizes"
     " chunk unbind narrow movedim swapaxes getitem alias detach view_as mT broadcast_to diagonal unfold numpy_T to type_as dropout"
