@@ -33,9 +33,10 @@ BUDGET_PER_PLAYER = 100  # evaluations per player above that
 
 @dataclass(frozen=True, kw_only=True)
 class AutoInteractions(Options):
-    """The model that predicts best, of those that suit, what had no say in it; all coalitions where the budget reaches 2**n.
+    """The model that predicts best what had no say in it; all coalitions where the budget reaches 2**n.
 
-    A sparse model of terms and, for order 2, a Gaussian process see the same coalitions.
+    A sparse model of terms and, for order 2, a Gaussian process see the same coalitions; where both predict, they are averaged by how well.
+    Other orders are those of the sparse model. Compared with others in benchmarks/interaction_recovery.py.
 
     Args:
         process_players: players above which no process is fitted: it would list all pairs.
@@ -106,7 +107,8 @@ def interactions_of(
 
     Args:
         game: n players and a value for every coalition, for instance a :class:`vesalius.games.game.Game`.
-        max_order: most players of a coalition that has a value of its own; None for the dividends of all orders (``exact``, ``sparse``).
+        max_order: most players of a coalition that has a value of its own; None for the dividends of all orders (``exact``, ``sparse``, and
+            so ``auto``).
         estimator: a name from ``ESTIMATORS``, or an estimator with options of its own.
         budget: most coalitions to ask, the empty and the full one included; by default all of them up to 12 players (or for ``"exact"``),
             else 100 per player, or twice what the estimator needs at least if that is more.
@@ -115,9 +117,11 @@ def interactions_of(
     Returns:
         One value with its standard error for every coalition of up to ``max_order`` players: k-SII of order 2 (of a pair its Shapley
         interaction index, of a single player its Shapley value less half of its pairs), which ``reduce("shapley")`` turns into Shapley
-        values; Faith-Shap from ``least_squares``; dividends with ``max_order=None``. They sum to total - base. ``provenance`` holds the
-        ``estimator``, the ``index`` (``k_sii``, ``fsii`` or ``dividend``) and ``explained``, the share of the variance of held-out
-        coalitions' values that the estimator's own model predicts. ``stderr_note`` says where an error is not to be trusted.
+        values; Faith-Shap of any other order, and from ``least_squares``; dividends with ``max_order=None``. Of dividends those found are
+        listed, and of more than 40,000 coalitions those within a term that was found; all others are 0. They sum to total - base.
+        ``provenance`` holds the ``estimator``, the ``index`` (``k_sii``, ``fsii`` or ``dividend``) and ``explained``, the share of the
+        variance of the values of held-out coalitions that the estimator's own model predicts. ``stderr_note`` says where an error is not to
+        be trusted.
 
     Raises:
         UnknownName: no such estimator.
