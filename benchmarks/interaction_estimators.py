@@ -26,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from games_for_shapley import digits_cnn, random_mlp, tabulated, trained, unanimity
+from games_for_shapley import digits_cnn, random_mlp, table_game, train_network, unanimity
 from shapiq import approximator as shapiq
 from torch import Tensor, nn
 
@@ -255,7 +255,7 @@ def sigmoid_14(seed: int) -> object:
     rng = np.random.default_rng([seed, 5])
     linear = torch.tensor(rng.normal(size=14) * 2.4 / 14**0.5)
     pairs = torch.tensor(np.triu(rng.normal(size=(14, 14)), 1) * (rng.random((14, 14)) < 0.15))
-    return tabulated("sigmoid-14", 14, lambda m: torch.sigmoid(m.double() @ linear + ((m.double() @ pairs) * m.double()).sum(1)))
+    return table_game("sigmoid-14", 14, lambda m: torch.sigmoid(m.double() @ linear + ((m.double() @ pairs) * m.double()).sum(1)))
 
 
 def faith_shap(game: PairGame) -> Tensor:
@@ -324,10 +324,12 @@ def small_cnn(images: Tensor, labels: Tensor) -> nn.Module:
         nn.ReLU(),
         nn.Linear(32, 10),
     )
-    return trained(net, images, labels, 3)
+    return train_network(net, images, labels, 3)
 
 
-def sampled_pairs(value: Callable[[Tensor], Tensor], n: int, generator: torch.Generator) -> tuple[Tensor, float]:
+def sampled_pairs(
+    value: Callable[[Tensor], Tensor], n: int, generator: torch.Generator, reference: int = REFERENCE
+) -> tuple[Tensor, float]:
     """The index of all pairs, unbiased, and its mean square standard error.
 
     What a polynomial of order 2 leaves over is summed with the weights of the index: sizes up to 2 and from n - 2 on in full, the others
@@ -348,7 +350,7 @@ def sampled_pairs(value: Callable[[Tensor], Tensor], n: int, generator: torch.Ge
     fixed = fit.values[n:] + indicator_sii(sure.double()).T @ left(sure)
     middle = list(range(3, n - 2))
     share = torch.tensor([1 / size + 1 / (n - size) for size in middle])
-    counts = (share / share.sum() * REFERENCE / BATCHES).ceil().long().tolist()
+    counts = (share / share.sum() * reference / BATCHES).ceil().long().tolist()
     batches = []
     for _ in range(BATCHES):
         total = torch.zeros_like(fixed)

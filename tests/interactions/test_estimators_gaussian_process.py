@@ -12,11 +12,12 @@ from vesalius.games import moebius
 from vesalius.games.estimators.adaptive import DESIGN_GRID, select_most_informative
 from vesalius.games.estimators.gaussian_process.covariance import Covariance
 from vesalius.games.estimators.gaussian_process.posterior import observed_covariance
+from vesalius.games.game import Game
 from vesalius.interactions.estimators import adaptive, gaussian_process
 from vesalius.interactions.estimators.estimate import coalitions_up_to
 from vesalius.interactions.estimators.permutation import hamiltonian_paths, neighbour_orders, skip_coalitions, sweep_cost
-from vesalius.interactions.estimators.polynomial import dividends_of_polynomial, fit_if_quadratic, monomial_columns
-from vesalius.interactions.estimators.surrogate import leave_one_out_errors
+from vesalius.interactions.estimators.polynomial import dividends_of_polynomial, monomial_columns
+from vesalius.interactions.estimators.surrogate import leave_one_out_errors, precision_block
 
 
 def some_covariance(players, centre):
@@ -55,15 +56,14 @@ def test_left_out_errors_are_those_of_leaving_out():
     y = torch.randn(7, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     full = observed_covariance(covariance, rows)
     factor = torch.linalg.cholesky(full)
-    errors, variances = leave_one_out_errors(
-        factor, torch.cholesky_solve(y[:, None], factor)[:, 0], generator=torch.Generator().manual_seed(2)
-    )
+    some = torch.tensor([5, 2, 6, 3])
+    errors, variances = leave_one_out_errors(precision_block(factor, some), torch.cholesky_solve(y[:, None], factor)[some, 0])
     expected = []
-    for at in range(2, 7):
+    for at in some.tolist():
         keep = [row for row in range(7) if row != at]
         gain = full[at, keep] @ torch.linalg.inv(full[keep][:, keep])
         expected.append((float(y[at] - gain @ y[keep]), float(full[at, at] - gain @ full[keep, at])))
-    torch.testing.assert_close(sorted(zip(errors.tolist(), variances.tolist(), strict=True)), sorted(expected), atol=1e-9, rtol=1e-9)
+    torch.testing.assert_close(torch.stack([errors, variances], 1), torch.tensor(expected, dtype=torch.float64), atol=1e-9, rtol=1e-9)
 
 
 def variance_with(covariance, rows):
@@ -90,13 +90,14 @@ def test_chosen_coalitions_lower_the_variance_most():
 def test_what_is_collected_tells_of_pairs(centre):
     """Here the best coalition for Shapley values is another."""
     covariance, every = some_covariance(5, centre).rounded(DESIGN_GRID), moebius.membership(5)
-    rows, values = adaptive.collect_coalitions(
-        lambda masks: masks.double().sum(1), 5, 13, fit=lambda *_: covariance, growth=1.0, generator=None
-    )
-    left = [row for row in every if not (adaptive.first_coalitions(5) == row).all(1).any()]
-    least = min(float(variance_with(covariance, torch.cat([rows[:12], row[None]]).double())) for row in left)
-    assert float(variance_with(covariance, rows.double())) == pytest.approx(least, rel=1e-9)  # players alike tie, so several are best
-    assert torch.equal(values, rows.double().sum(1))
+    game, generator = Game.of(lambda masks: masks.double().sum(1), 5), torch.Generator().manual_seed(0)
+    seen = adaptive.observe_adaptively(game, 18, fit=lambda *_: covariance, growth=1.0, generator=generator)
+    known = seen.rows[:-1]
+    left = [row for row in every if not (known == row).all(1).any()]
+    least = min(float(variance_with(covariance, torch.cat([known, row[None]]).double())) for row in left)
+    assert float(variance_with(covariance, seen.rows.double())) == pytest.approx(least, rel=1e-9)  # players alike tie, so several are best
+    assert torch.equal(seen.values, seen.rows.double().sum(1))
+    assert len(seen.rows) == 18 and not seen.uniform[:2].any() and int(seen.uniform.sum()) == 5
 
 
 @pytest.mark.parametrize("order", [1, 2, 3])
@@ -106,17 +107,6 @@ def test_coefficients_of_products_become_dividends(order):
     table = monomial_columns(moebius.membership(5), monomials) @ coefficients
     place = [sum(1 << p for p in members) for members in coalitions_up_to(5, order)]
     torch.testing.assert_close(dividends_of_polynomial(monomials, coefficients, order), moebius.dividends(table)[place])
-
-
-def test_only_a_polynomial_of_order_two_is_taken_for_one():
-    rows = moebius.membership(7)
-    m = rows.double()
-    two = 1 + m[:, 0] - 2 * m[:, 1] * m[:, 2]
-    found = fit_if_quadratic(rows, two, generator=torch.Generator().manual_seed(0))
-    expected = torch.tensor([{(0,): 1.0, (1, 2): -2.0}.get(members, 0.0) for members in coalitions_up_to(7, 2)], dtype=torch.float64)
-    torch.testing.assert_close(found, expected)
-    assert fit_if_quadratic(rows, two + 1e-6 * m[:, :3].prod(1), generator=None) is None
-    assert fit_if_quadratic(rows[:40], two[:40], generator=None) is None
 
 
 @pytest.mark.parametrize("players", [3, 4, 7, 8])

@@ -14,38 +14,35 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vesalius.games.estimators.adaptive import DESIGN_GRID, candidate_coalitions, select_most_informative
+from vesalius.games.estimators.estimate import GameLike
 from vesalius.games.estimators.gaussian_process.covariance import Covariance
 from vesalius.interactions.estimators import gaussian_process
+from vesalius.interactions.estimators.observations import Observations, observe_uniform, without_known
 
 FitCovariance = Callable[[Bool[Tensor, "K P"], Float[Tensor, " K"]], Covariance]
 
 
-def first_coalitions(players: int) -> Bool[Tensor, "K P"]:
-    """The empty and the full coalition, every player left out once, and every player alone."""
-    alone = torch.eye(players, dtype=torch.bool)
-    return torch.cat([torch.zeros(1, players, dtype=torch.bool), torch.ones(1, players, dtype=torch.bool), ~alone, alone])
-
-
-def collect_coalitions(
-    ask: Callable[[Tensor], Tensor], players: int, budget: int, *, fit: FitCovariance, growth: float, generator: torch.Generator | None
-) -> tuple[Bool[Tensor, "K P"], Float[Tensor, " K"]]:
-    """Exactly ``budget`` coalitions and their values.
+def observe_adaptively(
+    game: GameLike, budget: int, *, fit: FitCovariance, growth: float, generator: torch.Generator | None
+) -> Observations:
+    """The ends and the uniform share, every player left out once and alone, and then what tells most, up to exactly ``budget``.
 
     Args:
-        ask: values of coalitions.
-        budget: more than ``2 + 2 n``.
+        game: the game.
+        budget: below 2**n.
         fit: the process that describes what is known so far.
         growth: the process is fitted anew when the evaluations have grown by this factor.
     """
-    rows = first_coalitions(players)
-    values = ask(rows)
-    while len(rows) < budget:
-        wanted = min(budget, int(len(rows) * growth) + 1) - len(rows)
-        pool = candidate_coalitions(rows, wanted, generator=generator)
-        design = fit(rows, values).rounded(DESIGN_GRID)
-        chosen = pool[select_most_informative(design, rows.double(), pool.double(), wanted, about=pair_covariance)]
-        rows, values = torch.cat([rows, chosen]), torch.cat([values, ask(chosen)])
-    return rows, values
+    seen = observe_uniform(game, budget, generator=generator)
+    alone = torch.eye(game.players.n, dtype=torch.bool)
+    seen = seen.with_more(game, without_known(torch.cat([~alone, alone]), seen.rows)[: budget - len(seen.rows)], uniform=False)
+    while len(seen.rows) < budget:
+        wanted = min(budget, int(len(seen.rows) * growth) + 1) - len(seen.rows)
+        pool = candidate_coalitions(seen.rows, wanted, generator=generator)
+        design = fit(seen.rows, seen.values).rounded(DESIGN_GRID)
+        chosen = pool[select_most_informative(design, seen.rows.double(), pool.double(), wanted, about=pair_covariance)]
+        seen = seen.with_more(game, chosen, uniform=False)
+    return seen
 
 
 def pair_covariance(covariance: Covariance, rows: Float[Tensor, "B P"]) -> Float[Tensor, "Q B"]:

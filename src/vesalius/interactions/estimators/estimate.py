@@ -26,7 +26,8 @@ class InteractionEstimator(Protocol):
     - ``index``: what is estimated: ``k_sii`` (for pairs the Shapley interaction index; for a single player its Shapley value less half of
       its pairs), ``fsii`` (Faith-Shap) or ``dividend`` (Harsanyi);
     - ``explained``: 1 - mean square error / variance of the values of held-out coalitions, as the estimator's own model predicts them; 1
-      where all coalitions were asked, below 0 where the mean predicts better.
+      where all coalitions were asked, below 0 where the mean predicts better. With ``auto``, ``surrogate`` and ``sparse`` these coalitions
+      are uniform ones, drawn whatever else was asked.
     """
 
     def least(self, players: int, max_order: int | None) -> int: ...
@@ -39,6 +40,11 @@ class InteractionEstimator(Protocol):
 def interaction_facts(index: str, explained: float) -> dict[str, Any]:
     """What the provenance of interactions says besides that of every estimate."""
     return {"method": "interactions", "index": index, "explained": explained}
+
+
+def index_of_order(max_order: int | None) -> str:
+    """What is estimated where an order is asked for: k-SII of singles and pairs, dividends of all orders, and Faith-Shap of any other."""
+    return "dividend" if max_order is None else "k_sii" if max_order == 2 else "fsii"
 
 
 def coalitions_up_to(players: int, order: int) -> list[tuple[int, ...]]:
@@ -81,9 +87,16 @@ def require_order_two(max_order: int | None, estimator: str) -> None:
     """
     if max_order is None or whole_number("max_order", max_order) != 2:
         raise InvalidInput(
-            f"{estimator!r} estimates interactions of order 2, not {max_order}; 'least_squares' takes any order and 'sparse' finds"
-            " dividends of all orders (max_order=None); Shapley values alone: vesalius.games.estimators.shapley"
+            f"{estimator!r} estimates interactions of order 2, not {max_order}; 'sparse' and 'least_squares' take any order, and 'sparse'"
+            " finds dividends of all orders (max_order=None); Shapley values alone: vesalius.games.estimators.shapley"
         )
+
+
+def unexplained_note(explained: float, trusted_from: float) -> str:
+    """Why errors are not to be trusted where a model leaves much unexplained; empty where it does not."""
+    if explained >= trusted_from:
+        return ""
+    return f"the model explains {explained:.3f} of the variance; unless the rest is noise, the error does not cover what it misses"
 
 
 def explained_variance(error: Float[Tensor, " B"], values: Float[Tensor, " B"]) -> float:

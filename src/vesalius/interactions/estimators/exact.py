@@ -15,12 +15,12 @@ from vesalius.core.allocation import Allocation
 from vesalius.core.entry import verb
 from vesalius.core.errors import TooManyPlayers
 from vesalius.core.interaction_indices import compute_index
-from vesalius.core.numbers import Limit
+from vesalius.core.numbers import POSITIVE_COUNT, Limit, whole_number
 from vesalius.core.options import Options
 from vesalius.games import moebius
 from vesalius.games.estimators.estimate import GameLike, check_request, estimate_fields, evaluate, require_budget
 from vesalius.games.estimators.exact import BLOCK
-from vesalius.interactions.estimators.estimate import interaction_facts, require_order_two
+from vesalius.interactions.estimators.estimate import index_of_order, interaction_facts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,25 +49,23 @@ class ExactInteractions(Options):
         Args:
             game: the game.
             budget: at least 2**n.
-            max_order: 2 for k-SII of singles and pairs, None for all 2**n - 1 dividends.
+            max_order: 2 for k-SII of singles and pairs, None for all 2**n - 1 dividends, another one for Faith-Shap.
             generator: not used; there is no randomness.
 
         Raises:
             TooManyPlayers: above ``most`` players.
             BudgetTooSmall: below 2**n.
-            InvalidInput: another order.
         """
         n = check_request(game, generator)
         if n > self.most:
             raise TooManyPlayers(n, self.most, hint="use estimator='auto', or group players")
         budget = require_budget(budget, self.least(n, max_order), estimator="exact")
-        if max_order is not None:
-            require_order_two(max_order, "exact")
+        index = index_of_order(max_order)
         members = moebius.membership(n)
         table = torch.cat([evaluate(game, block) for block in members.split(BLOCK)])
         coalitions, values = members[1:], moebius.dividends(table)[1:]
         if max_order is not None:
-            coalitions, found = compute_index(coalitions, values[None], "k_sii", min(2, n))
+            coalitions, found = compute_index(coalitions, values[None], index, min(whole_number("max_order", max_order, POSITIVE_COUNT), n))
             values = found[0]
         return Allocation(
             **estimate_fields(
@@ -75,7 +73,7 @@ class ExactInteractions(Options):
                 (float(table[0]), float(table[-1])),
                 "exact",
                 generator,
-                interaction_facts("dividend" if max_order is None else "k_sii", 1.0),
+                interaction_facts(index, 1.0),
             ),
             coalitions=coalitions,
             values=values,

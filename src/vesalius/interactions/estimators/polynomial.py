@@ -16,8 +16,6 @@ from torch import Tensor
 
 from vesalius.interactions.estimators.estimate import coalitions_up_to
 
-EXTRA_COALITIONS = 8  # coalitions beyond the unknowns, on either side
-ROUNDING = 1e-9  # of the largest deviation from the mean
 RANK_TOLERANCE = 1e-9  # a pivot below this part of the largest is a direction the sample says nothing about
 
 
@@ -56,25 +54,3 @@ def _nonempty_subsets(members: tuple[int, ...]) -> list[tuple[int, ...]]:
     for member in members:
         parts += [(*part, member) for part in parts]
     return parts[1:]
-
-
-def fit_if_quadratic(rows: Bool[Tensor, "M P"], values: Float[Tensor, " M"], *, generator: torch.Generator | None) -> Tensor | None:
-    """Dividends of singles and pairs, where a polynomial of order 2 is all there is to the values; None where it is not.
-
-    The polynomial is solved for on just enough coalitions, and has to predict all others to rounding.
-    """
-    n = rows.shape[1]
-    monomials = [(), *coalitions_up_to(n, min(2, n))]
-    if len(rows) < len(monomials) + 2 * EXTRA_COALITIONS:
-        return None
-    order = torch.randperm(len(rows), generator=generator)
-    used, rest = order[: len(monomials) + EXTRA_COALITIONS], order[len(monomials) + EXTRA_COALITIONS :]
-    q, r = torch.linalg.qr(monomial_columns(rows[used], monomials))
-    pivots = r.diagonal().abs()
-    if float(pivots.min()) < RANK_TOLERANCE * float(pivots.max()):
-        return None
-    solution = torch.linalg.solve_triangular(r, q.T @ values[used, None], upper=True)[:, 0]
-    error = values[rest] - monomial_columns(rows[rest], monomials) @ solution
-    if float(error.abs().max()) > ROUNDING * float((values - values.mean()).abs().max()):
-        return None
-    return dividends_of_polynomial(monomials, solution, min(2, n))

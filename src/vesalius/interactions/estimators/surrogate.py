@@ -10,22 +10,30 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vesalius.core.allocation import Allocation
 from vesalius.core.entry import verb
 from vesalius.core.numbers import POSITIVE_COUNT, Limit
 from vesalius.core.options import Options
-from vesalius.games.estimators import coalition_sampling
-from vesalius.games.estimators.estimate import GameLike, check_request, estimate_fields, evaluate, make_efficient, require_budget
+from vesalius.games.estimators.estimate import GameLike, check_request, estimate_fields, make_efficient, require_budget
 from vesalius.games.estimators.gaussian_process.covariance import Covariance
 from vesalius.games.estimators.gaussian_process.posterior import fit_covariance, observed_covariance
-from vesalius.interactions.estimators import adaptive, gaussian_process
-from vesalius.interactions.estimators.estimate import coalitions_up_to, interaction_facts, membership_rows, require_order_two
+from vesalius.interactions.estimators import adaptive, gaussian_process, observations
+from vesalius.interactions.estimators.calibration import relative_error_of_largest
+from vesalius.interactions.estimators.estimate import (
+    coalitions_up_to,
+    explained_variance,
+    interaction_facts,
+    membership_rows,
+    require_order_two,
+)
 from vesalius.interactions.estimators.exact import ExactInteractions
-from vesalius.interactions.estimators.polynomial import fit_if_quadratic
+from vesalius.interactions.estimators.observations import Observations
 
+BLOCK = 256  # coalitions predicted at once
+JUDGED_MOST = 1000  # uniform coalitions predicted from all others
 CALIBRATED_FROM = 5  # evaluations per player from which the coverage of the errors was measured and found right
 
 
@@ -33,9 +41,9 @@ CALIBRATED_FROM = 5  # evaluations per player from which the coverage of the err
 class SurrogateInteractions(Options):
     """k-SII of order 2 of a Gaussian process on coalitions; biased towards smooth games, and far more precise on those.
 
-    With few evaluations the coalitions are chosen one after another for what they tell about pairs; with many they are pairs of
-    complements, every player alone and left out first, then all sizes alike. Where a polynomial of order 2 predicts every value to
-    rounding, its coefficients are returned. At most ``rows_most`` coalitions are asked, whatever the budget, since time grows with
+    A third of the coalitions is uniform, for ``explained`` and to calibrate the errors by; with few evaluations the others are chosen one
+    after another for what they tell about pairs, with many they are pairs of complements, every player alone and left out first, then all
+    sizes alike. At most ``rows_most`` coalitions are asked, whatever the budget, since time grows with
     their cube and memory with their square (1.6 GB at 10,000).
 
     Args:
@@ -84,64 +92,108 @@ class SurrogateInteractions(Options):
         budget = require_budget(budget, self.least(n, max_order), estimator="surrogate")
         if ExactInteractions().affords(n, budget):
             return ExactInteractions().estimate(game, budget)
-        rows, values = self._collect_coalitions(game, min(budget, self.rows_most), generator)
-        base, total = float(values[~rows.any(1)][0]), float(values[rows.all(1)][0])
-        mean, stderr, explained = self._read(rows, values, generator)
-        mean = torch.cat([make_efficient(mean[:n], total - base - float(mean[n:].sum())), mean[n:]])
-        honest = len(rows) >= CALIBRATED_FROM * n
+        seen = self.observe(game, budget, generator)
+        return self.read(game, seen, self.fit(seen, generator), generator)
+
+    def observe(self, game: GameLike, budget: int, generator: torch.Generator | None) -> Observations:
+        """Coalitions and their values; few are chosen one after another."""
+        n = game.players.n
+        if budget > min(self.chosen_per_player * n, self.chosen_most):
+            return observations.observe(game, min(budget, self.rows_most), generator=generator)
+
+        def fit(rows: Tensor, values: Tensor) -> Covariance:
+            return self._fit_covariance(rows, (values - values.mean()) / standard_unit(values), generator)
+
+        return adaptive.observe_adaptively(game, budget, fit=fit, growth=self.growth, generator=generator)
+
+    def fit(self, seen: Observations, generator: torch.Generator | None) -> SurrogateFit:
+        """The process given what was seen, and what it says of single coalitions from all others."""
+        rows, values = seen.rows, seen.values
+        scale = standard_unit(values)
+        y = (values - values.mean()) / scale
+        covariance = self._fit_covariance(rows, y, generator)
+        factor = torch.linalg.cholesky(observed_covariance(covariance, rows.double()))
+        weights = torch.cholesky_solve(y[:, None], factor)[:, 0]
+        judged = seen.uniform.nonzero().flatten()
+        judged = judged[torch.randperm(len(judged), generator=generator)[:JUDGED_MOST]]
+        precision = precision_block(factor, judged)
+        error, expected = leave_one_out_errors(precision, weights[judged])
+        calibration = float((error.square() / expected).mean()) if len(judged) else 1.0
+        return SurrogateFit(
+            covariance, rows, factor, weights, float(values.mean()), float(scale), calibration, judged, precision, error * scale
+        )
+
+    def read(self, game: GameLike, seen: Observations, fit: SurrogateFit, generator: torch.Generator | None) -> Allocation:
+        """An allocation of what the process says."""
+        n = seen.rows.shape[1]
+        mean, stderr = fit.interactions()
+        explained = explained_variance(fit.errors, seen.values[fit.judged])
+        mean = torch.cat([make_efficient(mean[:n], seen.total - seen.base - float(mean[n:].sum())), mean[n:]])
         return Allocation(
-            **estimate_fields(game, (base, total), "surrogate", generator, interaction_facts("k_sii", explained)),
+            **estimate_fields(game, (seen.base, seen.total), "surrogate", generator, interaction_facts("k_sii", explained)),
             coalitions=membership_rows(coalitions_up_to(n, 2), n),
             values=mean,
             stderr=stderr,
-            evaluations=torch.tensor(len(rows)),
-            stderr_note="" if honest else f"{len(rows)} evaluations; the error is honest from {CALIBRATED_FROM * n} on",
+            evaluations=torch.tensor(len(seen.rows)),
+            stderr_note=few_evaluations_note(len(seen.rows), n),
         )
-
-    def _collect_coalitions(
-        self, game: GameLike, budget: int, generator: torch.Generator | None
-    ) -> tuple[Bool[Tensor, "M P"], Float[Tensor, " M"]]:
-        """Coalitions and their values; the empty and the full one come first."""
-        n = game.players.n
-        if budget <= min(self.chosen_per_player * n, self.chosen_most):
-            return adaptive.collect_coalitions(
-                lambda masks: evaluate(game, masks),
-                n,
-                budget,
-                fit=lambda rows, values: self._fit_covariance(rows, (values - values.mean()) / standard_unit(values), generator),
-                growth=self.growth,
-                generator=generator,
-            )
-        half = coalition_sampling.singles_first_pairs(n, (budget - 2) // 2, generator=generator)
-        rows = torch.cat([adaptive.first_coalitions(n)[:2], half, ~half])
-        return rows, evaluate(game, rows)
 
     def _fit_covariance(self, rows: Bool[Tensor, "M P"], y: Float[Tensor, " M"], generator: torch.Generator | None) -> Covariance:
         inner = 2 + torch.randperm(len(rows) - 2, generator=generator)[: self.fit_rows]
         some = torch.cat([torch.tensor([0, 1]), inner])
         return fit_covariance(rows[some].double(), y[some], odd=False, steps=self.steps)
 
-    def _read(
-        self, rows: Bool[Tensor, "M P"], values: Float[Tensor, " M"], generator: torch.Generator | None
-    ) -> tuple[Float[Tensor, " K"], Float[Tensor, " K"], float]:
-        """Interactions, their standard errors, and the share of variance explained."""
-        known = fit_if_quadratic(rows, values, generator=generator)
-        if known is not None:
-            return known, torch.zeros_like(known), 1.0
-        scale = standard_unit(values)
-        y = (values - values.mean()) / scale
-        covariance = self._fit_covariance(rows, y, generator)
-        x = rows.double()
-        factor = torch.linalg.cholesky(observed_covariance(covariance, x))
-        weights = torch.cholesky_solve(y[:, None], factor)[:, 0]
-        cross = gaussian_process.interaction_covariance(covariance, x)
-        seen = torch.linalg.solve_triangular(factor, cross.T, upper=False).square().sum(0)
-        variance = (gaussian_process.interaction_variance(covariance) - seen).clamp_min(0)
-        error, expected = leave_one_out_errors(factor, weights, generator=generator)
-        calibration = float((error.square() / expected).mean())
-        widened = 1 + 2 * rows.shape[1] / len(rows)  # for parameters that are themselves fitted
-        stderr = scale * (variance * max(1.0, calibration) * widened).sqrt()
-        return cross @ weights * scale, stderr, 1 - float(error.square().mean() / y[2:].var(correction=0))
+
+@dataclass(frozen=True, eq=False)
+class SurrogateFit:
+    """A process given the values of coalitions.
+
+    Attributes:
+        covariance: of the process.
+        rows: coalitions observed.
+        factor: Cholesky factor of the covariance of their values.
+        weights: K^-1 y.
+        centre, scale: y is the values less the first, over the second.
+        calibration: mean of squared errors of uniform coalitions predicted from all others, over the variances expected of them.
+        judged: places of those coalitions in the rows.
+        precision: their block of K^-1.
+        errors: of their values.
+    """
+
+    covariance: Covariance
+    rows: Bool[Tensor, "M P"]
+    factor: Float[Tensor, "M M"]
+    weights: Float[Tensor, " M"]
+    centre: float
+    scale: float
+    calibration: float
+    judged: Int[Tensor, " B"]
+    precision: Float[Tensor, "B B"]
+    errors: Float[Tensor, " B"]
+
+    def predict(self, rows: Bool[Tensor, "B P"]) -> Float[Tensor, " B"]:
+        """Values that are expected of coalitions."""
+        known = self.rows.double()
+        return self.centre + self.scale * torch.cat(
+            [self.covariance.between(part.double(), known) @ self.weights for part in rows.split(BLOCK)]
+        )
+
+    def interactions(self) -> tuple[Float[Tensor, " K"], Float[Tensor, " K"]]:
+        """k-SII of singles and pairs, and their standard errors."""
+        n = self.rows.shape[1]
+        cross = gaussian_process.interaction_covariance(self.covariance, self.rows.double())
+        seen = torch.linalg.solve_triangular(self.factor, cross.T, upper=False).square().sum(0)
+        variance = (gaussian_process.interaction_variance(self.covariance) - seen).clamp_min(0)
+        variance *= max(1.0, self.calibration) * (1 + 2 * n / len(self.rows))  # the latter for parameters that are themselves fitted
+        mean = cross @ self.weights
+        beyond = relative_error_of_largest(self.rows[self.judged], self.weights[self.judged], self.precision, mean[n:], variance[n:])
+        return mean * self.scale, self.scale * (variance + beyond * mean.square()).sqrt()
+
+
+def few_evaluations_note(evaluations: int, players: int) -> str:
+    """Why the errors of so few evaluations are not to be trusted; empty where they are."""
+    least = CALIBRATED_FROM * players
+    return "" if evaluations >= least else f"{evaluations} evaluations; the error is honest from {least} on"
 
 
 def standard_unit(values: Float[Tensor, " M"]) -> Float[Tensor, ""]:
@@ -150,16 +202,19 @@ def standard_unit(values: Float[Tensor, " M"]) -> Float[Tensor, ""]:
     return spread if float(spread) > 1e-14 * float(values.abs().max()) else torch.ones_like(spread)
 
 
-def leave_one_out_errors(
-    factor: Float[Tensor, "M M"], weights: Float[Tensor, " M"], *, most: int = 400, generator: torch.Generator | None
-) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:
-    """Errors of predicting single coalitions from all others, and the variances that were expected of them.
-
-    The errors are (K^-1 y)_i / K^-1_ii and the variances 1 / K^-1_ii (Rasmussen2006, section 5.4.2); the first two coalitions, the
-    ends, are not among them.
-    """
-    some = 2 + torch.randperm(len(factor) - 2, generator=generator)[:most]
+def precision_block(factor: Float[Tensor, "M M"], some: Int[Tensor, " B"]) -> Float[Tensor, "B B"]:
+    """Rows and columns of K^-1, from the Cholesky factor of K."""
     unit = torch.zeros(len(factor), len(some), dtype=factor.dtype)
     unit[some, torch.arange(len(some))] = 1
-    precision = torch.linalg.solve_triangular(factor, unit, upper=False).square().sum(0)
-    return weights[some] / precision, 1 / precision
+    half = torch.linalg.solve_triangular(factor, unit, upper=False)
+    block: Tensor = half.T @ half
+    return block
+
+
+def leave_one_out_errors(precision: Float[Tensor, "B B"], weights: Float[Tensor, " B"]) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:
+    """Errors of predicting single coalitions from all others, and the variances that were expected of them.
+
+    The errors are (K^-1 y)_i / K^-1_ii and the variances 1 / K^-1_ii (Rasmussen2006, section 5.4.2).
+    """
+    expected = 1 / precision.diagonal()
+    return weights * expected, expected
