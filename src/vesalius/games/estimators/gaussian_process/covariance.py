@@ -18,6 +18,7 @@ Axes: A, B coalitions, P players, D parameters.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from math import comb, log
 
 import numpy as np
@@ -25,6 +26,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+JITTER = 1e-8  # relative to the diagonal; keeps Cholesky stable where the noise is tiny
+NODES_MOST = 64  # of the quadrature; the variances take the square of it
 MIN_FACTOR = 1e-6  # a factor of the product is kept above this; a large rate makes 1 - r centre (1 - centre) negative
 
 
@@ -100,35 +103,47 @@ class Covariance:
 
     def _shapley(self, b: Tensor) -> Tensor:
         _, c1, c2, c3 = self.parameters[:4].exp()
-        a = b.T - self.centre
-        present = self._factor_columns(a * (1 - self.centre))
-        absent = self._factor_columns(-a * self.centre)
-        product = torch.zeros_like(a)
-        for q, weight in gauss_legendre(self.players):
-            terms = (q * present + (1 - q) * absent).log()
-            product += weight * (terms.sum(0) - terms - self._norm()).exp()
-        total: Tensor = c1 * a + c2 * a * (a.sum(0) - a) * (0.5 - self.centre) + c3 * (present - absent) * product
-        return total
+        q, weight = quadrature(self.players)
+        (gain_in, log_in), (gain_out, log_out) = (self._sections(q, a) for a in (1 - self.centre, -self.centre))
+        along = (b @ (log_in - log_out).T + log_out.sum(1) - self._norm()).exp() * weight  # of the whole product, at every node
+        inside, outside = (along @ (-logs).exp() for logs in (log_in, log_out))  # player i's own factor taken out again
+        product = b * inside * gain_in + (1 - b) * outside * gain_out
+        a = b - self.centre
+        total: Tensor = c1 * a + c2 * a * (a.sum(1, keepdim=True) - a) * (0.5 - self.centre) + c3 * product
+        return total.T
 
-    def _factor_columns(self, x: Tensor) -> Tensor:
-        return (1 + self.parameters[6:, None].exp() * x).clamp_min(MIN_FACTOR)
+    def _sections(self, q: Float[Tensor, " Q"], a: Tensor) -> tuple[Float[Tensor, " P"], Float[Tensor, "Q P"]]:
+        """What each player adds to its factor, and the logarithm of its mean factor at every node, where a_i(T) = a."""
+        present, absent = self._factor(a * (1 - self.centre)), self._factor(-a * self.centre)
+        return present - absent, (q[:, None] * present + (1 - q[:, None]) * absent).log()
 
     def shapley_variance(self) -> Float[Tensor, " P"]:
         """Prior variance of every player's Shapley value."""
         _, c1, c2, c3 = self.parameters[:4].exp()
         k11, k10, k00 = (self._factor(x) for x in ((1 - self.centre) ** 2, -self.centre * (1 - self.centre), self.centre**2))
+        q, weight = quadrature(self.players)
         product = torch.zeros_like(k11)
-        for q, weight in gauss_legendre(self.players):
-            for p, other in gauss_legendre(self.players):
-                terms = (q * p * k11 + (q * (1 - p) + p * (1 - q)) * k10 + (1 - q) * (1 - p) * k00).log()
-                product += weight * other * (terms.sum() - terms - self._norm()).exp()
+        for node, share in zip(q, weight, strict=True):
+            p = q[:, None]
+            terms = (node * p * k11 + (node * (1 - p) + p * (1 - node)) * k10 + (1 - node) * (1 - p) * k00).log()
+            product += share * (weight * (terms.sum(1) - self._norm()).exp()) @ (-terms).exp()
         smooth: Tensor = c1 + c2 * (self.players - 1) * (0.5 - self.centre) ** 2 + c3 * (k11 - 2 * k10 + k00) * product
         return smooth + self.noise * noise_variance(self.players, self.odd)
 
 
+def quadrature(players: int) -> tuple[Float[Tensor, " Q"], Float[Tensor, " Q"]]:
+    """Nodes and weights of :func:`gauss_legendre`."""
+    nodes, weights = torch.tensor(gauss_legendre(players), dtype=torch.float64).T
+    return nodes.contiguous(), weights.contiguous()
+
+
+@cache
 def gauss_legendre(players: int) -> list[tuple[float, float]]:
-    """Nodes and weights on [0, 1], exact for the multilinear extension of a game along the diagonal."""
-    nodes, weights = np.polynomial.legendre.leggauss(players // 2 + 1)
+    """Nodes and weights on [0, 1], exact for the multilinear extension of a game along the diagonal up to ``2 * NODES_MOST`` players.
+
+    With more players the extension is a polynomial of a higher degree, but a smooth one.
+    """
+    nodes, weights = np.polynomial.legendre.leggauss(min(players // 2 + 1, NODES_MOST))
     return list(zip(((nodes + 1) / 2).tolist(), (weights / 2).tolist(), strict=True))
 
 
@@ -138,18 +153,25 @@ def indicator_shapley(b: Float[Tensor, "B P"], odd: bool) -> Float[Tensor, "B P"
     Zero for the empty and the full coalition, which carry no noise.
     """
     n = b.shape[1]
-    gain = torch.tensor([0.0] + [1 / (n * comb(n - 1, size - 1)) for size in range(1, n)] + [0.0], dtype=b.dtype)
-    loss = torch.tensor([0.0] + [1 / (n * comb(n - 1, size)) for size in range(1, n)] + [0.0], dtype=b.dtype)
+    gain = torch.tensor([0.0] + [reciprocal(n * comb(n - 1, size - 1)) for size in range(1, n)] + [0.0], dtype=b.dtype)
+    loss = torch.tensor([0.0] + [reciprocal(n * comb(n - 1, size)) for size in range(1, n)] + [0.0], dtype=b.dtype)
     size = b.sum(1).long()
     share = b * gain[size][:, None] - (1 - b) * loss[size][:, None]
     return 2 * share if odd else share
 
 
+@cache
 def noise_variance(players: int, odd: bool) -> float:
     """Variance of a Shapley value of pure noise of variance 1."""
+    inside = sum(reciprocal(comb(players - 1, size - 1)) for size in range(1, players))
     if odd:
-        return 4 * sum(1 / comb(players - 1, size - 1) for size in range(1, players)) / players**2
-    return sum(1 / comb(players - 1, size - 1) + 1 / comb(players - 1, size) for size in range(1, players)) / players**2
+        return 4 * inside / players**2
+    return (inside + sum(reciprocal(comb(players - 1, size)) for size in range(1, players))) / players**2
+
+
+def reciprocal(count: int) -> float:
+    """1 / count; 0 where the count is beyond the largest float."""
+    return 1 / count if count.bit_length() <= 1000 else 0.0
 
 
 def parameter_prior(players: int, odd: bool) -> tuple[Float[Tensor, " D"], Float[Tensor, " D"]]:
