@@ -64,7 +64,7 @@ class AdaptiveShapley(Options):
 
     limits: ClassVar[Mapping[str, Limit]] = {"growth": Limit(above=1), "fit_rows": POSITIVE_COUNT, "steps": POSITIVE_COUNT}
     growth: float = 1.5
-    fit_rows: int = 400
+    fit_rows: int = 200
     steps: int = 15
 
     @verb

@@ -18,7 +18,7 @@ Axes: A, B coalitions, P players, D parameters.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from math import comb, log
 
 import numpy as np
@@ -76,20 +76,36 @@ class Covariance:
         return self.noise * ((size > 0) & (size < self.players))
 
     def _game_covariance(self, a: Tensor, b: Tensor) -> Tensor:
-        c0, c1, c2, c3 = self.parameters[:4].exp()
-        both, one, none = (1 - self.centre) ** 2, -self.centre * (1 - self.centre), self.centre**2
-        shared = a @ b.T
-        size_a, size_b = a.sum(1)[:, None], b.sum(1)[None]
-        neither = self.players - size_a - size_b + shared
-        either = size_a + size_b - 2 * shared
-        linear = shared * both + either * one + neither * none
-        pairwise = (linear**2 - (shared * both**2 + either * one**2 + neither * none**2)) / 2
-        l11, l10, l00 = (self._factor(x).log() for x in (both, one, none))
-        product = (a * (l11 - 2 * l10 + l00)) @ b.T + (a @ (l10 - l00))[:, None] + (b @ (l10 - l00))[None] + l00.sum()
-        total: Tensor = c0 + c1 * linear + c2 * pairwise + c3 * (product - self._norm()).exp()
+        c0, c1, c2, _ = self._scales
+        both, one, none = self._products
+        bend, side, constant = self._logs
+        shared, size_a, size_b = a @ b.T, a.sum(1)[:, None], b.sum(1)[None]
+        either = size_a + size_b
+        linear = shared * (both - 2 * one + none) + either * (one - none) + self.players * none
+        squares = shared * (both**2 - 2 * one**2 + none**2) + either * (one**2 - none**2) + self.players * none**2
+        product = ((a * bend) @ b.T + (a @ side)[:, None] + (b @ side)[None] + constant).exp()
+        total: Tensor = product + (c0 - c2 / 2 * squares) + linear * (c1 + c2 / 2 * linear)
         return total
 
-    def _factor(self, x: Tensor) -> Tensor:
+    @cached_property
+    def _scales(self) -> list[float]:
+        """Variances of the four kernels: constant, linear, pairwise and product."""
+        found: list[float] = self.parameters[:4].exp().tolist()
+        return found
+
+    @cached_property
+    def _products(self) -> tuple[float, float, float]:
+        """a_i(S) a_i(T) for a player of both coalitions, of one, and of none."""
+        centre = float(self.centre)
+        return (1 - centre) ** 2, -centre * (1 - centre), centre**2
+
+    @cached_property
+    def _logs(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The logarithm of the product kernel, scale included: coefficients of s_i t_i and of s_i + t_i, and the constant."""
+        l11, l10, l00 = (self._factor(x).log() for x in self._products)
+        return l11 - 2 * l10 + l00, l10 - l00, l00.sum() - self._norm() + self.parameters[3]
+
+    def _factor(self, x: float | Tensor) -> Tensor:
         return (1 + self.parameters[6:].exp() * x).clamp_min(MIN_FACTOR)
 
     def _norm(self) -> Tensor:
