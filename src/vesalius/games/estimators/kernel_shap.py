@@ -26,7 +26,7 @@ from vesalius.games.estimators.estimate import (
     shapley_allocation,
 )
 
-SINGULAR_VALUE_CUTOFF = 1e-9  # singular values below this part of the largest are directions the sample says nothing about
+EIGENVALUE_CUTOFF = 1e-11  # eigenvalues below this part of the largest are rounding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,19 +91,25 @@ def constrained_regression(
         return torch.full((1,), gain, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
     weight, unseen = kernel_weights(rows)
     centred = rows.double() - 0.5
-    basis = torch.linalg.qr(torch.eye(n, dtype=torch.float64)[:, :-1] - 1 / n).Q  # directions that keep the sum
-    left = weight.sqrt()[:, None] * (centred @ basis)
-    right = weight.sqrt() * (odd - centred.sum(1) * gain / n)
-    u, s, vh = torch.linalg.svd(left, full_matrices=False)
-    keep = s > SINGULAR_VALUE_CUTOFF * s.max()
-    u, inverse = u[:, keep], basis @ (vh[keep].T / s[keep])
-    values = make_efficient(gain / n + inverse @ (u.T @ right), gain)
+    sums = centred.sum(1)
+    left = weight.sqrt()[:, None] * (centred - sums[:, None] / n)  # without the direction in which values add up
+    right = weight.sqrt() * (odd - sums * gain / n)
+    inverse = left @ pseudo_inverse(left.T @ left)
+    values = make_efficient(gain / n + inverse.T @ right, gain)
     if len(rows) < n and unseen.any():
         return values, None
-    residual = right - u @ (u.T @ right)
-    leverage = u.square().sum(1).clamp_max(1 - 1e-9)
-    influence = (inverse @ u.T) * (residual / (1 - leverage) * unseen.sqrt())
-    return values, influence.square().sum(1).sqrt()
+    residual = right - left @ (values - gain / n)
+    leverage = (inverse * left).sum(1).clamp_max(1 - 1e-9)
+    influence = inverse * (residual / (1 - leverage) * unseen.sqrt())[:, None]
+    return values, influence.square().sum(0).sqrt()
+
+
+def pseudo_inverse(gram: Float[Tensor, "P P"]) -> Float[Tensor, "P P"]:
+    """Of a Gram matrix, without the directions that the sample says nothing about."""
+    size, direction = torch.linalg.eigh(gram)
+    keep = size > EIGENVALUE_CUTOFF * size[-1]
+    found: Tensor = (direction[:, keep] / size[keep]) @ direction[:, keep].T
+    return found
 
 
 def kernel_weights(rows: Bool[Tensor, "M P"]) -> tuple[Float[Tensor, " M"], Float[Tensor, " M"]]:
