@@ -13,7 +13,7 @@ from tests.reference import shapley as slow
 from vesalius.core.errors import BudgetTooSmall, InvalidInput, TooManyPlayers, UnknownName
 from vesalius.games import moebius
 from vesalius.games.estimators import ESTIMATORS, AdaptiveShapley, AutoShapley, KernelShapley, PermutationShapley, SurrogateShapley, shapley
-from vesalius.games.estimators.kernel_shap import constrained_regression, kernel_weights
+from vesalius.games.estimators.kernel_shap import KernelRegression, kernel_weights
 from vesalius.games.game import Game
 
 SAMPLED = ["adaptive", "surrogate", "kernel", "permutation"]
@@ -184,7 +184,7 @@ def test_kernel_is_the_constrained_regression(seed):
     rows = rows[(rows.sum(1) > 0) & (rows.sum(1) < 7)]
     odd = torch.randn(len(rows), dtype=torch.float64, generator=generator)
     expected = slow.constrained_least_squares(rows.double().tolist(), kernel_weights(rows)[0].tolist(), odd.tolist(), 1.5)
-    torch.testing.assert_close(constrained_regression(rows, odd, 1.5)[0], expected)
+    torch.testing.assert_close(KernelRegression.of(rows).estimate(odd, 1.5)[0], expected)
 
 
 @cache

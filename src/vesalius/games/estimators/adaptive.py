@@ -34,8 +34,8 @@ from vesalius.games.estimators.estimate import (
     shapley_allocation,
 )
 from vesalius.games.estimators.exact import ExactShapley
-from vesalius.games.estimators.gaussian_process.covariance import Covariance
-from vesalius.games.estimators.gaussian_process.posterior import JITTER, condition, fit_covariance, observed_covariance
+from vesalius.games.estimators.gaussian_process.covariance import JITTER, Covariance
+from vesalius.games.estimators.gaussian_process.posterior import condition, fit_covariance, observed_covariance
 
 ALL_CANDIDATES_UP_TO = 10  # players up to which any coalition may be chosen
 CANDIDATE_ORDERS = 4  # orders of arrival whose prefixes may be chosen above that
@@ -169,7 +169,7 @@ def select_most_informative(
     seen[: len(known)] = torch.linalg.solve_triangular(factor, covariance.between(known, pool), upper=False)
     told = torch.linalg.solve_triangular(factor, about(covariance, known).T, upper=False)
     effect = about(covariance, pool) - told.T @ seen[: len(known)]
-    prior = torch.cat([covariance.between(block, block).diagonal() for block in pool.split(64)])
+    prior = covariance.variance_at(pool)
     floor = JITTER * prior
     spread = (prior + floor + covariance.noise_at(pool) - seen[: len(known)].square().sum(0)).clamp_min(floor)
     free = torch.ones(len(pool), dtype=torch.bool)

@@ -25,6 +25,7 @@ from vesalius.games.estimators.estimate import (
     require_budget,
     shapley_allocation,
 )
+from vesalius.games.estimators.exact import ExactShapley
 
 EIGENVALUE_CUTOFF = 1e-11  # eigenvalues below this part of the largest are rounding
 
@@ -54,12 +55,12 @@ class KernelShapley:
         """
         n = check_request(game, generator)
         budget = require_budget(budget, 2 if n == 1 else 4, estimator="kernel")
+        if n == 1:
+            return ExactShapley().estimate(game, budget)
         base, total = empty_and_full_values(game)
-        rows = (
-            coalition_sampling.balanced_pairs(n, (budget - 2) // 2, generator=generator) if n > 1 else torch.empty(0, 1, dtype=torch.bool)
-        )
-        odd = (evaluate(game, rows) - evaluate(game, ~rows)) / 2 if n > 1 else torch.empty(0, dtype=torch.float64)
-        values, stderr = constrained_regression(rows, odd, total - base)
+        rows = coalition_sampling.balanced_pairs(n, (budget - 2) // 2, generator=generator)
+        odd = (evaluate(game, rows) - evaluate(game, ~rows)) / 2
+        values, stderr = KernelRegression.of(rows).estimate(odd, total - base)
         enough = len(rows) >= 2 * n or len(rows) == 2 ** (n - 1) - 1
         return shapley_allocation(
             estimate_fields(game, (base, total), "kernel", generator, SHAPLEY_FACTS),
@@ -70,38 +71,52 @@ class KernelShapley:
         )
 
 
-def constrained_regression(
-    rows: Bool[Tensor, "M P"], odd: Float[Tensor, " M"], gain: float
-) -> tuple[Float[Tensor, " P"], Float[Tensor, " P"] | None]:
-    """Weighted least squares under the efficiency constraint, and its standard errors.
+@dataclass(frozen=True, eq=False)
+class KernelRegression:
+    """Weighted least squares under the efficiency constraint, factorised once for all games that share their pairs.
 
-    The errors are those of a leave-one-pair-out jackknife (HC3 sandwich), reduced by the share of each size that was drawn: a size known in
-    full adds no error.
-
-    Args:
-        rows: one member of each pair.
-        odd: (v(S) - v(complement)) / 2.
-        gain: v(N) - v(empty).
-
-    Returns:
-        Values, and standard errors or None where pairs are fewer than players.
+    Attributes:
+        left: weighted indicators, centred, without the direction in which values add up.
+        inverse: what a unit of every weighted observation adds to the values.
+        weight: of the pairs.
+        sums: of the centred indicators of each pair.
+        unseen: share of each pair's size that was not drawn.
     """
-    n = rows.shape[1]
-    if n == 1:
-        return torch.full((1,), gain, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
-    weight, unseen = kernel_weights(rows)
-    centred = rows.double() - 0.5
-    sums = centred.sum(1)
-    left = weight.sqrt()[:, None] * (centred - sums[:, None] / n)  # without the direction in which values add up
-    right = weight.sqrt() * (odd - sums * gain / n)
-    inverse = left @ pseudo_inverse(left.T @ left)
-    values = make_efficient(gain / n + inverse.T @ right, gain)
-    if len(rows) < n and unseen.any():
-        return values, None
-    residual = right - left @ (values - gain / n)
-    leverage = (inverse * left).sum(1).clamp_max(1 - 1e-9)
-    influence = inverse * (residual / (1 - leverage) * unseen.sqrt())[:, None]
-    return values, influence.square().sum(0).sqrt()
+
+    left: Float[Tensor, "M P"]
+    inverse: Float[Tensor, "M P"]
+    weight: Float[Tensor, " M"]
+    sums: Float[Tensor, " M"]
+    unseen: Float[Tensor, " M"]
+
+    @classmethod
+    def of(cls, rows: Bool[Tensor, "M P"]) -> KernelRegression:
+        """On one member of each pair; of two players or more."""
+        n = rows.shape[1]
+        weight, unseen = kernel_weights(rows)
+        centred = rows.double() - 0.5
+        sums = centred.sum(1)
+        left = weight.sqrt()[:, None] * (centred - sums[:, None] / n)
+        return cls(left, left @ pseudo_inverse(left.T @ left), weight, sums, unseen)
+
+    def estimate(self, odd: Float[Tensor, " M"], gain: float) -> tuple[Float[Tensor, " P"], Float[Tensor, " P"] | None]:
+        """Values and their standard errors, or None where pairs are fewer than players.
+
+        The errors are those of a leave-one-pair-out jackknife (HC3 sandwich), reduced by the share of each size that was drawn: a size known
+        in full adds no error.
+
+        Args:
+            odd: (v(S) - v(complement of S)) / 2.
+            gain: v(N) - v(empty).
+        """
+        pairs, n = self.left.shape
+        right = self.weight.sqrt() * (odd - self.sums * gain / n)
+        values = make_efficient(gain / n + self.inverse.T @ right, gain)
+        if pairs < n and self.unseen.any():
+            return values, None
+        leverage = (self.inverse * self.left).sum(1).clamp_max(1 - 1e-9)
+        residual = (right - self.left @ (values - gain / n)) / (1 - leverage) * self.unseen.sqrt()
+        return values, (self.inverse.square().T @ residual.square()).sqrt()
 
 
 def pseudo_inverse(gram: Float[Tensor, "P P"]) -> Float[Tensor, "P P"]:

@@ -35,7 +35,9 @@ from vesalius.games.estimators.estimate import (
 )
 from vesalius.games.estimators.exact import ExactShapley
 from vesalius.games.estimators.gaussian_process.covariance import Covariance
+from vesalius.games.estimators.gaussian_process.low_rank import project
 from vesalius.games.estimators.gaussian_process.posterior import Posterior, condition, fit_covariance
+from vesalius.games.estimators.kernel_shap import KernelRegression
 
 CALIBRATED_FROM = 5  # evaluations per player from which the coverage of the errors was measured and found right
 
@@ -44,14 +46,29 @@ CALIBRATED_FROM = 5  # evaluations per player from which the coverage of the err
 class SurrogateShapley(Options):
     """Gaussian process on coalitions; biased towards smooth games, and far more precise on those.
 
+    Above ``exact_pairs`` pairs the odd process is a mixture of ``inducing`` covariances only, so that its cost grows with the number of pairs
+    and not with its cube, and what it leaves over is handed to the kernel regression: the Shapley values of the process, plus those that
+    the regression finds in the differences (regression adjustment, Witter2025). The regression's standard errors, of differences from
+    predictions that have not seen the pair, then hold for the sum.
+
     Args:
+        exact_pairs: pairs up to which nothing is approximated; time grows with their cube.
+        inducing: pairs, chosen at random, whose covariances are mixed above that.
         fit_pairs: pairs, chosen at random, on which the parameters of the process are fitted; all pairs are used afterwards.
         joint_rows: the joint process is left out above this number of coalitions, since its cost grows with their cube.
         steps: iterations of the fit.
     """
 
-    limits: ClassVar[Mapping[str, Limit]] = {"fit_pairs": POSITIVE_COUNT, "joint_rows": Limit(least=0), "steps": POSITIVE_COUNT}
-    fit_pairs: int = 200
+    limits: ClassVar[Mapping[str, Limit]] = {
+        "exact_pairs": Limit(least=0),
+        "inducing": POSITIVE_COUNT,
+        "fit_pairs": POSITIVE_COUNT,
+        "joint_rows": Limit(least=0),
+        "steps": POSITIVE_COUNT,
+    }
+    exact_pairs: int = 2500
+    inducing: int = 400
+    fit_pairs: int = 100
     joint_rows: int = 5000
     steps: int = 15
 
@@ -90,7 +107,10 @@ class SurrogateShapley(Options):
         n = data.rows.shape[1]
         if data.flat:  # nothing varies: there is no scale to fit
             return torch.full((n,), (data.total - data.base) / n, dtype=torch.float64), torch.zeros(n, dtype=torch.float64)
-        chosen = torch.randperm(len(data.rows), generator=generator)[: self.fit_pairs].sort().values
+        order = torch.randperm(len(data.rows), generator=generator)
+        chosen = order[: self.fit_pairs].sort().values
+        if len(data.rows) > self.exact_pairs and len(data.rows) >= 2 * n:
+            return self._adjust_regression(data, chosen, order[: self.inducing].sort().values)
         kinds = [True] if 2 * len(data.rows) + 2 > self.joint_rows else [True, False]
         opinions = [self._fit_and_calibrate(data, chosen, odd) for odd in kinds]
         weight = torch.tensor([max(opinion.error, 1e-300) for opinion in opinions], dtype=torch.float64).log().mul(-2).softmax(0)
@@ -100,6 +120,18 @@ class SurrogateShapley(Options):
         variance = weight @ torch.stack([opinion.variance for opinion in opinions]) + spread
         widened = 1 + n / len(data.rows)  # for parameters that are themselves fitted; chosen on games the benchmark does not report
         return make_efficient(values, data.total - data.base), (variance * widened).sqrt()
+
+    def _adjust_regression(self, data: PairObservations, chosen: Tensor, inducing: Tensor) -> tuple[Tensor, Tensor]:
+        """Shapley values of the projected odd process and of the regression of what it leaves over, with the regression's errors."""
+        x, y, scale = data.seen(odd=True)
+        at = data.places(chosen, odd=True)
+        covariance = fit_covariance(x[at], y[at], odd=True, steps=self.steps)
+        found = project(covariance, x, y, data.places(inducing, odd=True))
+        regression = KernelRegression.of(data.rows.bool())
+        rest, _ = regression.estimate(found.residual[1:], 2 * float(found.residual[0]))
+        _, stderr = regression.estimate(found.left_out[1:], 2 * float(found.left_out[0]))
+        assert stderr is not None
+        return make_efficient((found.shapley + rest) * scale, data.total - data.base), stderr * scale
 
     def _fit_and_calibrate(self, data: PairObservations, chosen: Tensor, odd: bool) -> CalibratedPosterior:
         x, y, scale = data.seen(odd)

@@ -61,14 +61,21 @@ class Covariance:
 
     def between(self, a: Float[Tensor, "A P"], b: Float[Tensor, "B P"]) -> Float[Tensor, "A B"]:
         """Covariance of the values of coalitions, without noise."""
+        return (self._odd_covariance if self.odd else self._game_covariance)(a, b)
+
+    def variance_at(self, a: Float[Tensor, "A P"]) -> Float[Tensor, " A"]:
+        """Variance of the values of coalitions, without noise."""
+        c0, c1, c2, _ = self._scales
+        both, one, none = self._products
+        bend, side, constant = self._logs
+        size, players = a.sum(1), self.players
+        present = (a @ (bend + 2 * side) + constant).exp()
         if not self.odd:
-            return self._game_covariance(a, b)
-        return (
-            self._game_covariance(a, b)
-            + self._game_covariance(1 - a, 1 - b)
-            - self._game_covariance(1 - a, b)
-            - self._game_covariance(a, 1 - b)
-        ) / 4
+            linear = size * both + (players - size) * none
+            return c0 + c1 * linear + c2 / 2 * (linear**2 - size * both**2 - (players - size) * none**2) + present
+        absent, across = ((1 - a) @ (bend + 2 * side) + constant).exp(), (side.sum() + constant).exp()
+        along, skew = self._odd_scales
+        return along * players / 4 + skew * (size - players / 2) ** 2 + (present + absent - 2 * across) / 4
 
     def noise_at(self, a: Float[Tensor, "A P"]) -> Float[Tensor, " A"]:
         """Variance of the noise: none at the empty and the full coalition."""
@@ -79,13 +86,33 @@ class Covariance:
         c0, c1, c2, _ = self._scales
         both, one, none = self._products
         bend, side, constant = self._logs
-        shared, size_a, size_b = a @ b.T, a.sum(1)[:, None], b.sum(1)[None]
-        either = size_a + size_b
-        linear = shared * (both - 2 * one + none) + either * (one - none) + self.players * none
-        squares = shared * (both**2 - 2 * one**2 + none**2) + either * (one**2 - none**2) + self.players * none**2
-        product = ((a * bend) @ b.T + (a @ side)[:, None] + (b @ side)[None] + constant).exp()
+        shared, sizes = a @ b.T, a.sum(1)[:, None] + b.sum(1)
+        linear = shared * (both - 2 * one + none) + sizes * (one - none) + self.players * none
+        squares = shared * (both**2 - 2 * one**2 + none**2) + sizes * (one**2 - none**2) + self.players * none**2
+        product = ((a * bend) @ b.T + (a @ side)[:, None] + (b @ side) + constant).exp()
         total: Tensor = product + (c0 - c2 / 2 * squares) + linear * (c1 + c2 / 2 * linear)
         return total
+
+    def _odd_covariance(self, a: Tensor, b: Tensor) -> Tensor:
+        """Of both complements as well: the logarithms of the four products differ by a row and a column, and in sign."""
+        bend, side, constant = self._logs
+        along, skew = self._odd_scales
+        bent, whole = bend + side, side.sum()
+        shared = (a * bend) @ b.T
+        total = (shared + (a @ side + constant)[:, None]).add_(b @ side).exp_()
+        total += (shared - (a @ bent - constant - 2 * whole - bend.sum())[:, None]).sub_(b @ bent).exp_()
+        total -= ((a @ bent + constant + whole)[:, None] - shared).sub_(b @ side).exp_()
+        total -= ((constant + whole - a @ side)[:, None] - shared).add_(b @ bent).exp_()
+        left, right = a - 0.5, b - 0.5
+        return (total / 4).add_(left @ right.T, alpha=along).add_(torch.outer(left.sum(1), right.sum(1)), alpha=skew)
+
+    @cached_property
+    def _odd_scales(self) -> tuple[float, float]:
+        """What the linear and the pairwise kernel are in the odd part: factors of sum_i e_i(S) e_i(T) and of sum_i e_i(S) sum_j e_j(T),
+        e_i(S) = [i in S] - 1/2."""
+        _, c1, c2, _ = self._scales
+        skew = c2 * (0.5 - float(self.centre)) ** 2
+        return c1 + skew * (self.players - 2), skew
 
     @cached_property
     def _scales(self) -> list[float]:
@@ -114,8 +141,11 @@ class Covariance:
 
     def shapley(self, b: Float[Tensor, "B P"]) -> Float[Tensor, "P B"]:
         """Covariance of every player's Shapley value with the value of every coalition, noise included."""
-        smooth = (self._shapley(b) - self._shapley(1 - b)) / 2 if self.odd else self._shapley(b)
-        return smooth + self.noise * indicator_shapley(b, self.odd).T
+        return self.smooth_shapley(b) + self.noise * indicator_shapley(b, self.odd).T
+
+    def smooth_shapley(self, b: Float[Tensor, "B P"]) -> Float[Tensor, "P B"]:
+        """The same without noise."""
+        return (self._shapley(b) - self._shapley(1 - b)) / 2 if self.odd else self._shapley(b)
 
     def _shapley(self, b: Tensor) -> Tensor:
         _, c1, c2, c3 = self.parameters[:4].exp()

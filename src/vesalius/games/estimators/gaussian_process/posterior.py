@@ -14,8 +14,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from vesalius.core.lazy import LazyModule
-from vesalius.games.estimators.gaussian_process.covariance import JITTER as JITTER
-from vesalius.games.estimators.gaussian_process.covariance import Covariance, parameter_prior
+from vesalius.games.estimators.gaussian_process.covariance import JITTER, Covariance, parameter_prior
 from vesalius.games.estimators.gaussian_process.likelihood import PenalisedLikelihood
 
 optimize = LazyModule("scipy.optimize")
