@@ -13,7 +13,7 @@ from tests.reference import shapley as slow
 from vesalius.core.errors import BudgetTooSmall, InvalidInput, TooManyPlayers, UnknownName
 from vesalius.games import moebius
 from vesalius.games.estimators import ESTIMATORS, AdaptiveShapley, AutoShapley, KernelShapley, PermutationShapley, SurrogateShapley, shapley
-from vesalius.games.estimators.kernel_shap import KernelRegression, kernel_weights
+from vesalius.games.estimators.kernel_regression import KernelRegression, kernel_weights
 from vesalius.games.game import Game
 
 SAMPLED = ["adaptive", "surrogate", "kernel", "permutation"]

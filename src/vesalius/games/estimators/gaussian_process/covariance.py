@@ -66,7 +66,7 @@ class Covariance:
     def variance_at(self, a: Float[Tensor, "A P"]) -> Float[Tensor, " A"]:
         """Variance of the values of coalitions, without noise."""
         c0, c1, c2, _ = self._scales
-        both, one, none = self._products
+        both, _, none = self._products
         bend, side, constant = self._logs
         size, players = a.sum(1), self.players
         present = (a @ (bend + 2 * side) + constant).exp()
