@@ -116,7 +116,7 @@ def _draw_pairs(players: int, counts: Mapping[int, int], generator: torch.Genera
             drawn.append(chosen)
         rows = drop_repeated_pairs(torch.cat(drawn))
         missing = left - torch.bincount(rows.sum(1), minlength=players + 1)[size]
-    return rows
+    return rows[rows.sum(1).argsort(stable=True)]
 
 
 def _draw_by_chance(players: int, pairs: int, smallest: int, generator: torch.Generator | None) -> Bool[Tensor, "M P"]:
