@@ -242,7 +242,7 @@ def _play_samples(question: Question, players: Players, absence: Absence, play: 
     found = []
     for sample in range(question.batch):
         masked = characteristic_of_sample(question, players, fills, sample)
-        found.append(play(Game(masked.value, players, batch=masked.batch)))
+        found.append(play(Game(masked.value, players, batch=masked.batch, runs_torch=masked.runs_torch)))
     here = question.present[0]
     dtype = here.dtype if here.is_floating_point() else torch.get_default_dtype()
 
