@@ -161,11 +161,12 @@ def test_exact_refuses_what_cannot_be_enumerated():
         shapley(Game.of(lambda masks: masks[:, 0].double(), 21), estimator="exact")
 
 
-def test_auto_enumerates_when_it_may_and_regresses_when_there_is_plenty():
-    game = table_game(smooth_table(10, 1))
+def test_auto_enumerates_when_it_may_chooses_coalitions_where_they_are_dear_and_regresses_when_there_is_plenty():
+    game, dear = table_game(smooth_table(10, 1)), AutoShapley(evaluation_seconds=0.1)
     assert shapley(game, budget=1024).provenance["estimator"] == "exact"
-    assert shapley(game, budget=120, generator=rng()).provenance["estimator"] == "adaptive"
-    assert shapley(game, budget=121, generator=rng()).provenance["estimator"] == "surrogate"
+    assert shapley(game, budget=120, generator=rng()).provenance["estimator"] == "surrogate"
+    assert shapley(game, budget=120, estimator=dear, generator=rng()).provenance["estimator"] == "adaptive"
+    assert shapley(game, budget=121, estimator=dear, generator=rng()).provenance["estimator"] == "surrogate"
     assert AutoShapley(surrogate_pairs=100).estimate(game, 202, generator=rng()).provenance["estimator"] == "kernel"
 
 

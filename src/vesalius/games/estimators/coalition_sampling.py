@@ -30,6 +30,15 @@ def singles_first_pairs(players: int, pairs: int, *, generator: torch.Generator 
     return torch.cat([alone, inner])
 
 
+def chain_pairs(players: int, pairs: int, *, generator: torch.Generator | None) -> Bool[Tensor, "M P"]:
+    """The first players of random orders of arrival; with their complements, those of the reversed orders (antithetic permutations)."""
+    rows = torch.empty(0, players, dtype=torch.bool)
+    while len(rows) < pairs:
+        rank = torch.randperm(players, generator=generator)
+        rows = drop_repeated_pairs(torch.cat([rows, rank < torch.arange(1, players)[:, None]]))
+    return rows[:pairs]
+
+
 def balanced_pairs(players: int, pairs: int, *, smallest: int = 1, generator: torch.Generator | None) -> Bool[Tensor, "M P"]:
     """Pairs without replacement: equally many per size {s, n - s}, and within a size every player about equally often.
 

@@ -15,6 +15,7 @@ from vesalius.games.estimators import coalition_sampling
 from vesalius.games.estimators.estimate import make_efficient
 
 EIGENVALUE_CUTOFF = 1e-11  # eigenvalues below this part of the largest are rounding
+ROUNDING = 1e-6  # of the values of a network in float32, relative to the largest
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +45,15 @@ class KernelRegression:
         sums = centred.sum(1)
         left = weight.sqrt()[:, None] * (centred - sums[:, None] / n)
         return cls(left, left @ pseudo_inverse(left.T @ left), weight, sums, unseen)
+
+    def fits(self, odd: Float[Tensor, " M"], gain: float) -> bool:
+        """Whether the regression leaves nothing over but rounding where it could: then no three players act together, and it is exact."""
+        pairs, n = self.left.shape
+        if pairs < n:
+            return False
+        right = self.weight.sqrt() * (odd - self.sums * gain / n)
+        rest = (right - self.left @ (self.inverse.T @ right)) / self.weight.sqrt()
+        return bool(rest.abs().max() <= ROUNDING * max(float(odd.abs().max()), abs(gain)))
 
     def estimate(self, odd: Float[Tensor, " M"], gain: float) -> tuple[Float[Tensor, " P"], Float[Tensor, " P"] | None]:
         """Values and their standard errors, or None where pairs are fewer than players.

@@ -22,6 +22,7 @@ Draw = Callable[..., Bool[Tensor, "M P"]]
 DESIGNS: dict[str, Draw] = {
     "balanced": coalition_sampling.balanced_pairs,
     "singles_first": coalition_sampling.singles_first_pairs,
+    "chain": coalition_sampling.chain_pairs,
 }
 REMEMBERED = 4  # designs, for the samples of a batch and the maps of an audit, which share theirs
 REMEMBERED_ELEMENTS = 1 << 22  # players times pairs above which a design is drawn anew each time

@@ -4,6 +4,10 @@ Two processes see the same pairs of complements. The *odd* one describes (v(S) -
 *joint* one describes every v(S) and can use that a game is, say, all about who is present. Their Shapley values are averaged by how well
 each predicts pairs that are left out.
 
+Where no three players act together, a linear function fits all pairs, and its coefficients are returned. Of exactly n - 1 pairs that could
+not be seen: any are fitted. They are those of an order of arrival and its reverse, whose mean contributions (antithetic permutations) are
+returned where they are no further from the process than its own error; so at 2 n evaluations games of pairs are exact too.
+
 Axes: M pairs, P players, R rows of a model (pairs, or coalitions).
 """
 
@@ -71,7 +75,8 @@ class SurrogateShapley(Options):
 
     @verb
     def estimate(self, game: GameLike, budget: int, *, generator: torch.Generator | None = None) -> Allocation:
-        """Shapley values from ``(budget - 2) // 2`` pairs: every player alone and left out first, then all sizes alike.
+        """Shapley values from ``(budget - 2) // 2`` pairs: every player alone and left out first, then all sizes alike; n - 1 pairs are
+        those of one order of arrival.
 
         Args:
             game: the game.
@@ -91,7 +96,8 @@ class SurrogateShapley(Options):
         budget = require_budget(budget, 2 if n == 1 else 4, estimator="surrogate")
         if ExactShapley().affords(n, budget):
             return ExactShapley().estimate(game, budget), None
-        data = observe_pairs(game, (budget - 2) // 2, known, design="singles_first", generator=generator)
+        pairs = (budget - 2) // 2
+        data = observe_pairs(game, pairs, known, design="chain" if pairs == n - 1 else "singles_first", generator=generator)
         values, stderr = self.read(data, generator)
         honest = data.evaluations >= CALIBRATED_FROM * n - 1
         fields = estimate_fields(game, (data.base, data.total), "surrogate", generator, SHAPLEY_FACTS)
@@ -103,6 +109,9 @@ class SurrogateShapley(Options):
         n = data.rows.shape[1]
         if data.flat:  # nothing varies: there is no scale to fit
             return torch.full((n,), data.gain / n, dtype=torch.float64), torch.zeros(n, dtype=torch.float64)
+        if len(data.rows) >= n and data.design.regression.fits(data.odd, data.gain):
+            values, stderr = data.design.regression.estimate(data.odd, data.gain)
+            return values, torch.zeros_like(values) if stderr is None else stderr
         order = torch.randperm(len(data.rows), generator=generator)
         chosen = order[: self.fit_pairs].sort().values
         if len(data.rows) > self.exact_pairs and len(data.rows) >= 2 * n:
@@ -115,7 +124,11 @@ class SurrogateShapley(Options):
         spread = weight @ (means - values).square()
         variance = weight @ torch.stack([opinion.variance for opinion in opinions]) + spread
         widened = 1 + n / len(data.rows)  # for parameters that are themselves fitted; chosen on games the benchmark does not report
-        return make_efficient(values, data.gain), (variance * widened).sqrt()
+        values, stderr = make_efficient(values, data.gain), (variance * widened).sqrt()
+        if len(data.rows) == n - 1:
+            permuted, _ = data.design.regression.estimate(data.odd, data.gain)
+            values = permuted if bool((permuted - values).square().sum() <= stderr.square().sum()) else values
+        return values, stderr
 
     def _adjust_regression(self, data: PairObservations, chosen: Tensor, inducing: Tensor) -> tuple[Tensor, Tensor]:
         """Shapley values of the projected odd process and of the regression of what it leaves over, with the regression's errors."""
