@@ -21,7 +21,8 @@ from vesalius.games.estimators.adaptive import AdaptiveShapley
 from vesalius.games.estimators.estimate import GameLike, ShapleyEstimator, check_request, require_budget
 from vesalius.games.estimators.exact import ExactShapley
 from vesalius.games.estimators.kernel_shap import KernelShapley
-from vesalius.games.estimators.permutation import PermutationShapley
+from vesalius.games.estimators.pairs import PairObservations
+from vesalius.games.estimators.permutation import PermutationShapley, PermutationSums
 from vesalius.games.estimators.surrogate import SurrogateShapley
 from vesalius.games.estimators.tolerance import estimate_to_tolerance
 
@@ -29,6 +30,9 @@ EXACT_UP_TO = 12  # players up to which all coalitions are asked when no budget 
 BUDGET_PER_PLAYER = 100  # evaluations per player above that
 BUDGET_TO_TOLERANCE = 10_000  # evaluations per player where a tolerance says when to stop
 UNKNOWN_SECONDS = 1e-5  # an evaluation is taken to last where nobody knows: short, so that our own algebra never dominates
+
+Known = PairObservations | PermutationSums | None
+"""What is known of a game, in a form that an estimator goes on from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,14 +80,29 @@ class AutoShapley(Options):
             return ExactShapley().estimate(game, budget)
         return self._choose_estimator(n, budget, self._seconds(game)).estimate(game, budget, generator=generator)
 
-    def suited_to_tolerance(self, game: GameLike, budget: int) -> ShapleyEstimator:
-        """The estimator that reaches an error soonest, with at most so many evaluations."""
-        n, seconds = game.players.n, self._seconds(game)
-        if ExactShapley().affords(n, budget) and (1 << n) * seconds <= algebra.FREE_SECONDS:
-            return ExactShapley()
-        if algebra.regression_is_sooner(n, seconds):
-            return KernelShapley() if algebra.regression_fits(n) else PermutationShapley()
-        return self._choose_estimator(n, budget, seconds)
+    @verb
+    def extend(self, game: GameLike, budget: int, known: Known, *, generator: torch.Generator | None = None) -> tuple[Allocation, Known]:
+        """Shapley values by the estimator that reaches an error soonest, from what is known and more, so many evaluations in all.
+
+        Where the estimator changes on the way and cannot use what is known, that is counted on top.
+        """
+        n = check_request(game, generator)
+        seconds = self._seconds(game)
+        if ExactShapley().affords(n, budget):
+            return ExactShapley().estimate(game, budget), None
+        sooner = algebra.regression_is_sooner(n, seconds)
+        many = n * (budget // 2) > algebra.MOST_ELEMENTS or (sooner and not algebra.regression_fits(n))
+        lost = known if isinstance(known, PairObservations if many else PermutationSums) else None
+        found: Allocation
+        now: Known
+        if many:
+            sums = known if isinstance(known, PermutationSums) else None
+            found, now = PermutationShapley().extend(game, budget, sums, generator=generator)
+        else:
+            estimator = KernelShapley() if sooner or budget // 2 > self.surrogate_pairs else self._surrogate(budget, seconds)
+            pairs = known if isinstance(known, PairObservations) else None
+            found, now = estimator.extend(game, budget, pairs, generator=generator)
+        return replace(found, evaluations=found.evaluations + (0 if lost is None else lost.evaluations)), now
 
     def _seconds(self, game: GameLike) -> float:
         if self.evaluation_seconds is not None:
@@ -100,6 +119,10 @@ class AutoShapley(Options):
             return AdaptiveShapley()
         if pairs > self.surrogate_pairs:
             return KernelShapley()
+        return self._surrogate(budget, seconds)
+
+    def _surrogate(self, budget: int, seconds: float) -> SurrogateShapley:
+        pairs, spare = budget // 2, max(algebra.FREE_SECONDS, budget * seconds)
         return SurrogateShapley(
             exact_pairs=algebra.dense_rows(spare),
             joint_rows=algebra.dense_rows(spare),
@@ -158,7 +181,5 @@ def shapley(
         found = estimator.estimate(game, budget, generator=generator)
     else:
         tol = asked["tol"] = real_number("tol", tol, POSITIVE)
-        if isinstance(estimator, AutoShapley):
-            estimator = estimator.suited_to_tolerance(game, budget)
         found = estimate_to_tolerance(estimator, game, budget, tol, generator)
     return replace(found, provenance={**found.provenance, **asked})
