@@ -5,8 +5,9 @@
 
 Networks are random MLPs n-32-32-1 (tanh, ReLU) at a random input, absent columns are 0. An estimator is run at growing budgets (ours: at
 falling tolerances) until the error over the seeds, |found - true| / |true|, is at most 5 %. Its time is what it takes beside the network,
-measured, plus its evaluations times what one is said to cost: so all costs are seen in one run, and none is slept. Ours is told the cost, as
-it counts it where the game is on a network. A peer that raises, or takes longer than ``CALL_SECONDS`` for a call, is listed with its reason.
+measured, plus its evaluations times what one is said to cost: so all costs are seen in one run, and none is slept. Ours is told the cost,
+as it counts it where the game is on a network. A peer that raises, or takes longer than ``CALL_SECONDS`` for a call, is listed with its
+reason.
 """
 
 from __future__ import annotations

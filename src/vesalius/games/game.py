@@ -200,6 +200,7 @@ class Game:
             values[block] = self._run(masks)
         return values
 
+    @verb
     def nominal_seconds(self) -> float | None:
         """What an evaluation takes on a nominal processor, from the operations counted in one; ``None`` where they cannot be counted.
 

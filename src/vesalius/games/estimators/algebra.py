@@ -8,10 +8,17 @@ from __future__ import annotations
 
 FREE_SECONDS = 0.06  # that algebra may take whatever the evaluations take
 MOST_ELEMENTS = 30_000_000  # players times pairs that are held in memory as float64
+MOST_PLAYERS = 1500  # of a regression or a process, whose algebra grows with their cube
 DENSE_SECONDS = 2e-10  # of the cube of rows: a factorisation, an inverse, and the matrix itself
 INDUCING_SECONDS = 4e-10  # of rows times the square of inducing rows
+REGRESSION_SECONDS = 5e-10  # of pairs times the square of players
 COVARIANCE_SECONDS = 2.5e-8  # of an element of the odd covariance
 REGRESSION_PLAYERS = 300  # above which permutations are sooner at an error than a regression whose cost grows with the square of players
+
+
+def too_large(players: int, pairs: int) -> bool:
+    """Whether only permutations, which keep nothing of what they ask, are to be taken."""
+    return players > MOST_PLAYERS or players * pairs > MOST_ELEMENTS
 
 
 def adaptive_seconds(budget: int) -> float:
@@ -38,9 +45,12 @@ def fit_rows(seconds: float) -> int:
 def regression_is_sooner(players: int, seconds: float) -> bool:
     """Whether an error is reached sooner by asking more than by learning more from what was asked.
 
-    The processes need some third of the evaluations (10 to 30 per player where the regression needs 30 to 100), and the time of their fits.
+    The processes need a third of the evaluations or so: 20 per player where the regression needs 60. Their algebra at 20 per player is a
+    fit, a projection, and the regression of what is left over.
     """
-    return 60 * players * seconds < FREE_SECONDS
+    pairs = 10 * players
+    algebra = FREE_SECONDS + INDUCING_SECONDS * pairs * 200**2 + REGRESSION_SECONDS * pairs * players**2
+    return 40 * players * seconds < algebra
 
 
 def regression_fits(players: int) -> bool:

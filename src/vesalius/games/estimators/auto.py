@@ -44,7 +44,7 @@ class AutoShapley(Options):
 
     Exact where the budget reaches 2**n. Else adaptive where evaluations are dear, up to ``adaptive_per_player`` evaluations per player and
     ``adaptive_most`` in all; then the surrogate, with as many inducing pairs as there is time for; above ``surrogate_pairs`` pairs the
-    regression; and permutations, which need no memory, where players times pairs are above ``algebra.MOST_ELEMENTS``.
+    regression; and permutations, which need no memory, where there are too many players (``algebra.too_large``).
 
     With a tolerance in place of a budget the time to the asked error is what counts: where evaluations are cheap, the regression (or
     permutations, where players are many) on many of them, else the processes on few.
@@ -91,7 +91,7 @@ class AutoShapley(Options):
         if ExactShapley().affords(n, budget):
             return ExactShapley().estimate(game, budget), None
         sooner = algebra.regression_is_sooner(n, seconds)
-        many = n * (budget // 2) > algebra.MOST_ELEMENTS or (sooner and not algebra.regression_fits(n))
+        many = algebra.too_large(n, budget // 2) or (sooner and not algebra.regression_fits(n))
         lost = known if isinstance(known, PairObservations if many else PermutationSums) else None
         found: Allocation
         now: Known
@@ -112,10 +112,11 @@ class AutoShapley(Options):
 
     def _choose_estimator(self, players: int, budget: int, seconds: float) -> ShapleyEstimator:
         pairs, spare = budget // 2, max(algebra.FREE_SECONDS, budget * seconds)
-        if players * pairs > algebra.MOST_ELEMENTS and budget >= 2 * players:
+        if algebra.too_large(players, pairs) and budget >= 2 * players:
             return PermutationShapley()
         few = budget <= min(self.adaptive_per_player * players, self.adaptive_most)
-        if few and algebra.adaptive_seconds(budget) <= spare and pairs != players:
+        fits_pairs = pairs in (players, players + 1)  # with the ends: n - 1 or n pairs, at which the surrogate is exact on games of pairs
+        if few and algebra.adaptive_seconds(budget) <= spare and not fits_pairs:
             return AdaptiveShapley()
         if pairs > self.surrogate_pairs:
             return KernelShapley()
