@@ -3,8 +3,8 @@
     python benchmarks/shapley_cost.py            all cells (some 20 minutes on one core)
     python benchmarks/shapley_cost.py --quick    10 and 49 players, one network each (2 minutes)
 
-Networks are random MLPs n-32-32-1 (tanh, ReLU) at a random input, absent columns are 0. An estimator is run at growing budgets (ours: at
-falling tolerances) until the error over the seeds, |found - true| / |true|, is at most 5 %. Its time is what it takes beside the network,
+Networks are random MLPs n-32-32-1 (tanh, ReLU) at a random input, absent columns are 0. An estimator is run at growing budgets
+until the error over the seeds, |found - true| / |true|, is at most 5 %. Its time is what it takes beside the network,
 measured, plus its evaluations times what one is said to cost: so all costs are seen in one run, and none is slept. Ours is told the cost,
 as it counts it where the game is on a network. A peer that raises, or takes longer than ``CALL_SECONDS`` for a call, is listed with its
 reason.
@@ -31,7 +31,7 @@ from games_for_shapley import KnownGame, sampled_truth, table_game
 from peers_for_shapley import fast_peers, run_peer
 
 from benchmarks.timing import print_table
-from vesalius.games.estimators import AutoShapley, shapley
+from vesalius.games.estimators import AutoShapley
 from vesalius.games.game import Game
 
 COSTS = {"1 us": 1e-6, "100 us": 1e-4, "10 ms": 1e-2, "100 ms": 1e-1}
@@ -39,7 +39,6 @@ ERROR = 0.05
 SEEDS = 2
 CALL_SECONDS = 3.0
 MULTIPLES = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96)
-TOLERANCES = tuple(0.4 * 0.7**step for step in range(14))
 TRUTH_PAIRS = {49: 10_000, 196: 3_000, 1000: 1_000}
 
 
@@ -110,11 +109,12 @@ def until_precise(game: KnownGame, runs: list[Run]) -> tuple[float, float] | str
     return "raises" if found is None else f"error {100 * found[0]:.0f} % at {MULTIPLES[-1]}n"
 
 
-def ours(cost: float, tol: float) -> Run:
+def ours(cost: float, multiple: int) -> Run:
+    """By the estimator that ``tol=`` takes at this cost."""
+
     def run(game: CountedGame, seed: int) -> Tensor:
-        generator = torch.Generator().manual_seed(seed)
-        plain = Game.of(game, game.n)
-        return shapley(plain, tol=tol, budget=2000 * game.n, estimator=AutoShapley(evaluation_seconds=cost), generator=generator).values
+        estimator = AutoShapley(evaluation_seconds=cost)
+        return estimator.extend(Game.of(game, game.n), multiple * game.n, None, generator=torch.Generator().manual_seed(seed))[0].values
 
     return run
 
@@ -144,7 +144,7 @@ def main() -> None:
             )
             done = {name: found for name, found in others.items() if not isinstance(found, str)}
             for word, cost in COSTS.items():
-                mine = until_precise(game, [ours(cost, tol) for tol in TOLERANCES])
+                mine = until_precise(game, [ours(cost, m) for m in MULTIPLES])
                 if isinstance(mine, str):
                     rows.append((n, seed, word, mine, "", "", "", "", ""))
                     continue

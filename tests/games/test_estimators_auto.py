@@ -74,9 +74,18 @@ def test_dear_evaluations_get_processes_and_cheap_ones_the_regression():
     for seconds in (1e-6, 1e-1):
         game = mixed_game(30)
         kinds[seconds] = shapley(game, tol=0.05, estimator=AutoShapley(evaluation_seconds=seconds), generator=rng()).provenance["estimator"]
-    assert kinds == {1e-6: "kernel", 1e-1: "surrogate"}
+    assert kinds == {1e-6: "kernel", 1e-1: "adaptive"}
     cheap = AutoShapley(evaluation_seconds=1e-6)
     assert shapley(mixed_game(400), tol=0.5, estimator=cheap, generator=rng()).provenance["estimator"] == "permutation"
+
+
+def test_evaluations_that_are_of_no_use_to_the_next_estimator_are_counted():
+    """Above twice ``adaptive_most`` the surrogate takes over, which wants pairs of complements."""
+    auto, game, generator = AutoShapley(evaluation_seconds=10.0, adaptive_most=40), mixed_game(13), rng()
+    first, known = auto.extend(game, 70, None, generator=generator)
+    second, _ = auto.extend(game, 90, known, generator=generator)
+    assert [one.provenance["estimator"] for one in (first, second)] == ["adaptive", "surrogate"]
+    assert second.evaluations == 70 + 90
 
 
 @pytest.mark.parametrize("rows", [50, 3000, 100_000])

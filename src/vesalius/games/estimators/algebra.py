@@ -11,6 +11,7 @@ MOST_ELEMENTS = 30_000_000  # players times pairs that are held in memory as flo
 MOST_PLAYERS = 1500  # of a regression or a process, whose algebra grows with their cube
 DENSE_SECONDS = 2e-10  # of the cube of rows: a factorisation, an inverse, and the matrix itself
 INDUCING_SECONDS = 4e-10  # of rows times the square of inducing rows
+FITS_SECONDS = 0.1  # of both processes on 100 pairs
 REGRESSION_SECONDS = 5e-10  # of pairs times the square of players
 COVARIANCE_SECONDS = 2.5e-8  # of an element of the odd covariance
 REGRESSION_PLAYERS = 300  # above which permutations are sooner at an error than a regression whose cost grows with the square of players
@@ -45,12 +46,12 @@ def fit_rows(seconds: float) -> int:
 def regression_is_sooner(players: int, seconds: float) -> bool:
     """Whether an error is reached sooner by asking more than by learning more from what was asked.
 
-    The processes need a third of the evaluations or so: 20 per player where the regression needs 60. Their algebra at 20 per player is a
-    fit, a projection, and the regression of what is left over.
+    The processes save some 20 evaluations per player. Their algebra at 20 per player is two fits, a projection, and the regression of what
+    is left over.
     """
     pairs = 10 * players
-    algebra = FREE_SECONDS + INDUCING_SECONDS * pairs * 200**2 + REGRESSION_SECONDS * pairs * players**2
-    return 40 * players * seconds < algebra
+    algebra = FITS_SECONDS + INDUCING_SECONDS * pairs * 200**2 + REGRESSION_SECONDS * pairs * players**2
+    return 20 * players * seconds < algebra
 
 
 def regression_fits(players: int) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
+from torch import Tensor
 
 from vesalius.core.allocation import Allocation
 from vesalius.core.entry import verb
@@ -31,7 +32,7 @@ BUDGET_PER_PLAYER = 100  # evaluations per player above that
 BUDGET_TO_TOLERANCE = 10_000  # evaluations per player where a tolerance says when to stop
 UNKNOWN_SECONDS = 1e-5  # an evaluation is taken to last where nobody knows: short, so that our own algebra never dominates
 
-Known = PairObservations | PermutationSums | None
+Known = PairObservations | PermutationSums | tuple[Tensor, Tensor] | None
 """What is known of a game, in a form that an estimator goes on from."""
 
 
@@ -90,19 +91,22 @@ class AutoShapley(Options):
         seconds = self._seconds(game)
         if ExactShapley().affords(n, budget):
             return ExactShapley().estimate(game, budget), None
-        sooner = algebra.regression_is_sooner(n, seconds)
-        many = algebra.too_large(n, budget // 2) or (sooner and not algebra.regression_fits(n))
-        lost = known if isinstance(known, PairObservations if many else PermutationSums) else None
-        found: Allocation
-        now: Known
-        if many:
-            sums = known if isinstance(known, PermutationSums) else None
-            found, now = PermutationShapley().extend(game, budget, sums, generator=generator)
-        else:
-            estimator = KernelShapley() if sooner or budget // 2 > self.surrogate_pairs else self._surrogate(budget, seconds)
-            pairs = known if isinstance(known, PairObservations) else None
-            found, now = estimator.extend(game, budget, pairs, generator=generator)
-        return replace(found, evaluations=found.evaluations + (0 if lost is None else lost.evaluations)), now
+        estimator: Any = self._soonest(n, budget, seconds)
+        usable = known if isinstance(known, KNOWN_BY[type(estimator)]) else None
+        found, now = estimator.extend(game, budget, usable, generator=generator)
+        lost = 0 if known is usable else len(known[0]) if isinstance(known, tuple) else getattr(known, "evaluations", 0)
+        return replace(found, evaluations=found.evaluations + lost), now
+
+    def _soonest(self, players: int, budget: int, seconds: float) -> ShapleyEstimator:
+        """The estimator that is precise soonest, of those that can take so many evaluations."""
+        sooner = algebra.regression_is_sooner(players, seconds)
+        if algebra.too_large(players, budget // 2) or (sooner and not algebra.regression_fits(players)):
+            return PermutationShapley()
+        if sooner or budget // 2 > self.surrogate_pairs:
+            return KernelShapley()
+        if budget <= 2 * self.adaptive_most and algebra.adaptive_seconds(budget) <= budget * seconds:
+            return AdaptiveShapley()
+        return self._surrogate(budget, seconds)
 
     def _seconds(self, game: GameLike) -> float:
         if self.evaluation_seconds is not None:
@@ -131,6 +135,14 @@ class AutoShapley(Options):
             fit_pairs=algebra.fit_rows(spare),
         )
 
+
+KNOWN_BY: dict[type, type] = {
+    AdaptiveShapley: tuple,
+    KernelShapley: PairObservations,
+    PermutationShapley: PermutationSums,
+    SurrogateShapley: PairObservations,
+}
+"""What each goes on from."""
 
 ESTIMATORS: dict[str, type[ShapleyEstimator]] = {
     "auto": AutoShapley,
