@@ -112,19 +112,21 @@ def _choose_pairs(players: int, size: int, count: int, generator: torch.Generato
 
 def _draw_pairs(players: int, counts: Mapping[int, int], generator: torch.Generator | None) -> Bool[Tensor, "M P"]:
     """Pairs by size, one of every size at a time: the least used players of that size, ties at random."""
-    size, left = (torch.tensor(list(part), dtype=torch.long) for part in (counts.keys(), counts.values()))
-    used = torch.zeros(len(size), players, dtype=torch.float32)
-    rows, missing = torch.empty(0, players, dtype=torch.bool), left.clone()
+    size, left = (np.array(list(part), dtype=np.int64) for part in (counts.keys(), counts.values()))
+    first = np.arange(players) < size[:, None]
+    used = np.zeros((len(size), players), dtype=np.float32)
+    rows, missing = torch.empty(0, players, dtype=torch.bool), left
     while missing.any():
-        drawn = [rows]
+        noise = torch.rand(int(missing.sum()), players, generator=generator, dtype=torch.float32).numpy()
+        drawn, at = np.zeros(noise.shape, dtype=bool), 0
         for turn in range(int(missing.max())):
-            on = (missing > turn).nonzero().flatten()
-            order = (torch.rand(len(on), players, generator=generator, dtype=torch.float32) + used[on]).argsort(dim=1, stable=True)
-            chosen = torch.zeros(len(on), players, dtype=torch.bool).scatter_(1, order, torch.arange(players) < size[on, None])
-            used[on] += chosen
-            drawn.append(chosen)
-        rows = drop_repeated_pairs(torch.cat(drawn))
-        missing = left - torch.bincount(rows.sum(1), minlength=players + 1)[size]
+            on = np.flatnonzero(missing > turn)
+            here = slice(at, at + len(on))
+            np.put_along_axis(drawn[here], (noise[here] + used[on]).argsort(axis=1, kind="stable"), first[on], axis=1)
+            used[on] += drawn[here]
+            at += len(on)
+        rows = drop_repeated_pairs(torch.cat([rows, torch.from_numpy(drawn)]))
+        missing = left - np.bincount(rows.sum(1).numpy(), minlength=players + 1)[size]
     return rows[rows.sum(1).argsort(stable=True)]
 
 
