@@ -18,7 +18,7 @@ UNENTERED = {
 """Public functions that no mode matters to, and why."""
 METHODS = {
     "vesalius.core.allocation.Allocation": "flat gap unaccounted relative_gap map reduce top group from_array from_captum from_shap load",
-    "vesalius.games.game.Game": "of on __call__ table",
+    "vesalius.games.game.Game": "of on __call__ table nominal_seconds",
     "vesalius.audit.Auditor": "audit audit_map",
     "vesalius.information.FlowGraph": "without betweenness communities attribution through strongest_paths redundant prunable to_json load",
     "vesalius.complexity.Complexity": "rho r2 gain residual reproducible significance components table summary load",

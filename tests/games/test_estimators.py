@@ -13,7 +13,7 @@ from tests.reference import shapley as slow
 from vesalius.core.errors import BudgetTooSmall, InvalidInput, TooManyPlayers, UnknownName
 from vesalius.games import moebius
 from vesalius.games.estimators import ESTIMATORS, AdaptiveShapley, AutoShapley, KernelShapley, PermutationShapley, SurrogateShapley, shapley
-from vesalius.games.estimators.kernel_shap import constrained_regression, kernel_weights
+from vesalius.games.estimators.kernel_regression import KernelRegression, kernel_weights
 from vesalius.games.game import Game
 
 SAMPLED = ["adaptive", "surrogate", "kernel", "permutation"]
@@ -161,11 +161,12 @@ def test_exact_refuses_what_cannot_be_enumerated():
         shapley(Game.of(lambda masks: masks[:, 0].double(), 21), estimator="exact")
 
 
-def test_auto_enumerates_when_it_may_and_regresses_when_there_is_plenty():
-    game = table_game(smooth_table(10, 1))
+def test_auto_enumerates_when_it_may_chooses_coalitions_where_they_are_dear_and_regresses_when_there_is_plenty():
+    game, dear = table_game(smooth_table(10, 1)), AutoShapley(evaluation_seconds=0.1)
     assert shapley(game, budget=1024).provenance["estimator"] == "exact"
-    assert shapley(game, budget=120, generator=rng()).provenance["estimator"] == "adaptive"
-    assert shapley(game, budget=121, generator=rng()).provenance["estimator"] == "surrogate"
+    assert shapley(game, budget=120, generator=rng()).provenance["estimator"] == "surrogate"
+    assert shapley(game, budget=120, estimator=dear, generator=rng()).provenance["estimator"] == "adaptive"
+    assert shapley(game, budget=121, estimator=dear, generator=rng()).provenance["estimator"] == "surrogate"
     assert AutoShapley(surrogate_pairs=100).estimate(game, 202, generator=rng()).provenance["estimator"] == "kernel"
 
 
@@ -184,7 +185,7 @@ def test_kernel_is_the_constrained_regression(seed):
     rows = rows[(rows.sum(1) > 0) & (rows.sum(1) < 7)]
     odd = torch.randn(len(rows), dtype=torch.float64, generator=generator)
     expected = slow.constrained_least_squares(rows.double().tolist(), kernel_weights(rows)[0].tolist(), odd.tolist(), 1.5)
-    torch.testing.assert_close(constrained_regression(rows, odd, 1.5)[0], expected)
+    torch.testing.assert_close(KernelRegression.of(rows).estimate(odd, 1.5)[0], expected)
 
 
 @cache

@@ -29,4 +29,34 @@ MUTANTS = [
         "covariance",
         "tests/test_same_numbers.py -k coalitions",
     ),
+    Mutant(
+        "games/estimators/tolerance.py",
+        "if found.stderr is None or found.stderr_note:",
+        "if found.stderr is None:",
+        "tests/games/test_estimators_auto.py -k tolerance_is_reached",
+    ),
+    Mutant(
+        "games/estimators/gaussian_process/likelihood.py",
+        "linear * (slope * first).sum(), total\n        found[4]",
+        "linear * slope.sum(), total\n        found[4]",
+        "tests/games/test_estimators_likelihood.py -k gradient",
+    ),
+    Mutant(
+        "games/estimators/gaussian_process/low_rank.py",
+        "residual / (1 - leverage)",
+        "residual",
+        "tests/games/test_estimators_low_rank.py -k projection",
+    ),
+    Mutant(
+        "games/estimators/auto.py",
+        "found.evaluations + lost",
+        "found.evaluations",
+        "tests/games/test_estimators_auto.py -k no_use",
+    ),
+    Mutant(
+        "games/estimators/kernel_regression.py",
+        "if pairs < n:",
+        "if pairs < 10 * n:",
+        "tests/games/test_estimators_auto.py -k exact_on_games_of_pairs",
+    ),
 ]

@@ -8,11 +8,13 @@ Axes: N coalitions, P players.
 
 from __future__ import annotations
 
+import hashlib
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -26,6 +28,7 @@ from vesalius.core.players import Players, default_players
 from vesalius.core.rows import real_values, to_tensor
 from vesalius.core.version import VERSION
 from vesalius.games.absence import Baseline, as_absence, describe_absence
+from vesalius.games.cost import count_seconds
 from vesalius.games.memory import free_cached_memory, is_out_of_memory
 from vesalius.games.moebius import MAX_PLAYERS
 from vesalius.games.network_game import ask_about_sample, characteristic_of_links, characteristic_of_sample
@@ -34,6 +37,7 @@ from vesalius.trace.question import Question
 from vesalius.trace.receive import receive, resolve_classes
 from vesalius.trace.target import Target
 
+LONGEST_KEY = 16  # bytes by which a coalition is remembered
 BLOCK = 1 << 14  # coalitions written out at once, where all are asked
 ValueFunction = Callable[[Bool[Tensor, "N P"]], Float[Tensor, " N"]]
 
@@ -50,6 +54,7 @@ class Game:
         players: who plays.
         batch: coalitions evaluated at once; halved, for good, whenever memory runs out.
         keep: remember values, so that a coalition is evaluated once.
+        runs_torch: whether the function is made of PyTorch's operations alone, so that they can be counted.
         provenance: what is needed to make the same values again, for allocations made of this game.
 
     ``explained`` holds the explained tensors of the sample, where the game is on a network and about one.
@@ -62,10 +67,12 @@ class Game:
         *,
         batch: int = 1024,
         keep: bool = True,
+        runs_torch: bool = False,
         provenance: Mapping[str, Any] | None = None,
     ) -> None:
         _require_function(value)
         keep = flag("keep", keep)
+        self._runs_torch = flag("runs_torch", runs_torch)
         self.players = read_argument("players", players, "Players")
         self.batch = whole_number("batch", batch, POSITIVE_COUNT)
         self.evaluations = 0
@@ -74,6 +81,7 @@ class Game:
         self._value: ValueFunction | None = value
         self._asked: tuple[Network, Inputs, Target, Baseline, str | Sequence[str] | None, bool] | None = None
         self._known: dict[bytes, float] | None = {} if keep else None
+        self._nominal: float | None = None
 
     @classmethod
     @verb
@@ -134,7 +142,8 @@ class Game:
         masked = (
             characteristic_of_links(question, players) if links else characteristic_of_sample(question, players, absence.fill(question), 0)
         )
-        game = cls(masked.value, players, batch=masked.batch, provenance=question_provenance(question, describe_absence(absence, question)))
+        facts = question_provenance(question, describe_absence(absence, question))
+        game = cls(masked.value, players, batch=masked.batch, runs_torch=masked.runs_torch, provenance=facts)
         game.explained = () if links else tuple(here[0].detach().clone() for here in question.present)
         game._asked = (received.network, received.x, target, absence, at, direct)
         return game
@@ -165,7 +174,7 @@ class Game:
         masks = masks.cpu()
         if self._known is None:
             return self._run(masks)
-        keys = [row.tobytes() for row in masks.numpy()]
+        keys = coalition_keys(masks)
         fresh = {key: row for row, key in enumerate(keys) if key not in self._known}
         if fresh:
             values = self._run(masks[list(fresh.values())]).tolist()
@@ -190,6 +199,18 @@ class Game:
             masks = (block[:, None] >> torch.arange(n) & 1).bool()
             values[block] = self._run(masks)
         return values
+
+    @verb
+    def nominal_seconds(self) -> float | None:
+        """What an evaluation takes on a nominal processor, from the operations counted in one; ``None`` where they cannot be counted.
+
+        A count is the same on every machine and in every run, so what is chosen by it does not change what is computed.
+        """
+        if not self._runs_torch or self._value is None:
+            return None
+        if self._nominal is None:
+            self._nominal = count_seconds(self._value, self.players.n)
+        return self._nominal
 
     def to_shapiq(self) -> Any:
         """This game as a ``shapiq.Game`` with the same values, not centred, for shapiq's estimators and indices.
@@ -244,6 +265,14 @@ class Game:
             ) from error
         free_cached_memory()
         self.batch = max(1, tried // 2)
+
+
+def coalition_keys(masks: Bool[Tensor, "N P"]) -> list[bytes]:
+    """What coalitions are remembered by: a bit per player, or a hash where that is longer."""
+    packed = np.packbits(masks.numpy(), axis=1)
+    if packed.shape[1] <= LONGEST_KEY:
+        return [row.tobytes() for row in packed]
+    return [hashlib.blake2b(row.tobytes(), digest_size=LONGEST_KEY).digest() for row in packed]
 
 
 def sample_targets(question: Question) -> list[str]:

@@ -25,10 +25,11 @@ LINK_BATCH = 64
 
 @dataclass(frozen=True)
 class CharacteristicFunction:
-    """A characteristic function on a network, and how many coalitions fit into memory at once."""
+    """A characteristic function on a network, how many coalitions fit into memory at once, and whether PyTorch runs it."""
 
     value: Callable[[Bool[Tensor, "N P"]], Float[Tensor, " N"]]
     batch: int
+    runs_torch: bool
 
 
 def ask_about_sample(
@@ -73,7 +74,7 @@ def characteristic_of_sample(
             each = [score(masks, [fill[m] for fill in fills]).double() for m in range(count)]
         return torch.stack(each).mean(0)
 
-    return CharacteristicFunction(value, batch_size(question.network, present[0].device))
+    return CharacteristicFunction(value, batch_size(question.network, present[0].device), question.network.differentiable)
 
 
 def characteristic_of_links(question: Question, players: Players) -> CharacteristicFunction:
@@ -90,4 +91,4 @@ def characteristic_of_links(question: Question, players: Players) -> Characteris
             kept = players.expand(masks.to(weight.device)).reshape(-1, *weight.shape)
             return torch.cat([question.pick(program(*question.inputs, weight * mask)[0], rows) for mask in kept])
 
-    return CharacteristicFunction(value, LINK_BATCH)
+    return CharacteristicFunction(value, LINK_BATCH, True)

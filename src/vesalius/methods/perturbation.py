@@ -14,7 +14,7 @@ from torch import Tensor
 from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput
 from vesalius.core.names import resolve_choice
-from vesalius.core.numbers import POSITIVE_COUNT, Limit, numbers_per_axis
+from vesalius.core.numbers import POSITIVE, POSITIVE_COUNT, Limit, numbers_per_axis
 from vesalius.core.players import Players, default_players
 from vesalius.games.absence import Absence
 from vesalius.games.estimators import ESTIMATORS, ShapleyEstimator, shapley
@@ -65,7 +65,9 @@ class ShapleyValue(Method):
 
     Attributes:
         players: who plays; by default columns of a table, patches of an image, positions of a sequence.
-        budget: coalitions evaluated per sample; by default all of them up to 12 players, else 100 per player.
+        budget: most coalitions evaluated per sample; by default all of them up to 12 players, else 100 per player (10,000 with ``tol``).
+        tol: the largest standard error that is asked for, as a share of ``|total - base|``: more and more coalitions are evaluated until no
+            player's is larger, or the budget spent; ``converged`` tells, for each sample.
         estimator: ``auto``, ``exact``, ``permutation``, ``kernel``, ``surrogate`` or ``adaptive``.
         seed: of the coalitions drawn; every sample gets the same ones, so that its values do not depend on the samples beside it. Errors of
             different samples are therefore not independent: a mean over samples is not more precise than ``stderr / sqrt(B)`` would say.
@@ -76,8 +78,9 @@ class ShapleyValue(Method):
     name: ClassVar[str] = "shapley_value"
     plays: ClassVar[bool] = True
     claims: ClassVar[frozenset[str]] = frozenset({"complete", "dummy", "symmetric", "linear"})
-    limits: ClassVar[Mapping[str, Limit]] = {"budget": POSITIVE_COUNT}
+    limits: ClassVar[Mapping[str, Limit]] = {"budget": POSITIVE_COUNT, "tol": POSITIVE}
     budget: int | None = None
+    tol: float | None = None
     estimator: str | ShapleyEstimator = "auto"
     seed: int = 0
 
@@ -90,7 +93,7 @@ class ShapleyValue(Method):
 
         def play(game: Game) -> Allocation:
             generator = torch.Generator().manual_seed(self.seed)
-            return shapley(game, budget=self.budget, estimator=self.estimator, generator=generator)
+            return shapley(game, budget=self.budget, tol=self.tol, estimator=self.estimator, generator=generator)
 
         return _play_samples(question, players, absence, play)
 
@@ -242,13 +245,14 @@ def _play_samples(question: Question, players: Players, absence: Absence, play: 
     found = []
     for sample in range(question.batch):
         masked = characteristic_of_sample(question, players, fills, sample)
-        found.append(play(Game(masked.value, players, batch=masked.batch)))
+        found.append(play(Game(masked.value, players, batch=masked.batch, runs_torch=masked.runs_torch)))
     here = question.present[0]
     dtype = here.dtype if here.is_floating_point() else torch.get_default_dtype()
 
     def stack(rows: Sequence[Tensor]) -> Tensor:
         return torch.stack(list(rows)).to(here.device, torch.float64 if dtype == torch.float64 else torch.float32)
 
+    reached = [estimate.converged for estimate in found if estimate.converged is not None]
     errors = [estimate.stderr for estimate in found if estimate.stderr is not None]
     return Allocation(
         players=players,
@@ -258,5 +262,6 @@ def _play_samples(question: Question, players: Players, absence: Absence, play: 
         stderr=stack(errors) if len(errors) == len(found) else None,
         stderr_note=next((estimate.stderr_note for estimate in found if estimate.stderr_note), ""),
         evaluations=torch.stack([estimate.evaluations for estimate in found]),
+        converged=torch.stack(reached) if reached else None,
         provenance={"estimator": found[0].provenance["estimator"]},
     )

@@ -34,8 +34,8 @@ from vesalius.games.estimators.estimate import (
     shapley_allocation,
 )
 from vesalius.games.estimators.exact import ExactShapley
-from vesalius.games.estimators.gaussian_process.covariance import Covariance
-from vesalius.games.estimators.gaussian_process.posterior import JITTER, condition, fit_covariance, observed_covariance
+from vesalius.games.estimators.gaussian_process.covariance import JITTER, Covariance
+from vesalius.games.estimators.gaussian_process.posterior import condition, fit_covariance, observed_covariance
 
 ALL_CANDIDATES_UP_TO = 10  # players up to which any coalition may be chosen
 CANDIDATE_ORDERS = 4  # orders of arrival whose prefixes may be chosen above that
@@ -64,7 +64,7 @@ class AdaptiveShapley(Options):
 
     limits: ClassVar[Mapping[str, Limit]] = {"growth": Limit(above=1), "fit_rows": POSITIVE_COUNT, "steps": POSITIVE_COUNT}
     growth: float = 1.5
-    fit_rows: int = 400
+    fit_rows: int = 200
     steps: int = 15
 
     @verb
@@ -78,13 +78,18 @@ class AdaptiveShapley(Options):
         Raises:
             BudgetTooSmall: nothing but the ends fits.
         """
+        return self.extend(game, budget, None, generator=generator)[0]
+
+    @verb
+    def extend(
+        self, game: GameLike, budget: int, known: tuple[Tensor, Tensor] | None, *, generator: torch.Generator | None = None
+    ) -> tuple[Allocation, tuple[Tensor, Tensor] | None]:
+        """The same, with coalitions that are known already, and their values, among those; and what is known then."""
         n = check_request(game, generator)
         budget = require_budget(budget, 2 if n == 1 else 4, estimator="adaptive")
         if ExactShapley().affords(n, budget):
-            return ExactShapley().estimate(game, budget)
-        out = ~torch.eye(n, dtype=torch.bool)[torch.randperm(n, generator=generator)]
-        rows = torch.cat([torch.zeros(1, n, dtype=torch.bool), torch.ones(1, n, dtype=torch.bool), out])[:budget]
-        values = evaluate(game, rows)
+            return ExactShapley().estimate(game, budget), None
+        rows, values = known or _left_out_once(game, budget, generator)
         while len(rows) < budget:
             wanted = min(budget, int(len(rows) * self.growth) + 1) - len(rows)
             covariance, _, _ = self._fit_covariance(rows, values, generator)
@@ -94,13 +99,14 @@ class AdaptiveShapley(Options):
         base, total = float(values[0]), float(values[1])
         mean, stderr = self._read(rows, values, generator)
         honest = len(rows) >= CALIBRATED_FROM * n
-        return shapley_allocation(
+        allocation = shapley_allocation(
             estimate_fields(game, (base, total), "adaptive", generator, SHAPLEY_FACTS),
             make_efficient(mean, total - base),
             stderr,
             len(rows),
             "" if honest else f"{len(rows)} evaluations; the error is honest from {CALIBRATED_FROM * n} on",
         )
+        return allocation, (rows, values)
 
     def _fit_covariance(
         self, rows: Tensor, values: Tensor, generator: torch.Generator | None
@@ -125,6 +131,14 @@ class AdaptiveShapley(Options):
         calibration = float((found.weights.square() / found.precision.diagonal())[2:].mean())
         widened = 1 + 2 * n / len(rows)  # for parameters that are themselves fitted; chosen on games the benchmark does not report
         return found.mean * scale, scale * (found.variance * max(1.0, calibration) * widened).sqrt()
+
+
+def _left_out_once(game: GameLike, budget: int, generator: torch.Generator | None) -> tuple[Bool[Tensor, "K P"], Float[Tensor, " K"]]:
+    """The empty and the full coalition, and each player left out, as far as the budget goes; and their values."""
+    n = game.players.n
+    out = ~torch.eye(n, dtype=torch.bool)[torch.randperm(n, generator=generator)]
+    rows = torch.cat([torch.zeros(1, n, dtype=torch.bool), torch.ones(1, n, dtype=torch.bool), out])[:budget]
+    return rows, evaluate(game, rows)
 
 
 def candidate_coalitions(rows: Bool[Tensor, "K P"], wanted: int, *, generator: torch.Generator | None) -> Bool[Tensor, "C P"]:
@@ -169,7 +183,7 @@ def select_most_informative(
     seen[: len(known)] = torch.linalg.solve_triangular(factor, covariance.between(known, pool), upper=False)
     told = torch.linalg.solve_triangular(factor, about(covariance, known).T, upper=False)
     effect = about(covariance, pool) - told.T @ seen[: len(known)]
-    prior = torch.cat([covariance.between(block, block).diagonal() for block in pool.split(64)])
+    prior = covariance.variance_at(pool)
     floor = JITTER * prior
     spread = (prior + floor + covariance.noise_at(pool) - seen[: len(known)].square().sum(0)).clamp_min(floor)
     free = torch.ones(len(pool), dtype=torch.bool)

@@ -7,42 +7,66 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
+from torch import Tensor
 
 from vesalius.core.allocation import Allocation
 from vesalius.core.entry import verb
 from vesalius.core.names import resolve_choice
-from vesalius.core.numbers import Limit, whole_number
+from vesalius.core.numbers import POSITIVE, Limit, real_number, whole_number
 from vesalius.core.options import Options
+from vesalius.games.estimators import algebra
 from vesalius.games.estimators.adaptive import AdaptiveShapley
 from vesalius.games.estimators.estimate import GameLike, ShapleyEstimator, check_request, require_budget
 from vesalius.games.estimators.exact import ExactShapley
 from vesalius.games.estimators.kernel_shap import KernelShapley
-from vesalius.games.estimators.permutation import PermutationShapley
+from vesalius.games.estimators.pairs import PairObservations
+from vesalius.games.estimators.permutation import PermutationShapley, PermutationSums
 from vesalius.games.estimators.surrogate import SurrogateShapley
+from vesalius.games.estimators.tolerance import estimate_to_tolerance
 
 EXACT_UP_TO = 12  # players up to which all coalitions are asked when no budget is given
 BUDGET_PER_PLAYER = 100  # evaluations per player above that
+BUDGET_TO_TOLERANCE = 10_000  # evaluations per player where a tolerance says when to stop
+UNKNOWN_SECONDS = 1e-5  # an evaluation is taken to last where nobody knows: short, so that our own algebra never dominates
+
+Known = PairObservations | PermutationSums | tuple[Tensor, Tensor] | None
+"""What is known of a game, in a form that an estimator goes on from."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AutoShapley(Options):
-    """The most precise estimator for the number of players and the budget, as measured in benchmarks/shapley.py.
+    """The most precise estimator whose own algebra takes no longer than the evaluations do, or ``algebra.FREE_SECONDS`` if those are short.
 
-    Exact where the budget reaches 2**n. Else adaptive, up to ``adaptive_per_player`` evaluations per player and ``adaptive_most`` in all;
-    then the surrogate; and above ``surrogate_pairs`` pairs, where a surrogate is slow, the regression, whose cost is linear.
+    What an evaluation takes is counted in floating point operations (:meth:`vesalius.Game.nominal_seconds`) and never timed, so the same
+    call gives the same numbers everywhere; for functions whose operations cannot be counted, ``evaluation_seconds`` says it.
+
+    Exact where the budget reaches 2**n. Else adaptive where evaluations are dear, up to ``adaptive_per_player`` evaluations per player and
+    ``adaptive_most`` in all; then the surrogate, with as many inducing pairs as there is time for; above ``surrogate_pairs`` pairs the
+    regression; and permutations, which need no memory, where there are too many players (``algebra.too_large``).
+
+    With a tolerance in place of a budget the time to the asked error is what counts: where evaluations are cheap, the regression (or
+    permutations, where players are many) on many of them, else the processes on few.
+
+    Args:
+        adaptive_per_player: see above.
+        adaptive_most: see above.
+        surrogate_pairs: see above.
+        evaluation_seconds: what an evaluation takes; by default counted where it can be, else 10 microseconds.
     """
 
     limits: ClassVar[Mapping[str, Limit]] = {
         "adaptive_per_player": Limit(least=0),
         "adaptive_most": Limit(least=0),
         "surrogate_pairs": Limit(least=0),
+        "evaluation_seconds": POSITIVE,
     }
     adaptive_per_player: int = 12
     adaptive_most: int = 600
-    surrogate_pairs: int = 2500
+    surrogate_pairs: int = 20_000
+    evaluation_seconds: float | None = None
 
     @verb
     def estimate(self, game: GameLike, budget: int, *, generator: torch.Generator | None = None) -> Allocation:
@@ -53,15 +77,72 @@ class AutoShapley(Options):
         """
         n = check_request(game, generator)
         budget = require_budget(budget, 2 if n == 1 else 4, estimator="auto")
-        return self._choose_estimator(n, budget).estimate(game, budget, generator=generator)
+        if ExactShapley().affords(n, budget):
+            return ExactShapley().estimate(game, budget)
+        return self._choose_estimator(n, budget, self._seconds(game)).estimate(game, budget, generator=generator)
 
-    def _choose_estimator(self, players: int, budget: int) -> ShapleyEstimator:
-        if ExactShapley().affords(players, budget):
-            return ExactShapley()
-        if budget <= min(self.adaptive_per_player * players, self.adaptive_most):
+    @verb
+    def extend(self, game: GameLike, budget: int, known: Known, *, generator: torch.Generator | None = None) -> tuple[Allocation, Known]:
+        """Shapley values by the estimator that reaches an error soonest, from what is known and more, so many evaluations in all.
+
+        Where the estimator changes on the way and cannot use what is known, that is counted on top.
+        """
+        n = check_request(game, generator)
+        seconds = self._seconds(game)
+        if ExactShapley().affords(n, budget):
+            return ExactShapley().estimate(game, budget), None
+        estimator: Any = self._soonest(n, budget, seconds)
+        usable = known if isinstance(known, KNOWN_BY[type(estimator)]) else None
+        found, now = estimator.extend(game, budget, usable, generator=generator)
+        lost = 0 if known is usable else len(known[0]) if isinstance(known, tuple) else getattr(known, "evaluations", 0)
+        return replace(found, evaluations=found.evaluations + lost), now
+
+    def _soonest(self, players: int, budget: int, seconds: float) -> ShapleyEstimator:
+        """The estimator that is precise soonest, of those that can take so many evaluations."""
+        sooner = algebra.regression_is_sooner(players, seconds)
+        if algebra.too_large(players, budget // 2) or (sooner and not algebra.regression_fits(players)):
+            return PermutationShapley()
+        if sooner or budget // 2 > self.surrogate_pairs:
+            return KernelShapley()
+        if budget <= 2 * self.adaptive_most and algebra.adaptive_seconds(budget) <= budget * seconds:
             return AdaptiveShapley()
-        return SurrogateShapley() if budget // 2 <= self.surrogate_pairs else KernelShapley()
+        return self._surrogate(budget, seconds)
 
+    def _seconds(self, game: GameLike) -> float:
+        if self.evaluation_seconds is not None:
+            return self.evaluation_seconds
+        count = getattr(game, "nominal_seconds", None)
+        return (count() if count is not None else None) or UNKNOWN_SECONDS
+
+    def _choose_estimator(self, players: int, budget: int, seconds: float) -> ShapleyEstimator:
+        pairs, spare = budget // 2, max(algebra.FREE_SECONDS, budget * seconds)
+        if algebra.too_large(players, pairs) and budget >= 2 * players:
+            return PermutationShapley()
+        few = budget <= min(self.adaptive_per_player * players, self.adaptive_most)
+        fits_pairs = pairs in (players, players + 1)  # with the ends: n - 1 or n pairs, at which the surrogate is exact on games of pairs
+        if few and algebra.adaptive_seconds(budget) <= spare and not fits_pairs:
+            return AdaptiveShapley()
+        if pairs > self.surrogate_pairs:
+            return KernelShapley()
+        return self._surrogate(budget, seconds)
+
+    def _surrogate(self, budget: int, seconds: float) -> SurrogateShapley:
+        pairs, spare = budget // 2, max(algebra.FREE_SECONDS, budget * seconds)
+        return SurrogateShapley(
+            exact_pairs=algebra.dense_rows(spare),
+            joint_rows=algebra.dense_rows(spare),
+            inducing=algebra.inducing_rows(pairs, spare),
+            fit_pairs=algebra.fit_rows(spare),
+        )
+
+
+KNOWN_BY: dict[type, type] = {
+    AdaptiveShapley: tuple,
+    KernelShapley: PairObservations,
+    PermutationShapley: PermutationSums,
+    SurrogateShapley: PairObservations,
+}
+"""What each goes on from."""
 
 ESTIMATORS: dict[str, type[ShapleyEstimator]] = {
     "auto": AutoShapley,
@@ -75,14 +156,21 @@ ESTIMATORS: dict[str, type[ShapleyEstimator]] = {
 
 @verb
 def shapley(
-    game: GameLike, *, budget: int | None = None, estimator: str | ShapleyEstimator = "auto", generator: torch.Generator | None = None
+    game: GameLike,
+    *,
+    budget: int | None = None,
+    tol: float | None = None,
+    estimator: str | ShapleyEstimator = "auto",
+    generator: torch.Generator | None = None,
 ) -> Allocation:
     """Shapley values of a game.
 
     Args:
         game: n players and a value for every coalition, for instance a :class:`vesalius.games.game.Game`.
         budget: most coalitions to ask, the empty and the full one included; by default all of them up to 12 players (or for ``"exact"``),
-            else 100 per player.
+            else 100 per player, and 10,000 per player where ``tol`` says when to stop.
+        tol: the largest standard error that is asked for, as a share of ``|total - base|``. The sample is doubled until no player's is
+            larger, or the budget spent; ``converged`` tells. Errors that ``stderr_note`` warns of do not count.
         estimator: a name from ``ESTIMATORS``, or an estimator with options of its own.
         generator: source of all randomness.
 
@@ -98,7 +186,13 @@ def shapley(
     estimator = resolve_choice("Shapley estimator", estimator, ESTIMATORS, ShapleyEstimator)
     n = check_request(game, generator)
     if budget is None:
-        budget = 1 << n if n <= EXACT_UP_TO or isinstance(estimator, ExactShapley) else BUDGET_PER_PLAYER * n
+        per_player = BUDGET_PER_PLAYER if tol is None else BUDGET_TO_TOLERANCE
+        budget = 1 << n if n <= EXACT_UP_TO or isinstance(estimator, ExactShapley) else per_player * n
     budget = whole_number("budget", budget)
-    found = estimator.estimate(game, budget, generator=generator)
-    return replace(found, provenance={**found.provenance, "budget": budget})
+    asked: dict[str, Any] = {"budget": budget}
+    if tol is None:
+        found = estimator.estimate(game, budget, generator=generator)
+    else:
+        tol = asked["tol"] = real_number("tol", tol, POSITIVE)
+        found = estimate_to_tolerance(estimator, game, budget, tol, generator)
+    return replace(found, provenance={**found.provenance, **asked})

@@ -8,14 +8,18 @@ Axes: M pairs, P players.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import combinations
 from math import comb
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 ENUMERATE_BELOW = 4  # a stratum is listed in full when it holds at most this many times the pairs wanted from it
+BALANCED_BELOW = 64  # players; above, balance was measured to gain nothing and to cost most of the time
+ROWS_AT_ONCE = 1024
 
 
 def singles_first_pairs(players: int, pairs: int, *, generator: torch.Generator | None) -> Bool[Tensor, "M P"]:
@@ -26,21 +30,38 @@ def singles_first_pairs(players: int, pairs: int, *, generator: torch.Generator 
     return torch.cat([alone, inner])
 
 
+def chain_pairs(players: int, pairs: int, *, generator: torch.Generator | None) -> Bool[Tensor, "M P"]:
+    """The first players of random orders of arrival; with their complements, those of the reversed orders (antithetic permutations)."""
+    rows = torch.empty(0, players, dtype=torch.bool)
+    while len(rows) < pairs:
+        rank = torch.randperm(players, generator=generator)
+        rows = drop_repeated_pairs(torch.cat([rows, rank < torch.arange(1, players)[:, None]]))
+    return rows[:pairs]
+
+
 def balanced_pairs(players: int, pairs: int, *, smallest: int = 1, generator: torch.Generator | None) -> Bool[Tensor, "M P"]:
     """Pairs without replacement: equally many per size {s, n - s}, and within a size every player about equally often.
 
-    Equal numbers per size are the leverage scores of the Shapley regression (Musco2025).
+    Equal numbers per size are the leverage scores of the Shapley regression (Musco2025). With ``BALANCED_BELOW`` players or more every pair
+    is drawn on its own, which costs a number per player, and no sorting: each player is in with a probability of the pair's own, and those
+    are spread evenly over (0, 1), so that sizes are too.
 
     Args:
         pairs: how many to return; fewer come back where fewer exist.
         smallest: the least size of the smaller member of a pair.
     """
+    if players >= BALANCED_BELOW:
+        return _draw_by_chance(players, pairs, smallest, generator)
     sizes = range(smallest, players // 2 + 1)
     most = torch.tensor([pairs_of_size(players, size) for size in sizes], dtype=torch.float64)
     weight = torch.tensor([0.5 if 2 * size == players else 1.0 for size in sizes], dtype=torch.float64)
     counts = round_keeping_sum(share_within_limits(most, weight, float(pairs)), most, generator=generator)
-    drawn = [_draw_pairs(players, size, count, generator) for size, count in zip(sizes, counts, strict=True) if count]
-    return torch.cat([torch.empty(0, players, dtype=torch.bool), *drawn])
+    few = {
+        size: count for size, count in zip(sizes, counts, strict=True) if count and pairs_of_size(players, size) <= ENUMERATE_BELOW * count
+    }
+    rest = {size: count for size, count in zip(sizes, counts, strict=True) if count and size not in few}
+    listed = [_choose_pairs(players, size, count, generator) for size, count in few.items()]
+    return torch.cat([torch.empty(0, players, dtype=torch.bool), *listed, _draw_pairs(players, rest, generator)])
 
 
 def round_keeping_sum(share: Float[Tensor, " K"], most: Float[Tensor, " K"], *, generator: torch.Generator | None) -> list[int]:
@@ -73,27 +94,52 @@ def pairs_of_size(players: int, size: int) -> int:
 
 def drop_repeated_pairs(rows: Bool[Tensor, "M P"]) -> Bool[Tensor, "K P"]:
     """First rows of every pair {S, complement}, in order."""
-    seen: set[bytes] = set()
-    keep = []
-    for at, row in enumerate(rows.numpy()):
-        key = (row if row[-1] else ~row).tobytes()
-        if key not in seen:
-            seen.add(key)
-            keep.append(at)
-    return rows[keep]
+    one_side = rows ^ ~rows[:, -1:]
+    packed = np.packbits(one_side.numpy(), axis=1)
+    first = dict.fromkeys(row.tobytes() for row in packed)
+    if len(first) == len(rows):
+        return rows
+    keep = {row.tobytes(): at for at, row in reversed(list(enumerate(packed)))}
+    return rows[sorted(keep.values())]
 
 
-def _draw_pairs(players: int, size: int, count: int, generator: torch.Generator | None) -> Bool[Tensor, "M P"]:
-    if pairs_of_size(players, size) <= ENUMERATE_BELOW * count:
-        members = torch.tensor(list(combinations(range(players), size)))[: pairs_of_size(players, size)]
-        chosen = members[torch.rand(len(members), generator=generator, dtype=torch.float32).argsort(stable=True)[:count]]
-        return torch.zeros(count, players, dtype=torch.bool).scatter_(1, chosen, True)
+def _choose_pairs(players: int, size: int, count: int, generator: torch.Generator | None) -> Bool[Tensor, "M P"]:
+    """Some of all pairs of a size."""
+    members = torch.tensor(list(combinations(range(players), size)))[: pairs_of_size(players, size)]
+    chosen = members[torch.rand(len(members), generator=generator, dtype=torch.float32).argsort(stable=True)[:count]]
+    return torch.zeros(count, players, dtype=torch.bool).scatter_(1, chosen, True)
+
+
+def _draw_pairs(players: int, counts: Mapping[int, int], generator: torch.Generator | None) -> Bool[Tensor, "M P"]:
+    """Pairs by size, one of every size at a time: the least used players of that size, ties at random."""
+    size, left = (np.array(list(part), dtype=np.int64) for part in (counts.keys(), counts.values()))
+    first = np.arange(players) < size[:, None]
+    used = np.zeros((len(size), players), dtype=np.float32)
+    rows, missing = torch.empty(0, players, dtype=torch.bool), left
+    while missing.any():
+        noise = torch.rand(int(missing.sum()), players, generator=generator, dtype=torch.float32).numpy()
+        drawn, at = np.zeros(noise.shape, dtype=bool), 0
+        for turn in range(int(missing.max())):
+            on = np.flatnonzero(missing > turn)
+            here = slice(at, at + len(on))
+            np.put_along_axis(drawn[here], (noise[here] + used[on]).argsort(axis=1, kind="stable"), first[on], axis=1)
+            used[on] += drawn[here]
+            at += len(on)
+        rows = drop_repeated_pairs(torch.cat([rows, torch.from_numpy(drawn)]))
+        missing = left - np.bincount(rows.sum(1).numpy(), minlength=players + 1)[size]
+    return rows[rows.sum(1).argsort(stable=True)]
+
+
+def _draw_by_chance(players: int, pairs: int, smallest: int, generator: torch.Generator | None) -> Bool[Tensor, "M P"]:
+    """Pairs of players who are in by chance, with chances that are spread evenly."""
     rows = torch.empty(0, players, dtype=torch.bool)
-    used = torch.zeros(players, dtype=torch.float32)
-    while len(rows) < count:
-        draws = torch.rand(count - len(rows), players, generator=generator, dtype=torch.float32)
-        for draw in draws:  # the least used players, ties at random
-            draw[:] = draw + used
-            used[draw.argsort(stable=True)[:size]] += 1
-        rows = drop_repeated_pairs(torch.cat([rows, draws.argsort(dim=1, stable=True).argsort(1) < size]))
+    while (missing := pairs - len(rows)) > 0:
+        chance = (torch.arange(missing) + torch.rand(missing, generator=generator, dtype=torch.float32)) / missing
+        drawn = [
+            torch.rand(len(part), players, generator=generator, dtype=torch.float32) < part[:, None]
+            for part in chance[torch.randperm(missing, generator=generator)].split(ROWS_AT_ONCE)
+        ]
+        fresh = torch.cat(drawn)
+        size = fresh.sum(1)
+        rows = drop_repeated_pairs(torch.cat([rows, fresh[torch.minimum(size, players - size) >= smallest]]))
     return rows

@@ -8,25 +8,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
-from torch import Tensor
 
 from vesalius.core.allocation import Allocation
 from vesalius.core.entry import verb
-from vesalius.games.estimators import coalition_sampling
 from vesalius.games.estimators.estimate import (
     SHAPLEY_FACTS,
     GameLike,
     check_request,
-    empty_and_full_values,
     estimate_fields,
-    evaluate,
-    make_efficient,
     require_budget,
     shapley_allocation,
 )
-
-SINGULAR_VALUE_CUTOFF = 1e-9  # singular values below this part of the largest are directions the sample says nothing about
+from vesalius.games.estimators.exact import ExactShapley
+from vesalius.games.estimators.pairs import PairObservations, observe_pairs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,66 +46,21 @@ class KernelShapley:
         Raises:
             BudgetTooSmall: fewer than one pair fits.
         """
+        return self.extend(game, budget, None, generator=generator)[0]
+
+    @verb
+    def extend(
+        self, game: GameLike, budget: int, known: PairObservations | None, *, generator: torch.Generator | None = None
+    ) -> tuple[Allocation, PairObservations | None]:
+        """The same, with pairs that are known already among those; and what is known then."""
         n = check_request(game, generator)
         budget = require_budget(budget, 2 if n == 1 else 4, estimator="kernel")
-        base, total = empty_and_full_values(game)
-        rows = (
-            coalition_sampling.balanced_pairs(n, (budget - 2) // 2, generator=generator) if n > 1 else torch.empty(0, 1, dtype=torch.bool)
-        )
-        odd = (evaluate(game, rows) - evaluate(game, ~rows)) / 2 if n > 1 else torch.empty(0, dtype=torch.float64)
-        values, stderr = constrained_regression(rows, odd, total - base)
-        enough = len(rows) >= 2 * n or len(rows) == 2 ** (n - 1) - 1
-        return shapley_allocation(
-            estimate_fields(game, (base, total), "kernel", generator, SHAPLEY_FACTS),
-            values,
-            stderr,
-            2 + 2 * len(rows),
-            "" if enough else f"{len(rows)} pairs for {n} players; the error is honest from {2 * n} pairs on",
-        )
-
-
-def constrained_regression(
-    rows: Bool[Tensor, "M P"], odd: Float[Tensor, " M"], gain: float
-) -> tuple[Float[Tensor, " P"], Float[Tensor, " P"] | None]:
-    """Weighted least squares under the efficiency constraint, and its standard errors.
-
-    The errors are those of a leave-one-pair-out jackknife (HC3 sandwich), reduced by the share of each size that was drawn: a size known in
-    full adds no error.
-
-    Args:
-        rows: one member of each pair.
-        odd: (v(S) - v(complement)) / 2.
-        gain: v(N) - v(empty).
-
-    Returns:
-        Values, and standard errors or None where pairs are fewer than players.
-    """
-    n = rows.shape[1]
-    if n == 1:
-        return torch.full((1,), gain, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
-    weight, unseen = kernel_weights(rows)
-    centred = rows.double() - 0.5
-    basis = torch.linalg.qr(torch.eye(n, dtype=torch.float64)[:, :-1] - 1 / n).Q  # directions that keep the sum
-    left = weight.sqrt()[:, None] * (centred @ basis)
-    right = weight.sqrt() * (odd - centred.sum(1) * gain / n)
-    u, s, vh = torch.linalg.svd(left, full_matrices=False)
-    keep = s > SINGULAR_VALUE_CUTOFF * s.max()
-    u, inverse = u[:, keep], basis @ (vh[keep].T / s[keep])
-    values = make_efficient(gain / n + inverse @ (u.T @ right), gain)
-    if len(rows) < n and unseen.any():
-        return values, None
-    residual = right - u @ (u.T @ right)
-    leverage = u.square().sum(1).clamp_max(1 - 1e-9)
-    influence = (inverse @ u.T) * (residual / (1 - leverage) * unseen.sqrt())
-    return values, influence.square().sum(1).sqrt()
-
-
-def kernel_weights(rows: Bool[Tensor, "M P"]) -> tuple[Float[Tensor, " M"], Float[Tensor, " M"]]:
-    """Shapley kernel of every pair over its chance of being drawn, and the share of its size that was not drawn."""
-    n = rows.shape[1]
-    size = rows.sum(1)
-    size = torch.minimum(size, n - size)
-    drawn = torch.bincount(size, minlength=n // 2 + 1).double()
-    exist = torch.tensor([float(coalition_sampling.pairs_of_size(n, s)) for s in range(n // 2 + 1)], dtype=torch.float64)
-    mass = torch.tensor([0.0] + [(n - 1) / (s * (n - s)) / (2 if 2 * s == n else 1) for s in range(1, n // 2 + 1)], dtype=torch.float64)
-    return (mass / drawn)[size], (1 - drawn / exist)[size]
+        if n == 1:
+            return ExactShapley().estimate(game, budget), None
+        data = observe_pairs(game, (budget - 2) // 2, known, design="balanced", generator=generator)
+        values, stderr = data.design.regression.estimate(data.odd, data.gain)
+        pairs = len(data.rows)
+        enough = pairs >= 2 * n or pairs == 2 ** (n - 1) - 1
+        fields = estimate_fields(game, (data.base, data.total), "kernel", generator, SHAPLEY_FACTS)
+        note = "" if enough else f"{pairs} pairs for {n} players; the error is honest from {2 * n} pairs on"
+        return shapley_allocation(fields, values, stderr, data.evaluations, note), data

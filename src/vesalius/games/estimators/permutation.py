@@ -1,6 +1,6 @@
 """Antithetic permutation sampling: unbiased for every game, with an error that needs no model.
 
-Axes: K pairs of permutations, P players.
+Axes: K pairs of permutations, P players, S prefixes.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vesalius.core.allocation import Allocation
@@ -25,13 +25,44 @@ from vesalius.games.estimators.estimate import (
     shapley_allocation,
 )
 
+ELEMENTS_AT_ONCE = 1 << 26  # players times coalitions that are written out at once
+REPEATS_BELOW = 64  # players; with more, orders share next to no coalitions beside those of one player and of all but one
+HONEST_FROM = 20  # pairs of permutations whose spread is known well enough
+
+
+@dataclass(frozen=True, eq=False)
+class PermutationSums:
+    """What many pairs of orders said, as sums: nothing else of them is kept.
+
+    Attributes:
+        pairs: how many.
+        mean: of their contributions.
+        squares: of the distances from the mean, summed.
+        ends: values of the empty and the full coalition.
+        evaluations: coalitions asked.
+    """
+
+    pairs: int
+    mean: Float[Tensor, " P"]
+    squares: Float[Tensor, " P"]
+    ends: tuple[float, float]
+    evaluations: int
+
+    def joined(self, gains: Float[Tensor, "K P"], evaluations: int) -> PermutationSums:
+        """With those of more pairs (Chan, Golub and LeVeque's update, which does not cancel)."""
+        more, mean = len(gains), gains.mean(0)
+        pairs, away = self.pairs + more, mean - self.mean
+        squares = self.squares + (gains - mean).square().sum(0) + away.square() * (self.pairs * more / pairs)
+        return PermutationSums(pairs, self.mean + away * (more / pairs), squares, self.ends, self.evaluations + evaluations)
+
 
 @dataclass(frozen=True, kw_only=True)
 class PermutationShapley:
     """Mean marginal contribution over random orders of arrival, each order together with its reverse.
 
     A pair of orders costs 2 (n - 1) evaluations beyond the empty and the full coalition. The estimate is the mean over independent pairs,
-    so it is unbiased and sums to v(N) - v(empty) for any number of them. A coalition met twice is asked once.
+    so it is unbiased and sums to v(N) - v(empty) for any number of them. Of pairs that are drawn together, a coalition met twice is asked
+    once. Coalitions are written out some 67 million memberships at a time, so memory does not grow with the budget.
 
     Reference: Castro2009; the reversed orders are Mitchell2022, section 4.1.
     """
@@ -47,24 +78,52 @@ class PermutationShapley:
         Raises:
             BudgetTooSmall: not even one pair of orders fits.
         """
+        return self.extend(game, budget, None, generator=generator)[0]
+
+    @verb
+    def extend(
+        self, game: GameLike, budget: int, known: PermutationSums | None, *, generator: torch.Generator | None = None
+    ) -> tuple[Allocation, PermutationSums]:
+        """The same, with orders that were walked already among those; and what is known then."""
         n = check_request(game, generator)
         budget = require_budget(budget, 2 * n, estimator="permutation")
-        base, total = empty_and_full_values(game)
-        pairs = max(1, (budget - 2) // (2 * (n - 1))) if n > 1 else 1
-        ranks = torch.rand(pairs, n, generator=generator, dtype=torch.float32).argsort(dim=1, stable=True)
-        ranks = torch.stack([ranks, n - 1 - ranks], 1)
-        masks, place = prefix_coalitions(ranks).reshape(-1, n).unique(dim=0, return_inverse=True)
-        inner = evaluate(game, masks)[place].view(pairs, 2, n - 1) if n > 1 else torch.empty(1, 2, 0, dtype=torch.float64)
-        first, last = (torch.full((pairs, 2, 1), value, dtype=torch.float64) for value in (base, total))
-        gains = torch.cat([first, inner, last], 2).diff(dim=2).gather(2, ranks).mean(1)
+        sums = known
+        if sums is None:
+            zero = torch.zeros(n, dtype=torch.float64)
+            sums = PermutationSums(0, zero, zero, empty_and_full_values(game), 2)
+        wanted = max(1, (budget - 2) // (2 * (n - 1))) if n > 1 else 1
+        at_once = max(1, ELEMENTS_AT_ONCE // (2 * n * n))
+        while sums.pairs < wanted:
+            sums = sums.joined(*_walk_orders(game, min(at_once, wanted - sums.pairs), sums.ends, generator))
+        base, total = sums.ends
+        stderr = (sums.squares / max(sums.pairs - 1, 1) / sums.pairs).sqrt()
         exact = n <= 2
-        return shapley_allocation(
+        allocation = shapley_allocation(
             estimate_fields(game, (base, total), "permutation", generator, SHAPLEY_FACTS),
-            make_efficient(gains.mean(0), total - base),
-            torch.zeros(n, dtype=torch.float64) if exact else gains.std(0) / pairs**0.5 if pairs > 1 else None,
-            2 + len(masks) * (n > 1),
-            "" if exact or pairs >= 20 else f"the spread of {pairs} pairs of permutations; below 20 it is itself uncertain",
+            make_efficient(sums.mean, total - base),
+            torch.zeros(n, dtype=torch.float64) if exact else stderr if sums.pairs > 1 else None,
+            sums.evaluations,
+            ""
+            if exact or sums.pairs >= HONEST_FROM
+            else f"the spread of {sums.pairs} pairs of permutations; below {HONEST_FROM} it is itself uncertain",
         )
+        return allocation, sums
+
+
+def _walk_orders(
+    game: GameLike, pairs: int, ends: tuple[float, float], generator: torch.Generator | None
+) -> tuple[Float[Tensor, "K P"], int]:
+    """What every player adds in some pairs of orders, and how many coalitions were asked."""
+    n = game.players.n
+    ranks = torch.rand(pairs, n, generator=generator, dtype=torch.float32).argsort(dim=1, stable=True)
+    ranks = torch.stack([ranks, n - 1 - ranks], 1)
+    masks = prefix_coalitions(ranks).reshape(-1, n)
+    place = torch.arange(len(masks))
+    if pairs > 1 and n > 1 and n < REPEATS_BELOW:
+        masks, place = masks.unique(dim=0, return_inverse=True)
+    inner = evaluate(game, masks)[place].view(pairs, 2, n - 1) if n > 1 else torch.empty(pairs, 2, 0, dtype=torch.float64)
+    first, last = (torch.full((pairs, 2, 1), value, dtype=torch.float64) for value in ends)
+    return torch.cat([first, inner, last], 2).diff(dim=2).gather(2, ranks).mean(1), len(masks) if n > 1 else 0
 
 
 def prefix_coalitions(ranks: Int[Tensor, "*K P"]) -> Bool[Tensor, "*K S P"]:

@@ -4,6 +4,10 @@ Two processes see the same pairs of complements. The *odd* one describes (v(S) -
 *joint* one describes every v(S) and can use that a game is, say, all about who is present. Their Shapley values are averaged by how well
 each predicts pairs that are left out.
 
+Where no three players act together, a linear function fits all pairs, and its coefficients are returned. Of exactly n - 1 pairs that could
+not be seen: any are fitted. They are those of an order of arrival and its reverse, whose mean contributions (antithetic permutations) are
+returned where they are no further from the process than its own error; so at 2 n evaluations games of pairs are exact too.
+
 Axes: M pairs, P players, R rows of a model (pairs, or coalitions).
 """
 
@@ -21,21 +25,20 @@ from vesalius.core.allocation import Allocation
 from vesalius.core.entry import verb
 from vesalius.core.numbers import POSITIVE_COUNT, Limit
 from vesalius.core.options import Options
-from vesalius.games.estimators import coalition_sampling
 from vesalius.games.estimators.estimate import (
     SHAPLEY_FACTS,
     GameLike,
     check_request,
-    empty_and_full_values,
     estimate_fields,
-    evaluate,
     make_efficient,
     require_budget,
     shapley_allocation,
 )
 from vesalius.games.estimators.exact import ExactShapley
 from vesalius.games.estimators.gaussian_process.covariance import Covariance
+from vesalius.games.estimators.gaussian_process.low_rank import project
 from vesalius.games.estimators.gaussian_process.posterior import Posterior, condition, fit_covariance
+from vesalius.games.estimators.pairs import PairObservations, observe_pairs
 
 CALIBRATED_FROM = 5  # evaluations per player from which the coverage of the errors was measured and found right
 
@@ -44,20 +47,36 @@ CALIBRATED_FROM = 5  # evaluations per player from which the coverage of the err
 class SurrogateShapley(Options):
     """Gaussian process on coalitions; biased towards smooth games, and far more precise on those.
 
+    Above ``exact_pairs`` pairs the odd process is a mixture of ``inducing`` covariances only, so that its cost grows with the number of
+    pairs and not with its cube, and what it leaves over is handed to the kernel regression: the Shapley values of the process, plus those
+    that the regression finds in the differences (regression adjustment). The regression's standard errors, of differences from predictions
+    that have not seen the pair, then hold for the sum.
+
     Args:
+        exact_pairs: pairs up to which nothing is approximated; time grows with their cube.
+        inducing: pairs, chosen at random, whose covariances are mixed above that.
         fit_pairs: pairs, chosen at random, on which the parameters of the process are fitted; all pairs are used afterwards.
         joint_rows: the joint process is left out above this number of coalitions, since its cost grows with their cube.
         steps: iterations of the fit.
     """
 
-    limits: ClassVar[Mapping[str, Limit]] = {"fit_pairs": POSITIVE_COUNT, "joint_rows": Limit(least=0), "steps": POSITIVE_COUNT}
-    fit_pairs: int = 200
+    limits: ClassVar[Mapping[str, Limit]] = {
+        "exact_pairs": Limit(least=0),
+        "inducing": POSITIVE_COUNT,
+        "fit_pairs": POSITIVE_COUNT,
+        "joint_rows": Limit(least=0),
+        "steps": POSITIVE_COUNT,
+    }
+    exact_pairs: int = 2500
+    inducing: int = 400
+    fit_pairs: int = 100
     joint_rows: int = 5000
     steps: int = 15
 
     @verb
     def estimate(self, game: GameLike, budget: int, *, generator: torch.Generator | None = None) -> Allocation:
-        """Shapley values from ``(budget - 2) // 2`` pairs: every player alone and left out first, then all sizes alike.
+        """Shapley values from ``(budget - 2) // 2`` pairs: every player alone and left out first, then all sizes alike; n - 1 pairs are
+        those of one order of arrival.
 
         Args:
             game: the game.
@@ -66,79 +85,67 @@ class SurrogateShapley(Options):
         Raises:
             BudgetTooSmall: fewer than one pair fits.
         """
+        return self.extend(game, budget, None, generator=generator)[0]
+
+    @verb
+    def extend(
+        self, game: GameLike, budget: int, known: PairObservations | None, *, generator: torch.Generator | None = None
+    ) -> tuple[Allocation, PairObservations | None]:
+        """The same, with pairs that are known already among those; and what is known then."""
         n = check_request(game, generator)
         budget = require_budget(budget, 2 if n == 1 else 4, estimator="surrogate")
         if ExactShapley().affords(n, budget):
-            return ExactShapley().estimate(game, budget)
-        base, total = empty_and_full_values(game)
-        rows = coalition_sampling.singles_first_pairs(n, (budget - 2) // 2, generator=generator)
-        inside = evaluate(game, torch.cat([rows, ~rows]))
-        data = PairObservations(rows.double(), inside[: len(rows)], inside[len(rows) :], base, total)
+            return ExactShapley().estimate(game, budget), None
+        pairs = (budget - 2) // 2
+        data = observe_pairs(game, pairs, known, design="chain" if pairs == n - 1 else "singles_first", generator=generator)
         values, stderr = self.read(data, generator)
-        evaluations = 2 + len(inside)
-        honest = evaluations >= CALIBRATED_FROM * n - 1
-        return shapley_allocation(
-            estimate_fields(game, (base, total), "surrogate", generator, SHAPLEY_FACTS),
-            values,
-            stderr,
-            evaluations,
-            "" if honest else f"{evaluations} evaluations; the error is honest from {CALIBRATED_FROM * n} on",
-        )
+        honest = data.evaluations >= CALIBRATED_FROM * n - 1
+        fields = estimate_fields(game, (data.base, data.total), "surrogate", generator, SHAPLEY_FACTS)
+        note = "" if honest else f"{data.evaluations} evaluations; the error is honest from {CALIBRATED_FROM * n} on"
+        return shapley_allocation(fields, values, stderr, data.evaluations, note), data
 
     def read(self, data: PairObservations, generator: torch.Generator | None) -> tuple[Float[Tensor, " P"], Float[Tensor, " P"]]:
         """Shapley values and standard errors."""
         n = data.rows.shape[1]
         if data.flat:  # nothing varies: there is no scale to fit
-            return torch.full((n,), (data.total - data.base) / n, dtype=torch.float64), torch.zeros(n, dtype=torch.float64)
-        chosen = torch.randperm(len(data.rows), generator=generator)[: self.fit_pairs].sort().values
+            return torch.full((n,), data.gain / n, dtype=torch.float64), torch.zeros(n, dtype=torch.float64)
+        if len(data.rows) >= n and data.design.regression.fits(data.odd, data.gain):
+            values, stderr = data.design.regression.estimate(data.odd, data.gain)
+            return values, torch.zeros_like(values) if stderr is None else stderr
+        order = torch.randperm(len(data.rows), generator=generator)
+        chosen = order[: self.fit_pairs].sort().values
+        if len(data.rows) > self.exact_pairs and len(data.rows) >= 2 * n:
+            return self._adjust_regression(data, chosen, order[: self.inducing].sort().values)
         kinds = [True] if 2 * len(data.rows) + 2 > self.joint_rows else [True, False]
         opinions = [self._fit_and_calibrate(data, chosen, odd) for odd in kinds]
         weight = torch.tensor([max(opinion.error, 1e-300) for opinion in opinions], dtype=torch.float64).log().mul(-2).softmax(0)
-        means = torch.stack([make_efficient(opinion.mean, data.total - data.base) for opinion in opinions])
+        means = torch.stack([make_efficient(opinion.mean, data.gain) for opinion in opinions])
         values = weight @ means
         spread = weight @ (means - values).square()
         variance = weight @ torch.stack([opinion.variance for opinion in opinions]) + spread
         widened = 1 + n / len(data.rows)  # for parameters that are themselves fitted; chosen on games the benchmark does not report
-        return make_efficient(values, data.total - data.base), (variance * widened).sqrt()
+        values, stderr = make_efficient(values, data.gain), (variance * widened).sqrt()
+        if len(data.rows) == n - 1:
+            permuted, _ = data.design.regression.estimate(data.odd, data.gain)
+            values = permuted if bool((permuted - values).square().sum() <= stderr.square().sum()) else values
+        return values, stderr
+
+    def _adjust_regression(self, data: PairObservations, chosen: Tensor, inducing: Tensor) -> tuple[Tensor, Tensor]:
+        """Shapley values of the projected odd process and of the regression of what it leaves over, with the regression's errors."""
+        x, y, scale = data.seen(odd=True)
+        at = data.places(chosen, odd=True)
+        covariance = fit_covariance(x[at], y[at], odd=True, steps=self.steps)
+        found = project(covariance, x, y, data.places(inducing, odd=True))
+        regression = data.design.regression
+        rest, _ = regression.estimate(found.residual[1:], 2 * float(found.residual[0]))
+        _, stderr = regression.estimate(found.left_out[1:], 2 * float(found.left_out[0]))
+        assert stderr is not None
+        return make_efficient((found.shapley + rest) * scale, data.gain), stderr * scale
 
     def _fit_and_calibrate(self, data: PairObservations, chosen: Tensor, odd: bool) -> CalibratedPosterior:
         x, y, scale = data.seen(odd)
         covariance = fit_covariance(x[data.places(chosen, odd)], y[data.places(chosen, odd)], odd=odd, steps=self.steps)
         return calibrate(covariance, condition(covariance, x, y), scale)
-
-
-@dataclass(frozen=True, eq=False)
-class PairObservations:
-    """What was asked: pairs of complements and the two ends."""
-
-    rows: Float[Tensor, "M P"]
-    first: Float[Tensor, " M"]
-    second: Float[Tensor, " M"]
-    base: float
-    total: float
-
-    @property
-    def flat(self) -> bool:
-        """Whether all values seen are the same, up to rounding."""
-        every = torch.cat([self.first, self.second, torch.tensor([self.base, self.total], dtype=torch.float64)])
-        return bool(every.max() - every.min() <= 1e-14 * every.abs().max())
-
-    def seen(self, odd: bool) -> tuple[Float[Tensor, "R P"], Float[Tensor, " R"], float]:
-        """Rows and standardised values for a process, with the unit they were divided by."""
-        full = torch.ones(1, self.rows.shape[1], dtype=torch.float64)
-        if odd:
-            y = torch.cat([torch.tensor([(self.total - self.base) / 2], dtype=torch.float64), (self.first - self.second) / 2])
-            scale = y.square().mean().sqrt()
-            return torch.cat([full, self.rows]), y / scale, float(scale)
-        y = torch.cat([torch.tensor([self.total, self.base], dtype=torch.float64), self.first, self.second])
-        y = y - y.mean()
-        return torch.cat([full, 1 - full, self.rows, 1 - self.rows]), y / y.std(), float(y.std())
-
-    def places(self, pairs: Tensor, odd: bool) -> Tensor:
-        """Where the ends and some pairs are in the rows of :meth:`seen`."""
-        if odd:
-            return torch.cat([torch.tensor([0]), 1 + pairs])
-        return torch.cat([torch.tensor([0, 1]), 2 + pairs, 2 + len(self.rows) + pairs])
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,7 @@ from vesalius.core.errors import BudgetTooSmall, InvalidInput
 from vesalius.core.numbers import POSITIVE_COUNT, whole_number
 from vesalius.games.estimators import coalition_sampling
 from vesalius.games.estimators.estimate import GameLike, check_request, empty_and_full_values, estimate_fields, evaluate, require_budget
-from vesalius.games.estimators.kernel_shap import kernel_weights
+from vesalius.games.estimators.kernel_regression import kernel_weights
 from vesalius.interactions.estimators.estimate import coalitions_up_to, explained_variance, interaction_facts, membership_rows
 from vesalius.interactions.estimators.exact import ExactInteractions
 from vesalius.interactions.estimators.polynomial import RANK_TOLERANCE, dividends_of_polynomial, monomial_columns

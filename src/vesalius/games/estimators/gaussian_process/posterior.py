@@ -14,11 +14,11 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from vesalius.core.lazy import LazyModule
-from vesalius.games.estimators.gaussian_process.covariance import Covariance, parameter_prior
+from vesalius.games.estimators.gaussian_process.covariance import JITTER, Covariance, parameter_prior
+from vesalius.games.estimators.gaussian_process.likelihood import PenalisedLikelihood
 
 optimize = LazyModule("scipy.optimize")
 
-JITTER = 1e-8  # relative to the diagonal; keeps Cholesky stable where the noise is tiny
 BLOCK = 256  # rows of the covariance matrix made at once, so that what is in between stays in the cache
 
 
@@ -41,27 +41,11 @@ class Posterior:
 
 def fit_covariance(rows: Float[Tensor, "M P"], y: Float[Tensor, " M"], *, odd: bool, steps: int = 15) -> Covariance:
     """Parameters of highest posterior probability: marginal likelihood times a Gaussian prior."""
-    start, spread = parameter_prior(rows.shape[1], odd)
-
-    def objective(at: np.ndarray) -> tuple[float, np.ndarray]:
-        parameters = torch.tensor(at, dtype=torch.float64, requires_grad=True)
-        step = (parameters - start) / spread
-        rates = parameters[6:]
-        penalty = (step**2).sum() / 2 + ((rates - rates.mean()) ** 2).sum() / 2
-        covariance = Covariance(parameters, odd)
-        full = observed_covariance(covariance, rows)
-        with torch.no_grad():
-            factor = torch.linalg.cholesky(full)
-            precision = torch.cholesky_inverse(factor)
-            weights = precision @ y
-            slope = (precision - weights[:, None] * weights) / 2  # of the marginal likelihood in the covariance matrix
-        (gradient,) = torch.autograd.grad([full, penalty], parameters, [slope, torch.ones_like(penalty)])
-        value = weights @ y / 2 + factor.diagonal().log().sum() + penalty.detach()
-        return float(value), gradient.numpy()
-
-    bounds = torch.stack([start - 4 * spread, start + 4 * spread], 1).tolist()
+    start, spread = (part.numpy() for part in parameter_prior(rows.shape[1], odd))
+    objective = PenalisedLikelihood(rows.numpy(), y.numpy(), odd, start, spread)
+    bounds = np.stack([start - 4 * spread, start + 4 * spread], 1)
     with threadpool_limits(1, user_api="blas"):  # L-BFGS-B works on a few dozen numbers: several threads made it 60 times slower
-        found = optimize.minimize(objective, start.numpy(), jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": steps})
+        found = optimize.minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": steps})
     return Covariance(torch.tensor(found.x, dtype=torch.float64), odd)
 
 

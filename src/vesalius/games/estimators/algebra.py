@@ -1,0 +1,59 @@
+"""What the estimators' own algebra takes on the nominal processor of ``vesalius.games.cost``, and what fits into a given time.
+
+The constants were measured once, on one core (benchmarks/shapley_cost.py), and are rounded: they choose between estimators, and nothing
+else depends on them.
+"""
+
+from __future__ import annotations
+
+FREE_SECONDS = 0.06  # that algebra may take whatever the evaluations take
+MOST_ELEMENTS = 30_000_000  # players times pairs that are held in memory as float64
+MOST_PLAYERS = 1500  # of a regression or a process, whose algebra grows with their cube
+DENSE_SECONDS = 2e-10  # of the cube of rows: a factorisation, an inverse, and the matrix itself
+INDUCING_SECONDS = 4e-10  # of rows times the square of inducing rows
+FITS_SECONDS = 0.1  # of both processes on 100 pairs
+REGRESSION_SECONDS = 5e-10  # of pairs times the square of players
+COVARIANCE_SECONDS = 2.5e-8  # of an element of the odd covariance
+REGRESSION_PLAYERS = 300  # above which permutations are sooner at an error than a regression whose cost grows with the square of players
+
+
+def too_large(players: int, pairs: int) -> bool:
+    """Whether only permutations, which keep nothing of what they ask, are to be taken."""
+    return players > MOST_PLAYERS or players * pairs > MOST_ELEMENTS
+
+
+def adaptive_seconds(budget: int) -> float:
+    """Of choosing that many coalitions one after another."""
+    return 0.02 + 1.2e-3 * budget
+
+
+def dense_rows(seconds: float) -> int:
+    """Rows whose factorisation takes half of some time."""
+    return min(5000, int((seconds / 2 / DENSE_SECONDS) ** (1 / 3)))
+
+
+def inducing_rows(rows: int, seconds: float) -> int:
+    """Inducing rows with which so many rows take half of some time; at least 100."""
+    slope, room = COVARIANCE_SECONDS / INDUCING_SECONDS, seconds / 2 / (INDUCING_SECONDS * max(rows, 1))
+    return max(100, min(2500, int((slope**2 / 4 + room) ** 0.5 - slope / 2)))
+
+
+def fit_rows(seconds: float) -> int:
+    """Pairs on which the parameters of a process are fitted: a fit on 200 takes 0.1 s."""
+    return 200 if seconds >= 1 else 100
+
+
+def regression_is_sooner(players: int, seconds: float) -> bool:
+    """Whether an error is reached sooner by asking more than by learning more from what was asked.
+
+    The processes save some 20 evaluations per player. Their algebra at 20 per player is two fits, a projection, and the regression of what
+    is left over.
+    """
+    pairs = 10 * players
+    algebra = FITS_SECONDS + INDUCING_SECONDS * pairs * 200**2 + REGRESSION_SECONDS * pairs * players**2
+    return 20 * players * seconds < algebra
+
+
+def regression_fits(players: int) -> bool:
+    """Whether the regression is to be preferred to permutations."""
+    return players <= REGRESSION_PLAYERS

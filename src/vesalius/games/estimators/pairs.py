@@ -1,0 +1,136 @@
+"""What was asked in pairs of complements, and how more pairs join those that are known.
+
+Axes: M pairs, P players, R rows of a process (pairs, or coalitions).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from vesalius.games.estimators import coalition_sampling
+from vesalius.games.estimators.coalition_sampling import drop_repeated_pairs
+from vesalius.games.estimators.estimate import GameLike, empty_and_full_values, evaluate
+from vesalius.games.estimators.kernel_regression import KernelRegression
+
+Draw = Callable[..., Bool[Tensor, "M P"]]
+DESIGNS: dict[str, Draw] = {
+    "balanced": coalition_sampling.balanced_pairs,
+    "singles_first": coalition_sampling.singles_first_pairs,
+    "chain": coalition_sampling.chain_pairs,
+}
+REMEMBERED = 4  # designs, for the samples of a batch and the maps of an audit, which share theirs
+REMEMBERED_ELEMENTS = 1 << 22  # players times pairs above which a design is drawn anew each time
+
+
+@dataclass(frozen=True, eq=False)
+class PairDesign:
+    """One member of each pair, and the regression on them, which is factorised once for all games that are asked there."""
+
+    rows: Bool[Tensor, "M P"]
+
+    @cached_property
+    def regression(self) -> KernelRegression:
+        return KernelRegression.of(self.rows)
+
+
+@dataclass(frozen=True, eq=False)
+class PairObservations:
+    """What was asked: pairs of complements and the two ends."""
+
+    design: PairDesign
+    first: Float[Tensor, " M"]
+    second: Float[Tensor, " M"]
+    base: float
+    total: float
+
+    @property
+    def rows(self) -> Bool[Tensor, "M P"]:
+        return self.design.rows
+
+    @property
+    def gain(self) -> float:
+        return self.total - self.base
+
+    @property
+    def evaluations(self) -> int:
+        return 2 + 2 * len(self.rows)
+
+    @property
+    def odd(self) -> Float[Tensor, " M"]:
+        """(v(S) - v(complement of S)) / 2, of which Shapley values are made."""
+        return (self.first - self.second) / 2
+
+    @property
+    def flat(self) -> bool:
+        """Whether all values seen are the same, up to rounding."""
+        every = torch.cat([self.first, self.second, torch.tensor([self.base, self.total], dtype=torch.float64)])
+        return bool(every.max() - every.min() <= 1e-14 * every.abs().max())
+
+    def seen(self, odd: bool) -> tuple[Float[Tensor, "R P"], Float[Tensor, " R"], float]:
+        """Rows and standardised values for a process, with the unit they were divided by."""
+        full, rows = torch.ones(1, self.rows.shape[1], dtype=torch.float64), self.rows.double()
+        if odd:
+            y = torch.cat([torch.tensor([self.gain / 2], dtype=torch.float64), self.odd])
+            scale = y.square().mean().sqrt()
+            return torch.cat([full, rows]), y / scale, float(scale)
+        y = torch.cat([torch.tensor([self.total, self.base], dtype=torch.float64), self.first, self.second])
+        y = y - y.mean()
+        return torch.cat([full, 1 - full, rows, 1 - rows]), y / y.std(), float(y.std())
+
+    def places(self, pairs: Int[Tensor, " K"], odd: bool) -> Tensor:
+        """Where the ends and some pairs are in the rows of :meth:`seen`."""
+        if odd:
+            return torch.cat([torch.tensor([0]), 1 + pairs])
+        return torch.cat([torch.tensor([0, 1]), 2 + pairs, 2 + len(self.rows) + pairs])
+
+
+def observe_pairs(
+    game: GameLike, pairs: int, known: PairObservations | None, *, design: str, generator: torch.Generator | None
+) -> PairObservations:
+    """The values of so many pairs, of which some may be known.
+
+    Args:
+        game: of two players or more.
+        pairs: in all; fewer come back where fewer exist.
+        known: pairs that were asked before, which come first.
+        design: a name of ``DESIGNS``.
+    """
+    n = game.players.n
+    if known is None:
+        base, total = empty_and_full_values(game)
+        found = _first_design(design, n, pairs, generator)
+        values = evaluate(game, torch.cat([found.rows, ~found.rows])).view(2, -1)
+        return PairObservations(found, values[0], values[1], base, total)
+    rows = known.rows
+    while len(rows) < pairs:
+        drawn = drop_repeated_pairs(torch.cat([rows, DESIGNS[design](n, pairs, generator=generator)]))
+        fresh = drawn[len(rows) :]
+        if not len(fresh):
+            break
+        rows = torch.cat([rows, fresh[torch.randperm(len(fresh), generator=generator)[: pairs - len(rows)]]])
+    more = rows[len(known.rows) :]
+    values = evaluate(game, torch.cat([more, ~more])).view(2, -1)
+    first, second = torch.cat([known.first, values[0]]), torch.cat([known.second, values[1]])
+    return PairObservations(PairDesign(rows), first, second, known.base, known.total)
+
+
+def _first_design(name: str, players: int, pairs: int, generator: torch.Generator | None) -> PairDesign:
+    """A design, the same object for the same state of the generator, which is left as if the design had been drawn from it."""
+    if generator is None or players * pairs > REMEMBERED_ELEMENTS:
+        return PairDesign(DESIGNS[name](players, pairs, generator=generator))
+    found, after = _remembered_design(name, players, pairs, generator.get_state().numpy().tobytes())
+    generator.set_state(after.clone())
+    return found
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _remembered_design(name: str, players: int, pairs: int, state: bytes) -> tuple[PairDesign, Tensor]:
+    generator = torch.Generator()
+    generator.set_state(torch.frombuffer(bytearray(state), dtype=torch.uint8))
+    return PairDesign(DESIGNS[name](players, pairs, generator=generator)), generator.get_state()
