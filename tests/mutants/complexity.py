@@ -3,6 +3,16 @@
 from tests.mutants.mutant import Mutant
 
 MUTANTS = [
+    Mutant(
+        "complexity/cross_fit.py", "(one - group, two) for group", "(one, two) for group", "tests/complexity/test_reliability.py -k 'hold'"
+    ),
+    Mutant(
+        "complexity/effectiveness.py",
+        "drawn / strengths**power",
+        "drawn / strength**power",
+        "tests/complexity/test_effectiveness.py -k per_unit",
+    ),
+    Mutant("core/spread.py", "t.ppf(COVERAGE, degrees)", "norm.ppf(COVERAGE)", "tests/core/test_spread.py"),
     Mutant("complexity/readout.py", "self.gram / rows - a.T @ a / positions", "self.gram / rows", "tests/complexity/test_readout.py"),
     Mutant(
         "complexity/disentangle.py",
@@ -41,7 +51,7 @@ MUTANTS = [
         "clear = useful.values.abs() >= 0 * useful.stderr.clamp_min",
         "tests/complexity/test_effectiveness.py",
     ),
-    Mutant("complexity/reliability.py", "(1 - how.threshold) * total - missed", "total - missed", "tests/complexity/test_reliability.py"),
+    Mutant("complexity/reliability.py", "(1 - threshold) * total - missed", "total - missed", "tests/complexity/test_reliability.py"),
     Mutant(
         "complexity/strength.py",
         "step_a, step_b, share = here_a - mean_a, here_b - mean_b, rows / (seen + rows)",

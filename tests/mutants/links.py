@@ -8,7 +8,13 @@ MUTANTS = [
     Mutant("sparsity/estimators/gaussian.py", "(1 - 2 * q) / 2", "(1 - q) / 2", f"{VALUES} -k form_against"),
     Mutant("sparsity/estimators/gaussian.py", "2 * (1 - q) * (joint - apart)", "0", f"{VALUES} -k means_and_variances"),
     Mutant("sparsity/estimators/permutation.py", "(forwards + backwards) / 2", "forwards.flip(2)", f"{VALUES} -k orders_agree"),
-    Mutant("sparsity/estimators/permutation.py", "((one, two), (two, one))", "((one, one), (two, two))", f"{VALUES} -k noise"),
+    Mutant("sparsity/estimators/permutation.py", "one.mean(0) * _weights(two,", "one.mean(0) * _weights(one,", f"{VALUES} -k noise"),
+    Mutant(
+        "sparsity/estimators/permutation.py",
+        "return by_half + (PRIOR_ORDERS",
+        "return by_half + 0 * (PRIOR_ORDERS",
+        f"{VALUES} -k wrong_signs",
+    ),
     Mutant(
         "sparsity/estimators/enumeration.py",
         "units.contributions(units.others, chosen)).flip(0)",

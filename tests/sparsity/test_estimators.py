@@ -216,6 +216,12 @@ def test_the_noise_of_few_orders_is_not_counted_as_size(aggregate):
     assert float(mean.sum() / exactly(game, aggregate).sum()) == pytest.approx(1, abs=0.04)
 
 
+def test_what_wrong_signs_lose_is_given_back():
+    game = layer(6, 60, 6, act="tanh")
+    found = torch.stack([sample_importance(game, "mean_abs", 16, seed).values.sum() for seed in range(12)]).mean()
+    assert float(found / exactly(game).sum()) == pytest.approx(1, abs=0.005)
+
+
 @pytest.mark.parametrize("baseline", ["zero", "data"])
 @pytest.mark.parametrize(("rows", "orders"), [(30, 16), (30, 40), (150, 40)])
 def test_the_error_holds_the_exact_value_nineteen_times_in_twenty(rows, orders, baseline):

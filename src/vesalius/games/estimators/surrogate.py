@@ -40,7 +40,7 @@ from vesalius.games.estimators.gaussian_process.low_rank import project
 from vesalius.games.estimators.gaussian_process.posterior import Posterior, condition, fit_covariance
 from vesalius.games.estimators.pairs import PairObservations, observe_pairs
 
-CALIBRATED_FROM = 5  # evaluations per player from which the coverage of the errors was measured and found right
+CALIBRATED_FROM = 10  # evaluations per player from which intervals hold, those of the largest values too
 
 
 @dataclass(frozen=True, kw_only=True)
