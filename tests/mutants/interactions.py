@@ -62,12 +62,6 @@ MUTANTS = [
         "tests/interactions/test_estimators_sparse.py -k explained",
     ),
     Mutant(
-        "interactions/estimators/sparse_model.py",
-        "variance[without] += _unnoticed(judged, seen, listed[without].sum(1))",
-        "pass",
-        "tests/interactions/test_estimators_sparse.py -k intervals",
-    ),
-    Mutant(
         "interactions/estimators/matching_pursuit.py",
         "2 * log(self.candidates)",
         "0.0",
