@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
@@ -57,8 +57,7 @@ class ModelCall:
         args = [tensors[arg.place] if isinstance(arg, InputSlot) else arg for arg in self.args]
         kwargs = {name: tensors[arg.place] if isinstance(arg, InputSlot) else arg for name, arg in self.kwargs.items()}
         whole = [name for name, tensor in zip(self.names, tensors, strict=True) if tensor.dtype in WHOLE_DTYPES]
-        lone = bool(tensors) and tensors[0].ndim > 0 and len(tensors[0]) == 1 and torch.is_grad_enabled()
-        with caller_defaults(), explain_index_errors(whole), RightBatchNorms() if lone else nullcontext():
+        with caller_defaults(), explain_index_errors(whole), _right_gradients(tensors):
             found = _plain(select_output(self.model(*args, **kwargs), self.output))
         return found if self.function is None else self.function(found)
 
@@ -156,6 +155,12 @@ def _check_batches(names: Sequence[str], tensors: Sequence[Tensor], containers: 
     if len({len(tensor) for tensor in tensors}) > 1:
         found = ", ".join(f"{name} {len(tensor)}" for name, tensor in zip(names, tensors, strict=True))
         raise InvalidInput(f"all inputs need the same batch size in their first axis; found {found}")
+
+
+def _right_gradients(tensors: Sequence[Tensor]) -> AbstractContextManager[Any]:
+    """Where gradients of a single sample are taken; while a model is exported, which is without gradients, no size is looked at."""
+    lone = torch.is_grad_enabled() and bool(tensors) and tensors[0].ndim > 0 and len(tensors[0]) == 1
+    return RightBatchNorms() if lone else nullcontext()
 
 
 def _plain(output: Tensor) -> Tensor:
