@@ -215,7 +215,7 @@ def players_and_games() -> dict[str, Verb]:
         ),
         "Game.__call__": lambda g: g.game(torch.eye(COLUMNS, dtype=torch.bool, device="cpu")),
         "Game.table": lambda g: g.game.table(),
-        "Game.nominal_seconds": lambda g: torch.tensor(g.game.nominal_seconds()),
+        "Game.nominal_seconds": lambda g: g.game.nominal_seconds(),
         "Game.to_shapiq": lambda g: g.game.to_shapiq()(torch.eye(COLUMNS, dtype=torch.bool, device="cpu").numpy()),
     }
     for name in SHAPLEY:

@@ -12,7 +12,7 @@ MUTANTS = [
         "drawn / strength**power",
         "tests/complexity/test_effectiveness.py -k per_unit",
     ),
-    Mutant("core/spread.py", "t.ppf(COVERAGE, degrees)", "norm.ppf(COVERAGE)", "tests/core/test_spread.py"),
+    Mutant("core/spread.py", "stats.t.ppf(COVERAGE, degrees)", "stats.norm.ppf(COVERAGE)", "tests/core/test_spread.py"),
     Mutant("complexity/readout.py", "self.gram / rows - a.T @ a / positions", "self.gram / rows", "tests/complexity/test_readout.py"),
     Mutant(
         "complexity/disentangle.py",

@@ -4,8 +4,11 @@ import math
 
 import torch
 from jaxtyping import Float
-from scipy.stats import norm, t
 from torch import Tensor
+
+from vesalius.core.lazy import LazyModule
+
+stats = LazyModule("scipy.stats")
 
 COVERAGE = 0.975
 """Quantile at which an interval by the normal law and one by Student's agree."""
@@ -19,7 +22,7 @@ def normal_equivalent(degrees: int) -> float:
 
     Reference: Student1908.
     """
-    return float(t.ppf(COVERAGE, degrees) / norm.ppf(COVERAGE))
+    return float(stats.t.ppf(COVERAGE, degrees) / stats.norm.ppf(COVERAGE))
 
 
 def mean_stderr(repeats: Float[Tensor, "R *values"]) -> Float[Tensor, "*values"]:

@@ -208,8 +208,9 @@ class IntegratedGradients(PathMethod):
     """The gradient averaged along the straight line from the baseline to x, times x - baseline.
 
     Reference: Sundararajan2017, equation 1.
-    Differs from the paper: instead of a fixed number of gradients, a chain of secants that adds up to rounding for any number of them,
-    refined per sample until the map itself is known to ``tol``. With several baselines, the mean over them.
+    Differs from the paper: instead of a fixed number of gradients, nested rules of gradients where the network is smooth and chains of
+    secants where it has kinks, refined per sample until the map itself is known to ``tol``; what converged values fail to add up to is
+    shared out by their errors. With several baselines, the mean over them.
     """
 
     name: ClassVar[str] = "integrated_gradients"

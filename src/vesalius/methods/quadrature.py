@@ -89,8 +89,8 @@ class _Panel:
     grading: float
     targets: list[float] = field(default_factory=list)
     shares: list[Tensor] = field(default_factory=list)
-    value: Tensor = field(default_factory=lambda: torch.zeros(()))
-    doubt: Tensor = field(default_factory=lambda: torch.zeros(()))
+    value: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.float32))
+    doubt: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.float32))
     error: float = math.inf
     changes: Numbers = field(default_factory=lambda: np.zeros(0))
 

@@ -148,7 +148,7 @@ def integrate_adaptive(lines: SecantLines, tol: float, most: int) -> LineMaps:
             break
     values = torch.stack([line.value() for line in known])
     spent = torch.tensor([line.spent for line in known])
-    rounding = ROUNDING * torch.finfo(values.dtype).eps * spent
+    rounding = ROUNDING * torch.finfo(values.dtype).eps * spent.double()
     relative = torch.maximum(torch.tensor([line.error() for line in known], dtype=torch.float64), rounding)
     within = relative <= torch.tensor([line.tol for line in known], dtype=torch.float64)
     error = relative * values.double().norm(dim=1).cpu()

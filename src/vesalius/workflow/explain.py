@@ -275,7 +275,8 @@ def _resolve_methods(question: ExplainQuestion, players: Players | None) -> list
     given: Mapping[str, Any] = {"tol": options.tol, "budget": options.budget, "seed": options.seed, "players": players}
     found = []
     for asked, method in zip(_as_list(question.methods), check_methods(question.methods), strict=True):
-        own = {name: value for name, value in given.items() if name in options_of(method) and (name != "players" or method.plays)}
+        foreign = "tol" if method.plays else "players"  # a tolerance is of integrals here, and players are of games
+        own = {name: value for name, value in given.items() if name in options_of(method) and name != foreign}
         found.append(method if isinstance(asked, Method) else replace(method, **own))
     return found
 

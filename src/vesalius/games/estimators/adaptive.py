@@ -39,7 +39,7 @@ from vesalius.games.estimators.gaussian_process.posterior import condition, fit_
 
 ALL_CANDIDATES_UP_TO = 10  # players up to which any coalition may be chosen
 CANDIDATE_ORDERS = 4  # orders of arrival whose prefixes may be chosen above that
-CALIBRATED_FROM = 10  # evaluations per player from which intervals hold, those of the largest values too
+CALIBRATED_FROM = 5  # evaluations per player from which intervals hold, those of the largest values too
 DESIGN_GRID = 1.0
 """Step of the (mostly logarithmic) parameters of the process that chooses. The values of a sample that is computed in another batch or on
 another processor differ by rounding, and so do fits to them; what is chosen next must not, or answers differ by their standard error."""

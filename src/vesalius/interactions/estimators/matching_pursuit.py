@@ -128,7 +128,7 @@ class Projection:
         self.rest = search.values
         self._rows = torch.zeros(16, len(search.values), dtype=torch.float64)  # with room at the end, so that growing is not copying
         self._filled = 0
-        self.add(torch.ones(len(search.values)))
+        self.add(torch.ones(len(search.values), dtype=torch.float32))
 
     @classmethod
     def on(cls, search: Search, terms: Terms) -> Projection:
@@ -195,7 +195,7 @@ class Pool:
         self.terms = Terms.conjunctions(search.by_player.new_zeros(0, players))
         self.left = self.power = torch.zeros(0, dtype=torch.float64)
         self._train = search.train
-        self._columns = torch.zeros(0, len(search.values))
+        self._columns = torch.zeros(0, len(search.values), dtype=torch.float32)
         singles = Terms.conjunctions(torch.eye(players, dtype=torch.bool))
         self._append(search, fit, singles + strongest_pairs(search, rest) + strongest_extensions(search, rest, chosen, EXTENSIONS_MOST))
 
@@ -215,7 +215,7 @@ class Pool:
         new = terms[torch.tensor(fresh, dtype=torch.long)]
         start, end = len(self.terms), len(self.terms) + len(new)
         if end > len(self._columns):
-            room = torch.empty(end + end // 4, self._columns.shape[1])
+            room = self._columns.new_empty(end + end // 4, self._columns.shape[1])
             room[:start] = self._columns[:start]
             self._columns = room
         self._columns[start:end] = new.values(search.by_player)
