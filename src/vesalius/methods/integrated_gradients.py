@@ -26,7 +26,7 @@ from vesalius.methods.base import Method, base_and_total, register
 from vesalius.methods.double_precision import COMPARISON_COST, with_double_fallback
 from vesalius.methods.line_maps import LineMaps, average_over_baselines, concatenate
 from vesalius.methods.smoothness import Smoothness, smoothness
-from vesalius.methods.straight_path import StraightPath, feature_allocation
+from vesalius.methods.straight_path import NoFiniteGradient, StraightPath, feature_allocation
 from vesalius.rules.network_contributions import Contributions, ReferenceComparison
 from vesalius.rules.rescale import RESCALE
 from vesalius.trace.question import Question
@@ -113,17 +113,25 @@ class _Integration:
             why = "asked for" if rule == "quadrature" else "the network could not be traced"
             return self._gradients(smooth=False), {"rule": "quadrature", "why": why}
         known = smoothness(self.question)
-        if rule == "auto" and not fixed and known.smooth:
-            return self._gradients(smooth=True), {"rule": "quadrature", "why": "no op has kinks"}
+        kinks = "the gradient is not finite on the way" if known.smooth else f"kinks of {known}"
+        why = "asked for" if rule == "secants" else "a fixed number" if fixed else kinks
         try:
-            if rule == "auto" and not fixed and (not known.kinked or known.singular) and "detach" not in known.kinked:
-                return self._either(known)
-            why = "asked for" if rule == "secants" else "a fixed number" if fixed else f"kinks of {known}"
-            return self._chains(self.everything), {"rule": "secants", "why": why}
+            first = self._gradients_first(known) if rule == "auto" and not fixed else None
+            return first or (self._chains(self.everything), {"rule": "secants", "why": why})
         except NoRule as error:
             if rule == "secants":
                 raise
             return self._gradients(smooth=False), {"rule": "quadrature", "why": str(error).partition(". ")[0]}
+
+    def _gradients_first(self, known: Smoothness) -> tuple[LineMaps, dict[str, str]] | None:
+        """By gradients, or what a few of them say; nothing where secants are better from the start, or gradients are not finite."""
+        try:
+            if known.smooth:
+                return self._gradients(smooth=True), {"rule": "quadrature", "why": "no op has kinks"}
+            pilot = (not known.kinked or known.singular) and "detach" not in known.kinked
+            return self._either(known) if pilot else None
+        except NoFiniteGradient:
+            return None
 
     def _either(self, known: Smoothness) -> tuple[LineMaps, dict[str, str]]:
         """Gradients where a few of them show that the map is smooth, or has a spike; secants for the other samples."""

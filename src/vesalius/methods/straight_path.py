@@ -21,6 +21,10 @@ BACKWARD_COST = 3
 """Memory of a forward pass with its backward pass, as a multiple of the live values of a forward pass alone (measured on ResNet-20)."""
 
 
+class NoFiniteGradient(InvalidInput):
+    """Somewhere on the way from a baseline to a sample the gradient is NaN or infinite."""
+
+
 class StraightPath:
     """The straight lines from baselines to samples, and the gradient along them, in batches that fit into memory.
 
@@ -89,7 +93,7 @@ class StraightPath:
             spared = ((after == 0) | (before == 0))[:, None] & self.open_ended
             gradient = torch.where(spared & ~gradient.isfinite(), torch.zeros_like(gradient), gradient)
             if not bool(gradient.isfinite().all()):
-                raise InvalidInput("the gradient is NaN or infinite on the way from the baseline to the sample; try another baseline")
+                raise NoFiniteGradient("the gradient is NaN or infinite on the way from the baseline to the sample; try another baseline")
         return target.detach(), gradient
 
 
