@@ -11,7 +11,7 @@ import torch
 from vesalius.core.allocation import Allocation
 from vesalius.games.estimators.estimate import GameLike, ShapleyEstimator
 
-FIRST_PER_PLAYER = 10  # evaluations per player before the first look, from which on errors can be trusted
+FIRST_PER_PLAYER = 5  # evaluations per player before the first look, from which on some estimators can be trusted
 GROWTH = 2  # of the evaluations between two looks
 
 
