@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -19,6 +21,7 @@ from vesalius.games.estimators import (
     shapley,
 )
 from vesalius.games.estimators.coalition_sampling import balanced_pairs
+from vesalius.games.estimators.tolerance import is_precise
 from vesalius.games.game import Game
 
 GROWING = [AdaptiveShapley(), SurrogateShapley(), KernelShapley(), PermutationShapley()]
@@ -120,6 +123,12 @@ def test_a_tolerance_is_reached_or_said_to_be_missed(estimator):
     missed = shapley(game, tol=1e-7, budget=150, estimator=estimator, generator=rng())
     assert not missed.converged
     assert missed.evaluations <= 150
+
+
+def test_an_error_that_is_not_to_be_trusted_is_not_small():
+    found = shapley(mixed_game(14), budget=200, estimator="kernel", generator=rng())
+    assert is_precise(replace(found, stderr_note=""), 1e9)
+    assert not is_precise(replace(found, stderr_note="few evaluations"), 1e9)
 
 
 def test_a_smaller_tolerance_takes_more_evaluations():
