@@ -1,10 +1,12 @@
 """How a model is meant to be called, and on what."""
 
+import pytest
 import torch
 from torch import nn
 
 import vesalius as vs
 from tests.test_first_calls import ROWS
+from vesalius.core.errors import InvalidInput
 
 
 class Encoder(nn.Module):
@@ -23,6 +25,22 @@ def test_rows_that_depend_on_each_other_are_one_sequence():
     one, batch = (vs.attribute(model, given, "occlusion", target=(2, 0)) for given in (x, x[None]))
     torch.testing.assert_close(one.total, model(x)[2, 0].detach())
     torch.testing.assert_close(one.values, batch.values[0])
+
+
+class Either(nn.Module):
+    """Rows on their own, or sequences."""
+
+    def __init__(self):
+        super().__init__()
+        self.recurrent = nn.GRU(4, 3, batch_first=True)
+
+    def forward(self, x):
+        return self.recurrent(x if x.ndim == 3 else x[:, None])[0][:, -1]
+
+
+def test_rows_that_may_also_be_one_sequence_are_refused():
+    with pytest.raises(InvalidInput, match="may be one sequence of 5 steps or a batch of 5 rows"):
+        vs.attribute(Either(), torch.randn(5, 4), "occlusion", target=0)
 
 
 def test_a_black_box_costs_a_call_a_batch():

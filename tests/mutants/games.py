@@ -24,12 +24,6 @@ MUTANTS = [
     Mutant("games/absence.py", "data.to(here.dtype).mean(0)", "data.to(here.dtype).amax(0)", "tests/games/test_game.py"),
     Mutant("games/game.py", ".bool()).numpy()", ".bool()).neg().numpy()", "tests/interactions/test_shapiq.py -k same_values"),
     Mutant(
-        "games/estimators/adaptive.py",
-        "covariance.rounded(DESIGN_GRID)",
-        "covariance",
-        "tests/test_same_numbers.py -k coalitions",
-    ),
-    Mutant(
         "games/estimators/tolerance.py",
         "if found.stderr is None or found.stderr_note:",
         "if found.stderr is None:",

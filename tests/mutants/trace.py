@@ -56,7 +56,7 @@ MUTANTS = [
         "inputs/models.py",
         "return any(isinstance(part, SEQUENCE_MODULES)",
         "return False and any(isinstance(part, SEQUENCE_MODULES)",
-        "tests/inputs -k one_sequence",
+        "tests/inputs/test_models.py -k also_be",
     ),
     Mutant(
         "trace/receive.py",
