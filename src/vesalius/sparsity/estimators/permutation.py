@@ -160,7 +160,7 @@ def _variance_of_sum(one: Blocks, two: Blocks, each: int, signs: _Signs | None) 
     """Variance of the mean of both halves' sums.
 
     The spread of the blocks with their signs as given is too small, since signs vary too; a jackknife that leaves out a block of each half,
-    signs and all, is too large, since it counts twice what depends on two blocks (Efron and Stein 1981). The mean of both is taken.
+    signs and all, is too large, since it counts twice what depends on two blocks (Efron1981). The mean of both is taken.
     """
     count = len(one)
     sums = torch.cat([one * _weights(two, each, signs), two * _weights(one, each, signs)]).sum(1)
