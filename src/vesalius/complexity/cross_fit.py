@@ -88,7 +88,7 @@ def _twice(square: Float64[Tensor, "n n"]) -> Float64[Tensor, "n n"]:
     return square + square.T
 
 
-def cross_fits(pair: FeaturePair, halves: Sequence[Sequence[Int[Tensor, " g"]]], ridge: float) -> CrossFits:
+def cross_fits(pair: FeaturePair, halves: Sequence[Sequence[Int[Tensor, " _"]]], ridge: float) -> CrossFits:
     """Fit on one half and judge on the other, both ways, against the mean of the rows of the fit: the guess without another network.
 
     Args:

@@ -167,7 +167,7 @@ def _reliable_subspace(total: Float64[Tensor, "C C"], missed: Float64[Tensor, "C
 
 
 def _shares_within(
-    part: Float[Tensor, "N P C"], projections: Sequence[Float64[Tensor, "C C"]], groups: Sequence[Int[Tensor, " g"]]
+    part: Float[Tensor, "N P C"], projections: Sequence[Float64[Tensor, "C C"]], groups: Sequence[Int[Tensor, " _"]]
 ) -> Float64[Tensor, " R"]:
     """Share of a component's variance within a subspace: that of all rows, then without each group, each with its own subspace."""
     mean = part.mean(0, dtype=torch.float64)
