@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from tests.information.graphs import graph, permuted, random_flows, shapes
 from vesalius.core.errors import ForeignFile, InvalidInput, UnknownName, WrongType
 from vesalius.information.edge_weights import EdgeWeighting
-from vesalius.information.graph import EDGE_MATRICES, HISTOGRAM_FIELDS, FlowGraph
+from vesalius.information.graph import FlowGraph
+from vesalius.information.graph_file import EDGE_MATRICES, HISTOGRAM_FIELDS
 from vesalius.information.histograms import Histograms
 from vesalius.information.layers import FlowEdges, FlowLayer
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 
 from vesalius.information.graph import FlowGraph
 from vesalius.information.redundancy import RedundantPair
@@ -47,7 +46,8 @@ def false_discovery_rate(graph: FlowGraph) -> float | None:
 def facts(graph: FlowGraph, reading: FlowStatistics) -> dict[str, str]:
     """The graph in a few numbers."""
     rate, found = false_discovery_rate(graph), reading.communities
-    possible = sum(int((~first.dead).sum()) * int((~second.dead).sum()) for first, second in pairwise(graph.layers))
+    live = [int((~layer.dead).sum()) for layer in graph.layers]
+    possible = sum(live[first] * live[second] for first, second in graph.structure.pairs)
     rows = graph.provenance.get("rows")
     return {
         "layers": str(len(graph)),
@@ -96,7 +96,7 @@ def caveats(graph: FlowGraph, reading: FlowStatistics) -> list[str]:
     """What is to be known before the drawing is believed."""
     found, communities = [], reading.communities
     if not reading.edges:
-        return ["No edge is significant: no unit shares information with the next layer beyond chance."]
+        return ["No edge is significant: no unit shares information with those that read it beyond chance."]
     if reading.analysed < reading.edges:
         what = "Communities and betweenness were computed" if reading.paths_thinned else "Communities were computed"
         found.append(f"{what} among the {reading.analysed:,} strongest of {reading.edges:,} edges.")
