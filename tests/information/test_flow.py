@@ -113,12 +113,12 @@ def test_it_is_saved_and_loaded(network, tmp_path):
 
 def test_networks_of_every_kind(resnet_flow):
     assert resnet_flow.provenance["shape"] == [3, 32, 32]
-    assert len(resnet_flow) == 21 and float(resnet_flow.attribution().max()) > 0
+    assert len(resnet_flow) == 30 and float(resnet_flow.attribution().max()) > 0
     chosen = specimen("encoder")
     net = vs.trace(chosen.build().eval(), *chosen.example()[0])
     x = torch.randn(200, 6, 4, generator=torch.Generator().manual_seed(0))
     found = information_flow(net, x, measuring=FAST)
-    assert [layer.kind for layer in found.layers] == ["features", "heads", "neurons", "heads", "neurons", "classes"]
+    assert [layer.kind for layer in found.layers] == ["features", *["heads", *["neurons"] * 3] * 2, "classes"]
 
 
 @pytest.fixture(scope="module")
@@ -129,12 +129,12 @@ def resnet_flow(data_dir):
     return information_flow(vs.trace(resnet20(data_dir), images[:2]), images, measuring=FAST)
 
 
-def test_token_classifiers_begin_at_their_heads():
+def test_token_classifiers_begin_where_their_residual_stream_does():
     chosen = specimen("bert")
     ids, kwargs = chosen.example(40)
     net = vs.trace(chosen.build().eval(), *ids, kwargs=kwargs, output="logits")
     found = information_flow(net, (*ids, *kwargs.values()), measuring=FAST)
-    assert found.layers[0].kind == "heads" and found.names[-1] == "output"
+    assert found.sources == found.names[:1] and "embeddings" in found.names[0] and found.sinks == ("output",)
 
 
 @pytest.mark.usefixtures("as_a_user")

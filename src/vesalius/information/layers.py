@@ -22,6 +22,9 @@ from vesalius.core.names import name_list, require_known
 from vesalius.core.numbers import is_number, whole_number
 from vesalius.information.histograms import Histograms
 
+LABELS, TARGETS = "labels", "targets"
+"""Layers of what is known of every row beforehand, which the network does not compute."""
+
 UnitKey = tuple[str, int | str]
 """A unit, by its layer and its position there or its label."""
 

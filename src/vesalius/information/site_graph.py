@@ -1,0 +1,74 @@
+"""Which sites are joined: those between which the traced graph has a way with no other site on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations, pairwise
+
+from torch.fx import Node
+
+from vesalius.information.hidden_states import find_recurrent_layers, reads_step
+from vesalius.information.units import LayerUnits
+from vesalius.trace.graph import data_inputs, downstream_nodes
+from vesalius.trace.graph_axes import GraphAxes
+
+
+def joined_sites(axes: GraphAxes, sites: Sequence[LayerUnits]) -> list[tuple[int, int]]:
+    """Pairs of sites, by place, the one that is read first; in order.
+
+    Steps of one recurrent layer follow each other; where the layer keeps more than its state, each reads all before it.
+
+    Args:
+        axes: of the graph.
+        sites: in order of computation.
+    """
+    graph = axes.model_graph
+    by_node: dict[Node, list[int]] = {}
+    for place, site in enumerate(sites):
+        by_node.setdefault(graph.nodes[site.value], []).append(place)
+    varying = downstream_nodes(graph.nodes[name] for name in graph.inputs)
+    remembers = {layer.sequence: layer.remembers for layer in find_recurrent_layers(axes).values()}
+    found: set[tuple[int, int]] = set()
+    for node, places in by_node.items():
+        for before, step in _nearest_sites(axes, node, varying, set(by_node)):
+            read = _steps_read(sites, by_node[before], step, every=remembers.get(sites[by_node[before][0]].value, False))
+            found |= {(first, second) for first in read for second in places}
+        found |= set(combinations(places, 2) if remembers.get(sites[places[0]].value) else pairwise(places))
+    return sorted(found, key=lambda pair: (pair[1], pair[0]))
+
+
+def _nearest_sites(axes: GraphAxes, node: Node, varying: set[Node], sites: set[Node]) -> set[tuple[Node, int | None]]:
+    """Sites that a node reads with none between, each with the step of it that is read, where that is one."""
+    found: set[tuple[Node, int | None]] = set()
+    seen: set[tuple[Node, int | None]] = set()
+    queue: list[tuple[Node, int | None]] = [(source, _step_of(axes, node)) for source in data_inputs(node)]
+    while queue:
+        at, step = queue.pop()
+        if (at, step) in seen or at not in varying:
+            continue
+        seen.add((at, step))
+        if at in sites:
+            found.add((at, step))
+            continue
+        own = _step_of(axes, at)
+        queue += [(source, step if own is None and _keeps_shape(at, source) else own) for source in data_inputs(at)]
+    return found
+
+
+def _keeps_shape(node: Node, source: Node) -> bool:
+    """Whether a node takes a whole sequence and passes it on as it is."""
+    if not all("value" in each.meta for each in (node, source)) or node.meta["value"].family != "reshape":
+        return False
+    return bool(node.meta["value"].shape == source.meta["value"].shape)
+
+
+def _step_of(axes: GraphAxes, node: Node) -> int | None:
+    return reads_step(axes, node) if "value" in node.meta else None
+
+
+def _steps_read(sites: Sequence[LayerUnits], places: Sequence[int], step: int | None, *, every: bool) -> list[int]:
+    """Of the steps of a layer that are sites, those that a reader of one step of it, or of all, has no other between."""
+    if step is None or sites[places[0]].step is None:
+        return list(places)
+    before = [place for place in places if (sites[place].step or 0) <= step]
+    return before if every and not any(sites[place].step == step for place in before) else before[-1:]
