@@ -25,6 +25,7 @@ from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput
 from vesalius.core.names import require_known
 from vesalius.information import centrality, communities, export, graph_file, paths, pruning, redundancy
+from vesalius.information.comparison import FlowComparison, compare_graphs
 from vesalius.information.edge_weights import TRANSFORMS, EdgeWeighting, weigh_edges
 from vesalius.information.layer_graph import LayerGraph, layer_graph
 from vesalius.information.layers import FlowEdges, FlowLayer, UnitKey, check_edges, list_layers, list_units, read_unit
@@ -51,16 +52,11 @@ class FlowGraph:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        names = [layer.name for layer in self.layers]
-        if len(names) < 2:
-            raise InvalidInput(f"a flow graph has at least two layers, not {len(names)}")
-        if len(set(names)) < len(names):
-            raise InvalidInput(f"layers need different names; these are {', '.join(map(repr, names))}")
-        joined = layer_graph(names, list(map(len, self.layers)), self.pairs)
+        joined = layer_graph(self.names, list(map(len, self.layers)), self.pairs)
         if joined.is_chain:
             object.__setattr__(self, "pairs", None)
         if len(self.edges) != len(joined.pairs):
-            raise InvalidInput(f"{len(names)} layers have {len(joined.pairs)} layer pairs, but edges were given for {len(self.edges)}")
+            raise InvalidInput(f"{len(self)} layers have {len(joined.pairs)} layer pairs, but edges were given for {len(self.edges)}")
         if self.transform is not None:
             require_known("transform", self.transform, TRANSFORMS)
         for (at, behind), part in zip(joined.pairs, self.edges, strict=True):
@@ -138,16 +134,11 @@ class FlowGraph:
         """The edges from one layer to another that reads it.
 
         Raises:
-            UnknownName: there is no such layer.
-            InvalidInput: the layers are not joined, or only through others.
+            UnknownName: there is no such layer, or none that is joined with the first.
         """
-        ends = self.names[self.place(first)], self.names[self.place(second)]
-        if ends not in self.joined:
-            known = [other for one, other in self.joined if one == first]
-            raise InvalidInput(
-                f"{second!r} does not read {first!r}; {', '.join(map(repr, known)) or 'no layer'} {'do' if len(known) > 1 else 'does'}"
-            )
-        return self.edges[self.joined.index(ends)]
+        require_known("layer", first, self.names)
+        require_known(f"layer that reads {first!r}", second, [other for one, other in self.joined if one == first])
+        return self.edges[self.joined.index((first, second))]
 
     def __len__(self) -> int:
         return len(self.layers)
@@ -222,6 +213,19 @@ class FlowGraph:
         gone = sorted({*map(tuple, self.provenance.get("without", ())), *((self.names[at], position) for at, position in places)})
         edges = tuple(replace(part, flow=flow) for part, flow in zip(self.edges, flows, strict=True))
         return replace(self, edges=edges, provenance={**self.provenance, "without": gone})
+
+    @verb
+    def compare(self, other: FlowGraph, *, rate: float = 0.05) -> FlowComparison:
+        """Edges and units that differ from those of another graph of the same layers by more than their errors.
+
+        Args:
+            other: of the same network on other rows, or of one with the same layers: pruned, fine-tuned, or trained with another seed.
+            rate: false discovery rate in (0, 1), among the edges that are found and among the units.
+
+        Raises:
+            InvalidInput: layers of other units, or no layer pair in common.
+        """
+        return compare_graphs(self, other, rate)
 
     # ---- questions ----------------------------------------------------------------------------------------------------------------
 
@@ -388,10 +392,7 @@ class FlowGraph:
         with store.decoding(path):
             layers, pairs = graph_file.load_layers(facts, tensors), graph_file.load_pairs(facts)
             edges = graph_file.load_edges(layers, pairs, tensors)
-            made = store.provenance(
-                facts, rows=lambda count: int(count or 0), weighting=lambda how: float(store.mapping(how or {}).get("rate", 1))
-            )
-            transform = None if facts["transform"] is None else store.fact(facts, "transform", str)
+            transform, made = graph_file.load_transform(facts), graph_file.load_provenance(facts)
             return cls(layers=layers, edges=edges, pairs=pairs, transform=transform, provenance=made)
 
 

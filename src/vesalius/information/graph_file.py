@@ -45,6 +45,16 @@ def load_pairs(facts: Mapping[str, Any]) -> tuple[tuple[str, str], ...] | None:
     return tuple((str(first), str(second)) for first, second in listed)
 
 
+def load_transform(facts: Mapping[str, Any]) -> str | None:
+    """What the weights of a file are."""
+    return None if facts["transform"] is None else store.fact(facts, "transform", str)
+
+
+def load_provenance(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Where the graph of a file comes from."""
+    return store.provenance(facts, rows=lambda count: int(count or 0), weighting=lambda how: float(store.mapping(how or {}).get("rate", 1)))
+
+
 def load_edges(
     layers: Sequence[FlowLayer], pairs: Sequence[tuple[str, str]] | None, tensors: Mapping[str, Tensor]
 ) -> tuple[FlowEdges, ...]:

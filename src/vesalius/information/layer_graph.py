@@ -91,8 +91,12 @@ def layer_graph(names: Sequence[str], sizes: Sequence[int], pairs: Sequence[tupl
     """Layers with the pairs that are named; a chain where none are.
 
     Raises:
-        InvalidInput: an unknown layer, a pair twice or backwards, a layer without any.
+        InvalidInput: a single layer, two of one name, an unknown one in a pair, a pair twice or backwards, a layer without any.
     """
+    if len(names) < 2:
+        raise InvalidInput(f"a flow graph has at least two layers, not {len(names)}")
+    if len(set(names)) < len(names):
+        raise InvalidInput(f"layers need different names; these are {', '.join(map(repr, names))}")
     if pairs is None:
         return LayerGraph.chain(sizes)
     found: list[Pair] = []

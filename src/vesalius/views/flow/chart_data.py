@@ -271,23 +271,14 @@ def flow_drawing(
     order = order_units([len(part) for part in chosen], pairs, ends, weights)
     slots = max(*map(len, chosen), IMAGE_SLOTS if shape else MIN_SLOTS)
     units, columns = _drawn_layers(graph, reading, [[chosen[at][slot] for slot in part] for at, part in enumerate(order)], slots)
-    links, drawn = (
-        _drawn_edges(
-            units,
-            pairs,
-            [[(chosen[a][i], chosen[b][j]) for i, j in part.tolist()] for (a, b), part in zip(pairs, ends, strict=True)],
-            weights,
-        ),
-        sum(counts),
-    )
+    named = [[(chosen[a][i], chosen[b][j]) for i, j in part.tolist()] for (a, b), part in zip(pairs, ends, strict=True)]
+    links, drawn = _drawn_edges(units, pairs, named, weights), sum(counts)
     if shape is not None:
         read = [(graph.flows[place], pairs[place][1]) for place in graph.structure.out_of[0]]
         image = sum_channels(torch.stack([flow.sum(1) for flow, _ in read]).sum(0), shape)
         columns[0] = replace(columns[0], others=0, dead=0, share=0.0, image=image)
-        rays = _image_edges(
-            units, [(place, float(flow[:, units[place].position].sum())) for flow, at in read for place in columns[at].units]
-        )
-        links, drawn = rays + links, drawn + sum(int((flow[:, chosen[at]] > 0).sum()) for flow, at in read)
+        fed = [(place, float(flow[:, units[place].position].sum())) for flow, at in read for place in columns[at].units]
+        links, drawn = _image_edges(units, fed) + links, drawn + sum(int((flow[:, chosen[at]] > 0).sum()) for flow, at in read)
     return FlowDrawing(
         columns=tuple(columns),
         units=tuple(units),
