@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations, pairwise
 
 from torch.fx import Node
@@ -30,15 +30,26 @@ def joined_sites(axes: GraphAxes, sites: Sequence[LayerUnits]) -> list[tuple[int
     remembers = {layer.sequence: layer.remembers for layer in find_recurrent_layers(axes).values()}
     found: set[tuple[int, int]] = set()
     for node, places in by_node.items():
-        for before, step in _nearest_sites(axes, node, varying, set(by_node)):
+        steps = {at: [sites[place].step for place in those] for at, those in by_node.items()}
+        for before, step in _nearest_sites(axes, node, varying, steps):
             read = _steps_read(sites, by_node[before], step, every=remembers.get(sites[by_node[before][0]].value, False))
             found |= {(first, second) for first in read for second in places}
         found |= set(combinations(places, 2) if remembers.get(sites[places[0]].value) else pairwise(places))
     return sorted(found, key=lambda pair: (pair[1], pair[0]))
 
 
-def _nearest_sites(axes: GraphAxes, node: Node, varying: set[Node], sites: set[Node]) -> set[tuple[Node, int | None]]:
-    """Sites that a node reads with none between, each with the step of it that is read, where that is one."""
+def _nearest_sites(
+    axes: GraphAxes, node: Node, varying: set[Node], sites: Mapping[Node, Sequence[int | None]]
+) -> set[tuple[Node, int | None]]:
+    """Sites that a node reads with none between, each with the step of it that is read, where that is one.
+
+    Args:
+        axes: of the graph.
+        node: that reads.
+        varying: nodes that depend on an input.
+        sites: nodes that are sites, each with the steps of it that are. Of a sequence whose other steps are read, what comes before it is
+            read past them.
+    """
     found: set[tuple[Node, int | None]] = set()
     seen: set[tuple[Node, int | None]] = set()
     queue: list[tuple[Node, int | None]] = [(source, _step_of(axes, node)) for source in data_inputs(node)]
@@ -49,7 +60,8 @@ def _nearest_sites(axes: GraphAxes, node: Node, varying: set[Node], sites: set[N
         seen.add((at, step))
         if at in sites:
             found.add((at, step))
-            continue
+            if None in sites[at] or step in sites[at]:
+                continue
         own = _step_of(axes, at)
         queue += [(source, step if own is None and _keeps_shape(at, source) else own) for source in data_inputs(at)]
     return found

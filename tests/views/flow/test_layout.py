@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 import numpy as np
 from hypothesis import given
 
-from vesalius.views.flow.layout import crossings, order_units, split_budget, unit_positions
+from vesalius.views.flow.layout import crossings, order_units, skip_rise, split_budget, unit_positions
 
 
 def brute(order, pairs, ends, weights):
@@ -76,3 +76,10 @@ def test_nothing_is_handed_out_twice_and_nothing_is_kept_back(available, most):
     assert all(0 <= got <= lot for got, lot in zip(found, available, strict=True))
     assert sum(found) == min(sum(available), most)
     assert split_budget([100, 2, 100], 30) == [14, 2, 14]
+
+
+def test_an_edge_rises_for_each_column_that_it_goes_past():
+    rises = [skip_rise(2, column) for column in range(3, 12)]
+    assert rises[0] == 0 < rises[1] < rises[2] and rises == sorted(rises) and rises[-1] == rises[-2], (
+        "and no higher than the drawing can hold"
+    )

@@ -14,6 +14,9 @@ from numpy import ndarray
 SWEEPS = 12
 """Passes through the columns; the best order found is kept."""
 
+SKIP_RISE, MAX_RISE = 0.9, 3.0
+"""Slots that an edge rises for each column that it goes past, and at most."""
+
 MAX_PITCH = 1.6
 """Most slots that a unit of a short column takes."""
 
@@ -70,6 +73,11 @@ def unit_positions(count: int, slots: float) -> list[float]:
     """Where the units of a column stand, in slots from the top: spread over the height, a short column in its middle."""
     pitch = min(slots / count, MAX_PITCH) if count else 0.0
     return [slots / 2 + pitch * (place - (count - 1) / 2) for place in range(count)]
+
+
+def skip_rise(first: int, second: int) -> float:
+    """How far an edge is bent upwards that goes past columns, in slots: the more of them, the higher, so that it is seen to skip them."""
+    return min(SKIP_RISE * (second - first - 1), MAX_RISE)
 
 
 def split_budget(available: Sequence[int], most: int) -> list[int]:
