@@ -124,7 +124,7 @@ def test_steps_that_there_are_not_are_refused():
         sites(Recurrent(nn.GRU, lambda out: out[0][:, -1], bidirectional=True), [0, 1])
     with pytest.raises(UnknownName, match="did you mean 'last'"):
         MeasurementOptions(steps="lasst")
-    with pytest.raises(InvalidInput, match="each number of steps is a whole number, not 0.5"):
+    with pytest.raises(InvalidInput, match=r"each number of steps is a whole number, not 0\.5"):
         MeasurementOptions(steps=[0.5])
     with pytest.raises(WrongType):
         MeasurementOptions(steps=["a"])
