@@ -60,8 +60,8 @@ MUTANTS = [
     ),
     Mutant(
         "information/paths.py",
-        "best, place = best[:, :k], place[:, :k]",
-        "best, place = best[:, :1], place[:, :1]",
+        "found, chosen = found[:, :k], chosen[:, :k]",
+        "found, chosen = found[:, :1], chosen[:, :1]",
         "tests/information/test_graph_paths.py",
     ),
     Mutant(
