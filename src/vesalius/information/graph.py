@@ -373,8 +373,7 @@ class FlowGraph:
     def save(self, path: str | Path) -> Path:
         """Write to one file (safetensors with a JSON header), atomically."""
         facts = {
-            "layers": graph_file.layer_facts(self.layers),
-            "pairs": self.joined,
+            "layers": graph_file.layer_facts(self.layers, self.structure),
             "transform": self.transform,
             "provenance": export.to_json_values(self.provenance),
         }

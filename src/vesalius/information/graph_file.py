@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vesalius.core import store
 from vesalius.information.histograms import Histograms
-from vesalius.information.layer_graph import layer_graph
+from vesalius.information.layer_graph import LayerGraph, layer_graph
 from vesalius.information.layers import FlowEdges, FlowLayer
 
 EDGE_MATRICES = ("information", "flow", "p", "stderr", "unreliable")
@@ -27,9 +27,12 @@ def graph_tensors(layers: Sequence[FlowLayer], edges: Sequence[FlowEdges]) -> di
     return kept
 
 
-def layer_facts(layers: Sequence[FlowLayer]) -> list[dict[str, Any]]:
-    """What a file says of each layer in words."""
-    return [{"name": layer.name, "units": layer.units, "kind": layer.kind} for layer in layers]
+def layer_facts(layers: Sequence[FlowLayer], joined: LayerGraph) -> list[dict[str, Any]]:
+    """What a file says of each layer in words and numbers; ``reads`` are numbers of layers, each with that of the pair."""
+    reads = [[[joined.pairs[place][0], place] for place in places] for places in joined.into]
+    return [
+        {"name": layer.name, "units": layer.units, "kind": layer.kind, "reads": read} for layer, read in zip(layers, reads, strict=True)
+    ]
 
 
 def load_layers(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> tuple[FlowLayer, ...]:
@@ -38,11 +41,13 @@ def load_layers(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> tupl
 
 
 def load_pairs(facts: Mapping[str, Any]) -> tuple[tuple[str, str], ...] | None:
-    """The layer pairs of a file; ``None`` where each layer is joined with the next, as in files written before there were others."""
-    listed = facts.get("pairs")
-    if listed is None:
+    """The layer pairs of a file; ``None`` where each layer is joined with the next, as in files that say nothing of it."""
+    listed = store.fact(facts, "layers", list)
+    if not any("reads" in who for who in listed):
         return None
-    return tuple((str(first), str(second)) for first, second in listed)
+    names = [store.fact(who, "name", str) for who in listed]
+    found = {int(place): (names[first], names[at]) for at, who in enumerate(listed) for first, place in store.fact(who, "reads", list)}
+    return tuple(found[place] for place in range(len(found)))
 
 
 def load_transform(facts: Mapping[str, Any]) -> str | None:

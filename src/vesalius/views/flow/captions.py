@@ -31,7 +31,8 @@ def reading_guide(graph: FlowGraph) -> str:
     only = f"; only edges that are significant at a false discovery rate of {style.percent(tested)}" if tested is not None else ""
     dead = len(graph.dead)
     constant = f" {_count_word(dead).capitalize()} unit{'s are' if dead > 1 else ' is'} constant on this data (dead)." if dead else ""
-    return f"{what}{only}. Size: betweenness, how many shortest paths pass through a unit. Colour: community.{constant}"
+    past = "" if graph.structure.is_chain else " An edge that is bent upwards goes past the layers between."
+    return f"{what}{only}. Size: betweenness, how many shortest paths pass through a unit. Colour: community.{past}{constant}"
 
 
 def false_discovery_rate(graph: FlowGraph) -> float | None:
