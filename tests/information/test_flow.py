@@ -206,6 +206,25 @@ def test_two_inputs_are_two_sources_and_branches_are_not_a_chain(two_inputs):
     assert found.between("z", "b") is found.edges[1]
 
 
+def test_words_beside_numbers_are_an_unseen_input():
+    class Mixed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.e, self.h, self.o = nn.Embedding(9, 5), nn.Linear(8, 6), nn.Linear(6, 2)
+
+        def forward(self, words, x):
+            return self.o(torch.relu(self.h(torch.cat([self.e(words).mean(1), x], 1))))
+
+    torch.manual_seed(0)
+    words, x = torch.randint(0, 9, (300, 4)), rows(300, 3)
+    model = Mixed()
+    with torch.no_grad():
+        model.h.weight[:3, 5:] = 0
+    found = information_flow(vs.trace(model, words[:2], x[:2]), (words, x), measuring=FAST)
+    assert found.names == ("x", "h", "output") and found.unseen == ("h",)
+    assert not set(range(3)) & set(found.prunable().get("h", {})), "units of the words alone"
+
+
 def test_an_edge_past_a_layer_is_the_information_of_its_units():
     torch.manual_seed(0)
 

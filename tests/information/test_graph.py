@@ -247,7 +247,8 @@ def test_a_graph_with_skips_is_saved_as_it_is_joined(tmp_path):
     back = FlowGraph.load(net.save(tmp_path / "flow"))
     assert back.joined == net.joined == (("a", "b"), ("b", "c"), ("a", "c"), ("c", "d"))
     assert [flow.tolist() for flow in back.flows] == [flow.tolist() for flow in net.flows]
-    assert repr(back) == repr(net)
+    assert repr(back) == repr(net) and back.unseen == ()
+    assert FlowGraph.load(replace(net, unseen=("c",)).save(tmp_path / "fed")).unseen == ("c",)
     assert "FlowLayer(a: 1 neurons) -> b, c" in repr(net)
 
 

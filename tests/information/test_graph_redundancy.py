@@ -81,6 +81,13 @@ def test_layers_side_by_side_that_everything_passes_are_not_prunable_together():
     assert one.prunable() == {"b": {0: "no information flows out"}}
 
 
+def test_what_may_carry_an_input_that_is_no_layer_is_not_prunable():
+    """Unit 1 of b says nothing of a, but b reads words besides, which may be what it hands on; unit 2 hands nothing on."""
+    flows = ([[0.5, 0.0, 0.0]], [[0.5], [0.4], [0.0]])
+    assert set(graph(*flows).prunable()["b"]) == {1, 2}
+    assert graph(*flows, unseen=("b",)).prunable() == {"b": {2: "no information flows in"}}
+
+
 def test_each_last_layer_needs_a_way_to_it():
     net = graph([[1.0]], [[1.0]], [[0.0]], [[0.5]], pairs="ab ac bd ce")
     assert net.sinks == ("d", "e") and net.prunable() == {}

@@ -27,7 +27,7 @@ class Wired(nn.Module):
 def names_joined(model, *inputs, layers=None, steps=None, **options):
     network = vs.trace(model.eval(), *inputs, **options)
     sites = find_layer_units(network, layers, "post_activation", steps)
-    found = " ".join(f"{sites[first].name}>{sites[second].name}" for first, second in joined_sites(network.axes, sites))
+    found = " ".join(f"{sites[first].name}>{sites[second].name}" for first, second in joined_sites(network.axes, sites).pairs)
     return found.replace("input_0", "x").replace("input_1", "z")
 
 
@@ -58,6 +58,15 @@ def test_layers_that_are_left_out_are_passed():
     assert names_joined(block, X, layers=["input", "b", "output"]) == "x>b x>output b>output"
     assert names_joined(block, X, layers=["a", "output"]) == "a>output"
     assert names_joined(block, X, layers=["input", "add", "output"]) == "x>add add>output"
+
+
+def test_an_input_that_is_read_past_all_sites_is_known():
+    wired = Wired(lambda m, x: m.c((h := torch.relu(m.a(x))) + m.b(torch.cat([h[:, :2], x[:, :2]], 1))))
+    network = vs.trace(wired, X)
+    sites = find_layer_units(network, ["a", "b", "output"], "post_activation")
+    found = joined_sites(network.axes, sites)
+    assert [sites[place].name for place in found.unseen] == ["b"], "a reads the input alone"
+    assert not joined_sites(network.axes, find_layer_units(network, None, "post_activation")).unseen
 
 
 def test_a_unet_has_its_concatenations():

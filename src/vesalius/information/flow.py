@@ -91,7 +91,7 @@ def information_flow(  # noqa: PLR0913 - a verb that users call
     received = receive_data(model, data)
     network, labels = received.network, _labels(received, labels)
     how, weights = measuring or MeasurementOptions(), weighting or EdgeWeighting()
-    sites, pairs = _joined_layers(network, layers, how, labelled=labels is not None)
+    sites, pairs, unseen = _joined_layers(network, layers, how, labelled=labels is not None)
     found = record_activations(network, received.x, labels, sites, how)
     rows = [units.double() for units in found.units]
     named = [_flow_layer(site, part, weights) for site, part in zip(sites, rows, strict=True)]
@@ -104,31 +104,34 @@ def information_flow(  # noqa: PLR0913 - a verb that users call
         _flow_edges(_layer_pair_information(rows[first], rows[second], how, generator), rows[first].shape[1]) for first, second in pairs
     ]
     ends = [(named[first].name, named[second].name) for first, second in pairs]
-    return FlowGraph.from_information(named, edges, weights, pairs=ends, provenance=_provenance(network, found, sites, how))
+    made = FlowGraph.from_information(named, edges, weights, pairs=ends, provenance=_provenance(network, found, sites, how))
+    return replace(made, unseen=unseen)
 
 
 def _joined_layers(
     network: Network, layers: Sequence[str] | None, how: MeasurementOptions, *, labelled: bool
-) -> tuple[tuple[LayerUnits, ...], list[tuple[int, int]]]:
-    """What is read, and which of it is joined, by place; the labels are behind all, in place of the output or after it.
+) -> tuple[tuple[LayerUnits, ...], list[tuple[int, int]], tuple[str, ...]]:
+    """What is read, which of it is joined, by place, and which reads an input besides that is no layer; the labels are behind all, in
+    place of the output or after it.
 
     Raises:
         InvalidInput: as :func:`find_layer_units`; a layer that is named and that nothing joins with another.
     """
     sites = find_layer_units(network, layers, how.unit, how.steps)
-    pairs = joined_sites(network.axes, sites)
+    pairs, past = joined_sites(network.axes, sites)
+    unseen = tuple(sites[place].name for place in past)
     apart = [site for place, site in enumerate(sites) if not any(place in pair for pair in pairs)]
     if apart and layers is not None:
         raise InvalidInput(f"no way through the network joins {apart[0].name!r} with another of these layers; leave it out, or name more")
     kept = [place for place, site in enumerate(sites) if site not in apart]
     pairs, sites = [(kept.index(first), kept.index(second)) for first, second in pairs], tuple(sites[place] for place in kept)
     if not labelled:
-        return sites, pairs
+        return sites, pairs, unseen
     last = len(sites) - 1
     if len(sites) > 2 and sites[-1].kind == "classes":
-        return sites[:-1], pairs
+        return sites[:-1], pairs, tuple(name for name in unseen if name != sites[-1].name)
     ends = [place for place in range(len(sites)) if not any(first == place for first, _ in pairs)]
-    return sites, [*pairs, *((place, last + 1) for place in ends)]
+    return sites, [*pairs, *((place, last + 1) for place in ends)], unseen
 
 
 def _label_layer(labels: Tensor) -> tuple[FlowLayer, Float64[Tensor, "N _"]]:

@@ -41,6 +41,7 @@ class FlowGraph:
         layers: at least two, each behind those that it reads.
         edges: one for each of :attr:`joined`.
         pairs: names of the layers that are joined, the one that is read first; ``None`` where each is joined with the next, and no other.
+        unseen: layers that read an input besides that is no layer, so that information comes into them that the graph does not show.
         transform: what the weights are: ``None``, nats; ``"linfoot"``, correlations; ``"layer_max"``, shares of the layer pair's largest.
         provenance: model digest, seed, versions, options.
     """
@@ -48,11 +49,12 @@ class FlowGraph:
     layers: tuple[FlowLayer, ...]
     edges: tuple[FlowEdges, ...]
     pairs: tuple[tuple[str, str], ...] | None = None
+    unseen: tuple[str, ...] = ()
     transform: str | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        joined = layer_graph(self.names, list(map(len, self.layers)), self.pairs)
+        joined = layer_graph(self.names, list(map(len, self.layers)), self.pairs, self.unseen)
         if joined.is_chain:
             object.__setattr__(self, "pairs", None)
         if len(self.edges) != len(joined.pairs):
@@ -190,13 +192,13 @@ class FlowGraph:
     def prunable(self, *, share: float = 0.0) -> dict[str, dict[int, str]]:
         """Units between the first and the last layers that carry at most a share of the flow: positions by layer, each with the reason.
 
-        Never are all live units of a layer listed that all information passes through; that says no more than that the measurement
-        fails there. A unit that is not listed need not be necessary: in a layer of :attr:`bypassed` others may say the same.
+        Never are all live units of a layer listed that everything passes through, where the measurement fails, nor units that may carry
+        what comes into layers of :attr:`unseen`. One that is not listed need not be necessary: others may say the same (:attr:`bypassed`).
 
         Args:
             share: of all flow from the first layers to the last, in [0, 1); by default only what carries none is listed.
         """
-        return pruning.prunable_units(self.layers, self.structure, self.flows, share)
+        return pruning.prunable_units(self.layers, self.structure, self.flows, share, [self.place(name) for name in self.unseen])
 
     @verb
     def without(self, units: Iterable[UnitKey] | Mapping[str, Iterable[int | str]]) -> FlowGraph:
@@ -373,7 +375,7 @@ class FlowGraph:
     def save(self, path: str | Path) -> Path:
         """Write to one file (safetensors with a JSON header), atomically."""
         facts = {
-            "layers": graph_file.layer_facts(self.layers, self.structure),
+            "layers": graph_file.layer_facts(self.layers, self.structure, self.unseen),
             "transform": self.transform,
             "provenance": export.to_json_values(self.provenance),
         }
@@ -391,8 +393,7 @@ class FlowGraph:
         with store.decoding(path):
             layers, pairs = graph_file.load_layers(facts, tensors), graph_file.load_pairs(facts)
             edges = graph_file.load_edges(layers, pairs, tensors)
-            transform, made = graph_file.load_transform(facts), graph_file.load_provenance(facts)
-            return cls(layers=layers, edges=edges, pairs=pairs, transform=transform, provenance=made)
+            return cls(layers=layers, edges=edges, pairs=pairs, **graph_file.load_facts(facts))
 
 
 def _one_unit(place: tuple[int, int]) -> dict[int, slice]:

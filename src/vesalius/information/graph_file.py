@@ -27,9 +27,11 @@ def graph_tensors(layers: Sequence[FlowLayer], edges: Sequence[FlowEdges]) -> di
     return kept
 
 
-def layer_facts(layers: Sequence[FlowLayer], joined: LayerGraph) -> list[dict[str, Any]]:
-    """What a file says of each layer in words and numbers; ``reads`` are numbers of layers, each with that of the pair."""
+def layer_facts(layers: Sequence[FlowLayer], joined: LayerGraph, unseen: Sequence[str]) -> list[dict[str, Any]]:
+    """What a file says of each layer in words and numbers; ``reads`` are numbers of layers, each with that of the pair, and -1 is an input
+    that is none."""
     reads = [[[joined.pairs[place][0], place] for place in places] for places in joined.into]
+    reads = [[*read, [-1, -1]] if layer.name in unseen else read for layer, read in zip(layers, reads, strict=True)]
     return [
         {"name": layer.name, "units": layer.units, "kind": layer.kind, "reads": read} for layer, read in zip(layers, reads, strict=True)
     ]
@@ -46,18 +48,25 @@ def load_pairs(facts: Mapping[str, Any]) -> tuple[tuple[str, str], ...] | None:
     if not any("reads" in who for who in listed):
         return None
     names = [store.fact(who, "name", str) for who in listed]
-    found = {int(place): (names[first], names[at]) for at, who in enumerate(listed) for first, place in store.fact(who, "reads", list)}
+    found = {int(place): (names[first], names[at]) for at, who in enumerate(listed) for first, place in _reads(who)}
     return tuple(found[place] for place in range(len(found)))
 
 
-def load_transform(facts: Mapping[str, Any]) -> str | None:
-    """What the weights of a file are."""
-    return None if facts["transform"] is None else store.fact(facts, "transform", str)
+def _load_unseen(facts: Mapping[str, Any]) -> tuple[str, ...]:
+    """Layers of a file that read an input that is no layer."""
+    listed = store.fact(facts, "layers", list)
+    return tuple(store.fact(who, "name", str) for who in listed if [-1, -1] in who.get("reads", []))
 
 
-def load_provenance(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Where the graph of a file comes from."""
-    return store.provenance(facts, rows=lambda count: int(count or 0), weighting=lambda how: float(store.mapping(how or {}).get("rate", 1)))
+def _reads(who: Mapping[str, Any]) -> list[list[int]]:
+    return [pair for pair in store.fact(who, "reads", list) if pair != [-1, -1]]
+
+
+def load_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What the weights of a file are, where its graph comes from, and which layers read what it does not show."""
+    made = store.provenance(facts, rows=lambda count: int(count or 0), weighting=lambda how: float(store.mapping(how or {}).get("rate", 1)))
+    transform = None if facts["transform"] is None else store.fact(facts, "transform", str)
+    return {"unseen": _load_unseen(facts), "transform": transform, "provenance": made}
 
 
 def load_edges(

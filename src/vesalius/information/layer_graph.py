@@ -11,6 +11,7 @@ from functools import cached_property
 from itertools import pairwise
 
 from vesalius.core.errors import InvalidInput
+from vesalius.core.names import require_known
 
 Pair = tuple[int, int]
 """A layer and one that reads it, by their numbers."""
@@ -87,16 +88,21 @@ class LayerGraph:
         return found
 
 
-def layer_graph(names: Sequence[str], sizes: Sequence[int], pairs: Sequence[tuple[str, str]] | None) -> LayerGraph:
+def layer_graph(
+    names: Sequence[str], sizes: Sequence[int], pairs: Sequence[tuple[str, str]] | None, unseen: Sequence[str] = ()
+) -> LayerGraph:
     """Layers with the pairs that are named; a chain where none are.
 
     Raises:
         InvalidInput: a single layer, two of one name, an unknown one in a pair, a pair twice or backwards, a layer without any.
+        UnknownName: one that reads an unseen input is none of the layers.
     """
     if len(names) < 2:
         raise InvalidInput(f"a flow graph has at least two layers, not {len(names)}")
     if len(set(names)) < len(names):
         raise InvalidInput(f"layers need different names; these are {', '.join(map(repr, names))}")
+    for name in unseen:
+        require_known("layer", name, names)
     if pairs is None:
         return LayerGraph.chain(sizes)
     found: list[Pair] = []

@@ -113,16 +113,22 @@ class _Scaled(NamedTuple):
     log: float
 
 
-def throughput(layers: LayerGraph, flows: Sequence[Float64[Tensor, "_ _"]]) -> list[Float64[Tensor, " _"]]:
+def throughput(layers: LayerGraph, flows: Sequence[Float64[Tensor, "_ _"]], further: Sequence[int] = ()) -> list[Float64[Tensor, " _"]]:
     """For every unit, the share of all that flows from the first layers to the last that passes through it.
 
     It adds up to 1 in a layer that nothing goes around, and over all first layers, and over all last. Where nothing flows, 0.
+
+    Args:
+        layers: which are joined.
+        flows: weights, one matrix per layer pair.
+        further: layers where paths begin too, beside those that read no other.
     """
     count = len(layers.sizes)
     into: list[_Scaled] = []
     for at in range(count):
         came = [(into[layers.pairs[place][0]], flows[place]) for place in layers.into[at]]
-        into.append(_scaled_sum(layers.sizes[at], [_Scaled(before.values @ flow, before.log) for before, flow in came]))
+        begun = [_Scaled(torch.ones(layers.sizes[at], dtype=torch.float64), 0.0)] if at in further else []
+        into.append(_scaled_sum(layers.sizes[at], [_Scaled(before.values @ flow, before.log) for before, flow in came] + begun))
     out: dict[int, _Scaled] = {}
     for at in reversed(range(count)):
         goes = [(out[layers.pairs[place][1]], flows[place]) for place in layers.out_of[at]]

@@ -17,7 +17,7 @@ from vesalius.information.paths import throughput
 
 
 def prunable_units(
-    layers: Sequence[FlowLayer], structure: LayerGraph, flows: Sequence[Float64[Tensor, "_ _"]], share: float
+    layers: Sequence[FlowLayer], structure: LayerGraph, flows: Sequence[Float64[Tensor, "_ _"]], share: float, unseen: Sequence[int] = ()
 ) -> dict[str, dict[int, str]]:
     """Units between the first layers and the last that carry at most a share of the flow, each with the reason.
 
@@ -29,14 +29,16 @@ def prunable_units(
         structure: which are joined.
         flows: weights, one matrix per layer pair.
         share: most that passes through a unit, of all that flows, in [0, 1).
+        unseen: layers that read an input besides that is no layer; what begins there counts as well.
 
     Returns:
         For each layer that has such units, their positions and why.
     """
     share = real_number("share", share, Limit(least=0, below=1))
     carried = [part.tolist() for part in throughput(structure, flows)]
+    besides = [part.tolist() for part in throughput(structure, flows, unseen)] if unseen else carried
     inner = [at for at in range(len(layers)) if structure.into[at] and structure.out_of[at]]
-    chosen = {at: {unit for unit, flow in enumerate(carried[at]) if flow <= share} for at in inner}
+    chosen = {at: {unit for unit, flow in enumerate(carried[at]) if max(flow, besides[at][unit]) <= share} for at in inner}
     live = [set((~layer.dead).nonzero().flatten().tolist()) for layer in layers]
     spare = {at for at in inner if live[at] and live[at] <= chosen[at]}
     for at in needed_layers(structure, spare, without=[at for at, units in enumerate(live) if not units]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations, pairwise
+from typing import NamedTuple
 
 from torch.fx import Node
 
@@ -13,8 +14,20 @@ from vesalius.trace.graph import data_inputs, downstream_nodes
 from vesalius.trace.graph_axes import GraphAxes
 
 
-def joined_sites(axes: GraphAxes, sites: Sequence[LayerUnits]) -> list[tuple[int, int]]:
-    """Pairs of sites, by place, the one that is read first; in order.
+class JoinedSites(NamedTuple):
+    """How sites are joined.
+
+    Attributes:
+        pairs: of sites, by place, the one that is read first; in order.
+        unseen: sites that read another, and also an input of the network past all sites.
+    """
+
+    pairs: list[tuple[int, int]]
+    unseen: list[int]
+
+
+def joined_sites(axes: GraphAxes, sites: Sequence[LayerUnits]) -> JoinedSites:
+    """Which sites read which others with none between.
 
     Steps of one recurrent layer follow each other; where the layer keeps more than its state, each reads all before it.
 
@@ -29,19 +42,25 @@ def joined_sites(axes: GraphAxes, sites: Sequence[LayerUnits]) -> list[tuple[int
     varying = downstream_nodes(graph.nodes[name] for name in graph.inputs)
     remembers = {layer.sequence: layer.remembers for layer in find_recurrent_layers(axes).values()}
     found: set[tuple[int, int]] = set()
+    inputs, unseen = {graph.nodes[name] for name in graph.inputs} - set(by_node), set[int]()
     for node, places in by_node.items():
         steps = {at: [sites[place].step for place in those] for at, those in by_node.items()}
-        for before, step in _nearest_sites(axes, node, varying, steps):
+        nearest = _nearest_sites(axes, node, varying, steps, inputs)
+        unseen |= {place for place in places if inputs & {before for before, _ in nearest}}
+        for before, step in nearest:
+            if before in inputs:
+                continue
             read = _steps_read(sites, by_node[before], step, every=remembers.get(sites[by_node[before][0]].value, False))
             found |= {(first, second) for first in read for second in places}
         found |= set(combinations(places, 2) if remembers.get(sites[places[0]].value) else pairwise(places))
-    return sorted(found, key=lambda pair: (pair[1], pair[0]))
+    pairs = sorted(found, key=lambda pair: (pair[1], pair[0]))
+    return JoinedSites(pairs, sorted(unseen & {second for _, second in pairs}))
 
 
 def _nearest_sites(
-    axes: GraphAxes, node: Node, varying: set[Node], sites: Mapping[Node, Sequence[int | None]]
+    axes: GraphAxes, node: Node, varying: set[Node], sites: Mapping[Node, Sequence[int | None]], inputs: set[Node]
 ) -> set[tuple[Node, int | None]]:
-    """Sites that a node reads with none between, each with the step of it that is read, where that is one.
+    """Sites, and inputs that are none, that a node reads with no site between, each with the step that is read, where that is one.
 
     Args:
         axes: of the graph.
@@ -49,6 +68,7 @@ def _nearest_sites(
         varying: nodes that depend on an input.
         sites: nodes that are sites, each with the steps of it that are. Of a sequence whose other steps are read, what comes before it is
             read past them.
+        inputs: nodes of inputs that are no sites.
     """
     found: set[tuple[Node, int | None]] = set()
     seen: set[tuple[Node, int | None]] = set()
@@ -58,6 +78,7 @@ def _nearest_sites(
         if (at, step) in seen or at not in varying:
             continue
         seen.add((at, step))
+        found |= {(at, step)} & {(one, step) for one in inputs}
         if at in sites:
             found.add((at, step))
             if None in sites[at] or step in sites[at]:
