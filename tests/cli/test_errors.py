@@ -246,3 +246,21 @@ def test_a_fault_of_ours_is_told_from_a_mistake_of_the_users(explain, monkeypatc
     ran = explain()
     assert ran.code == 1 and "Traceback" in ran.err
     assert ran.err.strip().splitlines()[-1].startswith("vesalius: unexpected ZeroDivisionError: deep down")
+
+
+COMMANDS = [("explain", "nowhere.py:f", "none.npz"), ("sparsify", "nowhere.py:f", "none.npz"), ("demo",), ("gallery",)]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_where_nothing_can_be_written_is_said_before_anything_else(command, vesalius, home, monkeypatch):
+    Path("taken").write_text("mine")
+    assert_refused(vesalius(*command, "--out", "taken"), "taken is a file", "--out")
+    assert_refused(vesalius(*command, "--out", "taken/below"), "taken is a file", "--out")
+    assert Path("taken").read_text() == "mine"
+
+    def denied(dir):
+        raise PermissionError(13, "Permission denied", str(dir))
+
+    monkeypatch.setattr("vesalius.workflow.folder.TemporaryFile", denied)
+    assert_refused(vesalius(*command, "--out", "new/out"), "nothing can be written to new/out", "Permission denied", "--out")
+    assert not Path("new").exists()

@@ -2,6 +2,7 @@
 
 from tests.mutants import (
     audit,
+    cli,
     complexity,
     core,
     games,
@@ -18,6 +19,7 @@ from tests.mutants import (
 
 MUTANTS = [
     *audit.MUTANTS,
+    *cli.MUTANTS,
     *complexity.MUTANTS,
     *core.MUTANTS,
     *games.MUTANTS,

@@ -3,7 +3,7 @@
 import pytest
 
 from vesalius.core.errors import InvalidInput
-from vesalius.workflow.folder import output_folder
+from vesalius.workflow.folder import check_output_folder, output_folder
 
 
 @pytest.mark.parametrize("name", ["occlusion.safetensors", "report.html", "digits/summary.json"])
@@ -30,3 +30,17 @@ def test_a_folder_that_is_a_link_is_a_folder(tmp_path):
     (tmp_path / "out").symlink_to(tmp_path / "away")
     with output_folder(tmp_path / "out") as folder:
         assert (folder / "report.html").read_text() == "page"
+
+
+def test_asking_whether_a_folder_can_be_written_to_leaves_nothing(tmp_path):
+    check_output_folder(tmp_path / "new" / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path, monkeypatch):
+    def denied(dir):
+        raise PermissionError(13, "Permission denied", str(dir))
+
+    monkeypatch.setattr("vesalius.workflow.folder.TemporaryFile", denied)
+    with pytest.raises(InvalidInput, match=r"nothing can be written to .*Permission denied.*name another folder"):
+        check_output_folder(tmp_path)

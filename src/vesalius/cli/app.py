@@ -23,6 +23,7 @@ from vesalius.cli.gallery import Gallery
 from vesalius.cli.sparsify import Sparsify
 from vesalius.core.errors import VesaliusError
 from vesalius.core.version import VERSION
+from vesalius.workflow.folder import check_output_folder
 from vesalius.workflow.progress import say
 
 ABOUT = """Vesalius shows what the decisions of a PyTorch model rest on, in numbers that add up.
@@ -32,7 +33,7 @@ examples:
   vesalius gallery --out gallery
   vesalius explain net.py:model flowers.csv --label species --out report
   vesalius explain net.py:model digits.npz --weights net.safetensors --rows 0:16 --baseline mean --out report
-  vesalius explain torchvision.models:resnet18 photos/ --weights resnet18.pt --size 224 --methods integrated_gradients --out report
+  vesalius explain torchvision.models:resnet18 photos/ --weights resnet18.pt --resize 256 --crop 224 --normalize imagenet --out report
   vesalius sparsify net.py:autoencoder train.npz --sparsity 0.9 --test test.npz --shape 28,28 --out small
   vesalius --version
 """
@@ -74,6 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = _parse(words or ["--help"])
         if options is None:
             return 0
+        check_output_folder(options.out)
         before = written(options.out)
         print(_run(options, words))
         return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from vesalius.cli.data_loading import DataOptions, load_samples
@@ -21,6 +22,7 @@ from vesalius.workflow.explain import explain as explain_model
 from vesalius.workflow.gallery import PAGE as GALLERY_PAGE
 from vesalius.workflow.gallery import gallery as make_gallery
 from vesalius.workflow.job import BASELINE_WORDS
+from vesalius.workflow.samples import Samples
 from vesalius.workflow.sparsify import SparsifyOptions
 from vesalius.workflow.sparsify import sparsify as sparsify_model
 
@@ -40,21 +42,19 @@ def explain(words: Explain, command: str) -> Path:
         labels=words.labels,
         names=words.names,
         features=words.features,
-        size=words.size,
         mean=words.baseline == "mean",
         background=words.baseline.removeprefix(BACKGROUND_PREFIX) if of_rows else "",
         flow=words.flow,
         whole=MOST_ROWS if words.complexity else 0,
     )
-    samples = load_samples(words.data, reading)
-    opening = ModelOptions(weights=words.weights, output=words.output, trust=words.trust, device=words.device)
-    training = DataOptions(rows=f":{MOST_ROWS}", label=words.label, names=words.names, features=words.features, size=words.size)
+    samples = load_samples(words.data, _with_pictures(reading, words, words.data))
+    opening = _model_options(words)
     options = ExplainOptions(
         at=words.at,
         players=words.players,
         audit=words.audit,
         complexity=words.complexity or None,
-        train=None if words.train is None else load_samples(words.train, training),
+        train=None if words.train is None else _training_samples(words, words.train),
         tol=words.tol,
         budget=words.budget,
         seed=words.seed,
@@ -68,15 +68,14 @@ def explain(words: Explain, command: str) -> Path:
 
 def sparsify(words: Sparsify, command: str) -> Path:
     """``vesalius sparsify``; returns where the page is."""
-    reading = DataOptions(rows=":", label=words.label, names=words.names, size=words.size)
-    samples = load_samples(words.data, reading)
-    opening = ModelOptions(weights=words.weights, output=words.output, trust=words.trust, device=words.device)
+    samples = _pruning_samples(words, words.data)
+    opening = _model_options(words)
     finetune = Finetune(epochs=words.finetune, seed=words.seed) if words.finetune else None
     pruning = Pruning(layers=words.layers or None, score=words.score, finetune=finetune, seed=words.seed)
     options = SparsifyOptions(pruning=pruning, shape=_parse_shape(words.shape), write=words.write, reproduce=command)
     network = open_network(words.model, samples.x, opening)
     amount = {"sparsity": words.sparsity} if words.level is None else {"importance_level": words.level}
-    test = None if words.test is None else load_samples(words.test, reading)
+    test = None if words.test is None else _pruning_samples(words, words.test)
     sparsify_model(network, samples, **amount, mode=words.mode, test=test, out=words.out, options=options)
     return words.out / PAGE
 
@@ -97,6 +96,26 @@ def demo(words: Demo, command: str) -> Path:
     """``vesalius demo``; returns where the page is."""
     demonstrate(words.out, cache=words.cache)
     return words.out / PAGE
+
+
+def _model_options(words: Explain | Sparsify) -> ModelOptions:
+    return ModelOptions(weights=words.weights, output=words.output, normalize=words.normalize, trust=words.trust, device=words.device)
+
+
+def _training_samples(words: Explain, path: Path) -> Samples:
+    options = DataOptions(rows=f":{MOST_ROWS}", label=words.label, names=words.names, features=words.features)
+    return load_samples(path, _with_pictures(options, words, path))
+
+
+def _pruning_samples(words: Sparsify, path: Path) -> Samples:
+    return load_samples(path, _with_pictures(DataOptions(rows=":", label=words.label, names=words.names), words, path))
+
+
+def _with_pictures(options: DataOptions, words: Explain | Sparsify, path: Path) -> DataOptions:
+    """Options with what is done to pictures; other rows than DATA's may be in a file, which needs no size where DATA is a folder."""
+    sized = path == words.data or path.is_dir()
+    options = replace(options, normalize=words.normalize)
+    return replace(options, size=words.size, resize=words.resize, crop=words.crop) if sized else options
 
 
 def split_names(words: Sequence[str]) -> list[str]:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vesalius.cli import pictures, tables
 from vesalius.cli.arrays import read_npy, read_npz, read_safetensors
+from vesalius.cli.normalization import normalize_samples, parse_normalization
 from vesalius.core.errors import ForeignFile, InvalidInput, WrongType
 from vesalius.core.names import require_known
 from vesalius.core.store import what_is_there
@@ -31,6 +32,9 @@ class DataOptions:
         names: names of the classes in the model's order: a file with one per line, or a list with commas.
         features: names of the elements of a row, likewise.
         size: pictures are resized to this many pixels squared.
+        resize: or so that their shorter side has this many.
+        crop: what is then kept of their middle, squared.
+        normalize: how pixels are normalised, in words, see :func:`vesalius.cli.normalization.parse_normalization`.
         mean: whether the mean of all rows is needed.
         background: rows to compare with, likewise; empty for none.
         flow: rows to measure the flow of information on, likewise.
@@ -43,6 +47,9 @@ class DataOptions:
     names: str | None = None
     features: str | None = None
     size: int | None = None
+    resize: int | None = None
+    crop: int | None = None
+    normalize: str | None = None
     mean: bool = False
     background: str = ""
     flow: str = ""
@@ -75,8 +82,12 @@ def load_samples(path: Path, wanted: DataOptions) -> Samples:
         FileNotFoundError: there is no such file.
         InvalidInput, WrongType, ForeignFile, UnknownName: it holds no rows, the wrong kind of numbers, NaN, no such column, ...
     """
-    if path.is_dir():
-        return _read_images(path, wanted)
+    normalization = parse_normalization(wanted.normalize)
+    return normalize_samples(_read_images(path, wanted) if path.is_dir() else _read_file(path, wanted), normalization)
+
+
+def _read_file(path: Path, wanted: DataOptions) -> Samples:
+    """Samples from a file."""
     found = what_is_there(path)
     if not found:
         raise FileNotFoundError(f"there is no file or folder {path}")
@@ -84,6 +95,9 @@ def load_samples(path: Path, wanted: DataOptions) -> Samples:
         raise InvalidInput(f"{path} is {found}; expected a file or a folder of pictures")
     if path.suffix.lower() not in READERS:
         raise InvalidInput(f"{path} is of no kind read here; expected {', '.join(READERS)} or a folder of pictures")
+    for option, given in (("--size", wanted.size), ("--resize", wanted.resize), ("--crop", wanted.crop)):
+        if given is not None:
+            raise InvalidInput(f"{option} goes with a folder of pictures; the rows of {path} are taken as they are, so leave it out")
     raw = READERS[path.suffix.lower()](path, wanted)
     whole = LabelledRows(
         x=_to_float_or_long(raw.x, path),
@@ -198,18 +212,18 @@ def _parse_names(text: str | None) -> tuple[str, ...]:
 
 def _read_images(folder: Path, wanted: DataOptions) -> Samples:
     """Samples from a folder; only the chosen files are read, unless the mean of all is wanted."""
-    files = pictures.listed(folder)
+    files, sizing = pictures.listed(folder), (wanted.size, wanted.resize, wanted.crop)
 
     def read(choice: str) -> Tensor | None:
-        return pictures.read([files[row] for row in choose_rows(choice, len(files))], wanted.size) if choice else None
+        return pictures.read([files[row] for row in choose_rows(choice, len(files))], *sizing) if choice else None
 
     rows = choose_rows(wanted.rows, len(files))
     found = Samples(
-        x=pictures.read([files[row] for row in rows], wanted.size),
+        x=pictures.read([files[row] for row in rows], *sizing),
         rows=rows,
         of=len(files),
         ids=tuple(str(files[row].relative_to(folder)) for row in rows),
-        mean=pictures.mean(files, wanted.size) if wanted.mean else None,
+        mean=pictures.mean(files, *sizing) if wanted.mean else None,
         background=read(wanted.background),
         flow=read(wanted.flow),
         whole=_read_images(folder, replace(wanted, rows=f":{wanted.whole}", mean=False, background="", flow="", whole=0))

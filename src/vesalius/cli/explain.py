@@ -27,13 +27,15 @@ class Explain:
     target: str = "predicted"
     """Class to explain: predicted, true (the label), a number, or a name."""
     baseline: str = "zero"
-    """What masked features are replaced by: zero, the mean of DATA, a background of rows of DATA that is averaged over (rows:0:20), or
-    (pictures) a blur of the row itself.
+    """What masked features are replaced by: zero (black; with --normalize the mean colour), the mean of DATA, a background of rows of DATA
+    that is averaged over (rows:0:20), or (pictures) a blur of the row itself.
     """
     players: str = "auto"
     """What is masked as a whole (the players of the game): auto, features, channels, tokens or patches:N (N x N pixels)."""
     weights: Path | None = None
-    """Parameters for the factory's module: *.safetensors, or *.pt (read without running code)."""
+    """Parameters for the factory's module: *.safetensors, or a state dict or checkpoint (*.pt, *.ckpt; read without running code), of
+    DataParallel, torch.compile or Lightning too: what the names begin with is found.
+    """
     output: str | None = None
     """Which part of the model's result to explain, where it is not a single tensor: a key or a position."""
     at: str | None = None
@@ -61,7 +63,15 @@ class Explain:
     features: str | None = None
     """Names of the elements of a row, likewise."""
     size: int | None = None
-    """Resize pictures to SIZE x SIZE pixels."""
+    """Resize pictures to SIZE x SIZE pixels, whatever their proportions."""
+    resize: int | None = None
+    """Resize pictures so that their shorter side has RESIZE pixels."""
+    crop: int | None = None
+    """Keep the middle CROP x CROP pixels of pictures, after --resize."""
+    normalize: str | None = None
+    """What becomes of pixels, which are read from 0 to 1: imagenet (mean and deviation that nearly all ImageNet weights expect), MEAN:STD
+    ((pixel - mean) / std: 0.5:0.5, or three numbers each with commas), a preprocessor_config.json of Hugging Face, or none.
+    """
     tol: float = 1e-2
     """Relative error of the map of integrated and expected gradients at which they stop (of an untraced model: completeness error)."""
     budget: int | None = None
@@ -71,4 +81,4 @@ class Explain:
     device: str = "cpu"
     """Where to run: cpu, cuda, mps."""
     trust: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Read a *.pt2 file although it can run code."""
+    """Read a *.pt2 file, or a checkpoint with more in it than tensors, although it can run code."""

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import pickle
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,17 +14,12 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from vesalius.core.errors import ForeignFile, InvalidInput, MemoryExhausted, ModelFails, UnknownName, WrongType
+from vesalius.cli.checkpoints import load_weights
+from vesalius.cli.normalization import require_normalization
+from vesalius.core.errors import ForeignFile, InvalidInput, ModelFails, UnknownName, WrongType
 from vesalius.trace import Network, from_exported, trace
-
-CHECKPOINT_KEYS = ("state_dict", "model_state_dict", "model")
-"""Under which names training scripts keep the parameters in a checkpoint."""
-
-MAX_KEYS_SHOWN = 5
-"""Keys named in an error about weights."""
 
 LIBRARY_PATHS = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]), "importlib", "jaxtyping")
 """Places whose lines of code say nothing to a user about an error of the user's own model."""
@@ -38,12 +32,14 @@ class ModelOptions:
     Attributes:
         weights: a file of parameters for the module that a factory makes.
         output: which part of the model's result is meant.
-        trust: whether a file that can run code may be read.
+        normalize: how pixels were normalised, in words; ``None`` where they are as they were.
+        trust: whether a file that can run code may be read, a program or a checkpoint.
         device: where to run.
     """
 
     weights: Path | None = None
     output: str | None = None
+    normalize: str | None = None
     trust: bool = False
     device: str = "cpu"
 
@@ -62,7 +58,10 @@ def open_network(spec: str, x: Tensor, opening: ModelOptions) -> Network:
     """
     _check_device(opening.device)
     if ":" in spec and not Path(spec).exists():
-        return _trace(_load_module(spec, opening.weights), spec, x, opening)
+        module = _load_module(spec, opening)
+        if opening.normalize is None:
+            require_normalization(module, spec, x)
+        return _trace(module, spec, x, opening)
     path = Path(spec)
     if path.suffix not in (".pt2", ".safetensors"):
         raise InvalidInput(_unknown_model_message(spec))
@@ -96,7 +95,7 @@ def _unknown_model_message(spec: str) -> str:
 # ---- factories ----------------------------------------------------------------------------------------------------------------------
 
 
-def _load_module(spec: str, weights: Path | None) -> nn.Module:
+def _load_module(spec: str, opening: ModelOptions) -> nn.Module:
     where, _, name = spec.rpartition(":")
     with _import_path(Path(where).parent if where.endswith(".py") else Path.cwd()):
         source = _import_source(where)
@@ -105,10 +104,10 @@ def _load_module(spec: str, weights: Path | None) -> nn.Module:
         made = getattr(source, name)
         if not isinstance(made, nn.Module):
             made = _call_factory(made, spec)
-    if not isinstance(made, nn.Module):
-        raise WrongType(f"{spec} gave a {type(made).__name__}; expected a torch.nn.Module")
-    if weights is not None:
-        _load_weights(made, weights)
+        if not isinstance(made, nn.Module):
+            raise WrongType(f"{spec} gave a {type(made).__name__}; expected a torch.nn.Module")
+        if opening.weights is not None:
+            load_weights(made, opening.weights, trust=opening.trust)
     return made
 
 
@@ -180,55 +179,6 @@ def _trace(model: nn.Module, spec: str, x: Tensor, opening: ModelOptions) -> Net
         raise InvalidInput(
             f"{spec} does not take samples of shape [{shape}] and {example.dtype}: {_error_text(error.__cause__ or error)}; check DATA"
         ) from error
-
-
-# ---- weights ------------------------------------------------------------------------------------------------------------------------
-
-
-def _load_weights(model: nn.Module, path: Path) -> None:
-    """Put parameters into a module, all of them and no others.
-
-    Raises:
-        InvalidInput: keys or shapes differ; they are listed.
-    """
-    found, wanted = _read_parameters(path), model.state_dict()
-    shapes = [f"{key} {list(found[key].shape)} for {list(wanted[key].shape)}" for key in wanted if key in found]
-    wrong = [text for text in shapes if text.split(" ", 1)[1].split(" for ")[0] != text.split(" for ")[1]]
-    complaints = {
-        "missing": [key for key in wanted if key not in found],
-        "not in the model": [key for key in found if key not in wanted],
-        "of another shape": wrong,
-    }
-    if any(complaints.values()):
-        text = "; ".join(f"{len(keys)} {what}: {_list_keys(keys)}" for what, keys in complaints.items() if keys)
-        raise InvalidInput(f"the weights in {path} do not fit the model: {text}")
-    try:
-        model.load_state_dict(found)
-    except (RuntimeError, TypeError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise InvalidInput(f"the weights in {path} do not fit the model: {reason}; save dense tensors of numbers") from error
-
-
-def _list_keys(keys: list[str]) -> str:
-    return ", ".join(keys[:MAX_KEYS_SHOWN]) + (f", and {len(keys) - MAX_KEYS_SHOWN} more" if len(keys) > MAX_KEYS_SHOWN else "")
-
-
-def _read_parameters(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path} of weights")
-    try:
-        held: Any = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
-    except MemoryError as error:
-        raise MemoryExhausted(f"{path} does not fit into memory") from error
-    except Exception as error:  # readers of files raise whatever the bytes lead them to
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        if isinstance(error, pickle.UnpicklingError):  # torch's own words advise to let the file run its code
-            reason = "it holds something else than names and tensors"
-        raise ForeignFile(f"{path} cannot be read as weights ({reason}); save model.state_dict() with safetensors or torch.save") from error
-    inside = next((held[name] for name in CHECKPOINT_KEYS if isinstance(held, Mapping) and isinstance(held.get(name), Mapping)), held)
-    if not isinstance(inside, Mapping) or not all(isinstance(key, str) and isinstance(tensor, Tensor) for key, tensor in inside.items()):
-        raise ForeignFile(f"{path} holds no state dict (names and tensors), but a {type(held).__name__}; save model.state_dict()")
-    return dict(inside)
 
 
 # ---- exported programs --------------------------------------------------------------------------------------------------------------

@@ -41,38 +41,44 @@ def labels(files: Sequence[Path], folder: Path) -> list[str] | None:
     return None if any(len(parts) == 1 for parts in found) else [parts[0] for parts in found]
 
 
-def read(files: Sequence[Path], size: int | None) -> Float[Tensor, "rows channels height width"]:
+def read(
+    files: Sequence[Path], size: int | None = None, resize: int | None = None, crop: int | None = None
+) -> Float[Tensor, "rows channels height width"]:
     """Pictures in 0..1, float32; one channel if all of them are grey, else three.
 
     Args:
         files: which.
-        size: height and width to resize to; ``None``: as they are, which must be the same for all.
+        size: height and width to resize to.
+        resize: or pixels of the shorter side to resize to, so that nothing is stretched.
+        crop: height and width of the middle that is kept then. Without all three, pictures are as they are, which must be the same for all.
 
     Raises:
         ForeignFile: a file that is no picture.
-        InvalidInput: pictures of different sizes.
+        InvalidInput: pictures of different sizes, or smaller than what is to be kept of them.
     """
-    opened = [_open(file, size) for file in files]
+    opened = [_open(file, size, resize, crop) for file in files]
     mode = "L" if all(image.mode in GREY_MODES for image in opened) else "RGB"
     arrays = [_to_array(image, mode) for image in opened]
     for file, array in zip(files, arrays, strict=True):
         if array.shape != arrays[0].shape:
             raise InvalidInput(
                 f"{file} has {_size_text(array)} pixels and {files[0]} has {_size_text(arrays[0])};"
-                " give --size N to resize all of them to N x N"
+                " give --size N to resize all of them to N x N, or --resize N --crop N to keep their proportions"
             )
     return torch.from_numpy(np.stack(arrays))
 
 
-def mean(files: Sequence[Path], size: int | None) -> Float[Tensor, "channels height width"]:
+def mean(
+    files: Sequence[Path], size: int | None = None, resize: int | None = None, crop: int | None = None
+) -> Float[Tensor, "channels height width"]:
     """Mean of all pictures, one read at a time.
 
     Raises: as :func:`read`.
     """
-    grey = all(_open(file, size).mode in GREY_MODES for file in files)
+    grey = all(_open(file, size, resize, crop).mode in GREY_MODES for file in files)
     total = np.zeros((), np.float64)
     for file in files:
-        array = _to_array(_open(file, size), "L" if grey else "RGB")
+        array = _to_array(_open(file, size, resize, crop), "L" if grey else "RGB")
         if total.ndim and array.shape != total.shape:
             raise InvalidInput(
                 f"{file} has {_size_text(array)} pixels, others before it {_size_text(total)}; give --size N to resize all to N x N"
@@ -81,9 +87,12 @@ def mean(files: Sequence[Path], size: int | None) -> Float[Tensor, "channels hei
     return torch.from_numpy((total / len(files)).astype(np.float32))
 
 
-def _open(file: Path, size: int | None) -> Image.Image:
-    if size is not None and not 1 <= size <= MAX_SIDE:
-        raise InvalidInput(f"pictures cannot be resized to {size} x {size} pixels (--size); expected 1 to {MAX_SIDE}")
+def _open(file: Path, size: int | None, resize: int | None, crop: int | None) -> Image.Image:
+    if size is not None and resize is not None:
+        raise InvalidInput("--size stretches pictures to a square and --resize keeps their proportions; give one of them")
+    for option, side in (("--size", size), ("--resize", resize), ("--crop", crop)):
+        if side is not None and not 1 <= side <= MAX_SIDE:
+            raise InvalidInput(f"pictures cannot be made {side} pixels wide ({option}); expected 1 to {MAX_SIDE}")
     try:
         if what_is_there(file) != "a file":
             raise ValueError(f"it is {what_is_there(file) or 'a link to nothing'}")
@@ -91,11 +100,34 @@ def _open(file: Path, size: int | None) -> Image.Image:
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError(f"{image.width:,} x {image.height:,} pixels are more than {MAX_PIXELS:,}")
             image.load()
-            return image.resize((size, size), Image.Resampling.BILINEAR) if size else image.copy()
+            found = _resized(image, (size, size) if size else _proportional(image, resize) if resize else image.size)
     except MemoryError as error:
         raise MemoryExhausted(f"{file} does not fit into memory; take it out of the folder") from error
     except Exception as error:  # readers of pictures raise whatever the bytes lead them to
         raise ForeignFile(f"{file} cannot be read as a picture ({error}); repair it or take it out of the folder") from error
+    return found if crop is None else _cropped(found, crop, file)
+
+
+def _resized(image: Image.Image, sides: tuple[int, int]) -> Image.Image:
+    return image.copy() if image.size == sides else image.resize(sides, Image.Resampling.BILINEAR)
+
+
+def _proportional(image: Image.Image, shorter: int) -> tuple[int, int]:
+    """Width and height with a shorter side of so many pixels; the longer one is rounded down, as by torchvision."""
+    across, down = (shorter * side // min(image.size) for side in image.size)
+    if max(across, down) > MAX_SIDE:
+        raise ValueError(f"it would become {across} x {down} pixels, of at most {MAX_SIDE} a side")
+    return across, down
+
+
+def _cropped(image: Image.Image, side: int, file: Path) -> Image.Image:
+    """The middle of a picture, as torchvision takes it."""
+    if min(image.size) < side:
+        raise InvalidInput(
+            f"{file} has {image.height} x {image.width} pixels, and --crop {side} keeps more than that; add --resize {side} or more"
+        )
+    left, top = (round((length - side) / 2) for length in image.size)
+    return image.crop((left, top, left + side, top + side))
 
 
 def _to_array(image: Image.Image, mode: str) -> Float[np.ndarray, "channels height width"]:

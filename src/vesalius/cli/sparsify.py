@@ -39,7 +39,9 @@ class Sparsify:
     write: str = "weights"
     """What the smaller model is written as: weights (pruned.safetensors), program (pruned.pt2) or onnx (pruned.onnx)."""
     weights: Path | None = None
-    """Parameters for the factory's module: *.safetensors, or *.pt (read without running code)."""
+    """Parameters for the factory's module: *.safetensors, or a state dict or checkpoint (*.pt, *.ckpt; read without running code), of
+    DataParallel, torch.compile or Lightning too: what the names begin with is found.
+    """
     output: str | None = None
     """Which part of the model's result is meant, where it is not a single tensor: a key or a position."""
     label: str | None = None
@@ -47,10 +49,18 @@ class Sparsify:
     names: str | None = None
     """Names of the classes in the model's order: a,b,c or a file with one per line."""
     size: int | None = None
-    """Resize pictures to SIZE x SIZE pixels."""
+    """Resize pictures to SIZE x SIZE pixels, whatever their proportions."""
+    resize: int | None = None
+    """Resize pictures so that their shorter side has RESIZE pixels."""
+    crop: int | None = None
+    """Keep the middle CROP x CROP pixels of pictures, after --resize."""
+    normalize: str | None = None
+    """What becomes of pixels, which are read from 0 to 1: imagenet (mean and deviation that nearly all ImageNet weights expect), MEAN:STD
+    ((pixel - mean) / std: 0.5:0.5, or three numbers each with commas), a preprocessor_config.json of Hugging Face, or none.
+    """
     seed: int = 0
     """Seed of whatever is drawn at random."""
     device: str = "cpu"
     """Where to run: cpu, cuda, mps."""
     trust: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Read a *.pt2 file although it can run code."""
+    """Read a *.pt2 file, or a checkpoint with more in it than tensors, although it can run code."""

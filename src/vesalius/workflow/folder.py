@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 
 from vesalius.core.errors import InvalidInput
 
@@ -24,6 +24,16 @@ def output_folder(out: str | Path | None) -> Iterator[Path]:
         with TemporaryDirectory(prefix="vesalius-") as folder:
             yield Path(folder)
         return
+    check_output_folder(out)
+    yield Path(out)
+
+
+def check_output_folder(out: str | Path) -> None:
+    """Whether a folder can be written to, which leaves no trace in it.
+
+    Raises:
+        InvalidInput: it cannot, there is something else of that name, or a result in it is a link to a file elsewhere.
+    """
     kept_in = Path(out)
     taken = next((path for path in (kept_in, *kept_in.parents) if path.exists() and not path.is_dir()), None)
     if taken is not None:
@@ -33,7 +43,14 @@ def output_folder(out: str | Path | None) -> Iterator[Path]:
             f"{leaving[0]} is a link to {leaving[0].resolve()}, which would be written over; remove the link, or name another folder with"
             " out= (on the command line: --out)"
         )
-    yield kept_in
+    nearest = next(path for path in (kept_in.absolute(), *kept_in.absolute().parents) if path.is_dir())
+    try:
+        with TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        raise InvalidInput(
+            f"nothing can be written to {out} ({nearest}: {error.strerror}); name another folder with out= (on the command line: --out)"
+        ) from error
 
 
 def _results(folder: Path) -> list[Path]:
