@@ -85,6 +85,7 @@ def flow_body(graph: FlowGraph, *, shape: Sequence[int] | None = None, scripted:
             "picture": svg_charts.draw_flow(net, _units_json(graph, reading, net) if scripted else "", _alt_text(graph, reading)),
             "legend": [(svg_charts.community_colour(community), words) for community, words in legend(reading)],
             "below": omitted_edges_note(net),
+            "scripted": scripted,
             "facts": facts(graph, reading) | {"redundant units": describe_redundant(graph, redundant_units(graph))},
             "paths": _path_rows(strongest_named_paths(graph, shape=whole)),
             "units": _unit_rows(graph, reading),
