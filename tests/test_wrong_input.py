@@ -238,6 +238,7 @@ REFUSED = {
         lambda seen, value: vs.Allocation.from_array([[1.0, 2]], base=value),
         ["a", 1j, True, [1, 2], object()],
     ),
+    "Allocation.plot(title)": (lambda seen, value: seen.dividends.reduce("shapley").plot(title=value), [3, object(), ["a"]]),
     "Allocation.plot(ax)": (lambda seen, value: seen.dividends.reduce("shapley").plot(ax=value), [3, "a", object()]),
     "Allocation.save": (lambda seen, value: seen.dividends.save(value), [None, 3, True, object()]),
     "Network.load": (lambda seen, value: vs.Network.load(value), [None, 3, True, object()]),

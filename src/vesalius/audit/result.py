@@ -245,9 +245,9 @@ class Audit(Mapping[str, MethodAudit]):
     def _repr_html_(self) -> str:
         return str(load_view("audit_html")(self))
 
-    def plot(self, *, ax: Any = None) -> Any:
+    def plot(self, *, title: str | None = None, ax: Any = None) -> Any:
         """Draw a table with small bars, a line per method. Returns the matplotlib figure."""
-        return load_view("audit_plot")(self, ax=ax)
+        return load_view("audit_plot")(self, title=title, ax=ax)
 
     # ---- keeping ------------------------------------------------------------------------------------------------------------------
 

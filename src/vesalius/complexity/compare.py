@@ -94,9 +94,9 @@ class ComponentProfile:
             return None
         return self.coalitions.effectiveness(None) if name == "effectiveness" else self.coalitions.overfitting
 
-    def plot(self, *, measure: str = "strength", ax: Any = None) -> Any:
+    def plot(self, *, measure: str = "strength", title: str | None = None, ax: Any = None) -> Any:
         """Bars by order; returns the matplotlib figure. See :func:`vesalius.views.complexity.charts.plot_complexity`."""
-        return load_view("complexity_plot")(self, measure=measure, ax=ax)
+        return load_view("complexity_plot")(self, measure=measure, title=title, ax=ax)
 
     def _repr_html_(self) -> str:
         return str(load_view("complexity_html")(self))
@@ -130,9 +130,9 @@ class ComplexityComparison:
             return None
         return ComponentValues(here.values - first.values, (here.stderr.square() + first.stderr.square()).sqrt())
 
-    def plot(self, *, measure: str = "strength", ax: Any = None) -> Any:
+    def plot(self, *, measure: str = "strength", title: str | None = None, ax: Any = None) -> Any:
         """Bars by order; returns the matplotlib figure. See :func:`vesalius.views.complexity.charts.plot_complexity_comparison`."""
-        return load_view("comparison_plot")(self, measure=measure, ax=ax)
+        return load_view("comparison_plot")(self, measure=measure, title=title, ax=ax)
 
     def _repr_html_(self) -> str:
         return str(load_view("comparison_html")(self))

@@ -212,9 +212,9 @@ class Complexity:
     def __repr__(self) -> str:
         return self.summary()
 
-    def plot(self, *, ax: Any = None) -> Any:
+    def plot(self, *, title: str | None = None, ax: Any = None) -> Any:
         """Strength by order; returns the matplotlib figure. See :func:`vesalius.views.complexity.charts.plot_complexity`."""
-        return load_view("complexity_plot")(self, ax=ax)
+        return load_view("complexity_plot")(self, title=title, ax=ax)
 
     def _repr_html_(self) -> str:
         return str(load_view("complexity_html")(self))

@@ -367,10 +367,10 @@ class Allocation:
     def _repr_html_(self) -> str:
         return str(load_view("html")(self))
 
-    def plot(self, *, ax: Any = None) -> Any:
+    def plot(self, *, title: str | None = None, ax: Any = None) -> Any:
         """Draw one sample: a heat map for images, bars for the rest. Returns the matplotlib figure."""
         self._require_one_sample("plot")
-        return load_view("plot")(self, ax=ax)
+        return load_view("plot")(self, title=title, ax=ax)
 
     # ---- keeping ------------------------------------------------------------------------------------------------------------------
 

@@ -174,9 +174,9 @@ class TaylorProfile:
     def _repr_html_(self) -> str:
         return str(load_view("profile_html")(self))
 
-    def plot(self, *, ax: Any = None) -> Any:
+    def plot(self, *, title: str | None = None, ax: Any = None) -> Any:
         """Draw the shares as a table in colours. Returns the matplotlib figure."""
-        return load_view("profile_plot")(self, ax=ax)
+        return load_view("profile_plot")(self, title=title, ax=ax)
 
 
 # ---- questions --------------------------------------------------------------------------------------------------------------------

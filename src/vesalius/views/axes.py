@@ -16,6 +16,7 @@ from vesalius.core.allocation import Allocation
 from vesalius.core.errors import WrongType
 from vesalius.views import style
 from vesalius.views.chart_data import output_unit
+from vesalius.views.text_fit import fit_text
 
 DIVERGING = LinearSegmentedColormap.from_list(
     "vesalius", [style.to_hex(colour) for colour in (style.BLUE, style.PAPER, style.RED)], N=513
@@ -33,6 +34,9 @@ COLOURS = {
     "end": style.LIGHT["ink"],
     **{level: style.LIGHT[level] for level in ("good", "bad", "line", "mut")},
 }
+
+NOTE_LIFT = 5.0
+"""Points between axes and the note above them."""
 
 WRAP_WIDTH = 30
 """Characters of a name before it is broken."""
@@ -87,14 +91,32 @@ def hide_frame(ax: Axes) -> None:
     ax.spines[:].set_visible(False)
 
 
-def set_titles(ax: Axes, title: str, words: str, colour: str) -> None:
-    """A title, and below it a few words in a colour of their own."""
-    ax.set_title(escape_dollars(title), loc="left", fontsize=11, pad=20)
-    ax.annotate(escape_dollars(words), (0, 1), (0, 6), xycoords="axes fraction", textcoords="offset points", fontsize=9, color=colour)
+def set_titles(ax: Axes, title: str, words: str, colour: str, *, lift: float = NOTE_LIFT) -> None:
+    """A title, and below it a few words in a colour of their own, ``lift`` points above the axes; the last thing that is drawn.
+
+    Everything on the axes then has room in the figure, whatever its size.
+
+    Raises:
+        WrongType: a title that is not words.
+    """
+    if not isinstance(title, str):
+        raise WrongType(f"title is words above the chart, not {type(title).__name__} {title!r}; leave it out for the usual ones")
+    head = ax.set_title(escape_dollars(title), loc="left", fontsize=11)
+    note = ax.annotate(
+        escape_dollars(words),
+        (0, 1),
+        (0, lift),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        va="bottom",
+        fontsize=9,
+        color=colour,
+    )
+    fit_text(ax, head, note)
 
 
 def set_verdict_title(ax: Axes, title: str, allocation: Allocation) -> None:
-    """A title, and below it the verdict on an allocation's gap."""
+    """A title, and below it the verdict on an allocation's gap; the last thing that is drawn."""
     found = style.gap_verdict(allocation)
     set_titles(ax, title, found.text, style.LIGHT[found.level])
 

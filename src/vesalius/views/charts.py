@@ -34,13 +34,14 @@ MOST_BARS = 20
 CHANGE_LABEL = "change of the output"
 
 
-def plot_allocation(allocation: Allocation, *, ax: Axes | None = None) -> Figure:
+def plot_allocation(allocation: Allocation, *, title: str | None = None, ax: Axes | None = None) -> Figure:
     """Draw one sample: the largest effects of coalitions, a heat map where players divide an image, bars for the rest.
 
     Where the sample was kept, the image is beside the map (in a new figure), and the features' values are beside their names.
 
     Args:
         allocation: of a single sample.
+        title: of the chart; the method and what is explained by default.
         ax: where to draw; a new figure by default, which pyplot does not know.
 
     Returns:
@@ -51,16 +52,16 @@ def plot_allocation(allocation: Allocation, *, ax: Axes | None = None) -> Figure
     """
     require_single_sample(allocation, "plot_allocation")
     if allocation.coalitions is not None:
-        return plot_effects(allocation, ax=ax)
+        return plot_effects(allocation, title=title, ax=ax)
     if not is_heatmap(allocation):
-        return plot_bars(allocation, ax=ax)
+        return plot_bars(allocation, title=title, ax=ax)
     picture = explained_picture(allocation) if ax is None else None
     if picture is None:
-        return plot_heatmap(allocation, ax=ax)
+        return plot_heatmap(allocation, title=title, ax=ax)
     left, right = axes.panels(2, (8.2, 4.0))
     left.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axes.hide_frame(left)
-    return plot_heatmap(allocation, ax=right)
+    return plot_heatmap(allocation, title=title, ax=right)
 
 
 def _title(allocation: Allocation) -> str:
@@ -70,12 +71,13 @@ def _title(allocation: Allocation) -> str:
     return ", ".join([style.method_name(allocation.method), *filter(None, words)])
 
 
-def plot_heatmap(allocation: Allocation, *, scale: float | None = None, ax: Axes | None = None) -> Figure:
+def plot_heatmap(allocation: Allocation, *, scale: float | None = None, title: str | None = None, ax: Axes | None = None) -> Figure:
     """Values in their places on the image; red raises, blue lowers.
 
     Args:
         allocation: of a single sample, with players that divide an image.
         scale: value of the strongest colour; by default the largest here. Give the same to maps that are to be compared.
+        title: of the chart; the method and what is explained by default.
         ax: where to draw; a new figure by default.
 
     Raises:
@@ -93,16 +95,17 @@ def plot_heatmap(allocation: Allocation, *, scale: float | None = None, ax: Axes
     axes.hide_frame(ax)
     bar = figure.colorbar(drawn, ax=ax, fraction=0.046, pad=0.03, label=axes.label_with_unit(CHANGE_LABEL, allocation))
     bar.outline.set_visible(False)
-    axes.set_verdict_title(ax, _title(allocation), allocation)
+    axes.set_verdict_title(ax, _title(allocation) if title is None else title, allocation)
     return figure
 
 
-def plot_bars(allocation: Allocation, *, most: int = MOST_BARS, ax: Axes | None = None) -> Figure:
+def plot_bars(allocation: Allocation, *, most: int = MOST_BARS, title: str | None = None, ax: Axes | None = None) -> Figure:
     """The largest values by name, with their standard errors.
 
     Args:
         allocation: of a single sample; coalitions are named by their members.
         most: bars before the smallest are added up in a last one.
+        title: of the chart; the method and what is explained by default.
         ax: where to draw; a new figure by default.
 
     Raises:
@@ -120,11 +123,11 @@ def plot_bars(allocation: Allocation, *, most: int = MOST_BARS, ax: Axes | None 
     axes.label_rows(ax, [row.name for row in rows])
     ax.axvline(0, color=axes.COLOURS["end"], linewidth=0.8)
     ax.set_xlabel(axes.label_with_unit(CHANGE_LABEL, allocation))
-    axes.set_verdict_title(ax, _title(allocation), allocation)
+    axes.set_verdict_title(ax, _title(allocation) if title is None else title, allocation)
     return figure
 
 
-def plot_waterfall(allocation: Allocation, *, most: int = MOST_BARS, ax: Axes | None = None) -> Figure:
+def plot_waterfall(allocation: Allocation, *, most: int = MOST_BARS, title: str | None = None, ax: Axes | None = None) -> Figure:
     """From the base value to the output, one value after the other (a waterfall); the completeness error is a grey step of its own.
 
     Args: as :func:`plot_bars`.
@@ -146,7 +149,7 @@ def plot_waterfall(allocation: Allocation, *, most: int = MOST_BARS, ax: Axes | 
     ax.use_sticky_edges = False
     axes.label_rows(ax, [step.name for step in steps])
     ax.set_xlabel(axes.label_with_unit("output", allocation))
-    axes.set_verdict_title(ax, _title(allocation), allocation)
+    axes.set_verdict_title(ax, _title(allocation) if title is None else title, allocation)
     return figure
 
 

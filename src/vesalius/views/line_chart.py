@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -36,6 +36,11 @@ class ChartLabels:
     x: str
     y: str
     percent: tuple[bool, bool] = (False, False)
+
+
+def titled(labels: ChartLabels, title: str | None) -> ChartLabels:
+    """Labels with another title, where one is given."""
+    return labels if title is None else replace(labels, title=title)
 
 
 def svg_curves(curves: Mapping[str, tuple[object, object]], labels: ChartLabels) -> Markup:

@@ -10,17 +10,21 @@ from vesalius.views import axes, style
 from vesalius.views.audit.captions import HEADING, describe_setting, format_share
 from vesalius.views.audit.chart_data import AuditColumn, AuditValue, audit_columns, method_rows, require_audit
 
+HEAD_LIFT = 20.0
+"""Points between the axes and the setting: the room for the heads of columns."""
+
 PITCH = 1.75
 """Width of a column, in units of a full bar."""
 
 
-def plot_audit(audit: Audit, *, ax: Axes | None = None) -> Figure:
+def plot_audit(audit: Audit, *, title: str | None = None, ax: Axes | None = None) -> Figure:
     """A line per method, by rank: what it did not allocate, over-counted, gave to null players or gave with the wrong sign.
 
     Bars are shares and end at 1; the numbers beside them go on. Faithfulness, the last column, is better the longer it is.
 
     Args:
         audit: from ``vesalius.audit``.
+        title: of the chart; that of the section of a page by default.
         ax: where to draw; a new figure by default.
 
     Raises:
@@ -42,10 +46,7 @@ def plot_audit(audit: Audit, *, ax: Axes | None = None) -> Figure:
     ax.set_xlim(-0.05, PITCH * len(columns))
     ax.set_xticks([])
     ax.spines[:].set_visible(False)
-    ax.set_title(axes.escape_dollars(HEADING), loc="left", fontsize=11, pad=34, x=0)
-    ax.annotate(
-        axes.escape_dollars(describe_setting(audit)), (0, 1), (0, 22), xycoords="axes fraction", textcoords="offset points", fontsize=8
-    )
+    axes.set_titles(ax, HEADING if title is None else title, describe_setting(audit), axes.COLOURS["end"], lift=HEAD_LIFT)
     return figure
 
 

@@ -30,6 +30,7 @@ from vesalius.views.flow.chart_data import (
 from vesalius.views.flow.layout import skip_rise
 from vesalius.views.flow.svg_charts import community_colour, unit_label
 from vesalius.views.html import WHITE_TEXT_THRESHOLD
+from vesalius.views.line_chart import titled
 
 IMAGE_HEIGHT = 6.5
 """Height of the picture of the inputs, in units."""
@@ -46,6 +47,7 @@ def plot_flow(
     most_units: int = MOST_UNITS,
     most_edges: int | None = None,
     shape: Sequence[int] | None = None,
+    title: str | None = None,
     ax: Axes | None = None,
 ) -> Figure:
     """Layers as columns: size is betweenness, colour is community, width is flow; dead units are dashed and empty.
@@ -55,6 +57,7 @@ def plot_flow(
         most_units: drawn per layer, those with the most flow through them; the others are counted below.
         most_edges: drawn in all, the strongest between each two layers; by default 150, and more of deep networks.
         shape: (height, width), or with channels first, if the first layer is an image: it is drawn as one, and its edges are summed up.
+        title: of the chart; that of the section of a page by default.
         ax: where to draw; a new figure by default.
 
     Raises:
@@ -73,17 +76,18 @@ def plot_flow(
     ax.set_xlim(-0.45, len(net.columns) - 0.55)
     ax.set_ylim(net.slots + 0.2, -0.2)
     words = f"width: {WEIGHT_UNITS[graph.transform]}; size: betweenness; colour: {community_stability(reading)}"
-    axes.set_titles(ax, HEADING, words, axes.COLOURS["mut"])
+    axes.set_titles(ax, HEADING if title is None else title, words, axes.COLOURS["mut"])
     _draw_edges(ax, net, _draw_input_image(ax, net) if net.pictured else (0.0, 0.0))
     return figure
 
 
-def plot_attribution(graph: FlowGraph, *, shape: Sequence[int] | None = None, ax: Axes | None = None) -> Figure:
+def plot_attribution(graph: FlowGraph, *, shape: Sequence[int] | None = None, title: str | None = None, ax: Axes | None = None) -> Figure:
     """What flows from each unit of the first layer to each of the last, as shares of all flow; maps, one per class, of an image.
 
     Args:
         graph: from ``vesalius.information_flow``.
         shape: as in :func:`plot_flow`.
+        title: of the chart; that of the section of a page by default.
         ax: where to draw; a new figure by default.
 
     Raises:
@@ -95,7 +99,7 @@ def plot_attribution(graph: FlowGraph, *, shape: Sequence[int] | None = None, ax
     if table.maps:
         figure, ax = axes.figure_and_axes(ax, (7.4, 0.9 + 1.6 * -(-len(table.maps) // 5)))
         _draw_maps(ax, table)
-        axes.set_titles(ax, ATTRIBUTION_HEADING, maps_note(table), axes.COLOURS["mut"])
+        axes.set_titles(ax, ATTRIBUTION_HEADING if title is None else title, maps_note(table), axes.COLOURS["mut"])
         return figure
     high, wide = table.shares.shape
     figure, ax = axes.figure_and_axes(ax, (2.2 + 0.75 * wide, 1.3 + 0.34 * high))
@@ -110,18 +114,19 @@ def plot_attribution(graph: FlowGraph, *, shape: Sequence[int] | None = None, ax
     )
     ax.tick_params(axis="x", length=0)
     ax.spines[:].set_visible(False)
-    axes.set_titles(ax, ATTRIBUTION_HEADING, "per cent of all flow", axes.COLOURS["mut"])
+    axes.set_titles(ax, ATTRIBUTION_HEADING if title is None else title, "per cent of all flow", axes.COLOURS["mut"])
     return figure
 
 
-def plot_ablation(removal: AblationCurves, *, ax: Axes | None = None) -> Figure:
+def plot_ablation(removal: AblationCurves, *, title: str | None = None, ax: Axes | None = None) -> Figure:
     """Accuracy against the share that is removed, for each order.
 
     Args:
         removal: from :func:`vesalius.information.ablation_curves`.
+        title: of the chart; that of the section of a page by default.
         ax: where to draw; a new figure by default.
     """
-    return plot_curves(curves_by_order(removal), chart_labels(removal), ax=ax)
+    return plot_curves(curves_by_order(removal), titled(chart_labels(removal), title), ax=ax)
 
 
 def _draw_edges(ax: Axes, net: FlowDrawing, beside: tuple[float, float]) -> None:

@@ -41,12 +41,13 @@ DOT_SPACING = 0.045
 """Width of a column of dots, as a share of the chart's."""
 
 
-def plot_effects(allocation: Allocation, *, most: int = MOST_EFFECTS, ax: Axes | None = None) -> Figure:
+def plot_effects(allocation: Allocation, *, most: int = MOST_EFFECTS, title: str | None = None, ax: Axes | None = None) -> Figure:
     """The largest effects as bars, their members beside them: dots in columns, or places on the image (an UpSet chart on its side).
 
     Args:
         allocation: of a single sample, to coalitions.
         most: bars before the others are added up in a last one.
+        title: of the chart; what they are called on a page by default.
         ax: where to draw; a new figure by default.
 
     Raises:
@@ -72,11 +73,11 @@ def plot_effects(allocation: Allocation, *, most: int = MOST_EFFECTS, ax: Axes |
         _draw_dots(ax, allocation, effects, columns)
     else:
         axes.label_rows(ax, [effect.row.name for effect in effects])
-    axes.set_verdict_title(ax, heading_of(allocation), allocation)
+    axes.set_verdict_title(ax, heading_of(allocation) if title is None else title, allocation)
     return figure
 
 
-def plot_coalition_sizes(allocation: Allocation, *, ax: Axes | None = None) -> Figure:
+def plot_coalition_sizes(allocation: Allocation, *, title: str | None = None, ax: Axes | None = None) -> Figure:
     """How much sits at each size of coalition: what raises, what lowers, and a mark at their sum.
 
     Args, Raises: as :func:`plot_effects`.
@@ -93,16 +94,17 @@ def plot_coalition_sizes(allocation: Allocation, *, ax: Axes | None = None) -> F
     ax.set_xlabel("players in the coalition; the mark is the sum")
     ax.set_ylabel(axes.label_with_unit("sum of values", allocation))
     ax.spines[["top", "right"]].set_visible(False)
-    axes.set_verdict_title(ax, heading_of(allocation), allocation)
+    axes.set_verdict_title(ax, heading_of(allocation) if title is None else title, allocation)
     return figure
 
 
-def plot_pairs(allocation: Allocation, *, most: int = MOST_EDGES, ax: Axes | None = None) -> Figure:
+def plot_pairs(allocation: Allocation, *, most: int = MOST_EDGES, title: str | None = None, ax: Axes | None = None) -> Figure:
     """Players as nodes and pairs as lines; larger coalitions are shared out among pairs first, see ``pair_values``.
 
     Args:
         allocation: of a single sample, to coalitions.
         most: lines drawn, the strongest first.
+        title: of the chart; what they are called on a page by default.
         ax: where to draw; a new figure by default.
 
     Raises: as :func:`plot_effects`.
@@ -140,15 +142,16 @@ def plot_pairs(allocation: Allocation, *, most: int = MOST_EDGES, ax: Axes | Non
     if not graph.placed:
         _label_circle(ax, graph.nodes)
     ax.set_xlabel(_graph_caption(graph), fontsize=9, color=axes.COLOURS["mut"], labelpad=18 if not graph.placed else 4)
-    axes.set_verdict_title(ax, heading_of(allocation), allocation)
+    axes.set_verdict_title(ax, heading_of(allocation) if title is None else title, allocation)
     return figure
 
 
-def plot_involvement(allocation: Allocation, *, ax: Axes | None = None) -> Figure:
+def plot_involvement(allocation: Allocation, *, title: str | None = None, ax: Axes | None = None) -> Figure:
     """How much each part of an image does together with others: the sum of the absolute values of its pairs, see ``pair_values``.
 
     Args:
         allocation: of a single sample, to coalitions of players that divide an image.
+        title: of the chart; what they are called on a page by default.
         ax: where to draw; a new figure by default.
 
     Raises:
@@ -164,15 +167,16 @@ def plot_involvement(allocation: Allocation, *, ax: Axes | None = None) -> Figur
     axes.hide_frame(ax)
     bar = figure.colorbar(drawn, ax=ax, fraction=0.046, pad=0.03, label=axes.label_with_unit("interaction with others", allocation))
     bar.outline.set_visible(False)
-    axes.set_verdict_title(ax, heading_of(allocation), allocation)
+    axes.set_verdict_title(ax, heading_of(allocation) if title is None else title, allocation)
     return figure
 
 
-def plot_taylor_profile(profile: TaylorProfile, *, ax: Axes | None = None) -> Figure:
+def plot_taylor_profile(profile: TaylorProfile, *, title: str | None = None, ax: Axes | None = None) -> Figure:
     """Shares of the change of the output by size of coalition and order of the expansion, and what no order accounts for.
 
     Args:
         profile: from ``vesalius.interactions.taylor_profile``.
+        title: of the chart; what they are called on a page by default.
         ax: where to draw; a new figure by default.
 
     Raises:
@@ -193,7 +197,7 @@ def plot_taylor_profile(profile: TaylorProfile, *, ax: Axes | None = None) -> Fi
     ax.axhline(high - 1.5, color="white", linewidth=3)
     ax.axvline(wide - 1.5, color="white", linewidth=3)
     judged = _short_verdict(profile)
-    axes.set_titles(ax, HEADING, judged.text, style.LIGHT[judged.level])
+    axes.set_titles(ax, HEADING if title is None else title, judged.text, style.LIGHT[judged.level])
     return figure
 
 

@@ -10,44 +10,48 @@ from vesalius.sparsity.importance_result import LinkImportance
 from vesalius.sparsity.sparsified import Sparsified
 from vesalius.views import style
 from vesalius.views.charts import plot_curves
+from vesalius.views.line_chart import titled
 from vesalius.views.sparsity.chart_data import CURVE_LABELS, importance_curve, pruned_layers, require_sparsified
 from vesalius.views.sparsity.comparison import chart_labels, comparison_curves, require_pruning_comparison
 from vesalius.views.sparsity.importance import curves_by_layer
 
 
-def plot_sparsified(shown: Sparsified, *, ax: Axes | None = None) -> Figure:
+def plot_sparsified(shown: Sparsified, *, title: str | None = None, ax: Axes | None = None) -> Figure:
     """Cumulative importance of the links of each layer, the strongest first.
 
     Args:
         shown: from ``vesalius.sparsify``.
+        title: of the chart; what the curves show by default.
         ax: where to draw; a new figure by default.
 
     Raises:
         WrongType: nothing that was pruned.
     """
     cuts = pruned_layers(require_sparsified(shown))[: len(style.PALETTE)]
-    return plot_curves({cut.name: importance_curve(cut.scores) for cut in cuts}, CURVE_LABELS, ax=ax)
+    return plot_curves({cut.name: importance_curve(cut.scores) for cut in cuts}, titled(CURVE_LABELS, title), ax=ax)
 
 
-def plot_importance(shown: LinkImportance, *, ax: Axes | None = None) -> Figure:
+def plot_importance(shown: LinkImportance, *, title: str | None = None, ax: Axes | None = None) -> Figure:
     """Cumulative importance of the links of each layer, the strongest first.
 
     Args:
         shown: from ``vesalius.link_importance``.
+        title: of the chart; what the curves show by default.
         ax: where to draw; a new figure by default.
 
     Raises:
         WrongType: no such result.
     """
-    return plot_curves(curves_by_layer(shown), CURVE_LABELS, ax=ax)
+    return plot_curves(curves_by_layer(shown), titled(CURVE_LABELS, title), ax=ax)
 
 
-def plot_pruning_comparison(shown: PruningComparison, measure: str, *, ax: Axes | None = None) -> Figure:
+def plot_pruning_comparison(shown: PruningComparison, measure: str, *, title: str | None = None, ax: Axes | None = None) -> Figure:
     """A measure of all pruning methods against sparsity.
 
     Args:
         shown: from ``vesalius.sparsity.compare_pruning``.
         measure: one that its judge gave.
+        title: of the chart; what the curves show by default.
         ax: where to draw; a new figure by default.
 
     Raises:
@@ -55,4 +59,4 @@ def plot_pruning_comparison(shown: PruningComparison, measure: str, *, ax: Axes 
         UnknownName: nothing of that name was measured.
     """
     require_pruning_comparison(shown)
-    return plot_curves(comparison_curves(shown, measure), chart_labels(measure), ax=ax)
+    return plot_curves(comparison_curves(shown, measure), titled(chart_labels(measure), title), ax=ax)
