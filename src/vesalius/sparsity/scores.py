@@ -59,9 +59,14 @@ def shapley_zero(seen: ScoreInputs) -> Float[Tensor, "U F"]:
 
 def gate(seen: ScoreInputs) -> Float[Tensor, "U F"]:
     """``|w| E|act'(z) (x - E x)|``: one matrix product, and as good as Shapley values for a mask."""
-    weight, bias = fold_affine(seen.after, seen.weight, seen.bias)
-    slope = seen.after.activation.slope(seen.rows @ weight.T + bias).abs()
+    weight, slope = gate_slopes(seen)
     return weight.abs() * (slope.T @ (seen.rows - seen.rows.mean(0)).abs()) / len(seen.rows)
+
+
+def gate_slopes(seen: ScoreInputs) -> tuple[Float[Tensor, "U F"], Float[Tensor, "N U"]]:
+    """Weights into the activation, and the size of its slope on each row."""
+    weight, bias = fold_affine(seen.after, seen.weight, seen.bias)
+    return weight, seen.after.activation.slope(seen.rows @ weight.T + bias).abs()
 
 
 def magnitude(seen: ScoreInputs) -> Float[Tensor, "U F"]:

@@ -42,12 +42,15 @@ def write_weights(links: Links, weight: Float[Tensor, "U F"], bias: Float[Tensor
         tensors[links.layer.bias].copy_(bias.to(tensors[links.layer.bias]))
 
 
-def build_masked_model(pruned: Network, masks: Mapping[str, tuple[Links, Bool[Tensor, "..."]]]) -> tuple[nn.Module, Network]:
+def build_masked_model(
+    pruned: Network, masks: Mapping[str, tuple[Links, Bool[Tensor, "..."]]], others: Mapping[str, Bool[Tensor, "..."]] | None = None
+) -> tuple[nn.Module, Network]:
     """A copy of the model with the twin's weights under ``torch.nn.utils.prune`` masks, and the network that belongs to it.
 
     Args:
         pruned: made by :func:`copy_network`, its weights written.
         masks: links and mask in the weight's shape, by layer.
+        others: masks of parameters by their names.
 
     Raises:
         InvalidInput: the network was loaded from a file and has no model; a weight is no parameter of the model.
@@ -61,9 +64,11 @@ def build_masked_model(pruned: Network, masks: Mapping[str, tuple[Links, Bool[Te
     with torch.no_grad():
         for name in known.keys() & pruned.parameters.keys():
             known[name].copy_(pruned.parameters[name])
-    for links, mask in masks.values():
+    for links, _ in masks.values():
         _check_is_parameter(links, known)
-        weight = known[links.layer.weight]
+    every = {**{links.layer.weight: mask for links, mask in masks.values()}, **(others or {})}
+    for name in every.keys() & known.keys():
+        weight, mask = known[name], every[name].to(known[name].device)
         for module in list(model.modules()):
             leaves = [leaf for leaf, parameter in module.named_parameters(recurse=False) if parameter is weight]
             for leaf in leaves:
