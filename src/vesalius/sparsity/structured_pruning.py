@@ -6,7 +6,8 @@ Axes: U units, F links into a unit, N rows, G groups of joined units.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,7 +22,7 @@ from vesalius.sparsity.compression.dependencies import UnitGroups, find_units
 from vesalius.sparsity.links import Links, links_of
 from vesalius.sparsity.pruning.calibration import LinkScorer, collect_samples, link_inputs, make_scorer
 from vesalius.sparsity.pruning.finetune import finetune
-from vesalius.sparsity.pruning.group_importance import group_importance
+from vesalius.sparsity.pruning.group_importance import group_importance, unlinked_importance
 from vesalius.sparsity.pruning.masked_copy import build_masked_model, copy_network, write_weights
 from vesalius.sparsity.pruning.refit import RegressionMoments, solve_ridge
 from vesalius.sparsity.pruning.unit_budget import UnitBudget, UnitGoal
@@ -29,6 +30,7 @@ from vesalius.sparsity.pruning_options import Pruning
 from vesalius.sparsity.sparsified import Sparsified
 from vesalius.trace.all_outputs import with_all_outputs
 from vesalius.trace.batches import Data
+from vesalius.trace.layers import Layer
 from vesalius.trace.network import Network
 from vesalius.trace.receive import receive_data
 
@@ -182,10 +184,11 @@ def _prune_units(table: _UnitPruning, budget: UnitBudget) -> tuple[Network, Gone
     with torch.no_grad():
         targets = {name: _unit_sums(one, table.rows(one)) for name, one in table.links.items()}
         for step in range(1, how.rounds + 1):
-            here = links_of(copied, list(table.links))
+            here = links_of(copied, list(table.links)) if table.links else {}
             rows = {name: table.rows(one) for name, one in here.items()}
             first = first or {name: table.judge(here[name], rows[name], here[name].weight, here[name].bias) for name in table.links}
             worth = group_importance(table.units, here, rows, table.judge)
+            worth += unlinked_importance(table.units, copied, here, table.samples)
             gone = budget.cut(worth, gone, step / how.rounds)
             _clear(table, copied, gone)
             _refit_layers(table, copied, gone, targets)
@@ -202,10 +205,28 @@ def _clear(table: _UnitPruning, copied: Network, gone: Gone) -> None:
         copied.parameters[name].mul_(table.units.mask(name, gone).to(copied.parameters[name]))
 
 
+def _match_means(table: _UnitPruning, copied: Network, layer: Layer, gone: Gone) -> None:
+    """Let the units of a layer that is not refitted have the means they had, by its bias."""
+    kept = table.units.mask(layer.bias, gone).to(copied.parameters[layer.bias].device)
+    shift = _unit_means(table.network, layer, table.samples) - _unit_means(copied, layer, table.samples)
+    copied.parameters[layer.bias].add_(torch.where(kept, shift, 0))
+
+
+def _unit_means(network: Network, layer: Layer, samples: Sequence[Tensor]) -> Float[Tensor, " U"]:
+    (value,) = network.program([one.name for one in network.inputs], [layer.value])(*samples)
+    return value.movedim(layer.unit_axis, 0).flatten(1).mean(1)
+
+
 def _refit_layers(table: _UnitPruning, copied: Network, gone: Gone, targets: Mapping[str, Float[Tensor, "N U"]]) -> None:
     """Layer by layer, on what the layers before now give."""
     moved = any(_is_touched_elsewhere(table, name, gone) for name in table.units.touched(gone))
-    for name, dense in table.links.items():
+    shared = Counter(layer.bias for layer in table.network.layers.values())
+    for name, layer in table.network.layers.items():
+        if name not in table.links:
+            if layer.bias and shared[layer.bias] == 1:
+                _match_means(table, copied, layer, gone)
+            continue
+        dense = table.links[name]
         here = links_of(copied, [name])[name]
         mask = _link_mask(table, dense, gone)
         if moved:

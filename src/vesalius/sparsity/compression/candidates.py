@@ -101,6 +101,8 @@ def _build_smaller(
     network: Network, base: nn.Module, offer: Callable[[str, nn.Module], bool], left_out: dict[str, str]
 ) -> tuple[nn.Module, ShrunkTensors]:
     """The model without dead and unused units: in its own code, or where that has sizes written down, as the graph of what it computes."""
+    assert network.call is not None
+    network = Network(network.name, network.inputs, network.model_graph, network.reason, replace(network.call, model=base))
     shrunk = remove_dead_units(network, base)
     if not shrunk.tensors:
         return base, shrunk

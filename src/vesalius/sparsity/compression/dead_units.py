@@ -63,7 +63,7 @@ def remove_dead_units(network: Network, model: nn.Module, *, new_biases: bool = 
         alive &= ~gone
     gone = _keep_one_unit(work.units, work.owned & ~alive)
     units = work.units
-    removed = {name: (gone[groups] & (groups != STAYS)).nonzero().flatten() for name, groups in units.layers.items()}
+    removed = {name: units.is_gone(groups, gone).nonzero().flatten() for name, groups in units.layers.items()}
     return ShrunkTensors(
         tensors=work.slice_tensors(gone),
         whole=tensors_of(model, network.parameters),
@@ -132,7 +132,7 @@ class _EditableNetwork:
     def holds(self, name: str, axis: int) -> Bool[Tensor, " G"]:
         """Groups that have a number other than 0 along an axis of a tensor."""
         groups = self.units.axes[name][axis]
-        filled = self.tensors[name].movedim(axis, 0).flatten(1).ne(0).any(1).cpu()
+        filled = self.tensors[name].movedim(axis, 0).reshape(len(groups), -1).ne(0).any(1).cpu()
         found = torch.zeros(self.units.count, dtype=torch.bool)
         found[groups[filled & (groups != STAYS)]] = True
         return found

@@ -28,11 +28,13 @@ class UnitReader:
 
     Attributes:
         layer: its name.
+        source: name of the value it reads them in; empty for what a recurrent layer reads of itself.
         weight: name of the weight.
         axis: of the weight, along which it reads them.
     """
 
     layer: str
+    source: str
     weight: str
     axis: int
 
@@ -76,10 +78,13 @@ class UnitGroups:
             found.setdefault(tuple(names), []).append(group)
         return found
 
+    def is_gone(self, groups: Int[Tensor, "..."], gone: Bool[Tensor, " G"]) -> Bool[Tensor, "..."]:
+        """Which units, by their groups, are gone."""
+        return torch.cat([gone, torch.zeros(1, dtype=torch.bool)])[groups]
+
     def kept(self, name: str, gone: Bool[Tensor, " G"]) -> tuple[Bool[Tensor, " _"], ...]:
         """Which slices of a tensor stay, along each axis, without some groups."""
-        stays = torch.cat([~gone, torch.ones(1, dtype=torch.bool)])
-        return tuple(stays[groups] for groups in self.axes[name])
+        return tuple(~self.is_gone(groups, gone) for groups in self.axes[name])
 
     def mask(self, name: str, gone: Bool[Tensor, " G"]) -> Bool[Tensor, "..."]:
         """Which elements of a tensor stay."""
@@ -168,7 +173,7 @@ def _layer_names(network: Network, run: UnitPass) -> dict[str, Tensor]:
 
 
 def _reader(one: ReadAxis, names: Mapping[str, str], module: str) -> UnitReader:
-    return UnitReader(layer=names.get(one.value, module or one.value), weight=one.weight, axis=one.axis)
+    return UnitReader(layer=names.get(one.value, module or one.value), source=one.source, weight=one.weight, axis=one.axis)
 
 
 def _reason(run: UnitPass, labels: Tensor) -> str:

@@ -99,7 +99,7 @@ class _Sizes:
         stays = torch.cat([~self.gone, torch.ones(1, dtype=torch.bool)])[groups]
         if bool(stays.all()):
             return None
-        return [stays.movedim(axis, 0).flatten(1).any(1) for axis in range(stays.ndim)]
+        return [stays.movedim(axis, 0).reshape(stays.shape[axis], -1).any(1) for axis in range(stays.ndim)]
 
 
 Resize = Callable[[_Sizes, Node, Node], None]

@@ -59,7 +59,7 @@ def _replace_norm(model: nn.Module, node: Node, units: UnitGroups, gone: Bool[Te
 
 def _kept(groups: Tensor, gone: Bool[Tensor, " G"], axis: int) -> Bool[Tensor, " _"]:
     stays = torch.cat([~gone, torch.ones(1, dtype=torch.bool)])[groups]
-    return stays.movedim(axis, 0).flatten(1).any(1)
+    return stays.movedim(axis, 0).reshape(stays.shape[axis], -1).any(1)
 
 
 def _changed_sizes(units: UnitGroups, gone: Bool[Tensor, " G"]) -> dict[str, dict[int, int]]:

@@ -23,10 +23,15 @@ def _name(node: Node) -> str:
     return value.name
 
 
-def _read(run: UnitPass, node: Node, weight: Stored, axis: int, seen: Labels) -> None:
-    """Units that a weight reads along an axis."""
+def _read(run: UnitPass, node: Node, weight: Stored, axis: int, seen: Labels, source: Any = None) -> None:
+    """Units that a weight reads along an axis, in a value."""
     run.labels.join(weight.axes[axis], seen, f"read by {_name(node)!r} with values that stay")
-    run.reads += [ReadAxis(_name(node), name, axis, weight.axes[axis]) for name in weight.names]
+    _note(run, node, weight, axis, source)
+
+
+def _note(run: UnitPass, node: Node, weight: Stored, axis: int, source: Any) -> None:
+    read = _name(source) if isinstance(source, Node) and "value" in source.meta else ""
+    run.reads += [ReadAxis(_name(node), read, name, weight.order[axis], weight.axes[axis]) for name in weight.names]
 
 
 def _make(run: UnitPass, node: Node, labels: Labels, bias: Any) -> Moving:
@@ -56,7 +61,8 @@ def apply_matrix(run: UnitPass, node: Node, source: Moving, weight: Stored, axes
     if len(weight.axes) != 2:
         return None
     out, into = axes
-    _read(run, node, weight, into, run.along(source, -1, f"{_name(node)!r} reads it along another axis"))
+    source_node = node.args[1] if op_of(node) == "addmm" else node.args[0]
+    _read(run, node, weight, into, run.along(source, -1, f"{_name(node)!r} reads it along another axis"), source_node)
     made = _make(run, node, weight.axes[out], bias)
     return Moving(made.labels.expand(*source.labels.shape[:-1], -1), made.zero and weight.zero)
 
@@ -66,7 +72,8 @@ def _bilinear(run: UnitPass, node: Node) -> Any:
     if not isinstance(weight, Stored):
         return None
     for at in (0, 1):
-        _read(run, node, weight, 1 + at, run.along(run.moving(node.args[at]), -1, f"{_name(node)!r} reads it along another axis"))
+        seen = run.along(run.moving(node.args[at]), -1, f"{_name(node)!r} reads it along another axis")
+        _read(run, node, weight, 1 + at, seen, node.args[at])
     made = _make(run, node, weight.axes[0], run.of(node.args[3]) if len(node.args) > 3 else None)
     return Moving(made.labels.expand(*run.moving(node.args[0]).labels.shape[:-1], -1), made.zero and weight.zero)
 
@@ -93,7 +100,7 @@ def _convolution(run: UnitPass, node: Node) -> Any:
     if groups > 1:
         labels = _grouped(run, node, weight, seen, groups, transposed)
     else:
-        _read(run, node, weight, 0 if transposed else 1, seen)
+        _read(run, node, weight, 0 if transposed else 1, seen, node.args[0])
         labels = weight.axes[1 if transposed else 0]
     made = _make(run, node, labels, run.of(bias))
     space = [int(side or 1) for side in node.meta["value"].shape[2:]]
@@ -108,7 +115,7 @@ def _grouped(run: UnitPass, node: Node, weight: Stored, seen: Labels, groups: in
     first = seen.reshape(groups, -1)[:, :1]
     run.labels.join(seen.reshape(groups, -1), first, reason)
     run.labels.join(weight.axes[0].reshape(groups, -1), first, reason)
-    run.reads += [ReadAxis(_name(node), name, 0, weight.axes[0]) for name in weight.names]
+    _note(run, node, weight, 0, node.args[0])
     return first.repeat_interleave(len(weight.axes[1]), 0).flatten() if transposed else weight.axes[0]
 
 
@@ -194,7 +201,8 @@ def _recurrent(run: UnitPass, node: Node) -> Any:
     seen = run.along(source, -1, f"{_name(node)!r} reads it along another axis")
     units: Labels = weights[1].axes[1]
     for at in range(0, len(weights), each):
-        _cell(run, node, weights[at : at + each], seen if at < each * ways else torch.cat([units] * ways), units)
+        first = at < each * ways
+        _cell(run, node, weights[at : at + each], seen if first else torch.cat([units] * ways), units, node.args[0] if first else None)
     if not all(isinstance(one, Node) and op_of(one) in ("zeros", "new_zeros", "full") for one in states):
         run.labels.fix(units, f"{_name(node)!r} starts from states that are given")
     run.made[_name(node)] = units
@@ -203,10 +211,10 @@ def _recurrent(run: UnitPass, node: Node) -> Any:
     return (Moving(torch.cat([units] * ways).expand(*source.labels.shape[:2], -1)), *[last] * len(states))
 
 
-def _cell(run: UnitPass, node: Node, parts: list[Stored], seen: Labels, units: Labels) -> None:
+def _cell(run: UnitPass, node: Node, parts: list[Stored], seen: Labels, units: Labels, source: Any) -> None:
     """One layer in one direction."""
     into, back, *biases = parts
-    _read(run, node, into, 1, seen)
+    _read(run, node, into, 1, seen, source)
     _read(run, node, back, 1, units)
     for rows in (into.axes[0], back.axes[0], *(bias.axes[0] for bias in biases)):
         run.labels.join(rows.reshape(GATES[op_of(node)], -1), units[None], f"{_name(node)!r} computes with values that stay")

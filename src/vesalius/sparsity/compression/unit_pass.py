@@ -9,7 +9,7 @@ Axes: B batch.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -48,11 +48,13 @@ class Stored:
     Attributes:
         axes: labels along each axis.
         names: of the parameters it is made of.
+        order: which axis of the parameter each axis is; -1 for one that was added.
         zero: whether pruning may write zeros to it.
     """
 
     axes: tuple[Int[Tensor, " _"], ...]
     names: tuple[str, ...]
+    order: tuple[int, ...]
     zero: bool = True
 
 
@@ -67,12 +69,14 @@ class ReadAxis:
 
     Attributes:
         value: name of its output.
+        source: name of what it reads.
         weight: of the weight.
         axis: of the weight.
         labels: along that axis.
     """
 
     value: str
+    source: str
     weight: str
     axis: int
     labels: Int[Tensor, " _"]
@@ -118,8 +122,8 @@ class UnitPass:
             key = (place, tuple(tensor.shape), tensor.stride())
             shapes.setdefault(place, set()).add(key)
             if key not in homes:
-                homes[key] = Stored(tuple(self.labels.fresh(side) for side in tensor.shape), (name,))
-            self.stored[name] = Stored(homes[key].axes, (name,), name in self.parameters)
+                homes[key] = Stored(tuple(self.labels.fresh(side) for side in tensor.shape), (name,), tuple(range(tensor.ndim)))
+            self.stored[name] = replace(homes[key], names=(name,), zero=name in self.parameters)
         for keys in shapes.values():
             for key in keys if len(keys) > 1 else ():
                 self.fix(homes[key], "its weights are stored as parts of others")

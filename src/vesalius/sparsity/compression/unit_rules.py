@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -29,7 +30,7 @@ def _unary(run: UnitPass, node: Node) -> Any:
     """A function of each element; whether 0 stays 0 is asked of it."""
     known = run.of(node.args[0])
     if isinstance(known, Stored):
-        return Stored(known.axes, known.names, known.zero and _keeps_zero(node))
+        return replace(known, zero=known.zero and _keeps_zero(node))
     return Moving(known.labels, known.zero and _keeps_zero(node))
 
 
@@ -101,7 +102,7 @@ def _stored_elementwise(run: UnitPass, node: Node, operands: list[Any]) -> Any:
                 run.labels.join(first.axes[-at], other.axes[-at], "parameters are joined")
             else:
                 return None
-    return Stored(first.axes, tuple(name for one in operands for name in one.names), zero=False)
+    return replace(first, names=tuple(name for one in operands for name in one.names), zero=False)
 
 
 def _zero_after(run: UnitPass, node: Node) -> bool:
@@ -209,12 +210,13 @@ def _stored_transpose(run: UnitPass, node: Node, known: Stored) -> Any:
     else:
         one, other = (int(axis) % len(order) for axis in (node.args[1:3] if len(node.args) > 1 else (-2, -1)))  # type: ignore[arg-type]
         order[one], order[other] = order[other], order[one]
-    return Stored(tuple(known.axes[at] for at in order), known.names, known.zero)
+    return replace(known, axes=tuple(known.axes[at] for at in order), order=tuple(known.order[at] for at in order))
 
 
 def _stored_unsqueeze(run: UnitPass, node: Node, known: Stored) -> Any:
     at = int(argument(node, 1, "dim")) % (len(known.axes) + 1)
-    return Stored((*known.axes[:at], torch.zeros(1, dtype=torch.long), *known.axes[at:]), known.names, known.zero)
+    added = torch.zeros(1, dtype=torch.long)
+    return replace(known, axes=(*known.axes[:at], added, *known.axes[at:]), order=(*known.order[:at], -1, *known.order[at:]))
 
 
 def _stored_parts(run: UnitPass, node: Node, known: Stored) -> Any:
@@ -224,7 +226,7 @@ def _stored_parts(run: UnitPass, node: Node, known: Stored) -> Any:
     args = [0 if at == (1 if op_of(node) in ("slice", "narrow") else 2) else one for at, one in enumerate(node.args[1:], 1)]
     found: Any = node.target(places, *args)  # type: ignore[operator]
     parts = [
-        Stored((*known.axes[:dim], known.axes[dim][one], *known.axes[dim + 1 :]), known.names, known.zero)
+        replace(known, axes=(*known.axes[:dim], known.axes[dim][one], *known.axes[dim + 1 :]))
         for one in ([found] if isinstance(found, Tensor) else found)
     ]
     return parts[0] if isinstance(found, Tensor) else tuple(parts)

@@ -5,7 +5,7 @@ Axes: U units that read, F links into a unit, P players, N rows, G groups.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Float, Int
@@ -15,6 +15,7 @@ from vesalius.sparsity.compression.dependencies import STAYS, UnitGroups
 from vesalius.sparsity.links import Links
 from vesalius.sparsity.pruning.calibration import SCORE_ROWS, LinkScorer, select_units
 from vesalius.sparsity.scores import SCORES, ScoreInputs, compute_scores, gate_slopes
+from vesalius.trace.network import Network
 
 BY_CONTRIBUTION = frozenset(SCORES[name].function for name in ("shapley", "shapley_zero", "gate", "linear"))
 """Scores of what a link carries times its weight: what several links carry together is scored as if it were one."""
@@ -48,6 +49,37 @@ def group_importance(
                 owner = int(_owner(players, player, owners, one))
                 if owner != STAYS:
                     total[owner] += value
+    return total
+
+
+def unlinked_importance(
+    units: UnitGroups, network: Network, links: Mapping[str, Links], samples: Sequence[Tensor]
+) -> Float[Tensor, " G"]:
+    """The same for readers whose links are not scored, such as recurrent layers: ``|w| E|x - E x|``, mean over what reads.
+
+    Args:
+        units: in groups.
+        network: with weights as they are now.
+        links: of the layers that are scored.
+        samples: inputs.
+    """
+    scored = {one.layer.weight for one in links.values()}
+    total = torch.zeros(units.count, dtype=torch.float64)
+    readers = [reader for reader in units.readers if reader.weight not in scored and reader.source]
+    sources = list(dict.fromkeys(reader.source for reader in readers))
+    if not readers:
+        return total
+    inputs = [value.name for value in network.inputs]
+    values = dict(zip(sources, network.program(inputs, sources)(*samples), strict=True))
+    for reader in readers:
+        value, weight = values[reader.source], network.parameters[reader.weight]
+        axis = 1 if weight.ndim > 2 else value.ndim - 1
+        moved = value.movedim(axis, 0).flatten(1).double()
+        spread = (moved - moved.mean(1, keepdim=True)).abs().mean(1)
+        size = weight.movedim(reader.axis, 0).reshape(len(spread), -1).abs().double().mean(1)
+        groups = units.axes[reader.weight][reader.axis]
+        taken = groups != STAYS
+        total.index_add_(0, groups[taken], (spread * size).cpu()[taken])
     return total
 
 
