@@ -23,9 +23,11 @@ from vesalius.sparsity.compression.cost import FormCost, count_flop, format_tabl
 from vesalius.sparsity.compression.exporting import export
 from vesalius.sparsity.compression.rebuild import copy_without_masks
 from vesalius.sparsity.compression.timing import Clock, Times, fastest, measure_times
+from vesalius.trace.all_outputs import with_all_outputs
 from vesalius.trace.copying import computed_attributes
 from vesalius.trace.network import Inputs, Network
 from vesalius.trace.signature import ModelCall
+from vesalius.trace.trace import trace_call
 
 TOLERANCE = 1e-5
 """How far from the masked model's output a form may be, as a share of its largest value; more where the precision has fewer digits."""
@@ -122,19 +124,21 @@ def compact(
         InvalidInput: a network loaded from a file; batch sizes out of range; rows that do not fit, or none for inputs that are integers.
     """
     network.graph("making it small")
-    call = _model_call(network)
+    masked = _model_call(network)
     if not batches or min(batches) < 1:
         raise InvalidInput(f"batches are batch sizes to measure, 1 or more each, not {list(batches)}")
     given = _example_rows(network, rows)
     some = tuple(tensor[:COMPARED_ROWS] for tensor in given)
+    plain = _trace_without_masks(network, masked, some)
+    call = replace(_model_call(plain), model=masked.model)
     with torch.no_grad():
         expected = call.evaluate(some)
-    found = build_forms(network, call.model, lambda model: _difference(replace(call, model=model), some, expected), _tolerance(expected))
+    found = build_forms(plain, lambda model: _difference(replace(call, model=model), some, expected), _tolerance(expected))
     base = found.forms["permanent"].model
     smallest = found.forms["smaller"].model if "smaller" in found.forms else base
     yardsticks = {"masked": Form(name="masked", model=call.model, difference=0.0)}
     if dense is not None:
-        before = _model_call(dense)
+        before = replace(_model_call(dense), output=call.output)
         yardsticks = {"dense": Form(name="dense", model=before.model, difference=_difference(before, some, expected)), **yardsticks}
     every = {**yardsticks, **found.forms}
     reference = next(iter(yardsticks)) if dense is not None else "permanent"
@@ -150,6 +154,16 @@ def compact(
         network=network,
         smallest=smallest,
     )
+
+
+def _trace_without_masks(network: Network, masked: ModelCall, rows: Sequence[Tensor]) -> Network:
+    """The network of a copy without masks, of all outputs; its graph is the same where its tensors and outputs are."""
+    base = copy_without_masks(masked.model)
+    call = replace(masked, model=base)
+    plain = replace(network, call=call)
+    held = {name for name, _ in (*base.named_parameters(remove_duplicate=False), *base.named_buffers(remove_duplicate=False))}
+    known = {name for name in network.parameters if name in held or not name.endswith(("_orig", "_mask"))}
+    return with_all_outputs(plain if len(known) == len(network.parameters) else trace_call((call, tuple(part[:2] for part in rows))), rows)
 
 
 def _model_call(network: Network) -> ModelCall:

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from vesalius.core.errors import InvalidInput, VesaliusError
 from vesalius.sparsity.compression.dead_units import ShrunkTensors, remove_dead_units
-from vesalius.sparsity.compression.rebuild import copy_without_masks
 from vesalius.sparsity.compression.sliced_graph import slice_model
 from vesalius.sparsity.compression.smaller_model import shrink_model
 from vesalius.sparsity.compression.sparse_linear import PickedLinear, SparseLinear
@@ -58,16 +57,16 @@ class Forms:
     why: Mapping[str, str]
 
 
-def build_forms(network: Network, masked: nn.Module, check: OutputDifference, tolerance: float) -> Forms:
+def build_forms(network: Network, check: OutputDifference, tolerance: float) -> Forms:
     """Build all forms and compare each with the masked model.
 
     Args:
-        network: traced from the model.
-        masked: the model under masks, or one whose weights hold zeros.
+        network: of the model without masks, whose weights hold zeros; of all its outputs.
         check: how far a form is from it.
         tolerance: beyond which a form is left out.
     """
-    base = copy_without_masks(masked)
+    assert network.call is not None
+    base = network.call.model
     found = {"permanent": Form(name="permanent", model=base, difference=check(base))}
     left_out: dict[str, str] = {}
 
@@ -101,8 +100,6 @@ def _build_smaller(
     network: Network, base: nn.Module, offer: Callable[[str, nn.Module], bool], left_out: dict[str, str]
 ) -> tuple[nn.Module, ShrunkTensors]:
     """The model without dead and unused units: in its own code, or where that has sizes written down, as the graph of what it computes."""
-    assert network.call is not None
-    network = Network(network.name, network.inputs, network.model_graph, network.reason, replace(network.call, model=base))
     shrunk = remove_dead_units(network, base)
     if not shrunk.tensors:
         return base, shrunk

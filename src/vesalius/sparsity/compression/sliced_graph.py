@@ -30,7 +30,7 @@ class GraphModel(nn.Module):
 
     Args:
         graph_module: from the tensors among the arguments to the output.
-        call: how the model is called; where it gives several results, this gives the one that was traced, under its name.
+        call: how the model is called.
     """
 
     def __init__(self, graph_module: GraphModule, call: ModelCall) -> None:
@@ -38,13 +38,11 @@ class GraphModel(nn.Module):
         self.graph_module = graph_module
         self.places = {at: arg.place for at, arg in enumerate(call.args) if isinstance(arg, InputSlot)}
         self.keywords = {name: arg.place for name, arg in call.kwargs.items() if isinstance(arg, InputSlot)}
-        self.output = call.output
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         given = {self.places[at]: arg for at, arg in enumerate(args) if at in self.places}
         given |= {self.keywords[name]: arg for name, arg in kwargs.items() if name in self.keywords}
-        found = self.graph_module(*(given[place] for place in sorted(given)))
-        return found if self.output is None else {str(self.output): found}
+        return self.graph_module(*(given[place] for place in sorted(given)))
 
 
 def slice_model(network: Network, tensors: Mapping[str, Tensor], units: UnitGroups, gone: Bool[Tensor, " G"]) -> GraphModel:
@@ -56,10 +54,12 @@ def slice_model(network: Network, tensors: Mapping[str, Tensor], units: UnitGrou
         units, gone: groups of units, and which of them the tensors lack.
 
     Raises:
-        InvalidInput: an op that picks elements by their places along units.
+        InvalidInput: an op that picks elements by their places along units; a model that gives more than one tensor.
     """
     model_graph = network.graph("slicing")
     assert network.call is not None
+    if network.call.output is not None or network.call.function is not None:
+        raise InvalidInput("the graph has one tensor as its output, and the model gives more")
     copied, twins = Graph(), {}
     copied.output(copied.graph_copy(model_graph.graph, twins))
     sizes = _Sizes(units, gone)
