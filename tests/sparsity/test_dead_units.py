@@ -10,8 +10,9 @@ import vesalius as vs
 from tests.reference import unit_removal
 from tests.zoo import SPECIMENS
 from vesalius.sparsity.compression.dead_units import remove_dead_units
-from vesalius.sparsity.compression.dependencies import find_dependencies
-from vesalius.sparsity.compression.rebuild import copy_without_masks, replace_tensors
+from vesalius.sparsity.compression.dependencies import find_units
+from vesalius.sparsity.compression.rebuild import replace_tensors
+from vesalius.sparsity.parametrizations import copy_with_plain_weights
 
 
 def seeded(*layers):
@@ -209,7 +210,7 @@ def test_masks_become_zeros_and_the_masked_model_is_left_as_it_is():
     mask = torch.tensor([[1, 0, 1, 1], [0, 0, 1, 1], [1, 1, 1, 0]]).float()
     nn.utils.prune.custom_from_mask(model[0], "weight", mask)
     model(draw(2, 4)).sum().backward()
-    found = copy_without_masks(model)
+    found = copy_with_plain_weights(model)
     assert set(found.state_dict()) == {"0.weight", "0.bias", "2.weight", "2.bias"}
     assert torch.equal(found[0].weight != 0, mask.bool())
     assert "0.weight_orig" in model.state_dict()

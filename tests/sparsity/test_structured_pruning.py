@@ -10,9 +10,9 @@ import vesalius as vs
 from tests.reference import unit_removal
 from vesalius.core.errors import InvalidInput, NotTraceable, UnknownName
 from vesalius.sparsity import Pruning
-from vesalius.sparsity.compression.dependencies import find_dependencies
+from vesalius.sparsity.compression.dependencies import find_units
 from vesalius.sparsity.links import links_of
-from vesalius.sparsity.structured_pruning import remove_units, unit_importance
+from vesalius.sparsity.structured_pruning import remove_units
 
 X = torch.randn(600, 10, generator=torch.Generator().manual_seed(0))
 
@@ -25,20 +25,6 @@ def mlp(*between):
 def small(result):
     """The smaller model, without measuring."""
     return result.compact(X, batches=(1,)).smallest
-
-
-def test_importance_of_a_unit_is_the_mean_over_its_outgoing_links():
-    network = vs.trace(mlp(), X[:2])
-    scores = {"2": torch.rand(20, 24, generator=torch.Generator().manual_seed(1))}
-    found = unit_importance(find_dependencies(network)["0"], links_of(network), scores)
-    torch.testing.assert_close(found, torch.tensor(unit_removal.unit_importance(scores["2"].tolist()), dtype=torch.float64))
-
-
-def test_units_with_several_features_count_all_of_them():
-    model = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(12, 2))
-    network = vs.trace(model, torch.randn(2, 1, 4, 4))
-    found = unit_importance(find_dependencies(network)["0"], links_of(network), {"3": torch.arange(24.0).reshape(2, 12)})
-    assert found.tolist() == [6.0 * 4 + 1.5 * 4, 6.0 * 4 + 5.5 * 4, 6.0 * 4 + 9.5 * 4]
 
 
 def test_half_of_the_units_go_and_the_model_is_smaller():

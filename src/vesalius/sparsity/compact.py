@@ -21,13 +21,12 @@ from vesalius.sparsity.compression.candidates import Form, build_forms
 from vesalius.sparsity.compression.codec import size_on_disk
 from vesalius.sparsity.compression.cost import FormCost, count_flop, format_table, memory_bytes, stored_parameters
 from vesalius.sparsity.compression.exporting import export
-from vesalius.sparsity.compression.rebuild import copy_without_masks
 from vesalius.sparsity.compression.timing import Clock, Times, fastest, measure_times
+from vesalius.sparsity.parametrizations import copy_with_plain_weights, plain_network
 from vesalius.trace.all_outputs import with_all_outputs
 from vesalius.trace.copying import computed_attributes
 from vesalius.trace.network import Inputs, Network
 from vesalius.trace.signature import ModelCall
-from vesalius.trace.trace import trace_call
 
 TOLERANCE = 1e-5
 """How far from the masked model's output a form may be, as a share of its largest value; more where the precision has fewer digits."""
@@ -41,7 +40,7 @@ class Compact:
 
     Attributes:
         model: called as the user's model is.
-        chosen: its form: ``copy_without_masks`` (masks turned into zeros), ``smaller`` (without dead and unused units), ``picked`` (which
+        chosen: its form: ``permanent`` (masks turned into zeros), ``smaller`` (without dead and unused units), ``picked`` (which
             reads only the inputs that a link is left of), ``csr`` or ``block`` (sparse layouts of the linear layers).
         table: all forms measured, with the network before as ``dense`` and the one under masks as ``masked``.
         removed: units that the smaller forms do without, by layer.
@@ -129,7 +128,7 @@ def compact(
         raise InvalidInput(f"batches are batch sizes to measure, 1 or more each, not {list(batches)}")
     given = _example_rows(network, rows)
     some = tuple(tensor[:COMPARED_ROWS] for tensor in given)
-    plain = _trace_without_masks(network, masked, some)
+    plain = with_all_outputs(plain_network(network, some), some)
     call = replace(_model_call(plain), model=masked.model)
     with torch.no_grad():
         expected = call.evaluate(some)
@@ -154,16 +153,6 @@ def compact(
         network=network,
         smallest=smallest,
     )
-
-
-def _trace_without_masks(network: Network, masked: ModelCall, rows: Sequence[Tensor]) -> Network:
-    """The network of a copy without masks, of all outputs; its graph is the same where its tensors and outputs are."""
-    base = copy_without_masks(masked.model)
-    call = replace(masked, model=base)
-    plain = replace(network, call=call)
-    held = {name for name, _ in (*base.named_parameters(remove_duplicate=False), *base.named_buffers(remove_duplicate=False))}
-    known = {name for name in network.parameters if name in held or not name.endswith(("_orig", "_mask"))}
-    return with_all_outputs(plain if len(known) == len(network.parameters) else trace_call((call, tuple(part[:2] for part in rows))), rows)
 
 
 def _model_call(network: Network) -> ModelCall:
@@ -223,7 +212,7 @@ def _measure_forms(
 def _table_row(network: Network, form: Form, times: Mapping[int, Times], reference: str, smallest: nn.Module) -> FormCost:
     given = form.name in ("dense", "masked")
     held = stored_parameters(form.model)
-    plain = copy_without_masks(form.model) if form.name == "masked" else form.model
+    plain = copy_with_plain_weights(form.model) if form.name == "masked" else form.model
     written = size_on_disk(plain, sparse=False) if given else size_on_disk(form.model if form.name == "permanent" else smallest)
     return FormCost(
         form=form.name,

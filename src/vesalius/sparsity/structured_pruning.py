@@ -20,6 +20,7 @@ from vesalius.core.errors import InvalidInput
 from vesalius.core.version import VERSION
 from vesalius.sparsity.compression.dependencies import UnitGroups, find_units
 from vesalius.sparsity.links import Links, links_of
+from vesalius.sparsity.parametrizations import bounds_of, plain_network
 from vesalius.sparsity.pruning.calibration import LinkScorer, collect_samples, link_inputs, make_scorer
 from vesalius.sparsity.pruning.finetune import finetune
 from vesalius.sparsity.pruning.group_importance import group_importance, unlinked_importance
@@ -91,7 +92,8 @@ def remove_units(
     network.graph("removing units")
     goal = UnitGoal.of(share=share, keep=keep, parameters=parameters, flops=flops, round_to=round_to)
     samples = collect_samples(network, data, how.rows, how.seed)
-    whole = with_all_outputs(network, samples)
+    plain = plain_network(network, samples)
+    whole = with_all_outputs(plain, samples)
     units = find_units(whole)
     budget = UnitBudget.of(units, goal, how.layers)
     if len(samples[0]) < MIN_SAMPLES:
@@ -99,7 +101,7 @@ def remove_units(
             f"{len(samples[0])} samples came; refitting units needs at least {MIN_SAMPLES}, and some 2,000 to be any good: give more"
         )
     held = torch.arange(len(samples[0]), device=samples[0].device) % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
-    table = _UnitPruning.of(whole, units, tuple(part[~held] for part in samples), how)
+    table = _UnitPruning.of(whole, units, tuple(part[~held] for part in samples), how, bounds_of(network))
     copied, gone, scores = _prune_units(table, budget)
     masks = {name: one.to_weight_shape(_link_mask(table, one, gone)) for name, one in table.links.items()}
     if how.finetune is not None:
@@ -119,12 +121,13 @@ def remove_units(
         "version": VERSION,
         "seconds": time.monotonic() - began,
     }
-    masked, traced = build_masked_model(_with_graph_of(copied, network), {}, {name: units.mask(name, gone) for name in units.touched(gone)})
+    lasting = {**table.bounds, **{name: table.kept(name, gone) for name in units.touched(gone)}}
+    masked, traced = build_masked_model(_with_graph_of(copied, plain), {}, lasting)
     shown = [name for name in masks if name in network.layers]
     return Sparsified(
         masked=masked,
-        network=traced,
-        dense=network,
+        pruned=traced,
+        dense=plain,
         masks={name: masks[name] for name in shown},
         importance={name: table.links[name].to_weight_shape(scores[name]) for name in shown},
         provenance=facts,
@@ -151,6 +154,7 @@ class _UnitPruning:
         samples: inputs.
         judge: scores of links.
         how: options.
+        bounds: masks that the model had before, by the name of the weight.
     """
 
     network: Network
@@ -159,21 +163,29 @@ class _UnitPruning:
     samples: tuple[Tensor, ...]
     judge: LinkScorer
     how: Pruning
+    bounds: Mapping[str, Bool[Tensor, "..."]]
 
     @classmethod
-    def of(cls, network: Network, units: UnitGroups, samples: tuple[Tensor, ...], how: Pruning) -> _UnitPruning:
+    def of(
+        cls, network: Network, units: UnitGroups, samples: tuple[Tensor, ...], how: Pruning, bounds: Mapping[str, Bool[Tensor, "..."]]
+    ) -> _UnitPruning:
         links = {name: one for name, one in links_of(network).items() if len(one.layers) == 1 and not one.tied}
         scored = make_scorer(how.score_in("refit"), links, samples, how.loss, how.seed)
-        return cls(network=network, units=units, links=links, samples=samples, judge=scored, how=how)
+        return cls(network=network, units=units, links=links, samples=samples, judge=scored, how=how, bounds=bounds)
 
     def rows(self, links: Links) -> Float[Tensor, "N GF"]:
         return link_inputs(links, self.samples, rows=self.how.rows, seed=self.how.seed)
 
 
+    def kept(self, name: str, gone: Gone) -> Bool[Tensor, "..."]:
+        """Elements of a tensor that stay; what was cut before stays so."""
+        found = self.units.mask(name, gone)
+        return found & self.bounds[name].to(found.device) if name in self.bounds else found
+
+
 def _link_mask(table: _UnitPruning, links: Links, gone: Gone) -> Bool[Tensor, "U F"]:
     """Links between units that are left; a link that was cut before stays so."""
-    found = links.matrix(table.units.mask(links.layer.weight, gone)).to(links.weight.device)
-    return found
+    return links.matrix(table.kept(links.layer.weight, gone)).to(links.weight.device)
 
 
 def _prune_units(table: _UnitPruning, budget: UnitBudget) -> tuple[Network, Gone, dict[str, Tensor]]:
@@ -201,8 +213,8 @@ def _clear(table: _UnitPruning, copied: Network, gone: Gone) -> None:
     """Whatever belongs to units that are gone becomes 0, where it is a parameter."""
     assert table.network.call is not None
     own = {name for name, _ in table.network.call.model.named_parameters(remove_duplicate=False)}
-    for name in own & set(table.units.touched(gone)):
-        copied.parameters[name].mul_(table.units.mask(name, gone).to(copied.parameters[name]))
+    for name in own & {*table.units.touched(gone), *table.bounds} & set(table.units.axes):
+        copied.parameters[name].mul_(table.kept(name, gone).to(copied.parameters[name]))
 
 
 def _match_means(table: _UnitPruning, copied: Network, layer: Layer, gone: Gone) -> None:
@@ -252,7 +264,7 @@ def _solve_units(rows: Tensor, targets: Tensor, mask: Tensor, dense: Links, unit
     )
     if not bool(columns.any()):
         return torch.zeros_like(moments.cross), moments.target
-    found, bias = solve_ridge(small, torch.ones_like(small.cross, dtype=torch.bool), dense.weight[units][:, columns], how.ridge)
+    found, bias = solve_ridge(small, mask[:, columns], dense.weight[units][:, columns], how.ridge)
     weight = torch.zeros_like(moments.cross)
     weight[:, columns] = found
     return weight, bias

@@ -45,7 +45,7 @@ class Forms:
     """All forms of a pruned network that were built and found equal.
 
     Attributes:
-        forms: by name; ``copy_without_masks`` first.
+        forms: by name; ``permanent`` first.
         left_out: forms that were not, and why.
         removed: units taken out of the smaller ones, by layer.
         why: layers whose units were left alone, and why.

@@ -1,27 +1,11 @@
-"""A copy of a model with other tensors in it: without masks, and with some of them smaller."""
+"""A model with other tensors in it, some of them smaller."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.nn.utils import prune
-
-from vesalius.trace.copying import computed_attributes
-
-
-def copy_without_masks(model: nn.Module) -> nn.Module:
-    """A copy whose masks of ``torch.nn.utils.prune`` have become zeros in its weights; the model is left as it is."""
-    copied = copy.deepcopy(model, computed_attributes(model))
-    with torch.no_grad():
-        for module in copied.modules():
-            for leaf in [leaf.removesuffix("_mask") for leaf, _ in module.named_buffers(recurse=False) if leaf.endswith("_mask")]:
-                if f"{leaf}_orig" in module._parameters:
-                    prune.remove(module, leaf)
-    return copied
 
 
 def tensor_of(model: nn.Module, name: str) -> Tensor | None:
