@@ -23,7 +23,7 @@ def computed_weights(model: nn.Module) -> list[str]:
     """Names of the weights of a model that PyTorch computes from others."""
     found = []
     for path, module in model.named_modules():
-        leaves = list(module.parametrizations) if parametrize.is_parametrized(module) else []  # type: ignore[arg-type]
+        leaves = list(module.parametrizations) if parametrize.is_parametrized(module) else []
         leaves += [getattr(hook, "_tensor_name", getattr(hook, "name", "")) for hook in _weight_hooks(module)]
         found += [f"{path}.{leaf}" if path else leaf for leaf in dict.fromkeys(leaves)]
     return found

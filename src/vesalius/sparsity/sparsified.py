@@ -164,4 +164,9 @@ class Sparsified:
             f"  {name:<{wide}}  {int(mask.sum()):>9,} of {mask.numel():>9,} links, {self.sparsities[name]:6.1%} pruned"
             for name, mask in self.masks.items()
         ]
+        alone = [
+            f"  {name:<{wide}}  left alone, {share:.1%} of the weights: {why}"
+            for name, (why, share) in self.provenance.get("left_alone", {}).items()
+        ]
+        lines += alone + [f"  {name:<{wide}}  left out: {why}" for name, why in self.provenance.get("left_out", {}).items()]
         return "\n".join([f"Sparsified({self.dense.name}: {self.kept:,} of {self.links:,} links, {self.sparsity:.1%} pruned)", *lines])

@@ -44,7 +44,7 @@ Gone = Bool[Tensor, " G"]
 
 
 @verb
-def remove_units(
+def remove_units(  # noqa: PLR0913  four amounts of which one is given, as users look for them
     model: Any,
     data: Data,
     *,
@@ -107,20 +107,7 @@ def remove_units(
     if how.finetune is not None:
         finetune(copied, whole, {name: (table.links[name], mask) for name, mask in masks.items()}, data, how.finetune)
         _clear(table, copied, gone)
-    facts = {
-        "network": network.digest(),
-        "mode": "units",
-        "units": budget.counts(gone),
-        "left_alone": {name: [why, share] for name, (why, share) in units.left_alone.items()},
-        "score": how.score_in("refit").function.__name__,
-        "rounds": how.rounds,
-        "ridge": how.ridge,
-        "samples": len(samples[0]),
-        "seed": how.seed,
-        "lost": _output_error(whole, copied, tuple(part[held] for part in samples)),
-        "version": VERSION,
-        "seconds": time.monotonic() - began,
-    }
+    lost = _output_error(whole, copied, tuple(part[held] for part in samples))
     lasting = {**table.bounds, **{name: table.kept(name, gone) for name in units.touched(gone)}}
     masked, traced = build_masked_model(_with_graph_of(copied, plain), {}, lasting)
     shown = [name for name in masks if name in network.layers]
@@ -130,8 +117,29 @@ def remove_units(
         dense=plain,
         masks={name: masks[name] for name in shown},
         importance={name: table.links[name].to_weight_shape(scores[name]) for name in shown},
-        provenance=facts,
+        provenance={
+            "network": network.digest(),
+            "units": budget.counts(gone),
+            **_facts(units, how),
+            "samples": len(samples[0]),
+            "lost": lost,
+            "seconds": time.monotonic() - began,
+        },
     )
+
+
+def _facts(units: UnitGroups, how: Pruning) -> dict[str, Any]:
+    """How units were removed, and what was left alone."""
+    return {
+        "mode": "units",
+        "left_alone": {name: [why, share] for name, (why, share) in units.left_alone.items()},
+        "movable": units.movable_share,
+        "score": how.score_in("refit").function.__name__,
+        "rounds": how.rounds,
+        "ridge": how.ridge,
+        "seed": how.seed,
+        "version": VERSION,
+    }
 
 
 def _with_graph_of(copied: Network, network: Network) -> Network:
@@ -175,7 +183,6 @@ class _UnitPruning:
 
     def rows(self, links: Links) -> Float[Tensor, "N GF"]:
         return link_inputs(links, self.samples, rows=self.how.rows, seed=self.how.seed)
-
 
     def kept(self, name: str, gone: Gone) -> Bool[Tensor, "..."]:
         """Elements of a tensor that stay; what was cut before stays so."""
@@ -225,7 +232,7 @@ def _match_means(table: _UnitPruning, copied: Network, layer: Layer, gone: Gone)
 
 
 def _unit_means(network: Network, layer: Layer, samples: Sequence[Tensor]) -> Float[Tensor, " U"]:
-    (value,) = network.program([one.name for one in network.inputs], [layer.value])(*samples)
+    value: Tensor = network.program([one.name for one in network.inputs], [layer.value])(*samples)[0]
     return value.movedim(layer.unit_axis, 0).flatten(1).mean(1)
 
 

@@ -31,4 +31,3 @@ def with_all_outputs(network: Network, rows: Sequence[Tensor]) -> Network:
     found = trace_call((replace(call, output=EVERY_OUTPUT, function=None), some))
     found.graph("following units to all outputs")
     return found
-

@@ -176,7 +176,8 @@ class _EditableNetwork:
 
     def fold(self, reader: Layer, inputs: Bool[Tensor, " F"], constants: Float[Tensor, " F"]) -> None:
         """Add what some constant inputs add to a reader to its bias."""
-        weight = self.tensors[reader.weight].movedim((reader.in_axis, reader.out_axis), (0, 1)).flatten(2).sum(2).double()
+        weight = self.tensors[reader.weight].movedim((reader.in_axis, reader.out_axis), (0, 1))
+        weight = weight.reshape(*weight.shape[:2], -1).sum(2).double()
         added = (weight * constants[:, None])[inputs.to(weight.device)].sum(0)
         if not bool(added.any()):
             return

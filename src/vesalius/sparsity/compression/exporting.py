@@ -57,8 +57,10 @@ def export(path: str | Path, model: nn.Module, network: Network) -> Path:
 
 def _write_weights(path: Path, model: nn.Module, network: Network) -> Path:
     if isinstance(model, GraphModel):
-        raise InvalidInput(f"the smaller {network.name} has sizes that the model's own code writes down, so its weights alone are of no use;"
-            " write the program: a path that ends with .pt2 or .onnx")
+        raise InvalidInput(
+            f"the smaller {network.name} has sizes that the model's own code writes down, so its weights alone are of no use;"
+            " write the program: a path that ends with .pt2 or .onnx"
+        )
     return save_sparse(path, model, facts={"name": network.name})
 
 

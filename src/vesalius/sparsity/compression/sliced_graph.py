@@ -60,7 +60,8 @@ def slice_model(network: Network, tensors: Mapping[str, Tensor], units: UnitGrou
     assert network.call is not None
     if network.call.output is not None or network.call.function is not None:
         raise InvalidInput("the graph has one tensor as its output, and the model gives more")
-    copied, twins = Graph(), {}
+    copied = Graph()
+    twins: dict[Node, Node] = {}
     copied.output(copied.graph_copy(model_graph.graph, twins))
     sizes = _Sizes(units, gone)
     for node, twin in twins.items():
@@ -135,7 +136,7 @@ def _unflatten(sizes: _Sizes, node: Node, twin: Node) -> None:
     if (kept := sizes.kept(node)) is None:
         return
     given: Any = twin.args[2]
-    start = int(node.args[1]) % (len(kept) - len(given) + 1)  # type: ignore[call-overload]
+    start = int(node.args[1]) % (len(kept) - len(given) + 1)  # type: ignore[arg-type]
     _set(twin, 2, [size if size == -1 else int(kept[start + at].sum()) for at, size in enumerate(given)])
 
 
@@ -169,7 +170,7 @@ def _slice(sizes: _Sizes, node: Node, twin: Node) -> None:
 def _select(sizes: _Sizes, node: Node, twin: Node) -> None:
     if (kept := sizes.kept(node.args[0])) is None:
         return
-    dim, place = int(node.args[1]), int(node.args[2])  # type: ignore[call-overload]
+    dim, place = int(node.args[1]), int(node.args[2])  # type: ignore[arg-type]
     left = kept[dim]
     if not bool(left.all()):
         _set(twin, 2, int(left[: place % len(left)].sum()))
@@ -205,7 +206,7 @@ def _layer_norm(sizes: _Sizes, node: Node, twin: Node) -> None:
 def _group_norm(sizes: _Sizes, node: Node, twin: Node) -> None:
     if (kept := sizes.kept(node.args[0])) is None:
         return
-    groups, total, left = int(node.args[1]), len(kept[1]), int(kept[1].sum())  # type: ignore[call-overload]
+    groups, total, left = int(node.args[1]), len(kept[1]), int(kept[1].sum())  # type: ignore[arg-type]
     if groups > 1:
         _set(twin, 1, groups * left // total)
         return

@@ -150,7 +150,7 @@ def _scaled(run: UnitPass, node: Node, known: Moving, labels: Labels, vectors: A
 
 def _group_norm(run: UnitPass, node: Node) -> Any:
     """Channels that are normalised together go together; where that is all of them, those that are gone count as zeros."""
-    known, groups = run.moving(node.args[0]), int(node.args[1])  # type: ignore[call-overload]
+    known, groups = run.moving(node.args[0]), int(node.args[1])  # type: ignore[arg-type]
     labels = run.along(known, 1, f"{_name(node)!r} is not along its units")
     if groups == 1:
         _count_zeros(run, node, known, labels)
@@ -193,7 +193,7 @@ def _recurrent(run: UnitPass, node: Node) -> Any:
     op = op_of(node)
     states: list[Any] = list(node.args[1]) if op == "lstm" else [node.args[1]]  # type: ignore[arg-type]
     weights = [run.of(one) for one in node.args[2]]  # type: ignore[union-attr]
-    biased, layers, both = bool(node.args[3]), int(node.args[4]), bool(node.args[7])  # type: ignore[call-overload]
+    biased, layers, both = bool(node.args[3]), int(node.args[4]), bool(node.args[7])  # type: ignore[arg-type]
     each, ways = (4 if biased else 2), (2 if both else 1)
     if len(weights) != each * layers * ways or not all(isinstance(one, Stored) for one in weights):
         return None

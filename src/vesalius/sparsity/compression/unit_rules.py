@@ -126,7 +126,7 @@ def _is_zero(known: Any) -> bool:
 def _glu(run: UnitPass, node: Node) -> Any:
     known, dim = run.moving(node.args[0]), argument(node, 1, "dim", -1)
     halves = known.labels.chunk(2, dim)
-    run.labels.join(*halves, f"{_described(node)} joins it with values that stay")
+    run.labels.join(halves[0], halves[1], f"{_described(node)} joins it with values that stay")
     return Moving(halves[0], known.zero)
 
 
@@ -173,13 +173,15 @@ def _join_parts(run: UnitPass, node: Node) -> Any:
     if (op_of(node) == "stack" or dim not in varying) and varying:
         first = parts[0] if op_of(node) == "stack" else parts[0].narrow(dim, 0, 1)
         for other in parts[1:]:
-            run.labels.join(first, other if op_of(node) == "stack" else other.narrow(dim, 0, 1), f"{_described(node)} joins values that stay")
+            run.labels.join(
+                first, other if op_of(node) == "stack" else other.narrow(dim, 0, 1), f"{_described(node)} joins values that stay"
+            )
     return _move_values(run, node)
 
 
 def _getitem(run: UnitPass, node: Node) -> Any:
     known = run.of(node.args[0])
-    return known[node.args[1]] if isinstance(known, tuple) else run.unlabelled(node)
+    return known[int(argument(node, 1, "index"))] if isinstance(known, tuple) else run.unlabelled(node)
 
 
 def _pixel_shuffle(run: UnitPass, node: Node) -> Any:

@@ -52,9 +52,7 @@ def group_importance(
     return total
 
 
-def unlinked_importance(
-    units: UnitGroups, network: Network, links: Mapping[str, Links], samples: Sequence[Tensor]
-) -> Float[Tensor, " G"]:
+def unlinked_importance(units: UnitGroups, network: Network, links: Mapping[str, Links], samples: Sequence[Tensor]) -> Float[Tensor, " G"]:
     """The same for readers whose links are not scored, such as recurrent layers: ``|w| E|x - E x|``, mean over what reads.
 
     Args:
@@ -88,7 +86,8 @@ def _players(into: Int[Tensor, " C"], links: Links, fan_in: int) -> Int[Tensor, 
     if links.layer.groups > 1:
         return torch.zeros(fan_in, dtype=torch.long)
     channel = torch.where(into == STAYS, into.max() + 1 + torch.arange(len(into)), into)
-    return channel.unique(return_inverse=True)[1].repeat_interleave(links.kernel)
+    places: Tensor = channel.unique(return_inverse=True)[1]
+    return places.repeat_interleave(links.kernel)
 
 
 def _owner(players: Tensor, player: int, owners: Tensor, links: Links) -> Tensor:
@@ -113,11 +112,12 @@ def layer_importance(
     weight, bias = links.weight[part], links.bias[part]
     if judge.score.function not in BY_CONTRIBUTION or count == len(players):
         scores = judge.score_part(links, part, rows, weight, bias)
-        return scores.new_zeros(count).index_add(0, players.to(scores.device), scores.mean(0))
+        summed: Tensor = scores.new_zeros(count).index_add(0, players.to(scores.device), scores.mean(0))
+        return summed
     some = rows[:: -(-len(rows) // SCORE_ROWS)]
     if judge.score is SCORES["gate"]:
         return _gate(links, part, some, players, count)
-    total = rows.new_zeros(count)
+    total: Tensor = rows.new_zeros(count)
     for unit in range(len(weight)):
         carried = rows.new_zeros(len(some), count).index_add(1, players.to(rows.device), some * weight[unit])
         after = select_units(links.after, slice(part.start + unit, part.start + unit + 1))

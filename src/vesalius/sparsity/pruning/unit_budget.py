@@ -99,7 +99,9 @@ class UnitBudget:
         if not pools:
             reasons = "; ".join(f"{name}: {why}" for name, why in units.why.items())
             raise InvalidInput(f"no layer of {units.network.name} has units that can be removed: {reasons}")
-        left = {} if goal.kind in ("parameters", "flops") else {names: _groups_left(units, names, pool, goal) for names, pool in pools.items()}
+        left = (
+            {} if goal.kind in ("parameters", "flops") else {names: _groups_left(units, names, pool, goal) for names, pool in pools.items()}
+        )
         return cls(units=units, pools=pools, left=left, goal=goal)
 
     def cut(self, worth: Float[Tensor, " G"], gone: Gone, part: float) -> Gone:
