@@ -44,7 +44,7 @@ Gone = Bool[Tensor, " G"]
 
 
 @verb
-def remove_units(  # noqa: PLR0913  four amounts of which one is given, as users look for them
+def remove_units(  # noqa: PLR0913 - a verb that users call
     model: Any,
     data: Data,
     *,
@@ -158,7 +158,7 @@ class _UnitPruning:
 
     Attributes:
         units: in groups.
-        links: of all layers whose weight is used once, in order of computation.
+        links: of all layers whose weight is a parameter that is used once, in order of computation.
         samples: inputs.
         judge: scores of links.
         how: options.
@@ -177,7 +177,7 @@ class _UnitPruning:
     def of(
         cls, network: Network, units: UnitGroups, samples: tuple[Tensor, ...], how: Pruning, bounds: Mapping[str, Bool[Tensor, "..."]]
     ) -> _UnitPruning:
-        links = {name: one for name, one in links_of(network).items() if len(one.layers) == 1 and not one.tied}
+        links = {name: one for name, one in links_of(network).items() if len(one.layers) == 1 and not one.tied and not one.layer.computed}
         scored = make_scorer(how.score_in("refit"), links, samples, how.loss, how.seed)
         return cls(network=network, units=units, links=links, samples=samples, judge=scored, how=how, bounds=bounds)
 

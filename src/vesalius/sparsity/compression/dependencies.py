@@ -13,13 +13,15 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from vesalius.sparsity.compression.unit_pass import Moving, ReadAxis, UnitPass
+from vesalius.sparsity.compression.unit_pass import Moving, ReadAxis, Stored, Tracked, UnitPass
 from vesalius.sparsity.compression.unit_rules import RULES
 from vesalius.trace.network import Network
 
 STAYS = -1
 """In the place of a group: it cannot be removed."""
 Groups = Int[Tensor, " _"]
+Elements = Int[Tensor, "..."] | tuple[Groups, ...]
+"""Groups of the elements of a value, or of the slices along each of its axes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +53,7 @@ class UnitGroups:
         readers: layers that read units.
         zeros: groups that may be removed only where what they compute is 0 without them, as it is normalised or summed with others.
         why: layers some of whose units stay, and why.
-        values: the group of each element of a value, of two samples.
+        values: the group of each element of a value, of two samples; of one made of parameters those along each axis.
         parts: the same of ops with several results.
     """
 
@@ -62,8 +64,8 @@ class UnitGroups:
     readers: tuple[UnitReader, ...]
     zeros: Bool[Tensor, " G"]
     why: Mapping[str, str]
-    values: Mapping[str, Int[Tensor, "..."]]
-    parts: Mapping[str, tuple[Int[Tensor, "..."], ...]]
+    values: Mapping[str, Elements]
+    parts: Mapping[str, tuple[Elements, ...]]
 
     @cached_property
     def pools(self) -> dict[tuple[str, ...], list[int]]:
@@ -147,6 +149,12 @@ def find_units(network: Network) -> UnitGroups:
     roots = roots[~labels.is_fixed(roots)]
     place = torch.full_like(labels.parent, STAYS)
     place[roots] = torch.arange(len(roots))
+
+    def groups_of(one: Tracked) -> Elements:
+        if isinstance(one, Moving):
+            return place[labels.find(one.labels)]
+        return tuple(place[labels.find(axis)] for axis in one.axes)
+
     known = {node.meta["value"].name: one for node, one in run.found.items() if "value" in node.meta}
     names = {layer.value: name for name, layer in network.layers.items()}
     return UnitGroups(
@@ -157,12 +165,8 @@ def find_units(network: Network) -> UnitGroups:
         readers=tuple(_reader(one, names, run.modules[one.value]) for one in run.reads),
         zeros=labels.zeros[roots],
         why={name: _reason(run, one) for name, one in made.items() if bool(labels.is_fixed(one).any())},
-        values={name: place[labels.find(one.labels)] for name, one in known.items() if isinstance(one, Moving)},
-        parts={
-            name: tuple(place[labels.find(part.labels)] for part in one)
-            for name, one in known.items()
-            if isinstance(one, tuple) and all(isinstance(part, Moving) for part in one)
-        },
+        values={name: groups_of(one) for name, one in known.items() if isinstance(one, (Moving, Stored))},
+        parts={name: tuple(groups_of(part) for part in one) for name, one in known.items() if isinstance(one, tuple)},
     )
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.fx import Graph, GraphModule, Node
 
 from vesalius.core.errors import InvalidInput
-from vesalius.sparsity.compression.dependencies import UnitGroups
+from vesalius.sparsity.compression.dependencies import Elements, UnitGroups
 from vesalius.sparsity.compression.partial_norms import channel_norm_with_zeros, layer_norm_with_zeros, rms_norm_with_zeros
 from vesalius.sparsity.compression.unit_pass import BATCH
 from vesalius.trace.axis_pass import argument, op_of
@@ -90,14 +90,19 @@ class _Sizes:
 
     def kept(self, node: Any) -> list[Bool[Tensor, " _"]] | None:
         """Which elements are left along each axis of a value; ``None`` if all are."""
+        if isinstance(node, Node) and node.op == "get_attr":
+            return self.of(self.units.axes[str(node.target)])
         name = node.meta["value"].name if isinstance(node, Node) and "value" in node.meta else ""
         return self.of(self.units.values.get(name))
 
-    def of(self, groups: Tensor | None) -> list[Bool[Tensor, " _"]] | None:
+    def of(self, groups: Elements | None) -> list[Bool[Tensor, " _"]] | None:
         """The same from the groups of elements."""
         if groups is None:
             return None
-        stays = torch.cat([~self.gone, torch.ones(1, dtype=torch.bool)])[groups]
+        if isinstance(groups, tuple):
+            along = [~self.units.is_gone(axis, self.gone) for axis in groups]
+            return None if all(bool(one.all()) for one in along) else along
+        stays = ~self.units.is_gone(groups, self.gone)
         if bool(stays.all()):
             return None
         return [stays.movedim(axis, 0).reshape(stays.shape[axis], -1).any(1) for axis in range(stays.ndim)]
@@ -147,7 +152,8 @@ def _split(sizes: _Sizes, node: Node, twin: Node) -> None:
     kept = [sizes.of(groups) for groups in parts]
     if all(one is None for one in kept):
         return
-    counts = [groups.shape[dim] if left is None else int(left[dim].sum()) for groups, left in zip(parts, kept, strict=True)]
+    whole = [len(one[dim]) if isinstance(one, tuple) else one.shape[dim] for one in parts]
+    counts = [size if left is None else int(left[dim].sum()) for size, left in zip(whole, kept, strict=True)]
     twin.target = torch.ops.aten.split_with_sizes.default
     twin.args, twin.kwargs = (twin.args[0], counts, dim), {}
 

@@ -48,7 +48,11 @@ def _replace_norm(model: nn.Module, node: Node, units: UnitGroups, gone: Bool[Te
     groups = units.values.get(node.args[0].meta["value"].name) if isinstance(node.args[0], Node) else None
     path = node.meta["value"].module
     module = dict(model.named_modules(remove_duplicate=False)).get(path)
-    if groups is None or not isinstance(module, NORM_MODULES) or (isinstance(module, nn.GroupNorm) and module.num_groups > 1):
+    if (
+        not isinstance(groups, Tensor)
+        or not isinstance(module, NORM_MODULES)
+        or (isinstance(module, nn.GroupNorm) and module.num_groups > 1)
+    ):
         return
     axis = 1 if isinstance(module, nn.GroupNorm) else groups.ndim - 1
     kept = _kept(groups, gone, axis)
@@ -79,6 +83,8 @@ def _reshaped(units: UnitGroups, gone: Bool[Tensor, " G"]) -> Iterator[tuple[str
         if node.op != "call_function" or value is None or op_of(node) not in SIZED_OPS or value.name not in units.values:
             continue
         groups = units.values[value.name]
+        if isinstance(groups, tuple):
+            continue
         for axis, side in enumerate(value.shape):
             if side is not None:
                 yield value.module, side, int(_kept(groups, gone, axis).sum())

@@ -153,7 +153,9 @@ def _move_values(run: UnitPass, node: Node) -> Any:
         if not isinstance(run.of(one), (Moving, Stored)):
             return run.of(one)
         known = run.moving(one)
-        if known.places is not None and one is not node.args[0]:
+        if op_of(node) in PICKS and one is not node.args[0]:
+            if known.places is None:
+                raise TypeError("places that are computed from inputs")
             return known.places
         zero = zero and known.zero
         return known.labels
@@ -161,7 +163,15 @@ def _move_values(run: UnitPass, node: Node) -> Any:
     args = [take(one) for one in node.args]
     target: Any = torch.ops.aten.reshape.default if op_of(node) in ("view", "unsafe_view") else node.target
     found: Any = target(*args, **{name: take(one) for name, one in node.kwargs.items()})
-    return Moving(found, zero) if isinstance(found, Tensor) else tuple(Moving(one, zero) for one in found)
+    if not isinstance(found, Tensor):
+        return tuple(Moving(one, zero) for one in found)
+    first = run.moving(node.args[0])
+    moved = None if first.places is None else target(first.places, *args[1:])
+    return Moving(found, zero, moved)
+
+
+PICKS = frozenset(("index", "index_select"))
+"""Ops that pick elements by their places."""
 
 
 def _join_parts(run: UnitPass, node: Node) -> Any:
@@ -176,7 +186,8 @@ def _join_parts(run: UnitPass, node: Node) -> Any:
             run.labels.join(
                 first, other if op_of(node) == "stack" else other.narrow(dim, 0, 1), f"{_described(node)} joins values that stay"
             )
-    return _move_values(run, node)
+    target: Any = node.target
+    return Moving(target(parts, *node.args[1:]), all(run.moving(one).zero for one in node.args[0]))  # type: ignore[union-attr]
 
 
 def _getitem(run: UnitPass, node: Node) -> Any:

@@ -17,9 +17,6 @@ from vesalius.sparsity.pruning.calibration import SCORE_ROWS, LinkScorer, select
 from vesalius.sparsity.scores import SCORES, ScoreInputs, compute_scores, gate_slopes
 from vesalius.trace.network import Network
 
-BY_CONTRIBUTION = frozenset(SCORES[name].function for name in ("shapley", "shapley_zero", "gate", "linear"))
-"""Scores of what a link carries times its weight: what several links carry together is scored as if it were one."""
-
 
 def group_importance(
     units: UnitGroups, links: Mapping[str, Links], rows: Mapping[str, Float[Tensor, "_ _"]], judge: LinkScorer
@@ -110,7 +107,7 @@ def layer_importance(
     """
     count = int(players.max()) + 1
     weight, bias = links.weight[part], links.bias[part]
-    if judge.score.function not in BY_CONTRIBUTION or count == len(players):
+    if not judge.score.joint or count == len(players):
         scores = judge.score_part(links, part, rows, weight, bias)
         summed: Tensor = scores.new_zeros(count).index_add(0, players.to(scores.device), scores.mean(0))
         return summed
