@@ -11,6 +11,7 @@ from tests.reference import unit_removal
 from tests.sparsity.joined_models import FLAT, JOINED, TwoHeads, build
 from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.sparsity import Pruning, remove_units
+from vesalius.sparsity.compression.dead_units import remove_dead_units
 from vesalius.sparsity.compression.dependencies import STAYS, find_units
 from vesalius.sparsity.compression.sliced_graph import slice_model
 from vesalius.sparsity.estimators.enumeration import exact_values
@@ -187,6 +188,19 @@ def test_amounts_that_do_not_go_together_are_refused():
         remove_units(model, x, keep=3)
     with pytest.raises(InvalidInput, match="parameters is a number above 0 and below 1"):
         remove_units(model, x, parameters=1.5)
+
+
+@torch.no_grad()
+def test_a_unit_that_nothing_reads_stays_where_zeros_are_needed():
+    """Its column is 0, but its own value still moves the mean of the norm."""
+    model, x = build("norms")
+    network = vs.trace(model, x[:2])
+    model.inner.weight[:, 2] = model.last.weight[:, 2] = 0
+    assert not bool(remove_dead_units(network, model).gone.any())
+    for weight in (model.first, model.inner):
+        weight.weight[2] = weight.bias[2] = 0
+    model.layer.weight[2] = model.layer.bias[2] = model.rms.weight[2] = model.scale[2] = 0
+    assert remove_dead_units(network, model).removed["first"].tolist() == [2]
 
 
 def test_pruning_goes_on_from_where_it_was():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 
 from vesalius.trace.network import Network
@@ -28,6 +29,10 @@ def with_all_outputs(network: Network, rows: Sequence[Tensor]) -> Network:
     if call is None or call.output is None:
         return network
     some = tuple(part[:2] for part in rows)
+    plain = replace(call, function=None)
+    with torch.no_grad():
+        if replace(plain, output=EVERY_OUTPUT).evaluate(some).numel() == plain.evaluate(some).numel():
+            return network
     found = trace_call((replace(call, output=EVERY_OUTPUT, function=None), some))
     found.graph("following units to all outputs")
     return found

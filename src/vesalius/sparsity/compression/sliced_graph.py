@@ -21,7 +21,7 @@ from vesalius.sparsity.compression.partial_norms import channel_norm_with_zeros,
 from vesalius.sparsity.compression.unit_pass import BATCH
 from vesalius.trace.axis_pass import argument, op_of
 from vesalius.trace.network import Network
-from vesalius.trace.signature import InputSlot, ModelCall
+from vesalius.trace.signature import EVERY_OUTPUT, InputSlot, ModelCall
 
 
 @final
@@ -30,19 +30,21 @@ class GraphModel(nn.Module):
 
     Args:
         graph_module: from the tensors among the arguments to the output.
-        call: how the model is called.
+        call: how the model is called; where it gives a collection of one result, so does this, under its name.
     """
 
     def __init__(self, graph_module: GraphModule, call: ModelCall) -> None:
         super().__init__()
         self.graph_module = graph_module
         self.places = {at: arg.place for at, arg in enumerate(call.args) if isinstance(arg, InputSlot)}
+        self.output = call.output
         self.keywords = {name: arg.place for name, arg in call.kwargs.items() if isinstance(arg, InputSlot)}
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         given = {self.places[at]: arg for at, arg in enumerate(args) if at in self.places}
         given |= {self.keywords[name]: arg for name, arg in kwargs.items() if name in self.keywords}
-        return self.graph_module(*(given[place] for place in sorted(given)))
+        found = self.graph_module(*(given[place] for place in sorted(given)))
+        return found if self.output is None else {str(self.output): found}
 
 
 def slice_model(network: Network, tensors: Mapping[str, Tensor], units: UnitGroups, gone: Bool[Tensor, " G"]) -> GraphModel:
@@ -58,7 +60,7 @@ def slice_model(network: Network, tensors: Mapping[str, Tensor], units: UnitGrou
     """
     model_graph = network.graph("slicing")
     assert network.call is not None
-    if network.call.output is not None or network.call.function is not None:
+    if network.call.output == EVERY_OUTPUT or network.call.function is not None:
         raise InvalidInput("the graph has one tensor as its output, and the model gives more")
     copied = Graph()
     twins: dict[Node, Node] = {}

@@ -176,7 +176,9 @@ PICKS = frozenset(("index", "index_select"))
 
 def _join_parts(run: UnitPass, node: Node) -> Any:
     """Values one after another: along another axis than that of the units, their units are one."""
-    parts = [run.moving(one).labels for one in node.args[0]]  # type: ignore[union-attr]
+    given = [run.moving(one) for one in node.args[0]]  # type: ignore[union-attr]
+    filled = [one for one in given if one.labels.shape != (0,)] or given  # an empty cache may be joined to anything
+    parts = [one.labels for one in filled]
     rank = parts[0].ndim
     dim = int(argument(node, 1, "dim", 0)) % (rank + (op_of(node) == "stack"))
     varying = {axis for labels in parts for axis in run.labels.varies(labels)}
@@ -187,7 +189,7 @@ def _join_parts(run: UnitPass, node: Node) -> Any:
                 first, other if op_of(node) == "stack" else other.narrow(dim, 0, 1), f"{_described(node)} joins values that stay"
             )
     target: Any = node.target
-    return Moving(target(parts, *node.args[1:]), all(run.moving(one).zero for one in node.args[0]))  # type: ignore[union-attr]
+    return Moving(target(parts, *node.args[1:]), all(one.zero for one in filled))
 
 
 def _getitem(run: UnitPass, node: Node) -> Any:
