@@ -193,14 +193,14 @@ def test_amounts_that_do_not_go_together_are_refused():
 @torch.no_grad()
 def test_a_unit_that_nothing_reads_stays_where_zeros_are_needed():
     """Its column is 0, but its own value still moves the mean of the norm."""
-    model, x = build("norms")
-    network = vs.trace(model, x[:2])
-    model.inner.weight[:, 2] = model.last.weight[:, 2] = 0
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 8), nn.LayerNorm(8), nn.Linear(8, 3)).eval()
+    network = vs.trace(model, FLAT[:2])
+    model[2].weight[:, 2] = 0
     assert not bool(remove_dead_units(network, model).gone.any())
-    for weight in (model.first, model.inner):
-        weight.weight[2] = weight.bias[2] = 0
-    model.layer.weight[2] = model.layer.bias[2] = model.rms.weight[2] = model.scale[2] = 0
-    assert remove_dead_units(network, model).removed["first"].tolist() == [2]
+    for row in (model[0].weight, model[0].bias, model[1].weight, model[1].bias):
+        row[2] = 0
+    assert remove_dead_units(network, model).removed["0"].tolist() == [2]
 
 
 def test_pruning_goes_on_from_where_it_was():
