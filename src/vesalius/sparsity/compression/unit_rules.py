@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,16 +11,10 @@ from torch import Tensor
 from torch.fx import Node
 
 from vesalius.sparsity.compression.unit_layers import LAYER_RULES, apply_matrix
+from vesalius.sparsity.compression.unit_moves import MOVE_RULES, described
 from vesalius.sparsity.compression.unit_pass import Moving, Rule, Stored, UnitPass
 from vesalius.trace.axis_pass import argument, op_of
-from vesalius.trace.graph import Value
 from vesalius.trace.opset import FAMILIES
-
-
-def _described(node: Node) -> str:
-    value: Value = node.meta["value"]
-    return f"{value.name!r} ({value.op})"
-
 
 # ---- ops on single elements ----------------------------------------------------------------------------------------------------------
 
@@ -52,12 +45,12 @@ def _elementwise(run: UnitPass, node: Node) -> Any:
     rank = len(node.meta["value"].shape)
     moving = [one for one in operands if isinstance(one, Moving)]
     varying = {axis + rank - one.labels.ndim for one in moving for axis in run.labels.varies(one.labels)}
-    reason = f"{_described(node)} joins it with values that stay"
+    reason = f"{described(node)} joins it with values that stay"
     sides = torch.broadcast_shapes(*(one.labels.shape if isinstance(one, Moving) else [len(axis) for axis in one.axes] for one in operands))
     whole = [one for one in moving if all(_side(one.labels, axis, rank) == sides[axis - rank + len(sides)] for axis in varying)]
     for one in moving:
         if one not in whole:
-            run.fix(one, f"{_described(node)} takes one number for all units")
+            run.fix(one, f"{described(node)} takes one number for all units")
     if not whole:
         return None
     first = whole[0].labels.expand(torch.broadcast_shapes(whole[0].labels.shape, sides))
@@ -126,132 +119,8 @@ def _is_zero(known: Any) -> bool:
 def _glu(run: UnitPass, node: Node) -> Any:
     known, dim = run.moving(node.args[0]), argument(node, 1, "dim", -1)
     halves = known.labels.chunk(2, dim)
-    run.labels.join(halves[0], halves[1], f"{_described(node)} joins it with values that stay")
+    run.labels.join(halves[0], halves[1], f"{described(node)} joins it with values that stay")
     return Moving(halves[0], known.zero)
-
-
-# ---- ops that move elements ----------------------------------------------------------------------------------------------------------
-
-
-def _move(run: UnitPass, node: Node) -> Any:
-    """The op itself is run on the labels."""
-    known = run.of(node.args[0])
-    if isinstance(known, Stored) and op_of(node) in STORED_MOVES:
-        return STORED_MOVES[op_of(node)](run, node, known)
-    return _move_values(run, node)
-
-
-def _move_values(run: UnitPass, node: Node) -> Any:
-    zero = True
-
-    def take(one: Any) -> Any:
-        nonlocal zero
-        if isinstance(one, (list, tuple)):
-            return [take(item) for item in one]
-        if not isinstance(one, Node):
-            return one
-        if not isinstance(run.of(one), (Moving, Stored)):
-            return run.of(one)
-        known = run.moving(one)
-        if op_of(node) in PICKS and one is not node.args[0]:
-            if known.places is None:
-                raise TypeError("places that are computed from inputs")
-            return known.places
-        zero = zero and known.zero
-        return known.labels
-
-    args = [take(one) for one in node.args]
-    target: Any = torch.ops.aten.reshape.default if op_of(node) in ("view", "unsafe_view") else node.target
-    found: Any = target(*args, **{name: take(one) for name, one in node.kwargs.items()})
-    if not isinstance(found, Tensor):
-        return tuple(Moving(one, zero) for one in found)
-    first = run.moving(node.args[0])
-    moved = None if first.places is None else target(first.places, *args[1:])
-    return Moving(found, zero, moved)
-
-
-PICKS = frozenset(("index", "index_select"))
-"""Ops that pick elements by their places."""
-
-
-def _join_parts(run: UnitPass, node: Node) -> Any:
-    """Values one after another: along another axis than that of the units, their units are one."""
-    given = [run.moving(one) for one in node.args[0]]  # type: ignore[union-attr]
-    filled = [one for one in given if one.labels.shape != (0,)] or given  # an empty cache may be joined to anything
-    parts = [one.labels for one in filled]
-    rank = parts[0].ndim
-    dim = int(argument(node, 1, "dim", 0)) % (rank + (op_of(node) == "stack"))
-    varying = {axis for labels in parts for axis in run.labels.varies(labels)}
-    if (op_of(node) == "stack" or dim not in varying) and varying:
-        first = parts[0] if op_of(node) == "stack" else parts[0].narrow(dim, 0, 1)
-        for other in parts[1:]:
-            run.labels.join(
-                first, other if op_of(node) == "stack" else other.narrow(dim, 0, 1), f"{_described(node)} joins values that stay"
-            )
-    target: Any = node.target
-    return Moving(target(parts, *node.args[1:]), all(one.zero for one in filled))
-
-
-def _getitem(run: UnitPass, node: Node) -> Any:
-    known = run.of(node.args[0])
-    return known[int(argument(node, 1, "index"))] if isinstance(known, tuple) else run.unlabelled(node)
-
-
-def _pixel_shuffle(run: UnitPass, node: Node) -> Any:
-    """Channels that become neighbours in space go together."""
-    known: Moving = _move_values(run, node)
-    for axis in (known.labels.ndim - 1, known.labels.ndim - 2):
-        run.labels.join_along(known.labels, axis, f"{_described(node)} takes its units apart")
-    return Moving(run.labels.find(known.labels), known.zero)
-
-
-def _pad(run: UnitPass, node: Node) -> Any:
-    """Positions may be added, not units."""
-    known, sides = run.moving(node.args[0]), argument(node, 1, "pad")
-    padded = [known.labels.ndim - 1 - at // 2 for at, side in enumerate(sides) if side]
-    if set(padded) & set(run.labels.varies(known.labels)):
-        return None
-    labels = known.labels
-    for axis in set(padded):
-        side = labels.shape[axis] + sum(sides[2 * (labels.ndim - 1 - axis) :][:2])
-        labels = labels.narrow(axis, 0, 1).expand([side if at == axis else -1 for at in range(labels.ndim)])
-    return Moving(labels, known.zero)
-
-
-def _stored_transpose(run: UnitPass, node: Node, known: Stored) -> Any:
-    order = list(range(len(known.axes)))
-    if op_of(node) == "permute":
-        order = [int(axis) % len(order) for axis in node.args[1]]  # type: ignore[arg-type, union-attr]
-    else:
-        one, other = (int(axis) % len(order) for axis in (node.args[1:3] if len(node.args) > 1 else (-2, -1)))  # type: ignore[arg-type]
-        order[one], order[other] = order[other], order[one]
-    return replace(known, axes=tuple(known.axes[at] for at in order), order=tuple(known.order[at] for at in order))
-
-
-def _stored_unsqueeze(run: UnitPass, node: Node, known: Stored) -> Any:
-    at = int(argument(node, 1, "dim")) % (len(known.axes) + 1)
-    added = torch.zeros(1, dtype=torch.long)
-    return replace(known, axes=(*known.axes[:at], added, *known.axes[at:]), order=(*known.order[:at], -1, *known.order[at:]))
-
-
-def _stored_parts(run: UnitPass, node: Node, known: Stored) -> Any:
-    """Parts of a parameter along one axis."""
-    dim = argument(node, 1 if op_of(node) in ("slice", "narrow") else 2, "dim", 0) % len(known.axes)
-    places = torch.arange(len(known.axes[dim]))
-    args = [0 if at == (1 if op_of(node) in ("slice", "narrow") else 2) else one for at, one in enumerate(node.args[1:], 1)]
-    found: Any = node.target(places, *args)  # type: ignore[operator]
-    parts = [
-        replace(known, axes=(*known.axes[:dim], known.axes[dim][one], *known.axes[dim + 1 :]))
-        for one in ([found] if isinstance(found, Tensor) else found)
-    ]
-    return parts[0] if isinstance(found, Tensor) else tuple(parts)
-
-
-STORED_MOVES: Mapping[str, Callable[[UnitPass, Node, Stored], Any]] = {
-    **dict.fromkeys("t transpose permute swapaxes numpy_T mT".split(), _stored_transpose),
-    **dict.fromkeys("slice narrow split chunk split_with_sizes".split(), _stored_parts),
-    "unsqueeze": _stored_unsqueeze,
-}
 
 
 # ---- ops over axes -------------------------------------------------------------------------------------------------------------------
@@ -303,7 +172,7 @@ def _product(run: UnitPass, node: Node) -> Any:
     one, other = run.moving(node.args[0]).labels, run.moving(node.args[1]).labels
     zero = run.moving(node.args[0]).zero or run.moving(node.args[1]).zero
     rows, columns = ([axis - labels.ndim for axis in run.labels.varies(labels)] for labels in (one, other))
-    reason = f"{_described(node)} mixes its units"
+    reason = f"{described(node)} mixes its units"
     _join_all_but_first(run, one, rows, reason)
     _join_all_but_first(run, other, columns, reason)
     rows, columns = ([axis - labels.ndim for axis in run.labels.varies(labels)] for labels in (one, other))
@@ -346,7 +215,7 @@ def _join_all_but_first(run: UnitPass, labels: Tensor, axes: list[int], reason: 
 def _attention(run: UnitPass, node: Node) -> Any:
     """Heads of queries, keys and values are one; a head that is gone gives nothing."""
     queries, keys, values = (run.moving(one) for one in node.args[:3])
-    reason = f"{_described(node)} mixes its units"
+    reason = f"{described(node)} mixes its units"
     for one in (queries, keys, values):
         _join_all_but_first(run, one.labels, run.labels.varies(one.labels), reason)
         if any(axis >= one.labels.ndim - 2 for axis in run.labels.varies(one.labels)):
@@ -366,11 +235,6 @@ def _unlabelled(run: UnitPass, node: Node) -> Any:
     return run.unlabelled(node) if not any(isinstance(run.of(one), (Moving, Stored)) for one in node.all_input_nodes) else None
 
 
-MOVES = (
-    "view reshape flatten unflatten squeeze unsqueeze permute transpose t movedim swapaxes expand expand_as select slice narrow split chunk"
-    " split_with_sizes unbind roll flip repeat repeat_interleave index index_select pixel_unshuffle view_as mT numpy_T tile"
-    " broadcast_to _reshape_alias unsafe_view reshape_alias"
-).split()
 SAME = "dropout feature_dropout alpha_dropout contiguous clone detach alias to type_as lift_fresh_copy native_dropout".split()
 
 RULES: Mapping[str, Rule] = {
@@ -379,23 +243,17 @@ RULES: Mapping[str, Rule] = {
     **dict.fromkeys(
         "add sub rsub mul div maximum minimum where masked_fill lerp pow eq ne lt le gt ge logical_and logical_or".split(), _elementwise
     ),
-    **dict.fromkeys(MOVES, _move),
     **dict.fromkeys(("softmax", "log_softmax", "cumsum"), _along_positions),
     **dict.fromkeys("mean sum amax amin".split(), _reduce),
     **{f"{kind}_pool{axes}d": _pool for axes in (1, 2, 3) for kind in ("max", "avg", "adaptive_avg", "adaptive_max", "_adaptive_avg")},
     **dict.fromkeys("upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_bilinear2d upsample_bicubic2d".split(), _pool),
     **dict.fromkeys("zeros ones full arange zeros_like ones_like full_like scalar_tensor empty new_zeros new_ones".split(), _unlabelled),
-    **dict.fromkeys(("cat", "concat", "stack"), _join_parts),
     "glu": _glu,
-    "pad": _pad,
-    "constant_pad_nd": _pad,
-    "pixel_shuffle": _pixel_shuffle,
-    "getitem": _getitem,
-    operator.getitem.__name__: _getitem,
     "attention": _attention,
     "bmm": _product,
     "matmul": _matmul,
     "mm": _matmul,
+    **MOVE_RULES,
     **LAYER_RULES,
 }
 """Rule of every op that units can be followed through; those of all others stay."""
