@@ -21,12 +21,13 @@ OLD_NORMS = {"WeightNorm": nn.utils.remove_weight_norm, "SpectralNorm": nn.utils
 
 def computed_weights(model: nn.Module) -> list[str]:
     """Names of the weights of a model that PyTorch computes from others."""
-    found = []
-    for path, module in model.named_modules():
-        leaves = list(module.parametrizations) if parametrize.is_parametrized(module) else []
-        leaves += [getattr(hook, "_tensor_name", getattr(hook, "name", "")) for hook in _weight_hooks(module)]
-        found += [f"{path}.{leaf}" if path else leaf for leaf in dict.fromkeys(leaves)]
-    return found
+    return [f"{path}.{leaf}" if path else leaf for path, module in model.named_modules() for leaf in _computed_leaves(module)]
+
+
+def _computed_leaves(module: nn.Module) -> list[str]:
+    """Names in a module of what PyTorch computes in it."""
+    leaves = list(module._modules["parametrizations"]._modules) if parametrize.is_parametrized(module) else []  # type: ignore[union-attr]
+    return list(dict.fromkeys([*leaves, *(getattr(hook, "_tensor_name", getattr(hook, "name", "")) for hook in _weight_hooks(module))]))
 
 
 def _weight_hooks(module: nn.Module) -> list[object]:
@@ -37,28 +38,30 @@ def _weight_hooks(module: nn.Module) -> list[object]:
 def copy_with_plain_weights(model: nn.Module) -> nn.Module:
     """A copy in which all weights are parameters of their own, with the numbers that they had; the model is left as it is."""
     copied = copy.deepcopy(model, computed_attributes(model))
-    for name in computed_weights(copied):
-        path, _, leaf = name.rpartition(".")
-        module = copied.get_submodule(path)
+    for module in list(copied.modules()):
+        leaves = _computed_leaves(module)
         trained = any(one.requires_grad for one in module.parameters())
         with torch.no_grad():
-            _make_plain(module, leaf)
-        found = getattr(module, leaf).detach().clone()
-        for held in (module._parameters, module._buffers, vars(module)):
-            held.pop(leaf, None)
-        module.register_parameter(leaf, nn.Parameter(found, requires_grad=trained))
+            _remove_hooks(module)
+            found = {leaf: getattr(module, leaf).detach().clone() for leaf in leaves}
+        if parametrize.is_parametrized(module):
+            # not remove_parametrizations: it takes the property off the class, which the user's module shares
+            module.__class__ = type(module).__bases__[0]
+            del module._modules["parametrizations"]
+        for leaf, weight in found.items():
+            for held in (module._parameters, module._buffers, vars(module)):
+                held.pop(leaf, None)
+            module.register_parameter(leaf, nn.Parameter(weight, requires_grad=trained))
     return copied
 
 
-def _make_plain(module: nn.Module, leaf: str) -> None:
-    if parametrize.is_parametrized(module, leaf):
-        parametrize.remove_parametrizations(module, leaf, leave_parametrized=True)
-        return
+def _remove_hooks(module: nn.Module) -> None:
+    """Let masks and the older norms become the weights that they give."""
     for hook in _weight_hooks(module):
-        if isinstance(hook, prune.BasePruningMethod) and hook._tensor_name == leaf:
-            prune.remove(module, leaf)
-        elif type(hook).__name__ in OLD_NORMS and getattr(hook, "name", "") == leaf:
-            OLD_NORMS[type(hook).__name__](module, leaf)
+        if isinstance(hook, prune.BasePruningMethod):
+            prune.remove(module, hook._tensor_name)
+        else:
+            OLD_NORMS[type(hook).__name__](module, getattr(hook, "name", ""))
 
 
 def plain_network(network: Network, rows: Sequence[Tensor]) -> Network:
