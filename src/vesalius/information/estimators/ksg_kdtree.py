@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vesalius.core.lazy import LazyModule
-from vesalius.information.estimators.mixed_variables import CEILING_SHARE
+from vesalius.information.estimators.mixed_variables import CEILING_SHARE, FEWEST_ON_A_CURVE
 
 spatial = LazyModule("scipy.spatial")
 
@@ -66,7 +66,8 @@ def pair_terms(
         terms, ceiling = ksg1_terms(score_x[both], score_y[both], k, psi)
         local[both] += terms
         near = (np.abs(np.diff(np.argsort(np.argsort(score_x[both]))[np.argsort(score_y[both])])) <= k).mean()
-        infinite = bool(terms.mean() > 0.5 * np.log(len(terms)) or ceiling > CEILING_SHARE * len(terms) or near > 0.5)
+        determined = terms.mean() > 0.5 * np.log(len(terms)) or ceiling > CEILING_SHARE * len(terms) or near > 0.5
+        infinite = bool(len(terms) >= FEWEST_ON_A_CURVE and determined)
     return local, np.array([bias, infinite, alone])
 
 

@@ -11,7 +11,7 @@ from typing import no_type_check
 import numpy as np
 from numba import njit
 
-from vesalius.information.estimators.mixed_variables import BINS, CEILING_SHARE
+from vesalius.information.estimators.mixed_variables import BINS, CEILING_SHARE, FEWEST_ON_A_CURVE
 
 
 @njit(cache=True, nogil=True)
@@ -172,7 +172,8 @@ def add_ksg1_terms(one, other, asked, how, local):
     seen, near = max(here.sum(), 1), 0
     for j in range(1, upward.size):
         near += abs(upward[j] - upward[j - 1]) <= how[0]
-    return terms.sum() > seen * 0.5 * np.log(both.size) or ceiling > CEILING_SHARE * seen or 2 * near > both.size
+    determined = terms.sum() > seen * 0.5 * np.log(both.size) or ceiling > CEILING_SHARE * seen or 2 * near > both.size
+    return both.size >= FEWEST_ON_A_CURVE and determined
 
 
 @njit(cache=True, nogil=True)
