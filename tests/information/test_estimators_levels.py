@@ -65,6 +65,7 @@ def test_classes_with_too_few_rows_are_flagged_and_say_why(name):
 def test_levels_named_anew_are_the_same_levels():
     rows = torch.stack([torch.arange(200.0) % 7, torch.randn(200, generator=rng())], 1).double()
     assert count_levels(rows).tolist() == [7.0, 0.0]
+    assert count_levels((rows[:, 1:] - 1.5).relu()).tolist() == [1.0], "a unit that is seldom on has one level, and values besides"
     named = shuffle_levels(rows, rng(5))
     assert torch.equal(named[:, 1], rows[:, 1]) and not torch.equal(named[:, 0], rows[:, 0])
     assert len(torch.stack([rows[:, 0], named[:, 0]], 1).unique(dim=0)) == 7

@@ -34,9 +34,9 @@ MOST_DISTINCT = 0.25
 
 def count_levels(rows: Float64[Tensor, "N A"]) -> Float64[Tensor, " A"]:
     """How many values each unit takes that several rows share; 0 for a continuous one, with its own value in most rows."""
-    ordered = rows.sort(dim=0).values
-    distinct = 1.0 + (ordered.diff(dim=0) > 0).sum(0)
-    return torch.where(distinct <= MOST_DISTINCT * len(rows), distinct, 0.0).double()
+    same = rows.sort(dim=0).values.diff(dim=0) == 0
+    shared = same[0].long() + (same[1:] & ~same[:-1]).sum(0)
+    return torch.where((~same).sum(0) + 1 <= MOST_DISTINCT * len(rows), shared, 0).double()
 
 
 def shuffle_levels(rows: Float64[Tensor, "N A"], generator: torch.Generator | None) -> Float64[Tensor, "N A"]:

@@ -23,7 +23,7 @@ BINS = 16
 """Bins of equal mass that are known of all rows, where neighbours are only looked up at some of them."""
 CEILING_SHARE = 0.1
 """Share of points with hardly any neighbour on one axis that is none on both, from which two units are taken to determine each other."""
-FEWEST_ON_A_CURVE = 32
+FEWEST_ON_A_CURVE = 20
 """Points that show it at least."""
 COARSE_SHARE = 0.05
 """Share of all rows that an atom has where a table of all levels would be too sparse: the others are spread over their steps at random."""
