@@ -84,9 +84,45 @@ MUTANTS = [
     ),
     Mutant(
         "information/paths.py",
-        "best, place = best[:, :k], place[:, :k]",
-        "best, place = best[:, :1], place[:, :1]",
+        "found, chosen = found[:, :k], chosen[:, :k]",
+        "found, chosen = found[:, :1], chosen[:, :1]",
         "tests/information/test_graph_paths.py",
+    ),
+    Mutant(
+        "information/paths.py",
+        "found[at] = found[at] + part if at in found else part",
+        "found[at] = part",
+        "tests/information/test_graph_paths.py -k sum_over_all",
+    ),
+    Mutant(
+        "information/centrality.py",
+        "part + layers.depths[second] - layers.depths[first]",
+        "part + 1",
+        "tests/information/test_graph_centrality.py -k longer_way",
+    ),
+    Mutant(
+        "information/pruning.py",
+        "to[at] + left[at] == fewest",
+        "False",
+        "tests/information/test_graph_redundancy.py -k 'passes or side_by_side'",
+    ),
+    Mutant(
+        "information/site_graph.py",
+        "if None in sites[at] or step in sites[at]:",
+        "if True:",
+        "tests/information/test_site_graph.py -k follow_each_other",
+    ),
+    Mutant(
+        "information/residual_sums.py",
+        "behind[parts[0]] != behind[parts[1]]",
+        "True",
+        "tests/information/test_units.py -k written_by_hand",
+    ),
+    Mutant(
+        "information/comparison.py",
+        "torch.hypot(*errors)",
+        "errors[0]",
+        "tests/information/test_comparison.py -k their_error",
     ),
     Mutant("information/communities.py", "1 / search.gamma", "search.gamma", "tests/information/test_graph_communities.py"),
     Mutant(
