@@ -9,6 +9,30 @@ MUTANTS = [
         "null.expected * 0",
         "tests/information/test_estimators_binned.py",
     ),
+    Mutant(
+        "information/estimators/independence_tests.py",
+        "smallest * spread >= TRUSTED_CELL",
+        "smallest * spread >= 0",
+        "tests/information/test_estimators_independence.py",
+    ),
+    Mutant(
+        "information/estimators/independence_tests.py",
+        "2 * np.minimum(drawn.sf(counts[0] - 1), drawn.cdf(counts[0]))",
+        "2 * np.minimum(drawn.sf(counts[0]), drawn.cdf(counts[0]))",
+        "tests/information/test_estimators_independence.py",
+    ),
+    Mutant(
+        "information/estimators/levels.py",
+        "discount * seen * alone",
+        "0 * seen * alone",
+        "tests/information/test_estimators_levels.py",
+    ),
+    Mutant(
+        "information/estimators/ksg_numba.py",
+        "mean + slope * (whole - known.mean())",
+        "mean - slope * (whole - known.mean())",
+        "tests/information/test_estimators_ksg.py -k some_rows",
+    ),
     Mutant("information/estimators/contingency.py", "(4 * a - b) / 3", "a + 0 * b", "tests/information/test_estimators_binned.py"),
     Mutant(
         "information/estimators/null_distribution.py", "(v1 - w1) * (v2 - w2)", "v1 * v2", "tests/information/test_estimators_binned.py"

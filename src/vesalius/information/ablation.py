@@ -167,7 +167,7 @@ def _link_ablation(
 ) -> tuple[MaskedForward, dict[str, Float64[Tensor, " U"]]]:
     """Links into a layer from the one that it reads in the graph: how to run without some, and what they are worth."""
     layer = network.layer(graph.names[place])
-    weight = network.parameters[layer.weight]
+    weight = network.weight(layer)
     read = graph.structure.into[place]
     flow = graph.flows[read[0]] if len(read) == 1 else torch.zeros(0, 0, dtype=torch.float64)
     table = weight.movedim((layer.in_axis, layer.out_axis), (0, 1))
@@ -178,7 +178,7 @@ def _link_ablation(
             f" {' by '.join(map(str, flow.shape))} edges there; links can be removed where one weight lies between two layers of the graph"
         )
     inputs = [value.name for value in network.inputs]
-    program = network.program([*inputs, layer.weight], [network.graph("removing links").output])
+    program = network.program([*inputs, layer.weight_value], [network.graph("removing links").output])
 
     def run(kept: Tensor) -> Tensor:
         mask = kept.to(weight).reshape(*flow.shape, *[1] * (weight.ndim - 2)).movedim((0, 1), (layer.in_axis, layer.out_axis))

@@ -59,9 +59,14 @@ def shapley_zero(seen: ScoreInputs) -> Float[Tensor, "U F"]:
 
 def gate(seen: ScoreInputs) -> Float[Tensor, "U F"]:
     """``|w| E|act'(z) (x - E x)|``: one matrix product, and as good as Shapley values for a mask."""
-    weight, bias = fold_affine(seen.after, seen.weight, seen.bias)
-    slope = seen.after.activation.slope(seen.rows @ weight.T + bias).abs()
+    weight, slope = gate_slopes(seen)
     return weight.abs() * (slope.T @ (seen.rows - seen.rows.mean(0)).abs()) / len(seen.rows)
+
+
+def gate_slopes(seen: ScoreInputs) -> tuple[Float[Tensor, "U F"], Float[Tensor, "N U"]]:
+    """Weights into the activation, and the size of its slope on each row."""
+    weight, bias = fold_affine(seen.after, seen.weight, seen.bias)
+    return weight, seen.after.activation.slope(seen.rows @ weight.T + bias).abs()
 
 
 def magnitude(seen: ScoreInputs) -> Float[Tensor, "U F"]:
@@ -99,20 +104,22 @@ class Score:
         function: from evidence to scores of the weight's shape; higher is kept.
         centred: it measures what is lost when a link carries its mean instead, and so presumes compensation by the bias.
         gradient: it needs the loss's derivatives.
+        joint: it is of what a link carries times its weight, so that several links can be scored as the one player they are together.
     """
 
     function: ScoreFunction
     centred: bool = False
     gradient: bool = False
+    joint: bool = False
 
 
 SCORES: Mapping[str, Score] = {
-    "shapley": Score(function=shapley, centred=True),
-    "shapley_zero": Score(function=shapley_zero),
-    "gate": Score(function=gate, centred=True),
+    "shapley": Score(function=shapley, centred=True, joint=True),
+    "shapley_zero": Score(function=shapley_zero, joint=True),
+    "gate": Score(function=gate, centred=True, joint=True),
     "magnitude": Score(function=magnitude),
     "wanda": Score(function=wanda),
-    "linear": Score(function=linear, centred=True),
+    "linear": Score(function=linear, centred=True, joint=True),
     "taylor": Score(function=taylor, centred=True, gradient=True),
     "random": Score(function=random),
 }

@@ -15,6 +15,7 @@ from vesalius.core.errors import InvalidInput
 from vesalius.core.names import require_known
 from vesalius.core.numbers import Limit, real_number
 from vesalius.core.version import VERSION
+from vesalius.sparsity.parametrizations import bounds_of, plain_network
 from vesalius.sparsity.pruning.allocation import LinkCount, counts_from_importance_level, counts_from_sparsity
 from vesalius.sparsity.pruning.calibration import collect_samples
 from vesalius.sparsity.pruning.finetune import finetune
@@ -153,7 +154,7 @@ class _PruningRun:
             raise InvalidInput(
                 f"{len(samples[0])} samples came; a refit needs at least {MIN_SAMPLES}, and some 2,000 to be any good: give more"
             )
-        bench = PruningProblem.of(network, names, samples, score, how)
+        bench = PruningProblem.of(plain_network(network, samples), names, samples, score, how, bounds_of(network))
         _warn_uncompensated(bench, mode)
         return cls(bench, data, mode)
 
@@ -165,10 +166,10 @@ class _PruningRun:
         masks = {name: (self.bench.links[name], cut.mask) for name, cut in cuts.items()}
         if how.finetune is not None:
             finetune(pruned, self.bench.dense, masks, self.data, how.finetune)
-        model, network = build_masked_model(pruned, masks)
+        model, network = build_masked_model(pruned, masks, self.bench.bounds)
         return Sparsified(
             masked=model,
-            network=network,
+            pruned=network,
             dense=self.bench.dense,
             masks={name: cut.mask for name, cut in cuts.items()},
             importance={name: cut.importance for name, cut in cuts.items()},
@@ -191,6 +192,7 @@ class _PruningRun:
             "ridge": how.ridge,
             "samples": len(self.bench.samples[0]),
             "seed": how.seed,
+            "left_out": dict(self.bench.left_out),
             "version": VERSION,
         }
 

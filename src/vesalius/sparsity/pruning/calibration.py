@@ -84,23 +84,30 @@ class LinkScorer:
     ) -> Float[Tensor, "U F"]:
         """Scores, group by group."""
         generator = torch.Generator().manual_seed(self.seed)
-        some = rows[:: -(-len(rows) // SCORE_ROWS)]
-        slopes = links.matrix(self.slopes[links.layer.weight]) if self.score.gradient else None
-        found = []
-        for units, part in links.split(some):
-            seen = ScoreInputs(
-                weight=weight[units],
-                bias=bias[units],
-                rows=part,
-                after=_select_units(links.after, units),
-                slopes=None if slopes is None else slopes[units],
-                generator=generator,
-            )
-            found.append(compute_scores(self.score, seen))
-        return torch.cat(found)
+        return torch.cat([self.score_part(links, units, part, weight[units], bias[units], generator) for units, part in links.split(rows)])
+
+    def score_part(
+        self,
+        links: Links,
+        units: slice,
+        rows: Float[Tensor, "N F"],
+        weight: Float[Tensor, "U F"],
+        bias: Float[Tensor, " U"],
+        generator: torch.Generator | None = None,
+    ) -> Float[Tensor, "U F"]:
+        """Scores of some units that read the same inputs."""
+        seen = ScoreInputs(
+            weight=weight,
+            bias=bias,
+            rows=rows[:: -(-len(rows) // SCORE_ROWS)],
+            after=select_units(links.after, units),
+            slopes=links.matrix(self.slopes[links.layer.weight])[units] if self.score.gradient else None,
+            generator=generator or torch.Generator().manual_seed(self.seed),
+        )
+        return compute_scores(self.score, seen)
 
 
-def _select_units(after: FusedActivation, units: slice) -> FusedActivation:
+def select_units(after: FusedActivation, units: slice) -> FusedActivation:
     """What follows some units."""
     scale, shift = (None if part is None else part[units] for part in (after.scale, after.shift))
     return replace(after, scale=scale, shift=shift)

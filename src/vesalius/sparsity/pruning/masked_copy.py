@@ -14,6 +14,7 @@ from torch.nn.utils import prune
 
 from vesalius.core.errors import InvalidInput
 from vesalius.sparsity.links import Links
+from vesalius.sparsity.parametrizations import copy_with_plain_weights
 from vesalius.trace.copying import computed_attributes
 from vesalius.trace.network import Network
 
@@ -42,12 +43,15 @@ def write_weights(links: Links, weight: Float[Tensor, "U F"], bias: Float[Tensor
         tensors[links.layer.bias].copy_(bias.to(tensors[links.layer.bias]))
 
 
-def build_masked_model(pruned: Network, masks: Mapping[str, tuple[Links, Bool[Tensor, "..."]]]) -> tuple[nn.Module, Network]:
+def build_masked_model(
+    pruned: Network, masks: Mapping[str, tuple[Links, Bool[Tensor, "..."]]], others: Mapping[str, Bool[Tensor, "..."]] | None = None
+) -> tuple[nn.Module, Network]:
     """A copy of the model with the twin's weights under ``torch.nn.utils.prune`` masks, and the network that belongs to it.
 
     Args:
         pruned: made by :func:`copy_network`, its weights written.
         masks: links and mask in the weight's shape, by layer.
+        others: masks of parameters by their names.
 
     Raises:
         InvalidInput: the network was loaded from a file and has no model; a weight is no parameter of the model.
@@ -56,14 +60,19 @@ def build_masked_model(pruned: Network, masks: Mapping[str, tuple[Links, Bool[Te
         raise InvalidInput(
             f"{pruned.name} was loaded from a file, and there is no model to mask; load the model's weights into the model, and trace it"
         )
-    model = copy.deepcopy(pruned.call.model, computed_attributes(pruned.call.model))
+    model = copy_with_plain_weights(pruned.call.model)
     known = dict(model.named_parameters(remove_duplicate=False))
     with torch.no_grad():
         for name in known.keys() & pruned.parameters.keys():
             known[name].copy_(pruned.parameters[name])
-    for links, mask in masks.values():
+    for links, _ in masks.values():
         _check_is_parameter(links, known)
-        weight = known[links.layer.weight]
+    every = {links.layer.weight: mask for links, mask in masks.values()}
+    for name in dict.fromkeys([*every, *(others or {})]):
+        if name not in known:
+            continue
+        weight, (mask, *further) = known[name], [given[name].to(known[name].device) for given in (every, others or {}) if name in given]
+        mask = mask & further[0] if further else mask
         for module in list(model.modules()):
             leaves = [leaf for leaf, parameter in module.named_parameters(recurse=False) if parameter is weight]
             for leaf in leaves:
@@ -71,6 +80,29 @@ def build_masked_model(pruned: Network, masks: Mapping[str, tuple[Links, Bool[Te
             if leaves and not hasattr(module, "__deepcopy__"):
                 vars(module)["__deepcopy__"] = DeepcopyWithMasks(module)
     return model, Network(pruned.name, pruned.inputs, pruned.model_graph, pruned.reason, replace(pruned.call, model=model))
+
+
+def update_weights(network: Network, model: nn.Module) -> None:
+    """Give a pruned network the weights that its model under masks has now, trained since or not."""
+    with torch.no_grad():
+        for name, tensor in network.parameters.items():
+            now = _weight_now(model, name)
+            if now is not None and now.shape == tensor.shape and not torch.equal(now, tensor):
+                tensor.copy_(now)
+
+
+def _weight_now(model: nn.Module, name: str) -> Tensor | None:
+    """A parameter, under its mask if it has one, or a buffer; ``None`` if the model has none of that name."""
+    path, _, leaf = name.rpartition(".")
+    try:
+        module = model.get_submodule(path)
+    except AttributeError:
+        return None
+    if (under := module._parameters.get(f"{leaf}_orig")) is not None and module._buffers.get(f"{leaf}_mask") is not None:
+        found: Tensor = under.detach() * module._buffers[f"{leaf}_mask"]  # type: ignore[operator]
+        return found
+    plain = module._parameters.get(leaf, module._buffers.get(leaf))
+    return None if plain is None else plain.detach()
 
 
 class DeepcopyWithMasks:

@@ -6,7 +6,7 @@ Axes: U units, F links into a unit, G groups, N rows.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -23,6 +23,7 @@ from vesalius.sparsity.scores import Score
 from vesalius.trace.network import Network
 
 Matrix = Float[Tensor, "U F"]
+COMPUTED = "its weight is computed from others whenever the model is called, so that no mask would last"
 SCHEDULE_POWER = 0.5
 """Below 1, more is cut in the first rounds, whose systems are the largest, and less in the last, which decide. On held-out rows of MNIST
 and Fashion-MNIST, 12 rounds at this pace cost as much as 6 at pace 1, and leave 5 to 10 % less error."""
@@ -52,6 +53,8 @@ class PruningProblem:
         samples: inputs that everything is measured on.
         score: of links.
         how: options.
+        bounds: masks that the model had before, by the name of the weight: what they cut stays cut.
+        left_out: layers that are not pruned, and why.
     """
 
     dense: Network
@@ -60,16 +63,33 @@ class PruningProblem:
     samples: tuple[Tensor, ...]
     score: Score
     how: Pruning
+    bounds: Mapping[str, Bool[Tensor, "..."]] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, dense: Network, names: list[str] | None, samples: tuple[Tensor, ...], score: Score, how: Pruning) -> PruningProblem:
-        """Links of layers, each weight under the layer that comes first."""
+    def of(
+        cls,
+        dense: Network,
+        names: list[str] | None,
+        samples: tuple[Tensor, ...],
+        score: Score,
+        how: Pruning,
+        bounds: Mapping[str, Bool[Tensor, "..."]],
+    ) -> PruningProblem:
+        """Links of layers, each weight under the layer that comes first; by default of those whose weight is a parameter."""
         links: dict[str, Links] = {}
+        computed = {} if names is not None else {name: COMPUTED for name, layer in dense.layers.items() if layer.computed}
         for name, one in links_of(dense, names).items():
-            if one.layer.weight not in {other.layer.weight for other in links.values()}:
+            if name not in computed and one.layer.weight not in {other.layer.weight for other in links.values()}:
                 links[name] = one
         tied = {name: list(links_of(dense, one.tied).values()) if one.tied else [] for name, one in links.items()}
-        return cls(dense, links, tied, samples, score, how)
+        return cls(dense, links, tied, samples, score, how, bounds, computed)
+
+    def bound(self, links: Links) -> Bool[Tensor, "U F"]:
+        """Links that may stay."""
+        before = self.bounds.get(links.layer.weight)
+        free = torch.ones_like(links.weight, dtype=torch.bool)
+        return free if before is None else free & links.matrix(before).to(free.device)
 
     @cached_property
     def judge(self) -> LinkScorer:
@@ -116,7 +136,7 @@ def prune_one_shot(bench: PruningProblem, counts: Mapping[str, LinkCount]) -> Ne
     cuts = {}
     for done, (name, one) in enumerate(bench.links.items()):
         scores, means = bench.seen[name]
-        mask = top_k_mask(scores, counts[name])
+        mask = top_k_mask(scores, counts[name], bench.bound(one))
         cuts[name] = PrunedWeight(mask=one.to_weight_shape(mask), importance=one.to_weight_shape(scores))
         for layer in (one, *bench.tied[name]):
             kept = layer.matrix(cuts[name].mask)
@@ -157,7 +177,7 @@ def _prune_layer(bench: PruningProblem, here: Links, rows: Tensor, targets: Tens
     start, biased = here.weight, bool(here.layer.bias)
     parts = [(units, RegressionMoments.of(part, targets[:, units], bias=biased)) for units, part in here.split(rows)]
     weight, bias = start, torch.cat([found.bias(start[units].double()) for units, found in parts]).to(start)
-    mask = torch.ones_like(start, dtype=torch.bool)
+    mask = bench.bound(here)
     first: Tensor | None = None
     for step in range(1, bench.how.rounds + 1):
         scores = bench.judge(here, rows, weight, bias)
@@ -195,7 +215,7 @@ def _prune_tied(bench: PruningProblem, copied: Network, name: str, count: LinkCo
     for dense in (bench.links[name], *bench.tied[name]):
         layer = _links_in(copied, dense)
         total += here.matrix(layer.to_weight_shape(bench.judge(layer, bench.rows(layer), layer.weight, layer.bias)))
-    return PrunedWeight(mask=here.to_weight_shape(top_k_mask(total, count)), importance=here.to_weight_shape(total))
+    return PrunedWeight(mask=here.to_weight_shape(top_k_mask(total, count, bench.bound(here))), importance=here.to_weight_shape(total))
 
 
 def _links_in(network: Network, links: Links) -> Links:
