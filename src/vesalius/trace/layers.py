@@ -105,7 +105,7 @@ def _read_layer(model_graph: ModelGraph, node: Node, varying: Collection[Node]) 
     if op not in LAYER_AXES:
         return None
     position = WEIGHT_ARGUMENT.get(op, 1)
-    if node not in varying:
+    if node not in varying and op != "embedding":  # positions have embeddings, whatever comes in; a product makes another's weight
         return None
     matrix, swapped = _matrix_behind(node.args[position])
     if matrix is None or matrix in varying:
