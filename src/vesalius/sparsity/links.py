@@ -17,8 +17,8 @@ from torch import Tensor
 from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput, UnknownName, WrongType
 from vesalius.games.memory import batch_size
-from vesalius.sparsity.activations import Activation
-from vesalius.sparsity.fused_activation import FusedActivation, find_activation, fold_affine
+from vesalius.sparsity.elementwise_function import UnitFunction
+from vesalius.sparsity.fused_activation import FusedActivation, find_activation, fold_affine, same_for_all
 from vesalius.trace.batches import Data, iterate_batches
 from vesalius.trace.layers import Layer
 from vesalius.trace.network import Network
@@ -56,7 +56,7 @@ class Links:
         return self.layers[0]
 
     @property
-    def activation(self) -> Activation:
+    def activation(self) -> UnitFunction:
         """What a unit applies to its sum."""
         return self.after.activation
 
@@ -243,10 +243,8 @@ def _resolve_name(network: Network, name: str, found: Mapping[str, Sequence[Laye
 def _build_links(network: Network, name: str, found: Mapping[str, Sequence[Layer]]) -> Links:
     uses = found[name]
     tied = tuple(other for other, layers in found.items() if other != name and layers[0].weight == uses[0].weight)
-    follows = [find_activation(network.axes, use) for use in uses]
-    alike = len(uses) == 1 or all(one.activation == follows[0].activation and one.scale is one.shift is None for one in follows)
-    follow = follows[0] if alike else FusedActivation(activation=Activation())
-    return Links(name=name, network=network, layers=tuple(uses), tied=tied, after=follow)
+    after = same_for_all([find_activation(network.axes, use) for use in uses])
+    return Links(name=name, network=network, layers=tuple(uses), tied=tied, after=after)
 
 
 def _at_least_float32(tensor: Tensor) -> Tensor:

@@ -47,21 +47,31 @@ def shapley(seen: ScoreInputs) -> Float[Tensor, "U F"]:
 
     Reference: Rhee2023. Differs from the paper: closed form under a Gaussian sum, not Kernel SHAP.
     """
-    weight, bias = fold_affine(seen.after, seen.weight, seen.bias)
-    return gaussian_importance(weight, bias, seen.rows, seen.after.activation, baseline="data")
+    return _gaussian(seen, "data")
 
 
 def shapley_zero(seen: ScoreInputs) -> Float[Tensor, "U F"]:
     """The same with absent links carrying 0, which is what a mask without compensation does."""
+    return _gaussian(seen, "zero")
+
+
+def _gaussian(seen: ScoreInputs, baseline: str) -> Float[Tensor, "U F"]:
     weight, bias = fold_affine(seen.after, seen.weight, seen.bias)
-    return gaussian_importance(weight, bias, seen.rows, seen.after.activation, baseline="zero")
+    found = gaussian_importance(weight, bias, seen.rows, seen.after.activation, baseline=baseline)
+    return found * _gain(seen)
+
+
+def _gain(seen: ScoreInputs) -> Tensor:
+    """Size of what the activation is multiplied by."""
+    gain = seen.after.gain
+    return seen.weight.new_ones(1, 1) if gain is None else gain.to(seen.weight).abs()[:, None]
 
 
 def gate(seen: ScoreInputs) -> Float[Tensor, "U F"]:
     """``|w| E|act'(z) (x - E x)|``: one matrix product, and as good as Shapley values for a mask."""
     weight, bias = fold_affine(seen.after, seen.weight, seen.bias)
-    slope = seen.after.activation.slope(seen.rows @ weight.T + bias).abs()
-    return weight.abs() * (slope.T @ (seen.rows - seen.rows.mean(0)).abs()) / len(seen.rows)
+    slope = seen.after.activation.at(-1).slope(seen.rows @ weight.T + bias).abs()
+    return _gain(seen) * weight.abs() * (slope.T @ (seen.rows - seen.rows.mean(0)).abs()) / len(seen.rows)
 
 
 def magnitude(seen: ScoreInputs) -> Float[Tensor, "U F"]:

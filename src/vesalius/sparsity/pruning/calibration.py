@@ -5,7 +5,7 @@ Axes: U units, F links into a unit, G groups, N rows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -15,7 +15,6 @@ from vesalius.core.entry import as_caller
 from vesalius.core.errors import InvalidInput
 from vesalius.core.rows import is_batches
 from vesalius.games.memory import batch_size
-from vesalius.sparsity.fused_activation import FusedActivation
 from vesalius.sparsity.links import Links, read_link_inputs
 from vesalius.sparsity.pruning_options import Loss
 from vesalius.sparsity.scores import Score, ScoreInputs, compute_scores
@@ -92,18 +91,12 @@ class LinkScorer:
                 weight=weight[units],
                 bias=bias[units],
                 rows=part,
-                after=_select_units(links.after, units),
+                after=links.after.select(units),
                 slopes=None if slopes is None else slopes[units],
                 generator=generator,
             )
             found.append(compute_scores(self.score, seen))
         return torch.cat(found)
-
-
-def _select_units(after: FusedActivation, units: slice) -> FusedActivation:
-    """What follows some units."""
-    scale, shift = (None if part is None else part[units] for part in (after.scale, after.shift))
-    return replace(after, scale=scale, shift=shift)
 
 
 def make_scorer(score: Score, links: dict[str, Links], samples: tuple[Tensor, ...], loss: Loss | None, seed: int) -> LinkScorer:
