@@ -36,7 +36,7 @@ def test_single_precision_has_slopes_too():
 
 def test_nodes_are_those_of_a_standard_normal():
     moments = [sum(share * node**power for node, share in normal_nodes()) for power in range(7)]
-    assert moments == pytest.approx([1, 0, 1, 0, 3, 0, 15], abs=1e-6)
+    assert moments == pytest.approx([1, 0, 1, 0, 3, 0, 15], abs=1e-5)  # the rest is beyond 6.4 deviations
 
 
 def test_constants_are_those_of_the_units_on_their_axis():
