@@ -25,6 +25,12 @@ MUTANTS = [
     Mutant(
         "sparsity/pruning/allocation.py", "descending=True, stable=True", "descending=True", "tests/sparsity/test_allocation.py -k first"
     ),
+    Mutant(
+        "sparsity/pruning/loss.py",
+        "*([labels] if with_labels else [])",
+        "*([] if with_labels else [])",
+        "tests/sparsity/test_loss.py -k taylor",
+    ),
     Mutant("sparsity/pruning/refit.py", "moments.cross + pull * start.double()", "moments.cross", "tests/sparsity/test_refit.py -k own"),
     Mutant("sparsity/pruning/refit.py", "self.target - weight @ self.mean", "self.target", "tests/sparsity/test_refit.py -k mean"),
     Mutant("sparsity/pruning/refit.py", "(0, 1, 0, 1)", "(0, 1, 0, 1), value=0.3", "tests/sparsity/test_refit.py -k own"),

@@ -6,18 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from torch import Tensor
-
 from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.core.names import require_known
 from vesalius.core.numbers import POSITIVE, POSITIVE_COUNT, Limit
 from vesalius.core.options import Options
 from vesalius.sparsity.pruning.allocation import ALLOCATIONS, SCOPES
+from vesalius.sparsity.pruning.loss import Loss
 from vesalius.sparsity.scores import Score, ScoreFunction, score_of
 
 MODES = ("refit", "paper")
-Loss = Callable[..., Tensor]
-"""From the output and the inputs of a batch to one number."""
 
 
 def require_loss(loss: Any) -> None:
@@ -38,7 +35,9 @@ class Finetune(Options):
         epochs: passes over the data.
         rate: learning rate at the start; it ends at 0.
         batch: rows per step, where data is not in batches already.
-        loss: of output and inputs; by default the mean squared difference from the dense network's output.
+        loss: of output and inputs, and of labels where it takes one argument more, or of output and ``target``, such as
+            ``torch.nn.functional.cross_entropy``, see :func:`vesalius.sparsity.pruning.loss.evaluate_loss`; by default the mean squared
+            difference from the dense network's output.
         seed: of the order of rows.
         report: told how many epochs are done, of how many.
 
@@ -76,8 +75,8 @@ class Pruning(Options):
         ridge: pull of refitted weights towards those they had, in units of the mean variance of what links carry.
         rows: samples that are computed with, and rows of a layer's inputs that are kept; 2,000 to 8,000 are enough (measured).
         finetune: training of the links that are left.
-        loss: of output and inputs, for scores that need its gradient; by default the squared error of the output against the first input,
-            as an autoencoder has it.
+        loss: for scores that need its gradient, of the same arguments as that of fine-tuning; by default the squared error of the output
+            against the first input, as an autoencoder has it.
         seed: of the samples, and of scores that draw.
         report: told how many layers are done, of how many.
 

@@ -21,13 +21,13 @@ from vesalius.core.numbers import Limit, real_number, whole_number
 from vesalius.core.version import VERSION
 from vesalius.sparsity.compression.dependencies import UnitDependencies, find_dependencies
 from vesalius.sparsity.links import Links, links_of
-from vesalius.sparsity.pruning.calibration import LinkScorer, collect_samples, link_inputs, make_scorer
+from vesalius.sparsity.pruning.calibration import LinkScorer, Samples, collect_samples, link_inputs, make_scorer
 from vesalius.sparsity.pruning.finetune import finetune
 from vesalius.sparsity.pruning.masked_copy import build_masked_model, copy_network, write_weights
 from vesalius.sparsity.pruning.refit import RegressionMoments, solve_ridge
 from vesalius.sparsity.pruning_options import Pruning
 from vesalius.sparsity.sparsified import Sparsified
-from vesalius.trace.batches import Data
+from vesalius.trace.batches import Data, row_labels
 from vesalius.trace.network import Network
 from vesalius.trace.receive import receive_data
 
@@ -76,20 +76,22 @@ def remove_units(
     """
     began, how = time.monotonic(), pruning or Pruning()
     received = receive_data(model, data)
-    network, data = received.network, received.x
+    network, labels = received.network, row_labels(received.network, data)
     network.graph("removing units")
     left = _units_to_keep(network, how.layers, share, keep)
-    samples = collect_samples(network, data, how.rows, how.seed)
+    found = collect_samples(network, received.x, how.rows, how.seed, labels)
+    samples = found.inputs
     if len(samples[0]) < MIN_SAMPLES:
         raise InvalidInput(
             f"{len(samples[0])} samples came; refitting units needs at least {MIN_SAMPLES}, and some 2,000 to be any good: give more"
         )
     held = torch.arange(len(samples[0]), device=samples[0].device) % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
-    table = _UnitPruning.of(network, tuple(part[~held] for part in samples), left, how)
+    learnt = Samples(tuple(part[~held] for part in samples), None if found.labels is None else found.labels[~held])
+    table = _UnitPruning.of(network, learnt, left, how)
     copied, alive, scores = _prune_units(table, left)
     masks = {name: (one, one.to_weight_shape(_link_mask(table, one, alive))) for name, one in table.links.items()}
     if how.finetune is not None:
-        finetune(copied, network, masks, data, how.finetune)
+        finetune(copied, network, masks, received.x, how.finetune, labels)
     masked, traced = build_masked_model(copied, masks)
     facts = {
         "network": network.digest(),
@@ -156,19 +158,19 @@ class _UnitPruning:
     network: Network
     links: Mapping[str, Links]
     channels: Mapping[str, UnitDependencies]
-    samples: tuple[Tensor, ...]
+    samples: Samples
     judge: LinkScorer
     how: Pruning
 
     @classmethod
-    def of(cls, network: Network, samples: tuple[Tensor, ...], left: UnitCounts, how: Pruning) -> _UnitPruning:
+    def of(cls, network: Network, samples: Samples, left: UnitCounts, how: Pruning) -> _UnitPruning:
         links = {name: one for name, one in links_of(network).items() if len(one.layers) == 1 and not one.tied}
         found = find_dependencies(network)
         scored = make_scorer(how.score_in("refit"), links, samples, how.loss, how.seed)
         return cls(network=network, links=links, channels={name: found[name] for name in left}, samples=samples, judge=scored, how=how)
 
     def rows(self, links: Links) -> Float[Tensor, "N GF"]:
-        return link_inputs(links, self.samples, rows=self.how.rows, seed=self.how.seed)
+        return link_inputs(links, self.samples.inputs, rows=self.how.rows, seed=self.how.seed)
 
     def reads(self, links: Links, alive: Alive) -> Bool[Tensor, " F"]:
         """Which links into a layer come from units that are left."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput
@@ -23,7 +24,7 @@ from vesalius.sparsity.pruning.prune import PRUNE_BY_MODE, PruningProblem
 from vesalius.sparsity.pruning_options import MODES, Pruning
 from vesalius.sparsity.scores import Score
 from vesalius.sparsity.sparsified import Sparsified
-from vesalius.trace.batches import Data
+from vesalius.trace.batches import Data, row_labels
 from vesalius.trace.receive import receive_data
 
 MIN_SAMPLES = 16
@@ -85,7 +86,8 @@ def sparsify(
 
     Args:
         model: a Network, or any model that :func:`vesalius.trace` takes.
-        data: samples in any form, see :func:`vesalius.trace.receive.receive_data`; some 2,000 to 8,000 are used. Labels are passed over.
+        data: samples in any form, see :func:`vesalius.trace.receive.receive_data`; some 2,000 to 8,000 are used. Labels reach
+            a loss that asks for them.
         sparsity: share of the links of all layers that is cut, in [0, 1); or of each layer named.
         importance_level: share of each layer's importance that is kept, in (0, 1], by the fewest links; or of each layer named.
         mode: ``"refit"`` or ``"paper"``.
@@ -136,6 +138,7 @@ class _PruningRun:
 
     bench: PruningProblem
     data: Data
+    labels: Tensor | None
     mode: str
 
     @classmethod
@@ -146,16 +149,16 @@ class _PruningRun:
             _check_goal(goal, how)
             names = list(goal.amount) if isinstance(goal.amount, Mapping) else names
         received = receive_data(model, data)
-        network, data = received.network, received.x
+        network, labels = received.network, row_labels(received.network, data)
         network.graph("pruning")
-        samples = collect_samples(network, data, how.rows, how.seed)
-        if mode == "refit" and len(samples[0]) < MIN_SAMPLES:
+        samples = collect_samples(network, received.x, how.rows, how.seed, labels)
+        if mode == "refit" and len(samples.inputs[0]) < MIN_SAMPLES:
             raise InvalidInput(
-                f"{len(samples[0])} samples came; a refit needs at least {MIN_SAMPLES}, and some 2,000 to be any good: give more"
+                f"{len(samples.inputs[0])} samples came; a refit needs at least {MIN_SAMPLES}, and some 2,000 to be any good: give more"
             )
         bench = PruningProblem.of(network, names, samples, score, how)
         _warn_uncompensated(bench, mode)
-        return cls(bench, data, mode)
+        return cls(bench, received.x, labels, mode)
 
     def to(self, goal: Goal) -> Sparsified:
         """Prune."""
@@ -164,7 +167,7 @@ class _PruningRun:
         pruned, cuts = PRUNE_BY_MODE[self.mode](self.bench, counts)
         masks = {name: (self.bench.links[name], cut.mask) for name, cut in cuts.items()}
         if how.finetune is not None:
-            finetune(pruned, self.bench.dense, masks, self.data, how.finetune)
+            finetune(pruned, self.bench.dense, masks, self.data, how.finetune, self.labels)
         model, network = build_masked_model(pruned, masks)
         return Sparsified(
             masked=model,
@@ -189,7 +192,7 @@ class _PruningRun:
             "compensate": how.compensate,
             "rounds": how.rounds,
             "ridge": how.ridge,
-            "samples": len(self.bench.samples[0]),
+            "samples": len(self.bench.samples.inputs[0]),
             "seed": how.seed,
             "version": VERSION,
         }

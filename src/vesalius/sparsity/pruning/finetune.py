@@ -7,21 +7,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sized
+from typing import Any
 
 import torch
 from jaxtyping import Bool
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn.functional import mse_loss
 
-from vesalius.core.entry import as_caller
 from vesalius.core.errors import InvalidInput
 from vesalius.core.rows import is_batches
 from vesalius.sparsity.links import Links
+from vesalius.sparsity.pruning.loss import evaluate_loss
 from vesalius.sparsity.pruning_options import Finetune
-from vesalius.trace.batches import Data, count_rows, iterate_batches
+from vesalius.trace.batches import Data, count_rows, iterate_labelled
 from vesalius.trace.network import Network
 
 
-def finetune(pruned: Network, dense: Network, masks: Mapping[str, tuple[Links, Bool[Tensor, "..."]]], data: Data, how: Finetune) -> None:
+def finetune(
+    pruned: Network,
+    dense: Network,
+    masks: Mapping[str, tuple[Links, Bool[Tensor, "..."]]],
+    data: Data,
+    how: Finetune,
+    labels: Tensor | None = None,
+) -> None:
     """Train weights and biases of the pruned layers in place, in eval semantics; links that were cut stay 0.
 
     Args:
@@ -30,6 +39,7 @@ def finetune(pruned: Network, dense: Network, masks: Mapping[str, tuple[Links, B
         masks: links and mask in the weight's shape, by layer.
         data: all of it is used.
         how: options.
+        labels: of rows; batches have their own.
 
     Raises:
         InvalidInput: batches of unknown number; training diverged.
@@ -41,12 +51,12 @@ def finetune(pruned: Network, dense: Network, masks: Mapping[str, tuple[Links, B
     optimiser = torch.optim.Adam(learnt, how.rate)
     steps, done = how.epochs * _steps_per_epoch(data, how), 0
     for epoch in range(how.epochs):
-        for inputs in _shuffled_batches(dense, data, how, epoch):
+        for inputs, given in _shuffled_batches(dense, data, labels, how, epoch):
             for group in optimiser.param_groups:
                 group["lr"] = how.rate * (1 + math.cos(math.pi * min(1.0, done / steps))) / 2
             with torch.enable_grad():
                 output = program(*learnt, *inputs)[0]
-                loss = as_caller(how.loss, output, *inputs) if how.loss else nn.functional.mse_loss(output, _dense_output(dense, inputs))
+                loss = evaluate_loss(how.loss, output, inputs, given) if how.loss else mse_loss(output, _dense_output(dense, inputs))
                 slopes = torch.autograd.grad(loss, learnt)
             for name, one, slope in zip(names, learnt, slopes, strict=True):
                 one.grad = slope * kept[name] if name in kept else slope
@@ -74,12 +84,15 @@ def _steps_per_epoch(data: Data, how: Finetune) -> int:
     return len(data)
 
 
-def _shuffled_batches(network: Network, data: Data, how: Finetune, epoch: int) -> Iterator[tuple[Tensor, ...]]:
-    """Batches of inputs: of tensors in an order drawn anew, others in the order they come."""
+def _shuffled_batches(
+    network: Network, data: Data, labels: Tensor | None, how: Finetune, epoch: int
+) -> Iterator[tuple[tuple[Tensor, ...], Any]]:
+    """Inputs and labels of batches: of tensors in an order drawn anew, others in the order they come."""
     if is_batches(data):
-        yield from (inputs for inputs, _ in iterate_batches(network, data, size=how.batch))
+        yield from iterate_labelled(network, data, size=how.batch)
         return
     inputs = network.bind(data)
     generator = torch.Generator().manual_seed(how.seed * 1_000_003 + epoch)
     for places in torch.randperm(len(inputs[0]), generator=generator).split(how.batch):
-        yield tuple(part[places.to(part.device)] for part in inputs)
+        given = None if labels is None else labels[places.to(labels.device)].to(inputs[0].device)
+        yield tuple(part[places.to(part.device)] for part in inputs), given

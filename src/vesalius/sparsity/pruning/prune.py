@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vesalius.sparsity.links import Links, links_of
 from vesalius.sparsity.pruning.allocation import LinkCount, top_k_mask
-from vesalius.sparsity.pruning.calibration import LinkScorer, link_inputs, make_scorer
+from vesalius.sparsity.pruning.calibration import LinkScorer, Samples, link_inputs, make_scorer
 from vesalius.sparsity.pruning.masked_copy import copy_network, write_weights
 from vesalius.sparsity.pruning.refit import RegressionMoments, solve_ridge
 from vesalius.sparsity.pruning_options import Pruning
@@ -49,7 +49,7 @@ class PruningProblem:
         dense: the network.
         links: of the layers that are pruned; each weight once.
         tied: other layers that use one of these weights the other way round, by the name in ``links``.
-        samples: inputs that everything is measured on.
+        samples: that everything is measured on.
         score: of links.
         how: options.
     """
@@ -57,12 +57,12 @@ class PruningProblem:
     dense: Network
     links: dict[str, Links]
     tied: dict[str, list[Links]]
-    samples: tuple[Tensor, ...]
+    samples: Samples
     score: Score
     how: Pruning
 
     @classmethod
-    def of(cls, dense: Network, names: list[str] | None, samples: tuple[Tensor, ...], score: Score, how: Pruning) -> PruningProblem:
+    def of(cls, dense: Network, names: list[str] | None, samples: Samples, score: Score, how: Pruning) -> PruningProblem:
         """Links of layers, each weight under the layer that comes first."""
         links: dict[str, Links] = {}
         for name, one in links_of(dense, names).items():
@@ -95,7 +95,7 @@ class PruningProblem:
 
     def rows(self, links: Links) -> Float[Tensor, "N GF"]:
         """What a layer's links carry, in the dense network or in a copy of it."""
-        return link_inputs(links, self.samples, rows=self.how.rows, seed=self.how.seed)
+        return link_inputs(links, self.samples.inputs, rows=self.how.rows, seed=self.how.seed)
 
     def report_progress(self, done: int) -> None:
         """Say how far the work has come."""
