@@ -42,5 +42,12 @@ MUTANTS = [
         "part[0] for part in parts])",
         f"{STEPS} -k every_function",
     ),
+    Mutant(
+        "sparsity/convolution_patches.py",
+        "step * (side - 1) - cut",
+        "step * (side - 1)",
+        "tests/sparsity/test_convolution_patches.py -k rows_times",
+    ),
+    Mutant("sparsity/coverage.py", "name not in looked_at and", "", "tests/sparsity/test_coverage.py -k shares"),
     Mutant("sparsity/links.py", "movedim((0, 1), axes)", "movedim((1, 0), axes)", "tests/sparsity/test_links.py -k rows_times"),
 ]

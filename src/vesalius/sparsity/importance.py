@@ -18,6 +18,7 @@ from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput, UnknownName
 from vesalius.core.version import VERSION
 from vesalius.sparsity.activations import Activation
+from vesalius.sparsity.coverage import weight_coverage
 from vesalius.sparsity.elementwise_function import UnitFunction
 from vesalius.sparsity.estimators import enumeration, gaussian, permutation
 from vesalius.sparsity.estimators.unit_games import BASELINES, UnitGames, importance_by_chunks
@@ -96,6 +97,7 @@ def link_importance(
     found = {name: _layer_importance(one, rows[name], baseline, estimator, how) for name, one in links.items()}
     options = {option.name: getattr(how, option.name) for option in fields(how)}
     facts: dict[str, Any] = {"model": network.name, "digest": network.digest(), "baseline": baseline, "estimator": estimator}
+    facts["coverage"] = weight_coverage(network, {one.layer.weight for one in links.values()}).to_facts()
     versions = {"vesalius": VERSION, "torch": torch.__version__}
     return LinkImportance(layers=found, provenance=facts | {"options": options, "versions": versions})
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any
 
 import torch
 from jaxtyping import Float, Shaped
@@ -17,6 +16,7 @@ from torch import Tensor
 from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput, UnknownName, WrongType
 from vesalius.games.memory import batch_size
+from vesalius.sparsity.convolution_patches import ConvolutionWindow, TransposedWindow, patches, transposed_patches
 from vesalius.sparsity.elementwise_function import UnitFunction
 from vesalius.sparsity.fused_activation import FusedActivation, find_activation, fold_affine, same_for_all
 from vesalius.trace.batches import Data, iterate_batches
@@ -26,6 +26,7 @@ from vesalius.trace.precision import HALF_DTYPES
 
 LINEAR_OPS = frozenset({"linear", "addmm", "matmul", "mm"})
 CONVOLUTION_OPS = frozenset({"conv1d", "conv2d", "conv3d"})
+TRANSPOSED_OPS = frozenset({"conv_transpose1d", "conv_transpose2d", "conv_transpose3d"})
 MAX_ROWS = 8192
 """Rows of a layer's inputs that are kept; 2,000 are enough for a mask (measured)."""
 MAX_POSITIONS = 16
@@ -63,12 +64,17 @@ class Links:
     @property
     def units(self) -> int:
         """Units that the links lead to."""
-        return self.layer.shape[self.layer.out_axis]
+        return self.layer.shape[self.layer.out_axis] * (self.layer.groups if self.turned else 1)
+
+    @property
+    def turned(self) -> bool:
+        """Whether it is a transposed convolution, whose weight has the inputs of all groups, then the units of one."""
+        return self.layer.op in TRANSPOSED_OPS
 
     @property
     def kernel(self) -> int:
         """Weights between one input channel and one unit: elements of a convolution's kernel, else 1."""
-        return prod(self.layer.shape) // (self.units * self.layer.shape[self.layer.in_axis])
+        return prod(side for axis, side in enumerate(self.layer.shape) if axis not in (self.layer.out_axis, self.layer.in_axis))
 
     @property
     def fan_in(self) -> int:
@@ -77,10 +83,17 @@ class Links:
 
     def matrix(self, tensor: Shaped[Tensor, "..."]) -> Shaped[Tensor, "U F"]:
         """A tensor of the weight's own shape, as units by fan-in."""
+        if self.turned:
+            by_group = tensor.reshape(self.layer.groups, -1, *tensor.shape[1:])
+            return by_group.transpose(1, 2).flatten(0, 1).flatten(1)
         return tensor.movedim((self.layer.out_axis, self.layer.in_axis), (0, 1)).flatten(1)
 
     def to_weight_shape(self, matrix: Shaped[Tensor, "U F"]) -> Shaped[Tensor, "..."]:
         """Units by fan-in, as a tensor of the weight's own shape; the inverse of :meth:`matrix`."""
+        if self.turned:
+            read, units, *kernel = self.layer.shape
+            by_group = matrix.reshape(self.layer.groups, units, read // self.layer.groups, *kernel)
+            return by_group.transpose(1, 2).flatten(0, 1).contiguous()
         axes = (self.layer.out_axis, self.layer.in_axis)
         rest = [side for axis, side in enumerate(self.layer.shape) if axis not in axes]
         return matrix.reshape(self.units, self.layer.shape[self.layer.in_axis], *rest).movedim((0, 1), axes).contiguous()
@@ -124,74 +137,16 @@ class Links:
             generator: for the draw, on the CPU.
 
         Returns:
-            For convolutions the patches under the kernel, zeros where it was padded, in the order of :meth:`matrix`, group by group.
+            For convolutions the patches under the kernel, zeros where it was padded, in the order of :meth:`matrix`, group by group; for
+            transposed ones what each element of the kernel brings to a position, which is nothing where its stride passes that by.
         """
         value = _at_least_float32(value)
         if self.layer.op in LINEAR_OPS:
             return value.reshape(-1, value.shape[-1])
         node = self.network.graph("reading patches").nodes[self.layers[use].value]
+        if self.turned:
+            return transposed_patches(value, TransposedWindow.of(node.args, self.layer), positions=positions, generator=generator)
         return patches(value, ConvolutionWindow.of(node.args, self.layer), positions=positions, generator=generator)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ConvolutionWindow:
-    """How a convolution slides.
-
-    Attributes:
-        kernel, stride, dilation: per axis of space.
-        before, after: padding at the start and the end of each axis.
-    """
-
-    kernel: tuple[int, ...]
-    stride: tuple[int, ...]
-    dilation: tuple[int, ...]
-    before: tuple[int, ...]
-    after: tuple[int, ...]
-
-    @classmethod
-    def of(cls, args: Sequence[object], layer: Layer) -> ConvolutionWindow:
-        """Read from the arguments of a convolution in the graph."""
-        kernel = layer.shape[2:]
-        stride, padding, dilation = ((*args, *CONVOLUTION_DEFAULTS[len(args) :])[place] for place in (3, 4, 5))
-        dilated = _per_axis(dilation, kernel)
-        if isinstance(padding, str):
-            total = [step * (side - 1) if padding == "same" else 0 for step, side in zip(dilated, kernel, strict=True)]
-            before = tuple(side // 2 for side in total)
-            behind = tuple(side - first for side, first in zip(total, before, strict=True))
-        else:
-            before = behind = _per_axis(padding, kernel)
-        return cls(kernel=kernel, stride=_per_axis(stride, kernel), dilation=dilated, before=before, after=behind)
-
-
-CONVOLUTION_DEFAULTS = (None, None, None, 1, 0, 1)
-
-
-def _per_axis(argument: Any, kernel: tuple[int, ...]) -> tuple[int, ...]:
-    found = (argument,) if isinstance(argument, int) else tuple(argument)
-    return found if len(found) == len(kernel) else found * len(kernel)
-
-
-def patches(
-    value: Float[Tensor, "B C *space"], window: ConvolutionWindow, *, positions: int | None = None, generator: torch.Generator | None = None
-) -> Float[Tensor, "N CK"]:
-    """What lies under a convolution's kernel, at all positions or at some of each sample."""
-    ends = [side for pair in zip(reversed(window.before), reversed(window.after), strict=True) for side in pair]
-    value = torch.nn.functional.pad(value, ends)
-    axes = len(window.kernel)
-    for axis in range(axes):
-        reach = (window.kernel[axis] - 1) * window.dilation[axis] + 1
-        value = value.unfold(2 + axis, reach, window.stride[axis])[..., :: window.dilation[axis]]
-    value = value.movedim(1, 1 + axes)
-    space = value.shape[1 : 1 + axes]
-    if positions is None or positions >= prod(space):
-        return value.flatten(1 + axes).flatten(0, axes)
-    drawn = (
-        torch.rand(len(value), prod(space), generator=generator, dtype=torch.float32)
-        .argsort(dim=1, stable=True)[:, :positions]
-        .to(value.device)
-    )
-    sample = torch.arange(len(value), device=value.device)[:, None].expand_as(drawn)
-    return value[(sample, *torch.unravel_index(drawn, space))].flatten(0, 1).flatten(1)
 
 
 @verb
@@ -200,8 +155,8 @@ def links_of(network: Network, layers: Sequence[str] | None = None) -> dict[str,
 
     Args:
         network: traced.
-        layers: names; by default all linear layers and convolutions. Embeddings are left out, as their inputs are no activations, and so
-            are transposed convolutions. A weight that is used several times the same way round is listed once, with all its uses.
+        layers: names; by default all linear layers and convolutions, transposed ones too. Embeddings are left out, as their inputs are
+            no activations. A weight that is used several times the same way round is listed once, with all its uses.
 
     Raises:
         UnknownName: no such layer.
@@ -213,7 +168,7 @@ def links_of(network: Network, layers: Sequence[str] | None = None) -> dict[str,
         raise WrongType(f"expected a Network, not {type(network).__name__}; make one with vesalius.trace(model, x)")
     if layers is not None and not layers:
         raise InvalidInput("layers= names no layer; leave it out for all linear layers and convolutions")
-    usable = [layer for layer in network.layers.values() if layer.source and layer.op in LINEAR_OPS | CONVOLUTION_OPS]
+    usable = [layer for layer in network.layers.values() if layer.source and layer.op in LINEAR_OPS | CONVOLUTION_OPS | TRANSPOSED_OPS]
     merged: dict[tuple[str, int], list[Layer]] = {}
     for layer in usable:
         merged.setdefault((layer.weight, layer.out_axis), []).append(layer)

@@ -20,6 +20,8 @@ from vesalius.core.names import require_known
 from vesalius.sparsity.compact import Compact, compact
 from vesalius.sparsity.compression.exporting import export
 from vesalius.sparsity.compression.rebuild import copy_without_masks
+from vesalius.sparsity.coverage import Coverage, weight_coverage
+from vesalius.sparsity.links import links_of
 from vesalius.sparsity.sparsified_file import KIND, attach_model, decode_part, decode_tables, encode_sparsified
 from vesalius.trace.copying import computed_attributes
 from vesalius.trace.network import Inputs, Network
@@ -83,6 +85,11 @@ class Sparsified:
     def sparsities(self) -> dict[str, float]:
         """The same of each layer."""
         return {name: 1 - int(mask.sum()) / mask.numel() for name, mask in self.masks.items()}
+
+    @property
+    def coverage(self) -> Coverage:
+        """Which share of the network's weights these links are, and why the others were left alone."""
+        return weight_coverage(self.dense, {one.layer.weight for one in links_of(self.dense, list(self.masks)).values()})
 
     @verb
     def mask(self, layer: str) -> Bool[Tensor, "..."]:
@@ -156,4 +163,7 @@ class Sparsified:
             f"  {name:<{wide}}  {int(mask.sum()):>9,} of {mask.numel():>9,} links, {self.sparsities[name]:6.1%} pruned"
             for name, mask in self.masks.items()
         ]
-        return "\n".join([f"Sparsified({self.dense.name}: {self.kept:,} of {self.links:,} links, {self.sparsity:.1%} pruned)", *lines])
+        covered = self.coverage
+        said = f"; {covered.sentence()}" if covered.left else ""
+        first = f"Sparsified({self.dense.name}: {self.kept:,} of {self.links:,} links, {self.sparsity:.1%} pruned{said})"
+        return "\n".join([first, *lines, *(f"  {line}" for line in covered.lines())])
