@@ -235,7 +235,7 @@ def read_link_inputs(
         for name, one in links.items():
             for use in range(len(one.layers)):
                 part = one.rows(next(values), use, positions=positions, generator=draws)
-                _check_finite(name, part)
+                check_finite(name, part)
                 samples[name].add(part)
     if not all(sample.parts for sample in samples.values()):
         raise InvalidInput("the data holds no rows")
@@ -272,6 +272,6 @@ class ReservoirSample:
         return self.parts[0]
 
 
-def _check_finite(name: str, rows: Float[Tensor, "N F"]) -> None:
+def check_finite(name: str, rows: Float[Tensor, "N F"]) -> None:
     if not bool(rows.isfinite().all()):
         raise InvalidInput(f"the inputs of layer {name!r} hold NaN or infinity; clean the data, or look at the network's weights")

@@ -25,7 +25,7 @@ class ScoreInputs:
 
     Attributes:
         weight, bias: of the layer.
-        rows: what its links carry.
+        rows: what its links carry; none for a score that says it needs no data.
         after: the activation that follows, and what is between.
         slopes: mean size of the loss's derivative by each weight; only for scores that ask for it.
         generator: for scores that draw.
@@ -109,22 +109,24 @@ class Score:
         function: from evidence to scores of the weight's shape; higher is kept.
         centred: it measures what is lost when a link carries its mean instead, and so presumes compensation by the bias.
         gradient: it needs the loss's derivatives.
+        data: it looks at what links carry.
     """
 
     function: ScoreFunction
     centred: bool = False
     gradient: bool = False
+    data: bool = True
 
 
 SCORES: Mapping[str, Score] = {
     "shapley": Score(function=shapley, centred=True),
     "shapley_zero": Score(function=shapley_zero),
     "gate": Score(function=gate, centred=True),
-    "magnitude": Score(function=magnitude),
+    "magnitude": Score(function=magnitude, data=False),
     "wanda": Score(function=wanda),
     "linear": Score(function=linear, centred=True),
-    "taylor": Score(function=taylor, centred=True, gradient=True),
-    "random": Score(function=random),
+    "taylor": Score(function=taylor, centred=True, gradient=True, data=False),
+    "random": Score(function=random, data=False),
 }
 """Scores by name."""
 

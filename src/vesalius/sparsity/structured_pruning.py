@@ -21,8 +21,9 @@ from vesalius.core.numbers import Limit, real_number, whole_number
 from vesalius.core.version import VERSION
 from vesalius.sparsity.compression.dependencies import UnitDependencies, find_dependencies
 from vesalius.sparsity.links import Links, links_of
-from vesalius.sparsity.pruning.calibration import LinkScorer, Samples, collect_samples, link_inputs, make_scorer
+from vesalius.sparsity.pruning.calibration import LinkScorer, Samples, collect_samples, make_scorer
 from vesalius.sparsity.pruning.finetune import finetune
+from vesalius.sparsity.pruning.layer_inputs import LayerInputs
 from vesalius.sparsity.pruning.masked_copy import build_masked_model, copy_network, write_weights
 from vesalius.sparsity.pruning.refit import RegressionMoments, solve_ridge
 from vesalius.sparsity.pruning_options import Pruning
@@ -170,7 +171,7 @@ class _UnitPruning:
         return cls(network=network, links=links, channels={name: found[name] for name in left}, samples=samples, judge=scored, how=how)
 
     def rows(self, links: Links) -> Float[Tensor, "N GF"]:
-        return link_inputs(links, self.samples.inputs, rows=self.how.rows, seed=self.how.seed)
+        return LayerInputs(links.network, self.samples.inputs, rows=self.how.rows, seed=self.how.seed).read(links)
 
     def reads(self, links: Links, alive: Alive) -> Bool[Tensor, " F"]:
         """Which links into a layer come from units that are left."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from vesalius.core.errors import InvalidInput
 from vesalius.core.rows import is_batches, to_tensor
 from vesalius.games.memory import batch_size
-from vesalius.sparsity.links import Links, read_link_inputs
+from vesalius.sparsity.links import Links
 from vesalius.sparsity.pruning.loss import Loss, evaluate_loss
 from vesalius.sparsity.scores import Score, ScoreInputs, compute_scores
 from vesalius.trace.batches import Data, iterate_labelled
@@ -89,11 +89,6 @@ def network_device(network: Network) -> torch.device:
     return next((tensor.device for tensor in network.parameters.values()), torch.device("cpu"))
 
 
-def link_inputs(links: Links, samples: tuple[Tensor, ...], *, rows: int, seed: int) -> Float[Tensor, "N GF"]:
-    """What a layer's links carry; of two networks on the same samples, the same rows in the same order."""
-    return read_link_inputs({links.name: links}, samples, rows=rows, seed=seed)[links.name]
-
-
 @dataclass(frozen=True, eq=False, kw_only=True)
 class LinkScorer:
     """Scores of a layer's links.
@@ -113,7 +108,7 @@ class LinkScorer:
     ) -> Float[Tensor, "U F"]:
         """Scores, group by group."""
         generator = torch.Generator().manual_seed(self.seed)
-        some = rows[:: -(-len(rows) // SCORE_ROWS)]
+        some = rows[:: max(1, -(-len(rows) // SCORE_ROWS))]
         slopes = links.matrix(self.slopes[links.layer.weight]) if self.score.gradient else None
         found = []
         for units, part in links.split(some):
