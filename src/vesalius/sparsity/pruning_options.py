@@ -10,8 +10,9 @@ from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.core.names import require_known
 from vesalius.core.numbers import POSITIVE, POSITIVE_COUNT, Limit
 from vesalius.core.options import Options
-from vesalius.sparsity.pruning.allocation import ALLOCATIONS, SCOPES
+from vesalius.sparsity.pruning.allocation import ALLOCATIONS
 from vesalius.sparsity.pruning.loss import Loss
+from vesalius.sparsity.pruning.patterns import Pattern
 from vesalius.sparsity.scores import Score, ScoreFunction, score_of
 
 MODES = ("refit", "paper")
@@ -66,7 +67,9 @@ class Pruning(Options):
         layers: names of the layers that are pruned; all linear layers and convolutions by default.
         score: name in :data:`vesalius.sparsity.scores.SCORES`, or a function of :class:`vesalius.sparsity.scores.ScoreInputs`; by default
             ``"gate"`` to refit, which is as good as Shapley values there and cheaper, and ``"shapley"`` as in the paper.
-        scope: links compete within their ``"layer"``, their unit (``"row"``), or over all layers (``"global"``).
+        scope: links compete within their ``"layer"``, their unit (``"row"``), or over all layers (``"global"``). A pattern is kept by
+            ``"2:4"`` and any other n:m (of every m neighbouring input channels of a unit n stay), and ``"4x1"`` and any other block of
+            units by links, which stays or goes as one.
         allocation: how a sparsity is shared out over layers: ``"erk"`` by size, ``"uniform"``, ``"level"``: the same share of the total
             score everywhere, ``"global"``: one ranking of scores in units of their layer's total. By default ``"erk"`` to refit, and
             ``"uniform"`` as in the paper.
@@ -100,7 +103,9 @@ class Pruning(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_known("scope", self.scope, SCOPES)
+        pattern = Pattern.of(self.scope)
+        if pattern.sparsity is not None and self.allocation is not None:
+            raise InvalidInput(f"scope={self.scope!r} prunes every layer alike, and allocation={self.allocation!r} shares out; give one")
         if self.allocation is not None:
             require_known("allocation", self.allocation, ALLOCATIONS)
         require_loss(self.loss)
@@ -108,6 +113,11 @@ class Pruning(Options):
             score_of(self.score)
         if self.scope == "global" and self.allocation is not None:
             raise InvalidInput(f"scope='global' decides how much each layer keeps, and so does allocation={self.allocation!r}; give one")
+
+    @property
+    def pattern(self) -> Pattern:
+        """What masks look like."""
+        return Pattern.of(self.scope)
 
     def score_in(self, mode: str) -> Score:
         """The score, or the default of a mode."""

@@ -208,6 +208,7 @@ def _score_for_mode(mode: str, how: Pruning) -> Score:
 def _check_goal(goal: Goal, how: Pruning) -> None:
     """Whether amount and options go together."""
     by_layer = isinstance(goal.amount, Mapping)
+    _check_pattern(goal, how)
     if by_layer and how.layers is not None:
         raise InvalidInput(f"{goal.kind} by layer names the layers, and so does Pruning(layers=...); give one")
     if by_layer and how.scope == "global":
@@ -216,6 +217,16 @@ def _check_goal(goal: Goal, how: Pruning) -> None:
         raise InvalidInput(
             f"allocation={how.allocation!r} shares one sparsity out over layers; {goal.kind} {'by layer ' * by_layer}does so itself"
         )
+
+
+def _check_pattern(goal: Goal, how: Pruning) -> None:
+    """A pattern of neighbours says itself how much it prunes."""
+    own = how.pattern.sparsity
+    amounts = goal.amount.values() if isinstance(goal.amount, Mapping) else (goal.amount,)
+    if own is not None and (goal.kind != "sparsity" or any(abs(amount - own) > 1e-6 for amount in amounts)):
+        raise InvalidInput(f"scope={how.scope!r} prunes {own:.3g} of the links of every layer; give sparsity={own:.3g}, or another scope")
+    if how.pattern.block != (1, 1) and goal.kind != "sparsity":
+        raise InvalidInput(f"scope={how.scope!r} prunes whole blocks, whose importance is not added up; give sparsity instead")
 
 
 def _warn_uncompensated(bench: PruningProblem, mode: str) -> None:

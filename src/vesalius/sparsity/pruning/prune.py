@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vesalius.sparsity.links import Links, links_of
-from vesalius.sparsity.pruning.allocation import LinkCount, top_k_mask
+from vesalius.sparsity.pruning.allocation import LinkCount
 from vesalius.sparsity.pruning.calibration import LinkScorer, Samples, make_scorer
 from vesalius.sparsity.pruning.layer_inputs import LayerInputs
 from vesalius.sparsity.pruning.masked_copy import copy_network, write_weights
@@ -130,7 +130,7 @@ def prune_one_shot(bench: PruningProblem, counts: Mapping[str, LinkCount]) -> Ne
     cuts = {}
     for done, (name, one) in enumerate(bench.links.items()):
         scores, means = bench.seen[name]
-        mask = top_k_mask(scores, counts[name])
+        mask = bench.how.pattern.mask(one, scores, counts[name])
         cuts[name] = PrunedWeight(mask=one.to_weight_shape(mask), importance=one.to_weight_shape(scores))
         for layer in (one, *bench.tied[name]):
             kept = layer.matrix(cuts[name].mask)
@@ -175,7 +175,8 @@ def _prune_layer(bench: PruningProblem, here: Links, rows: Tensor, targets: Tens
     for step in range(1, bench.how.rounds + 1):
         scores = bench.judge(here, rows, weight, bias)
         first = scores if first is None else first
-        mask = top_k_mask(scores, scheduled_count(count, start.shape, step / bench.how.rounds), mask)
+        share = step / bench.how.rounds
+        mask = bench.how.pattern.mask(here, scores, scheduled_count(count, start.shape, share), mask, share**SCHEDULE_POWER)
         solved = [solve_ridge(found, mask[units], start[units], bench.how.ridge) for units, found in parts]
         weight, bias = (torch.cat(column).to(start) for column in zip(*solved, strict=True))
     assert first is not None
@@ -209,7 +210,7 @@ def _prune_tied(bench: PruningProblem, copied: Network, name: str, count: LinkCo
         layer = _links_in(copied, dense)
         rows = bench.inputs_of(copied).read(layer)
         total += here.matrix(layer.to_weight_shape(bench.judge(layer, rows, layer.weight, layer.bias)))
-    return PrunedWeight(mask=here.to_weight_shape(top_k_mask(total, count)), importance=here.to_weight_shape(total))
+    return PrunedWeight(mask=here.to_weight_shape(bench.how.pattern.mask(here, total, count)), importance=here.to_weight_shape(total))
 
 
 def _links_in(network: Network, links: Links) -> Links:
