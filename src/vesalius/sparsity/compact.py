@@ -1,4 +1,4 @@
-"""A pruned network made small: candidate forms, checked and measured on the machine at hand; the fastest, or smallest of equals, is kept."""
+"""A pruned network made small: candidate forms, checked and measured on the machine at hand; the fastest or smallest is kept."""
 
 from __future__ import annotations
 

@@ -36,6 +36,8 @@ class Finetune(Options):
         epochs: passes over the data.
         rate: learning rate at the start; it ends at 0.
         batch: rows per step, where data is not in batches already.
+        train: whether the model is in training mode, as in a training loop: dropout, statistics of the batch, all parameters that ask for
+            gradients. By default the network computes as it does when it is not trained, and only pruned layers learn.
         loss: of output and inputs, and of labels where it takes one argument more, or of output and ``target``, such as
             ``torch.nn.functional.cross_entropy``, see :func:`vesalius.sparsity.pruning.loss.evaluate_loss`; by default the mean squared
             difference from the dense network's output.
@@ -50,6 +52,7 @@ class Finetune(Options):
     epochs: int = 1
     rate: float = 1e-3
     batch: int = 128
+    train: bool = False
     loss: Loss | None = None
     seed: int = 0
     report: Callable[[int, int], None] | None = None
@@ -77,6 +80,7 @@ class Pruning(Options):
         rounds: of scoring, pruning and refitting; more of them leave less error, and take as much longer.
         ridge: pull of refitted weights towards those they had, in units of the mean variance of what links carry.
         rows: samples that are computed with, and rows of a layer's inputs that are kept; 2,000 to 8,000 are enough (measured).
+        batch_norm: whether the statistics of batch norms are measured anew after pruning, on the same samples.
         finetune: training of the links that are left.
         loss: for scores that need its gradient, of the same arguments as that of fine-tuning; by default the squared error of the output
             against the first input, as an autoencoder has it.
@@ -96,6 +100,7 @@ class Pruning(Options):
     rounds: int = 12
     ridge: float = 1e-2
     rows: int = 8000
+    batch_norm: bool = False
     finetune: Finetune | None = None
     loss: Loss | None = None
     seed: int = 0

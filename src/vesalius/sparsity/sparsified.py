@@ -110,7 +110,7 @@ class Sparsified:
 
     @verb
     def compact(self, rows: Inputs | None = None, batches: Sequence[int] = (1, 256)) -> Compact:
-        """The pruned network made small, in the form that is fastest here, or smallest of equals; see :func:`vesalius.sparsity.compact.compact`."""
+        """The pruned network made small, in its fastest form here; see :func:`vesalius.sparsity.compact.compact`."""
         return compact(self.network, dense=self.dense, rows=rows, batches=batches)
 
     def export(self, path: str | Path) -> Path:

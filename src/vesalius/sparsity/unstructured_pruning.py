@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -20,11 +20,13 @@ from vesalius.sparsity.pruning.allocation import LinkCount, counts_from_importan
 from vesalius.sparsity.pruning.calibration import collect_samples
 from vesalius.sparsity.pruning.finetune import finetune
 from vesalius.sparsity.pruning.masked_copy import build_masked_model
-from vesalius.sparsity.pruning.prune import PRUNE_BY_MODE, PruningProblem
+from vesalius.sparsity.pruning.prune import PRUNE_BY_MODE, NetworkAndWeights, PrunedWeight, PruningProblem
+from vesalius.sparsity.pruning.training_mode import measure_batch_norms
 from vesalius.sparsity.pruning_options import MODES, Pruning
 from vesalius.sparsity.scores import Score
 from vesalius.sparsity.sparsified import Sparsified
 from vesalius.trace.batches import Data, row_labels
+from vesalius.trace.network import Network
 from vesalius.trace.receive import receive_data
 
 MIN_SAMPLES = 16
@@ -132,6 +134,36 @@ def sweep(
     return [run.to(goal) for goal in goals]
 
 
+@verb
+def sparsify_gradually(
+    model: Any, data: Data, *, sparsity: Sequence[float], mode: str = "refit", pruning: Pruning | None = None
+) -> Sparsified:
+    """Prune in steps, with fine-tuning after each of them; what was cut stays cut.
+
+    Args:
+        model, data, mode: as of :func:`sparsify`.
+        sparsity: of all layers after each step, rising, in [0, 1); :func:`vesalius.sparsity.cubic_schedule` makes some.
+        pruning: options; ``finetune`` is what happens between the steps, and after the last.
+
+    Returns:
+        The model after the last step.
+
+    Raises:
+        InvalidInput: no step, or one below the one before it; otherwise as :func:`sparsify`.
+
+    Reference: Zhu2017. Differs from the paper: links are refitted in closed form too, unless ``mode="paper"``.
+    """
+    if not sparsity or list(sparsity) != sorted(sparsity):
+        raise InvalidInput(f"sparsity is the share that is cut after each step, one or more that rise, not {list(sparsity)}")
+    began, goals = time.monotonic(), [Goal.of(amount, None) for amount in sparsity]
+    first = run = _PruningRun.of(model, data, goals, mode, pruning or Pruning())
+    for done, goal in enumerate(goals):
+        pruned, cuts = run.prune(goal)
+        run = run.continued(pruned, cuts) if done + 1 < len(goals) else run
+    found = first.result(goals[-1], pruned, cuts, began)
+    return replace(found, provenance={**found.provenance, "steps": [float(amount) for amount in sparsity]})
+
+
 @dataclass(frozen=True, eq=False)
 class _PruningRun:
     """A network that is to be pruned, the data it came with, and how it is pruned."""
@@ -162,13 +194,31 @@ class _PruningRun:
 
     def to(self, goal: Goal) -> Sparsified:
         """Prune."""
-        began, how = time.monotonic(), self.bench.how
+        began = time.monotonic()
+        pruned, cuts = self.prune(goal)
+        return self.result(goal, pruned, cuts, began)
+
+    def prune(self, goal: Goal) -> NetworkAndWeights:
+        """A pruned copy of the network, tuned, and what was cut."""
+        how = self.bench.how
         counts = _link_counts(self.bench, goal, how.allocation_in(self.mode), how.scope)
         pruned, cuts = PRUNE_BY_MODE[self.mode](self.bench, counts)
-        masks = {name: (self.bench.links[name], cut.mask) for name, cut in cuts.items()}
+        if how.batch_norm:
+            measure_batch_norms(pruned, self.bench.samples.inputs)
         if how.finetune is not None:
+            masks = {name: (self.bench.links[name], cut.mask) for name, cut in cuts.items()}
             finetune(pruned, self.bench.dense, masks, self.data, how.finetune, self.labels)
-        model, network = build_masked_model(pruned, masks)
+        return pruned, cuts
+
+    def continued(self, pruned: Network, cuts: Mapping[str, PrunedWeight]) -> _PruningRun:
+        """The same from a network that is pruned already: what was cut stays cut."""
+        bench = PruningProblem.of(pruned, list(cuts), self.bench.samples, self.bench.score, self.bench.how)
+        alive = {name: one.matrix(cuts[name].mask) for name, one in bench.links.items()}
+        return replace(self, bench=replace(bench, alive=alive))
+
+    def result(self, goal: Goal, pruned: Network, cuts: Mapping[str, PrunedWeight], began: float) -> Sparsified:
+        """What was pruned, beside this run's dense network."""
+        model, network = build_masked_model(pruned, {name: (self.bench.links[name], cut.mask) for name, cut in cuts.items()})
         return Sparsified(
             masked=model,
             network=network,

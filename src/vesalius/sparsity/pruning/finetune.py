@@ -18,6 +18,7 @@ from vesalius.core.errors import InvalidInput
 from vesalius.core.rows import is_batches
 from vesalius.sparsity.links import Links
 from vesalius.sparsity.pruning.loss import evaluate_loss
+from vesalius.sparsity.pruning.training_mode import train_in_training_mode
 from vesalius.sparsity.pruning_options import Finetune
 from vesalius.trace.batches import Data, count_rows, iterate_labelled
 from vesalius.trace.network import Network
@@ -31,7 +32,9 @@ def finetune(
     how: Finetune,
     labels: Tensor | None = None,
 ) -> None:
-    """Train weights and biases of the pruned layers in place, in eval semantics; links that were cut stay 0.
+    """Train weights and biases of the pruned layers in place, as when the network is not trained; links that were cut stay 0.
+
+    With ``train=True`` all parameters are trained, and the model is in training mode.
 
     Args:
         pruned: a copy, its weights masked.
@@ -45,29 +48,42 @@ def finetune(
         InvalidInput: batches of unknown number; training diverged.
     """
     kept = {links.layer.weight: mask for links, mask in masks.values()}
+    if how.train:
+        steps = _scheduled_steps(dense, data, labels, how)
+        train_in_training_mode(pruned, kept, steps, lambda *given: _loss(dense, how, *given), how.seed)
+        return
     names = list(dict.fromkeys([*kept, *(layer.bias for links, _ in masks.values() for layer in links.layers if layer.bias)]))
     learnt = [pruned.parameters[name].detach().clone().requires_grad_() for name in names]
     program = pruned.program([*names, *(value.name for value in pruned.inputs)], [pruned.graph("training").output])
     optimiser = torch.optim.Adam(learnt, how.rate)
-    steps, done = how.epochs * _steps_per_epoch(data, how), 0
-    for epoch in range(how.epochs):
-        for inputs, given in _shuffled_batches(dense, data, labels, how, epoch):
-            for group in optimiser.param_groups:
-                group["lr"] = how.rate * (1 + math.cos(math.pi * min(1.0, done / steps))) / 2
-            with torch.enable_grad():
-                output = program(*learnt, *inputs)[0]
-                loss = evaluate_loss(how.loss, output, inputs, given) if how.loss else mse_loss(output, _dense_output(dense, inputs))
-                slopes = torch.autograd.grad(loss, learnt)
-            for name, one, slope in zip(names, learnt, slopes, strict=True):
-                one.grad = slope * kept[name] if name in kept else slope
-            optimiser.step()
-            done += 1
-        if how.report is not None:
-            how.report(epoch + 1, how.epochs)
+    for inputs, given, rate in _scheduled_steps(dense, data, labels, how):
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        with torch.enable_grad():
+            slopes = torch.autograd.grad(_loss(dense, how, program(*learnt, *inputs)[0], inputs, given), learnt)
+        for name, one, slope in zip(names, learnt, slopes, strict=True):
+            one.grad = slope * kept[name] if name in kept else slope
+        optimiser.step()
     if not all(bool(one.isfinite().all()) for one in learnt):
         raise InvalidInput(f"fine-tuning diverged; use a lower rate than {how.rate}")
     for name, one in zip(names, learnt, strict=True):
         pruned.parameters[name].copy_(one.detach())
+
+
+def _scheduled_steps(dense: Network, data: Data, labels: Tensor | None, how: Finetune) -> Iterator[tuple[tuple[Tensor, ...], Any, float]]:
+    """Inputs, labels and learning rate of every step; progress is told after each epoch."""
+    steps, done = how.epochs * _steps_per_epoch(data, how), 0
+    for epoch in range(how.epochs):
+        for inputs, given in _shuffled_batches(dense, data, labels, how, epoch):
+            yield inputs, given, how.rate * (1 + math.cos(math.pi * min(1.0, done / steps))) / 2
+            done += 1
+        if how.report is not None:
+            how.report(epoch + 1, how.epochs)
+
+
+def _loss(dense: Network, how: Finetune, output: Tensor, inputs: tuple[Tensor, ...], labels: Any) -> Tensor:
+    """The user's loss, or the squared difference from the dense network's output."""
+    return evaluate_loss(how.loss, output, inputs, labels) if how.loss else mse_loss(output, _dense_output(dense, inputs))
 
 
 @torch.no_grad()

@@ -16,6 +16,7 @@ from vesalius.core.errors import InvalidInput
 from vesalius.sparsity.links import Links
 from vesalius.trace.copying import computed_attributes
 from vesalius.trace.network import Network
+from vesalius.trace.signature import ModelCall
 
 
 def copy_network(network: Network) -> Network:
@@ -42,6 +43,24 @@ def write_weights(links: Links, weight: Float[Tensor, "U F"], bias: Float[Tensor
         tensors[links.layer.bias].copy_(bias.to(tensors[links.layer.bias]))
 
 
+def copy_model(pruned: Network) -> tuple[ModelCall, nn.Module]:
+    """How the user's model is called, and a copy of it with the parameters and statistics of a network made by :func:`copy_network`.
+
+    Raises:
+        InvalidInput: the network was loaded from a file and has no model.
+    """
+    if pruned.call is None:
+        raise InvalidInput(
+            f"{pruned.name} was loaded from a file, and there is no model to mask; load the model's weights into the model, and trace it"
+        )
+    model = copy.deepcopy(pruned.call.model, computed_attributes(pruned.call.model))
+    known = dict(model.named_buffers(remove_duplicate=False)) | dict(model.named_parameters(remove_duplicate=False))
+    with torch.no_grad():
+        for name in known.keys() & pruned.parameters.keys():
+            known[name].copy_(pruned.parameters[name])
+    return pruned.call, model
+
+
 def build_masked_model(pruned: Network, masks: Mapping[str, tuple[Links, Bool[Tensor, "..."]]]) -> tuple[nn.Module, Network]:
     """A copy of the model with the twin's weights under ``torch.nn.utils.prune`` masks, and the network that belongs to it.
 
@@ -52,15 +71,8 @@ def build_masked_model(pruned: Network, masks: Mapping[str, tuple[Links, Bool[Te
     Raises:
         InvalidInput: the network was loaded from a file and has no model; a weight is no parameter of the model.
     """
-    if pruned.call is None:
-        raise InvalidInput(
-            f"{pruned.name} was loaded from a file, and there is no model to mask; load the model's weights into the model, and trace it"
-        )
-    model = copy.deepcopy(pruned.call.model, computed_attributes(pruned.call.model))
+    call, model = copy_model(pruned)
     known = dict(model.named_parameters(remove_duplicate=False))
-    with torch.no_grad():
-        for name in known.keys() & pruned.parameters.keys():
-            known[name].copy_(pruned.parameters[name])
     for links, mask in masks.values():
         _check_is_parameter(links, known)
         weight = known[links.layer.weight]
@@ -70,7 +82,7 @@ def build_masked_model(pruned: Network, masks: Mapping[str, tuple[Links, Bool[Te
                 prune.custom_from_mask(module, leaf, mask.to(weight.dtype))
             if leaves and not hasattr(module, "__deepcopy__"):
                 vars(module)["__deepcopy__"] = DeepcopyWithMasks(module)
-    return model, Network(pruned.name, pruned.inputs, pruned.model_graph, pruned.reason, replace(pruned.call, model=model))
+    return model, Network(pruned.name, pruned.inputs, pruned.model_graph, pruned.reason, replace(call, model=model))
 
 
 class DeepcopyWithMasks:

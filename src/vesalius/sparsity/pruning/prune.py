@@ -6,7 +6,7 @@ Axes: U units, F links into a unit, G groups, N rows.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -55,6 +55,7 @@ class PruningProblem:
         samples: that everything is measured on.
         score: of links.
         how: options.
+        alive: links that were not cut before, by the name in ``links``; all of them by default.
     """
 
     dense: Network
@@ -63,6 +64,7 @@ class PruningProblem:
     samples: Samples
     score: Score
     how: Pruning
+    alive: Mapping[str, Bool[Tensor, "_ _"]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, dense: Network, names: list[str] | None, samples: Samples, score: Score, how: Pruning) -> PruningProblem:
@@ -130,7 +132,7 @@ def prune_one_shot(bench: PruningProblem, counts: Mapping[str, LinkCount]) -> Ne
     cuts = {}
     for done, (name, one) in enumerate(bench.links.items()):
         scores, means = bench.seen[name]
-        mask = bench.how.pattern.mask(one, scores, counts[name])
+        mask = bench.how.pattern.mask(one, scores, counts[name], bench.alive.get(name))
         cuts[name] = PrunedWeight(mask=one.to_weight_shape(mask), importance=one.to_weight_shape(scores))
         for layer in (one, *bench.tied[name]):
             kept = layer.matrix(cuts[name].mask)
@@ -170,7 +172,7 @@ def _prune_layer(bench: PruningProblem, here: Links, rows: Tensor, targets: Tens
     start, biased = here.weight, bool(here.layer.bias)
     parts = [(units, RegressionMoments.of(part, targets[:, units], bias=biased)) for units, part in here.split(rows)]
     weight, bias = start, torch.cat([found.bias(start[units].double()) for units, found in parts]).to(start)
-    mask = torch.ones_like(start, dtype=torch.bool)
+    mask = bench.alive.get(here.name, torch.ones_like(start, dtype=torch.bool))
     first: Tensor | None = None
     for step in range(1, bench.how.rounds + 1):
         scores = bench.judge(here, rows, weight, bias)
@@ -210,7 +212,9 @@ def _prune_tied(bench: PruningProblem, copied: Network, name: str, count: LinkCo
         layer = _links_in(copied, dense)
         rows = bench.inputs_of(copied).read(layer)
         total += here.matrix(layer.to_weight_shape(bench.judge(layer, rows, layer.weight, layer.bias)))
-    return PrunedWeight(mask=here.to_weight_shape(bench.how.pattern.mask(here, total, count)), importance=here.to_weight_shape(total))
+    return PrunedWeight(
+        mask=here.to_weight_shape(bench.how.pattern.mask(here, total, count, bench.alive.get(name))), importance=here.to_weight_shape(total)
+    )
 
 
 def _links_in(network: Network, links: Links) -> Links:
