@@ -49,6 +49,13 @@ MUTANTS = [
         "if True:",
         "tests/sparsity/test_layer_inputs.py -k any_depth",
     ),
+    Mutant(
+        "sparsity/pruning/sparse_gpt.py",
+        "upper[None, column, column:]",
+        "upper[None, column, column:].abs()",
+        "tests/sparsity/test_sparse_gpt.py -k makes_up",
+    ),
+    Mutant("sparsity/pruning/alps.py", "dual + tie * (solved - sparse)", "dual", "tests/sparsity/test_alps.py -k less_error"),
     Mutant("sparsity/pruning/refit.py", "moments.cross + pull * start.double()", "moments.cross", "tests/sparsity/test_refit.py -k own"),
     Mutant("sparsity/pruning/refit.py", "self.target - weight @ self.mean", "self.target", "tests/sparsity/test_refit.py -k mean"),
     Mutant("sparsity/pruning/refit.py", "(0, 1, 0, 1)", "(0, 1, 0, 1), value=0.3", "tests/sparsity/test_refit.py -k own"),

@@ -15,7 +15,7 @@ from vesalius.sparsity.pruning.loss import Loss
 from vesalius.sparsity.pruning.patterns import Pattern
 from vesalius.sparsity.scores import Score, ScoreFunction, score_of
 
-MODES = ("refit", "paper")
+MODES = ("refit", "paper", "sparse_gpt", "alps")
 
 
 def require_loss(loss: Any) -> None:
@@ -126,10 +126,10 @@ class Pruning(Options):
 
     def score_in(self, mode: str) -> Score:
         """The score, or the default of a mode."""
-        return score_of(self.score or {"refit": "gate", "paper": "shapley"}[mode])
+        return score_of(self.score or {"refit": "gate", "paper": "shapley"}.get(mode, "magnitude"))
 
     def allocation_in(self, mode: str) -> str:
         """The allocation, or the default of a mode."""
         if self.scope == "global":
             return "raw"
-        return self.allocation or {"refit": "erk", "paper": "uniform"}[mode]
+        return self.allocation or ("erk" if mode == "refit" else "uniform")

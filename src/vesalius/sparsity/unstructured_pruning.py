@@ -29,6 +29,8 @@ from vesalius.trace.batches import Data, row_labels
 from vesalius.trace.network import Network
 from vesalius.trace.receive import receive_data
 
+OWN_SCORES = frozenset({"sparse_gpt", "alps"})
+"""Modes that rank links by themselves."""
 MIN_SAMPLES = 16
 """Samples below which a refit would only learn them by heart."""
 
@@ -84,7 +86,7 @@ def sparsify(
     """Cut the links a network does not need; the model is never changed.
 
     ``mode="refit"`` scores, cuts and refits the links of one layer after the other, in rounds and in closed form. ``mode="paper"`` scores
-    once on the dense network and cuts.
+    once on the dense network and cuts. ``"sparse_gpt"`` and ``"alps"`` are what others do, for comparison.
 
     Args:
         model: a Network, or any model that :func:`vesalius.trace` takes.
@@ -92,7 +94,7 @@ def sparsify(
             a loss that asks for them.
         sparsity: share of the links of all layers that is cut, in [0, 1); or of each layer named.
         importance_level: share of each layer's importance that is kept, in (0, 1], by the fewest links; or of each layer named.
-        mode: ``"refit"`` or ``"paper"``.
+        mode: ``"refit"``, ``"paper"``, ``"sparse_gpt"`` (Frantar2023) or ``"alps"`` (Meng2024).
         pruning: the options, grouped to keep this signature short.
 
     Returns:
@@ -155,6 +157,8 @@ def sparsify_gradually(
     """
     if not sparsity or list(sparsity) != sorted(sparsity):
         raise InvalidInput(f"sparsity is the share that is cut after each step, one or more that rise, not {list(sparsity)}")
+    if mode in OWN_SCORES:
+        raise InvalidInput(f"mode={mode!r} prunes at once, and may bring back what was cut; prune in steps by mode='refit' or 'paper'")
     began, goals = time.monotonic(), [Goal.of(amount, None) for amount in sparsity]
     first = run = _PruningRun.of(model, data, goals, mode, pruning or Pruning())
     for done, goal in enumerate(goals):
@@ -184,7 +188,7 @@ class _PruningRun:
         network, labels = received.network, row_labels(received.network, data)
         network.graph("pruning")
         samples = collect_samples(network, received.x, how.rows, how.seed, labels)
-        if mode == "refit" and len(samples.inputs[0]) < MIN_SAMPLES:
+        if mode != "paper" and len(samples.inputs[0]) < MIN_SAMPLES:
             raise InvalidInput(
                 f"{len(samples.inputs[0])} samples came; a refit needs at least {MIN_SAMPLES}, and some 2,000 to be any good: give more"
             )
@@ -250,8 +254,12 @@ class _PruningRun:
 
 def _score_for_mode(mode: str, how: Pruning) -> Score:
     require_known("mode", mode, MODES)
-    if mode == "refit" and not how.compensate:
-        raise InvalidInput("compensate=False has no meaning in mode='refit', which sets the biases anew; use mode='paper'")
+    if mode in ("refit", "alps") and not how.compensate:
+        raise InvalidInput(f"compensate=False has no meaning in mode={mode!r}, which sets the biases anew; use mode='paper'")
+    if mode in OWN_SCORES and (how.score is not None or how.scope == "row" or how.pattern.block != (1, 1)):
+        raise InvalidInput(
+            f"mode={mode!r} ranks the links of a layer by itself, all together or by n:m; leave score=, scope='row' and blocks to others"
+        )
     return how.score_in(mode)
 
 

@@ -78,6 +78,17 @@ class Pattern:
             return self._of_blocks(scores, count, among)
         return top_k_mask(scores, count, among)
 
+    def groups(self, links: Links) -> list[tuple[int, int, int]]:
+        """Of a pattern of neighbours, the first and last place of each group and how many stay, with inputs in order of the kernel's places
+        and then of channels; none for other patterns."""
+        if self.neighbours is None:
+            return []
+        n, m = self.neighbours
+        channels = links.fan_in // links.kernel
+        starts = [(place * channels, start) for place in range(links.kernel) for start in range(0, channels, m)]
+        sizes = [min(m, channels - start) for _, start in starts]
+        return [(at + start, at + start + size, -(-size * n // m)) for (at, start), size in zip(starts, sizes, strict=True)]
+
     def _of_neighbours(
         self, links: Links, scores: Float[Tensor, "U F"], among: Bool[Tensor, "U F"] | None, share: float
     ) -> Bool[Tensor, "U F"]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from jaxtyping import Bool, Float
@@ -15,10 +15,12 @@ from torch import Tensor
 
 from vesalius.sparsity.links import Links, links_of
 from vesalius.sparsity.pruning.allocation import LinkCount
+from vesalius.sparsity.pruning.alps import alps
 from vesalius.sparsity.pruning.calibration import LinkScorer, Samples, make_scorer
 from vesalius.sparsity.pruning.layer_inputs import LayerInputs
 from vesalius.sparsity.pruning.masked_copy import copy_network, write_weights
 from vesalius.sparsity.pruning.refit import RegressionMoments, solve_ridge
+from vesalius.sparsity.pruning.sparse_gpt import sparse_gpt
 from vesalius.sparsity.pruning_options import Pruning
 from vesalius.sparsity.scores import Score
 from vesalius.trace.network import Network
@@ -143,9 +145,14 @@ def prune_one_shot(bench: PruningProblem, counts: Mapping[str, LinkCount]) -> Ne
     return copied, cuts
 
 
+LayerPruner = Callable[[PruningProblem, Links, Tensor, Tensor, LinkCount], PrunedWeight]
+"""Prunes a layer of a copy in place: of the problem, the layer's links, what they carry, the sums of its units in the dense network, and
+how many links stay."""
+
+
 @torch.no_grad()
-def prune_and_refit(bench: PruningProblem, counts: Mapping[str, LinkCount]) -> NetworkAndWeights:
-    """Layer by layer in order of computation: rounds of scoring, cutting and refitting on what the layers before, already pruned, give.
+def prune_layer_by_layer(bench: PruningProblem, counts: Mapping[str, LinkCount], *, prune_layer: LayerPruner) -> NetworkAndWeights:
+    """Layer by layer in order of computation, on what the layers before, already pruned, give.
 
     A weight that is used both ways round is cut once and not refitted; only its biases are.
     """
@@ -156,7 +163,7 @@ def prune_and_refit(bench: PruningProblem, counts: Mapping[str, LinkCount]) -> N
         here = _links_in(copied, dense)
         rows, targets = after.read(here), _unit_sums(dense, dense.weight, before.read(dense)) + dense.bias
         if name not in cuts and not bench.tied[name]:
-            cuts[name] = _prune_layer(bench, here, rows, targets, counts[name])
+            cuts[name] = prune_layer(bench, here, rows, targets, counts[name])
             bench.report_progress(len(cuts))
             continue
         if name not in cuts:
@@ -167,8 +174,8 @@ def prune_and_refit(bench: PruningProblem, counts: Mapping[str, LinkCount]) -> N
     return copied, cuts
 
 
-def _prune_layer(bench: PruningProblem, here: Links, rows: Tensor, targets: Tensor, count: LinkCount) -> PrunedWeight:
-    """Cut a layer's links down to their number in equal proportions, refitting after each cut."""
+def prune_and_refit(bench: PruningProblem, here: Links, rows: Tensor, targets: Tensor, count: LinkCount) -> PrunedWeight:
+    """Rounds of scoring, cutting and refitting: a layer's links are cut down to their number in equal proportions."""
     start, biased = here.weight, bool(here.layer.bias)
     parts = [(units, RegressionMoments.of(part, targets[:, units], bias=biased)) for units, part in here.split(rows)]
     weight, bias = start, torch.cat([found.bias(start[units].double()) for units, found in parts]).to(start)
@@ -227,8 +234,47 @@ def _unit_sums(links: Links, weight: Matrix, rows: Float[Tensor, "N GF"]) -> Flo
     return torch.cat([part @ weight[units].T for units, part in links.split(rows)], 1)
 
 
+def prune_by_sparse_gpt(bench: PruningProblem, here: Links, rows: Tensor, targets: Tensor, count: LinkCount) -> PrunedWeight:
+    """SparseGPT, as it was published: second moments about 0, biases as they were. Reference: Frantar2023."""
+    start = here.weight
+    parts = []
+    order = torch.arange(here.fan_in).reshape(-1, here.kernel).T.flatten().to(start.device)
+    for units, part in here.split(rows):
+        square = RegressionMoments.of(part, targets[:, units], bias=False).square
+        kept, groups = _group_count(here, count), bench.how.pattern.groups(here)
+        weight, mask = sparse_gpt(start[units].double()[:, order], square[order][:, order], kept=kept, groups=groups)
+        parts.append((weight[:, order.argsort(dim=0)], mask[:, order.argsort(dim=0)]))
+    weight, mask = torch.cat([part[0] for part in parts]).to(start), torch.cat([part[1] for part in parts])
+    write_weights(here, weight, None)
+    return PrunedWeight(mask=here.to_weight_shape(mask), importance=here.to_weight_shape(start.abs()))
+
+
+def prune_by_alps(bench: PruningProblem, here: Links, rows: Tensor, targets: Tensor, count: LinkCount) -> PrunedWeight:
+    """ALPS: the mask by alternating directions, then weights and biases by least squares to the dense sums. Reference: Meng2024."""
+    start = here.weight
+    parts, masks = [], []
+    for units, part in here.split(rows):
+        square = RegressionMoments.of(part, targets[:, units], bias=False).square
+        kept = _group_count(here, count)
+        mask = alps(start[units].double(), square, lambda sizes, kept=kept: bench.how.pattern.mask(here, sizes, kept))  # type: ignore[misc]
+        moments = RegressionMoments.of(part, targets[:, units], bias=bool(here.layer.bias))
+        parts.append(solve_ridge(moments, mask, start[units], bench.how.ridge))
+        masks.append(mask)
+    weight, bias = (torch.cat(column).to(start) for column in zip(*parts, strict=True))
+    write_weights(here, weight, bias)
+    return PrunedWeight(mask=here.to_weight_shape(torch.cat(masks)), importance=here.to_weight_shape(start.abs()))
+
+
+def _group_count(here: Links, count: LinkCount) -> int:
+    """Links that each group of a convolution keeps."""
+    assert isinstance(count, int)
+    return max(1, round(count / here.layer.groups))
+
+
 PRUNE_BY_MODE: Mapping[str, Callable[[PruningProblem, Mapping[str, LinkCount]], NetworkAndWeights]] = {
     "paper": prune_one_shot,
-    "refit": prune_and_refit,
+    "refit": partial(prune_layer_by_layer, prune_layer=prune_and_refit),
+    "sparse_gpt": partial(prune_layer_by_layer, prune_layer=prune_by_sparse_gpt),
+    "alps": partial(prune_layer_by_layer, prune_layer=prune_by_alps),
 }
 """The ways to prune, by mode."""
