@@ -36,7 +36,7 @@ def test_shares_and_reasons_are_those_of_the_model():
 
 
 def test_a_summary_a_page_and_a_file_say_so_too(tmp_path):
-    found = link_importance(Tagger().eval(), IDS)
+    found = link_importance(Tagger().eval(), IDS, layers=["out"])
     again = LinkImportance.load(found.save(tmp_path / "importance.safetensors"))
     thin = sparsify(Tagger().eval(), IDS, sparsity=0.5)
     loaded = Sparsified.load(thin.save(tmp_path / "thin.safetensors"))

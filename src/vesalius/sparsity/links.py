@@ -16,9 +16,11 @@ from torch import Tensor
 from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput, UnknownName, WrongType
 from vesalius.games.memory import batch_size
+from vesalius.sparsity.activations import Activation
 from vesalius.sparsity.convolution_patches import ConvolutionWindow, TransposedWindow, patches, transposed_patches
 from vesalius.sparsity.elementwise_function import UnitFunction
 from vesalius.sparsity.fused_activation import FusedActivation, find_activation, fold_affine, same_for_all
+from vesalius.sparsity.recurrent import RECURRENT_OPS, gate_inputs, recurrent_layers
 from vesalius.trace.batches import Data, iterate_batches
 from vesalius.trace.layers import Layer
 from vesalius.trace.network import Network
@@ -143,6 +145,9 @@ class Links:
         value = _at_least_float32(value)
         if self.layer.op in LINEAR_OPS:
             return value.reshape(-1, value.shape[-1])
+        if self.layer.op in RECURRENT_OPS:
+            known = {name: _at_least_float32(tensor) for name, tensor in self.network.parameters.items()}
+            return gate_inputs(self.network.graph("reading gates"), self.layers[use], value, known)
         node = self.network.graph("reading patches").nodes[self.layers[use].value]
         if self.turned:
             return transposed_patches(value, TransposedWindow.of(node.args, self.layer), positions=positions, generator=generator)
@@ -155,8 +160,9 @@ def links_of(network: Network, layers: Sequence[str] | None = None) -> dict[str,
 
     Args:
         network: traced.
-        layers: names; by default all linear layers and convolutions, transposed ones too. Embeddings are left out, as their inputs are
-            no activations. A weight that is used several times the same way round is listed once, with all its uses.
+        layers: names; by default all linear layers and convolutions, transposed ones too, and the gates of recurrent layers, by the names
+            of their weights. Embeddings are left out, as their inputs are no activations. A weight that is used several times the same way
+            round is listed once, with all its uses.
 
     Raises:
         UnknownName: no such layer.
@@ -168,7 +174,7 @@ def links_of(network: Network, layers: Sequence[str] | None = None) -> dict[str,
         raise WrongType(f"expected a Network, not {type(network).__name__}; make one with vesalius.trace(model, x)")
     if layers is not None and not layers:
         raise InvalidInput("layers= names no layer; leave it out for all linear layers and convolutions")
-    usable = [layer for layer in network.layers.values() if layer.source and layer.op in LINEAR_OPS | CONVOLUTION_OPS | TRANSPOSED_OPS]
+    usable = _layers_with_links(network)
     merged: dict[tuple[str, int], list[Layer]] = {}
     for layer in usable:
         merged.setdefault((layer.weight, layer.out_axis), []).append(layer)
@@ -177,6 +183,18 @@ def links_of(network: Network, layers: Sequence[str] | None = None) -> dict[str,
         raise InvalidInput(f"{network.name} has no linear layer or convolution whose links could be scored")
     names = list(found) if layers is None else [_resolve_name(network, name, found) for name in layers]
     return {name: _build_links(network, name, found) for name in dict.fromkeys(names)}
+
+
+def _layers_with_links(network: Network) -> list[Layer]:
+    """Layers whose links can be scored, in order of computation."""
+    model_graph = network.graph("finding links")
+    plain = [one for one in network.layers.values() if one.source and one.op in LINEAR_OPS | CONVOLUTION_OPS | TRANSPOSED_OPS]
+    gates = list(recurrent_layers(model_graph))
+    if not gates:
+        return plain
+    order = {node.name: place for place, node in enumerate(model_graph.graph.nodes)}
+    places = {one.value: order[model_graph.nodes[one.value].name] for one in plain} | {one.value: order[one.value] for one in gates}
+    return sorted([*plain, *gates], key=lambda one: places[one.value])
 
 
 def _links_name(uses: Sequence[Layer]) -> str:
@@ -198,7 +216,10 @@ def _resolve_name(network: Network, name: str, found: Mapping[str, Sequence[Laye
 def _build_links(network: Network, name: str, found: Mapping[str, Sequence[Layer]]) -> Links:
     uses = found[name]
     tied = tuple(other for other, layers in found.items() if other != name and layers[0].weight == uses[0].weight)
-    after = same_for_all([find_activation(network.axes, use) for use in uses])
+    if uses[0].op in RECURRENT_OPS:
+        after = FusedActivation(activation=Activation(), unread=f"the gates of {uses[0].op}")
+    else:
+        after = same_for_all([find_activation(network.axes, use) for use in uses])
     return Links(name=name, network=network, layers=tuple(uses), tied=tied, after=after)
 
 

@@ -59,7 +59,7 @@ def decode_tables(tensors: Mapping[str, Tensor], facts: Mapping[str, Any], dense
     kinds = {"masks": "boolean", "importance": "floating"}
     masks, importance = (
         {
-            name: store.part(tensors, f"{table}.{place}", dense.link_shape(name), kind=kind)
+            name: store.part(tensors, f"{table}.{place}", _weight_shape(dense, name), kind=kind)
             for place, name in enumerate(store.words(facts, table))
         }
         for table, kind in kinds.items()
@@ -67,6 +67,11 @@ def decode_tables(tensors: Mapping[str, Tensor], facts: Mapping[str, Any], dense
     if not masks or masks.keys() - importance.keys():
         raise ValueError("there are no masks, or there are no scores of what they mask")
     return masks, importance
+
+
+def _weight_shape(dense: Network, name: str) -> tuple[int, ...]:
+    """That of the weight whose links go by a name."""
+    return next(iter(links_of(dense, [name]).values())).layer.shape
 
 
 def attach_model(
