@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 
 import torch
@@ -202,6 +203,58 @@ COMPLEX = {
 }
 """Ops with complex numbers between them."""
 
+LOOKUP = random(6, 2, seed=5)
+
+
+def assigned(z):
+    """The largest two, overwritten."""
+    found = z * 2
+    found[torch.arange(len(z))[:, None], z.topk(2, 1).indices] = z[:, 3:] * z[:, :2]
+    return found
+
+
+def routed(z):
+    """A layer of four experts, of which the router takes two."""
+    weights, chosen = torch.topk(z[:, :4], 2)
+    weights = torch.zeros(len(z), 4, dtype=z.dtype).scatter(1, chosen, weights.softmax(1))
+    return weights * torch.tanh(z[:, 4:])
+
+
+def experts_by_mask(z):
+    """The same, expert by expert."""
+    weights, chosen = torch.topk(z[:, :4].softmax(1), 2, sorted=False)
+    kept = [(weights * (chosen == expert)).sum(1, keepdim=True) * torch.tanh(z[:, 4 + expert : 5 + expert]) for expert in range(4)]
+    return torch.cat(kept, 1)
+
+
+BY_PLACE = {
+    "gather by topk": (lambda z: z.flip(1).gather(1, z.topk(2, 1).indices), [(5,)]),
+    "gather by argsort": (lambda z: (z**3).gather(1, z.argsort(1, descending=True)), [(5,)]),
+    "gather along the middle": (lambda z, v: v.gather(1, z.topk(2, 1).indices), [(4, 3), (4, 3)]),
+    "gather of constants": (lambda z: torch.arange(5.0, dtype=z.dtype).expand(len(z), 5).gather(1, z.sort(1)[1]), [(5,)]),
+    "gather by argmin": (lambda z: z.exp().gather(2, z.argmin(2, keepdim=True)), [(2, 4)]),
+    "rows of a table": (lambda z: LOOKUP[z.argmax(1)], [(4,)]),
+    "embedding of a place": (lambda z: F.embedding(z.topk(2, 1).indices, LOOKUP), [(4,)]),
+    "rows by arange": (lambda z, v: v[torch.arange(len(z))[:, None], z.topk(2, 1).indices], [(4,), (4, 3)]),
+    "index_select by place": (lambda z: LOOKUP.index_select(0, z.argmax(1)), [(4,)]),
+    "places of max": (lambda z, v: v.gather(1, z.max(1, keepdim=True)[1]), [(5,), (5,)]),
+    "places of min": (lambda z, v: v.gather(1, z.min(1, keepdim=True).indices), [(5,), (5,)]),
+    "places of kthvalue": (lambda z, v: v.gather(1, z.kthvalue(2, 1)[1][:, None]), [(5,), (5,)]),
+    "one_hot": (lambda z: F.one_hot(z.argmax(1), 6).to(z.dtype), [(4,)]),
+    "one_hot by comparison": (lambda z: (z.argmax(1)[:, None] == torch.arange(4)).to(z.dtype), [(4,)]),
+    "a place as a number": (lambda z: z.argmax(1).to(z.dtype) / 2, [(4,)]),
+    "row and column of a place": (lambda z: LOOKUP[z.flatten(1).argmax(1) // 3] + LOOKUP[z.flatten(1).argmax(1) % 3], [(2, 3)]),
+    "scatter": (lambda z: torch.zeros_like(z).scatter(1, z.topk(2, 1).indices, z[:, :2]), [(5,)]),
+    "scatter of a number": (lambda z: z.scatter(1, z.topk(2, 1).indices, 0.5), [(5,)]),
+    "scatter among the rest": (lambda z: torch.full_like(z, -math.inf).scatter(1, *z.topk(2, 1)[::-1]).softmax(1), [(5,)]),
+    "scatter_add": (lambda z, v: (v * 2).scatter_add(1, z.topk(2, 1).indices, v[:, 1:3]), [(5,), (5,)]),
+    "assignment": (assigned, [(5,)]),
+    "those above a rank": (lambda z: z.masked_fill(z < z.topk(2, 1).values[:, -1:], -math.inf).softmax(1), [(5,)]),
+    "router": (routed, [(8,)]),
+    "experts by mask": (experts_by_mask, [(8,)]),
+}
+"""Ops of places that depend on the inputs."""
+
 SELECTIONS = {
     "sort": (lambda z: z.sort(1).values, [(5, 2)]),
     "sort, falling": (lambda z: torch.sort(z, dim=-1, descending=True, stable=True).values, [(2, 7)]),
@@ -241,6 +294,7 @@ WITHOUT_A_SERIES = {
 OPS = {
     **MOVES,
     **COMPLEX,
+    **BY_PLACE,
     **SELECTIONS,
     "prod": (lambda z: z.prod(1), [(5, 2)]),
     "prod of two": (lambda z: z.prod(2, keepdim=True), [(5, 2)]),

@@ -7,8 +7,10 @@ import torch
 import torch.nn.functional as F
 
 import vesalius as vs
+from tests.reference.places import share_of_places
+from tests.rules.op_cases import routed
 from tests.rules.single_op import EXACT, Op, multipliers, random, readout
-from vesalius.core.errors import NoRule
+from vesalius.core.errors import NoRule, NotTraceable
 from vesalius.rules.selection import pairs_of_network
 
 
@@ -82,16 +84,57 @@ def test_another_winner_is_owed_to_the_difference():
     torch.testing.assert_close(found * (x - b), torch.tensor([[[0.0, 38]]]).double(), **EXACT)
 
 
-@pytest.mark.parametrize("use", ["gather", "scatter", "argsort"])
-def test_places_without_a_rule_are_refused_and_integrated_gradients_go_on_by_gradients(use):
-    functions = {
-        "gather": lambda z: z.flip(1).gather(1, z.topk(2, 1).indices),
-        "scatter": lambda z: torch.zeros_like(z).scatter(1, z.topk(2, 1).indices, z[:, :2]),
-        "argsort": lambda z: z.gather(1, z.argsort(1)),
-    }
-    x = random(2, 5, seed=1)
-    network = vs.trace(Op(functions[use], readout(functions[use], (x,))), x)
-    with pytest.raises(NoRule, match="gather" if use == "argsort" else use):
+TWO_TOP = {
+    "gather": lambda z: z.flip(1).gather(1, z.topk(2, 1).indices),
+    "scatter": lambda z: torch.zeros_like(z).scatter(1, z.topk(2, 1).indices, z[:, :2]),
+    "argsort": lambda z: (z**3).gather(1, z.argsort(1, descending=True)[:, :2]),
+}
+
+
+@pytest.mark.parametrize("use", TWO_TOP)
+def test_places_against_a_twin_that_shares_out_one_comparison_at_a_time(use):
+    x, b = random(7, 5, seed=1), random(7, 5, seed=2)
+    m = readout(TWO_TOP[use], (x,))
+    (found,) = multipliers(TWO_TOP[use], (x,), (b,), m)
+    for mine, ends in zip(found * (x - b), zip(x, b, strict=True), strict=True):
+        expected = share_of_places(use, *(end.tolist() for end in ends), m.tolist())
+        torch.testing.assert_close(mine, torch.tensor(expected, dtype=torch.float64), **EXACT)
+
+
+def test_equal_numbers_that_move_alike_have_equal_shares():
+    """Two of four overtake the others, side by side: what they bring, and what the others lose, is halved."""
+    b, x = torch.tensor([[1.0, 0, 0, 1]]).double(), torch.tensor([[1.0, 2, 2, 1]]).double()
+    weights = torch.tensor([[5.0, 7, 7, 5]]).double()
+    (found,) = multipliers(lambda z: (weights.expand_as(z).gather(1, z.topk(2, 1).indices)).sum(1, keepdim=True), (x,), (b,))
+    shares = found * (x - b)
+    torch.testing.assert_close(shares[0, 1], shares[0, 2], **EXACT)
+    assert shares[0, [0, 3]].abs().max() == 0
+
+
+def test_integrated_gradients_see_the_jumps_of_a_router_and_add_up():
+    x = random(4, 8, seed=3)
+    network = vs.trace(Op(routed, readout(routed, (x,))), x)
+    found = vs.attribute(network, x, "integrated_gradients")
+    assert found.provenance["rule"] == "secants"
+    assert (found.gap.abs() <= 1e-10).all()
+
+
+def test_too_many_numbers_are_refused_with_the_limit():
+    x = random(1, 1025, seed=1)
+    network = vs.trace(Op(TWO_TOP["gather"], readout(TWO_TOP["gather"], (x,))), x)
+    with pytest.raises(NoRule, match=r"among 1025 numbers \(up to 1024 are compared\)"):
         vs.attribute(network, x, "deeplift_rescale")
-    assert vs.attribute(network, x, "integrated_gradients").provenance["rule"] == "quadrature"
-    assert (vs.attribute(network, x, "lrp_epsilon").unaccounted.abs() < 1e-10).all()
+
+
+@pytest.mark.parametrize(
+    ("use", "function"),
+    {
+        "two values to one place": lambda z: torch.zeros_like(z).scatter(1, z.topk(2, 1).indices // 5, z[:, :2]),
+        "places and another value": lambda z: z.argmax(1).to(z.dtype) * 0 + (z.argmax(1) + z[:, 0]),
+    }.items(),
+)
+def test_what_has_no_rule_is_refused(use, function):
+    x = random(2, 5, seed=1)
+    network = vs.trace(Op(function, readout(function, (x,))), x)
+    with pytest.raises((NoRule, NotTraceable)):
+        vs.attribute(network, x, "deeplift_rescale")

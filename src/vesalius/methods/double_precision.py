@@ -30,6 +30,8 @@ def with_double_fallback(
 ) -> Contributions:
     """A comparison; in double precision for samples whose effects cancel so far that single precision would not add up.
 
+    The result stays in double precision where the values are so much larger than what they sum to that single precision cannot hold it.
+
     Args:
         question: what is compared.
         fills: explained tensors at the baselines, [B M ...] each.
@@ -44,16 +46,23 @@ def with_double_fallback(
         return found
     these = weak if rows is None else rows[weak]
     exact = compare(to_float64(question, these), tuple(fill[these].double() for fill in fills))
-    values, base, total = found.values.clone(), found.base.clone(), found.total.clone()
-    values[weak], base[weak], total[weak] = (part.to(values.dtype) for part in (exact.values, exact.base, exact.total))
-    return Contributions(values, base, total)
+    rounded = _in_place(found, weak, exact)
+    if bool(adds_up(rounded).all()):
+        return rounded
+    return _in_place(Contributions(found.values.double(), found.base.double(), found.total.double()), weak, exact)
+
+
+def _in_place(found: Contributions, rows: Int[Tensor, " n"], better: Contributions) -> Contributions:
+    """Contributions with some rows replaced, in the precision that they have."""
+    pairs = [(getattr(found, name), getattr(better, name)) for name in ("values", "base", "total")]
+    return Contributions(*(old.index_copy(0, rows, new.to(old.dtype)) for old, new in pairs))
 
 
 def adds_up(found: Contributions) -> Bool[Tensor, " B"]:
     """Whether values add up to single precision's rounding."""
     change = found.total.double() - found.base.double()
     size = torch.maximum(found.total.abs(), found.base.abs()).double()
-    return (found.values.sum(1, dtype=torch.float64) - change).abs() <= ROUNDING * (change.abs() + size / 10)
+    return (found.values.sum(1, dtype=torch.float64) - change).abs() <= ROUNDING * (change.abs() + size / 100)
 
 
 def compare_in_batches(question: Question, run: Callable[[Int[Tensor, " n"]], Contributions]) -> Contributions:

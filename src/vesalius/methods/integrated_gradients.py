@@ -23,7 +23,7 @@ from vesalius.games.absence import Absence
 from vesalius.games.memory import Batches, batch_size
 from vesalius.methods import quadrature, secants
 from vesalius.methods.base import Method, base_and_total, register
-from vesalius.methods.double_precision import COMPARISON_COST, with_double_fallback
+from vesalius.methods.double_precision import COMPARISON_COST, adds_up, with_double_fallback
 from vesalius.methods.line_maps import LineMaps, average_over_baselines, concatenate
 from vesalius.methods.smoothness import Smoothness, smoothness
 from vesalius.methods.straight_path import NoFiniteGradient, StraightPath, feature_allocation
@@ -81,8 +81,10 @@ def _share_out_gap(allocation: Allocation, found: LineMaps) -> Allocation:
     whole = weight.sum(1, keepdim=True)
     known = found.converged.to(whole.device)[:, None] & (whole > 0)
     share = torch.where(known, weight / torch.where(known, whole, torch.ones_like(whole)), torch.zeros_like(weight))
-    values = allocation.flat + (allocation.gap.double()[:, None] * share).to(allocation.values)
-    return replace(allocation, values=values.reshape(allocation.values.shape))
+    values = allocation.flat.double() + allocation.gap.double()[:, None] * share
+    rounded = values.to(allocation.values.dtype)
+    kept = rounded if bool(adds_up(Contributions(rounded, allocation.base, allocation.total))[found.converged].all()) else values
+    return replace(allocation, values=kept.reshape(allocation.values.shape))
 
 
 class _Integration:
@@ -135,8 +137,9 @@ class _Integration:
 
     def _either(self, known: Smoothness) -> tuple[LineMaps, dict[str, str]]:
         """Gradients where a few of them show that the map is smooth, or has a spike; secants for the other samples."""
-        found = self._gradients(smooth=False, pilot=PILOT_NODES[bool(known.kinked)], zoom=known.singular)
-        rest = (~found.converged & ~(found.spiked & known.singular)).nonzero().flatten().to(self.everything.device)
+        found = self._gradients(smooth=False, pilot=PILOT_NODES[bool(known.kinked)], zoom=known.singular and not known.stepped)
+        resolved = found.spiked & (known.singular and not known.stepped)
+        rest = (~found.converged & ~resolved).nonzero().flatten().to(self.everything.device)
         if not len(rest):
             return found, {"rule": "quadrature", "why": f"kinks of {known} matter less than spikes, or not at all"}
         rule = "secants" if len(rest) == self.question.batch else "quadrature and secants"
@@ -190,8 +193,12 @@ class _Integration:
             kept.append(found)
             return Contributions(found.values, again.base[rows], again.total[rows])
 
-        values = with_double_fallback(self.question, self.fills, compare, samples).values
-        return replace(kept[0], values=values)
+        found = with_double_fallback(self.question, self.fills, compare, samples)
+        # the ends as they were found in that precision, or the values would not add up to their difference
+        self.base, self.total = (
+            old.to(new.dtype).index_copy(0, samples, new) for old, new in ((self.base, found.base), (self.total, found.total))
+        )
+        return replace(kept[0], values=found.values)
 
     def _by_secants(self, samples: Int[Tensor, " n"]) -> LineMaps:
         comparison = ReferenceComparison(self.question, RESCALE)

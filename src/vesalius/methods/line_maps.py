@@ -46,11 +46,12 @@ class LineMaps:
         return torch.where(self.error == 0, torch.zeros_like(self.error), self.error / size)
 
     def put(self, rows: Int[Tensor, " n"], found: LineMaps) -> LineMaps:
-        """The same with other maps in some rows, whose evaluations are added."""
+        """The same with other maps in some rows, whose evaluations are added; in the finer precision of both."""
         parts = {}
         for name in ("values", "error", "converged", "doubt", "spiked"):
-            mine = getattr(self, name)
-            parts[name] = mine.index_copy(0, rows.to(mine.device), getattr(found, name).to(mine))
+            mine, other = getattr(self, name), getattr(found, name)
+            mine = mine.to(torch.promote_types(mine.dtype, other.dtype))
+            parts[name] = mine.index_copy(0, rows.to(mine.device), other.to(mine))
         spent = self.evaluations.index_add(0, rows.cpu(), found.evaluations)
         return LineMaps(evaluations=spent, **parts)
 

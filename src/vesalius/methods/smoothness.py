@@ -13,6 +13,8 @@ from vesalius.trace.opset import KINKED_OPS, SINGULAR_OPS, SMOOTH_OPS, op_family
 from vesalius.trace.question import Question
 
 SMOOTH_FAMILIES = frozenset({"linear", "bilinear", "reshape"})
+STEPS = frozenset("argmax argmin argsort floor ceil round trunc sign sgn bucketize searchsorted".split())
+"""Functions with jumps, beside comparisons."""
 CHOICES = frozenset({"where", "masked_fill"})
 """Ops that are linear where no input reaches their first tensor that is a condition."""
 
@@ -25,11 +27,13 @@ class Smoothness:
         kinked: ops whose slope jumps, in order, by name.
         doubtful: ops that may have kinks or steps, or are not known; they may hardly matter.
         singular: whether there is an op that changes within any distance about some point, however short.
+        stepped: whether there is an op whose value jumps, which no gradient sees.
     """
 
     kinked: tuple[str, ...]
     doubtful: tuple[str, ...]
     singular: bool
+    stepped: bool
 
     @property
     def smooth(self) -> bool:
@@ -49,7 +53,8 @@ def smoothness(question: Question) -> Smoothness:
     nodes = [node for node in graph.nodes if node.op == "call_function" and node in reached and op_kind(node.target) != "shape"]
     kinked = dict.fromkeys(op_name(node.target) for node in nodes if op_name(node.target) in KINKED_OPS)
     doubtful = dict.fromkeys(op_name(node.target) for node in nodes if _is_doubtful(node, reached))
-    return Smoothness(tuple(kinked), tuple(doubtful), any(_is_singular(node, reached) for node in nodes))
+    singular, stepped = any(_is_singular(node, reached) for node in nodes), any(map(_is_step, nodes))
+    return Smoothness(tuple(kinked), tuple(doubtful), singular, stepped)
 
 
 def _is_doubtful(node: Node, reached: set[Any]) -> bool:
@@ -58,6 +63,14 @@ def _is_doubtful(node: Node, reached: set[Any]) -> bool:
         return node.args[0 if name == "where" else 1] in reached
     known = name in SMOOTH_OPS or name in KINKED_OPS or op_family(node.target) in SMOOTH_FAMILIES  # type: ignore[arg-type]
     return not known and op_kind(node.target) not in ("move", "transform", "add", "scale", "map", "multiply", "divide", "affine")
+
+
+def _is_step(node: Node) -> bool:
+    """Whether an op's value jumps: comparisons and roundings, and places of the largest."""
+    name = op_name(node.target)
+    if name == "getitem" and isinstance(node.args[0], Node):
+        return bool(node.args[1] == 1) and op_kind(node.args[0].target) in ("select", "largest", "running")
+    return name in STEPS or op_kind(node.target) == "step"
 
 
 def _is_singular(node: Node, reached: set[Any]) -> bool:

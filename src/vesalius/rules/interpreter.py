@@ -23,9 +23,6 @@ from vesalius.rules.op_kinds import op_kind, op_name
 from vesalius.rules.signal import Places, Signal, places_in, signals_in, to_tensors
 from vesalius.trace.graph import Value, data_inputs
 
-KEEPING_ORDER = frozenset("view reshape flatten unflatten unsqueeze squeeze clone alias contiguous detach _unsafe_view view_as".split())
-"""Moves after which elements lie one after the other as before."""
-
 
 @dataclass(frozen=True, eq=False)
 class OpCall:
@@ -189,11 +186,11 @@ class Interpreter:
 
     def _step_of_places(self, call: OpCall, places: Places) -> Any:
         """An op of places that depend on the input: few have rules for them."""
-        name = op_name(call.target)
+        name, here = op_name(call.target), places.to_tensor()
+        if op_kind(call.target) == "shape" and here is not None:
+            return OpCall(call.target, (here, *call.args[1:]), call.kwargs).evaluate()
         if name in self.table.by_places:
             return self.table.by_places[name](self, call)
-        if name in KEEPING_ORDER and isinstance(call.args[0], Places):
-            return places.moved(lambda tensor: call.target(tensor, *call.args[1:], **call.kwargs))
         raise NoRule(self.table.name, [f"{describe_op(call.node) if call.node is not None else name} with places found by {places.op}"])
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vesalius.rules.interpreter import Interpreter, OpCall
 from vesalius.rules.op_kinds import op_name
+from vesalius.rules.places import ranked_places
 from vesalius.rules.signal import Places, Signal
 from vesalius.rules.two_point import Endpoint, TwoPointRule, apply_two_point
 
@@ -117,7 +118,14 @@ def _max_over_axes(run: Interpreter, signal: Signal, call: OpCall) -> tuple[Any,
     places = sorted(dim % rank for dim in dims)
     moved = run(aten.permute.default, signal, [axis for axis in range(rank) if axis not in places] + places)
     flat = run(aten.flatten.using_ints, moved, rank - len(places), rank - 1)
-    found = run(aten.squeeze.dim, apply_two_point(run, Maximum(max_last_axis, 1), flat), -1)
-    for place in places if keep else ():
-        found = run(aten.unsqueeze.default, found, place)
-    return found, Places(op_name(call.target))
+    largest = apply_two_point(run, Maximum(max_last_axis, 1), flat)
+    where = ranked_places(run, op_name(call.target), flat, lambda keys: max_last_axis(keys)[1], [0], falling=True)
+    return tuple(_keep_axes(run, found, places if keep else ()) for found in (largest, where))
+
+
+def _keep_axes(run: Interpreter, found: Any, axes: Sequence[int]) -> Any:
+    """[*, 1] with the axes reduced, each of length 1, or without them."""
+    found = run(aten.squeeze.dim, found, -1)
+    for axis in axes:
+        found = run(aten.unsqueeze.default, found, axis)
+    return found

@@ -19,13 +19,14 @@ from vesalius.rules.interpreter import Interpreter, OpCall, Rule, RuleTable, is_
 from vesalius.rules.max_pool import reduce_max
 from vesalius.rules.norms import norm
 from vesalius.rules.op_kinds import op_name
+from vesalius.rules.places import PLACE_RULES
 from vesalius.rules.recurrent import RECURRENT_DECOMPOSITIONS
 from vesalius.rules.running_products import product
-from vesalius.rules.selection import running_extreme, select, unpool
+from vesalius.rules.selection import running_extreme, select, sorted_places, unpool
 from vesalius.rules.signal import Signal, signals_in
 from vesalius.rules.torch_decompositions import find_torch_decomposition
 from vesalius.rules.transforms import complex_function, is_complex, transform
-from vesalius.rules.two_point import Endpoint, TwoPointRule, apply_two_point
+from vesalius.rules.two_point import Endpoint, TwoPointRule, apply_two_point, bounded
 from vesalius.rules.two_point_ops import (
     ELEMENTWISE_PRODUCT,
     MATRIX_PRODUCT,
@@ -272,7 +273,7 @@ def choose(run: Interpreter, call: OpCall) -> Any:
     if not isinstance(condition, Signal):
         return replace(linear(run, call), boolean=False)
     branches = [branch for branch in (first, second) if isinstance(branch, Signal)]
-    constants = None if isinstance(first, Signal) else first, None if isinstance(second, Signal) else second
+    constants = None if isinstance(first, Signal) else bounded(first), None if isinstance(second, Signal) else bounded(second)
     return apply_two_point(run, Choice(constants), condition, *branches)
 
 
@@ -314,9 +315,13 @@ RULES: Mapping[str, Rule] = {
     "choose": choose,
 }
 
-ALL_DECOMPOSITIONS: Mapping[str, Rule] = {**DECOMPOSITIONS, **RECURRENT_DECOMPOSITIONS}
+ALL_DECOMPOSITIONS: Mapping[str, Rule] = {
+    **DECOMPOSITIONS,
+    **RECURRENT_DECOMPOSITIONS,
+    **dict.fromkeys("argsort argmax argmin".split(), sorted_places),
+}
 
-BY_PLACES: Mapping[str, Rule] = {"max_unpool2d": unpool, "max_unpool3d": unpool}
-"""Ops that may put values where another op found the largest."""
+BY_PLACES: Mapping[str, Rule] = {**PLACE_RULES, "max_unpool2d": unpool, "max_unpool3d": unpool}
+"""Ops of places that depend on the input."""
 
 RESCALE = RuleTable("deeplift_rescale", RULES, ALL_DECOMPOSITIONS, by_places=BY_PLACES, opened=find_torch_decomposition)

@@ -20,6 +20,7 @@ from torch import Tensor
 from vesalius.core.errors import NoRule
 from vesalius.rules.interpreter import Interpreter, OpCall
 from vesalius.rules.op_kinds import op_name
+from vesalius.rules.places import ranked_places
 from vesalius.rules.signal import Places, Signal
 from vesalius.rules.two_point import Endpoint, TwoPointRule, apply_two_point
 from vesalius.rules.two_point_ops import SECANTS
@@ -49,48 +50,94 @@ class InOrder(TwoPointRule):
         return grad * of_a, grad * (1 - of_a)
 
 
+@dataclass(frozen=True)
+class Selection:
+    """What is taken of sorted numbers.
+
+    Attributes:
+        axis: that is sorted.
+        ranks: which, counted from the first in order.
+        falling: whether the largest comes first.
+        kept: whether the axis is there still when one number is taken.
+    """
+
+    axis: int
+    ranks: range
+    falling: bool = False
+    kept: bool = True
+
+
 def select(run: Interpreter, call: OpCall) -> Any:
-    """Values by rank; the places they come from are known and have no rule."""
+    """Values by rank, and the places they come from."""
     name, (signal,) = op_name(call.target), call.signals
-    axis, wanted = _read_selection(run, call, name)
-    dim = signal.value.ndim - 1
-    last = run(aten.transpose.int, signal, axis, dim) if signal.value.ndim else signal
-    found = wanted(sort_by_pairs(run, last))
-    found = run(aten.transpose.int, found, axis, dim)
-    if name in ("kthvalue", "median", "nanmedian") and not call.argument(3 if name == "kthvalue" else 2, "keepdim", False):
-        found = run(aten.squeeze.dim, found, axis)
-    return found if name == "msort" else (found, Places(name))
-
-
-def _read_selection(run: Interpreter, call: OpCall, name: str) -> tuple[int, Callable[[Signal], Signal]]:
-    """The axis that is sorted, and what is taken of the sorted numbers."""
-    value = call.signals[0].value
-    overload = getattr(call.target, "_overloadname", "")
-
-    def take(start: int, end: int) -> Callable[[Signal], Signal]:
-        return lambda found: run(aten.slice.Tensor, found, -1, start, end)
-
+    wanted = _read_selection(run, call, name)
+    dim = max(signal.value.ndim - 1, 0)
+    last = run(aten.transpose.int, signal, wanted.axis, dim) if signal.value.ndim else signal
+    rising = sort_by_pairs(run, last)
+    ordered = run(aten.flip.default, rising, [-1]) if wanted.falling else rising
+    found = _in_place(run, run(aten.slice.Tensor, ordered, -1, wanted.ranks.start, wanted.ranks.stop), wanted, dim)
     if name == "msort":
-        return 0, lambda found: found
-    if name == "sort":
-        places = (2, 3) if overload == "stable" else (1, 2)
-        falling = call.argument(places[1], "descending", False)
-        return call.argument(places[0], "dim", -1), lambda found: run(aten.flip.default, found, [-1]) if falling else found
-    if name == "topk":
-        count, axis, largest = call.args[1], call.argument(2, "dim", -1), call.argument(3, "largest", True)
-        if not call.argument(4, "sorted", True):
-            raise NoRule(run.table.name, ["topk in no order"])
-        if not largest:
-            return axis, take(0, count)
-        return axis, lambda found: take(0, count)(run(aten.flip.default, found, [-1]))
-    if name == "kthvalue":
-        axis, place = call.argument(2, "dim", -1), call.args[1] - 1
-    elif len(call.args) < 2 and "dim" not in call.kwargs:
+        return found
+    places = ranked_places(run, name, last, _finder(call, wanted, dim), wanted.ranks, wanted.falling)
+    return found, _in_place(run, places, wanted, dim)
+
+
+def sorted_places(run: Interpreter, call: OpCall) -> Any:
+    """argsort, argmax and argmin."""
+    name, (signal,) = op_name(call.target), call.signals
+    if name == "argsort":
+        first = 2 if call.target is aten.argsort.stable and len(call.args) > 2 else 1
+        axis, falling = call.argument(first, "dim", -1), call.argument(first + 1, "descending", False)
+        return run(aten.sort.default, signal, axis, falling)[1]
+    dim = call.argument(1, "dim")
+    if dim is None:
         raise NoRule(run.table.name, [f"{name} of all samples"])
-    else:
-        axis = call.argument(1, "dim")
-        place = (value.shape[axis] - 1) // 2
-    return axis, take(place, place + 1)
+    wanted = Selection(dim, range(1), name == "argmax", bool(call.argument(2, "keepdim", False)))
+    last = run(aten.transpose.int, signal, dim, -1)
+    where = torch.argmax if wanted.falling else torch.argmin
+    places = ranked_places(run, name, last, lambda keys: where(keys, -1, keepdim=True), wanted.ranks, wanted.falling)
+    return _in_place(run, places, wanted, signal.value.ndim - 1)
+
+
+def _in_place(run: Interpreter, found: Any, wanted: Selection, dim: int) -> Any:
+    """What was taken, with its axis where it was."""
+    found = run(aten.transpose.int, found, wanted.axis, dim)
+    return found if wanted.kept else run(aten.squeeze.dim, found, wanted.axis)
+
+
+def _finder(call: OpCall, wanted: Selection, dim: int) -> Callable[[Tensor], Tensor]:
+    """The op's own places, of numbers with the sorted axis last."""
+    name = op_name(call.target)
+
+    def find(last: Tensor) -> Tensor:
+        if name == "topk":
+            return last.topk(len(wanted.ranks), -1, wanted.falling)[1]
+        if name == "sort":
+            return last.sort(dim=-1, descending=wanted.falling, stable=True)[1]
+        found: Tensor = call.on([last.transpose(wanted.axis, dim)])[1]
+        return (found if wanted.kept else found.unsqueeze(wanted.axis)).transpose(wanted.axis, dim)
+
+    return find
+
+
+def _read_selection(run: Interpreter, call: OpCall, name: str) -> Selection:
+    size = call.signals[0].value.shape
+    if name == "msort":
+        return Selection(0, range(size[0]))
+    if name == "sort":
+        places = (2, 3) if getattr(call.target, "_overloadname", "") == "stable" else (1, 2)
+        axis = call.argument(places[0], "dim", -1)
+        return Selection(axis, range(size[axis]), bool(call.argument(places[1], "descending", False)))
+    if name == "topk":  # of one that is in no order the order is free
+        return Selection(call.argument(2, "dim", -1), range(call.args[1]), call.argument(3, "largest", True))
+    kept = bool(call.argument(3 if name == "kthvalue" else 2, "keepdim", False))
+    if name == "kthvalue":
+        return Selection(call.argument(2, "dim", -1), range(call.args[1] - 1, call.args[1]), kept=kept)
+    if len(call.args) < 2 and "dim" not in call.kwargs:
+        raise NoRule(run.table.name, [f"{name} of all samples"])
+    axis = call.argument(1, "dim")
+    place = (size[axis] - 1) // 2
+    return Selection(axis, range(place, place + 1), kept=kept)
 
 
 def sort_by_pairs(run: Interpreter, signal: Signal) -> Signal:

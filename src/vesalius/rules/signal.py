@@ -35,16 +35,17 @@ class Places:
     Attributes:
         op: what selected.
         keys: what was searched, and ``find`` the places in it; ``None`` where no rule asks.
+        chosen: truth values [*, n], whether each place is each of n; ``None`` where they are not told apart.
     """
 
     op: str
     keys: Signal | None = None
     find: Callable[[Tensor], Tensor] | None = None
+    chosen: Callable[[], Signal] | None = None
 
-    def moved(self, move: Callable[[Tensor], Tensor]) -> Places:
-        """The same places in another shape."""
-        find = self.find
-        return Places(self.op, self.keys, None if find is None else lambda keys: move(find(keys)))
+    def to_tensor(self) -> Tensor | None:
+        """The places themselves, where they are told apart."""
+        return None if self.chosen is None else self.chosen().value.argmax(-1)
 
 
 def to_tensors(argument: Any) -> Any:

@@ -6,6 +6,7 @@ m_out * (out_here - out_there), to rounding, on any op. Chained by autograd, the
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,9 @@ from torch import Tensor
 
 from vesalius.rules.interpreter import Interpreter
 from vesalius.rules.signal import Signal
+
+FAR = 1e4
+"""Stands for infinity where the inputs decide whether it is chosen: its exponential is no number's share of a softmax."""
 
 
 @dataclass(eq=False)
@@ -103,3 +107,11 @@ def apply_two_point(run: Interpreter, rule: TwoPointRule, *signals: Signal) -> S
         here.inputs, here.output = inputs, rule.value(*inputs)
         return Signal(here.output)
     return Signal(_TwoPointFunction.apply(rule, here, run.state.there.next(), *inputs))  # type: ignore[no-untyped-call]
+
+
+def bounded(number: Any) -> Any:
+    """An infinite constant as a far one: what changes between it and a number has a share, which is none of infinity."""
+    if isinstance(number, Tensor):
+        far = min(FAR, torch.finfo(number.dtype).max) if number.is_floating_point() else FAR
+        return number.clamp(-far, far) if number.is_floating_point() and bool(number.isinf().any()) else number
+    return math.copysign(FAR, number) if isinstance(number, float) and math.isinf(number) else number

@@ -28,6 +28,8 @@ from vesalius.trace.quiet import silence_torch
 from vesalius.trace.signature import ModelCall
 from vesalius.trace.strict_export import export_by_reading
 
+EXPERTS = "_experts_implementation_internal"
+"""Where a configuration of transformers says how experts are computed."""
 _EXPORTING = threading.RLock()
 """torch.export keeps its state for the whole process: one export at a time."""
 
@@ -90,11 +92,22 @@ def export_program(call: ModelCall, example: Sequence[Tensor], *, users_hooks: b
         # without gradients, a torch.no_grad() around constants inside leaves no nested graph; one around data is found by trace's own check
         with _EXPORTING, silence_torch(), _as_it_can_be_read(), without_fake_leftovers(call.model), torch.no_grad():
             copied = call.isolated(users_hooks=users_hooks)
+            _multiply_experts_in_batches(copied.model, call.model)
             if strict:
                 return export_by_reading(copied, doubled, {"tensors": batch})
             return torch.export.export(_ExportWrapper(copied), doubled, dynamic_shapes={"tensors": batch}, strict=False)
     except Exception as error:
         raise NoGraph(_describe_error(error)) from error
+
+
+def _multiply_experts_in_batches(copied: nn.Module, model: nn.Module) -> None:
+    """Let the experts of transformers' mixtures fetch their weights by the router's choice, an ordinary index, rather than sort all tokens
+    of a batch by their experts; the sums are the same.
+    """
+    for ours, users in zip(copied.modules(), model.modules(), strict=True):
+        config = getattr(ours, "config", None)
+        if getattr(config, EXPERTS, None) is not None and config is not getattr(users, "config", None):
+            setattr(config, EXPERTS, "batched_mm")
 
 
 @contextlib.contextmanager
