@@ -18,6 +18,7 @@ from vesalius.core.errors import InvalidInput, UnknownName, WrongType
 from vesalius.games.memory import batch_size
 from vesalius.sparsity.activations import Activation
 from vesalius.sparsity.convolution_patches import ConvolutionWindow, TransposedWindow, patches, transposed_patches
+from vesalius.sparsity.einsum_links import EINSUM_OP, einsum_inputs, einsum_layers
 from vesalius.sparsity.elementwise_function import UnitFunction
 from vesalius.sparsity.fused_activation import FusedActivation, find_activation, fold_affine, same_for_all
 from vesalius.sparsity.recurrent import RECURRENT_OPS, gate_inputs, recurrent_layers
@@ -148,6 +149,8 @@ class Links:
         if self.layer.op in RECURRENT_OPS:
             known = {name: _at_least_float32(tensor) for name, tensor in self.network.parameters.items()}
             return gate_inputs(self.network.graph("reading gates"), self.layers[use], value, known)
+        if self.layer.op == EINSUM_OP:
+            return einsum_inputs(self.network.graph("reading products"), self.layers[use], value)
         node = self.network.graph("reading patches").nodes[self.layers[use].value]
         if self.turned:
             return transposed_patches(value, TransposedWindow.of(node.args, self.layer), positions=positions, generator=generator)
@@ -160,9 +163,9 @@ def links_of(network: Network, layers: Sequence[str] | None = None) -> dict[str,
 
     Args:
         network: traced.
-        layers: names; by default all linear layers and convolutions, transposed ones too, and the gates of recurrent layers, by the names
-            of their weights. Embeddings are left out, as their inputs are no activations. A weight that is used several times the same way
-            round is listed once, with all its uses.
+        layers: names; by default all linear layers and convolutions, transposed ones too; and, by the names of their weights, the gates of
+            recurrent layers and matrices in ``torch.einsum``. Embeddings are left out, as their inputs are no activations. A weight that is
+            used several times the same way round is listed once, with all its uses.
 
     Raises:
         UnknownName: no such layer.
@@ -189,12 +192,13 @@ def _layers_with_links(network: Network) -> list[Layer]:
     """Layers whose links can be scored, in order of computation."""
     model_graph = network.graph("finding links")
     plain = [one for one in network.layers.values() if one.source and one.op in LINEAR_OPS | CONVOLUTION_OPS | TRANSPOSED_OPS]
-    gates = list(recurrent_layers(model_graph))
-    if not gates:
+    gates, products = list(recurrent_layers(model_graph)), list(einsum_layers(model_graph))
+    if not gates and not products:
         return plain
     order = {node.name: place for place, node in enumerate(model_graph.graph.nodes)}
-    places = {one.value: order[model_graph.nodes[one.value].name] for one in plain} | {one.value: order[one.value] for one in gates}
-    return sorted([*plain, *gates], key=lambda one: places[one.value])
+    places = {one.value: order[one.value] for one in gates}
+    places |= {one.value: order[model_graph.nodes[one.value].name] for one in (*plain, *products)}
+    return sorted([*plain, *gates, *products], key=lambda one: places[one.value])
 
 
 def _links_name(uses: Sequence[Layer]) -> str:
