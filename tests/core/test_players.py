@@ -6,8 +6,9 @@ import torch
 from hypothesis import given
 
 from vesalius.core.allocation import Allocation
+from vesalius.core.default_players import default_players
 from vesalius.core.errors import InvalidInput, WrongType
-from vesalius.core.players import Players, default_players
+from vesalius.core.players import Players
 from vesalius.games.moebius import membership
 
 
@@ -166,3 +167,22 @@ def test_names_are_readable():
 def test_default_players_are_what_a_user_expects(sample, kind, n):
     players = default_players([sample])
     assert (players.kind, players.n) == (kind, n)
+
+
+def test_edges_of_a_graph_are_one_player_in_both_directions():
+    players = Players.edges(torch.rand(5, 2), torch.tensor([[0, 1, 1, 2, 0], [1, 0, 2, 1, 2]]))
+    assert players.names == ("0-1", "1-2", "0-2")
+    assert players.index[0].flatten().tolist() == [0, 0, 1, 1, 2]
+    assert Players.edges(torch.rand(2), torch.tensor([[0, 1], [1, 0]]), directed=True).names == ("0->1", "1->0")
+
+
+@pytest.mark.parametrize("edge_index", [torch.zeros(2, 3).long(), torch.zeros(5, 2).long(), torch.zeros(2, 5)])
+def test_edges_that_do_not_fit_are_refused(edge_index):
+    with pytest.raises(InvalidInput, match="two whole numbers for each of the 5 edges"):
+        Players.edges(torch.rand(5), edge_index)
+
+
+def test_nodes_are_rows_of_features():
+    players = Players.nodes(torch.rand(3, 4))
+    assert players.names == ("node 0", "node 1", "node 2")
+    assert players.expand(torch.tensor([[True, False, True]])).shape == (1, 3, 1)

@@ -29,7 +29,7 @@ MUTANTS = [
     ),
     Mutant(
         "methods/integrated_gradients.py",
-        "(allocation.gap.double()[:, None] * share)",
+        "+ allocation.gap.double()[:, None] * share",
         "(0 * share)",
         "tests/methods/test_quadrature.py -k 'norms or baselines'",
     ),

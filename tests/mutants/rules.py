@@ -44,6 +44,8 @@ MUTANTS = [
         "tests/rules/test_running_products.py -k mean_gradient",
     ),
     Mutant("rules/selection.py", "(g1 - g0) * mean", "(g1 + g0) * mean", "tests/rules/test_selection.py -k another_winner"),
+    Mutant("rules/places.py", "slope.sum(-1) - slope.sum(-2)", "slope.sum(-1) + slope.sum(-2)", "tests/rules/test_selection.py -k twin"),
+    Mutant("rules/scattering.py", "counts + float(sent.own)", "counts", "tests/rules/test_every_op.py -k 'scatter_reduce and mean'"),
     Mutant("rules/op_kinds.py", "ALIASES.get(name, name)", "name", "tests/rules/test_op_names.py -k second_name_is_known"),
     Mutant("rules/masked_assignment.py", "(marks, value, target)", "(marks, target, value)", "tests/rules/test_every_op.py -k marked"),
     Mutant("rules/absorbed.py", "relevance_of(grad, value)), owner)", "grad), owner)", "tests/rules/test_detach.py -k would_have_passed"),

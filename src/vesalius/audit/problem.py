@@ -16,8 +16,9 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from vesalius.core.allocation import Allocation
+from vesalius.core.default_players import default_players
 from vesalius.core.errors import InvalidInput, WrongType
-from vesalius.core.players import Players, default_players
+from vesalius.core.players import Players
 from vesalius.games.absence import Absence, Baseline, Constant, as_absence, describe_absence
 from vesalius.games.game import Game
 from vesalius.games.network_game import characteristic_of_sample

@@ -22,6 +22,7 @@ from vesalius.core.arguments import noun
 from vesalius.core.columns import column_place, one_or_several, read_sample, read_samples
 from vesalius.core.entry import out_of_inference, verb
 from vesalius.core.errors import InvalidInput, WrongType
+from vesalius.core.graph_edges import edge_owners
 from vesalius.core.names import name_list
 from vesalius.core.numbers import POSITIVE_COUNT, Limit, numbers_per_axis, whole_number
 from vesalius.core.player_shapes import check_same_tensors, refuse_tokens_of_ids
@@ -51,7 +52,8 @@ class Players:
     Attributes:
         index: one integer tensor per explained tensor, broadcastable (from the right) to its event; the owner of each element.
         shape: shape in which values are reported, with ``prod(shape) == n``: the event for features, the grid for patches, ``(n,)`` else.
-        kind: ``features``, ``groups``, ``patches``, ``segments``, ``tokens``, ``channels``, ``units``, ``links``, ``components``, or plain
+        kind: ``features``, ``groups``, ``patches``, ``segments``, ``tokens``, ``channels``, ``nodes``, ``edges``, ``units``,
+            ``links``, ``components``, or plain
             ``players``.
         labels: one name per player; generated from ``kind`` and position when empty.
         parts: for ``components``, the K tensors whose sum over a coalition is what the model sees.
@@ -232,6 +234,25 @@ class Players:
         return cls._along_axis(sample, axis, "channels", names)
 
     @classmethod
+    @verb
+    def nodes(cls, sample: Any, names: Sequence[str] = ()) -> Players:
+        """Nodes of a graph that stays as it is: the first axis of their features [nodes, features]."""
+        return cls._along_axis(sample, 0, "nodes", names)
+
+    @classmethod
+    @verb
+    def edges(cls, sample: Any, edge_index: Any, *, directed: bool = False) -> Players:
+        """Edges of a graph that stays as it is, of whose weights [edges] or features [edges, features] the model is a function.
+
+        Args:
+            sample: the weights or features of one graph.
+            edge_index: the nodes that each edge goes from and to, [2, edges].
+            directed: whether each direction is a player; else the two directions between a pair of nodes are one.
+        """
+        owner, names = edge_owners(read_sample(sample), to_tensor(edge_index), directed=directed)
+        return cls((owner,), (len(names),), "edges", names)
+
+    @classmethod
     def _along_axis(cls, sample: Any, axis: int, kind: str, names: Sequence[str]) -> Players:
         sample, axis = read_sample(sample), whole_number("axis", axis)
         if not -sample.ndim <= axis < sample.ndim:
@@ -359,25 +380,6 @@ class Players:
 def _require_layers(network: object, what: str) -> None:
     if not isinstance(network, HasLayers):
         raise WrongType(f"{what} are of a traced network, not of a {type(network).__name__}; make one with vesalius.trace(model, x)")
-
-
-def default_players(samples: Sequence[Tensor], most: int = 64) -> Players:
-    """Players a user would expect for a sample: columns of a table, patches of an image, positions of a sequence.
-
-    Args:
-        samples: one sample [*event] per explained tensor.
-        most: patches are made large enough that at most this many cover an image.
-    """
-    sample = samples[0]
-    if len(samples) == 1 and not sample.is_floating_point() and sample.ndim:
-        return Players.tokens(sample)
-    if len(samples) == 1 and sample.numel() > most:
-        if sample.ndim >= 3 and min(sample.shape[-2:]) > 1:
-            height, width = sample.shape[-2:]
-            size = next(s for s in range(1, max(height, width) + 1) if -(-height // s) * -(-width // s) <= most)
-            return Players.patches(sample, (min(size, height), min(size, width)))
-        return Players.tokens(sample)
-    return Players.features(*samples)
 
 
 def _insert_event_axes(mask: Tensor, ndim: int) -> Tensor:

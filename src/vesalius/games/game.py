@@ -20,11 +20,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vesalius.core.arguments import noun, read_argument
+from vesalius.core.default_players import default_players
 from vesalius.core.entry import as_caller, verb
 from vesalius.core.errors import InvalidInput, MemoryExhausted, TooManyPlayers, WrongType
 from vesalius.core.names import name_list
 from vesalius.core.numbers import POSITIVE_COUNT, flag, whole_number
-from vesalius.core.players import Players, default_players
+from vesalius.core.players import Players
 from vesalius.core.rows import real_values, to_tensor
 from vesalius.core.version import VERSION
 from vesalius.games.absence import Baseline, as_absence, describe_absence

@@ -12,10 +12,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vesalius.core.allocation import Allocation
+from vesalius.core.default_players import default_players
 from vesalius.core.errors import InvalidInput
 from vesalius.core.names import resolve_choice
 from vesalius.core.numbers import POSITIVE, POSITIVE_COUNT, Limit, numbers_per_axis
-from vesalius.core.players import Players, default_players
+from vesalius.core.players import Players
 from vesalius.games.absence import Absence
 from vesalius.games.estimators import ESTIMATORS, ShapleyEstimator, shapley
 from vesalius.games.game import Game

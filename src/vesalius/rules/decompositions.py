@@ -15,7 +15,7 @@ import torch
 from vesalius.core.errors import NoRule
 from vesalius.rules.interpreter import Interpreter, OpCall, Rule
 from vesalius.rules.op_kinds import op_name
-from vesalius.rules.signal import Signal
+from vesalius.rules.scattering import SCATTERING
 from vesalius.rules.transforms import angle, hypot, polar
 
 aten = torch.ops.aten
@@ -169,19 +169,6 @@ def logcumsumexp(run: Interpreter, x: Any, dim: int) -> Any:
     return run(aten.transpose.int, found, dim, -1)
 
 
-def scatter_reduce(run: Interpreter, call: OpCall) -> Any:
-    """Sums and means of what an index sends to each place."""
-    x, dim, index, source, reduce = call.args[:5]
-    if reduce not in ("sum", "mean") or isinstance(index, Signal):
-        raise NoRule(run.table.name, [f"{op_name(call.target)} by {reduce}, or to places that depend on the input"])
-    own = 1.0 if call.argument(5, "include_self", True) else 0.0
-    ones = torch.ones(_shape(source), dtype=_dtype(source), device=index.device)
-    sent = torch.zeros(_shape(x), dtype=_dtype(x), device=index.device).scatter_add(dim, index, ones)
-    kept = x if own else run(aten.mul.Tensor, x, (sent == 0).to(sent.dtype))
-    total = run(aten.scatter_add.default, kept, dim, index, source)
-    return total if reduce == "sum" else run(aten.div.Tensor, total, torch.where(sent == 0, torch.ones_like(sent), sent + own))
-
-
 def quantile(run: Interpreter, call: OpCall) -> Any:
     """Between two neighbours in rising order."""
     x, q, dim = call.args[0], call.args[1], call.argument(2, "dim")
@@ -299,7 +286,7 @@ DECOMPOSITIONS: Mapping[str, Rule] = {
     "_cdist_forward": _rule_from_arguments(cdist),
     "cosine_similarity": _rule_from_arguments(cosine_similarity),
     "hypot": _rule_from_arguments(hypot),
-    "scatter_reduce": scatter_reduce,
+    **SCATTERING,
     "quantile": quantile,
     "angle": _rule_from_arguments(angle),
     "polar": _rule_from_arguments(polar),

@@ -23,6 +23,9 @@ from vesalius.rules.op_kinds import op_kind, op_name
 from vesalius.rules.signal import Places, Signal, places_in, signals_in, to_tensors
 from vesalius.trace.graph import Value, data_inputs
 
+LIKE_ANOTHER = frozenset("expand_as view_as reshape_as type_as".split())
+"""Ops that ask a second tensor for its shape or its type alone."""
+
 
 @dataclass(frozen=True, eq=False)
 class OpCall:
@@ -171,6 +174,8 @@ class Interpreter:
         return self._step(OpCall(target, args, kwargs))
 
     def _step(self, call: OpCall) -> Any:
+        if op_name(call.target) in LIKE_ANOTHER:
+            call = OpCall(call.target, (call.args[0], *to_tensors(call.args[1:])), call.kwargs, call.node)
         if op_name(call.target) == "getitem" and isinstance(call.args[0], (tuple, list)):
             return call.target(*call.args)
         if places := places_in(call.args):

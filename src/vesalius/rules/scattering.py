@@ -1,0 +1,113 @@
+"""What an index sends to each place, reduced there: sums, means, products and extremes of as many values as come.
+
+The index is a constant, so that for each place the list of what comes to it is one: extremes and products are those of a table with as many
+columns as the longest list has values.
+
+Axes: T places, all of them, laid end to end; K values of the longest list.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vesalius.core.errors import NoRule
+from vesalius.rules.interpreter import Interpreter, OpCall, Rule
+from vesalius.rules.op_kinds import op_name
+from vesalius.rules.signal import Signal
+
+aten = torch.ops.aten
+
+FILLS = {"amax": -math.inf, "amin": math.inf, "prod": 1.0}
+"""What a table holds where a list is at its end."""
+
+
+@dataclass(frozen=True)
+class _Sent:
+    """Values on their way: ``source`` along ``dim`` to the places that ``index`` says, where ``x`` is."""
+
+    x: Any
+    dim: int
+    index: Tensor
+    source: Any
+    own: bool
+
+    def counts(self) -> Tensor:
+        """How many come to each place."""
+        ones = torch.ones(self.index.shape, device=self.index.device)
+        return torch.zeros(_shape(self.x), device=self.index.device).scatter_add(self.dim, self.index, ones).to(_dtype(self.x))
+
+
+def scatter_reduce(run: Interpreter, call: OpCall) -> Any:
+    """By an index as large as what is sent."""
+    x, dim, index, source, how = call.args[:5]
+    if isinstance(index, Signal):
+        raise NoRule(run.table.name, [f"{op_name(call.target)} to places that depend on the input"])
+    for axis, size in enumerate(index.shape):
+        source = run(aten.slice.Tensor, source, axis, 0, size) if size < _shape(source)[axis] else source
+    return _reduce(run, _Sent(x, dim % max(index.ndim, 1), index, source, bool(call.argument(5, "include_self", True))), how)
+
+
+def index_reduce(run: Interpreter, call: OpCall) -> Any:
+    """By the rows of an axis."""
+    x, dim, index, source, how = call.args[:5]
+    dim %= len(_shape(x))
+    along = [-1 if axis == dim else 1 for axis in range(len(_shape(x)))]
+    every = index.reshape(along).expand(_shape(source))
+    return _reduce(run, _Sent(x, dim, every, source, bool(call.argument(5, "include_self", True))), how)
+
+
+def _reduce(run: Interpreter, sent: _Sent, how: str) -> Any:
+    if how in ("sum", "mean"):
+        return _sum(run, sent, mean=how == "mean")
+    table = _table(run, sent, FILLS[how])
+    if how == "prod":
+        return run(aten.prod.dim_int, table, -1)
+    return run(aten.amax.default if how == "amax" else aten.amin.default, table, [-1])
+
+
+def _sum(run: Interpreter, sent: _Sent, *, mean: bool) -> Any:
+    counts = sent.counts()
+    kept = sent.x if sent.own else run(aten.mul.Tensor, sent.x, (counts == 0).to(counts.dtype))
+    total = run(aten.scatter_add.default, kept, sent.dim, sent.index, sent.source)
+    return run(aten.div.Tensor, total, torch.where(counts == 0, torch.ones_like(counts), counts + float(sent.own))) if mean else total
+
+
+def _table(run: Interpreter, sent: _Sent, fill: float) -> Any:
+    """[*places, K + 1]: what was at each place, where it counts, and what comes there."""
+    shape, device = _shape(sent.x), sent.index.device
+    numbers = torch.arange(math.prod(shape), device=device).reshape(shape)
+    inside = tuple(slice(0, size) for size in sent.index.shape)
+    lane = numbers.movedim(sent.dim, -1)[..., :1].movedim(-1, sent.dim)[inside]
+    step = math.prod(shape[sent.dim + 1 :])
+    target = (lane + sent.index * step).flatten()
+    order = target.argsort(stable=True)
+    counts = torch.bincount(target, minlength=numbers.numel())
+    rank = torch.arange(len(order), device=device) - (counts.cumsum(0) - counts)[target[order]]
+    lists = torch.zeros(numbers.numel(), int(counts.max()), dtype=torch.long, device=device)
+    lists[target[order], rank] = order
+    empty = torch.arange(lists.shape[1], device=device) >= counts[:, None]
+    flat = run(aten.reshape.default, sent.source, [-1])
+    came = run(aten.reshape.default, run(aten.index_select.default, flat, 0, lists.flatten()), [*shape, -1])
+    came = run(aten.masked_fill.Scalar, came, empty.reshape(*shape, -1), fill)
+    own = run(aten.unsqueeze.default, sent.x, -1)
+    if not sent.own:
+        own = run(aten.masked_fill.Scalar, own, (counts > 0).reshape(*shape, 1), fill)
+    return run(aten.cat.default, [own, came], -1)
+
+
+def _shape(x: Any) -> torch.Size:
+    return x.shape if isinstance(x, Tensor) else x.value.shape
+
+
+def _dtype(x: Any) -> torch.dtype:
+    return x.dtype if isinstance(x, Tensor) else x.value.dtype
+
+
+SCATTERING: Mapping[str, Rule] = {"scatter_reduce": scatter_reduce, "index_reduce": index_reduce}
+"""Ops that reduce what is sent, by name."""
