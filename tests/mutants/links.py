@@ -52,6 +52,6 @@ MUTANTS = [
     Mutant(
         "sparsity/einsum_links.py", "movedim(found.read_axis, -1)", "movedim(-1, -1)", "tests/sparsity/test_einsum_links.py -k rows_are"
     ),
-    Mutant("sparsity/coverage.py", "name not in looked_at and", "", "tests/sparsity/test_coverage.py -k shares"),
+    Mutant("sparsity/coverage.py", "(*seen, *left.values())", "seen", "tests/sparsity/test_coverage.py -k shares"),
     Mutant("sparsity/links.py", "movedim((0, 1), axes)", "movedim((1, 0), axes)", "tests/sparsity/test_links.py -k rows_times"),
 ]
