@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from vesalius.core.entry import verb
 from vesalius.core.numbers import POSITIVE_COUNT, Limit, real_number, whole_number
 
 
+@verb
 def cubic_schedule(final: float, steps: int, *, start: float = 0.0) -> list[float]:
     """Sparsities that rise fast at first and slowly in the end, for :func:`vesalius.sparsity.sparsify_gradually`.
 
