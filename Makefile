@@ -1,6 +1,7 @@
 # make demo   environment, then the demo; the last line is the path of its page
 # make test   environment, then all tests
 # make lint   ruff and mypy
+# make zoo    which methods add up on which architectures (an hour; goes on where it stopped)
 # make bench  the tables behind every claim about speed or accuracy (slow)
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint zoo bench clean
 
 demo: $(READY)
 	$(BIN)/vesalius demo --out demo
@@ -24,6 +25,9 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+zoo: $(READY)
+	$(BIN)/python -W ignore benchmarks/architectures.py
 
 bench: $(READY)
 	$(PIP) --constraint $(VENV)/constraints.txt '.[peers]'

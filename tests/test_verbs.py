@@ -20,7 +20,9 @@ METHODS = {
     "vesalius.core.allocation.Allocation": "flat gap unaccounted relative_gap map reduce top group from_array from_captum from_shap load",
     "vesalius.games.game.Game": "of on __call__ table nominal_seconds",
     "vesalius.audit.Auditor": "audit audit_map",
-    "vesalius.information.FlowGraph": "without betweenness communities attribution through strongest_paths redundant prunable to_json load",
+    "vesalius.information.FlowGraph": (
+        "without betweenness communities attribution through strongest_paths redundant prunable compare to_json load"
+    ),
     "vesalius.complexity.Complexity": "rho r2 gain residual reproducible significance components table summary load",
     "vesalius.sparsity.LayerImportance": "total unit_importance variance",
     "vesalius.sparsity.Sparsified": "mask compact load",

@@ -302,6 +302,7 @@ def flows() -> dict[str, Verb]:
         "FlowGraph.attribution": lambda g: [g.flow.attribution(), g.flow.through()],
         "FlowGraph.strongest_paths": lambda g: [g.flow.strongest_paths(), g.flow.strongest_edges()],
         "FlowGraph.without": lambda g: g.flow.without([("0", 1)]),
+        "FlowGraph.compare": lambda g: [(one.before, one.after, one.stderr) for one in g.flow.compare(g.flow.without([("0", 1)])).edges],
         "FlowGraph.redundant": lambda g: [g.flow.redundant(), g.flow.prunable(), g.flow.dead],
         "adjusted": lambda g: adjusted(torch.tensor([0.01, 0.2, 0.03], dtype=torch.float64, device="cpu")),
     }

@@ -41,6 +41,8 @@ def test_a_difference_has_the_errors_of_both(comparison):
     torch.testing.assert_close(shift.stderr, (one.stderr**2 + two.stderr**2).sqrt())
     assert not comparison.shift("first", "strength").values.any()
     assert all(name in repr(comparison) for name in MEASURES)
+    assert all(name in repr(comparison.profiles["first"]) for name in MEASURES)
+    assert repr(profile_components(small_complexity(), EvaluationData())).count("\n") == 1, "strength alone"
 
 
 def test_a_network_is_reliable_to_itself():

@@ -57,6 +57,14 @@ def test_more_columns_leave_less_of_the_rows_fitted():
     assert all(later < earlier for earlier, later in pairwise(left))
 
 
+def test_fewer_rows_than_columns_in_single_precision_are_those_in_double():
+    """Columns of unlike size, as behind a ReLU: a product in single precision is not positive definite by more than the least ridge."""
+    a, b = draw(150, 1, 600, dtype=torch.float32).relu() * torch.logspace(-1, 2, 600), draw(150, 1, 2, seed=1, dtype=torch.float32)
+    weight, bias = ridge_regression(accumulate(a, b, 64), 1e-8)
+    exact, exact_bias = ridge_regression(accumulate(a.double(), b.double(), 64), 1e-8)
+    torch.testing.assert_close(a.double() @ weight + bias, a.double() @ exact + exact_bias, rtol=1e-3, atol=1e-3)
+
+
 def test_no_rows_and_flat_columns():
     with pytest.raises(InvalidInput, match="needs rows"):
         ridge_regression(RidgeStatistics(), 1e-3)

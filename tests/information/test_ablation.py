@@ -81,6 +81,29 @@ def test_links_between_channels_are_kernels():
         ablation_curves(network, graph, x, torch.zeros(60, dtype=torch.long), layer="0", removing=AblationOptions(what="links"))
 
 
+def test_the_sum_of_a_block_can_be_removed_and_links_into_a_branch():
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.i, self.a, self.b, self.o = nn.Linear(4, 5), nn.Linear(5, 5), nn.Linear(5, 5), nn.Linear(5, 3)
+
+        def forward(self, x):
+            h = torch.relu(self.i(x))
+            return self.o(torch.tanh(h + self.b(torch.relu(self.a(h)))))
+
+    torch.manual_seed(0)
+    model, x = Block(), rows(300, 4)
+    network = vs.trace(model, x[:2])
+    graph = information_flow(network, x, measuring=FAST)
+    labels = network(x).argmax(1)
+    found = ablation_curves(network, graph, x, labels, layer="tanh", removing=AblationOptions(steps=2, repeats=1))
+    with torch.no_grad():
+        empty = model.o(torch.zeros(300, 5)).argmax(1)
+    assert found.accuracy["flow"][0].tolist() == pytest.approx([1, float((empty == labels).double().mean())])
+    links = ablation_curves(network, graph, x, labels, layer="a", removing=AblationOptions(what="links", steps=3, repeats=1))
+    assert links.accuracy["flow"].shape == (1, 3)
+
+
 @pytest.mark.usefixtures("as_a_user")
 def test_what_cannot_be_removed_is_named(planted):
     _, network, x, graph = planted

@@ -27,23 +27,25 @@ def points(rows, seed=0):
 
 def compiled_ksg(x, y, k):
     local = np.empty(len(x))
-    ksg_numba.ksg1_terms(x, y, np.argsort(y), k, PSI, local)
-    return local
+    ceiling = ksg_numba.ksg1_terms(x, y, np.argsort(y), np.ones(len(x), bool), (k, PSI), local)
+    return local, ceiling
 
 
 @pytest.mark.parametrize("k", [1, 3, 8])
 @pytest.mark.parametrize("rows", [13, 50, 301])
 def test_continuous_terms_are_those_of_all_distances(rows, k):
     x, y = points(rows)
-    np.testing.assert_allclose(compiled_ksg(x, y, k), slow.ksg(x, y, k), atol=1e-12)
-    np.testing.assert_allclose(ksg_kdtree.ksg1_terms(x, y, k, PSI), slow.ksg(x, y, k), atol=1e-12)
+    (one, ceiling), (other, same) = compiled_ksg(x, y, k), ksg_kdtree.ksg1_terms(x, y, k, PSI)
+    np.testing.assert_allclose(one, slow.ksg(x, y, k), atol=1e-12)
+    np.testing.assert_allclose(other, slow.ksg(x, y, k), atol=1e-12)
+    assert ceiling == same
 
 
 def test_the_neighbour_itself_is_not_counted_by_rounding():
     """On a grid all distances are the same up to rounding, which is where counting by x +- eps goes wrong."""
     x = np.arange(200) * 0.1
     y = np.random.default_rng(0).permutation(x)
-    np.testing.assert_allclose(compiled_ksg(x, y, 3), slow.ksg(x, y, 3), atol=1e-12)
+    np.testing.assert_allclose(compiled_ksg(x, y, 3)[0], slow.ksg(x, y, 3), atol=1e-12)
 
 
 @pytest.mark.parametrize("k", [1, 3])
@@ -51,7 +53,7 @@ def test_mixed_terms_are_those_of_all_distances(k):
     x, y = points(200)
     labels = np.digitize(y, [-1, 0, 0.1, 2.2])
     local = np.empty(200)
-    ksg_numba.ross_terms(x, labels, 5, k, PSI, local)
+    ksg_numba.ross_terms(x, labels, 5, np.ones(200, bool), (k, PSI), local)
     np.testing.assert_allclose(local, slow.ross(x, labels, k), atol=1e-12)
     np.testing.assert_allclose(ksg_kdtree.ross_terms(x, labels, k, PSI), slow.ross(x, labels, k), atol=1e-12)
 
@@ -113,16 +115,43 @@ def test_intervals_cover_and_are_not_wide(name):
 
 
 def test_the_error_is_widened_by_what_terms_share():
-    """By sqrt(1.44) for continuous pairs, sqrt(1.15) for a label with a continuous unit, and not for labels."""
+    """By sqrt(1.44) for continuous pairs, sqrt(1.15) for a label with a continuous unit, and not for labels; then there is the bias."""
     x, y = (torch.from_numpy(side)[:, None] for side in CHANNELS["noisy label"].draw(400, np.random.default_rng(0)))
     z = torch.randn(400, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    for left, right, share in ((y, z, 1.44), (x.double(), y, 1.15), (x.double(), x.double() // 2, 1.0)):
+    for left, right, share, biased in ((y, z, 1.44, 1.0), (x.double() // 4, y, 1.15, 0.5), (x.double() // 4, x.double() // 5, 1.0, 0.0)):
         sides = [MixedVariables.of(side, torch.Generator().manual_seed(0)) for side in (left, right)]
-        local, _ = ksg_kdtree.pair_terms(
-            *[(one.atom, one.score, one.order, one.size, one.atoms) for one in sides], np.zeros(2, int), 3, PSI
-        )
+        local, _ = ksg_kdtree.pair_terms(*[side.arrays for side in sides], np.zeros(2, int), 3, PSI)
         found = KSG().estimate(left, right, generator=torch.Generator().manual_seed(0))
-        assert float(found.stderr) == pytest.approx(np.sqrt(share) * local.std() / 20, rel=1e-3)
+        value = float(found.values)
+        bias = biased * 0.015 * np.sqrt(10) * np.clip(value / 0.3, 0, 1) * max(value, 1)
+        assert float(found.stderr) == pytest.approx(np.hypot(np.sqrt(share) * local.std() / 20, bias), rel=1e-3)
+
+
+@pytest.mark.parametrize("name", ["gaussian 0.9", "rectified 0.8", "noisy label", "independent, rectified"])
+def test_some_rows_stand_for_all_within_their_error(name):
+    """40 draws of 2000 rows, neighbours looked up at 300: the mean is that of all rows, and the scatter about it is what the error adds."""
+    rng = np.random.default_rng(7)
+    sides = [torch.from_numpy(np.stack(side, 1)) for side in zip(*(CHANNELS[name].draw(2000, rng) for _ in range(40)), strict=True)]
+    everywhere, some = (
+        [KSG(queries=count).estimate(*(side[:, [i]] for side in sides), generator=torch.Generator().manual_seed(i)) for i in range(40)]
+        for count in (None, 300)
+    )
+    apart = torch.tensor([float(one.values - other.values) for one, other in zip(some, everywhere, strict=True)])
+    added = torch.tensor([float(one.stderr.square() - other.stderr.square()) for one, other in zip(some, everywhere, strict=True)])
+    assert abs(float(apart.mean())) < 3 * float(apart.std()) / 40**0.5 + 1e-9
+    assert 0.6 < float(apart.std()) / float(added.mean()) ** 0.5 < 1.4
+
+
+def test_units_that_determine_each_other_are_flagged_and_dependent_ones_are_not():
+    x = torch.randn(1000, 1, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    noise = torch.randn(1000, 1, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    same = [x, x.relu(), (x - 1).relu(), x.clamp(-0.3, 0.3), torch.where(x > 0.5, x, noise), -x.exp()]
+    for compiled in (True, False):
+        found = KSG(compiled=compiled).estimate(x, torch.cat(same, 1), generator=torch.Generator().manual_seed(0))
+        assert bool(found.unreliable.all()) and "infinite" in found.why_unreliable(0, 1)
+        others = torch.cat([x + 0.2 * noise, (x + 0.3 * noise).relu(), noise, (x > 0).double()], 1)
+        sound = KSG(compiled=compiled).estimate(x, others, generator=torch.Generator().manual_seed(0))
+        assert not bool(sound.unreliable.any()) and sound.why_unreliable(0, 0) == ""
 
 
 def test_options_that_cannot_be_met_are_refused(monkeypatch):

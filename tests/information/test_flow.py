@@ -113,12 +113,12 @@ def test_it_is_saved_and_loaded(network, tmp_path):
 
 def test_networks_of_every_kind(resnet_flow):
     assert resnet_flow.provenance["shape"] == [3, 32, 32]
-    assert len(resnet_flow) == 21 and float(resnet_flow.attribution().max()) > 0
+    assert len(resnet_flow) == 30 and float(resnet_flow.attribution().max()) > 0
     chosen = specimen("encoder")
     net = vs.trace(chosen.build().eval(), *chosen.example()[0])
     x = torch.randn(200, 6, 4, generator=torch.Generator().manual_seed(0))
     found = information_flow(net, x, measuring=FAST)
-    assert [layer.kind for layer in found.layers] == ["features", "heads", "neurons", "heads", "neurons", "classes"]
+    assert [layer.kind for layer in found.layers] == ["features", *["heads", *["neurons"] * 3] * 2, "classes"]
 
 
 @pytest.fixture(scope="module")
@@ -129,12 +129,12 @@ def resnet_flow(data_dir):
     return information_flow(vs.trace(resnet20(data_dir), images[:2]), images, measuring=FAST)
 
 
-def test_token_classifiers_begin_at_their_heads():
+def test_token_classifiers_begin_where_their_residual_stream_does():
     chosen = specimen("bert")
     ids, kwargs = chosen.example(40)
     net = vs.trace(chosen.build().eval(), *ids, kwargs=kwargs, output="logits")
     found = information_flow(net, (*ids, *kwargs.values()), measuring=FAST)
-    assert found.layers[0].kind == "heads" and found.names[-1] == "output"
+    assert found.sources == found.names[:1] and "embeddings" in found.names[0] and found.sinks == ("output",)
 
 
 @pytest.mark.usefixtures("as_a_user")
@@ -176,3 +176,124 @@ def test_sampled_positions_see_what_a_mean_over_the_picture_wipes_out():
         measuring = MeasurementOptions(estimator="binned", pool=pool)
         found[pool] = float(information_flow(network, x, layers=["first", "second"], measuring=measuring).edges[0].information)
     assert found["sampled"] > 1 and found["mean"] < 0.05, found
+
+
+class TwoInputs(nn.Module):
+    """Two branches that come together in a concatenation."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.o = nn.Linear(4, 5), nn.Linear(3, 5), nn.Linear(10, 2)
+
+    def forward(self, x, z):
+        return self.o(torch.cat([torch.relu(self.a(x)), torch.relu(self.b(z))], 1))
+
+
+@pytest.fixture(scope="module")
+def two_inputs():
+    torch.manual_seed(0)
+    x, z = rows(400, 4), rows(400, 3, 1)
+    return vs.trace(TwoInputs(), x[:2], z[:2]), (x, z)
+
+
+def test_two_inputs_are_two_sources_and_branches_are_not_a_chain(two_inputs):
+    found = information_flow(*two_inputs, measuring=FAST)
+    assert found.joined == (("x", "a"), ("z", "b"), ("a", "output"), ("b", "output"))
+    assert found.sources == ("x", "z") and found.attribution().shape == (7, 2)
+    assert float(found.attribution("x").sum()) > 0 < float(found.attribution("z").sum())
+    with pytest.raises(UnknownName, match="no layer that reads 'x' 'b'; known: 'a'"):
+        found.between("x", "b")
+    assert found.between("z", "b") is found.edges[1]
+
+
+def test_words_beside_numbers_are_an_unseen_input():
+    class Mixed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.e, self.h, self.o = nn.Embedding(9, 5), nn.Linear(8, 6), nn.Linear(6, 2)
+
+        def forward(self, words, x):
+            return self.o(torch.relu(self.h(torch.cat([self.e(words).mean(1), x], 1))))
+
+    torch.manual_seed(0)
+    words, x = torch.randint(0, 9, (300, 4)), rows(300, 3)
+    model = Mixed()
+    with torch.no_grad():
+        model.h.weight[:3, 5:] = 0
+    found = information_flow(vs.trace(model, words[:2], x[:2]), (words, x), measuring=FAST)
+    assert found.names == ("x", "h", "output") and found.unseen == ("h",)
+    assert not set(range(3)) & set(found.prunable().get("h", {})), "units of the words alone"
+
+
+def test_an_edge_past_a_layer_is_the_information_of_its_units():
+    torch.manual_seed(0)
+
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.i, self.a, self.o = nn.Linear(4, 5), nn.Linear(5, 5), nn.Linear(5, 2)
+
+        def forward(self, x):
+            h = torch.tanh(self.i(x))
+            return self.o(h + 0.3 * torch.tanh(self.a(h)))
+
+    x = rows(600, 4)
+    network = vs.trace(Block(), x[:2])
+    found = information_flow(network, x, measuring=FAST)
+    seen = network.read(x, ["tanh", "add"])
+    expected = pairwise(seen["tanh"].double(), seen["add"].double(), estimator="binned").values
+    torch.testing.assert_close(found.between("i", "add").information, expected, atol=1e-3, rtol=1e-3)
+
+
+def test_units_are_called_by_the_names_that_are_given(network, two_inputs):
+    features, classes = ["length", "width", "height", "weight"], ["cat", "dog", "bird"]
+    found = information_flow(network, rows(100, 4), names=features, classes=classes, measuring=FAST)
+    assert found.layers[0].units == tuple(features) and found.layers[-1].units == tuple(classes)
+    assert found.title(("input", "width")) == "input: width"
+    labelled = information_flow(network, rows(100, 4), labels=torch.arange(100) % 3, classes=classes, measuring=FAST)
+    assert labelled.names[-1] == "labels" and labelled.layers[-1].units == tuple(classes)
+    both = information_flow(*two_inputs, names={"x": features, "b": list("pqrst"), "output": ["no", "yes"]}, measuring=FAST)
+    assert both.layers[0].units == tuple(features) and both.layers[both.place("b")].units == tuple("pqrst")
+    assert both.layers[-1].units == ("no", "yes") and both.layers[1].units == ("0", "1", "2")
+
+
+def test_columns_of_a_table_are_known_by_their_names(network):
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame(rows(100, 4).numpy(), columns=["length", "width", "height", "weight"])
+    assert information_flow(network, table, measuring=FAST).layers[0].units == ("length", "width", "height", "weight")
+
+
+@pytest.mark.usefixtures("as_a_user")
+def test_names_that_do_not_fit_are_refused(network, two_inputs):
+    x = rows(40, 4)
+    with pytest.raises(InvalidInput, match="2 names were given for layer 'input', which has 4 units"):
+        information_flow(network, x, names=["a", "b"])
+    with pytest.raises(InvalidInput, match="layers of features here are 'x', 'z'; give names by layer"):
+        information_flow(*two_inputs, names=["a", "b", "c"])
+    with pytest.raises(UnknownName, match="no layer 'inptu'; did you mean 'input'"):
+        information_flow(network, x, names={"inptu": ["a"]})
+    with pytest.raises(InvalidInput, match="no way through the network joins 'a' with another of these layers"):
+        information_flow(*two_inputs, layers=["a", "b"])
+
+
+def test_real_targets_are_the_last_layer(network):
+    x = rows(600, 4)
+    target = torch.stack([x[:, 0] + 0.1 * x[:, 1], torch.zeros(600)], 1)
+    found = information_flow(network, x, labels=target, classes=["price", "none"], measuring=FAST)
+    assert found.names == ("input", "0", "targets") and found.layers[-1].kind == "targets"
+    assert found.dead[-1] == ("targets", 1) and found.layers[-1].spread is not None
+    hidden = network.read(x, "1")["1"].double()
+    expected = pairwise(hidden, target.double(), estimator="binned").values
+    torch.testing.assert_close(found.edges[1].information[:, :1], expected[:, :1], atol=1e-3, rtol=1e-3)
+    batches = [(part, wanted) for part, wanted in zip(x.split(100), target[:, 0].split(100), strict=True)]
+    again = information_flow(network, batches, labels="data", measuring=FAST)
+    assert again.names == found.names and len(again.layers[-1]) == 1
+    torch.testing.assert_close(again.flows[1][:, 0], found.flows[1][:, 0], atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.usefixtures("as_a_user")
+def test_targets_that_say_nothing_are_refused(network):
+    with pytest.raises(InvalidInput, match=r"real targets that are all 0\.5"):
+        information_flow(network, rows(40, 4), labels=torch.full((40,), 0.5))
+    with pytest.raises(InvalidInput, match="NaN or infinite"):
+        information_flow(network, rows(40, 4), labels=torch.full((40,), torch.nan))

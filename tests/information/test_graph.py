@@ -10,9 +10,11 @@ import torch
 from hypothesis import given, settings
 
 from tests.information.graphs import graph, permuted, random_flows, shapes
+from vesalius.core import store
 from vesalius.core.errors import ForeignFile, InvalidInput, UnknownName, WrongType
 from vesalius.information.edge_weights import EdgeWeighting
-from vesalius.information.graph import EDGE_MATRICES, HISTOGRAM_FIELDS, FlowGraph
+from vesalius.information.graph import FlowGraph
+from vesalius.information.graph_file import EDGE_MATRICES, HISTOGRAM_FIELDS
 from vesalius.information.histograms import Histograms
 from vesalius.information.layers import FlowEdges, FlowLayer
 
@@ -238,6 +240,24 @@ def test_what_is_saved_is_loaded(tmp_path):
     assert back.provenance["versions"] == {"torch": "2.13"} and back.provenance["weighting"]["beta"] == 0.01
     again = back.without(back.prunable()).without([("features", 0)])
     assert FlowGraph.load(again.save(tmp_path / "again")).without([("relu_1", 0)]).provenance["without"][0] == ("features", 0)
+
+
+def test_a_graph_with_skips_is_saved_as_it_is_joined(tmp_path):
+    net = graph([[0.5]], [[0.7]], [[0.2]], [[0.9]], pairs="ab bc ac cd")
+    back = FlowGraph.load(net.save(tmp_path / "flow"))
+    assert back.joined == net.joined == (("a", "b"), ("b", "c"), ("a", "c"), ("c", "d"))
+    assert [flow.tolist() for flow in back.flows] == [flow.tolist() for flow in net.flows]
+    assert repr(back) == repr(net) and back.unseen == ()
+    assert FlowGraph.load(replace(net, unseen=("c",)).save(tmp_path / "fed")).unseen == ("c",)
+    assert "FlowLayer(a: 1 neurons) -> b, c" in repr(net)
+
+
+def test_a_file_that_says_nothing_of_pairs_is_a_chain(tmp_path):
+    """As files were before layers were joined otherwise than one after the other."""
+    tensors, facts = store.read(graph([[0.5]], [[0.7]]).save(tmp_path / "flow"), "flow graph")
+    for layer in facts["layers"]:
+        del layer["reads"]
+    assert FlowGraph.load(store.write(tmp_path / "old", "flow graph", tensors, facts)).joined == (("a", "b"), ("b", "c"))
 
 
 def test_histograms_are_kept(tmp_path):

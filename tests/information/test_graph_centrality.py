@@ -7,11 +7,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from tests.information.graphs import graph, random_flows, shapes
+from tests.information.graphs import graph, random_flows, random_graph, structures
 from tests.reference import flow_paths
 from vesalius.core.errors import InvalidInput, UnknownName
 from vesalius.information import centrality
 from vesalius.information.edge_weights import linfoot_correlation
+from vesalius.information.layer_graph import LayerGraph
 
 
 def agrees(net, length):
@@ -22,12 +23,12 @@ def agrees(net, length):
 
 
 @settings(max_examples=30)
-@given(shapes)
+@given(structures)
 def test_betweenness_is_its_definition(drawn):
-    net = graph(*random_flows(*drawn))
+    net = random_graph(*drawn)
     for length in ("reciprocal", "linfoot"):
         long = [1 / flow if length == "reciprocal" else -linfoot_correlation(flow).log() for flow in net.flows]
-        slow = flow_paths.betweenness(net.flows, long)
+        slow = flow_paths.betweenness(net.flows, long, net.structure.pairs)
         for part, expected in zip(net.betweenness(length=length).values(), slow, strict=True):
             assert part.tolist() == pytest.approx(expected, abs=1e-9)
 
@@ -65,9 +66,16 @@ def test_perfect_correlations_have_length_zero_and_still_count():
     agrees(net, "linfoot")
 
 
+def test_edges_of_length_0_beside_a_longer_way_round():
+    """A skip of length log 2 and a way of two perfect edges: the way is shorter, though it has more edges."""
+    net = graph([[1.0]], [[0.5]], [[1.0]], pairs="ab ac bc", transform="linfoot")
+    assert net.betweenness(length="linfoot")["b"].tolist() == [1]
+    assert graph([[0.5]], [[0.9]], [[0.5]], pairs="ab ac bc", transform="linfoot").betweenness(length="linfoot")["b"].tolist() == [0]
+
+
 @pytest.mark.parametrize("information", [1e-12, 0.2, 0.34, 0.36, 3.0, 17.0, 40.0, 150.0])
 def test_lengths_are_accurate_for_any_information(information):
-    found = centrality.edge_lengths([torch.tensor([[information]], dtype=torch.float64)], "linfoot", None)
+    found = centrality.edge_lengths(LayerGraph.chain([1, 1]), [torch.tensor([[information]], dtype=torch.float64)], "linfoot", None)
     exact = -0.5 * (math.log(-math.expm1(-2 * information)) if information < 1 else math.log1p(-math.exp(-2 * information)))
     assert float(found[0]) == pytest.approx(exact, rel=1e-12, abs=0)
 

@@ -35,6 +35,16 @@ def test_planted_communities_are_found_and_believed(method):
     assert sum(right) >= 19
 
 
+def test_communities_that_only_skips_hold_together_are_found():
+    """Two sides of three layers each, joined within a side by the skip alone."""
+    sides = torch.tensor([[1.0, 0.05], [0.05, 1.0]]).repeat_interleave(4, 0).repeat_interleave(4, 1)
+    net = graph(torch.full((8, 2), 0.001), sides, torch.full((2, 8), 0.001), pairs="ab ac bc")
+    found = net.communities(seeds=range(3), shuffles=5)
+    first = found.of["a"].tolist()
+    assert first[:4] == [first[0]] * 4 and first[4:] == [first[4]] * 4 and first[0] != first[4]
+    assert found.of["c"].tolist() == first
+
+
 def test_no_communities_are_called_weak():
     """Graphs without any have a modularity too, of their layers: about 0.2 here."""
     found = [graph(*random_flows(SIZES, seed, kept=1)).communities(seeds=range(3), shuffles=19) for seed in range(20)]

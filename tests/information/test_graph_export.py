@@ -48,6 +48,14 @@ def test_networkx_has_every_unit_and_every_kept_edge():
     assert (edge["p"], edge["stderr"], edge["unreliable"]) == (pytest.approx(0.001), pytest.approx(0.01), True)
 
 
+def test_edges_past_a_layer_are_exported():
+    net = graph([[0.5]], [[0.7]], [[0.2]], pairs="ab ac bc")
+    expected = {(("a", 0), ("b", 0)): 0.5, (("a", 0), ("c", 0)): 0.7, (("b", 0), ("c", 0)): 0.2}
+    assert {(a, b): facts["flow"] for a, b, facts in net.to_networkx().edges(data=True)} == expected
+    links = {(link["source"], link["target"]): link["flow"] for link in json.loads(net.to_json())["links"]}
+    assert links == {(0, 1): 0.5, (0, 2): 0.7, (1, 2): 0.2}
+
+
 def test_what_was_not_measured_is_no_attribute():
     found = graph([[1.0]]).to_networkx()
     assert set(found.edges[("a", 0), ("b", 0)]) == {"flow", "length", "information", "unreliable"}

@@ -5,25 +5,25 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from tests.information.graphs import graph, random_flows, shapes
+from tests.information.graphs import graph, random_flows, random_graph, structures
 from tests.reference import flow_paths
 from vesalius.core.errors import InvalidInput, UnknownName
 
 
 @settings(max_examples=50)
-@given(shapes)
+@given(structures)
 def test_attribution_is_the_sum_over_all_paths(drawn):
-    net = graph(*random_flows(*drawn))
-    slow = torch.tensor(flow_paths.attribution(net.flows), dtype=torch.float64)
+    net = random_graph(*drawn)
+    slow = torch.tensor(flow_paths.attribution(net.flows, net.structure.pairs), dtype=torch.float64)
     torch.testing.assert_close(net.attribution(), slow, rtol=1e-10, atol=1e-10)
 
 
-@given(shapes, st.integers(1, 12))
+@given(structures, st.integers(1, 12))
 def test_strongest_paths_are_the_strongest_of_all(drawn, k):
-    net = graph(*random_flows(*drawn))
-    found, slow = net.strongest_paths(k=k), flow_paths.strongest_paths(net.flows, k)
+    net = random_graph(*drawn)
+    found, slow = net.strongest_paths(k=k), flow_paths.strongest_paths(net.flows, k, net.structure.pairs)
     assert [path.product for path in found] == pytest.approx([product for _, product in slow], rel=1e-12)
-    assert [tuple(at for _, at in path.units) for path in found] == [units for units, _ in slow]
+    assert [tuple((net.place(layer), at) for layer, at in path.units) for path in found] == [units for units, _ in slow]
 
 
 def test_all_paths_add_up_to_the_attribution():
@@ -44,11 +44,29 @@ def test_paths_between_layers_inside():
     assert [path.units for path in net.strongest_paths(target=("b", 1))] == [(("a", 0), ("b", 1))]
 
 
-@given(shapes)
+@given(structures)
 def test_flow_through_units_is_what_passes_them(drawn):
-    net = graph(*random_flows(*drawn))
-    for part, slow in zip(net.through().values(), flow_paths.share_through(net.flows), strict=True):
+    net = random_graph(*drawn)
+    for part, slow in zip(net.through().values(), flow_paths.share_through(net.flows, net.structure.pairs), strict=True):
         torch.testing.assert_close(part, torch.tensor(slow, dtype=torch.float64), rtol=1e-9, atol=1e-12)
+
+
+def test_attribution_between_two_layers_is_a_part_of_the_whole():
+    net = graph([[0.5], [0.2]], [[2.0, 1.0]], [[0.1, 0.0]], [[3.0], [4.0]], pairs="ac bd cd de")
+    assert net.sources == ("a", "b") and net.sinks == ("e",)
+    torch.testing.assert_close(net.attribution(), torch.tensor([[0.15], [0.06], [10.0]], dtype=torch.float64))
+    torch.testing.assert_close(net.attribution("b"), net.attribution()[2:])
+    torch.testing.assert_close(net.attribution("a", "d"), torch.tensor([[0.05, 0.0], [0.02, 0.0]], dtype=torch.float64))
+    assert not net.attribution("a", "b").any() and not net.attribution("d", "a").any(), "nothing runs there"
+    with pytest.raises(UnknownName, match="no layer 'z'"):
+        net.attribution("z")
+
+
+def test_paths_from_a_layer_that_does_not_lead_there_are_refused():
+    net = graph([[0.5]], [[2.0]], [[1.0]], pairs="ac bd cd")
+    with pytest.raises(InvalidInput, match="paths run forward: from 'b' there is none to 'c'"):
+        net.strongest_paths(("b", 0), ("c", 0))
+    assert [path.units for path in net.strongest_paths(("b", 0))] == [(("b", 0), ("d", 0))]
 
 
 def test_flow_through_units_survives_many_layers():

@@ -52,6 +52,55 @@ def test_taking_out_what_is_prunable_changes_no_attribution():
         torch.testing.assert_close(net.without(net.prunable()).attribution(), net.attribution(), rtol=1e-12, atol=0)
 
 
+SKIP = "ab ac bc cd"
+"""A residual block: b is the branch, c the sum."""
+
+
+def test_what_a_skip_carries_is_not_prunable_and_a_dead_branch_is():
+    layers = (FlowLayer.of("a", 1), FlowLayer.of("b", 2, dead=[0, 1]), FlowLayer.of("c", 1), FlowLayer.of("d", 1))
+    flows = ([[0.0, 0.0]], [[1.0]], [[0.0], [0.0]], [[0.5]])
+    pairs = tuple(tuple(pair) for pair in SKIP.split())
+    net = FlowGraph(layers=layers, edges=tuple(FlowEdges.of(torch.tensor(flow)) for flow in flows), pairs=pairs)
+    assert net.prunable() == {"b": {0: "dead", 1: "dead"}} and net.bypassed == ("b",)
+    assert float(net.attribution()) == 0.5
+
+
+def test_a_layer_that_everything_passes_is_never_called_prunable_as_a_whole():
+    """No unit of c seems to say anything of the output, which is a function of c alone: the measurement fails there."""
+    net = graph([[1.0]], [[1.0, 1.0]], [[1.0, 1.0]], [[0.0], [0.0]], pairs=SKIP)
+    assert net.prunable() == {"b": {0: "on no path from the first layer to the last"}}
+    wide = graph(torch.ones(1, 10), torch.ones(10, 1))
+    assert wide.prunable(share=0.2) == {}, "each carries a tenth, all together everything"
+
+
+def test_layers_side_by_side_that_everything_passes_are_not_prunable_together():
+    nothing = [[0.0]]
+    both = graph([[1.0]], [[1.0]], nothing, nothing, pairs="ab ac bd cd")
+    assert both.prunable() == {}
+    one = graph([[1.0]], [[1.0]], nothing, [[0.3]], pairs="ab ac bd cd")
+    assert one.prunable() == {"b": {0: "no information flows out"}}
+
+
+def test_what_may_carry_an_input_that_is_no_layer_is_not_prunable():
+    """Unit 1 of b says nothing of a, but b reads words besides, which may be what it hands on; unit 2 hands nothing on."""
+    flows = ([[0.5, 0.0, 0.0]], [[0.5], [0.4], [0.0]])
+    assert set(graph(*flows).prunable()["b"]) == {1, 2}
+    assert graph(*flows, unseen=("b",)).prunable() == {"b": {2: "no information flows in"}}
+
+
+def test_each_last_layer_needs_a_way_to_it():
+    net = graph([[1.0]], [[1.0]], [[0.0]], [[0.5]], pairs="ab ac bd ce")
+    assert net.sinks == ("d", "e") and net.prunable() == {}
+
+
+def test_a_layer_between_dead_ones_is_needed():
+    """The branch c is dead, so all goes through b, although there seems to be a way around it."""
+    layers = (FlowLayer.of("a", 1), FlowLayer.of("b", 1), FlowLayer.of("c", 1, dead=[0]), FlowLayer.of("d", 1))
+    edges = tuple(FlowEdges.of(torch.tensor([[flow]])) for flow in (1.0, 0.0, 0.0, 0.0))
+    net = FlowGraph(layers=layers, edges=edges, pairs=(("a", "b"), ("a", "c"), ("b", "d"), ("c", "d")))
+    assert net.prunable() == {"c": {0: "dead"}}
+
+
 def test_the_first_and_the_last_layer_are_not_pruned():
     net = graph([[1.0], [0.0]], [[1.0, 0.0]])
     assert net.prunable() == {}

@@ -70,6 +70,31 @@ def test_a_sample_has_a_map_per_output(flowing):
     torch.testing.assert_close(found[1], expected)
 
 
+def test_maps_add_up_over_skips_too():
+    torch.manual_seed(0)
+
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.o = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2)
+
+        def forward(self, x):
+            return self.o(x + self.b(torch.tanh(self.a(x))))
+
+    data = torch.randn(300, 4)
+    network = vs.trace(Block(), data[:1])
+    graph = information_flow(network, data, measuring=MeasurementOptions(estimator="binned"))
+    found = pointwise_flow(network, graph, data, data[:2])
+    seen = {name: rows.detach().double() for name, rows in network.read(data, ["x", "tanh", "b", "add"]).items()}
+    units = {"x": seen["x"], "a": seen["tanh"], "b": seen["b"], "add": seen["add"], "output": network(data).detach().double()}
+    parts = {}
+    for (first, second), flow in zip(graph.joined, graph.flows, strict=True):
+        known = units[first], units[second]
+        parts[first, second] = torch.where(flow > 0, pointwise_information(known, (known[0][1], known[1][1]), 3), 0)
+    branch = parts["x", "a"] @ parts["a", "b"] @ parts["b", "add"]
+    torch.testing.assert_close(found[1], (parts["x", "add"] + branch) @ parts["add", "output"])
+
+
 def test_a_row_is_itself_however_it_was_rounded(flowing):
     """A sample is computed in a batch of another size than the rows were, and moves in its last bits."""
     network, data, _ = flowing

@@ -39,43 +39,37 @@ def residual():
     return vs.trace(Residual().eval(), torch.randn(2, 1, 5, 5))
 
 
-def test_units_are_read_behind_norm_residual_and_activation(residual):
+def test_units_are_read_behind_norm_and_activation_and_a_residual_sum_has_its_own(residual):
     found = {site.name: site for site in find_layer_units(residual, None, POST)}
-    assert list(found) == ["x", "stem", "inner", "last", "shrink", "output"] or list(found) == [
-        "x",
-        "stem",
-        "inner",
-        "shrink",
-        "last",
-        "output",
-    ]
-    assert residual.values[found["stem"].value].op == residual.values[found["inner"].value].op == "relu"
-    assert found["inner"].kind == "channels" and found["inner"].units == 4 and found["x"].units == 25
+    assert {"x", "stem", "inner", "relu_1", "last", "shrink"} < set(found) and list(found)[-1] == "output"
+    assert residual.values[found["stem"].value].op == residual.values[found["relu_1"].value].op == "relu"
+    assert residual.values[found["inner"].value].op == "batch_norm", "before the sum"
+    assert found["inner"].kind == found["relu_1"].kind == "channels" and found["relu_1"].units == 4 and found["x"].units == 25
     assert found["shrink"].value == residual.layers["shrink"].value, "no activation follows it"
 
 
 def test_before_the_activation_the_layer_itself_is_read(residual):
-    for site in find_layer_units(residual, None, PRE)[1:-1]:
-        assert site.value == residual.layers[site.name].value
+    found = find_layer_units(residual, None, PRE)
+    assert [residual.values[site.value].op for site in found if site.name not in residual.layers][1:-1] == ["add"]
+    for site in found:
+        assert site.name not in residual.layers or site.value == residual.layers[site.name].value
 
 
-def test_a_resnet_has_all_its_convolutions():
+def test_a_resnet_has_all_its_convolutions_and_the_sum_of_each_block():
     net = vs.trace(ResNet20().eval(), torch.randn(2, 3, 32, 32))
     found = find_layer_units(net, None, POST)
-    assert [site.kind for site in found] == ["features", *["channels"] * 19, "classes"]
-    assert [site.units for site in found[1:-1]] == [16] * 7 + [32] * 6 + [64] * 6
+    assert [site.kind for site in found] == ["features", *["channels"] * 28, "classes"]
+    assert [site.units for site in found[1:-1]] == [16] * 10 + [32] * 9 + [64] * 9
+    assert sum(site.name in net.layers for site in found) == 19
 
 
-def test_of_a_transformer_heads_and_hidden_units_are_read():
+def test_of_a_transformer_heads_hidden_units_and_the_residual_stream_are_read():
     chosen = specimen("encoder")
     net = vs.trace(chosen.build().eval(), *chosen.example()[0])
     found = find_layer_units(net, None, POST)
     assert [(site.kind, site.units) for site in found] == [
         ("features", 24),
-        ("heads", 2),
-        ("neurons", 16),
-        ("heads", 2),
-        ("neurons", 16),
+        *[("heads", 2), ("neurons", 8), ("neurons", 16), ("neurons", 8)] * 2,
         ("classes", 5),
     ]
 
@@ -169,8 +163,11 @@ def test_hidden_units_of_a_transformer_that_folds_positions_into_the_batch():
     network = vs.trace(chosen.build().eval(), *args, kwargs=kwargs, output=chosen.output)
     found = [site for site in find_layer_units(network, None, POST) if site.kind == "neurons"]
     assert found and all(network.values[site.value].batch_axis == 0 and site.axis == 2 for site in found)
-    pre = {site.name: site for site in find_layer_units(network, None, PRE)}
-    assert all(network.values[pre[site.name].value].op == "view" and pre[site.name].units == site.units for site in found)
+    pre, hidden = (
+        {site.name: site for site in find_layer_units(network, None, PRE)},
+        [site for site in found if site.name in network.layers],
+    )
+    assert hidden and all(network.values[pre[site.name].value].op == "view" and pre[site.name].units == site.units for site in hidden)
 
 
 def test_a_sampled_position_is_the_same_place_in_all_layers(residual):

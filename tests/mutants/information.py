@@ -9,6 +9,30 @@ MUTANTS = [
         "null.expected * 0",
         "tests/information/test_estimators_binned.py",
     ),
+    Mutant(
+        "information/estimators/independence_tests.py",
+        "smallest * spread >= TRUSTED_CELL",
+        "smallest * spread >= 0",
+        "tests/information/test_estimators_independence.py",
+    ),
+    Mutant(
+        "information/estimators/independence_tests.py",
+        "2 * np.minimum(drawn.sf(counts[0] - 1), drawn.cdf(counts[0]))",
+        "2 * np.minimum(drawn.sf(counts[0]), drawn.cdf(counts[0]))",
+        "tests/information/test_estimators_independence.py",
+    ),
+    Mutant(
+        "information/estimators/levels.py",
+        "discount * seen * alone",
+        "0 * seen * alone",
+        "tests/information/test_estimators_levels.py",
+    ),
+    Mutant(
+        "information/estimators/ksg_numba.py",
+        "mean + slope * (whole - known.mean())",
+        "mean - slope * (whole - known.mean())",
+        "tests/information/test_estimators_ksg.py -k some_rows",
+    ),
     Mutant("information/estimators/contingency.py", "(4 * a - b) / 3", "a + 0 * b", "tests/information/test_estimators_binned.py"),
     Mutant(
         "information/estimators/null_distribution.py", "(v1 - w1) * (v2 - w2)", "v1 * v2", "tests/information/test_estimators_binned.py"
@@ -60,9 +84,45 @@ MUTANTS = [
     ),
     Mutant(
         "information/paths.py",
-        "best, place = best[:, :k], place[:, :k]",
-        "best, place = best[:, :1], place[:, :1]",
+        "found, chosen = found[:, :k], chosen[:, :k]",
+        "found, chosen = found[:, :1], chosen[:, :1]",
         "tests/information/test_graph_paths.py",
+    ),
+    Mutant(
+        "information/paths.py",
+        "found[at] = found[at] + part if at in found else part",
+        "found[at] = part",
+        "tests/information/test_graph_paths.py -k sum_over_all",
+    ),
+    Mutant(
+        "information/centrality.py",
+        "part + layers.depths[second] - layers.depths[first]",
+        "part + 1",
+        "tests/information/test_graph_centrality.py -k longer_way",
+    ),
+    Mutant(
+        "information/pruning.py",
+        "to[at] + left[at] == fewest",
+        "False",
+        "tests/information/test_graph_redundancy.py -k 'passes or side_by_side'",
+    ),
+    Mutant(
+        "information/site_graph.py",
+        "if None in sites[at] or step in sites[at]:",
+        "if True:",
+        "tests/information/test_site_graph.py -k follow_each_other",
+    ),
+    Mutant(
+        "information/residual_sums.py",
+        "behind[parts[0]] != behind[parts[1]]",
+        "True",
+        "tests/information/test_units.py -k written_by_hand",
+    ),
+    Mutant(
+        "information/comparison.py",
+        "torch.hypot(*errors)",
+        "errors[0]",
+        "tests/information/test_comparison.py -k their_error",
     ),
     Mutant("information/communities.py", "1 / search.gamma", "search.gamma", "tests/information/test_graph_communities.py"),
     Mutant(

@@ -73,7 +73,7 @@ MUTANTS = [
     ),
     Mutant(
         "sparsity/pruning/masked_copy.py",
-        "copy.deepcopy(pruned.call.model, computed_attributes(pruned.call.model))",
+        "copy_with_plain_weights(pruned.call.model)",
         "pruned.call.model",
         "tests/sparsity/test_unstructured_pruning.py -k alone",
     ),

@@ -1,64 +1,97 @@
-"""Flow graphs from the definitions: every path is walked, with plain loops."""
+"""Flow graphs from the definitions: every path is walked, with plain loops.
 
-from itertools import pairwise, product
+A graph is a list of matrices and the numbers of the layers that each joins; a chain of layers where these are not given.
+"""
+
+from itertools import pairwise
 from math import isclose, prod
 
 
-def all_paths(flows, first=0, last=None):
-    """Every path (positions, one per layer) from layer ``first`` to layer ``last`` with its weights, along edges with a positive weight."""
-    last = len(flows) if last is None else last
-    sizes = [len(flows[0])] + [flow.shape[1] for flow in flows]
-    for units in product(*(range(size) for size in sizes[first : last + 1])):
-        weights = [float(flow[a, b]) for flow, a, b in zip(flows[first:last], units, units[1:], strict=False)]
-        if all(weight > 0 for weight in weights):
-            yield units, weights
+def joined(flows, pairs):
+    """Sizes of the layers, and the pairs."""
+    pairs = list(pairwise(range(len(flows) + 1))) if pairs is None else list(pairs)
+    sizes = {at: side for flow, pair in zip(flows, pairs, strict=True) for at, side in zip(pair, flow.shape, strict=True)}
+    return [sizes[at] for at in range(len(sizes))], pairs
 
 
-def attribution(flows):
+def ends_of(sizes, pairs):
+    """Layers where paths begin, and where they end."""
+    starts = [at for at in range(len(sizes)) if all(second != at for _, second in pairs)]
+    return starts, [at for at in range(len(sizes)) if all(first != at for first, _ in pairs)]
+
+
+def paths_from(flows, pairs, start):
+    """Every path ((layer, position), ...) of at least one edge from a unit, with its weights, along edges with a positive weight."""
+    for at, (first, second) in enumerate(pairs):
+        if first == start[0]:
+            for unit, weight in enumerate(flows[at][start[1]].tolist()):
+                if weight > 0:
+                    yield (start, (second, unit)), [weight]
+                    for units, weights in paths_from(flows, pairs, (second, unit)):
+                        yield (start, *units), [weight, *weights]
+
+
+def all_paths(flows, pairs=None):
+    """Every path from end to end."""
+    sizes, pairs = joined(flows, pairs)
+    starts, stops = ends_of(sizes, pairs)
+    for at in starts:
+        for unit in range(sizes[at]):
+            yield from (found for found in paths_from(flows, pairs, (at, unit)) if found[0][-1][0] in stops)
+
+
+def attribution(flows, pairs=None):
     """Sum of products over all paths, for each pair of ends."""
-    total = [[0.0] * flows[-1].shape[1] for _ in range(len(flows[0]))]
-    for units, weights in all_paths(flows):
-        total[units[0]][units[-1]] += prod(weights)
+    sizes, joins = joined(flows, pairs)
+    starts, stops = ends_of(sizes, joins)
+    rows = [(at, unit) for at in starts for unit in range(sizes[at])]
+    columns = [(at, unit) for at in stops for unit in range(sizes[at])]
+    total = [[0.0] * len(columns) for _ in rows]
+    for units, weights in all_paths(flows, pairs):
+        total[rows.index(units[0])][columns.index(units[-1])] += prod(weights)
     return total
 
 
-def strongest_paths(flows, k):
+def strongest_paths(flows, k, pairs=None):
     """All paths, sorted."""
-    return sorted(((units, prod(weights)) for units, weights in all_paths(flows)), key=lambda found: -found[1])[:k]
+    return sorted(((units, prod(weights)) for units, weights in all_paths(flows, pairs)), key=lambda found: -found[1])[:k]
 
 
-def share_through(flows):
+def share_through(flows, pairs=None):
     """Share of the sum over all paths that is of paths through a unit, per layer."""
-    sizes = [len(flows[0])] + [flow.shape[1] for flow in flows]
-    total = [[0.0] * size for size in sizes]
-    for units, weights in all_paths(flows):
-        for layer, unit in enumerate(units):
+    sizes, _ = joined(flows, pairs)
+    total, everything = [[0.0] * size for size in sizes], 0.0
+    for units, weights in all_paths(flows, pairs):
+        everything += prod(weights)
+        for layer, unit in units:
             total[layer][unit] += prod(weights)
-    return [[value / sum(layer) if sum(layer) else 0.0 for value in layer] for layer in total]
+    return [[value / everything if everything else 0.0 for value in layer] for layer in total]
 
 
-def betweenness(flows, lengths):
+def betweenness(flows, lengths, pairs=None):
     """Sum over ordered pairs of other units of the share of their shortest paths that pass through a unit."""
-    sizes = [len(flows[0])] + [flow.shape[1] for flow in flows]
+    sizes, pairs = joined(flows, pairs)
     found = [[0.0] * size for size in sizes]
-    for first in range(len(sizes)):
-        for last in range(first + 2, len(sizes)):
-            for s, t in product(range(sizes[first]), range(sizes[last])):
-                _count(found, _shortest(flows, lengths, (first, s), (last, t)), first)
+    for at, size in enumerate(sizes):
+        for unit in range(size):
+            paths = [units for units, _ in paths_from(flows, pairs, (at, unit))]
+            for end in {units[-1] for units in paths}:
+                _count(found, _shortest([units for units in paths if units[-1] == end], lengths, pairs))
     return found
 
 
-def _shortest(flows, lengths, source, target):
-    (first, s), (last, t) = source, target
-    paths = [units for units, _ in all_paths(flows, first, last) if units[0] == s and units[-1] == t]
-    long = [sum(float(lengths[first + i][a, b]) for i, (a, b) in enumerate(pairwise(u))) for u in paths]
-    return [units for units, length in zip(paths, long, strict=True) if isclose(length, min(long), rel_tol=1e-9)]
+def _shortest(paths, lengths, pairs):
+    def long(units):
+        return sum(float(lengths[pairs.index((a, b))][i, j]) for (a, i), (b, j) in pairwise(units))
+
+    least = min(map(long, paths))
+    return [units for units in paths if isclose(long(units), least, rel_tol=1e-9)]
 
 
-def _count(found, shortest, first):
+def _count(found, shortest):
     for units in shortest:
-        for at, unit in enumerate(units[1:-1], start=1):
-            found[first + at][unit] += 1 / len(shortest)
+        for layer, unit in units[1:-1]:
+            found[layer][unit] += 1 / len(shortest)
 
 
 def benjamini_hochberg(p, rate):

@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.integrate import quad
-from scipy.special import gammaln, ndtr, xlogy
+from scipy.special import digamma, gammaln, ndtr, xlogy
 
 Draw = Callable[[int, np.random.Generator], tuple[np.ndarray, np.ndarray]]
 
@@ -91,6 +91,69 @@ def cauchy() -> Channel:
         return x, y
 
     return Channel(draw, np.log(8 * np.pi) - 3)
+
+
+def student(freedom: float, rho: float, map_: Callable = lambda x: x) -> Channel:
+    """Correlated normals over one chi variable, through a map that is one to one: twice the entropy of one less that of both."""
+
+    def entropy(dims: int, log_scale: float) -> float:
+        norm = gammaln((freedom + dims) / 2) - gammaln(freedom / 2) - dims / 2 * np.log(freedom * np.pi)
+        return log_scale - norm + (freedom + dims) / 2 * (digamma((freedom + dims) / 2) - digamma(freedom / 2))
+
+    normals = gaussian(rho)
+
+    def draw(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        divisor = np.sqrt(rng.chisquare(freedom, n) / freedom)
+        x, y = normals.draw(n, rng)
+        return map_(x / divisor), map_(y / divisor)
+
+    return Channel(draw, 2 * entropy(1, 0.0) - entropy(2, 0.5 * np.log1p(-(rho**2))))
+
+
+def mapped(rho: float, left: Callable, right: Callable) -> Channel:
+    """Maps of correlated normals that join values (steps, clipping): chances of cells a hundredth wide, summed over cells of one value."""
+    centres = np.arange(-500, 501) / 100
+    edges = np.concatenate([[-np.inf], centres[1:] - 0.005, [np.inf]])
+    inside = np.diff(ndtr((edges - rho * centres[:, None]) / np.sqrt(1 - rho**2)), axis=1)
+    chances = inside * (np.diff(ndtr(edges)))[:, None]
+    values = [np.unique(map_(centres).round(9), return_inverse=True)[1] for map_ in (left, right)]
+    joint = np.zeros([side.max() + 1 for side in values])
+    np.add.at(joint, (values[0][:, None], values[1][None]), chances)
+    normals = gaussian(rho)
+
+    def draw(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        x, y = normals.draw(n, rng)
+        return left(x), right(y)
+
+    return Channel(draw, information_of_table(joint))
+
+
+def mixture(means: Sequence[tuple[float, float]], rhos: Sequence[float]) -> Channel:
+    """Equal shares of correlated normals of variance 1 around some means, on a grid of a fiftieth."""
+    grid = np.arange(-400, 401) / 50
+    each = [
+        density(grid, a, 1)[:, None] * density(grid[None], b + rho * (grid[:, None] - a), np.sqrt(1 - rho**2))
+        for (a, b), rho in zip(means, rhos, strict=True)
+    ]
+
+    def draw(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        which = rng.integers(0, len(means), n)
+        centre, rho = np.array(means)[which], np.array(rhos)[which]
+        x, noise = rng.standard_normal((2, n))
+        return centre[:, 0] + x, centre[:, 1] + rho * x + np.sqrt(1 - rho**2) * noise
+
+    return Channel(draw, information_of_table(sum(each)))
+
+
+def information_of_table(joint: np.ndarray) -> float:
+    """Of a table of chances, or of numbers in proportion to them."""
+    joint = joint / joint.sum()
+    return float(xlogy(joint, joint).sum() - sum(xlogy(side, side).sum() for side in (joint.sum(0), joint.sum(1))))
+
+
+def steps(per_unit: float) -> Callable:
+    """Rounded to so many steps a unit."""
+    return lambda x: np.round(per_unit * x)
 
 
 def label_in_a_box(labels: int) -> Channel:
@@ -218,4 +281,23 @@ CHANNELS = SECTION_8 | {
     "sine 1": sine(1, 0.5),
     "sine 3": sine(3, 0.3),
     "sine 3, sharp": sine(3, 0.1),
+    "student 1": student(1, 0.75),
+    "student 3": student(3, 0.5),
+    "student 5": student(5, 0.0),
+    "asinh of student 1": student(1, 0.75, np.arcsinh),
+    "two clusters": mixture([(-1.5, -1.5), (1.5, 1.5)], [0.0, 0.0]),
+    "crossed": mixture([(0, 0), (0, 0)], [0.9, -0.9]),
+    "clipped": mapped(0.8, lambda x: x.clip(-1, 1), lambda y: y),
+    "both clipped": mapped(0.9, lambda x: x.clip(-0.5, 2), lambda y: y.clip(-1, 1)),
+    "4 bits": mapped(0.9, steps(2), steps(2)),
+    "6 bits": mapped(0.9, steps(10), steps(10)),
+    "8 bits": mapped(0.9, steps(30), steps(30)),
+    "8 bits, weak": mapped(0.3, steps(30), steps(30)),
+    "8 bits behind a ReLU": mapped(0.9, lambda x: np.round(20 * relu(x)), lambda y: np.round(20 * relu(y))),
+    "8 bits and continuous": mapped(0.9, steps(30), lambda y: y),
+    "copied label of 30": copied_label(30, 0.7),
+    "copied label of 100": copied_label(100, 0.7),
+    "copied label of 100, rarely": copied_label(100, 0.3),
+    "noisy label of 30": noisy_label(30, 0.5),
+    "noisy label of 100": noisy_label(100, 0.5),
 }

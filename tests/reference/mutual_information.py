@@ -30,6 +30,32 @@ def permutation_values(statistic, x, y):
     return np.array([statistic(x, order) for order in permutations(y)])
 
 
+def left_out_information(x, y):
+    """Log ratio of the chance of a level given the other's to its chance alone, for each row in turn by absolute discounting of the others,
+    mean of both directions."""
+    cells = Counter(zip(x, y, strict=True))
+    once, twice = (sum(count == times for count in cells.values()) for times in (1, 2))
+    discount = min(once / max(once + 2 * twice, 1), 1)
+
+    def one_way(i, x, y):
+        rest = [(a, b) for j, (a, b) in enumerate(zip(x, y, strict=True)) if j != i]
+        same = [b for a, b in rest if a == x[i]]
+        alone = max(sum(b == y[i] for _, b in rest), 0.5) / len(rest)
+        if not same:
+            return 0.0
+        given = max(same.count(y[i]) - discount, 0) + discount * len(set(same)) * alone
+        return log(max(given / len(same), 1e-12) / alone)
+
+    return [(one_way(i, x, y) + one_way(i, y, x)) / 2 for i in range(len(x))]
+
+
+def fisher(x, y):
+    """Twice the smaller tail of the hypergeometric distribution of the rows where two binary sequences are both on."""
+    n, r, c, both = len(x), sum(x), sum(y), sum(a and b for a, b in zip(x, y, strict=True))
+    chance = [comb(r, k) * comb(n - r, c - k) / comb(n, c) if c - k >= 0 else 0.0 for k in range(r + 1)]
+    return min(1.0, 2 * min(sum(chance[: both + 1]), sum(chance[both:])))
+
+
 def hypergeometric_information(row, column, n):
     """E[n_ij / N log(n_ij N / (r c))] and P(n_ij > 0) of one cell, by the definition."""
     total = 0.0

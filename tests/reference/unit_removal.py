@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from itertools import combinations
+
+from tests.reference.link_importance import worth
 
 Matrix = list[list[float]]
+Activation = Callable[[float], float]
 
 
 def relu_mlp(weights: list[Matrix], biases: list[list[float]], x: list[float]) -> list[float]:
@@ -57,6 +62,30 @@ def gap_encoding(kept: list[int], most: int) -> list[int]:
     return found
 
 
-def unit_importance(outgoing: Matrix) -> list[float]:
-    """Mean over the units that read; rows are these units."""
-    return [math.fsum(row[unit] for row in outgoing) / len(outgoing) for unit in range(len(outgoing[0]))]
+def group_values(
+    activation: Activation, weight: list[float], bias: float, row: list[float], others: Matrix, owners: list[int]
+) -> dict[int, float]:
+    """Shapley value of each owner of links for a unit, from all coalitions of owners."""
+    players, found = sorted(set(owners)), {}
+    for player in players:
+        rest, value = [other for other in players if other != player], 0.0
+        for size in range(len(players)):
+            share = math.factorial(size) * math.factorial(len(players) - size - 1) / math.factorial(len(players))
+            for coalition in combinations(rest, size):
+                gains = [
+                    worth(activation, weight, bias, row, others, {link for link, owner in enumerate(owners) if owner in group})
+                    for group in ((*coalition, player), coalition)
+                ]
+                value += share * (gains[0] - gains[1])
+        found[player] = value
+    return found
+
+
+def group_importance(activation: Activation, weights: Matrix, biases: list[float], rows: Matrix, owners: list[int]) -> dict[int, float]:
+    """Mean size of the values over rows and over the units that read; absent links carry the other rows."""
+    total = dict.fromkeys(sorted(set(owners)), 0.0)
+    for weight, bias in zip(weights, biases, strict=True):
+        for row in rows:
+            for player, value in group_values(activation, weight, bias, row, rows, owners).items():
+                total[player] += abs(value) / len(rows) / len(weights)
+    return total

@@ -60,7 +60,9 @@ def test_layers_that_were_not_asked_for_and_weights_that_are_computed():
             return torch.relu(self.a(x)) @ (self.w * self.v.exp()).T
 
     left = sparsify(Gated().eval(), x, sparsity=0.5).coverage.left
-    assert left == {"w": (20, "part of a weight that is computed"), "v": (20, "part of a weight that is computed")}
+    assert {name: (size, reason[:33]) for name, (size, reason) in left.items()} == dict.fromkeys(
+        ("w", "v"), (20, "part of a weight that is computed")
+    )
 
 
 @pytest.mark.parametrize("tied", [False, True])

@@ -7,12 +7,9 @@ import torch
 from torch import nn
 
 import vesalius as vs
-from tests.reference import unit_removal
 from vesalius.core.errors import InvalidInput, NotTraceable, UnknownName
 from vesalius.sparsity import Pruning
-from vesalius.sparsity.compression.dependencies import find_dependencies
-from vesalius.sparsity.links import links_of
-from vesalius.sparsity.structured_pruning import remove_units, unit_importance
+from vesalius.sparsity.structured_pruning import remove_units
 
 X = torch.randn(600, 10, generator=torch.Generator().manual_seed(0))
 
@@ -25,20 +22,6 @@ def mlp(*between):
 def small(result):
     """The smaller model, without measuring."""
     return result.compact(X, batches=(1,)).smallest
-
-
-def test_importance_of_a_unit_is_the_mean_over_its_outgoing_links():
-    network = vs.trace(mlp(), X[:2])
-    scores = {"2": torch.rand(20, 24, generator=torch.Generator().manual_seed(1))}
-    found = unit_importance(find_dependencies(network)["0"], links_of(network), scores)
-    torch.testing.assert_close(found, torch.tensor(unit_removal.unit_importance(scores["2"].tolist()), dtype=torch.float64))
-
-
-def test_units_with_several_features_count_all_of_them():
-    model = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(12, 2))
-    network = vs.trace(model, torch.randn(2, 1, 4, 4))
-    found = unit_importance(find_dependencies(network)["0"], links_of(network), {"3": torch.arange(24.0).reshape(2, 12)})
-    assert found.tolist() == [6.0 * 4 + 1.5 * 4, 6.0 * 4 + 5.5 * 4, 6.0 * 4 + 9.5 * 4]
 
 
 def test_half_of_the_units_go_and_the_model_is_smaller():
@@ -112,7 +95,7 @@ def test_channels_of_convolutions():
         torch.testing.assert_close(found(x), result.model(x), rtol=1e-5, atol=1e-5)
 
 
-def test_layers_whose_units_meet_others_are_left_alone_or_refused():
+def test_units_that_are_added_go_together_and_outputs_stay():
     class Residual(nn.Module):
         def __init__(self):
             super().__init__()
@@ -123,13 +106,16 @@ def test_layers_whose_units_meet_others_are_left_alone_or_refused():
             return self.last(h + self.back(torch.relu(self.inner(h))))
 
     torch.manual_seed(0)
-    assert remove_units(Residual(), X).provenance["units"] == {"inner": [4, 8]}
-    with pytest.raises(InvalidInput, match=r"the units of layer 'first' cannot be removed: .*joins it with other values; name other"):
-        remove_units(Residual(), X, keep={"first": 3})
+    found = remove_units(Residual(), X)
+    assert found.provenance["units"] == {"first": [4, 8], "back": [4, 8], "inner": [4, 8]}
+    assert found.coverage.left["last"] == (16, "its units are the network's output")
+    assert "left alone: last (16 weights): its units are the network's output" in repr(found)
+    with pytest.raises(InvalidInput, match="the units of layer 'last' cannot be removed: its units are the network's output; name other"):
+        remove_units(Residual(), X, keep={"last": 1})
 
 
 def test_wrong_questions_are_refused(as_a_user):
-    with pytest.raises(InvalidInput, match=r"share of layer .* is a number of at least 0 and below 1, not 1.0"):
+    with pytest.raises(InvalidInput, match=r"share is a number of at least 0 and below 1, not 1\.0"):
         remove_units(mlp(), X, share=1.0)
     with pytest.raises(InvalidInput, match="keep of layer '0' is a whole number of at least 1 and of at most 24, not 0"):
         remove_units(mlp(), X, keep={"0": 0})

@@ -101,6 +101,11 @@ class ComponentProfile:
     def _repr_html_(self) -> str:
         return str(load_view("complexity_html")(self))
 
+    def __repr__(self) -> str:
+        lines = [f"Components of {self.complexity.at} by orders {', '.join(map(str, self.complexity.orders))}"]
+        found = {measure: self.measure(measure) for measure in MEASURES}
+        return "\n".join(lines + [f"  {measure:>13}: {_format_values(values)}" for measure, values in found.items() if values is not None])
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ComplexityComparison:

@@ -66,12 +66,12 @@ class RidgeStatistics:
             self.totals = torch.zeros_like(self.shift[0].double()), torch.zeros_like(self.shift[1].double())
             self.gram = self.cross = torch.zeros((), dtype=torch.float64, device=read.device)
         assert self.totals is not None and self.gram is not None and self.cross is not None
-        a, b = read - self.shift[0], target - self.shift[1]
+        a, b = (read - self.shift[0]).double(), (target - self.shift[1]).double()
         self.count += len(a)
-        self.totals = self.totals[0] + a.sum(0).double(), self.totals[1] + b.sum(0).double()
+        self.totals = self.totals[0] + a.sum(0), self.totals[1] + b.sum(0)
         a, b = a.flatten(0, 1), b.flatten(0, 1)
-        self.gram = self.gram + (a.T @ a).double()
-        self.cross = self.cross + (a.T @ b).double()
+        self.gram = self.gram + a.T @ a  # in single precision its eigenvalues of 0, with fewer rows than columns, come out below -ridge
+        self.cross = self.cross + a.T @ b
 
     def centred(self) -> tuple[Float64[Tensor, "K K"], Float64[Tensor, "K D"], Float64[Tensor, "P K"], Float64[Tensor, "P D"]]:
         """Covariances (mean over positions) and means.

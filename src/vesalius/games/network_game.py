@@ -81,9 +81,9 @@ def characteristic_of_links(question: Question, players: Players) -> Characteris
     """Players are a layer's weights; an absent link has weight zero."""
     network = question.network
     layer = network.layer(players.layer or "")
-    weight = network.parameters[layer.weight]
+    weight = network.weight(layer)
     names = [value.name for value in network.inputs]
-    program = network.program([*names, layer.weight], [question.end])
+    program = network.program([*names, layer.weight_value], [question.end])
     rows = torch.zeros(1, dtype=torch.long, device=weight.device)
 
     def value(masks: Bool[Tensor, "N P"]) -> Float[Tensor, " N"]:

@@ -1,6 +1,7 @@
 """Which units say what about which others: mutual information of neurons, and the graph that it draws."""
 
 from vesalius.information.ablation import AblationCurves, AblationOptions, ablation_curves
+from vesalius.information.comparison import FlowComparison
 from vesalius.information.edge_weights import EdgeWeighting
 from vesalius.information.flow import information_flow
 from vesalius.information.graph import FlowGraph
@@ -12,6 +13,7 @@ __all__ = [
     "AblationCurves",
     "AblationOptions",
     "EdgeWeighting",
+    "FlowComparison",
     "FlowEdges",
     "FlowGraph",
     "FlowLayer",

@@ -21,6 +21,7 @@ from vesalius.core.numbers import POSITIVE_COUNT, Limit
 from vesalius.core.options import Options
 from vesalius.core.rows import to_tensor
 from vesalius.information.graph import FlowGraph
+from vesalius.information.layers import LABELS, TARGETS
 from vesalius.information.units import find_layer_units
 from vesalius.trace.network import Inputs, Network
 
@@ -92,7 +93,7 @@ def ablation_curves(
         graph: from :func:`vesalius.information_flow`.
         x: rows to measure accuracy on, best not those of the graph.
         labels: their classes.
-        layer: a layer of the graph with a weight; links are those from the graph's layer before it.
+        layer: a layer of the graph with a weight; links are those from the layer that it reads.
         removing: what, and in how many steps.
 
     Raises:
@@ -137,8 +138,10 @@ def _unit_ablation(
     network: Network, graph: FlowGraph, x: Sequence[Tensor], place: int
 ) -> tuple[MaskedForward, dict[str, Float64[Tensor, " U"]]]:
     """Units of a layer: how to run without some, and what they are worth."""
-    names = [name for name in graph.names if name != "labels"]
-    site = find_layer_units(network, names, graph.provenance.get("options", {}).get("unit", "post_activation"))[place]
+    names, options = [name for name in graph.names if name not in (LABELS, TARGETS)], graph.provenance.get("options", {})
+    site = find_layer_units(network, names, options.get("unit", "post_activation"), options.get("steps"))[place]
+    if site.step is not None:
+        raise InvalidInput(f"{site.name!r} is one step of a recurrent layer; units are removed from whole layers")
     if site.axis is None:
         raise InvalidInput(f"{site.name!r} is an end of the network; units are removed between its ends")
     cut = network.split(site.value)
@@ -162,10 +165,11 @@ def _unit_ablation(
 def _link_ablation(
     network: Network, graph: FlowGraph, x: Sequence[Tensor], place: int
 ) -> tuple[MaskedForward, dict[str, Float64[Tensor, " U"]]]:
-    """Links into a layer from the one before it in the graph: how to run without some, and what they are worth."""
+    """Links into a layer from the one that it reads in the graph: how to run without some, and what they are worth."""
     layer = network.layer(graph.names[place])
-    weight = network.parameters[layer.weight]
-    flow = graph.flows[place - 1] if place else torch.zeros(0, 0, dtype=torch.float64)
+    weight = network.weight(layer)
+    read = graph.structure.into[place]
+    flow = graph.flows[read[0]] if len(read) == 1 else torch.zeros(0, 0, dtype=torch.float64)
     table = weight.movedim((layer.in_axis, layer.out_axis), (0, 1))
     table = table.reshape(*table.shape[:2], -1)
     if tuple(table.shape[:2]) != tuple(flow.shape):
@@ -174,7 +178,7 @@ def _link_ablation(
             f" {' by '.join(map(str, flow.shape))} edges there; links can be removed where one weight lies between two layers of the graph"
         )
     inputs = [value.name for value in network.inputs]
-    program = network.program([*inputs, layer.weight], [network.graph("removing links").output])
+    program = network.program([*inputs, layer.weight_value], [network.graph("removing links").output])
 
     def run(kept: Tensor) -> Tensor:
         mask = kept.to(weight).reshape(*flow.shape, *[1] * (weight.ndim - 2)).movedim((0, 1), (layer.in_axis, layer.out_axis))

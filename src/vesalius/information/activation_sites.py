@@ -1,8 +1,8 @@
-"""Where a layer's units are once what belongs to the layer is done: unfolding, normalisation, residual sum, activation."""
+"""Where units are once what belongs to their layer is done: unfolding, normalisation, activation; a residual sum begins new ones."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from torch.fx import Node
@@ -12,7 +12,7 @@ from vesalius.trace.graph_axes import GraphAxes
 from vesalius.trace.layers import Layer
 
 UNIT_PRESERVING_OPS = frozenset({"batch_norm", "dropout", "add", "group_norm"})
-"""Ops between a layer and its activation that keep its units apart; the sum is that of a residual block."""
+"""Ops between a layer and its activation that keep its units apart; a sum of two ways ends them."""
 NORM_OPS = frozenset({"batch_norm", "group_norm"})
 ARITHMETIC_OPS = frozenset({"add", "sub", "mul", "div"})
 """Ops, beside elementwise ones, that an activation written by hand is made of."""
@@ -43,17 +43,36 @@ def pre_activation_site(axes: GraphAxes, layer: Layer) -> ActivationSite:
     return ActivationSite(value=name, axis=axes.unit_axis(name))
 
 
-def post_activation_site(axes: GraphAxes, layer: Layer) -> ActivationSite:
-    """The same after normalisation, residual sum and activation, as far as the units stay what they are.
+def post_activation_site(axes: GraphAxes, layer: Layer, sums: Collection[str]) -> ActivationSite:
+    """The same after normalisation and activation, as far as the units stay what they are.
+
+    Args:
+        axes: of the graph.
+        layer: of it.
+        sums: names of residual sums, where the layer ends.
 
     Raises:
         InvalidInput: as :func:`pre_activation_site`.
     """
-    node = _output_node(axes, layer)
+    return _site_behind(axes, _output_node(axes, layer), sums)
+
+
+def residual_sum_site(axes: GraphAxes, name: str, sums: Collection[str]) -> ActivationSite:
+    """A residual sum after normalisation and activation.
+
+    Raises:
+        InvalidInput: as :func:`pre_activation_site`.
+    """
+    return _site_behind(axes, axes.model_graph.nodes[name], sums)
+
+
+def _site_behind(axes: GraphAxes, node: Node, sums: Collection[str]) -> ActivationSite:
     last = _node_value(node).name
     axis = axes.unit_axis(last)
     while (user := _following_node(axes.model_graph, node)) is not None:
         follower = _node_value(user)
+        if follower.name in sums:
+            break
         if follower.family == "elementwise" or len(_consumers(node)) > 1:
             return ActivationSite(value=follower.name, axis=axis, active=True)
         if follower.op not in UNIT_PRESERVING_OPS:

@@ -14,16 +14,20 @@ from torch import Tensor
 from vesalius.core.errors import InvalidInput
 from vesalius.core.names import require_known
 from vesalius.information import igraph_backend
+from vesalius.information.layer_graph import LayerGraph
 
 LENGTHS = ("reciprocal", "linfoot")
 MAX_LENGTH = 1e300
 """Length of an edge so weak that the reciprocal of its weight is infinite; a few of them still add up to a number."""
 
 
-def edge_lengths(flows: Sequence[Float64[Tensor, "_ _"]], length: str, transform: str | None) -> list[Float64[Tensor, "_ _"]]:
+def edge_lengths(
+    layers: LayerGraph, flows: Sequence[Float64[Tensor, "_ _"]], length: str, transform: str | None
+) -> list[Float64[Tensor, "_ _"]]:
     """Length of every edge, positive; that of a missing edge is not to be read.
 
     Args:
+        layers: which are joined.
         flows: weights, one matrix per layer pair.
         length: ``"reciprocal"``, 1/NIF; ``"linfoot"``, -log r, by which the shortest path has the largest product of correlations r.
         transform: what ``flows`` are already, see :class:`vesalius.information.edge_weights.EdgeWeighting`.
@@ -32,8 +36,8 @@ def edge_lengths(flows: Sequence[Float64[Tensor, "_ _"]], length: str, transform
         UnknownName: no such length.
         InvalidInput: -log r of weights that are neither nats nor correlations.
 
-    Where r is 1, the length is 0, which algorithms for shortest paths do not take. All paths between
-    two units of a layered graph have the same number of edges, so 1 is then added to every length: no shortest path becomes another.
+    Where r is 1, the length is 0, which algorithms for shortest paths do not take. Every length is then made longer by as many as its
+    edge leads deeper into the graph; along all paths between two units that adds up to the same, so no shortest path becomes another.
     """
     require_known("length", length, LENGTHS)
     if length == "reciprocal":
@@ -45,24 +49,29 @@ def edge_lengths(flows: Sequence[Float64[Tensor, "_ _"]], length: str, transform
         raise InvalidInput(f"a correlation is at most 1; the largest weight here is {largest:.4g}")
     found = [-flow.log() if transform == "linfoot" else _minus_log_r(flow) for flow in flows]
     kept = igraph_backend.edge_values(flows, found)
-    return [part + 1 for part in found] if (kept == 0).any() else found
+    if not (kept == 0).any():
+        return found
+    return [part + layers.depths[second] - layers.depths[first] for part, (first, second) in zip(found, layers.pairs, strict=True)]
 
 
-def betweenness(flows: Sequence[Float64[Tensor, "_ _"]], long: Sequence[Float64[Tensor, "_ _"]]) -> list[Float64[Tensor, " _"]]:
+def betweenness(
+    layers: LayerGraph, flows: Sequence[Float64[Tensor, "_ _"]], long: Sequence[Float64[Tensor, "_ _"]]
+) -> list[Float64[Tensor, " _"]]:
     """Over all ordered pairs of other units, the share of shortest paths that pass through a unit, summed; not normalised.
 
     Args:
+        layers: which are joined.
         flows: weights, one matrix per layer pair; an edge is where one is positive.
         long: lengths of the edges, see :func:`edge_lengths`.
 
     Returns:
-        One vector per layer. 0 for a unit in the first or last layer, where paths end, and for one without edges.
+        One vector per layer. 0 for a unit in a layer where paths begin or end, and for one without edges.
 
     Reference: Freeman1977; how a weight becomes a length is not said in Davis2020.
     """
-    graph = igraph_backend.build_igraph(flows, directed=True)
+    graph = igraph_backend.build_igraph(layers, flows, directed=True)
     found = graph.betweenness(directed=True, weights=igraph_backend.edge_values(flows, long).tolist())
-    return igraph_backend.split_by_layer(torch.tensor(found, dtype=torch.float64), flows)
+    return igraph_backend.split_by_layer(layers, torch.tensor(found, dtype=torch.float64))
 
 
 def _minus_log_r(information: Float64[Tensor, "A B"]) -> Float64[Tensor, "A B"]:

@@ -27,6 +27,7 @@ from vesalius.core.names import require_known
 from vesalius.core.numbers import POSITIVE, POSITIVE_COUNT, SEED, Limit
 from vesalius.core.options import Options
 from vesalius.information import igraph_backend
+from vesalius.information.layer_graph import LayerGraph
 
 MAX_P_VALUE = 0.05
 """Share of shuffled graphs that may be as modular before the structure is called weak."""
@@ -136,24 +137,27 @@ class Communities:
         return "\n".join([*lines, f"WEAK: {'; '.join(self.doubts)}"] if self.weak else lines)
 
 
-def find_communities(names: Sequence[str], flows: Sequence[Float64[Tensor, "_ _"]], search: CommunitySearch) -> Communities:
+def find_communities(
+    names: Sequence[str], layers: LayerGraph, flows: Sequence[Float64[Tensor, "_ _"]], search: CommunitySearch
+) -> Communities:
     """Communities of the undirected weighted graph.
 
     Args:
         names: of the layers.
+        layers: which are joined.
         flows: weights, one matrix per layer pair.
         search: how to look.
     """
-    runs = _detect_per_seed(flows, search, search.seeds)
+    runs = _detect_per_seed(layers, flows, search, search.seeds)
     labels, modularity = max(runs, key=lambda run: run[1])
-    linked = torch.tensor(sorted(set(igraph_backend.edge_list(flows).flatten().tolist())), dtype=torch.int64)
+    linked = torch.tensor(sorted(set(igraph_backend.edge_list(layers, flows).flatten().tolist())), dtype=torch.int64)
     order = torch.Generator().manual_seed(int(search.seeds[0]))
     seeds = torch.randint(2**31, (search.shuffles,), generator=order).tolist()
-    null = [_detect_per_seed([_shuffle_weights(flow, order) for flow in flows], search, [seed])[0][1] for seed in seeds]
+    null = [_detect_per_seed(layers, [_shuffle_weights(flow, order) for flow in flows], search, [seed])[0][1] for seed in seeds]
     usual = fmean(run[1] for run in runs)
     ranked, count = _number_by_size(labels, linked)
     return Communities(
-        of=dict(zip(names, igraph_backend.split_by_layer(ranked, flows), strict=True)),
+        of=dict(zip(names, igraph_backend.split_by_layer(layers, ranked), strict=True)),
         count=count,
         modularity=modularity,
         stability=_mean_agreement([labels[linked].tolist() for labels, _ in runs]),
@@ -163,9 +167,11 @@ def find_communities(names: Sequence[str], flows: Sequence[Float64[Tensor, "_ _"
     )
 
 
-def _detect_per_seed(flows: Sequence[Tensor], search: CommunitySearch, seeds: Sequence[int]) -> list[tuple[Int64[Tensor, " U"], float]]:
+def _detect_per_seed(
+    layers: LayerGraph, flows: Sequence[Tensor], search: CommunitySearch, seeds: Sequence[int]
+) -> list[tuple[Int64[Tensor, " U"], float]]:
     """For each seed, the community of every unit, and the modularity of the division; 0 without edges."""
-    graph = igraph_backend.build_igraph(flows, directed=False)
+    graph = igraph_backend.build_igraph(layers, flows, directed=False)
     if not graph.ecount():
         return [(torch.arange(graph.vcount()), 0.0)] * len(seeds)
     weights, resolution = igraph_backend.edge_values(flows, flows).tolist(), 1 / search.gamma

@@ -16,6 +16,8 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
+from vesalius.information.layer_graph import LayerGraph
+
 
 def import_igraph() -> Any:
     """python-igraph."""
@@ -27,20 +29,11 @@ def import_networkx() -> Any:
     return import_module("networkx")
 
 
-def layer_offsets(sizes: Sequence[int]) -> list[int]:
-    """Number of the first unit of every layer, when units are numbered through the layers; then that of all units."""
-    return [0, *accumulate(sizes)]
-
-
-def layer_sizes(flows: Sequence[Float64[Tensor, "_ _"]]) -> list[int]:
-    """Units of every layer."""
-    return [len(flows[0]), *(flow.shape[1] for flow in flows)]
-
-
-def edge_list(flows: Sequence[Float64[Tensor, "_ _"]]) -> Int64[Tensor, "E 2"]:
-    """Both ends of every edge with a positive weight, by layer pair and then row by row."""
-    first = layer_offsets(layer_sizes(flows))
-    return torch.cat([flow.nonzero() + torch.tensor(first[at : at + 2]) for at, flow in enumerate(flows)])
+def edge_list(layers: LayerGraph, flows: Sequence[Float64[Tensor, "_ _"]]) -> Int64[Tensor, "E 2"]:
+    """Both ends of every edge with a positive weight, by layer pair and then row by row; units are numbered through the layers."""
+    offsets = [0, *accumulate(layers.sizes)]
+    ends = [torch.tensor([offsets[first], offsets[second]]) for first, second in layers.pairs]
+    return torch.cat([flow.nonzero() + start for flow, start in zip(flows, ends, strict=True)])
 
 
 def edge_values(flows: Sequence[Float64[Tensor, "_ _"]], values: Sequence[Tensor]) -> Tensor:
@@ -48,11 +41,11 @@ def edge_values(flows: Sequence[Float64[Tensor, "_ _"]], values: Sequence[Tensor
     return torch.cat([value[flow > 0] for flow, value in zip(flows, values, strict=True)])
 
 
-def build_igraph(flows: Sequence[Float64[Tensor, "_ _"]], *, directed: bool) -> Any:
+def build_igraph(layers: LayerGraph, flows: Sequence[Float64[Tensor, "_ _"]], *, directed: bool) -> Any:
     """An igraph graph of all units, in order, and all edges, in the order of :func:`edge_list`."""
-    return import_igraph().Graph(n=sum(layer_sizes(flows)), edges=edge_list(flows).numpy(), directed=directed)
+    return import_igraph().Graph(n=sum(layers.sizes), edges=edge_list(layers, flows).numpy(), directed=directed)
 
 
-def split_by_layer(values: Tensor, flows: Sequence[Float64[Tensor, "_ _"]]) -> list[Tensor]:
+def split_by_layer(layers: LayerGraph, values: Tensor) -> list[Tensor]:
     """Values of all units, layer by layer."""
-    return list(values.split(layer_sizes(flows)))
+    return list(values.split(list(layers.sizes)))

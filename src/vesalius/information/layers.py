@@ -1,6 +1,6 @@
-"""What a flow graph is made of: layers of scalar units, and all edges between a layer and the next.
+"""What a flow graph is made of: layers of scalar units, and all edges between a layer and one that reads it.
 
-Axes: A units of a layer, B units of the next.
+Axes: A units of a layer, B units of one that reads it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.core.names import name_list, require_known
 from vesalius.core.numbers import is_number, whole_number
 from vesalius.information.histograms import Histograms
+
+LABELS, TARGETS = "labels", "targets"
+"""Layers of what is known of every row beforehand, which the network does not compute."""
 
 UnitKey = tuple[str, int | str]
 """A unit, by its layer and its position there or its label."""
@@ -128,7 +131,7 @@ class FlowLayer:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FlowEdges:
-    """All edges from one layer to the next. :meth:`of` builds them from plain matrices.
+    """All edges from one layer to one that reads it. :meth:`of` builds them from plain matrices.
 
     Attributes:
         information: mutual information in nats, as estimated: estimates of 0 scatter around 0, so it may be a little negative.
@@ -191,7 +194,7 @@ class FlowEdges:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Units of the layer, and of the next."""
+        """Units of the layer, and of the one that reads it."""
         rows, columns = self.information.shape
         return rows, columns
 
@@ -200,6 +203,22 @@ class FlowEdges:
     def kept(self) -> Bool[Tensor, "A B"]:
         """Whether there is an edge."""
         return self.flow > 0
+
+
+def check_edges(first: FlowLayer, second: FlowLayer, edges: FlowEdges) -> None:
+    """Refuse edges that do not fit their layers.
+
+    Raises:
+        InvalidInput: another shape, or a weight at a dead unit.
+    """
+    if edges.shape != (len(first), len(second)):
+        raise InvalidInput(
+            f"from {first.name!r} to {second.name!r} the matrices have shape {edges.shape}, the layers {(len(first), len(second))} units"
+        )
+    wrong = edges.kept & (first.dead[:, None] | second.dead)
+    if wrong.any():
+        row, column = wrong.nonzero()[0].tolist()
+        raise InvalidInput(f"{first.title(row)} -> {second.title(column)} has a weight, but one of them is dead; its weight must be 0")
 
 
 def _as_float64(matrix: Tensor, name: str) -> Float64[Tensor, "A B"]:

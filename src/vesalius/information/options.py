@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from vesalius.core.names import require_known, resolve_choice
-from vesalius.core.numbers import POSITIVE_COUNT, Limit
+from vesalius.core.numbers import POSITIVE_COUNT, Limit, whole_numbers
 from vesalius.core.options import Options
 from vesalius.information.estimators import ESTIMATORS, MutualInformationEstimator
 from vesalius.information.units import ACTIVATION_STAGES, POOLS
 
 RELEVANCES = ("pairwise", "layer")
+STEPS = ("last", "pooled")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,8 @@ class MeasurementOptions(Options):
         unit: ``"post_activation"`` or ``"pre_activation"``.
         pool: what a channel is over its positions: its ``"mean"``, its ``"max"``, or ``"sampled"``, its value at one position that is drawn
             for each row and is the same place in all layers: what goes on locally, which a mean over the picture wipes out.
+        steps: of recurrent layers: ``None``, what the network itself reads of them; ``"last"``, their last step; ``"pooled"``, all steps
+            as ``pool`` says; or numbers of steps, each a layer of its own that is called ``name[step]``.
         rows: most rows that are read. The error of a value falls with their square root; 10,000 give about 0.01 nats.
         batch: rows run through the network at once, where data is not in batches already.
         seed: of ties, subsets, critics and sampled positions.
@@ -40,6 +43,7 @@ class MeasurementOptions(Options):
     relevance: str = "pairwise"
     unit: str = "post_activation"
     pool: str = "mean"
+    steps: str | Sequence[int] | None = None
     rows: int = 10_000
     batch: int = 256
     seed: int = 0
@@ -50,4 +54,8 @@ class MeasurementOptions(Options):
         words = (("relevance", self.relevance, RELEVANCES), ("unit", self.unit, ACTIVATION_STAGES), ("pool", self.pool, POOLS))
         for what, word, known in words:
             require_known(what, word, known)
+        if isinstance(self.steps, str):
+            require_known("steps", self.steps, STEPS)
+        elif self.steps is not None:
+            object.__setattr__(self, "steps", whole_numbers("steps", self.steps))
         resolve_choice("estimator of mutual information", self.estimator, ESTIMATORS, MutualInformationEstimator)

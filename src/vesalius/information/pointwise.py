@@ -1,6 +1,6 @@
 """Flow at a single sample: what a unit's value there says about another's, and the map of the input that it adds up to.
 
-Axes: N rows of data, S samples, A and B units of neighbouring layers, F units of the first layer, L of the last.
+Axes: N rows of data, S samples, A and B units of joined layers, F units of the first layer, L of the last.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput
 from vesalius.core.lazy import LazyModule
 from vesalius.information.graph import FlowGraph
+from vesalius.information.layers import LABELS, TARGETS
 from vesalius.information.options import MeasurementOptions
 from vesalius.information.recorded_activations import record_activations
 from vesalius.information.units import find_layer_units, pool_units
@@ -54,7 +55,8 @@ def pointwise_flow(network: Network, graph: FlowGraph, data: Data, x: Inputs, *,
     if options.get("pool") == "sampled":
         raise InvalidInput("units of this graph were read at positions drawn for each row; a map of one sample needs pool='mean' or 'max'")
     how = MeasurementOptions(unit=options.get("unit", "post_activation"), pool=options.get("pool", "mean"), rows=rows)
-    sites = find_layer_units(network, graph.names, how.unit) if graph.names[-1] != "labels" else ()
+    steps = options.get("steps")
+    sites = find_layer_units(network, graph.names, how.unit, steps) if not {LABELS, TARGETS} & set(graph.names) else ()
     if not sites:
         raise InvalidInput("a single sample has no label to flow to; make the graph without labels=, to end at the network's output")
     known = record_activations(network, data, None, sites, how)
@@ -65,11 +67,10 @@ def pointwise_flow(network: Network, graph: FlowGraph, data: Data, x: Inputs, *,
         values = network.program([value.name for value in network.inputs], [site.value for site in sites])(*inputs)
     here = pool_units(sites, values, how.pool)
     parts = []
-    for at in range(len(sites) - 1):
-        pair = known.units[at].double(), known.units[at + 1].double()
-        parts.append(
-            torch.stack([pointwise_information(pair, (a.double(), b.double()), k) for a, b in zip(here[at], here[at + 1], strict=True)])
-        )
+    for first, second in graph.structure.pairs:
+        pair = known.units[first].double(), known.units[second].double()
+        points = zip(here[first], here[second], strict=True)
+        parts.append(torch.stack([pointwise_information(pair, (a.double(), b.double()), k) for a, b in points]))
     return graph.pointwise_attribution(parts)
 
 

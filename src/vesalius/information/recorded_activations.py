@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float32, Int
+from jaxtyping import Float32, Shaped
 from torch import Tensor
 
 from vesalius.core.errors import InvalidInput
@@ -35,11 +35,11 @@ class RecordedActivations:
 
     Attributes:
         units: one table per site, in float32 on the CPU.
-        labels: class of each row, if they were asked for.
+        labels: class of each row, or its real targets, if they were asked for.
     """
 
     units: tuple[Float32[Tensor, "N _"], ...]
-    labels: Int[Tensor, " N"] | None
+    labels: Shaped[Tensor, "N ..."] | None
 
     def __len__(self) -> int:
         return len(self.units[0])
@@ -70,7 +70,7 @@ def record_activations(
     parts: list[list[Tensor]] = [[] for _ in sites]
     classes: list[Tensor] = []
     done, generator = 0, torch.Generator().manual_seed(measuring.seed)
-    for inputs, given in iterate_batches(network, data, labels, size=measuring.batch):
+    for inputs, given in iterate_batches(network, data, labels, size=measuring.batch, real=True):
         if done >= measuring.rows:
             break
         with torch.no_grad():

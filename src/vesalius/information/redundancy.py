@@ -1,4 +1,4 @@
-"""Units that a network could do without: those that say nothing, and those that say what another says.
+"""Units that say what another says.
 
 Axes: A units of a layer, B units of the next, V edges of a unit, to both sides.
 """
@@ -14,8 +14,8 @@ from torch import Tensor
 
 from vesalius.core.numbers import SHARE, Limit, real_number
 from vesalius.information.edge_weights import linfoot_correlation
+from vesalius.information.layer_graph import LayerGraph
 from vesalius.information.layers import FlowLayer
-from vesalius.information.paths import throughput
 
 ROUNDING = 1e-9
 """A similarity, or a share of what there is to know, may fall short of what was asked by this: that of a copy is 1 but for rounding."""
@@ -40,12 +40,13 @@ class RedundantPair(NamedTuple):
 
 
 def redundant_pairs(
-    layers: Sequence[FlowLayer], flows: Sequence[Float64[Tensor, "_ _"]], similarity: float, dependence: float
+    layers: Sequence[FlowLayer], structure: LayerGraph, flows: Sequence[Float64[Tensor, "_ _"]], similarity: float, dependence: float
 ) -> tuple[RedundantPair, ...]:
     """Pairs of units with nearly the same edges that also know each other, where that was measured; most similar first.
 
     Args:
         layers: all layers.
+        structure: which are joined.
         flows: weights, one matrix per layer pair.
         similarity: least similarity of the edges, in (0, 1].
         dependence: least that the units must know of each other, in [0, 1], see :func:`are_dependent`. Units that say equally much about
@@ -55,7 +56,7 @@ def redundant_pairs(
     dependence = real_number("dependence", dependence, SHARE)
     found = []
     for at, layer in enumerate(layers):
-        alike = jaccard_similarity(incident_weights(flows, at))
+        alike = jaccard_similarity(incident_weights(structure, flows, at))
         near = (alike >= similarity - ROUNDING).triu(1)
         if layer.within is not None:
             near &= are_dependent(layer.within, dependence)
@@ -76,10 +77,9 @@ def are_dependent(within: Float64[Tensor, "A A"], least: float) -> Bool[Tensor, 
     return (linfoot_correlation(within) >= least - ROUNDING) | ((known > 0) & (within >= (least - ROUNDING) * known))
 
 
-def incident_weights(flows: Sequence[Float64[Tensor, "_ _"]], at: int) -> Float64[Tensor, "A V"]:
+def incident_weights(structure: LayerGraph, flows: Sequence[Float64[Tensor, "_ _"]], at: int) -> Float64[Tensor, "A V"]:
     """Weights of all edges of every unit of a layer: those that come in, then those that go out."""
-    sides = ([flows[at - 1].T] if at else []) + ([flows[at]] if at < len(flows) else [])
-    return torch.cat(sides, 1)
+    return torch.cat([*(flows[place].T for place in structure.into[at]), *(flows[place] for place in structure.out_of[at])], 1)
 
 
 def jaccard_similarity(weights: Float64[Tensor, "A V"]) -> Float64[Tensor, "A A"]:
@@ -92,36 +92,3 @@ def jaccard_similarity(weights: Float64[Tensor, "A V"]) -> Float64[Tensor, "A A"
     larger = (total[:, None] + total + apart) / 2
     smaller = (total[:, None] + total - apart) / 2
     return torch.where(larger > 0, smaller / larger, 0).clamp(0, 1)
-
-
-def prunable_units(layers: Sequence[FlowLayer], flows: Sequence[Float64[Tensor, "_ _"]], share: float) -> dict[str, dict[int, str]]:
-    """Units between the first and the last layer that carry at most a share of the flow, each with the reason.
-
-    Args:
-        layers: all layers.
-        flows: weights, one matrix per layer pair.
-        share: most that passes through a unit, of all that flows, in [0, 1).
-
-    Returns:
-        For each layer that has such units, their positions and why.
-    """
-    share = real_number("share", share, Limit(least=0, below=1))
-    found = {}
-    for at in range(1, len(layers) - 1):
-        listed = {}
-        for unit, carried in enumerate(throughput(flows)[at].tolist()):
-            if carried <= share:
-                listed[unit] = _prune_reason(layers[at], flows, at, unit, carried)
-        if listed:
-            found[layers[at].name] = listed
-    return found
-
-
-def _prune_reason(layer: FlowLayer, flows: Sequence[Tensor], at: int, unit: int, carried: float) -> str:
-    if layer.dead[unit]:
-        return "dead"
-    if not (flows[at - 1][:, unit] > 0).any():
-        return "no information flows in"
-    if not (flows[at][unit] > 0).any():
-        return "no information flows out"
-    return f"carries {carried:.2g} of the flow" if carried else "on no path from the first layer to the last"

@@ -8,7 +8,9 @@ Axes: B batch, U units, D axes over positions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -18,9 +20,11 @@ from torch import Tensor
 
 from vesalius.core.errors import InvalidInput
 from vesalius.core.names import require_known
-from vesalius.information.activation_sites import post_activation_site, pre_activation_site
+from vesalius.information.activation_sites import post_activation_site, pre_activation_site, residual_sum_site
+from vesalius.information.hidden_states import MOST_STEPS, HiddenState, RecurrentLayer, find_recurrent_layers
+from vesalius.information.residual_sums import find_residual_sums
 from vesalius.trace.axes import BATCH_FIRST, BatchLayout
-from vesalius.trace.graph import ModelGraph, Value
+from vesalius.trace.graph import ModelGraph, Value, downstream_nodes
 from vesalius.trace.layers import Layer
 from vesalius.trace.network import Network
 
@@ -29,6 +33,7 @@ MOST_FEATURES = 4096
 """Elements of an input up to which each is a unit by default; larger ones are left out, and named on demand."""
 ACTIVATION_STAGES = ("post_activation", "pre_activation")
 POOLS = ("mean", "max", "sampled")
+STEP_NAME = re.compile(r"(.+)\[(-?\d+)\]")
 POSITION_AXES = 3
 """Numbers that say where a sampled position is; a fourth axis over positions reads the first one again."""
 
@@ -43,6 +48,7 @@ class LayerUnits:
         kind: ``features``, ``neurons``, ``channels``, ``heads`` or ``classes``.
         units: how many.
         axis: of the value, batch first, that runs over units; ``None`` where every element is one.
+        step: of the sequence that the value is, where one is read.
         layout: where the samples are in the value as the network computes it.
     """
 
@@ -51,7 +57,13 @@ class LayerUnits:
     kind: str
     units: int
     axis: int | None
+    step: int | None = None
     layout: BatchLayout = BATCH_FIRST
+
+    @property
+    def place(self) -> tuple[str, int | None]:
+        """What is read, whatever it is called."""
+        return self.value, self.step
 
     def read(self, tensor: Float[Tensor, "..."], pool: str, spots: Float[Tensor, "B D"] | None = None) -> Float[Tensor, "B U"]:
         """One number per sample and unit.
@@ -66,6 +78,8 @@ class LayerUnits:
         if self.axis is None:
             return tensor.flatten(1)
         rows = tensor.movedim(self.axis, 1)
+        if self.step is not None:
+            return rows[:, :, self.step]
         if self.kind == "heads":
             return rows.reshape(len(tensor), self.units, -1).square().mean(2).sqrt()
         if pool == "sampled" and rows.ndim > 2:
@@ -76,81 +90,148 @@ class LayerUnits:
         return rows.amax(2) if pool == "max" else rows.mean(2)
 
 
-def find_layer_units(network: Network, layers: Sequence[str] | None, unit: str) -> tuple[LayerUnits, ...]:
+@dataclass(frozen=True, eq=False)
+class _Reader:
+    """Finds the units of one network.
+
+    Attributes:
+        network: traced.
+        unit: one of ``ACTIVATION_STAGES``.
+        steps: of recurrent layers, see :class:`vesalius.information.MeasurementOptions`.
+        sums: residual sums, and what each adds.
+        recurrent: recurrent layers.
+    """
+
+    network: Network
+    unit: str
+    steps: str | Sequence[int] | None
+    sums: Mapping[str, tuple[str, ...]]
+    recurrent: Mapping[str, RecurrentLayer]
+
+    @property
+    def model_graph(self) -> ModelGraph:
+        return self.network.graph("information flow")
+
+    def by_default(self) -> list[LayerUnits]:
+        network, graph = self.network, self.model_graph
+        heads = [_head_units(value) for value in network.values.values() if value.op == "attention"]
+        layers = [layer for layer in network.layers.values() if layer.op != "embedding"]
+        layers = [layer for layer in layers if network.axes.values[layer.value].units is not None]
+        chosen = [layer for layer in layers if not heads or post_activation_site(network.axes, layer, self.sums).active]
+        many = Counter(layer.weight for layer in chosen)
+        last = {layer.weight: layer.name for layer in chosen}
+        chosen = [layer for layer in chosen if many[layer.weight] <= MOST_STEPS or last[layer.weight] == layer.name]
+        inputs = [_input_units(graph.value(name)) for name in graph.inputs if _is_real_per_sample(graph.value(name))]
+        inputs = [site for site in inputs if site.units <= MOST_FEATURES]
+        inner = [
+            *(self.of_layer(layer) for layer in chosen),
+            *(self.of_state(state) for layer in self.recurrent.values() for state in layer.states(self.steps)),
+            *(self.of_sum(name) for name in self._shown_sums({layer.value for layer in layers} - {layer.value for layer in chosen})),
+        ]
+        inner += [self.of_value(name) for name in self._stream_starts([*inputs, *heads, *inner])] if heads else []
+        inner = [site for site in inner if site.value != graph.output]
+        return [*inputs, *heads, *inner, _output_units(graph)]
+
+    def by_name(self, name: str) -> LayerUnits:
+        network, graph = self.network, self.model_graph
+        if name == INPUT and name not in graph.nodes:
+            return _input_units(graph.value(graph.inputs[0]))
+        if name == OUTPUT and name not in graph.nodes:
+            return _output_units(graph)
+        if name in network.layers:
+            return self.of_layer(network.layers[name])
+        module, step = _split_step(name)
+        if module in self.recurrent:
+            layer = self.recurrent[module]
+            states = layer.states(self.steps) if step is None else [layer.state(step)]
+            if len(states) == 1:
+                return replace(self.of_state(states[0]), name=name)
+            known = ", ".join(repr(state.name) for state in states)
+            raise InvalidInput(f"{name!r} has several states to read: {known}; name one")
+        value = graph.value(network.resolve(name))
+        if name in graph.inputs:
+            return _input_units(value)
+        if value.op == "attention":
+            return replace(_head_units(value), name=name)
+        return replace(self.of_value(value.name), name=name)
+
+    def of_layer(self, layer: Layer) -> LayerUnits:
+        axes = self.network.axes
+        place = post_activation_site(axes, layer, self.sums) if self._behind else pre_activation_site(axes, layer)
+        kind = "channels" if layer.op.startswith("conv") else "neurons"
+        layout = axes.batch_layout(place.value)
+        return LayerUnits(name=layer.name, value=place.value, kind=kind, units=layer.units, axis=place.axis, layout=layout)
+
+    def of_sum(self, name: str) -> LayerUnits:
+        return self.of_value(residual_sum_site(self.network.axes, name, self.sums).value if self._behind else name)
+
+    def of_state(self, state: HiddenState) -> LayerUnits:
+        return replace(self.of_value(state.value), name=state.name, step=state.step, kind="neurons")
+
+    def of_value(self, name: str) -> LayerUnits:
+        axis, layout = self.network.axes.unit_axis(name), self.network.axes.batch_layout(name)
+        shape = self.network.axes.values[name].shape
+        kind = "channels" if len(shape) > 3 else "neurons"
+        return LayerUnits(name=name, value=name, kind=kind, units=int(shape[axis] or 0), axis=axis, layout=layout)
+
+    @property
+    def _behind(self) -> bool:
+        return self.unit == ACTIVATION_STAGES[0]
+
+    def _shown_sums(self, left_out: set[str]) -> list[str]:
+        """Residual sums but for those of layers that a loop calls so often that they are left out themselves."""
+        shared = Counter(layer.weight for layer in self.network.layers.values())
+        often = {layer.value for layer in self.network.layers.values() if layer.value in left_out and shared[layer.weight] > MOST_STEPS}
+        return [name for name, parts in self.sums.items() if not often & set(parts)]
+
+    def _stream_starts(self, sites: Sequence[LayerUnits]) -> list[str]:
+        """Where residual streams begin: what a sum adds that no site comes before, such as embeddings."""
+        graph, axes = self.model_graph, self.network.axes
+        reached = downstream_nodes(graph.nodes[site.value] for site in sites)
+        parts = dict.fromkeys(name for added in self.sums.values() for name in added if name not in graph.inputs)
+        return [name for name in parts if graph.nodes[name] not in reached and axes.values[name].units is not None]
+
+
+def find_layer_units(
+    network: Network, layers: Sequence[str] | None, unit: str, steps: str | Sequence[int] | None = None
+) -> tuple[LayerUnits, ...]:
     """The sites to read, in order of computation.
 
     Args:
         network: traced.
-        layers: names of layers, modules or values, ``input`` and ``output``; by default the input if it is of real numbers and has at most
-            4,096 elements, all linear and convolutional layers (of a transformer its attention heads and the hidden units of its
-            perceptrons), and the output.
+        layers: names of layers, modules or values, ``input`` and ``output``; by default the inputs that are of real numbers and have at
+            most 4,096 elements, all linear and convolutional layers (of a transformer its attention heads, the hidden units of its
+            perceptrons and its residual stream), the hidden states of recurrent layers, residual sums, and the output.
         unit: ``"post_activation"``: behind the activation that follows a layer, if one does; ``"pre_activation"``: the layer's own value.
+        steps: of recurrent layers, see :class:`vesalius.information.MeasurementOptions`.
 
     Raises:
         NotTraceable: an opaque network.
         UnknownName: no such layer, or no such kind of unit.
-        InvalidInput: fewer than two sites, one twice, or a value without units.
+        InvalidInput: fewer than two sites, one twice, a step that there is not, or a value without units.
     """
     model_graph = network.graph("information flow")
     require_known("unit", unit, ACTIVATION_STAGES)
-    found = (
-        _default_units(network, model_graph, unit)
-        if layers is None
-        else [_units_by_name(network, model_graph, name, unit) for name in layers]
-    )
-    distinct = {site.value: site for site in found}
+    reader = _Reader(network, unit, steps, find_residual_sums(network.axes), find_recurrent_layers(network.axes))
+    found = reader.by_default() if layers is None else [reader.by_name(name) for name in layers]
+    distinct = {site.place: site for site in found}
     if len(distinct) < 2:
         raise InvalidInput(f"a flow runs between at least two layers; found {', '.join(site.name for site in found) or 'none'}")
     if layers is not None and len(distinct) < len(found):
-        twice = next(site for site in found if distinct[site.value] is not site)
-        raise InvalidInput(f"layer {twice.name!r} is read at {twice.value!r}, which is also where {distinct[twice.value].name!r} is read")
+        twice = next(site for site in found if distinct[site.place] is not site)
+        raise InvalidInput(f"layer {twice.name!r} is read at {twice.value!r}, which is also where {distinct[twice.place].name!r} is read")
     order = {name: place for place, name in enumerate(model_graph.nodes)}
-    return tuple(sorted(distinct.values(), key=lambda site: order[site.value]))
+    return tuple(sorted(distinct.values(), key=lambda site: (order[site.value], site.step or 0)))
 
 
-def _default_units(network: Network, model_graph: ModelGraph, unit: str) -> list[LayerUnits]:
-    heads = [_head_units(value) for value in network.values.values() if value.op == "attention"]
-    layers = [layer for layer in network.layers.values() if layer.op != "embedding"]
-    layers = [layer for layer in layers if network.axes.values[layer.value].units is not None]
-    chosen = [layer for layer in layers if not heads or post_activation_site(network.axes, layer).active]
-    inner = [_units_of_layer(network, layer, unit) for layer in chosen]
-    ends = [
-        site
-        for name in model_graph.inputs
-        if (site := _input_units(model_graph.value(name))).units <= MOST_FEATURES and _is_real_per_sample(model_graph.value(name))
-    ]
-    inner = [site for site in inner if site.value != model_graph.output]
-    return [*ends, *heads, *inner, _output_units(model_graph)]
+def _split_step(name: str) -> tuple[str, int | None]:
+    """A layer's name and the step in brackets behind it."""
+    found = STEP_NAME.fullmatch(name) if isinstance(name, str) else None
+    return (name, None) if found is None else (found[1], int(found[2]))
 
 
 def _is_real_per_sample(value: Value) -> bool:
     return value.is_floating and value.batch_axis == 0
-
-
-def _units_by_name(network: Network, model_graph: ModelGraph, name: str, unit: str) -> LayerUnits:
-    if name == INPUT and name not in model_graph.nodes:
-        return _input_units(model_graph.value(model_graph.inputs[0]))
-    if name == OUTPUT and name not in model_graph.nodes:
-        return _output_units(model_graph)
-    if name in network.layers:
-        return _units_of_layer(network, network.layers[name], unit)
-    value = model_graph.value(network.resolve(name))
-    if name in model_graph.inputs:
-        return _input_units(value)
-    if value.op == "attention":
-        return replace(_head_units(value), name=name)
-    axis, layout = network.axes.unit_axis(value.name), network.axes.batch_layout(value.name)
-    shape = network.axes.values[value.name].shape
-    kind = "channels" if len(shape) > 3 else "neurons"
-    return LayerUnits(name=name, value=value.name, kind=kind, units=int(shape[axis] or 0), axis=axis, layout=layout)
-
-
-def _units_of_layer(network: Network, layer: Layer, unit: str) -> LayerUnits:
-    find = post_activation_site if unit == ACTIVATION_STAGES[0] else pre_activation_site
-    kind = "channels" if layer.op.startswith("conv") else "neurons"
-    place = find(network.axes, layer)
-    layout = network.axes.batch_layout(place.value)
-    return LayerUnits(name=layer.name, value=place.value, kind=kind, units=layer.units, axis=place.axis, layout=layout)
 
 
 def _head_units(value: Value) -> LayerUnits:

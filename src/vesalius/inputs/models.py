@@ -146,7 +146,7 @@ def _batchings(module: nn.Module | None, rows: Rows) -> list[Rows]:
         return [rows]
     wanted = _convolution_axes(module)
     if wanted is not None:
-        return [lone] if first.ndim == wanted - 1 else [rows]
+        return [lone, rows] if first.ndim == wanted - 1 else [rows]
     return [lone, rows] if first.ndim == 1 else [rows, lone]
 
 

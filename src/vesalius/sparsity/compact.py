@@ -22,8 +22,9 @@ from vesalius.sparsity.compression.candidates import Form, build_forms
 from vesalius.sparsity.compression.codec import size_on_disk
 from vesalius.sparsity.compression.cost import FormCost, count_flop, format_table, memory_bytes, stored_parameters
 from vesalius.sparsity.compression.exporting import export
-from vesalius.sparsity.compression.rebuild import copy_without_masks
 from vesalius.sparsity.compression.timing import NOISE, Clock, Times, choose_form, measure_times
+from vesalius.sparsity.parametrizations import copy_with_plain_weights, plain_network
+from vesalius.trace.all_outputs import with_all_outputs
 from vesalius.trace.copying import computed_attributes
 from vesalius.trace.network import Inputs, Network
 from vesalius.trace.signature import ModelCall
@@ -40,7 +41,7 @@ class Compact:
 
     Attributes:
         model: called as the user's model is.
-        chosen: its form: ``copy_without_masks`` (masks turned into zeros), ``smaller`` (without dead and unused units), ``picked`` (which
+        chosen: its form: ``permanent`` (masks turned into zeros), ``smaller`` (without dead and unused units), ``picked`` (which
             reads only the inputs that a link is left of), ``csr`` or ``block`` (sparse layouts of the linear layers).
         table: all forms measured, with the network before as ``dense`` and the one under masks as ``masked``.
         removed: units that the smaller forms do without, by layer.
@@ -134,19 +135,21 @@ def compact(
         InvalidInput: a network loaded from a file; batch sizes out of range; rows that do not fit, or none for inputs that are integers.
     """
     network.graph("making it small")
-    call = _model_call(network)
+    masked = _model_call(network)
     if not batches or min(batches) < 1:
         raise InvalidInput(f"batches are batch sizes to measure, 1 or more each, not {list(batches)}")
     given = _example_rows(network, rows)
     some = tuple(tensor[:COMPARED_ROWS] for tensor in given)
+    plain = with_all_outputs(plain_network(network, some), some)
+    call = replace(_model_call(plain), model=masked.model)
     with torch.no_grad():
         expected = call.evaluate(some)
-    found = build_forms(network, call.model, lambda model: _difference(replace(call, model=model), some, expected), _tolerance(expected))
+    found = build_forms(plain, lambda model: _difference(replace(call, model=model), some, expected), _tolerance(expected))
     base = found.forms["permanent"].model
     smallest = found.forms["smaller"].model if "smaller" in found.forms else base
     yardsticks = {"masked": Form(name="masked", model=call.model, difference=0.0)}
     if dense is not None:
-        before = _model_call(dense)
+        before = replace(_model_call(dense), output=call.output)
         yardsticks = {"dense": Form(name="dense", model=before.model, difference=_difference(before, some, expected)), **yardsticks}
     every = {**yardsticks, **found.forms}
     reference = next(iter(yardsticks)) if dense is not None else "permanent"
@@ -222,7 +225,7 @@ def _measure_forms(
 def _table_row(network: Network, form: Form, times: Mapping[int, Times], reference: str, smallest: nn.Module) -> FormCost:
     given = form.name in ("dense", "masked")
     held = stored_parameters(form.model)
-    plain = copy_without_masks(form.model) if form.name == "masked" else form.model
+    plain = copy_with_plain_weights(form.model) if form.name == "masked" else form.model
     written = size_on_disk(plain, sparse=False) if given else size_on_disk(form.model if form.name == "permanent" else smallest)
     return FormCost(
         form=form.name,

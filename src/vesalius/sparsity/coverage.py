@@ -103,7 +103,7 @@ def _reason(network: Network, name: str) -> str:
     nodes = [node for node in network.graph("naming weights").graph.nodes if node.op == "get_attr" and node.target == name]
     computed = any(_is_computation(user) for node in nodes for user in node.users)
     if computed:
-        return "part of a weight that is computed"
+        return "part of a weight that is computed whenever the model is called, so that no mask would last"
     readers = {_reader(user) for node in nodes for user in node.users}
     known = [REASONS.get(op, f"read by {op}") for op in sorted(readers) if op]
     if any(layer.weight == name for layer in network.layers.values()) and not readers & REASONS.keys():

@@ -104,7 +104,7 @@ class Links:
     @property
     def weight(self) -> Float[Tensor, "U F"]:
         """The weight as it is now, in the layer's precision, float32 if that is half."""
-        return self.matrix(_at_least_float32(self.network.parameters[self.layer.weight]))
+        return self.matrix(_at_least_float32(self.network.weight(self.layer)))
 
     @property
     def bias(self) -> Float[Tensor, " U"]:

@@ -69,9 +69,14 @@ def _gain(seen: ScoreInputs) -> Tensor:
 
 def gate(seen: ScoreInputs) -> Float[Tensor, "U F"]:
     """``|w| E|act'(z) (x - E x)|``: one matrix product, and as good as Shapley values for a mask."""
+    weight, slope = gate_slopes(seen)
+    return weight.abs() * (slope.T @ (seen.rows - seen.rows.mean(0)).abs()) / len(seen.rows)
+
+
+def gate_slopes(seen: ScoreInputs) -> tuple[Float[Tensor, "U F"], Float[Tensor, "N U"]]:
+    """Weights into the activation, and the size of its slope on each row, times what it is multiplied by."""
     weight, bias = fold_affine(seen.after, seen.weight, seen.bias)
-    slope = seen.after.activation.at(-1).slope(seen.rows @ weight.T + bias).abs()
-    return _gain(seen) * weight.abs() * (slope.T @ (seen.rows - seen.rows.mean(0)).abs()) / len(seen.rows)
+    return weight, seen.after.activation.at(-1).slope(seen.rows @ weight.T + bias).abs() * _gain(seen).T
 
 
 def magnitude(seen: ScoreInputs) -> Float[Tensor, "U F"]:
@@ -110,21 +115,23 @@ class Score:
         centred: it measures what is lost when a link carries its mean instead, and so presumes compensation by the bias.
         gradient: it needs the loss's derivatives.
         data: it looks at what links carry.
+        joint: it is of what a link carries times its weight, so that several links can be scored as the one player they are together.
     """
 
     function: ScoreFunction
     centred: bool = False
     gradient: bool = False
     data: bool = True
+    joint: bool = False
 
 
 SCORES: Mapping[str, Score] = {
-    "shapley": Score(function=shapley, centred=True),
-    "shapley_zero": Score(function=shapley_zero),
-    "gate": Score(function=gate, centred=True),
+    "shapley": Score(function=shapley, centred=True, joint=True),
+    "shapley_zero": Score(function=shapley_zero, joint=True),
+    "gate": Score(function=gate, centred=True, joint=True),
     "magnitude": Score(function=magnitude, data=False),
     "wanda": Score(function=wanda),
-    "linear": Score(function=linear, centred=True),
+    "linear": Score(function=linear, centred=True, joint=True),
     "taylor": Score(function=taylor, centred=True, gradient=True, data=False),
     "random": Score(function=random, data=False),
 }

@@ -19,9 +19,10 @@ from vesalius.core.errors import InvalidInput
 from vesalius.core.names import require_known
 from vesalius.sparsity.compact import Compact, compact
 from vesalius.sparsity.compression.exporting import export
-from vesalius.sparsity.compression.rebuild import copy_without_masks
 from vesalius.sparsity.coverage import Coverage, weight_coverage
 from vesalius.sparsity.links import links_of
+from vesalius.sparsity.parametrizations import copy_with_plain_weights
+from vesalius.sparsity.pruning.masked_copy import update_weights
 from vesalius.sparsity.sparsified_file import KIND, attach_model, decode_part, decode_tables, encode_sparsified
 from vesalius.trace.copying import computed_attributes
 from vesalius.trace.network import Inputs, Network
@@ -34,7 +35,7 @@ class Sparsified:
     Attributes:
         masked: a copy of the user's model under masks of ``torch.nn.utils.prune``, as :attr:`model` gives it; ``None`` when loaded without
             the network.
-        network: what the copy computes, traced.
+        pruned: what the copy computed when it was pruned, traced; see :attr:`network`.
         dense: the network before.
         masks: of each pruned layer, in the weight's shape; true where a link stayed. A weight that is used both ways round, as in a tied
             decoder, is listed once, under the layer that comes first.
@@ -44,11 +45,18 @@ class Sparsified:
     """
 
     masked: nn.Module | None
-    network: Network
+    pruned: Network
     dense: Network
     masks: Mapping[str, Bool[Tensor, "..."]]
     importance: Mapping[str, Float[Tensor, "..."]]
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def network(self) -> Network:
+        """What :attr:`model` computes, traced, with the weights that it has now: those that it was trained to since, too."""
+        if self.masked is not None:
+            update_weights(self.pruned, self.masked)
+        return self.pruned
 
     @property
     def model(self) -> nn.Module:
@@ -88,7 +96,9 @@ class Sparsified:
 
     @property
     def coverage(self) -> Coverage:
-        """Which share of the network's weights these links are, and why the others were left alone."""
+        """Which share of the network's weights could be cut, and why the others were left alone."""
+        if "coverage" in self.provenance:
+            return Coverage.of_facts(self.provenance["coverage"])
         return weight_coverage(self.dense, {one.layer.weight for one in links_of(self.dense, list(self.masks)).values()})
 
     @verb
@@ -115,7 +125,7 @@ class Sparsified:
 
     def export(self, path: str | Path) -> Path:
         """Write the pruned network, all of its units, to a file; see :func:`vesalius.sparsity.compression.exporting.export`."""
-        return export(path, copy_without_masks(self.model), self.network)
+        return export(path, copy_with_plain_weights(self.model), self.network)
 
     # ---- keeping ------------------------------------------------------------------------------------------------------------------
 
@@ -147,11 +157,13 @@ class Sparsified:
             masks, importance = (
                 {name: tensor.to(home) for name, tensor in found.items()} for found in decode_tables(tensors, facts, dense)
             )
-            made = store.provenance(facts, samples=int, seconds=float, rounds=int)
+            made = store.provenance(
+                facts, samples=int, seconds=float, rounds=int, coverage=lambda value: Coverage.of_facts(store.mapping(value))
+            )
         masked = None
         if network is not None:
             masked, pruned, dense = attach_model(pruned, dense, masks, network)
-        return cls(masked=masked, network=pruned, dense=dense, masks=masks, importance=importance, provenance=made)
+        return cls(masked=masked, pruned=pruned, dense=dense, masks=masks, importance=importance, provenance=made)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Sparsified:
         memo.update({} if self.masked is None else computed_attributes(self.masked))

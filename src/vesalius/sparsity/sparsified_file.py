@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from vesalius.core import store
 from vesalius.core.errors import InvalidInput
+from vesalius.sparsity.compression.exporting import example_inputs
 from vesalius.sparsity.links import links_of
+from vesalius.sparsity.parametrizations import plain_network
 from vesalius.sparsity.pruning.masked_copy import build_masked_model
 from vesalius.trace.copying import computed_attributes
 from vesalius.trace.network import Network, decode_network, encode_network
@@ -89,11 +91,13 @@ def attach_model(
     """
     if network.call is None:
         raise InvalidInput(f"{network.name} was loaded from a file and has no model; trace the model: network=vesalius.trace(model, x)")
+    network = plain_network(network, example_inputs(network))
+    assert network.call is not None
     if network.opaque or list(network.values) != list(dense.values) or not _has_same_shapes(network, dense):
         raise InvalidInput(f"{network.name} is of another architecture than the network that was pruned, {dense.name}; give that")
     before = _copy_with(network.call, dense)
     after = replace(pruned, call=_copy_with(network.call, pruned))
-    model, traced = build_masked_model(after, {name: (links, masks[name]) for name, links in links_of(dense, list(masks)).items()})
+    model, traced = build_masked_model(after, {one.layer.weight: masks[name] for name, one in links_of(dense, list(masks)).items()})
     return model, traced, replace(dense, call=before)
 
 

@@ -1,13 +1,14 @@
 """Whole units removed by their importance, and what is left refitted: a structured pruning, which is faster on any machine.
 
-Axes: U units, F links into a unit, N rows.
+Axes: U units, F links into a unit, N rows, G groups of joined units.
 """
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -15,20 +16,23 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vesalius.core.entry import verb
-from vesalius.core.errors import InvalidInput, WrongType
-from vesalius.core.names import require_known
-from vesalius.core.numbers import Limit, real_number, whole_number
+from vesalius.core.errors import InvalidInput
 from vesalius.core.version import VERSION
-from vesalius.sparsity.compression.dependencies import UnitDependencies, find_dependencies
+from vesalius.sparsity.compression.dependencies import UnitGroups, find_units
 from vesalius.sparsity.links import Links, links_of
+from vesalius.sparsity.parametrizations import bounds_of, plain_network
 from vesalius.sparsity.pruning.calibration import LinkScorer, Samples, collect_samples, make_scorer
 from vesalius.sparsity.pruning.finetune import finetune
+from vesalius.sparsity.pruning.group_importance import group_importance, unlinked_importance
 from vesalius.sparsity.pruning.layer_inputs import LayerInputs
 from vesalius.sparsity.pruning.masked_copy import build_masked_model, copy_network, write_weights
 from vesalius.sparsity.pruning.refit import RegressionMoments, solve_ridge
+from vesalius.sparsity.pruning.unit_budget import UnitBudget, UnitGoal
 from vesalius.sparsity.pruning_options import Pruning
 from vesalius.sparsity.sparsified import Sparsified
+from vesalius.trace.all_outputs import with_all_outputs
 from vesalius.trace.batches import Data, row_labels
+from vesalius.trace.layers import Layer
 from vesalius.trace.network import Network
 from vesalius.trace.receive import receive_data
 
@@ -37,39 +41,47 @@ HELD_OUT_EVERY = 8
 MIN_SAMPLES = 32
 """Samples below which a refit would only learn them by heart."""
 
-UnitCounts = Mapping[str, int]
-Alive = dict[str, Bool[Tensor, " _"]]
+Gone = Bool[Tensor, " G"]
 
 
 @verb
-def remove_units(
+def remove_units(  # noqa: PLR0913 - a verb that users call
     model: Any,
     data: Data,
     *,
-    share: float | Mapping[str, float] = 0.5,
-    keep: UnitCounts | None = None,
+    share: float | Mapping[str, float] | None = None,
+    keep: Mapping[str, int] | None = None,
+    parameters: float | None = None,
+    flops: float | None = None,
+    round_to: int = 1,
     pruning: Pruning | None = None,
 ) -> Sparsified:
     """Remove the least important units of hidden layers, and refit what reads them; the model is never changed.
 
-    A unit's importance is the mean importance of its outgoing links. In rounds, as in :func:`vesalius.sparsity.sparsify`, units are
-    scored, some are cut, and all later layers are refitted by least squares to the sums they had. ``compact()`` of the result gives the
-    smaller model.
+    Units that can only go together, as those of layers whose outputs are added, do: heads of attention, channels of a residual stream or
+    of a depthwise convolution, gates. A group's importance is the mean Shapley importance, for the units that read it, of all it gives
+    them. In rounds, as in :func:`vesalius.sparsity.sparsify`, groups are scored, some are cut, and all layers are refitted by least
+    squares to the sums they had. ``compact()`` of the result gives the smaller model.
 
     Args:
-        model: a Network, or any model that :func:`vesalius.trace` takes.
+        model: a Network, or any model that :func:`vesalius.trace` takes. Of one with several outputs, all are kept.
         data: samples in any form, see :func:`vesalius.trace.receive.receive_data`; some 2,000 to 8,000 are used. Labels are passed over.
-        share: of the units of each hidden layer that is removed, in [0, 1); or of each layer named.
+        share: of the units of each hidden layer that is removed, in [0, 1), half of them if nothing else is asked; or of each layer named.
         keep: instead, how many units each layer named keeps.
+        parameters: instead, share of the model's parameters that goes, in (0, 1): of all layers the units that are worth least, in units of
+            the mean of their layer.
+        flops: instead, share of the operations that goes, likewise.
+        round_to: units that layers keep are a multiple of this.
         pruning: score, layers, rows, rounds, ridge, seed, loss and finetune are heeded; the other options are of links.
 
     Returns:
         The model with its units masked. ``provenance["lost"]`` is the mean squared change of the output on held-out samples, as a share of
-        the output's variance.
+        the output's variance; ``coverage`` says which share of the weights belongs to units that can go, which layers have units that
+        stay, how many weights lead to these, and why.
 
     Raises:
         UnknownName: no such layer or score.
-        InvalidInput: a share or number out of range; a layer whose units cannot be removed, with the reason; too few samples.
+        InvalidInput: a share or number out of range; two amounts; a layer whose units cannot be removed, with the reason; too few samples.
         NotTraceable: an opaque network.
         WrongType: neither a network nor a model.
 
@@ -79,69 +91,65 @@ def remove_units(
     received = receive_data(model, data)
     network, labels = received.network, row_labels(received.network, data)
     network.graph("removing units")
-    left = _units_to_keep(network, how.layers, share, keep)
+    goal = UnitGoal.of(share=share, keep=keep, parameters=parameters, flops=flops, round_to=round_to)
     found = collect_samples(network, received.x, how.rows, how.seed, labels)
     samples = found.inputs
+    plain = plain_network(network, samples)
+    whole = with_all_outputs(plain, samples)
+    units = find_units(whole)
+    budget = UnitBudget.of(units, goal, how.layers)
     if len(samples[0]) < MIN_SAMPLES:
         raise InvalidInput(
             f"{len(samples[0])} samples came; refitting units needs at least {MIN_SAMPLES}, and some 2,000 to be any good: give more"
         )
     held = torch.arange(len(samples[0]), device=samples[0].device) % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
     learnt = Samples(tuple(part[~held] for part in samples), None if found.labels is None else found.labels[~held])
-    table = _UnitPruning.of(network, learnt, left, how)
-    copied, alive, scores = _prune_units(table, left)
-    masks = {name: (one, one.to_weight_shape(_link_mask(table, one, alive))) for name, one in table.links.items()}
+    table = _UnitPruning.of(whole, units, learnt, how, bounds_of(network))
+    copied, gone, scores = _prune_units(table, budget)
+    lasting = {**table.bounds, **{name: table.kept(name, gone) for name in units.touched(gone)}}
     if how.finetune is not None:
-        finetune(copied, network, masks, received.x, how.finetune, labels)
-    masked, traced = build_masked_model(copied, masks)
-    facts = {
-        "network": network.digest(),
-        "mode": "units",
-        "units": {name: [left[name], network.layers[name].units] for name in left},
-        "score": how.score_in("refit").function.__name__,
-        "rounds": how.rounds,
-        "ridge": how.ridge,
-        "samples": len(samples[0]),
-        "seed": how.seed,
-        "lost": _output_error(network, copied, tuple(part[held] for part in samples)),
-        "version": VERSION,
-        "seconds": time.monotonic() - began,
-    }
+        finetune(copied, list(table.links.values()), lasting, received.x, how.finetune, labels)
+    lost = _output_error(whole, copied, tuple(part[held] for part in samples))
+    masked, traced = build_masked_model(_with_graph_of(copied, plain), lasting)
+    shown = {name: one for name, one in table.links.items() if name in network.layers}
     return Sparsified(
         masked=masked,
-        network=traced,
-        dense=network,
-        masks={name: mask for name, (_, mask) in masks.items()},
-        importance={name: table.links[name].to_weight_shape(one) for name, one in scores.items()},
-        provenance=facts,
+        pruned=traced,
+        dense=plain,
+        masks={name: one.to_weight_shape(_link_mask(table, one, gone)) for name, one in shown.items()},
+        importance={name: one.to_weight_shape(scores[name]) for name, one in shown.items()},
+        provenance={
+            "network": network.digest(),
+            "units": budget.counts(gone),
+            **_facts(units, how),
+            "samples": len(samples[0]),
+            "lost": lost,
+            "seconds": time.monotonic() - began,
+        },
     )
 
 
-def _units_to_keep(
-    network: Network, layers: Sequence[str] | None, share: float | Mapping[str, float], keep: UnitCounts | None
-) -> dict[str, int]:
-    """How many units each layer keeps."""
-    if (keep is not None and not isinstance(keep, Mapping)) or (isinstance(share, Mapping) and not share):
-        raise WrongType(f"keep is how many units each layer keeps, and share a number or one of each layer, not {keep!r} and {share!r}")
-    found = find_dependencies(network)
-    named = list(keep or (share if isinstance(share, Mapping) else None) or layers or [])
-    for name in named:
-        require_known("layer", name, found)
-        if found[name].why:
-            raise InvalidInput(f"the units of layer {name!r} cannot be removed: {found[name].why}; name other layers")
-    names = named or [name for name, one in found.items() if not one.why]
-    if not names:
-        raise InvalidInput(f"no layer of {network.name} has units that can be removed: {_format_reasons(found)}")
-    units = {name: found[name].layer.units for name in names}
-    if keep:
-        return {name: whole_number(f"keep of layer {name!r}", one, Limit(least=1, most=units[name])) for name, one in keep.items()}
-    shares = share if isinstance(share, Mapping) else dict.fromkeys(names, share)
-    cut = {name: real_number(f"share of layer {name!r}", part, Limit(least=0, below=1)) for name, part in shares.items()}
-    return {name: max(1, units[name] - int(cut[name] * units[name])) for name in names}
+def _facts(units: UnitGroups, how: Pruning) -> dict[str, Any]:
+    """How units were removed, and what was left alone."""
+    return {
+        "mode": "units",
+        "coverage": units.coverage.to_facts(),
+        "score": how.score_in("refit").function.__name__,
+        "rounds": how.rounds,
+        "ridge": how.ridge,
+        "seed": how.seed,
+        "version": VERSION,
+    }
 
 
-def _format_reasons(found: Mapping[str, UnitDependencies]) -> str:
-    return "; ".join(f"{name}: {one.why}" for name, one in found.items())
+def _with_graph_of(copied: Network, network: Network) -> Network:
+    """The tensors of a pruned copy under the graph of the output that was asked for."""
+    if list(copied.values) == list(network.values):
+        return copied
+    model_graph = network.graph("pruning")
+    tensors = {name: copied.parameters.get(name, tensor) for name, tensor in model_graph.tensors.items()}
+    rest = {name: tensor for name, tensor in copied.parameters.items() if name not in tensors}
+    return Network(network.name, network.inputs, replace(model_graph, tensors={**tensors, **rest}), network.reason, network.call)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -149,107 +157,115 @@ class _UnitPruning:
     """A network whose units are removed.
 
     Attributes:
-        links: of all layers whose weight is used once, in order of computation.
-        channels: of the layers whose units are removed.
+        units: in groups.
+        links: of all layers whose weight is a parameter that is used once, in order of computation.
         samples: inputs.
         judge: scores of links.
         how: options.
+        bounds: masks that the model had before, by the name of the weight.
     """
 
     network: Network
+    units: UnitGroups
     links: Mapping[str, Links]
-    channels: Mapping[str, UnitDependencies]
     samples: Samples
     judge: LinkScorer
     how: Pruning
+    bounds: Mapping[str, Bool[Tensor, "..."]]
 
     @classmethod
-    def of(cls, network: Network, samples: Samples, left: UnitCounts, how: Pruning) -> _UnitPruning:
-        links = {name: one for name, one in links_of(network).items() if len(one.layers) == 1 and not one.tied}
-        found = find_dependencies(network)
+    def of(
+        cls, network: Network, units: UnitGroups, samples: Samples, how: Pruning, bounds: Mapping[str, Bool[Tensor, "..."]]
+    ) -> _UnitPruning:
+        plain = {name: one for name, one in links_of(network).items() if name in network.layers and not one.layer.computed}
+        links = {name: one for name, one in plain.items() if len(one.layers) == 1 and not one.tied}
         scored = make_scorer(how.score_in("refit"), links, samples, how.loss, how.seed)
-        return cls(network=network, links=links, channels={name: found[name] for name in left}, samples=samples, judge=scored, how=how)
+        return cls(network=network, units=units, links=links, samples=samples, judge=scored, how=how, bounds=bounds)
 
-    def rows(self, links: Links) -> Float[Tensor, "N GF"]:
-        return LayerInputs(links.network, self.samples.inputs, rows=self.how.rows, seed=self.how.seed).read(links)
+    def inputs_of(self, network: Network) -> LayerInputs:
+        """What links carry, in the dense network or in a copy of it, layer by layer."""
+        return LayerInputs(network, self.samples.inputs, rows=self.how.rows, seed=self.how.seed)
 
-    def reads(self, links: Links, alive: Alive) -> Bool[Tensor, " F"]:
-        """Which links into a layer come from units that are left."""
-        kept = torch.ones(links.fan_in, dtype=torch.bool)
-        for name, one in self.channels.items():
-            for reader in one.readers:
-                if reader.layer.name == links.layer.name:
-                    kept = alive[name].repeat_interleave(reader.block * links.kernel)
-        return kept
+    def kept(self, name: str, gone: Gone) -> Bool[Tensor, "..."]:
+        """Elements of a tensor that stay; what was cut before stays so."""
+        found = self.units.mask(name, gone)
+        return found & self.bounds[name].to(found.device) if name in self.bounds else found
 
 
-def _link_mask(table: _UnitPruning, links: Links, alive: Alive) -> Bool[Tensor, "U F"]:
-    """Links between units that are left."""
-    own = alive.get(links.name, torch.ones(links.units, dtype=torch.bool))
-    return (own[:, None] & table.reads(links, alive)[None]).to(links.weight.device)
+def _link_mask(table: _UnitPruning, links: Links, gone: Gone) -> Bool[Tensor, "U F"]:
+    """Links between units that are left; a link that was cut before stays so."""
+    return links.matrix(table.kept(links.layer.weight, gone)).to(links.weight.device)
 
 
-def _prune_units(table: _UnitPruning, left: UnitCounts) -> tuple[Network, Alive, dict[str, Tensor]]:
-    """Rounds of scoring, cutting and refitting; the network, the units that are left and the scores of the first round."""
+def _prune_units(table: _UnitPruning, budget: UnitBudget) -> tuple[Network, Gone, dict[str, Tensor]]:
+    """Rounds of scoring, cutting and refitting; the network, the groups that are gone and the scores of the first round."""
     copied, how = copy_network(table.network), table.how
-    alive = {name: torch.ones(one.layer.units, dtype=torch.bool) for name, one in table.channels.items()}
+    gone = torch.zeros(table.units.count, dtype=torch.bool)
     first: dict[str, Tensor] = {}
     with torch.no_grad():
-        targets = {name: _unit_sums(one, table.rows(one)) for name, one in table.links.items()}
+        dense = table.inputs_of(table.network)
+        targets = {name: _unit_sums(one, dense.read(one)) for name, one in table.links.items()}
         for step in range(1, how.rounds + 1):
-            here = links_of(copied)
-            scores = {name: table.judge(here[name], table.rows(here[name]), here[name].weight, here[name].bias) for name in table.links}
-            first = first or scores
-            for name, one in table.channels.items():
-                count = round(one.layer.units * (left[name] / one.layer.units) ** (step / how.rounds))
-                alive[name] &= _top_units(unit_importance(one, here, scores), alive[name], max(left[name], count))
-            _refit_layers(table, copied, alive, targets)
+            here = links_of(copied, list(table.links)) if table.links else {}
+            inputs = table.inputs_of(copied)
+            rows = {name: inputs.read(one) for name, one in here.items()}
+            first = first or {name: table.judge(here[name], rows[name], here[name].weight, here[name].bias) for name in table.links}
+            worth = group_importance(table.units, here, rows, table.judge)
+            worth += unlinked_importance(table.units, copied, here, table.samples.inputs)
+            gone = budget.cut(worth, gone, step / how.rounds)
+            _clear(table, copied, gone)
+            _refit_layers(table, copied, gone, targets)
             if how.report is not None:
                 how.report(step, how.rounds)
-    return copied, alive, first
+    return copied, gone, first
 
 
-def unit_importance(
-    channels: UnitDependencies, links: Mapping[str, Links], scores: Mapping[str, Float[Tensor, "_ _"]]
-) -> Float[Tensor, " U"]:
-    """Mean importance of each unit's outgoing links, summed over the weights of a link and over readers.
-
-    Args:
-        channels: the units.
-        links: of their readers, by the layer's name.
-        scores: of these links.
-
-    Reference: Rhee2023, UI.
-    """
-    total = torch.zeros(channels.layer.units, dtype=torch.float64)
-    for reader in channels.readers:
-        mean = scores[reader.layer.name].double().mean(0).cpu()
-        total += mean.reshape(channels.layer.units, reader.block * links[reader.layer.name].kernel).sum(1)
-    return total
+def _clear(table: _UnitPruning, copied: Network, gone: Gone) -> None:
+    """Whatever belongs to units that are gone becomes 0, where it is a parameter."""
+    assert table.network.call is not None
+    own = {name for name, _ in table.network.call.model.named_parameters(remove_duplicate=False)}
+    for name in own & {*table.units.touched(gone), *table.bounds} & set(table.units.axes):
+        copied.parameters[name].mul_(table.kept(name, gone).to(copied.parameters[name]))
 
 
-def _top_units(importance: Float[Tensor, " U"], alive: Bool[Tensor, " U"], count: int) -> Bool[Tensor, " U"]:
-    order = torch.where(alive, importance, -torch.inf).argsort(dim=0, descending=True, stable=True)
-    found = torch.zeros_like(alive)
-    found[order[:count]] = True
-    return found
+def _match_means(table: _UnitPruning, copied: Network, layer: Layer, gone: Gone) -> None:
+    """Let the units of a layer that is not refitted have the means they had, by its bias."""
+    kept = table.units.mask(layer.bias, gone).to(copied.parameters[layer.bias].device)
+    samples = table.samples.inputs
+    shift = _unit_means(table.network, layer, samples) - _unit_means(copied, layer, samples)
+    copied.parameters[layer.bias].add_(torch.where(kept, shift, 0))
 
 
-def _refit_layers(table: _UnitPruning, copied: Network, alive: Alive, targets: Mapping[str, Float[Tensor, "N U"]]) -> None:
+def _unit_means(network: Network, layer: Layer, samples: Sequence[Tensor]) -> Float[Tensor, " U"]:
+    value: Tensor = network.program([one.name for one in network.inputs], [layer.value])(*samples)[0]
+    return value.movedim(layer.unit_axis, 0).flatten(1).mean(1)
+
+
+def _refit_layers(table: _UnitPruning, copied: Network, gone: Gone, targets: Mapping[str, Float[Tensor, "N U"]]) -> None:
     """Layer by layer, on what the layers before now give."""
-    moved = False
-    for name, dense in table.links.items():
+    moved = any(_is_touched_elsewhere(table, name, gone) for name in table.units.touched(gone))
+    shared, inputs = Counter(layer.bias for layer in table.network.layers.values()), table.inputs_of(copied)
+    for name, layer in table.network.layers.items():
+        if name not in table.links:
+            if layer.bias and shared[layer.bias] == 1:
+                _match_means(table, copied, layer, gone)
+            continue
+        dense = table.links[name]
         here = links_of(copied, [name])[name]
-        mask = _link_mask(table, dense, alive)
-        kept = mask.any(1)
+        mask = _link_mask(table, dense, gone)
         if moved:
-            found = here.split(table.rows(here))
+            found = here.split(inputs.read(here))
             parts = [_solve_units(rows, targets[name][:, units], mask[units], dense, units, table.how) for units, rows in found]
             weight, bias = (torch.cat(column).to(dense.weight) for column in zip(*parts, strict=True))
         else:
             weight, bias = dense.weight, dense.bias
-        write_weights(here, torch.where(mask, weight, 0), torch.where(kept, bias, 0))
+        write_weights(here, torch.where(mask, weight, 0), torch.where(mask.any(1), bias, 0))
         moved = moved or not bool(mask.all())
+
+
+def _is_touched_elsewhere(table: _UnitPruning, name: str, gone: Gone) -> bool:
+    """Whether a tensor that lost slices is no weight that is refitted, so that what reads it must be."""
+    return name not in {one.layer.weight for one in table.links.values()} | {one.layer.bias for one in table.links.values()}
 
 
 def _solve_units(rows: Tensor, targets: Tensor, mask: Tensor, dense: Links, units: slice, how: Pruning) -> tuple[Tensor, Tensor]:
@@ -258,7 +274,9 @@ def _solve_units(rows: Tensor, targets: Tensor, mask: Tensor, dense: Links, unit
     small = RegressionMoments(
         square=moments.square[columns][:, columns], cross=moments.cross[:, columns], mean=moments.mean[columns], target=moments.target
     )
-    found, bias = solve_ridge(small, torch.ones_like(small.cross, dtype=torch.bool), dense.weight[units][:, columns], how.ridge)
+    if not bool(columns.any()):
+        return torch.zeros_like(moments.cross), moments.target
+    found, bias = solve_ridge(small, mask[:, columns], dense.weight[units][:, columns], how.ridge)
     weight = torch.zeros_like(moments.cross)
     weight[:, columns] = found
     return weight, bias

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
 from vesalius.core.entry import verb
@@ -16,6 +17,7 @@ from vesalius.core.errors import InvalidInput
 from vesalius.core.names import require_known
 from vesalius.core.numbers import Limit, real_number
 from vesalius.core.version import VERSION
+from vesalius.sparsity.parametrizations import bounds_of, plain_network
 from vesalius.sparsity.pruning.allocation import LinkCount, counts_from_importance_level, counts_from_sparsity
 from vesalius.sparsity.pruning.calibration import collect_samples
 from vesalius.sparsity.pruning.finetune import finetune
@@ -192,7 +194,7 @@ class _PruningRun:
             raise InvalidInput(
                 f"{len(samples.inputs[0])} samples came; a refit needs at least {MIN_SAMPLES}, and some 2,000 to be any good: give more"
             )
-        bench = PruningProblem.of(network, names, samples, score, how)
+        bench = PruningProblem.of(plain_network(network, samples), names, samples, score, how, bounds_of(network))
         _warn_uncompensated(bench, mode)
         return cls(bench, received.x, labels, mode)
 
@@ -210,22 +212,24 @@ class _PruningRun:
         if how.batch_norm:
             measure_batch_norms(pruned, self.bench.samples.inputs)
         if how.finetune is not None:
-            masks = {name: (self.bench.links[name], cut.mask) for name, cut in cuts.items()}
-            finetune(pruned, self.bench.dense, masks, self.data, how.finetune, self.labels)
+            finetune(pruned, [self.bench.links[name] for name in cuts], self.masks(cuts), self.data, how.finetune, self.labels)
         return pruned, cuts
 
     def continued(self, pruned: Network, cuts: Mapping[str, PrunedWeight]) -> _PruningRun:
         """The same from a network that is pruned already: what was cut stays cut."""
-        bench = PruningProblem.of(pruned, list(cuts), self.bench.samples, self.bench.score, self.bench.how)
-        alive = {name: one.matrix(cuts[name].mask) for name, one in bench.links.items()}
-        return replace(self, bench=replace(bench, alive=alive))
+        bench = self.bench
+        return replace(self, bench=PruningProblem.of(pruned, list(cuts), bench.samples, bench.score, bench.how, self.masks(cuts)))
+
+    def masks(self, cuts: Mapping[str, PrunedWeight]) -> dict[str, Bool[Tensor, "..."]]:
+        """Masks by the name of the weight, those of before among them."""
+        return {**self.bench.bounds, **{self.bench.links[name].layer.weight: cut.mask for name, cut in cuts.items()}}
 
     def result(self, goal: Goal, pruned: Network, cuts: Mapping[str, PrunedWeight], began: float) -> Sparsified:
         """What was pruned, beside this run's dense network."""
-        model, network = build_masked_model(pruned, {name: (self.bench.links[name], cut.mask) for name, cut in cuts.items()})
+        model, network = build_masked_model(pruned, self.masks(cuts))
         return Sparsified(
             masked=model,
-            network=network,
+            pruned=network,
             dense=self.bench.dense,
             masks={name: cut.mask for name, cut in cuts.items()},
             importance={name: cut.importance for name, cut in cuts.items()},

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Shaped
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -26,8 +26,8 @@ LABELS_FROM_DATA = "data"
 
 
 def iterate_batches(
-    network: Network, data: Data, labels: Tensor | str | None = None, *, size: int
-) -> Iterator[tuple[tuple[Tensor, ...], Int[Tensor, " b"] | None]]:
+    network: Network, data: Data, labels: Tensor | str | None = None, *, size: int, real: bool = False
+) -> Iterator[tuple[tuple[Tensor, ...], Shaped[Tensor, "b ..."] | None]]:
     """Checked inputs of the network, and labels if they are wanted.
 
     Args:
@@ -35,6 +35,7 @@ def iterate_batches(
         data: rows, or batches.
         labels: class numbers of rows; ``"data"`` to take them from the batches; ``None`` for none.
         size: rows of a batch, where data is not in batches already.
+        real: whether labels may be real targets, one or several for each row, as floating-point numbers.
 
     Raises:
         InvalidInput: labels that do not fit, inputs of another shape.
@@ -50,7 +51,7 @@ def iterate_batches(
             raise InvalidInput(f"{len(labels)} labels for {len(tensors[0])} rows")
         for start in range(0, len(tensors[0]), size):
             rows = slice(start, start + size)
-            yield tuple(tensor[rows] for tensor in tensors), None if labels is None else _check_labels(labels[rows])
+            yield tuple(tensor[rows] for tensor in tensors), None if labels is None else _check_labels(labels[rows], real=real)
         return
     if isinstance(labels, Tensor):
         raise InvalidInput("labels as a tensor belong to data as a tensor; with batches (inputs, labels) say labels='data'")
@@ -60,7 +61,7 @@ def iterate_batches(
             raise InvalidInput(
                 "labels='data' was asked for, and a batch holds none; batches are (inputs, labels), or mappings with 'labels'"
             )
-        yield network.bind(inputs), None if labels is None or given is None else _check_labels(given)
+        yield network.bind(inputs), None if labels is None or given is None else _check_labels(given, real=real)
 
 
 def row_labels(network: Network, data: Data) -> Tensor | None:
@@ -113,13 +114,17 @@ def count_rows(data: Data) -> int:
     return len(first) if first.ndim else sys.maxsize
 
 
-def _check_labels(labels: Any) -> Int[Tensor, " b"]:
-    """Labels as class numbers.
+def _check_labels(labels: Any, *, real: bool) -> Shaped[Tensor, "b ..."]:
+    """Labels as class numbers; or as real targets where they may be and are floating-point numbers.
 
     Raises:
         WrongType, InvalidInput.
     """
     found = torch.as_tensor(labels)
+    if real and found.is_floating_point() and found.ndim in (1, 2):
+        if not bool(found.isfinite().all()):
+            raise InvalidInput("labels have NaN or infinite values; leave those rows out")
+        return found.double()
     if found.is_floating_point() or found.is_complex() or found.ndim != 1:
         raise WrongType(f"labels are whole numbers, one per row, not {found.dtype} of shape {list(found.shape)}")
     if bool((found < 0).any()):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from torch.fx import Node
 
-from vesalius.trace.graph import ModelGraph, Value
+from vesalius.trace.graph import ModelGraph, Value, downstream_nodes
 from vesalius.trace.opset import base_op_name
 
 WEIGHT_ARGUMENT = {"addmm": 2, "embedding": 0, "matmul": 1, "mm": 1}
@@ -40,7 +41,8 @@ class Layer:
         op: ``linear``, ``conv2d``, ``embedding``, ...
         value: name of its output value.
         source: name of its input value, empty for a parameter.
-        weight: name of the weight.
+        weight: name of the weight; of one that is computed from parameters, as ``weight_norm`` does, the name it has in its module, or
+            that of the value.
         out_axis: the weight's axis that runs over the layer's units.
         in_axis: the weight's axis that runs over the units it reads (within a group, if grouped).
         shape: shape of the weight.
@@ -48,6 +50,7 @@ class Layer:
         units: number of units.
         bias: name of the bias, empty if there is none.
         groups: groups of a convolution, else 1.
+        computed: name of the value that is the weight, where it is computed from parameters; empty where it is one.
     """
 
     name: str
@@ -62,11 +65,18 @@ class Layer:
     units: int
     bias: str = ""
     groups: int = 1
+    computed: str = ""
+
+    @property
+    def weight_value(self) -> str:
+        """Name by which a program takes the weight: of the parameter, or of the value."""
+        return self.computed or self.weight
 
 
 def find_layers(model_graph: ModelGraph) -> dict[str, Layer]:
     """All layers, in order of computation."""
-    found = [layer for node in model_graph.nodes.values() if (layer := _read_layer(model_graph, node)) is not None]
+    varying = downstream_nodes(model_graph.nodes[name] for name in model_graph.inputs)
+    found = [layer for node in model_graph.nodes.values() if (layer := _read_layer(model_graph, node, varying)) is not None]
     owners = Counter(_weight_owner(layer) for layer in found)
     modules = Counter(model_graph.value(layer.value).module for layer in found)
     named = [_with_name(layer, _layer_name(layer, model_graph.value(layer.value), owners, modules)) for layer in found]
@@ -90,13 +100,18 @@ def _with_name(layer: Layer, name: str) -> Layer:
     return Layer(**{**vars(layer), "name": name})
 
 
-def _read_layer(model_graph: ModelGraph, node: Node) -> Layer | None:
+def _read_layer(model_graph: ModelGraph, node: Node, varying: Collection[Node]) -> Layer | None:
     op = base_op_name(node.target) if node.op == "call_function" else ""  # type: ignore[arg-type]
     if op not in LAYER_AXES:
         return None
     position = WEIGHT_ARGUMENT.get(op, 1)
-    weight, swapped = _matrix_parameter(node.args[position])
-    if weight is None or ("conv" not in op and model_graph.tensors[weight].ndim != 2):
+    if node not in varying:
+        return None
+    matrix, swapped = _matrix_behind(node.args[position])
+    if matrix is None or matrix in varying:
+        return None
+    weight, computed, shape = _weight_of(model_graph, matrix)
+    if not shape or ("conv" not in op and len(shape) != 2):
         return None
     out_axis, in_axis, unit_axis = LAYER_AXES[op]
     value: Value = node.meta["value"]
@@ -105,7 +120,7 @@ def _read_layer(model_graph: ModelGraph, node: Node) -> Layer | None:
         out_axis, in_axis = in_axis, out_axis
     source = node.args[1] if op in ("addmm", "embedding") else node.args[0]
     bias_at = BIAS_ARGUMENT.get(op, 2)
-    bias = _matrix_parameter(node.args[bias_at])[0] if bias_at is not None and len(node.args) > bias_at else None
+    bias, _ = _matrix_behind(node.args[bias_at]) if bias_at is not None and len(node.args) > bias_at else (None, False)
     axis = unit_axis % len(value.shape)
     return Layer(
         name=value.name,
@@ -115,25 +130,63 @@ def _read_layer(model_graph: ModelGraph, node: Node) -> Layer | None:
         weight=weight,
         out_axis=out_axis,
         in_axis=in_axis,
-        shape=tuple(model_graph.tensors[weight].shape),
+        shape=shape,
         unit_axis=axis,
         units=int(value.shape[axis] or 0),
-        bias=bias or "",
+        bias=str(bias.target) if bias is not None and bias.op == "get_attr" else "",
         groups=groups,
+        computed=computed,
     )
 
 
-def _matrix_parameter(argument: object) -> tuple[str | None, bool]:
-    """Name of the matrix parameter behind an argument, and whether it was transposed on the way (as in tied weights)."""
+def _matrix_behind(argument: object) -> tuple[Node | None, bool]:
+    """What is behind an argument that was transposed on the way (as in tied weights), and whether it was."""
     swapped = False
-    while isinstance(argument, Node):
-        if argument.op == "get_attr":
-            return str(argument.target), swapped
-        if argument.op != "call_function" or base_op_name(argument.target) not in ("t", "transpose", "numpy_T", "mT", "detach", "alias"):  # type: ignore[arg-type]
+    while isinstance(argument, Node) and argument.op == "call_function":
+        op = base_op_name(argument.target)  # type: ignore[arg-type]
+        if op not in ("t", "transpose", "numpy_T", "mT", "detach", "alias"):
             break
-        swapped ^= base_op_name(argument.target) not in ("detach", "alias")  # type: ignore[arg-type]
+        swapped ^= op not in ("detach", "alias")
         argument = argument.args[0]
-    return None, False
+    return (argument, swapped) if isinstance(argument, Node) else (None, swapped)
+
+
+def _weight_of(model_graph: ModelGraph, matrix: Node) -> tuple[str, str, tuple[int, ...]]:
+    """Name of a weight, of the value if it is computed from parameters, and its shape; no shape if it is neither."""
+    if matrix.op == "get_attr":
+        return str(matrix.target), "", tuple(model_graph.tensors[str(matrix.target)].shape)
+    value: Value | None = matrix.meta.get("value")
+    if value is None or not value.is_tensor or not value.is_floating or None in value.shape:
+        return "", "", ()
+    sources = _parameters_behind(matrix)
+    return owner_name(sources) or value.name, value.name, tuple(int(side or 1) for side in value.shape) if sources else ()
+
+
+def _parameters_behind(node: Node) -> set[str]:
+    """Names of the parameters and buffers that a value is computed from."""
+    queue, seen = [node], {node}
+    for one in queue:
+        further = [source for source in one.all_input_nodes if source not in seen]
+        seen |= set(further)
+        queue += further
+    return {str(one.target) for one in queue if one.op == "get_attr"}
+
+
+PARTS = {"_orig": ("_mask", "_u"), "_v": ("_g",)}
+"""Endings of parameters that a module's weight is computed from, each with those of others of which one comes along."""
+
+
+def owner_name(sources: Collection[str]) -> str:
+    """Name that a weight has in its module, computed from parametrisations or masks of PyTorch's; empty if it is neither."""
+    for name in sorted(sources):
+        path, inside, rest = name.partition("parametrizations.")
+        if inside and (not path or path.endswith(".")):
+            return path + rest.partition(".")[0]
+        for ending, others in PARTS.items():
+            stem = name.removesuffix(ending)
+            if stem != name and any(stem + other in sources for other in others):
+                return stem
+    return ""
 
 
 def _conv_groups(node: Node, op: str) -> int:

@@ -212,6 +212,14 @@ class Network:
         require_known("layer", name, self.layers)
         return self.layers[name]
 
+    def weight(self, layer: Layer) -> Tensor:
+        """The weight of a layer as it is now, be it a parameter or computed from some."""
+        if not layer.computed:
+            return self.parameters[layer.weight]
+        with torch.no_grad():
+            found: Tensor = self.program([], [layer.computed])()[0]
+        return found
+
     def resolve(self, name: str) -> str:
         """The value meant by a value's name or a module's path."""
         return self.graph(f"finding {name!r}").resolve(name)

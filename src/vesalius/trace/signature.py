@@ -169,6 +169,10 @@ def _plain(output: Tensor) -> Tensor:
     return dense.dequantize() if dense.is_quantized else dense
 
 
+EVERY_OUTPUT = "every output"
+"""In the place of the output that is meant: all that have a row for each sample."""
+
+
 def select_output(result: Any, output: str | int | None) -> Tensor:
     """The tensor meant by ``output`` in whatever a model returned.
 
@@ -180,6 +184,8 @@ def select_output(result: Any, output: str | int | None) -> Tensor:
     if isinstance(result, Tensor) and output is None:
         return result
     parts = _output_parts(result)
+    if output == EVERY_OUTPUT:
+        return _join_outputs(parts)
     if output is None:
         tensors = {name: part for name, part in parts.items() if isinstance(part, Tensor)}
         if len(tensors) == 1:
@@ -193,6 +199,12 @@ def select_output(result: Any, output: str | int | None) -> Tensor:
     if not isinstance(chosen, Tensor):
         raise WrongType(f"output {output!r} is a {type(chosen).__name__}, not a tensor")
     return chosen
+
+
+def _join_outputs(parts: Mapping[str, Any]) -> Tensor:
+    """All outputs with a row for each sample, flat, one after the other."""
+    found = [part for part in parts.values() if isinstance(part, Tensor) and part.is_floating_point() and part.ndim > 0]
+    return torch.cat([part.flatten(1) for part in found if len(part) == max(map(len, found))], 1)
 
 
 def _output_parts(result: Any) -> dict[str, Any]:

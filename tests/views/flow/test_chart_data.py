@@ -42,6 +42,23 @@ def test_of_a_large_layer_the_units_with_the_most_flow_are_drawn(pixels):
     assert len(net.links) == 6 and net.left_out == 40 - 6
 
 
+def test_edges_past_a_layer_are_drawn_beside_those_into_it():
+    net = graph([[0.5]], [[0.7]], [[0.2]], [[0.9]], pairs="ab ac bc cd")
+    made = flow_drawing(net, flow_statistics(net))
+    drawn = {(made.units[link.first].name, made.units[link.second].name): link.weight for link in made.links}
+    assert drawn == pytest.approx({("a[0]", "b[0]"): 0.5, ("a[0]", "c[0]"): 0.7, ("b[0]", "c[0]"): 0.2, ("c[0]", "d[0]"): 0.9})
+    middle = made.units[2]
+    assert (middle.into, middle.out) == (pytest.approx(0.9), 0.9) and middle.through == pytest.approx(1)
+
+
+def test_an_image_that_a_skip_reads_too_has_rays_to_both():
+    net = graph(torch.ones(4, 1), torch.full((4, 1), 0.5), [[1.0]], pairs="ab ac bc")
+    made = flow_drawing(net, flow_statistics(net), shape=(2, 2))
+    rays = {made.units[link.second].name: link.weight for link in made.links if link.first is None}
+    assert rays == {"b[0]": 4, "c[0]": 2} and made.left_out == 0
+    np.testing.assert_allclose(made.columns[0].image, torch.full((2, 2), 1.5))
+
+
 def test_dead_units_among_the_others_are_counted():
     dead = torch.arange(30) < 7
     flows = [torch.ones(2, 30), torch.ones(30, 2)]

@@ -1,10 +1,13 @@
 """Ways through a graph, against sums and products by hand."""
 
+from math import prod
+
 import numpy as np
 import pytest
 import torch
 
-from tests.information.graphs import graph, random_flows
+from tests.information.graphs import graph, random_flows, random_graph
+from tests.reference import flow_paths
 from vesalius.views.flow.chart_data import flow_drawing, flow_statistics
 from vesalius.views.flow.paths import flow_shares, input_maps, paths_through_units, strongest_named_paths
 
@@ -42,6 +45,18 @@ def test_a_trail_is_the_strongest_path_through_its_unit():
         assert all(place in trail.stops and len(trail.stops) == 4 and trail.pixel is None for trail in trails)
         best = [net.units[stop] for stop in trails[0].stops]
         assert [(f"{'abcd'[stop.layer]}", stop.position) for stop in best] == list(expected[0].units)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_trails_follow_skips(seed):
+    made = random_graph([2, 3, 2, 3, 2], seed, kept=0.9, joined=0.7)
+    net, total = drawn(made), float(made.attribution().sum())
+    whole = [(units, prod(weights) / total) for units, weights in flow_paths.all_paths(made.flows, made.structure.pairs)]
+    for unit, trails in zip(net.units, paths_through_units(made, net), strict=True):
+        shares = sorted((share for units, share in whole if (unit.layer, unit.position) in units), reverse=True)
+        assert [trail.path.share for trail in trails] == pytest.approx(shares[:3])
+        ways = [tuple((net.units[stop].layer, net.units[stop].position) for stop in trail.stops) for trail in trails]
+        assert set(ways) <= {units for units, _ in whole}
 
 
 def test_trails_start_at_a_pixel_and_pass_drawn_units_only(pixels):

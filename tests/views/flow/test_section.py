@@ -34,6 +34,16 @@ def test_a_page_says_what_flows(small, read):
     assert not re.search(r"\b(nan|None)\b", page.text)
 
 
+def test_a_page_of_two_inputs_and_a_skip_has_a_line_for_each_input(read):
+    made = graph([[0.5], [0.1]], [[0.4]], [[0.3], [0.0]], [[0.8]], pairs="ac bc ad cd")
+    page = read(vs.report(made, title="x").html)
+    assert "a[0] " in page.text and "a[1] " in page.text and "b[0] " in page.text
+    assert "An edge that is bent upwards goes past the layers between." in page.text
+    share = 0.4 * 0.8 / (0.5 * 0.8 + 0.1 * 0.8 + 0.3 + 0.4 * 0.8)
+    assert f"b[0] → c[0] → d[0] {100 * share:.1f} %" in page.text
+    assert len(told(page)) == 5 and all(unit["paths"] for unit in told(page))
+
+
 def test_every_picture_has_a_text(small, pixels, read):
     for page in (read(vs.report(small, title="x").html), read(str(flow_body(pixels, shape=(4, 4))))):
         assert all(picture.get("role") == "img" and picture.get("aria-label") for picture in page.all("svg"))

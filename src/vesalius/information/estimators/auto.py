@@ -23,6 +23,11 @@ from vesalius.information.estimators.gaussian import Gaussian
 from vesalius.information.estimators.ksg import KSG
 from vesalius.information.estimators.neural import Neural
 
+LOOKUPS = 1 << 21
+"""Neighbours that are looked up in one call where no number of rows is asked for: half a second or so."""
+FEWEST_QUERIES = 500
+"""Rows at which they are looked up at least, if there are so many."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class AutoInformation(Options):
@@ -34,11 +39,19 @@ class AutoInformation(Options):
     Args:
         level: pairs are refined if their adjusted p-value is at most this.
         strong: and if the table gives at least so many nats, whatever their p-value is.
+        queries: most rows at which neighbours are looked up, as :class:`~vesalius.information.estimators.ksg.KSG` says. By default as many
+            as two million look-ups allow, and at least 500: all rows where there are few pairs. Errors say what that costs, up to twice
+            those of all rows.
     """
 
-    limits: ClassVar[Mapping[str, Limit]] = {"level": SHARE, "strong": Limit(least=0, infinite=True)}
+    limits: ClassVar[Mapping[str, Limit]] = {
+        "level": SHARE,
+        "strong": Limit(least=0, infinite=True),
+        "queries": Limit(least=16),
+    }
     level: float = 0.05
     strong: float = 0.05
+    queries: int | None = None
 
     @verb
     def estimate(
@@ -50,7 +63,8 @@ class AutoInformation(Options):
         """
         screened = Binned().estimate(X, Y, generator=generator)
         chosen = (adjusted(screened.p) <= self.level) | (screened.values >= self.strong)
-        return replace(KSG().refine(screened, X, Y, chosen=chosen, generator=generator), estimator="auto")
+        queries = self.queries or max(FEWEST_QUERIES, LOOKUPS // max(int(chosen.sum()), 1))
+        return replace(KSG(queries=queries).refine(screened, X, Y, chosen=chosen, generator=generator), estimator="auto")
 
 
 ESTIMATORS: dict[str, type[MutualInformationEstimator]] = {

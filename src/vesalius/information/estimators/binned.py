@@ -5,7 +5,7 @@ Axes: N rows, A units of X, B units of Y.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Shaped
@@ -16,10 +16,10 @@ from vesalius.core.errors import InvalidInput
 from vesalius.core.options import Options
 from vesalius.information.estimators.contingency import CELLS_AT_ONCE, JointCounts
 from vesalius.information.estimators.discretization import Discretization
-from vesalius.information.estimators.estimate import PairwiseInformation, check_pair
+from vesalius.information.estimators.estimate import REPEATED_ROWS, PairwiseInformation, check_pair, rows_repeat
 
-FINE_BINS_FROM = 4000
-"""Rows from which there are 32 bins and not 16."""
+BINS_FROM = (128, 4000)
+"""Rows from which there are 16 bins and not 8, and 32."""
 MOST_PILOT_ROWS = 1 << 16
 """Rows that edges are fitted to; more would not move them by much."""
 
@@ -36,7 +36,7 @@ class Binned(Options):
     Not in Davis2020, who name no test. The recipe, its bin numbers and its extrapolation are ours.
 
     Args:
-        bins: most bins of a unit: 16, 32 or 64; by default 16, and 32 from 4000 rows.
+        bins: most bins of a unit: 16, 32 or 64; by default 16, 8 below 128 rows, and 32 from 4000.
     """
 
     bins: int | None = None
@@ -69,7 +69,9 @@ class Binned(Options):
             counts = JointCounts.empty(x.part(first, last), y)
             counts.add_codes(counts.x.codes(rows_x[:, first:last]), codes_y)
             found.append(counts.pairwise())
-        return found[0] if len(found) == 1 else _concatenate(found)
+        whole = found[0] if len(found) == 1 else _concatenate(found)
+        repeat = rows_repeat(rows_x, rows_y)
+        return replace(whole, doubts=torch.full_like(whole.doubts, REPEATED_ROWS)) if repeat else whole
 
     @verb
     def counts(self, X: Shaped[Tensor, "N A"], Y: Shaped[Tensor, "N B"], *, generator: torch.Generator | None = None) -> JointCounts:
@@ -88,7 +90,7 @@ class Binned(Options):
         return JointCounts.empty(*self._slots(*check_pair(X, Y), generator))
 
     def _slots(self, X: Tensor, Y: Tensor, generator: torch.Generator | None) -> tuple[Discretization, Discretization]:
-        bins = self.bins or (16 if len(X) < FINE_BINS_FROM else 32)
+        bins = self.bins or (8 if len(X) < BINS_FROM[0] else 16 if len(X) < BINS_FROM[1] else 32)
         if len(X) > MOST_PILOT_ROWS:
             kept = torch.randperm(len(X), generator=generator)[:MOST_PILOT_ROWS]
             X, Y = X[kept], Y[kept]
@@ -97,9 +99,7 @@ class Binned(Options):
 
 def _concatenate(parts: list[PairwiseInformation]) -> PairwiseInformation:
     """Results of consecutive units of X as one."""
-    joined = {
-        name: torch.cat([getattr(part, name) for part in parts]) for name in ("values", "stderr", "null", "p", "unreliable", "refined")
-    }
+    joined = {name: torch.cat([getattr(part, name) for part in parts]) for name in ("values", "stderr", "null", "p", "doubts", "refined")}
     first = parts[0]
     return PairwiseInformation(
         **joined,

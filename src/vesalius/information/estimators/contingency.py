@@ -15,17 +15,18 @@ from torch import Tensor
 
 from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput
-from vesalius.core.lazy import LazyModule
 from vesalius.information.estimators import null_distribution
 from vesalius.information.estimators.discretization import Discretization
-from vesalius.information.estimators.estimate import PairwiseInformation, check_units, exceeds_sample_limit, require_rows
-
-special = LazyModule("scipy.special")
+from vesalius.information.estimators.estimate import PairwiseInformation, check_units, require_rows, sample_limit_doubts
+from vesalius.information.estimators.independence_tests import chi2_null, independence_p
+from vesalius.information.estimators.resolution import Resolution, count_margins
 
 ROWS_AT_ONCE = 8192
 """Rows of one matrix product; below 2**24, so that counts in float32 are exact."""
 CELLS_AT_ONCE = 1 << 23
 """Numbers in a temporary matrix."""
+COARSEST_BINS = 4
+"""Bins of a unit at the coarsest resolution."""
 STDERR_NOTE = (
     "a value lacks what a pair shares within a bin, and the error does not cover that: strong (above 1 nat) or quickly oscillating pairs"
 )
@@ -129,18 +130,18 @@ class JointCounts:
             samples=self.samples,
             dead_x=dead_x,
             dead_y=dead_y,
-            unreliable=exceeds_sample_limit(values, self.samples),
+            doubts=sample_limit_doubts(values, self.samples),
             refined=torch.ones_like(alive),
             stderr_note=STDERR_NOTE,
         )
 
-    def _bands(self) -> Iterator[_Resolution]:
+    def _bands(self) -> Iterator[Resolution]:
         """Tables in float64, a few units of X at a time."""
         units = max(1, CELLS_AT_ONCE // (len(self.y) * int(self.x.width.max())))
         for first in range(0, len(self.x.bins), units):
             last = min(first + units, len(self.x.bins))
             start, stop = int(self.x.start[first]), int(self.x.start[last - 1] + self.x.width[last - 1])
-            yield _Resolution(self.x.part(first, last), self.y, self.joint[start:stop].double())
+            yield Resolution(self.x.part(first, last), self.y, self.joint[start:stop].double())
 
 
 def _one_hot(codes: Int64[Tensor, "N A"], slots: int) -> Tensor:
@@ -153,40 +154,10 @@ def _in_one_slot(slots: Discretization, margin: Int[Tensor, " S"]) -> Tensor:
 
 
 @dataclass(eq=False)
-class _Resolution:
-    """Counts of a block of pairs at one resolution."""
-
-    x: Discretization
-    y: Discretization
-    joint: Float64[Tensor, "S T"]
-
-    def __post_init__(self) -> None:
-        self.margin_x = self.joint[:, : int(self.y.width[0])].sum(1)
-        self.margin_y = self.joint[: int(self.x.width[0])].sum(0)
-        self.occupied_x = self._per_unit(self.x, self.margin_x > 0)
-        self.occupied_y = self._per_unit(self.y, self.margin_y > 0)
-
-    @staticmethod
-    def _per_unit(slots: Discretization, value: Shaped[Tensor, " S"]) -> Float64[Tensor, " A"]:
-        return torch.zeros(len(slots.bins), dtype=torch.float64).index_add_(0, slots.owner, value.double())
-
-    def per_pair(self, cells: Float64[Tensor, "S T"]) -> Float64[Tensor, "A B"]:
-        """Sum over the cells of each pair."""
-        rows = torch.zeros(len(self.x.bins), len(self.y), dtype=torch.float64).index_add_(0, self.x.owner, cells)
-        return torch.zeros(len(self.x.bins), len(self.y.bins), dtype=torch.float64).index_add_(1, self.y.owner, rows)
-
-    def halve_bins(self) -> _Resolution:
-        """The same rows with bins pooled by two."""
-        (x, new_x), (y, new_y) = self.x.halve_bins(), self.y.halve_bins()
-        rows = torch.zeros(len(x), len(self.y), dtype=torch.float64).index_add_(0, new_x, self.joint)
-        return _Resolution(x, y, torch.zeros(len(x), len(y), dtype=torch.float64).index_add_(1, new_y, rows))
-
-
-@dataclass(eq=False)
 class _BlockEstimator:
     """Everything that is read off one block of pairs."""
 
-    finest: _Resolution
+    finest: Resolution
     samples: int
 
     def result(self) -> tuple[Float64[Tensor, "A B"], Float64[Tensor, "A B"], Float64[Tensor, "A B"], Float64[Tensor, "A B"]]:
@@ -195,36 +166,17 @@ class _BlockEstimator:
         Three resolutions are tested for any dependence, and the finest one for a monotone one, which takes a single degree of freedom. The
         value is extrapolated from the finest two, as if what bins hide fell with the square of their width.
         """
-        most = int(max(self.finest.x.bins.max(), self.finest.y.bins.max()))
-        tested = {most, 8, 4}
-        tests, level = [self._monotone_p()], self.finest
-        values: list[tuple[Tensor, ...]] = []
-        while True:
-            if most in tested or len(values) < 2:
-                statistic, mean, variance = self._chi2(level)
-            if most in tested:
-                tests.append(null_distribution.chi2_p(statistic, mean, variance))
-            if len(values) < 2:
-                values.append(self._information(level, variance / (2 * self.samples) ** 2))
-            if most <= 4:
-                break
-            most, level = most // 2, level.halve_bins()
-        (fine, null, square, noise), (coarse, null_coarse, _, noise_coarse) = values[0], values[-1]
+        levels = [self.finest]
+        while int(max(levels[-1].x.bins.max(), levels[-1].y.bins.max())) > COARSEST_BINS:
+            levels.append(levels[-1].halve_bins())
+        (fine, null, square, noise), (coarse, null_coarse, _, noise_coarse) = map(self._information, (levels[0], levels[:2][-1]))
         value, taken = ((4 * a - b) / 3 for a, b in ((fine - null, coarse - null_coarse), (null, null_coarse)))
         noise_of_value = noise_coarse + 16 / 9 * (noise - noise_coarse).clamp_min(0)
         sampling = ((square - fine**2) / self.samples - 2 * noise).clamp_min(0)
-        return value, (sampling + noise_of_value).sqrt(), taken, null_distribution.cauchy_combination(tests)
+        tested = [levels[0], *levels[1:][-2:]]
+        return value, (sampling + noise_of_value).sqrt(), taken, independence_p(tested, self.samples)
 
-    def _chi2(self, level: _Resolution) -> tuple[Float64[Tensor, "A B"], Float64[Tensor, "A B"], Float64[Tensor, "A B"]]:
-        """Pearson's statistic with its mean and variance under independence."""
-        inverse_x, inverse_y = (torch.where(margin > 0, 1 / margin, 0.0) for margin in (level.margin_x, level.margin_y))
-        cells = level.joint.square().mul_(inverse_x[:, None]).mul_(inverse_y)
-        statistic = self.samples * (level.per_pair(cells) - 1)
-        rows = level.occupied_x, level._per_unit(level.x, inverse_x)
-        columns = level.occupied_y, level._per_unit(level.y, inverse_y)
-        return statistic, *null_distribution.chi2_moments(rows, columns, self.samples)
-
-    def _information(self, level: _Resolution, chi2_variance: Float64[Tensor, "A B"]) -> tuple[Float64[Tensor, "A B"], ...]:
+    def _information(self, level: Resolution) -> tuple[Float64[Tensor, "A B"], ...]:
         """Plug-in information, its bias, the mean square of what a row adds to it, and its variance under independence.
 
         The bias is the exact expectation under independence, times how far the occupied cells go from the fewest possible (0) to what
@@ -235,39 +187,8 @@ class _BlockEstimator:
         local = level.joint.clamp_min(1).log_().sub_(log_x[:, None]).sub_(log_y).add_(log(n))
         plain = level.per_pair(weighted := level.joint * local) / n
         square = level.per_pair(weighted.mul_(local)) / n
-        null = null_distribution.null_information(_count_margins(level.x, level.margin_x), _count_margins(level.y, level.margin_y), n)
+        null = null_distribution.null_information(count_margins(level.x, level.margin_x), count_margins(level.y, level.margin_y), n)
         occupied = level.per_pair((level.joint > 0).double())
-        filled = ((occupied - null.least) / (null.cells - null.least).clamp_min(1e-9)).clamp_min(0)
-        return plain, null.expected * filled, square, chi2_variance * null.spread
-
-    def _monotone_p(self) -> Float64[Tensor, "A B"]:
-        """Test of the correlation of mid-ranks of slots."""
-        level = self.finest
-        scores_x, scores_y = (_mid_rank_scores(s, m, self.samples) for s, m in ((level.x, level.margin_x), (level.y, level.margin_y)))
-        correlation = level.per_pair(level.joint * scores_x[:, None] * scores_y)
-        return torch.from_numpy(special.chdtrc(1, (self.samples - 1) * correlation.square().numpy()))
-
-
-def _count_margins(slots: Discretization, margin: Float64[Tensor, " S"]) -> tuple[Float64[Tensor, "A R"], Float64[Tensor, " R"]]:
-    """How often each unit has each positive margin, and those margins."""
-    distinct, which = margin.unique(return_inverse=True)
-    often = torch.zeros(len(slots.bins), len(distinct), dtype=torch.float64)
-    often.index_put_((slots.owner, which), torch.ones(len(margin), dtype=torch.float64), accumulate=True)
-    return often[:, distinct > 0], distinct[distinct > 0]
-
-
-def _mid_rank_scores(slots: Discretization, margin: Float64[Tensor, " S"], samples: int) -> Float64[Tensor, " S"]:
-    """Mid-ranks of the slots of each unit, in the order of their values, centred and scaled so that a product sum is a correlation."""
-    order = slots.centres.argsort(stable=True)
-    order = order[slots.owner[order].argsort(stable=True)]
-    count, owner = margin[order], slots.owner[order]
-
-    def per_unit(value: Tensor) -> Tensor:
-        return torch.zeros(len(slots.bins), dtype=torch.float64).index_add_(0, owner, value)
-
-    middle = count.cumsum(0) - count / 2
-    centred = middle - (per_unit(middle * count) / samples)[owner]
-    spread = per_unit(centred.square() * count).sqrt()[owner]
-    scores = torch.empty_like(margin)
-    scores[order] = torch.where(spread > 0, centred / spread.clamp_min(1e-300), 0.0)
-    return scores
+        room = null.cells - null.least  # below one cell all tables of these margins are alike, and the share of it would be noise over 0
+        filled = torch.where(room > 1, (occupied - null.least) / room.clamp_min(1), 1.0).clamp_min(0)
+        return plain, null.expected * filled, square, chi2_null(level, n)[1] * null.spread / (2 * n) ** 2

@@ -5,6 +5,7 @@ Axes: P critics, N rows, B rows of a batch, D coordinates that all critics share
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import cos, pi
 
@@ -16,6 +17,8 @@ from vesalius.information.estimators.bounds import VariationalBound
 
 MOVING_MEAN_DECAY = 0.9
 """Weight of the old value in the moving mean of exp(T)."""
+CHECKS = 20
+"""How often critics are judged while they are trained."""
 BLOCK = 256
 """Rows that are scored at a time."""
 
@@ -53,19 +56,22 @@ class CriticPairs:
         y: units of the other side.
         first: unit of x of each critic; None if every critic sees all of x.
         second: unit of y of each critic.
+        summary: what all of x says of each unit of y, to be seen besides; none if not given.
     """
 
     x: Float[Tensor, "A N"]
     y: Float[Tensor, "B N"]
     first: Int64[Tensor, " P"] | None
     second: Int64[Tensor, " P"]
+    summary: Float[Tensor, "B N"] | None = None
 
     def rows(self, critics: slice) -> CriticInputs:
         """What some of the critics see; of all of them at once it would not fit into memory."""
         y = self.y[self.second[critics]]
         alone = [y, torch.ones_like(y)]
         if self.first is None:
-            return CriticInputs(torch.stack(alone, 1), self.x)
+            summary = [] if self.summary is None else [self.summary[self.second[critics]]]
+            return CriticInputs(torch.stack([*summary, *alone], 1), self.x)
         return CriticInputs(torch.stack([self.x[self.first[critics]], *alone], 1), self.x[:0])
 
 
@@ -83,7 +89,7 @@ class Critics:
     def initialize(cls, asked: CriticPairs, widths: tuple[int, int], generator: torch.Generator | None) -> Critics:
         """Fresh critics."""
         (first, second), critics = widths, len(asked.second)
-        own, shared = (3, 0) if asked.first is not None else (2, len(asked.x))
+        own, shared = (3, 0) if asked.first is not None else (2 + (asked.summary is not None), len(asked.x))
         wide = own - 1 + shared
         sizes = [(first, own, wide), (first, shared, wide), (second, first, first), (second, 1, first), (1, second, second)]
         return cls([torch.randn(critics, out, into, generator=generator, dtype=torch.float32) / fan**0.5 for out, into, fan in sizes])
@@ -127,8 +133,24 @@ class CriticTraining:
     batch: int
     rate: float
 
-    def run(self, critics: Critics, rows: CriticInputs, bound: VariationalBound, batches: Int64[Tensor, "T B"]) -> None:
-        """Train in place, on batches [steps, batch] of rows and the same shuffles for all critics: each trains as if it were alone."""
+    def run(
+        self,
+        critics: Critics,
+        rows: CriticInputs,
+        bound: VariationalBound,
+        batches: Int64[Tensor, "T B"],
+        judge: Callable[[Critics], Float[Tensor, " P"]] | None = None,
+    ) -> None:
+        """Train in place, on batches [steps, batch] of rows and the same shuffles for all critics: each trains as if it were alone.
+
+        Args:
+            critics: to be trained.
+            rows: what they see.
+            bound: what they are trained on.
+            batches: rows of each step.
+            judge: the larger, the better, of each critic, on rows that are in no batch: each ends as it was when it was best.
+        """
+        best = BestCritics.of(critics) if judge else None
         optimiser = torch.optim.Adam(critics.weights, lr=self.rate, fused=True)
         moving = None
         for step, batch in enumerate(batches):
@@ -140,3 +162,35 @@ class CriticTraining:
             optimiser.zero_grad(set_to_none=True)
             bound.loss(joint, apart, moving).backward()
             optimiser.step()
+            if best is not None and judge is not None and (step + 1) % max(1, self.steps // CHECKS) == 0:
+                best.offer(critics, judge(critics))
+        if best is not None:
+            best.restore(critics)
+
+
+@dataclass(eq=False)
+class BestCritics:
+    """Each critic as it was when it did best."""
+
+    weights: list[Float[Tensor, "P _ _"]]
+    score: Float[Tensor, " P"]
+
+    @classmethod
+    def of(cls, critics: Critics) -> BestCritics:
+        """None has been judged yet."""
+        weights = [weight.detach().clone() for weight in critics.weights]
+        return cls(weights, torch.full((len(weights[0]),), -torch.inf, dtype=torch.float64))
+
+    @torch.no_grad()
+    def offer(self, critics: Critics, score: Float[Tensor, " P"]) -> None:
+        """Keep those that are better now."""
+        better = score > self.score
+        self.score = torch.where(better, score, self.score)
+        for kept, weight in zip(self.weights, critics.weights, strict=True):
+            kept[better] = weight[better]
+
+    @torch.no_grad()
+    def restore(self, critics: Critics) -> None:
+        """Make critics what they were at their best."""
+        for kept, weight in zip(self.weights, critics.weights, strict=True):
+            weight.copy_(kept)

@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float64, Shaped
+from jaxtyping import Bool, Float, Float64, Int64, Shaped
 from torch import Tensor
 
 from vesalius.core.entry import verb
@@ -20,6 +20,18 @@ from vesalius.core.rows import to_tensor
 
 MIN_ROWS = 16
 """Rows below which nothing is estimated: a bin of the coarsest resolution would hold three of them."""
+DOUBTS = (
+    "",
+    "above half the logarithm of the number of rows, which is more than so many rows can support: read it as large",
+    "one unit determines the other where both vary continuously, as far as the rows show: the information is infinite, read it as large",
+    "too few rows for so many levels without an order: the value is what few rows of each level confirm, and the truth may be larger",
+    "rows repeat, so that copies of a row pass for evidence: leave one of each",
+    "critics had too few rows for so wide a layer, or learnt these and not what they share: a lower bound that may be far below the truth",
+)
+"""Reasons not to trust a value, by their number in ``PairwiseInformation.doubts``."""
+ABOVE_LIMIT, DETERMINED, SPARSE_LEVELS, REPEATED_ROWS, OVERFITTED = range(1, len(DOUBTS))
+REPEATED_SHARE = 0.1
+"""Share of the distinct rows that occur more than once, from which rows are taken to repeat."""
 CONSTANT_TOLERANCE = 1e-9
 """A unit is constant if its range is at most this share of its largest magnitude: rounding is not information."""
 
@@ -38,7 +50,7 @@ class PairwiseInformation:
         samples: rows.
         dead_x: units of X that are constant. Their information is 0.
         dead_y: units of Y that are constant.
-        unreliable: values above 0.5 ln N, more than so many rows can support: read them as "large".
+        doubts: numbers of the reasons in ``DOUBTS`` not to trust a value, 0 where there is none.
         refined: pairs whose value is by the finer of two estimators; all pairs where there is only one.
         stderr_note: empty where ``values +- 1.96 stderr`` is meant to cover the truth 95 times in 100; otherwise says where it may not.
     """
@@ -51,9 +63,20 @@ class PairwiseInformation:
     samples: int
     dead_x: Bool[Tensor, " A"]
     dead_y: Bool[Tensor, " B"]
-    unreliable: Bool[Tensor, "A B"]
+    doubts: Int64[Tensor, "A B"]
     refined: Bool[Tensor, "A B"]
     stderr_note: str = ""
+
+    @property
+    @verb
+    def unreliable(self) -> Bool[Tensor, "A B"]:
+        """Pairs whose value is not to be trusted, whatever its standard error; :meth:`why_unreliable` says why."""
+        return self.doubts > 0
+
+    @verb
+    def why_unreliable(self, x: int, y: int) -> str:
+        """The reason not to trust the value of a unit of X and a unit of Y; empty if there is none."""
+        return DOUBTS[int(self.doubts[x, y])]
 
 
 @runtime_checkable
@@ -121,9 +144,31 @@ def is_constant(rows: Float64[Tensor, "N A"]) -> Bool[Tensor, " A"]:
     return high - low <= CONSTANT_TOLERANCE * torch.maximum(low.abs(), high.abs())
 
 
-def exceeds_sample_limit(values: Float64[Tensor, "A B"], rows: int) -> Bool[Tensor, "A B"]:
-    """Values that so many rows cannot support. Reference: McAllester2020 (no lower bound of more than about ln N can be had)."""
-    return values > 0.5 * log(rows)
+def sample_limit_doubts(values: Float64[Tensor, "A B"], rows: int) -> Int64[Tensor, "A B"]:
+    """1 for values that so many rows cannot support. Reference: McAllester2020 (no lower bound of more than about ln N can be had)."""
+    return (values > 0.5 * log(rows)).long() * ABOVE_LIMIT
+
+
+def rows_repeat(X: Float64[Tensor, "N A"], Y: Float64[Tensor, "N B"]) -> bool:
+    """Whether whole rows occur again, although some unit takes values that no two rows should share.
+
+    Values on a grid (labels, quantised numbers) may well coincide; others that name the row, and come with all others of it, do not. From
+    eight copies of each on they are levels like any other, and what levels cannot show is flagged as such.
+    """
+    bits = torch.cat([X, Y], 1).numpy().view(np.int64)
+    factors = np.random.default_rng(0).integers(1, 1 << 62, bits.shape[1]) * 2 + 1
+    first, counts = np.unique((bits * factors).sum(1), return_index=True, return_counts=True)[1:]
+    if len(first) < MIN_ROWS or (counts > 1).mean() < REPEATED_SHARE or len(X) >= 8 * len(first):
+        return False
+    return any(_names_rows(np.unique(column), len(first)) for side in (X, Y) for column in side.T.numpy())
+
+
+def _names_rows(values: np.ndarray, rows: int) -> bool:
+    """Whether a unit has a value of its own for every second row at least, and these are on no grid."""
+    if len(values) < rows / 2:
+        return False
+    steps = np.diff(values) / np.diff(values).min()
+    return bool((np.abs(steps - steps.round()) > 1e-3).mean() > REPEATED_SHARE)
 
 
 @verb

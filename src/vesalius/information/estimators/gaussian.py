@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vesalius.core.entry import verb
 from vesalius.core.lazy import LazyModule
-from vesalius.information.estimators.estimate import PairwiseInformation, check_pair, exceeds_sample_limit, is_constant
+from vesalius.information.estimators.estimate import PairwiseInformation, check_pair, is_constant, sample_limit_doubts
 from vesalius.information.estimators.mixed_variables import normal_scores
 
 special = LazyModule("scipy.special")
@@ -58,7 +58,7 @@ class Gaussian:
             samples=n,
             dead_x=dead_x,
             dead_y=dead_y,
-            unreliable=exceeds_sample_limit(values, n),
+            doubts=sample_limit_doubts(values, n),
             refined=torch.ones_like(alive),
             stderr_note=STDERR_NOTE,
         )

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
 from typing import ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Shaped
+from jaxtyping import Bool, Float64, Shaped
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -25,7 +25,15 @@ from vesalius.core.numbers import POSITIVE_COUNT, Limit
 from vesalius.core.options import Options
 from vesalius.information.estimators import ksg_kdtree
 from vesalius.information.estimators.binned import Binned
-from vesalius.information.estimators.estimate import PairwiseInformation, check_pair, exceeds_sample_limit
+from vesalius.information.estimators.estimate import (
+    ABOVE_LIMIT,
+    DETERMINED,
+    REPEATED_ROWS,
+    SPARSE_LEVELS,
+    PairwiseInformation,
+    check_pair,
+)
+from vesalius.information.estimators.levels import count_levels, level_information, shuffle_levels
 from vesalius.information.estimators.mixed_variables import MixedVariables
 
 special = LazyModule("scipy.special")
@@ -35,6 +43,17 @@ SHARED_NEIGHBOUR_VARIANCE = (0.44, 0.15)
 """Local terms share neighbours, so their mean varies more than that of independent ones: by these shares of the variance where both units,
 and where one unit, are at no atom. Measured on channels of known truth, as benchmarks/mutual_information.py lists them; not a theorem."""
 PAIRS_AT_ONCE = 64
+MOST_TABLE_BIAS = 0.02
+"""Bias of a table of atoms, in nats, above which it is too sparse to be taken off to first order."""
+MOST_LEVELS = 0.02
+"""Levels of a unit, as a share of the rows, above which neighbours within a level are too few to compare with those of all."""
+ORDERED_SHARE = 0.8
+"""Share of the information that may be left when levels are named anew, for their order to carry it."""
+MOST_GAP = 0.04
+"""Nats between what rows that were left out confirm and what the table claims, above which a pair of classes is flagged."""
+SYSTEMATIC_ERROR, SYSTEMATIC_FROM, SYSTEMATIC_ROWS = 0.015, 0.3, 4000
+"""Bias of neighbours, as one standard deviation over the channels of benchmarks/mutual_information.py: in nats, as a share above 1 nat,
+less in proportion below the second number, as independent units have none, and more with the root of fewer rows than the third."""
 STDERR_NOTE = (
     "the error has no part for bias, which dominates where one unit all but determines the other or depends on it in narrow bands: in"
     " benchmarks/mutual_information.py uniform noise (+-0.1, +-0.75), sines of three periods, and correlations from 0.99"
@@ -56,11 +75,14 @@ class KSG(Options):
 
     Args:
         k: neighbours. More scatter less, but a dependence narrower than k points is smoothed away.
+        queries: most rows at which neighbours are looked up, among all rows; None, at all. The others are known by a table of coarse bins,
+            by regression on which the mean over all rows is estimated; the error tells what that leaves.
         compiled: use numba; None, to use it where it is installed. Trees count the same neighbours and take about six times as long.
     """
 
-    limits: ClassVar[Mapping[str, Limit]] = {"k": POSITIVE_COUNT}
+    limits: ClassVar[Mapping[str, Limit]] = {"k": POSITIVE_COUNT, "queries": Limit(least=16)}
     k: int = 3
+    queries: int | None = None
     compiled: bool | None = None
 
     def __post_init__(self) -> None:
@@ -77,7 +99,7 @@ class KSG(Options):
         Args:
             X: units of one side.
             Y: units of the other side, the same rows.
-            generator: breaks ties that are no atoms.
+            generator: breaks ties that are no atoms, and draws the rows at which neighbours are looked up.
 
         Raises: as :func:`~vesalius.information.estimators.estimate.check_pair`.
         """
@@ -101,56 +123,109 @@ class KSG(Options):
             X: units of one side.
             Y: units of the other side.
             chosen: pairs to estimate anew; those with a constant unit are left alone.
-            generator: breaks ties.
+            generator: as in :meth:`estimate`.
         """
         rows_x, rows_y = check_pair(X, Y)
-        chosen = chosen & ~(screened.dead_x[:, None] | screened.dead_y[None])
-        units = chosen.nonzero().T.contiguous().numpy()
-        x, y = MixedVariables.of(rows_x, generator), MixedVariables.of(rows_y, generator)
-        mean, variance, null = self._local(x, y, units)
-        wider = _stderr_inflation(x, y)[tuple(units)]
-        found = [screened.values.clone(), screened.stderr.clone(), screened.null.clone()]
-        for table, numbers in zip(found, (mean, wider * np.sqrt(variance / len(rows_x)), null), strict=True):
-            table[chosen] = torch.from_numpy(numbers)
-        values, stderr, taken = found
-        return PairwiseInformation(
+        chosen = chosen & ~(screened.dead_x[:, None] | screened.dead_y)
+        found = [table.clone() for table in (screened.values, screened.stderr, screened.null, screened.doubts)]
+        if bool(chosen.any()):
+            for table, numbers in zip(found, self._estimates(rows_x, rows_y, chosen, generator), strict=True):
+                table[chosen] = torch.from_numpy(numbers).to(table.dtype)
+        values, stderr, null, doubts = found
+        return replace(
+            screened,
             values=values,
             stderr=stderr,
-            null=taken,
-            p=screened.p,
+            null=null,
+            doubts=torch.where(screened.doubts == REPEATED_ROWS, REPEATED_ROWS, doubts),
             estimator="neighbours",
-            samples=screened.samples,
-            dead_x=screened.dead_x,
-            dead_y=screened.dead_y,
-            unreliable=exceeds_sample_limit(values, len(rows_x)),
             refined=chosen,
             stderr_note=STDERR_NOTE,
         )
 
-    def _local(self, x: MixedVariables, y: MixedVariables, units: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Mean less bias, variance of the local terms, and bias [3, pairs] of pairs [2, pairs]; on as many threads as torch uses."""
-        psi = np.concatenate([[-np.inf], special.digamma(np.arange(1, x.atom.shape[1] + 2))])
-        sides = [(side.atom, side.score, side.order, side.size, side.atoms) for side in (x, y)]
+    def _estimates(
+        self, X: Float64[Tensor, "N A"], Y: Float64[Tensor, "N B"], chosen: Bool[Tensor, "A B"], generator: torch.Generator | None
+    ) -> tuple[NDArray[np.float64], ...]:
+        """Values, standard errors, what was taken off, and doubts of the pairs chosen."""
+        units = chosen.nonzero().T.contiguous().numpy()
+        count = len(X) if self.queries is None else min(len(X), self.queries)
+        queries = np.sort(torch.randperm(len(X), generator=generator)[:count].numpy())
+        value, stderr, null, infinite, _ = self._local(X, Y, units, queries, generator)
+        doubts = np.where(value > 0.5 * np.log(len(X)), float(ABOVE_LIMIT), np.where(infinite > 0, float(DETERMINED), 0.0))
+        levels = torch.maximum(*(count_levels(side)[pick] for side, pick in zip((X, Y), torch.from_numpy(units), strict=True)))
+        sparse = (null > MOST_TABLE_BIAS) | (levels.numpy() > MOST_LEVELS * len(X))
+        if sparse.any():
+            found = self._levels(X, Y, units[:, sparse], queries, generator)
+            for table, numbers in zip((value, stderr, null, doubts), found, strict=True):
+                table[sparse] = numbers
+        return value, stderr, null, doubts
+
+    def _levels(
+        self,
+        X: Float64[Tensor, "N A"],
+        Y: Float64[Tensor, "N B"],
+        units: NDArray[np.int64],
+        queries: NDArray[np.int64],
+        generator: torch.Generator | None,
+    ) -> tuple[NDArray[np.float64], ...]:
+        """The same of pairs with so many levels that their table is mostly empty.
+
+        Where the order of levels carries the dependence, so that it goes if they are named anew, neighbours over levels that are spread
+        over their steps have no bias. Where it does not, as with classes, the larger of that and of what rows that were left out confirm is
+        taken, and flagged where the plug-in is far above it.
+        """
+        value, stderr, null, infinite, table = self._local(X, Y, units, queries, generator, coarse=True)
+        shuffled = self._local(shuffle_levels(X, generator), shuffle_levels(Y, generator), units, queries, generator, coarse=True)[0]
+        doubts = np.where(value > 0.5 * np.log(len(X)), float(ABOVE_LIMIT), np.where(infinite > 0, float(DETERMINED), 0.0))
+        for at in np.flatnonzero(shuffled - table > ORDERED_SHARE * (value - table)):
+            x, y = X[:, units[0, at]].numpy(), Y[:, units[1, at]].numpy()
+            levels = level_information(x, y)
+            if levels.lower > value[at] + 2 * stderr[at]:  # the larger of two that agree would be too large on average
+                value[at], stderr[at] = levels.lower, np.sqrt(levels.variance / len(x))
+            gap = max(levels.upper - value[at], 0.0)
+            stderr[at] = np.hypot(stderr[at], gap / 3)
+            if gap > MOST_GAP and not doubts[at]:
+                doubts[at] = SPARSE_LEVELS
+        return value, stderr, null, doubts
+
+    def _local(
+        self,
+        X: Float64[Tensor, "N A"],
+        Y: Float64[Tensor, "N B"],
+        units: NDArray[np.int64],
+        queries: NDArray[np.int64],
+        generator: torch.Generator | None,
+        *,
+        coarse: bool = False,
+    ) -> NDArray[np.float64]:
+        """Value, standard error, bias taken off, whether the continuous part is infinite, and value of the table of atoms [5, pairs] of
+        pairs [2, pairs]; on as many threads as torch uses."""
+        x, y = MixedVariables.of(X, generator, coarse=coarse), MixedVariables.of(Y, generator, coarse=coarse)
+        psi = np.concatenate([[-np.inf], special.digamma(np.arange(1, len(X) + 2))])
         with_numba = _has_numba() if self.compiled is None else self.compiled
         pairs: Callable[..., None] = import_module(NUMBA_MODULE).estimate_pairs if with_numba else ksg_kdtree.estimate_pairs
         parts = [np.ascontiguousarray(units[:, start : start + PAIRS_AT_ONCE]) for start in range(0, units.shape[1], PAIRS_AT_ONCE)]
 
         def run(part: NDArray[np.int64]) -> NDArray[np.float64]:
-            found = np.empty((3, part.shape[1]))
-            pairs(*sides, part, self.k, psi, found)
+            found = np.empty((6, part.shape[1]))
+            pairs(x.arrays, y.arrays, part, queries, (self.k, psi), found)
             return found
 
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            return np.concatenate([np.empty((3, 0)), *pool.map(run, parts)], 1)
+            value, variance, null, apart, infinite, table = np.concatenate(list(pool.map(run, parts)), 1)
+        wider, continuous = (table[tuple(units)] for table in _stderr_inflation(x, y))
+        few = max(1.0, np.sqrt(SYSTEMATIC_ROWS / len(X)))
+        systematic = SYSTEMATIC_ERROR * few * continuous * np.clip(value / SYSTEMATIC_FROM, 0, 1) * np.maximum(value, 1)
+        return np.stack([value, np.sqrt(wider * variance / len(X) + apart + systematic**2), null, infinite, table])
 
 
-def _stderr_inflation(x: MixedVariables, y: MixedVariables) -> NDArray[np.float64]:
-    """For all pairs [A, B], the factor by which the standard error of the mean exceeds that of independent terms."""
+def _stderr_inflation(x: MixedVariables, y: MixedVariables) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """For all pairs [A, B], the factor by which the variance of the mean exceeds that of independent terms, and the share of rows at which
+    both units are at no atom, those at which one is by half."""
     rest_x, rest_y = ((side.atom == 0).astype(np.float32) for side in (x, y))
-    both = rest_x @ rest_y.T / rest_x.shape[1]
+    both = (rest_x @ rest_y.T / rest_x.shape[1]).astype(np.float64)
     one = rest_x.mean(1)[:, None] + rest_y.mean(1) - 2 * both
-    found: NDArray[np.float64] = np.sqrt(1 + SHARED_NEIGHBOUR_VARIANCE[0] * both.astype(np.float64) + SHARED_NEIGHBOUR_VARIANCE[1] * one)
-    return found
+    return 1 + SHARED_NEIGHBOUR_VARIANCE[0] * both + SHARED_NEIGHBOUR_VARIANCE[1] * one, both + one / 2
 
 
 def _has_numba() -> bool:

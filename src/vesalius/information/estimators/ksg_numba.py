@@ -11,6 +11,8 @@ from typing import no_type_check
 import numpy as np
 from numba import njit
 
+from vesalius.information.estimators.mixed_variables import BINS, CEILING_SHARE, FEWEST_ON_A_CURVE
+
 
 @njit(cache=True, nogil=True)
 @no_type_check
@@ -126,32 +128,52 @@ def count_within(ordered, first, scale, value, eps):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def ksg1_terms(xs, ys, upward, k, psi, local):
-    """Local terms of KSG-1 of points with ascending xs; ``upward`` as in :func:`sort_into_strips`. Reference: Kraskov2004, equation 8."""
+def ksg1_terms(xs, ys, upward, asked, how, local):
+    """Local terms of KSG-1 of points with ascending xs, at those asked for; returns how many of these are at the ceiling.
+
+    ``upward`` as in :func:`sort_into_strips`. At the ceiling the neighbours on each axis are all but the joint ones: the points lie on a
+    curve, as far as so many of them can show. ``how`` is k and the digamma of 0, 1, 2, ... Reference: Kraskov2004, equation 8.
+    """
+    k, psi = how
+    ceiling = 0
     width, cells = int(np.sqrt(xs.size)) + 1, 2 * xs.size
     strips = sort_into_strips(xs, ys, upward, width)
     ordered, nearest = ys[upward], np.empty(k + 1)
     first_x, scale_x = build_cell_index(xs, cells)
     first_y, scale_y = build_cell_index(ordered, cells)
     for i in range(xs.size):
+        if not asked[i]:
+            continue
         eps = kth_neighbour_distance(xs, strips, width, i, ys[i], nearest)
         near_x, near_y = count_within(xs, first_x, scale_x, xs[i], eps), count_within(ordered, first_y, scale_y, ys[i], eps)
         local[i] = psi[k] + psi[xs.size] - psi[near_x] - psi[near_y]
+        ceiling += near_x + near_y <= 4 * k
+    return ceiling
 
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def add_ksg1_terms(one, other, k, psi, local):
-    """Add what the continuous parts of two units say about each other, where there is no atom on either side."""
+def add_ksg1_terms(one, other, asked, how, local):
+    """Add what the continuous parts of two units say about each other, where there is no atom on either side.
+
+    Returns whether that is more than so many points can show, or a tenth of them are at the ceiling, or half of the steps to the next
+    larger y are steps to a neighbour in x: one determines the other, however the two scales are bent.
+    """
     atom_x, score_x, order_x, _ = one
     atom_y, score_y, order_y, _ = other
     both, place = order_x[atom_y[order_x] == 0], np.empty(local.size, np.int64)
-    if both.size <= 4 * k:
-        return
+    if both.size <= 4 * how[0]:
+        return False
     place[both] = np.arange(both.size)
-    terms = np.empty(both.size)
-    ksg1_terms(score_x[both], score_y[both], place[order_y[atom_x[order_y] == 0]], k, psi, terms)
+    terms, here = np.zeros(both.size), asked[both]
+    upward = place[order_y[atom_x[order_y] == 0]]
+    ceiling = ksg1_terms(score_x[both], score_y[both], upward, here, how, terms)
     local[both] += terms
+    seen, near = max(here.sum(), 1), 0
+    for j in range(1, upward.size):
+        near += abs(upward[j] - upward[j - 1]) <= how[0]
+    determined = terms.sum() > seen * 0.5 * np.log(both.size) or ceiling > CEILING_SHARE * seen or 2 * near > both.size
+    return both.size >= FEWEST_ON_A_CURVE and determined
 
 
 @njit(cache=True, nogil=True)
@@ -182,9 +204,13 @@ def class_sizes(classes, count):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def ross_terms(xs, classes, count, k, psi, local):
-    """Local terms of a continuous variable, ascending, and a class; classes of at most k members say nothing. Reference: Ross2014."""
+def ross_terms(xs, classes, count, asked, how, local):
+    """Local terms of a continuous variable, ascending, and a class, at rows asked for; classes of at most k members say nothing.
+
+    Reference: Ross2014.
+    """
     local[:] = 0.0
+    k, psi = how
     sizes, used = class_sizes(classes, count)
     if used < 2 or xs.size <= 4 * k:
         return
@@ -194,6 +220,8 @@ def ross_terms(xs, classes, count, k, psi, local):
         members = np.flatnonzero(classes == which)
         for at in range(members.size):
             i = members[at]
+            if not asked[i]:
+                continue
             distance = kth_class_distance(xs, members, at, k)
             first, last = i, i
             while first > 0 and xs[i] - xs[first - 1] <= distance:
@@ -218,19 +246,20 @@ def table_terms(atom_x, atom_y, count_x, count_y, local):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def add_ross_terms(one, other, k, psi, local):
+def add_ross_terms(one, other, asked, how, local):
     """Add what the continuous part of a unit says about the atoms of the other."""
     _, score, order, _ = one
     atom, _, _, count = other
     terms = np.empty(order.size)
-    ross_terms(score[order], atom[order], count + 1, k, psi, terms)
+    ross_terms(score[order], atom[order], count + 1, asked[order], how, terms)
     local[order] += terms
 
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def pair_terms(one, other, k, psi, local):
-    """Local terms of one pair, by the chain rule over atoms and continuous parts; returns the bias of the table.
+def pair_terms(one, other, asked, how, local):
+    """Local terms of one pair, by the chain rule over atoms and continuous parts: those of the table of atoms of all rows, the others of
+    rows asked for. Returns the bias of the table, and whether the continuous part is more than points can show.
 
     A unit is (atom, score, order of the continuous part alone, number of atoms).
     """
@@ -238,28 +267,73 @@ def pair_terms(one, other, k, psi, local):
     bias = 0.0
     if one[3] > 0 and other[3] > 0:
         bias = table_terms(one[0], other[0], one[3], other[3], local)
+    table = local.mean() - bias
     if other[3] > 0:
-        add_ross_terms(one, other, k, psi, local)
+        add_ross_terms(one, other, asked, how, local)
     if one[3] > 0:
-        add_ross_terms(other, one, k, psi, local)
-    add_ksg1_terms(one, other, k, psi, local)
-    return bias
+        add_ross_terms(other, one, asked, how, local)
+    infinite = add_ksg1_terms(one, other, asked, how, local)
+    return table, bias, infinite
 
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def estimate_pairs(x, y, chosen, k, psi, found):
-    """Into ``found`` [3, pairs]: mean of the local terms less the bias of the table, their variance, and that bias.
+def coarse_table(bin_x, bin_y, bins, cell):
+    """What a table of coarse bins says of each pair of bins, into ``cell``; returns its information, over all rows."""
+    joint, rows, columns = np.zeros(bins * bins), np.zeros(bins), np.zeros(bins)
+    for i in range(bin_x.size):
+        joint[bin_x[i] * bins + bin_y[i]] += 1.0
+        rows[bin_x[i]] += 1.0
+        columns[bin_y[i]] += 1.0
+    total = 0.0
+    for a in range(bins):
+        for b in range(bins):
+            count = joint[a * bins + b]
+            if count > 0:
+                cell[a * bins + b] = np.log(count * bin_x.size / (rows[a] * columns[b]))
+                total += count * cell[a * bins + b]
+    return total / bin_x.size
 
-    x and y are (atom, score, order, size, atoms); ``chosen`` [2, pairs] are the units of each pair.
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def regression_estimate(local, known, whole, rows):
+    """Mean of local terms over all rows from those of some, by regression on what is known of all of them; and its variance.
+
+    ``known`` are values at those rows of something whose mean over all rows is ``whole``. Reference: Cochran1977, section 7.
     """
-    atom_x, score_x, order_x, size_x, count_x = x
-    atom_y, score_y, order_y, size_y, count_y = y
-    local = np.empty(atom_x.shape[1])
+    mean, away = local.mean(), known - known.mean()
+    variance = np.square(local - mean).mean()
+    spread = np.square(away).mean()
+    slope = (away * (local - mean)).mean() / spread if spread > 0 else 0.0
+    rest = max(variance - slope * slope * spread, 0.0)
+    return mean + slope * (whole - known.mean()), variance, rest * max(1.0 / local.size - 1.0 / rows, 0.0)
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def estimate_pairs(x, y, chosen, queries, how, found):
+    """Into ``found`` [6, pairs]: the value, the variance of the local terms, the bias taken off, the variance that comes from reading terms
+    at some rows only, 1 where the continuous part is more than points can show, and the value of the table of atoms alone.
+
+    x and y are (atom, score, order, size, atoms, bin); ``chosen`` [2, pairs] are the units of each pair; ``queries`` are rows at which
+    terms of neighbours are read, among all rows; ``how`` is k and the digamma of 0, 1, 2, ...
+    """
+    atom_x, score_x, order_x, size_x, count_x, bin_x = x
+    atom_y, score_y, order_y, size_y, count_y, bin_y = y
+    rows = atom_x.shape[1]
+    local, asked, cell = np.empty(rows), np.zeros(rows, np.bool_), np.empty(BINS * BINS)
+    asked[queries] = True
     for p in range(chosen.shape[1]):
         a, b = chosen[0, p], chosen[1, p]
         one = atom_x[a], score_x[a], order_x[a, : size_x[a]], count_x[a]
         other = atom_y[b], score_y[b], order_y[b, : size_y[b]], count_y[b]
-        bias = pair_terms(one, other, k, psi, local)
-        mean = local.mean()
-        found[0, p], found[1, p], found[2, p] = mean - bias, np.square(local - mean).mean(), bias
+        table, bias, infinite = pair_terms(one, other, asked, how, local)
+        found[2, p], found[4, p], found[5, p] = bias, infinite, table
+        if size_x[a] + size_y[b] == 0:
+            found[0, p], found[1, p], found[3, p] = table, np.square(local - local.mean()).mean(), 0.0
+        else:
+            whole = coarse_table(bin_x[a], bin_y[b], BINS, cell) if queries.size < rows else 0.0
+            known = cell[bin_x[a][queries] * BINS + bin_y[b][queries]] if queries.size < rows else np.zeros(queries.size)
+            value, found[1, p], found[3, p] = regression_estimate(local[queries], known, whole, rows)
+            found[0, p] = value - bias

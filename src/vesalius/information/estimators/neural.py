@@ -6,7 +6,8 @@ Axes: N rows, A units of X, B units of Y, P critics.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from math import sqrt
 from typing import ClassVar
 
@@ -22,13 +23,20 @@ from vesalius.core.options import Options
 from vesalius.information.estimators.binned import Binned
 from vesalius.information.estimators.bounds import BOUNDS
 from vesalius.information.estimators.critics import CriticInputs, CriticPairs, Critics, CriticTraining
-from vesalius.information.estimators.estimate import PairwiseInformation, check_pair, exceeds_sample_limit, is_constant
+from vesalius.information.estimators.estimate import OVERFITTED, PairwiseInformation, check_pair, is_constant, sample_limit_doubts
+from vesalius.information.estimators.linear_summary import linear_summary
 from vesalius.information.estimators.mixed_variables import normal_scores
 
 special = LazyModule("scipy.special")
 
-CriticEstimates = tuple[Float64[Tensor, " P"], Float64[Tensor, " P"], Float64[Tensor, " P"]]
-"""Value, standard error and p-value of each critic."""
+CriticEstimates = tuple[Tensor, Tensor, Tensor, Tensor]
+"""Of each critic [P]: value, standard error, p-value, and the value on the rows that it learnt, where that was read."""
+JUDGES = 3
+"""One of so many parts of the rows that are not learnt judges critics of whole layers while they train."""
+FEWEST_ROWS_PER_UNIT = 20
+"""Rows for each unit of a layer, below which critics may miss all that is not linear."""
+MOST_OVERFIT = 0.2
+"""Nats by which a critic may do better on the rows it learnt than on others, for its bound to be taken as near."""
 CRITICS_AT_ONCE = 64
 """So many fit into a processor's cache; more would be slower."""
 STDERR_NOTE = (
@@ -98,7 +106,7 @@ class Neural(Options):
         x, y = (normal_scores(rows).T.float() for rows in (rows_x, rows_y))
         alive = ~(screened.dead_x[:, None] | screened.dead_y)
         first, second = alive.nonzero().unbind(1)
-        values, stderr, _ = self._runs(CriticPairs(x.contiguous(), y.contiguous(), first, second), generator)
+        values, stderr, _, _ = self._runs(CriticPairs(x.contiguous(), y.contiguous(), first, second), generator)
         return _to_pairwise(self, screened.samples, (values, stderr, screened.p[alive]), (screened.dead_x, screened.dead_y))
 
     @verb
@@ -116,7 +124,10 @@ class Neural(Options):
             generator: of halves, critics and batches.
 
         Returns:
-            A table with one row. Its p-values compare the mean score of held-out rows with those of cyclic shifts, by a t distribution.
+            A table with one row. Critics see a cross-fitted linear summary of the layer besides, or nothing else of it, and end as they
+            were when they did best on a sixth of the rows, which they did not learn. Where they still do far better on those they learnt,
+            or there are fewer than 20 rows to a unit, that is flagged. The p-values compare the mean score of held-out rows with those of
+            cyclic shifts, by a t distribution.
 
         Raises: as :meth:`estimate`.
 
@@ -126,36 +137,64 @@ class Neural(Options):
         x, y = (normal_scores(rows).T.float() for rows in (rows_x, rows_y))
         dead_x, dead_y = is_constant(rows_x), is_constant(rows_y)
         alive = ~(dead_x.all() | dead_y)
-        found = self._runs(CriticPairs(x[~dead_x], y.contiguous(), None, alive.nonzero()[:, 0]), generator)
-        return _to_pairwise(self, len(rows_x), found, (dead_x.all()[None], dead_y))
+        asked = CriticPairs(x[~dead_x], y.contiguous(), None, alive.nonzero()[:, 0])
+        values, stderr, p, learnt = self._runs(asked, generator)
+        found = _to_pairwise(self, len(rows_x), (values, stderr, p), (dead_x.all()[None], dead_y))
+        doubts = torch.zeros_like(found.doubts)
+        wide = int((~dead_x).sum()) * FEWEST_ROWS_PER_UNIT > len(rows_x)
+        doubts[0, alive] = ((learnt - values > MOST_OVERFIT) | (values < -2 * stderr) | wide).long() * OVERFITTED
+        return replace(found, doubts=torch.where(found.doubts > 0, found.doubts, doubts))
 
     def _runs(self, asked: CriticPairs, generator: torch.Generator | None) -> CriticEstimates:
-        """Values, standard errors and p-values over all seeds. Seeds share rows, so only their critics' part of the error averages out."""
+        """Values, standard errors, p-values and values on the rows learnt, over all seeds. Seeds share rows, so only their critics' part of
+        the error averages out."""
         runs = [self._run(asked, generator) for _ in range(self.seeds)]
-        values, within, p = (torch.stack(part) for part in zip(*runs, strict=True))
+        values, within, p, learnt = (torch.stack(part) for part in zip(*runs, strict=True))
         between = values.var(0) / self.seeds if self.seeds > 1 else torch.zeros_like(values[0])
-        return values.mean(0), (within.square().mean(0) + between).sqrt(), (p.min(0).values * self.seeds).clamp_max(1)
+        return values.mean(0), (within.square().mean(0) + between).sqrt(), (p.min(0).values * self.seeds).clamp_max(1), learnt.mean(0)
 
     def _run(self, asked: CriticPairs, generator: torch.Generator | None) -> CriticEstimates:
-        """Values, standard errors and p-values of one split and one draw of critics."""
-        count = asked.y.shape[1]
-        learnt, held = torch.randperm(count, generator=generator).tensor_split([count // 2])
+        """The same of one split and one draw of critics.
+
+        Critics of a whole layer see a linear summary of it too, and others nothing else of it; both kinds are judged on rows of their own
+        while they train, and the better one is read.
+        """
+        learnt, held = torch.randperm(asked.y.shape[1], generator=generator).tensor_split([asked.y.shape[1] // 2])
+        judged, kinds = held[:0], [asked]
+        if asked.first is None:
+            judged, held = held.tensor_split([len(held) // JUDGES])
+            wide = replace(asked, summary=linear_summary(asked.x, asked.y, learnt, judged))
+            kinds = [wide, replace(wide, x=asked.x[:0])]
         size = min(self.batch, len(learnt))
         batches = torch.stack([learnt[torch.randperm(len(learnt), generator=generator)[:size]] for _ in range(self.steps)])
-        critics = Critics.initialize(asked, self.widths, generator)
         shifts = (1 + torch.randperm(len(held) - 1, generator=generator)[: self.shifts]).tolist()
-        training = CriticTraining(steps=self.steps, batch=size, rate=self.rate)
-        found = [(torch.empty(0, dtype=torch.float64),) * 3]
+        found = torch.stack([self._trained(kind, (batches, learnt, judged, held), shifts, generator) for kind in kinds])
+        values, stderr, p, known, _ = found[found[:, 4].argmax(0), :, torch.arange(found.shape[2])].unbind(1)
+        return values, stderr, p, known
+
+    def _trained(self, asked: CriticPairs, rows: tuple[Tensor, ...], shifts: list[int], generator: torch.Generator | None) -> Tensor:
+        """Value, standard error, p-value, value on the rows learnt, and score by the rows that judge [5, P] of critics of one kind."""
+        batches, learnt, judged, held = rows
+        critics = Critics.initialize(asked, self.widths, generator)
+        training = CriticTraining(steps=self.steps, batch=batches.shape[1], rate=self.rate)
+        found = [torch.empty(5, 0, dtype=torch.float64)]
         for start in range(0, len(asked.second), CRITICS_AT_ONCE):
             part = slice(start, start + CRITICS_AT_ONCE)
             trained, seen = critics.part(part), asked.rows(part)
-            training.run(trained, seen, BOUNDS[self.bound], batches)
-            found.append(self._read(trained, seen.at(held), shifts))
-        values, stderr, p = (torch.cat(part) for part in zip(*found, strict=True))
-        return values, stderr, p
+            score = partial(self._value, rows=seen.at(judged), shifts=shifts) if len(judged) else None
+            training.run(trained, seen, BOUNDS[self.bound], batches, score)
+            read = self._read(trained, seen.at(held), shifts)
+            known = self._value(trained, seen.at(learnt), shifts) if score else torch.zeros_like(read[0])
+            found.append(torch.stack([*read, known, score(trained) if score else known]))
+        return torch.cat(found, 1)
+
+    def _value(self, critics: Critics, rows: CriticInputs, shifts: list[int]) -> Float64[Tensor, " P"]:
+        """The bound alone, by a few of the shifts."""
+        few = sorted({1 + (shift - 1) % (rows.own.shape[2] - 1) for shift in shifts[:8]})
+        return self._read(critics, rows, few)[0]
 
     @torch.no_grad()
-    def _read(self, critics: Critics, held: CriticInputs, shifts: list[int]) -> CriticEstimates:
+    def _read(self, critics: Critics, held: CriticInputs, shifts: list[int]) -> tuple[Tensor, Tensor, Tensor]:
         """Bound, its standard error, and a p-value, from held-out rows."""
         joint = critics.score_in_blocks(held).double()
         apart = torch.stack([critics.score_in_blocks(held.shift_y(by)) for by in shifts], 1).double()
@@ -166,7 +205,7 @@ class Neural(Options):
 
 
 def _to_pairwise(
-    neural: Neural, samples: int, found: CriticEstimates, dead: tuple[Bool[Tensor, " A"], Bool[Tensor, " B"]]
+    neural: Neural, samples: int, found: tuple[Tensor, Tensor, Tensor], dead: tuple[Bool[Tensor, " A"], Bool[Tensor, " B"]]
 ) -> PairwiseInformation:
     """A table from the numbers of the pairs in which both vary."""
     alive = ~(dead[0][:, None] | dead[1])
@@ -183,7 +222,7 @@ def _to_pairwise(
         samples=samples,
         dead_x=dead[0],
         dead_y=dead[1],
-        unreliable=exceeds_sample_limit(values, samples),
+        doubts=sample_limit_doubts(values, samples),
         refined=torch.ones_like(alive),
         stderr_note=STDERR_NOTE,
     )

@@ -5,12 +5,11 @@ Axes: A units of X, B units of Y, S slots of one unit, R and C distinct margins.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 from torch import Tensor
 
 from vesalius.core.lazy import LazyModule
@@ -23,50 +22,63 @@ TAIL_DEVIATIONS = 15
 """Counts up to ``EXACT_BELOW + TAIL_DEVIATIONS * sqrt(EXACT_BELOW)`` are summed over."""
 CHUNK = 1 << 19
 """Cells, or probabilities, in memory at a time."""
+LEAST_SKEW = 1e-3
+"""Skewness below which a distribution is taken as normal."""
 MAX_P_VALUE = 0.99
 """p-values above are combined as this one, as a discrete test may give 1 exactly, which would outweigh all evidence."""
 
 
+Margins = tuple[Float64[Tensor, " _"], Float64[Tensor, " _"], Float64[Tensor, " _"]]
+"""Of each unit the number of slots that are not empty, and the sums of 1 / count and of 1 / count^2 over them."""
+
+
 def chi2_moments(
-    rows: tuple[Float64[Tensor, " A"], Float64[Tensor, " A"]], columns: tuple[Float64[Tensor, " B"], Float64[Tensor, " B"]], samples: int
-) -> tuple[Float64[Tensor, "A B"], Float64[Tensor, "A B"]]:
-    """Exact mean and variance of Pearson's chi-square statistic under permutation of the rows of one side.
+    rows: Margins, columns: Margins, samples: int
+) -> tuple[Float64[Tensor, "A B"], Float64[Tensor, "A B"], Float64[Tensor, "A B"]]:
+    """Exact mean and variance of Pearson's chi-square statistic under permutation of the rows of one side, and about its third cumulant.
+
+    The third is that of independent Poisson cells, whose parts of order 1, 1/E and 1/E^2 (E: what a cell expects) are put together from the
+    degrees of freedom, the excess of the variance over theirs, and the margins. It is good to a tenth where cells expect several rows, and
+    up to two fifths too large, which is the safe side, where there are 100 rows in all.
 
     Args:
-        rows: for each unit of X the number of slots that are not empty, and the sum of 1 / count over them.
-        columns: the same of Y.
+        rows: margins of each unit of X.
+        columns: margins of each unit of Y.
         samples: N, at least 4.
 
     Reference: Haldane1940 (mean and variance of chi-square given the margins).
     """
     n = samples
-    (k1, inverse1), (k2, inverse2) = ((k[:, None], s[:, None]) for k, s in (rows, columns))
-    k2, inverse2 = k2.T, inverse2.T
+    (k1, inverse1, square1), (k2, inverse2, square2) = rows, columns
+    k1, inverse1, square1 = (part[:, None] for part in (k1, inverse1, square1))
     mean = n * (k1 - 1) * (k2 - 1) / (n - 1)
     v1, v2 = ((k - 1) * (n - k) / (n - 1) for k in (k1, k2))
     w1, w2 = ((n * s - k**2) / (n - 2) for k, s in ((k1, inverse1), (k2, inverse2)))
     variance = 2 * n / (n - 3) * (v1 - w1) * (v2 - w2) + n**2 / (n - 1) * w1 * w2
-    return mean, variance
+    free = (k1 - 1) * (k2 - 1)
+    return mean, variance, 8 * free + 22 * (variance - 2 * free).clamp_min(0) + n**2 * square1 * square2
 
 
-def chi2_p(statistic: Float64[Tensor, "A B"], mean: Float64[Tensor, "A B"], variance: Float64[Tensor, "A B"]) -> Float64[Tensor, "A B"]:
-    """Upper tail of a gamma distribution with the exact moments; 1 where the statistic cannot vary.
-
-    The chi-square distribution itself is too narrow or too wide for sparse tables.
-    """
-    usable = (mean > 0) & (variance > 0)
-    mean, variance = (torch.where(usable, value, 1.0) for value in (mean, variance))
-    tail = special.gammaincc((mean**2 / variance).numpy(), (statistic.clamp_min(0) * mean / variance).numpy())
-    return torch.where(usable, torch.from_numpy(np.asarray(tail)), 1.0)
+def standardised_gamma_p(z: Float64[Tensor, "A B"], skew: Float64[Tensor, "A B"]) -> Float64[Tensor, "A B"]:
+    """Upper tail at z of a gamma distribution that is shifted and scaled to mean 0 and variance 1, of any skewness (Pearson's type III)."""
+    shape = 4 / skew.square().clamp_min(LEAST_SKEW**2)
+    at = (shape + z * skew.sign() * shape.sqrt()).clamp_min(0)
+    above, below = (torch.from_numpy(np.asarray(tail(shape.numpy(), at.numpy()))) for tail in (special.gammaincc, special.gammainc))
+    return torch.where(skew.abs() < LEAST_SKEW, torch.special.ndtr(-z), torch.where(skew > 0, above, below))
 
 
-def cauchy_combination(tests: Sequence[Float64[Tensor, "A B"]]) -> Float64[Tensor, "A B"]:
+def cauchy_combination(tests: Float64[Tensor, "K A B"], holds: Bool[Tensor, "K A B"] | None = None) -> Float64[Tensor, "A B"]:
     """One p-value from several of the same pair, in whatever way they depend on each other.
+
+    Args:
+        tests: p-values.
+        holds: which of them count, at least one for a pair; all, if not given.
 
     Reference: Liu2020 (Cauchy combination).
     """
-    p = torch.stack(list(tests)).clamp(1e-300, MAX_P_VALUE)
-    tan = torch.where(p > 1e-15, ((0.5 - p) * torch.pi).tan(), 1 / (p * torch.pi)).mean(0)
+    p = tests.clamp(1e-300, MAX_P_VALUE)
+    tan = torch.where(p > 1e-15, ((0.5 - p) * torch.pi).tan(), 1 / (p * torch.pi))
+    tan = tan.mean(0) if holds is None else torch.where(holds, tan, 0).sum(0) / holds.sum(0)
     far = tan > 1e15
     return torch.where(far, 1 / (tan * torch.pi), 0.5 - tan.clamp_max(1e15).atan() / torch.pi)
 

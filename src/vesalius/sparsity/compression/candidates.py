@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from vesalius.core.errors import VesaliusError
+from vesalius.core.errors import InvalidInput, VesaliusError
 from vesalius.sparsity.compression.dead_units import ShrunkTensors, remove_dead_units
-from vesalius.sparsity.compression.rebuild import copy_without_masks, replace_tensors
+from vesalius.sparsity.compression.sliced_graph import slice_model
+from vesalius.sparsity.compression.smaller_model import shrink_model
 from vesalius.sparsity.compression.sparse_linear import PickedLinear, SparseLinear
 from vesalius.trace.network import Network
 
@@ -44,7 +45,7 @@ class Forms:
     """All forms of a pruned network that were built and found equal.
 
     Attributes:
-        forms: by name; ``copy_without_masks`` first.
+        forms: by name; ``permanent`` first.
         left_out: forms that were not, and why.
         removed: units taken out of the smaller ones, by layer.
         why: layers whose units were left alone, and why.
@@ -56,16 +57,16 @@ class Forms:
     why: Mapping[str, str]
 
 
-def build_forms(network: Network, masked: nn.Module, check: OutputDifference, tolerance: float) -> Forms:
+def build_forms(network: Network, check: OutputDifference, tolerance: float) -> Forms:
     """Build all forms and compare each with the masked model.
 
     Args:
-        network: traced from the model.
-        masked: the model under masks, or one whose weights hold zeros.
+        network: of the model without masks, whose weights hold zeros; of all its outputs.
         check: how far a form is from it.
         tolerance: beyond which a form is left out.
     """
-    base = copy_without_masks(masked)
+    assert network.call is not None
+    base = network.call.model
     found = {"permanent": Form(name="permanent", model=base, difference=check(base))}
     left_out: dict[str, str] = {}
 
@@ -98,24 +99,26 @@ def build_forms(network: Network, masked: nn.Module, check: OutputDifference, to
 def _build_smaller(
     network: Network, base: nn.Module, offer: Callable[[str, nn.Module], bool], left_out: dict[str, str]
 ) -> tuple[nn.Module, ShrunkTensors]:
-    """The model without dead and unused units; where a model has sizes of reshapes written down, with those before reshapes."""
-    reason = ""
-    for reshaped in (True, False):
-        shrunk = remove_dead_units(network, base, reshaped=reshaped)
-        if not shrunk.tensors:
-            break
-        model = copy.deepcopy(base)
-        replace_tensors(model, shrunk.tensors)
-        if offer("smaller", model):
-            if reason:
-                left_out["smaller, through reshapes"] = reason
-            return model, shrunk
-        reason = left_out.pop("smaller")
-    why = dict(shrunk.why)
-    if reason:
-        left_out["smaller"] = reason
-        why |= {name: f"without its units the model {reason}" for name in shrunk.removed}
-    return base, ShrunkTensors(tensors={}, removed={}, why=why)
+    """The model without dead and unused units: in its own code, or where that has sizes written down, as the graph of what it computes."""
+    shrunk = remove_dead_units(network, base)
+    if not shrunk.tensors:
+        return base, shrunk
+    model = shrink_model(base, shrunk.tensors, shrunk.units, shrunk.gone)
+    if offer("smaller", model):
+        return model, shrunk
+    reason = left_out.pop("smaller")
+    shrunk = remove_dead_units(network, base, new_biases=False)
+    try:
+        graph = slice_model(network, {**shrunk.whole, **shrunk.tensors}, shrunk.units, shrunk.gone)
+    except InvalidInput as error:
+        left_out["smaller"] = str(error)
+    else:
+        if offer("smaller", graph):
+            left_out["smaller, in the model's own code"] = reason
+            return graph, shrunk
+    left_out["smaller, in the model's own code"] = reason
+    why = {**shrunk.why, **{name: f"without its units the model {reason}" for name in shrunk.removed}}
+    return base, replace(shrunk, tensors={}, removed={}, why=why)
 
 
 def to_picked_linear(model: nn.Module) -> nn.Module | None:

@@ -106,7 +106,7 @@ def save_sparse(path: str | Path, model: nn.Module, *, facts: Mapping[str, Any] 
 
     Args:
         path: where; by custom with the suffix ``.safetensors``.
-        model: without masks; see :func:`vesalius.sparsity.compression.rebuild.copy_without_masks`.
+        model: without masks; see :func:`vesalius.sparsity.parametrizations.copy_with_plain_weights`.
         facts: kept beside, as JSON.
     """
     tensors, named = encode_model(model)

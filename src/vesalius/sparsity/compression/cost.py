@@ -75,7 +75,7 @@ def count_flop(network: Network, model: nn.Module) -> int:
 def _stored_count(model: nn.Module, name: str, otherwise: int) -> int:
     """Numbers stored of a weight."""
     path, _, _ = name.rpartition(".")
-    places = (name, f"{name}_orig", f"{path}.values")
+    places = (name, f"{name}_orig", f"{path}.values", f"graph_module.{name}")
     return next((tensor.numel() for place in places if (tensor := tensor_of(model, place)) is not None), otherwise)
 
 

@@ -1,23 +1,25 @@
 """Units that are dead or unused, taken out of a network: smaller matrices, the same outputs.
 
-A unit is unused when no layer reads it, and dead when it reads nothing itself: then it is constant, and what it adds to its readers goes
-into their biases.
+A group of units is unused when no layer reads it, and dead when it reads nothing itself: then it is constant, and what it adds to its
+readers goes into their biases.
 
-Axes: U units, F weights into a unit.
+Axes: U units, G groups of joined units.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from vesalius.sparsity.compression.dependencies import UnitDependencies, UnitReader, find_dependencies
+from vesalius.core.errors import InvalidInput
+from vesalius.sparsity.compression.dependencies import STAYS, UnitGroups, UnitReader, find_units
 from vesalius.sparsity.compression.rebuild import tensor_of, tensors_of
+from vesalius.sparsity.links import CONVOLUTION_OPS, LINEAR_OPS
 from vesalius.trace.layers import Layer
 from vesalius.trace.network import Network
 
@@ -31,70 +33,116 @@ class ShrunkTensors:
 
     Attributes:
         tensors: those that changed, by name; smaller, and biases with what constants added.
+        whole: all of them, as they were.
         removed: units taken out, by layer; layers that lost none are left out.
-        why: layers whose units cannot be taken out, and why.
+        why: layers some of whose units cannot be taken out, and why.
+        units: all units, in groups.
+        gone: groups that were taken out.
     """
 
     tensors: Mapping[str, Tensor]
+    whole: Mapping[str, Tensor]
     removed: Mapping[str, Int[Tensor, " _"]]
     why: Mapping[str, str]
+    units: UnitGroups
+    gone: Bool[Tensor, " G"]
 
 
-def remove_dead_units(network: Network, model: nn.Module, *, reshaped: bool = True) -> ShrunkTensors:
+def remove_dead_units(network: Network, model: nn.Module, *, new_biases: bool = True) -> ShrunkTensors:
     """Find units that can go, until there are none, and the tensors of the network without them.
 
     Args:
         network: traced from a model like this one.
         model: whose tensors count.
-        reshaped: whether to follow units through reshapes, where a model may have written sizes down.
+        new_biases: whether layers without a bias may get one, for what constant units added.
     """
-    followed = {name: _exclude_foreign(one, model) for name, one in find_dependencies(network).items()}
-    if not reshaped:
-        followed = {name: replace(one, why="a reshape on the way") if one.reshaped else one for name, one in followed.items()}
-    work = _EditableNetwork.of(network, model)
-    alive = {name: torch.ones(one.layer.units, dtype=torch.bool) for name, one in followed.items() if not one.why}
-    changing = True
-    while changing:
-        changing = any([_cut_dead_units(work, followed[name], alive[name]) for name in alive])
-    removed = {name: (~units).nonzero().flatten() for name, units in alive.items() if not bool(units.all())}
-    kept = {name: alive[name].nonzero().flatten() for name in removed}
+    work = _EditableNetwork.of(network, model, new_biases=new_biases)
+    alive = work.owned.clone()
+    while bool((gone := _dead_groups(work, alive)).any()):
+        work.clear(gone)
+        alive &= ~gone
+    gone = _keep_one_unit(work.units, work.owned & ~alive)
+    units = work.units
+    removed = {name: units.is_gone(groups, gone).nonzero().flatten() for name, groups in units.layers.items()}
     return ShrunkTensors(
-        tensors=work.slice_tensors({name: followed[name] for name in removed}, kept),
-        removed=removed,
-        why={name: one.why for name, one in followed.items() if one.why},
+        tensors=work.slice_tensors(gone),
+        whole=tensors_of(model, network.parameters),
+        removed={name: one for name, one in removed.items() if len(one)},
+        why={**units.why, **work.foreign},
+        units=units,
+        gone=gone,
     )
 
 
-def _exclude_foreign(one: UnitDependencies, model: nn.Module) -> UnitDependencies:
-    """Only parameters and buffers of the model can be made smaller."""
-    names = [one.layer.weight, one.layer.bias, *(name for name, _ in one.vectors), *(reader.layer.weight for reader in one.readers)]
-    foreign = [name for name in names if name and tensor_of(model, name) is None]
-    return replace(one, why=one.why or f"{foreign[0]!r} is no parameter of the model") if foreign else one
+def _keep_one_unit(units: UnitGroups, gone: Bool[Tensor, " G"]) -> Bool[Tensor, " G"]:
+    """A layer keeps a unit: PyTorch has no convolution without channels."""
+    gone = gone.clone()
+    for groups in units.layers.values():
+        if bool((groups != STAYS).all()) and bool(gone[groups].all()):
+            gone[groups[0]] = False
+    return gone
 
 
 @dataclass(eq=False)
 class _EditableNetwork:
-    """A network's tensors, to be written to: what is cut becomes 0."""
+    """A network's tensors, to be written to: what is cut becomes 0.
+
+    Attributes:
+        network: on these tensors.
+        model: whose they are.
+        tensors: copies.
+        units: in groups.
+        written: names of tensors that got other numbers.
+        new_biases: whether layers without a bias may get one.
+        foreign: layers whose units meet a tensor that is not the model's, and why they stay.
+    """
 
     network: Network
     model: nn.Module
     tensors: dict[str, Tensor]
-    written: set[str]
+    units: UnitGroups
+    new_biases: bool
+    written: set[str] = field(default_factory=set)
+    foreign: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, network: Network, model: nn.Module) -> _EditableNetwork:
+    def of(cls, network: Network, model: nn.Module, *, new_biases: bool) -> _EditableNetwork:
         model_graph = network.graph("removing units")
-        tensors = tensors_of(model, model_graph.tensors)
+        tensors = {name: tensor.clone() for name, tensor in tensors_of(model, model_graph.tensors).items()}
         own = Network(network.name, network.inputs, replace(model_graph, tensors=tensors), network.reason, network.call)
-        return cls(own, model, {name: tensor.clone() for name, tensor in tensors.items()}, set())
+        return cls(own, model, tensors, find_units(network), new_biases)
 
-    def incoming(self, layer: Layer) -> Float[Tensor, "U F"]:
-        return self.tensors[layer.weight].movedim(layer.out_axis, 0).flatten(1)
+    @property
+    def owned(self) -> Bool[Tensor, " G"]:
+        """Groups all of whose tensors are parameters and buffers of the model, which alone can be made smaller."""
+        found = torch.ones(self.units.count, dtype=torch.bool)
+        for name, axes in self.units.axes.items():
+            if tensor_of(self.model, name) is None:
+                for groups in axes:
+                    found[groups[groups != STAYS]] = False
+                self._note_foreign(name)
+        return found
 
-    def outgoing(self, reader: UnitReader) -> Float[Tensor, "U F"]:
-        """What a reader multiplies each unit with."""
-        weight = self.tensors[reader.layer.weight].movedim(reader.layer.in_axis, 0)
-        return weight.reshape(len(weight) // reader.block, -1)
+    def _note_foreign(self, name: str) -> None:
+        held = torch.cat([groups for groups in self.units.axes[name]] or [torch.zeros(0, dtype=torch.long)])
+        for layer, groups in self.units.layers.items():
+            if bool(torch.isin(groups[groups != STAYS], held).any()):
+                self.foreign[layer] = f"{name!r} is no parameter of the model"
+
+    def holds(self, name: str, axis: int) -> Bool[Tensor, " G"]:
+        """Groups that have a number other than 0 along an axis of a tensor."""
+        groups = self.units.axes[name][axis]
+        filled = self.tensors[name].movedim(axis, 0).reshape(len(groups), -1).ne(0).any(1).cpu()
+        found = torch.zeros(self.units.count, dtype=torch.bool)
+        found[groups[filled & (groups != STAYS)]] = True
+        return found
+
+    def clear(self, gone: Bool[Tensor, " G"]) -> None:
+        """All links from and to some groups become 0."""
+        for name in self.units.touched(gone):
+            if self.tensors[name].is_floating_point() and isinstance(_entry(self.model, name), nn.Parameter):
+                self.tensors[name].mul_(self.units.mask(name, gone).to(self.tensors[name]))
+                self.written.add(name)
 
     def bias(self, layer: Layer) -> Float[Tensor, " U"] | None:
         """The bias of a layer, one that it got here included."""
@@ -103,19 +151,17 @@ class _EditableNetwork:
     def bias_name(self, layer: Layer) -> str:
         """Name of a layer's bias, or of the one that a layer of PyTorch's without any could get; empty if it cannot have one."""
         path, _, leaf = layer.weight.rpartition(".")
-        if layer.bias or leaf != "weight":
+        if layer.bias or leaf != "weight" or not self.new_biases:
             return layer.bias
         owner = dict(self.model.named_modules(remove_duplicate=False)).get(path)
         return f"{path}.bias" if isinstance(owner, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)) and owner.bias is None else ""
 
-    def zero_links(self, reader: UnitReader, units: Bool[Tensor, " U"]) -> None:
-        """Links from some units become 0."""
-        weight = self.tensors[reader.layer.weight].movedim(reader.layer.in_axis, 0)
-        weight[units.to(weight.device).repeat_interleave(reader.block)] = 0
-        self.written.add(reader.layer.weight)
+    def constants(self, layer: Layer, reader: Layer) -> Float[Tensor, "F P"]:
+        """What a reader sees when a layer gives its bias everywhere: one row for each of its inputs, one column per position.
 
-    def constants(self, layer: Layer, reader: UnitReader) -> Float[Tensor, "U ..."]:
-        """What a reader sees of each unit when the layer gives its bias everywhere, one row per unit."""
+        Raises:
+            InvalidInput: what it reads depends on other layers too.
+        """
         value = self.network.values[layer.value]
         sides = [1 if side is None else int(side) for side in value.shape]
         like = self.tensors[layer.weight]
@@ -124,80 +170,119 @@ class _EditableNetwork:
         if bias is not None:
             given = given + bias.reshape([-1 if axis == layer.unit_axis else 1 for axis in range(len(sides))])
         with torch.no_grad():
-            seen: Tensor = self.network.program([layer.value], [reader.layer.source])(given)[0]
-        axis = len(seen.shape) - 1 if reader.layer.op in ("linear", "addmm", "matmul", "mm") else 1
-        return seen.movedim(axis, 0).reshape(layer.units, reader.block, -1)
+            seen: Tensor = self.network.program([layer.value], [reader.source])(given)[0]
+        axis = len(seen.shape) - 1 if reader.op in LINEAR_OPS else 1
+        return seen.movedim(axis, 0).flatten(1)
 
-    def fold(self, reader: UnitReader, units: Bool[Tensor, " U"], constants: Float[Tensor, "U b"]) -> None:
-        """Add what some constant units add to a reader to its bias."""
-        weight = self.tensors[reader.layer.weight].movedim((reader.layer.in_axis, reader.layer.out_axis), (0, 1))
-        each = weight.reshape(len(weight), weight.shape[1], -1).sum(2).reshape(len(units), reader.block, -1).double()
-        added = (each * constants[:, :, None])[units.to(weight.device)].sum((0, 1))
+    def fold(self, reader: Layer, inputs: Bool[Tensor, " F"], constants: Float[Tensor, " F"]) -> None:
+        """Add what some constant inputs add to a reader to its bias."""
+        weight = self.tensors[reader.weight].movedim((reader.in_axis, reader.out_axis), (0, 1))
+        weight = weight.reshape(*weight.shape[:2], -1).sum(2).double()
+        added = (weight * constants[:, None])[inputs.to(weight.device)].sum(0)
         if not bool(added.any()):
             return
-        name = self.bias_name(reader.layer)
-        before = self.tensors.get(name, torch.zeros(reader.layer.units, dtype=weight.dtype, device=weight.device))
+        name = self.bias_name(reader)
+        before = self.tensors.get(name, torch.zeros(reader.units, dtype=self.tensors[reader.weight].dtype, device=weight.device))
         self.tensors[name] = (before.double() + added).to(before.dtype)
         self.written.add(name)
 
-    def can_take_bias(self, reader: UnitReader) -> bool:
+    def can_take_bias(self, reader: Layer) -> bool:
         """Whether a reader has, or can get, a bias that is no other layer's."""
-        name = self.bias_name(reader.layer)
+        name = self.bias_name(reader)
         return bool(name) and sum(one.bias == name for one in self.network.layers.values()) <= 1
 
-    def slice_tensors(self, followed: Mapping[str, UnitDependencies], kept: Mapping[str, Int[Tensor, " _"]]) -> dict[str, Tensor]:
+    def slice_tensors(self, gone: Bool[Tensor, " G"]) -> dict[str, Tensor]:
         """All tensors that changed, without what was taken out."""
         found = {name: self.tensors[name] for name in self.written}
-        for name, one in followed.items():
-            units = kept[name].to(self.tensors[one.layer.weight].device)
-            cuts = [(one.layer.weight, one.layer.out_axis, 1), *((vector, axis, 1) for vector, axis in one.vectors)]
-            cuts += [(reader.layer.weight, reader.layer.in_axis, reader.block) for reader in one.readers]
-            if self.bias(one.layer) is not None:
-                cuts.append((self.bias_name(one.layer), 0, 1))
-            for key, axis, block in cuts:
-                places = (units[:, None] * block + torch.arange(block, device=units.device)).flatten()
-                found[key] = found.get(key, self.tensors[key]).index_select(axis, places)
+        for name in self.units.touched(gone):
+            tensor = self.tensors[name]
+            for axis, kept in enumerate(self.units.kept(name, gone)):
+                tensor = tensor.index_select(axis, kept.nonzero().flatten().to(tensor.device))
+            found[name] = tensor
+        for layer in self.network.layers.values():
+            name = self.bias_name(layer)
+            if name and name != layer.bias and name in self.written:
+                groups = self.units.layers[layer.name]
+                kept = ~gone[groups] | (groups == STAYS) if len(gone) else torch.ones(len(groups), dtype=torch.bool)
+                found[name] = self.tensors[name][kept.to(self.tensors[name].device)]
         return found
 
 
-def _cut_dead_units(work: _EditableNetwork, one: UnitDependencies, alive: Bool[Tensor, " U"]) -> bool:
-    """Mark units of a layer that can go, and cut their links; whether there were any."""
-    unread = torch.stack([~work.outgoing(reader).any(1) for reader in one.readers]).all(0).cpu()
-    gone = alive & unread
-    blind = alive & ~unread & ~work.incoming(one.layer).any(1).cpu()
-    if bool(blind.any()):
-        gone = gone | _fold_constants(work, one, blind)
-    for reader in one.readers:
-        work.zero_links(reader, gone)
-    if bool(gone.sum() == alive.sum()):
-        gone[alive.nonzero()[0]] = False  # a layer keeps a unit: PyTorch has no convolution without channels
-    alive &= ~gone
-    incoming = work.tensors[one.layer.weight].movedim(one.layer.out_axis, 0)
-    incoming[gone.to(incoming.device)] = 0
-    return bool(gone.any())
+def _entry(model: nn.Module, name: str) -> Any:
+    path, _, leaf = name.rpartition(".")
+    module = model.get_submodule(path)
+    return module._parameters.get(leaf, module._buffers.get(leaf))
 
 
-def _fold_constants(work: _EditableNetwork, one: UnitDependencies, blind: Bool[Tensor, " U"]) -> Bool[Tensor, " U"]:
-    """Of dead units those whose constant all readers can take into their bias; it is there after this."""
-    constants = [work.constants(one.layer, reader).double() for reader in one.readers]
+def _dead_groups(work: _EditableNetwork, alive: Bool[Tensor, " G"]) -> Bool[Tensor, " G"]:
+    """Groups that can go, now that what reads them is clear of them."""
+    read = torch.zeros_like(alive)
+    for reader in work.units.readers:
+        read |= work.holds(reader.weight, reader.axis)
+    filled = torch.zeros_like(alive)
+    for name in work.units.axes:
+        if isinstance(_entry(work.model, name) if tensor_of(work.model, name) is not None else None, nn.Parameter):
+            for axis in range(work.tensors[name].ndim):
+                filled |= work.holds(name, axis)
+    gone = alive & ~read & (~work.units.zeros | ~filled)
+    return gone | _fold_constants(work, alive & read & ~work.units.zeros)
+
+
+def _fold_constants(work: _EditableNetwork, able: Bool[Tensor, " G"]) -> Bool[Tensor, " G"]:
+    """Of groups those that are one unit of one layer, which reads nothing, and whose constant all readers can take into their biases; it
+    is there after this."""
+    found = torch.zeros_like(able)
+    for names, pool in work.units.pools.items():
+        layer = work.network.layers.get(names[0]) if len(names) == 1 else None
+        if layer is None or layer.op not in LINEAR_OPS | CONVOLUTION_OPS or not bool(able[pool].any()):
+            continue
+        groups = work.units.layers[names[0]]
+        alone = groups.bincount(minlength=0) if bool((groups >= 0).all()) else groups[groups >= 0].bincount()
+        empty = ~work.tensors[layer.weight].movedim(layer.out_axis, 0).flatten(1).any(1).cpu()
+        blind = torch.zeros_like(able)
+        for unit, group in enumerate(groups.tolist()):
+            if group != STAYS and bool(empty[unit]) and int(alone[group]) == 1 and bool(able[group]):
+                blind[group] = True
+        if bool(blind.any()):
+            found |= _fold_layer(work, layer, blind)
+    return found
+
+
+def _fold_layer(work: _EditableNetwork, layer: Layer, blind: Bool[Tensor, " G"]) -> Bool[Tensor, " G"]:
+    seen: list[tuple[Layer, Tensor, Tensor]] = []
     fits = blind.clone()
-    for reader, seen in zip(one.readers, constants, strict=True):
-        even = ((seen - seen[:, :, :1]).abs() <= ROUNDING * seen.abs().amax(2, keepdim=True)).all(2).all(1)
-        silent = ~seen.flatten(1).any(1)
-        able = (
-            even
-            if reader.keeps_constants and work.can_take_bias(reader) and not _is_padded(work.network, reader.layer)
-            else torch.zeros_like(even)
-        )
-        fits &= (able | silent).cpu()
-    for reader, seen in zip(one.readers, constants, strict=True):
-        work.fold(reader, fits, seen[:, :, 0])
+    for reader in _readers_of(work.units, blind):
+        target = work.network.layers.get(reader.layer)
+        if target is None or target.op not in LINEAR_OPS | CONVOLUTION_OPS or target.groups > 1:
+            return torch.zeros_like(blind)
+        try:
+            constants = work.constants(layer, target).double()
+        except InvalidInput:
+            return torch.zeros_like(blind)
+        groups = work.units.axes[reader.weight][reader.axis]
+        even = ((constants - constants[:, :1]).abs() <= ROUNDING * constants.abs().amax(1, keepdim=True)).all(1)
+        silent = ~constants.any(1)
+        able = even if work.can_take_bias(target) and not _is_padded(work.network, target) else torch.zeros_like(even)
+        bad = groups[~(able | silent).cpu() & (groups != STAYS)]
+        fits[bad] = False
+        seen.append((target, groups, constants[:, 0]))
+    for target, groups, constants in seen:
+        work.fold(target, fits[groups] & (groups != STAYS), constants)
     return fits
+
+
+def _readers_of(units: UnitGroups, some: Bool[Tensor, " G"]) -> list[UnitReader]:
+    found = []
+    for reader in units.readers:
+        groups = units.axes[reader.weight][reader.axis]
+        if bool(some[groups[groups != STAYS]].any()):
+            found.append(reader)
+    return found
 
 
 def _is_padded(network: Network, layer: Layer) -> bool:
     """Whether a convolution reads a rim of zeros, where a constant input is not constant."""
-    if layer.op in ("linear", "addmm", "matmul", "mm"):
+    if layer.op in LINEAR_OPS:
         return False
     node = network.graph("reading a convolution").nodes[layer.value]
     padding: Any = node.args[4] if len(node.args) > 4 else node.kwargs.get("padding", 0)

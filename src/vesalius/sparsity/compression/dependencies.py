@@ -1,251 +1,180 @@
-"""Where the units of a layer go: through which values, to which readers; or why they cannot be followed."""
+"""Which units of a network can be removed, which of them only together, and which not, with the reason.
+
+Axes: G groups of joined units.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
 
-from torch.fx import Node
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
 
-from vesalius.trace.axes import ValueAxes, axis_size
-from vesalius.trace.graph import ModelGraph, Value
-from vesalius.trace.layers import Layer
+from vesalius.sparsity.compression.unit_pass import Moving, ReadAxis, Stored, Tracked, UnitPass
+from vesalius.sparsity.compression.unit_rules import RULES
+from vesalius.sparsity.coverage import Coverage
 from vesalius.trace.network import Network
-from vesalius.trace.opset import FAMILIES
 
-LINEAR_OPS = frozenset({"linear", "addmm", "matmul", "mm"})
-"""Layers each of whose outputs reads all of a row of inputs, never a rim of zeros."""
-CONVOLUTION_OPS = frozenset({"conv1d", "conv2d", "conv3d"})
-ELEMENTWISE_OPS = FAMILIES["elementwise"] | frozenset(
-    "dropout feature_dropout alpha_dropout contiguous clone detach alias to _to_copy neg".split()
-)
-"""Ops on one element at a time."""
-BINARY_OPS = frozenset("add sub rsub mul div prelu pow where maximum minimum".split())
-"""The same of two values, one of which may be a parameter."""
-POOLED_AXES = {f"{kind}_pool{axes}d": axes for axes in (1, 2, 3) for kind in ("max", "avg", "adaptive_avg", "adaptive_max")} | {
-    "upsample_nearest1d": 1,
-    "upsample_nearest2d": 2,
-    "upsample_bilinear2d": 2,
-}
-"""Ops on axes of space, each channel by itself, and how many axes."""
-RESHAPE_OPS = frozenset("view reshape flatten unflatten squeeze unsqueeze _unsafe_view _reshape_alias".split())
-REDUCTION_OPS = frozenset("mean sum amax amin".split())
+STAYS = -1
+"""In the place of a group: it cannot be removed."""
+Groups = Int[Tensor, " _"]
+Elements = Int[Tensor, "..."] | tuple[Groups, ...]
+"""Groups of the elements of a value, or of the slices along each of its axes."""
 
 
-@dataclass(frozen=True)
-class UnitAxis:
-    """Where units stand in a value: ``block`` neighbouring elements of an axis are one unit."""
-
-    axis: int
-    block: int = 1
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class UnitReader:
-    """A layer that reads units, ``block`` of its inputs each."""
-
-    layer: Layer
-    block: int
-
-    @property
-    def keeps_constants(self) -> bool:
-        """Whether what is constant over positions in its input is constant in its output, so that a bias can carry it."""
-        return self.layer.op in LINEAR_OPS | CONVOLUTION_OPS
-
-
-@dataclass(frozen=True)
-class UnitDependencies:
-    """The units of a layer, followed.
+    """A layer that reads units.
 
     Attributes:
-        layer: whose units.
-        readers: layers that read them; together they are all that reads them.
-        vectors: names of parameters and buffers with one element per unit, such as those of a batch norm, and the axis.
-        reshaped: whether a reshape is on the way, whose sizes the model may have written down.
-        why: the reason why they could not be followed to the end; then units of this layer cannot be removed.
+        layer: its name.
+        source: name of the value it reads them in; empty for what a recurrent layer reads of itself.
+        weight: name of the weight.
+        axis: of the weight, along which it reads them.
     """
 
-    layer: Layer
-    readers: tuple[UnitReader, ...] = ()
-    vectors: tuple[tuple[str, int], ...] = ()
-    reshaped: bool = False
-    why: str = ""
+    layer: str
+    source: str
+    weight: str
+    axis: int
 
 
-class _Blocked(Exception):
-    """Units that cannot be followed further, and why."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class UnitGroups:
+    """The units of a network, in groups that can only be removed together.
+
+    Attributes:
+        network: whose.
+        count: groups.
+        layers: of each layer that makes units, the group of each.
+        axes: of each tensor the groups that own its slices, along each axis.
+        readers: layers that read units.
+        zeros: groups that may be removed only where what they compute is 0 without them, as it is normalised or summed with others.
+        why: layers some of whose units stay, and why.
+        values: the group of each element of a value, of two samples; of one made of parameters those along each axis.
+        parts: the same of ops with several results.
+    """
+
+    network: Network
+    count: int
+    layers: Mapping[str, Groups]
+    axes: Mapping[str, tuple[Groups, ...]]
+    readers: tuple[UnitReader, ...]
+    zeros: Bool[Tensor, " G"]
+    why: Mapping[str, str]
+    values: Mapping[str, Elements]
+    parts: Mapping[str, tuple[Elements, ...]]
+
+    @cached_property
+    def pools(self) -> dict[tuple[str, ...], list[int]]:
+        """Groups that compete with each other: those with units in the same layers, by these layers."""
+        owners: dict[int, list[str]] = {group: [] for group in range(self.count)}
+        for name, groups in self.layers.items():
+            for group in groups.unique().tolist():
+                if group != STAYS:
+                    owners[group].append(name)
+        found: dict[tuple[str, ...], list[int]] = {}
+        for group, names in owners.items():
+            found.setdefault(tuple(names), []).append(group)
+        return found
+
+    def is_gone(self, groups: Int[Tensor, "..."], gone: Bool[Tensor, " G"]) -> Bool[Tensor, "..."]:
+        """Which units, by their groups, are gone."""
+        return torch.cat([gone, torch.zeros(1, dtype=torch.bool)])[groups]
+
+    def kept(self, name: str, gone: Bool[Tensor, " G"]) -> tuple[Bool[Tensor, " _"], ...]:
+        """Which slices of a tensor stay, along each axis, without some groups."""
+        return tuple(~self.is_gone(groups, gone) for groups in self.axes[name])
+
+    def mask(self, name: str, gone: Bool[Tensor, " G"]) -> Bool[Tensor, "..."]:
+        """Which elements of a tensor stay."""
+        kept = self.kept(name, gone)
+        found = torch.ones(len(kept) * [1], dtype=torch.bool)
+        for axis, one in enumerate(kept):
+            found = found & one.reshape([-1 if at == axis else 1 for at in range(len(kept))])
+        return found.expand([len(one) for one in kept])
+
+    def touched(self, gone: Bool[Tensor, " G"]) -> list[str]:
+        """Names of tensors that lose slices."""
+        return [name for name in self.axes if not all(bool(one.all()) for one in self.kept(name, gone))]
+
+    @cached_property
+    def coverage(self) -> Coverage:
+        """Weights, biases among them, of groups that can be removed; of layers some of whose units stay, weights that lead to these."""
+        sizes = {name: tensor.numel() for name, tensor in _parameters(self.network) if name in self.axes}
+        everything = torch.ones(self.count, dtype=torch.bool)
+        left = {}
+        for name, why in self.why.items():
+            layer = self.network.layers.get(name)
+            stays = float((self.layers[name] == STAYS).double().mean())
+            left[name] = (round(stays * (sizes.get(layer.weight, 0) if layer else 0)), why)
+        return Coverage(
+            looked_at=sum(int((~self.mask(name, everything)).sum()) for name in sizes),
+            total=sum(sizes.values()),
+            left=dict(sorted(left.items(), key=lambda pair: -pair[1][0])),
+        )
 
 
-def find_dependencies(network: Network) -> dict[str, UnitDependencies]:
-    """The units of every layer, followed, by the layer's name.
+def _parameters(network: Network) -> list[tuple[str, Tensor]]:
+    return [] if network.call is None else list(network.call.model.named_parameters())
+
+
+def _parameter_names(network: Network) -> frozenset[str]:
+    """Tensors that pruning may write zeros to; in a network from a file those with fractions."""
+    if network.call is None:
+        return frozenset(name for name, tensor in network.parameters.items() if tensor.is_floating_point())
+    return frozenset(name for name, _ in network.call.model.named_parameters(remove_duplicate=False))
+
+
+def find_units(network: Network) -> UnitGroups:
+    """Follow the units of all layers through a network.
 
     Raises:
         NotTraceable: an opaque network.
     """
     model_graph = network.graph("following units")
-    uses = _count_uses(model_graph)
-    return {name: _follow_units(network, model_graph, layer, uses) for name, layer in network.layers.items()}
+    run = UnitPass(model_graph, RULES, _parameter_names(network))
+    run.run()
+    made = _layer_names(network, run)
+    labels = run.labels
+    roots = torch.cat([labels.find(one) for one in made.values()] or [torch.zeros(0, dtype=torch.long)]).unique()
+    roots = roots[~labels.is_fixed(roots)]
+    place = torch.full_like(labels.parent, STAYS)
+    place[roots] = torch.arange(len(roots))
+
+    def groups_of(one: Tracked) -> Elements:
+        if isinstance(one, Moving):
+            return place[labels.find(one.labels)]
+        return tuple(place[labels.find(axis)] for axis in one.axes)
+
+    known = {node.meta["value"].name: one for node, one in run.found.items() if "value" in node.meta}
+    names = {layer.value: name for name, layer in network.layers.items()}
+    return UnitGroups(
+        network=network,
+        count=len(roots),
+        layers={name: place[labels.find(one)] for name, one in made.items()},
+        axes={name: tuple(place[labels.find(axis)] for axis in stored.axes) for name, stored in run.stored.items()},
+        readers=tuple(_reader(one, names, run.modules[one.value]) for one in run.reads),
+        zeros=labels.zeros[roots],
+        why={name: _reason(run, one) for name, one in made.items() if bool(labels.is_fixed(one).any())},
+        values={name: groups_of(one) for name, one in known.items() if isinstance(one, (Moving, Stored))},
+        parts={name: tuple(groups_of(part) for part in one) for name, one in known.items() if isinstance(one, tuple)},
+    )
 
 
-def _count_uses(model_graph: ModelGraph) -> Callable[[str], int]:
-    """How often a tensor is read in the graph, under any name."""
-    counts: dict[int, int] = {}
-    homes = {name: tensor.data_ptr() or -place for place, (name, tensor) in enumerate(model_graph.tensors.items(), 1)}
-    for node in model_graph.graph.nodes:
-        if node.op == "get_attr" and str(node.target) in homes:
-            home = homes[str(node.target)]
-            counts[home] = counts.get(home, 0) + len(node.users)
-    return lambda name: counts.get(homes[name], 0)
+def _layer_names(network: Network, run: UnitPass) -> dict[str, Tensor]:
+    """Labels of the units of each layer, by the layer's name; the module's for those that are no layers, such as recurrent ones."""
+    known = {layer.value: name for name, layer in network.layers.items()}
+    return {known.get(value, run.modules[value] or value): labels for value, labels in run.made.items()}
 
 
-def _follow_units(network: Network, model_graph: ModelGraph, layer: Layer, uses: Callable[[str], int]) -> UnitDependencies:
-    try:
-        return _UnitTracer(network, model_graph, layer, uses).run()
-    except _Blocked as found:
-        return UnitDependencies(layer=layer, why=str(found))
+def _reader(one: ReadAxis, names: Mapping[str, str], module: str) -> UnitReader:
+    return UnitReader(layer=names.get(one.value, module or one.value), source=one.source, weight=one.weight, axis=one.axis)
 
 
-class _UnitTracer:
-    """One pass over the graph, from a layer's output on."""
-
-    def __init__(self, network: Network, model_graph: ModelGraph, layer: Layer, uses: Callable[[str], int]) -> None:
-        self.model_graph, self.layer, self.uses = model_graph, layer, uses
-        self.axes = network.axes.values
-        self.layers = {one.value: one for one in network.layers.values()}
-        self.places: dict[Node, UnitAxis] = {}
-        self.readers: list[UnitReader] = []
-        self.vectors: list[tuple[str, int]] = []
-        self.reshaped = False
-
-    def run(self) -> UnitDependencies:
-        if self.layer.groups > 1 or self.layer.op not in LINEAR_OPS | CONVOLUTION_OPS:
-            raise _Blocked("grouped convolution" if self.layer.groups > 1 else f"layers of kind {self.layer.op} are left alone")
-        self._require_single_use(self.layer.weight)
-        if self.layer.bias:
-            self._require_single_use(self.layer.bias)
-        start = self.model_graph.nodes[self.layer.value]
-        self.places[start] = UnitAxis(self.layer.unit_axis)
-        for node in self.model_graph.graph.nodes:
-            if node is not start and not node.meta.get("batch_size"):
-                self._visit(node)
-        if self.layer.value == self.model_graph.output or not self.readers:
-            raise _Blocked("its units are the network's output")
-        return UnitDependencies(self.layer, tuple(self.readers), tuple(self.vectors), self.reshaped)
-
-    def _visit(self, node: Node) -> None:
-        touched = [source for source in node.all_input_nodes if source in self.places]
-        if not touched:
-            return
-        value: Value | None = node.meta.get("value")
-        if node.op == "output":
-            raise _Blocked("its units are the network's output")
-        if value is None:
-            raise _Blocked("its shape is computed with")
-        if value.name in self.layers:
-            self._read(self.layers[value.name], touched)
-            return
-        place = self._axis_after(node, value, touched)
-        if value.shape[place.axis] != self.layer.units * place.block:
-            raise _Blocked(f"{value.name!r} ({value.op}) has another number of units")
-        self.places[node] = place
-
-    def _read(self, layer: Layer, touched: list[Node]) -> None:
-        place = self.places[touched[0]]
-        if len(touched) > 1 or layer.source != touched[0].meta["value"].name:
-            raise _Blocked(f"layer {layer.name!r} reads it as a weight")
-        if layer.groups > 1:
-            raise _Blocked(f"read by the grouped convolution {layer.name!r}")
-        axis = len(touched[0].meta["value"].shape) - 1 if layer.op in LINEAR_OPS else 1
-        if place.axis != axis or (place.block > 1 and layer.op not in LINEAR_OPS):
-            raise _Blocked(f"layer {layer.name!r} reads it along another axis")
-        self._require_single_use(layer.weight, f"read by layer {layer.name!r}, whose weight is used several times")
-        self.readers.append(UnitReader(layer, place.block))
-
-    def _axis_after(self, node: Node, value: Value, touched: list[Node]) -> UnitAxis:
-        """Where the units are after an op."""
-        source = touched[0]
-        places = {self.places[one] for one in touched}
-        if len(places) > 1:
-            raise _Blocked(f"{value.name!r} ({value.op}) reads it in two ways")
-        place, shape = places.pop(), source.meta["value"].shape
-        others = [one for one in node.all_input_nodes if one not in self.places and not one.meta.get("batch_size")]
-        if value.op == "batch_norm" or value.op in ELEMENTWISE_OPS | BINARY_OPS:
-            self._check_parameters(value, place, shape, others)
-            return place
-        if others:
-            raise _Blocked(f"{value.name!r} ({value.op}) joins it with other values")
-        if value.op in POOLED_AXES:
-            if (place.axis, place.block, len(shape)) != (1, 1, 2 + POOLED_AXES[value.op]):
-                raise _Blocked(f"{value.name!r} ({value.op}) mixes its units")
-            return place
-        if value.op in RESHAPE_OPS:
-            self.reshaped = self.reshaped or value.shape != shape
-            return _axis_after_reshape(self.axes[value.name], value, self.layer)
-        if value.op in AXIS_AFTER_OP:
-            return AXIS_AFTER_OP[value.op](node, place, len(shape))
-        if value.op in REDUCTION_OPS:
-            return _axis_after_reduction(node, place, len(shape))
-        raise _Blocked(f"{value.name!r} ({value.op}) mixes or joins its units")
-
-    def _check_parameters(self, value: Value, place: UnitAxis, shape: tuple[int | None, ...], others: list[Node]) -> None:
-        """Parameters that meet the units must be one number, or one per unit."""
-        for other in others:
-            if other.op != "get_attr":
-                raise _Blocked(f"{value.name!r} ({value.op}) joins it with other values")
-            tensor = self.model_graph.tensors[str(other.target)]
-            if tensor.numel() == 1 and value.op != "batch_norm":
-                continue
-            along = 0 if value.op in ("batch_norm", "prelu") else place.axis - (len(shape) - tensor.ndim)
-            if (
-                place.block > 1
-                or not 0 <= along < tensor.ndim
-                or tensor.shape[along] != self.layer.units
-                or tensor.numel() != tensor.shape[along]
-            ):
-                raise _Blocked(f"{value.name!r} ({value.op}) meets {str(other.target)!r}, which is not one number per unit")
-            if value.op in ("batch_norm", "prelu") and place.axis != 1:
-                raise _Blocked(f"{value.name!r} ({value.op}) is not along its units")
-            self._require_single_use(str(other.target))
-            self.vectors.append((str(other.target), along))
-
-    def _require_single_use(self, name: str, why: str = "") -> None:
-        if self.uses(name) != 1:
-            raise _Blocked(why or f"{name!r} is used several times")
-
-
-def _axis_after_reshape(axes: ValueAxes, value: Value, layer: Layer) -> UnitAxis:
-    """Axes behind the units may be drawn into theirs, and axes of one element come and go."""
-    origin = f"{layer.value}:{layer.unit_axis}"
-    held = [(at, parts) for at, parts in enumerate(axes.axes) if any(part.origin == origin for part in parts)]
-    if len(held) == 1 and axes.batch is not None and axes.batch.is_plain:
-        at, parts = held[0]
-        size = axis_size(parts)
-        if parts[0].origin == origin and parts[0].is_whole and size is not None:
-            return UnitAxis(at, size // layer.units)
-    raise _Blocked(f"{value.name!r} ({value.op}) takes its units apart")
-
-
-def _axis_after_permute(node: Node, place: UnitAxis, axes: int) -> UnitAxis:
-    order = [int(axis) % axes for axis in node.args[1]]  # type: ignore[arg-type, union-attr]
-    return UnitAxis(order.index(place.axis), place.block)
-
-
-def _axis_after_transpose(node: Node, place: UnitAxis, axes: int) -> UnitAxis:
-    one, other = (int(axis) % axes for axis in node.args[1:3])  # type: ignore[arg-type]
-    return UnitAxis({one: other, other: one}.get(place.axis, place.axis), place.block)
-
-
-AXIS_AFTER_OP: Mapping[str, Callable[[Node, UnitAxis, int], UnitAxis]] = {
-    "permute": _axis_after_permute,
-    "transpose": _axis_after_transpose,
-}
-
-
-def _axis_after_reduction(node: Node, place: UnitAxis, axes: int) -> UnitAxis:
-    dims: Any = node.args[1] if len(node.args) > 1 else None
-    gone = {int(axis) % axes for axis in ([dims] if isinstance(dims, int) else dims or range(axes))}
-    if place.axis in gone:
-        raise _Blocked(f"{node.meta['value'].name!r} ({node.meta['value'].op}) mixes its units")
-    kept = bool(node.args[2]) if len(node.args) > 2 else bool(node.kwargs.get("keepdim", False))
-    return UnitAxis(place.axis - (0 if kept else sum(axis < place.axis for axis in gone)), place.block)
+def _reason(run: UnitPass, labels: Tensor) -> str:
+    fixed = labels[run.labels.is_fixed(labels)]
+    return run.labels.why(int(fixed[0]))

@@ -18,6 +18,7 @@ from vesalius.core.errors import InvalidInput
 from vesalius.core.names import require_known
 from vesalius.sparsity.compression.candidates import to_picked_linear, to_sparse_linear
 from vesalius.sparsity.compression.codec import read_sparse, save_sparse
+from vesalius.sparsity.compression.sliced_graph import GraphModel
 from vesalius.trace.export import NoGraph
 from vesalius.trace.export import export_program as exported
 from vesalius.trace.network import Network
@@ -55,6 +56,11 @@ def export(path: str | Path, model: nn.Module, network: Network) -> Path:
 
 
 def _write_weights(path: Path, model: nn.Module, network: Network) -> Path:
+    if isinstance(model, GraphModel):
+        raise InvalidInput(
+            f"the smaller {network.name} has sizes that the model's own code writes down, so its weights alone are of no use;"
+            " write the program: a path that ends with .pt2 or .onnx"
+        )
     return save_sparse(path, model, facts={"name": network.name})
 
 
@@ -80,12 +86,12 @@ def _export_program(model: nn.Module, network: Network) -> torch.export.Exported
         raise InvalidInput(f"{network.name} was loaded from a file, and nothing says how its model is called; trace the model")
     call = replace(network.call, model=model)
     try:
-        return exported(call, _example_inputs(network))
+        return exported(call, example_inputs(network))
     except NoGraph as error:
         raise InvalidInput(f"the smaller {network.name} does not export: {error.reason}") from error
 
 
-def _example_inputs(network: Network) -> tuple[Tensor, ...]:
+def example_inputs(network: Network) -> tuple[Tensor, ...]:
     """Two samples of zeros."""
     home = next((tensor.device for tensor in network.parameters.values()), torch.device("cpu"))
     return tuple(

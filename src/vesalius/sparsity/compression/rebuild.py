@@ -1,37 +1,11 @@
-"""A copy of a model with other tensors in it: without masks, and with some of them smaller."""
+"""A model with other tensors in it, some of them smaller."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.nn.utils import prune
-
-from vesalius.trace.copying import computed_attributes
-
-SIZE_ATTRIBUTES: Mapping[str, tuple[str, int]] = {
-    "in_features": ("weight", 1),
-    "out_features": ("weight", 0),
-    "in_channels": ("weight", 1),
-    "out_channels": ("weight", 0),
-    "num_features": ("running_mean", 0),
-    "num_parameters": ("weight", 0),
-}
-"""Sizes that PyTorch's modules note down, and the tensor and axis they are of."""
-SIZED_MODULES = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.PReLU)
-
-
-def copy_without_masks(model: nn.Module) -> nn.Module:
-    """A copy whose masks of ``torch.nn.utils.prune`` have become zeros in its weights; the model is left as it is."""
-    copied = copy.deepcopy(model, computed_attributes(model))
-    with torch.no_grad():
-        for module in copied.modules():
-            for leaf in [leaf.removesuffix("_mask") for leaf, _ in module.named_buffers(recurse=False) if leaf.endswith("_mask")]:
-                if f"{leaf}_orig" in module._parameters:
-                    prune.remove(module, leaf)
-    return copied
 
 
 def tensor_of(model: nn.Module, name: str) -> Tensor | None:
@@ -52,23 +26,76 @@ def tensors_of(model: nn.Module, names: Mapping[str, Tensor]) -> dict[str, Tenso
 
 
 def replace_tensors(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Put tensors in the place of a model's own, of whatever shape; sizes that PyTorch's modules note down follow."""
+    """Put tensors in the place of a model's own, of whatever shape, under all names they have; sizes that PyTorch's modules note down
+    follow."""
     for name, tensor in tensors.items():
+        before = tensor_of(model, name)
         path, _, leaf = name.rpartition(".")
         module = model.get_submodule(path)
         if leaf in module._buffers:
             module._buffers[leaf] = tensor
-        else:
-            before = module._parameters[leaf]
-            trained = before is None or before.requires_grad
-            module._parameters[leaf] = nn.Parameter(tensor, requires_grad=trained)
+            continue
+        new = nn.Parameter(tensor, requires_grad=before is None or before.requires_grad)
+        module._parameters[leaf] = new
+        for other in model.modules():
+            for alias in [alias for alias, one in other._parameters.items() if one is before and before is not None]:
+                other._parameters[alias] = new
     for module in model.modules():
-        if isinstance(module, SIZED_MODULES):
-            _update_sizes(module)
+        for kind, update in SIZE_UPDATES.items():
+            if isinstance(module, kind):
+                update(module)
 
 
-def _update_sizes(module: nn.Module) -> None:
-    for side, (leaf, axis) in SIZE_ATTRIBUTES.items():
-        tensor = getattr(module, leaf, None)
-        if hasattr(module, side) and isinstance(tensor, Tensor) and getattr(module, "groups", 1) == 1:
-            setattr(module, side, tensor.shape[axis])
+def _update_linear(module: Any) -> None:
+    module.out_features, module.in_features = module.weight.shape
+
+
+def _update_bilinear(module: Any) -> None:
+    module.out_features, module.in1_features, module.in2_features = module.weight.shape
+
+
+def _update_convolution(module: Any) -> None:
+    """Of a grouped convolution whole groups go, and each keeps its channels."""
+    first, second = module.weight.shape[:2]
+    if module.groups > 1:
+        module.groups = module.groups * first // (module.in_channels if module.transposed else module.out_channels)
+    made, read = (second * module.groups, first) if module.transposed else (first, second * module.groups)
+    module.out_channels, module.in_channels = made, read
+
+
+def _update_batch_norm(module: Any) -> None:
+    sized = next((one for one in (module.weight, module.running_mean) if one is not None), None)
+    module.num_features = module.num_features if sized is None else len(sized)
+
+
+def _update_group_norm(module: Any) -> None:
+    if module.weight is not None:
+        if module.num_groups > 1:
+            module.num_groups = module.num_groups * len(module.weight) // module.num_channels
+        module.num_channels = len(module.weight)
+
+
+def _update_embedding(module: Any) -> None:
+    module.num_embeddings, module.embedding_dim = module.weight.shape
+
+
+def _update_prelu(module: Any) -> None:
+    module.num_parameters = len(module.weight)
+
+
+def _update_recurrent(module: Any) -> None:
+    module.hidden_size, module.input_size = module.weight_hh_l0.shape[1], module.weight_ih_l0.shape[1]
+    module._flat_weights = [getattr(module, name) for name in module._flat_weights_names]
+
+
+SIZE_UPDATES: Mapping[Any, Callable[[Any], None]] = {
+    nn.Linear: _update_linear,
+    nn.Bilinear: _update_bilinear,
+    (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d): _update_convolution,
+    (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d): _update_batch_norm,
+    nn.GroupNorm: _update_group_norm,
+    nn.Embedding: _update_embedding,
+    nn.PReLU: _update_prelu,
+    (nn.LSTM, nn.GRU, nn.RNN): _update_recurrent,
+}
+"""How the sizes that PyTorch's modules note down follow their weights."""

@@ -108,20 +108,27 @@ class LinkScorer:
     ) -> Float[Tensor, "U F"]:
         """Scores, group by group."""
         generator = torch.Generator().manual_seed(self.seed)
-        some = rows[:: max(1, -(-len(rows) // SCORE_ROWS))]
-        slopes = links.matrix(self.slopes[links.layer.weight]) if self.score.gradient else None
-        found = []
-        for units, part in links.split(some):
-            seen = ScoreInputs(
-                weight=weight[units],
-                bias=bias[units],
-                rows=part,
-                after=links.after.select(units),
-                slopes=None if slopes is None else slopes[units],
-                generator=generator,
-            )
-            found.append(compute_scores(self.score, seen))
-        return torch.cat(found)
+        return torch.cat([self.score_part(links, units, part, weight[units], bias[units], generator) for units, part in links.split(rows)])
+
+    def score_part(
+        self,
+        links: Links,
+        units: slice,
+        rows: Float[Tensor, "N F"],
+        weight: Float[Tensor, "U F"],
+        bias: Float[Tensor, " U"],
+        generator: torch.Generator | None = None,
+    ) -> Float[Tensor, "U F"]:
+        """Scores of some units that read the same inputs."""
+        seen = ScoreInputs(
+            weight=weight,
+            bias=bias,
+            rows=rows[:: max(1, -(-len(rows) // SCORE_ROWS))],
+            after=links.after.select(units),
+            slopes=links.matrix(self.slopes[links.layer.weight])[units] if self.score.gradient else None,
+            generator=generator or torch.Generator().manual_seed(self.seed),
+        )
+        return compute_scores(self.score, seen)
 
 
 def make_scorer(score: Score, links: dict[str, Links], samples: Samples, loss: Loss | None, seed: int) -> LinkScorer:

@@ -6,7 +6,7 @@ Axes: B batch.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sized
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from typing import Any
 
 import torch
@@ -26,8 +26,8 @@ from vesalius.trace.network import Network
 
 def finetune(
     pruned: Network,
-    dense: Network,
-    masks: Mapping[str, tuple[Links, Bool[Tensor, "..."]]],
+    links: Sequence[Links],
+    masks: Mapping[str, Bool[Tensor, "..."]],
     data: Data,
     how: Finetune,
     labels: Tensor | None = None,
@@ -38,21 +38,24 @@ def finetune(
 
     Args:
         pruned: a copy, its weights masked.
-        dense: the network before.
-        masks: links and mask in the weight's shape, by layer.
+        links: of the pruned layers, in the network before.
+        masks: of parameters, by their names.
         data: all of it is used.
         how: options.
         labels: of rows; batches have their own.
 
     Raises:
-        InvalidInput: batches of unknown number; training diverged.
+        InvalidInput: no links; batches of unknown number; training diverged.
     """
-    kept = {links.layer.weight: mask for links, mask in masks.values()}
+    if not links:
+        raise InvalidInput("fine-tuning trains linear layers and convolutions, and no such layer was pruned; leave finetune= out")
+    dense = links[0].network
+    kept = {name: mask.to(pruned.parameters[name].device) for name, mask in masks.items() if name in pruned.parameters}
     if how.train:
         steps = _scheduled_steps(dense, data, labels, how)
         train_in_training_mode(pruned, kept, steps, lambda *given: _loss(dense, how, *given), how.seed)
         return
-    names = list(dict.fromkeys([*kept, *(layer.bias for links, _ in masks.values() for layer in links.layers if layer.bias)]))
+    names = list(dict.fromkeys(name for one in links for layer in one.layers for name in (layer.weight, layer.bias) if name))
     learnt = [pruned.parameters[name].detach().clone().requires_grad_() for name in names]
     program = pruned.program([*names, *(value.name for value in pruned.inputs)], [pruned.graph("training").output])
     optimiser = torch.optim.Adam(learnt, how.rate)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch.nn.utils import prune
 
 from vesalius.core.errors import InvalidInput
 from vesalius.sparsity.links import Links
+from vesalius.sparsity.parametrizations import copy_with_plain_weights
 from vesalius.trace.copying import computed_attributes
 from vesalius.trace.network import Network
 from vesalius.trace.signature import ModelCall
@@ -46,6 +47,8 @@ def write_weights(links: Links, weight: Float[Tensor, "U F"], bias: Float[Tensor
 def copy_model(pruned: Network) -> tuple[ModelCall, nn.Module]:
     """How the user's model is called, and a copy of it with the parameters and statistics of a network made by :func:`copy_network`.
 
+    Weights that were computed from others are parameters of the copy.
+
     Raises:
         InvalidInput: the network was loaded from a file and has no model.
     """
@@ -53,7 +56,7 @@ def copy_model(pruned: Network) -> tuple[ModelCall, nn.Module]:
         raise InvalidInput(
             f"{pruned.name} was loaded from a file, and there is no model to mask; load the model's weights into the model, and trace it"
         )
-    model = copy.deepcopy(pruned.call.model, computed_attributes(pruned.call.model))
+    model = copy_with_plain_weights(pruned.call.model)
     known = dict(model.named_buffers(remove_duplicate=False)) | dict(model.named_parameters(remove_duplicate=False))
     with torch.no_grad():
         for name in known.keys() & pruned.parameters.keys():
@@ -61,28 +64,50 @@ def copy_model(pruned: Network) -> tuple[ModelCall, nn.Module]:
     return pruned.call, model
 
 
-def build_masked_model(pruned: Network, masks: Mapping[str, tuple[Links, Bool[Tensor, "..."]]]) -> tuple[nn.Module, Network]:
+def build_masked_model(pruned: Network, masks: Mapping[str, Bool[Tensor, "..."]]) -> tuple[nn.Module, Network]:
     """A copy of the model with the twin's weights under ``torch.nn.utils.prune`` masks, and the network that belongs to it.
 
     Args:
         pruned: made by :func:`copy_network`, its weights written.
-        masks: links and mask in the weight's shape, by layer.
+        masks: of parameters, by their names; others are passed over.
 
     Raises:
-        InvalidInput: the network was loaded from a file and has no model; a weight is no parameter of the model.
+        InvalidInput: the network was loaded from a file and has no model.
     """
     call, model = copy_model(pruned)
     known = dict(model.named_parameters(remove_duplicate=False))
-    for links, mask in masks.values():
-        _check_is_parameter(links, known)
-        weight = known[links.layer.weight]
+    for name in [name for name in masks if name in known]:
+        weight = known[name]
         for module in list(model.modules()):
             leaves = [leaf for leaf, parameter in module.named_parameters(recurse=False) if parameter is weight]
             for leaf in leaves:
-                prune.custom_from_mask(module, leaf, mask.to(weight.dtype))
+                prune.custom_from_mask(module, leaf, masks[name].to(weight))
             if leaves and not hasattr(module, "__deepcopy__"):
                 vars(module)["__deepcopy__"] = DeepcopyWithMasks(module)
     return model, Network(pruned.name, pruned.inputs, pruned.model_graph, pruned.reason, replace(call, model=model))
+
+
+def update_weights(network: Network, model: nn.Module) -> None:
+    """Give a pruned network the weights that its model under masks has now, trained since or not."""
+    with torch.no_grad():
+        for name, tensor in network.parameters.items():
+            now = _weight_now(model, name)
+            if now is not None and now.shape == tensor.shape and not torch.equal(now, tensor):
+                tensor.copy_(now)
+
+
+def _weight_now(model: nn.Module, name: str) -> Tensor | None:
+    """A parameter, under its mask if it has one, or a buffer; ``None`` if the model has none of that name."""
+    path, _, leaf = name.rpartition(".")
+    try:
+        module = model.get_submodule(path)
+    except AttributeError:
+        return None
+    if (under := module._parameters.get(f"{leaf}_orig")) is not None and module._buffers.get(f"{leaf}_mask") is not None:
+        found: Tensor = under.detach() * module._buffers[f"{leaf}_mask"]  # type: ignore[operator]
+        return found
+    plain = module._parameters.get(leaf, module._buffers.get(leaf))
+    return None if plain is None else plain.detach()
 
 
 class DeepcopyWithMasks:
@@ -110,9 +135,16 @@ class DeepcopyWithMasks:
         return type(None), ()
 
 
-def _check_is_parameter(links: Links, known: Mapping[str, nn.Parameter]) -> None:
-    if links.layer.weight not in known:
-        raise InvalidInput(
-            f"the weight of layer {links.name!r} is no parameter of the model ({links.layer.weight!r} is a buffer or is computed), so it"
-            " cannot be masked; name other layers with Pruning(layers=[...])"
-        )
+def require_parameters(links: Iterable[Links]) -> None:
+    """Refuse weights that no mask of PyTorch's can be put on.
+
+    Raises:
+        InvalidInput: one that is no parameter of the model.
+    """
+    for one in links:
+        call = one.network.call
+        if call is not None and one.layer.weight not in dict(call.model.named_parameters(remove_duplicate=False)):
+            raise InvalidInput(
+                f"the weight of layer {one.name!r} is no parameter of the model ({one.layer.weight!r} is a buffer or is computed), so it"
+                " cannot be masked; name other layers with Pruning(layers=[...])"
+            )

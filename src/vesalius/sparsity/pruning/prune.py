@@ -18,7 +18,7 @@ from vesalius.sparsity.pruning.allocation import LinkCount
 from vesalius.sparsity.pruning.alps import alps
 from vesalius.sparsity.pruning.calibration import LinkScorer, Samples, make_scorer
 from vesalius.sparsity.pruning.layer_inputs import LayerInputs
-from vesalius.sparsity.pruning.masked_copy import copy_network, write_weights
+from vesalius.sparsity.pruning.masked_copy import copy_network, require_parameters, write_weights
 from vesalius.sparsity.pruning.refit import RegressionMoments, solve_ridge
 from vesalius.sparsity.pruning.sparse_gpt import sparse_gpt
 from vesalius.sparsity.pruning_options import Pruning
@@ -57,7 +57,7 @@ class PruningProblem:
         samples: that everything is measured on.
         score: of links.
         how: options.
-        alive: links that were not cut before, by the name in ``links``; all of them by default.
+        bounds: masks of before, by the name of the weight: what they cut stays cut.
     """
 
     dense: Network
@@ -66,17 +66,33 @@ class PruningProblem:
     samples: Samples
     score: Score
     how: Pruning
-    alive: Mapping[str, Bool[Tensor, "_ _"]] = field(default_factory=dict)
+    bounds: Mapping[str, Bool[Tensor, "..."]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, dense: Network, names: list[str] | None, samples: Samples, score: Score, how: Pruning) -> PruningProblem:
-        """Links of layers, each weight under the layer that comes first."""
+    def of(
+        cls,
+        dense: Network,
+        names: list[str] | None,
+        samples: Samples,
+        score: Score,
+        how: Pruning,
+        bounds: Mapping[str, Bool[Tensor, "..."]],
+    ) -> PruningProblem:
+        """Links of layers, each weight under the layer that comes first; by default of those whose weight is a parameter."""
         links: dict[str, Links] = {}
         for name, one in links_of(dense, names).items():
-            if one.layer.weight not in {other.layer.weight for other in links.values()}:
+            skipped = names is None and one.layer.computed
+            if not skipped and one.layer.weight not in {other.layer.weight for other in links.values()}:
                 links[name] = one
+        require_parameters(links.values())
         tied = {name: list(links_of(dense, one.tied).values()) if one.tied else [] for name, one in links.items()}
-        return cls(dense, links, tied, samples, score, how)
+        return cls(dense, links, tied, samples, score, how, bounds)
+
+    def bound(self, links: Links) -> Bool[Tensor, "U F"]:
+        """Links that may stay."""
+        before = self.bounds.get(links.layer.weight)
+        free = torch.ones_like(links.weight, dtype=torch.bool)
+        return free if before is None else free & links.matrix(before).to(free.device)
 
     @cached_property
     def judge(self) -> LinkScorer:
@@ -134,7 +150,7 @@ def prune_one_shot(bench: PruningProblem, counts: Mapping[str, LinkCount]) -> Ne
     cuts = {}
     for done, (name, one) in enumerate(bench.links.items()):
         scores, means = bench.seen[name]
-        mask = bench.how.pattern.mask(one, scores, counts[name], bench.alive.get(name))
+        mask = bench.how.pattern.mask(one, scores, counts[name], bench.bound(one))
         cuts[name] = PrunedWeight(mask=one.to_weight_shape(mask), importance=one.to_weight_shape(scores))
         for layer in (one, *bench.tied[name]):
             kept = layer.matrix(cuts[name].mask)
@@ -179,7 +195,7 @@ def prune_and_refit(bench: PruningProblem, here: Links, rows: Tensor, targets: T
     start, biased = here.weight, bool(here.layer.bias)
     parts = [(units, RegressionMoments.of(part, targets[:, units], bias=biased)) for units, part in here.split(rows)]
     weight, bias = start, torch.cat([found.bias(start[units].double()) for units, found in parts]).to(start)
-    mask = bench.alive.get(here.name, torch.ones_like(start, dtype=torch.bool))
+    mask = bench.bound(here)
     first: Tensor | None = None
     for step in range(1, bench.how.rounds + 1):
         scores = bench.judge(here, rows, weight, bias)
@@ -219,9 +235,8 @@ def _prune_tied(bench: PruningProblem, copied: Network, name: str, count: LinkCo
         layer = _links_in(copied, dense)
         rows = bench.inputs_of(copied).read(layer)
         total += here.matrix(layer.to_weight_shape(bench.judge(layer, rows, layer.weight, layer.bias)))
-    return PrunedWeight(
-        mask=here.to_weight_shape(bench.how.pattern.mask(here, total, count, bench.alive.get(name))), importance=here.to_weight_shape(total)
-    )
+    mask = bench.how.pattern.mask(here, total, count, bench.bound(here))
+    return PrunedWeight(mask=here.to_weight_shape(mask), importance=here.to_weight_shape(total))
 
 
 def _links_in(network: Network, links: Links) -> Links:
@@ -236,13 +251,14 @@ def _unit_sums(links: Links, weight: Matrix, rows: Float[Tensor, "N GF"]) -> Flo
 
 def prune_by_sparse_gpt(bench: PruningProblem, here: Links, rows: Tensor, targets: Tensor, count: LinkCount) -> PrunedWeight:
     """SparseGPT, as it was published: second moments about 0, biases as they were. Reference: Frantar2023."""
-    start = here.weight
+    start, free = here.weight, bench.bound(here)
     parts = []
     order = torch.arange(here.fan_in).reshape(-1, here.kernel).T.flatten().to(start.device)
     for units, part in here.split(rows):
         square = RegressionMoments.of(part, targets[:, units], bias=False).square
         kept, groups = _group_count(here, count), bench.how.pattern.groups(here)
-        weight, mask = sparse_gpt(start[units].double()[:, order], square[order][:, order], kept=kept, groups=groups)
+        among = free[units][:, order]
+        weight, mask = sparse_gpt(start[units].double()[:, order], square[order][:, order], kept=kept, groups=groups, among=among)
         parts.append((weight[:, order.argsort(dim=0)], mask[:, order.argsort(dim=0)]))
     weight, mask = torch.cat([part[0] for part in parts]).to(start), torch.cat([part[1] for part in parts])
     write_weights(here, weight, None)
@@ -251,18 +267,25 @@ def prune_by_sparse_gpt(bench: PruningProblem, here: Links, rows: Tensor, target
 
 def prune_by_alps(bench: PruningProblem, here: Links, rows: Tensor, targets: Tensor, count: LinkCount) -> PrunedWeight:
     """ALPS: the mask by alternating directions, then weights and biases by least squares to the dense sums. Reference: Meng2024."""
-    start = here.weight
+    start, free = here.weight, bench.bound(here)
     parts, masks = [], []
     for units, part in here.split(rows):
         square = RegressionMoments.of(part, targets[:, units], bias=False).square
-        kept = _group_count(here, count)
-        mask = alps(start[units].double(), square, lambda sizes, kept=kept: bench.how.pattern.mask(here, sizes, kept))  # type: ignore[misc]
+        choose = partial(_largest_mask, bench, here, count=_group_count(here, count), among=free[units])
+        mask = alps(start[units].double(), square, choose)
         moments = RegressionMoments.of(part, targets[:, units], bias=bool(here.layer.bias))
         parts.append(solve_ridge(moments, mask, start[units], bench.how.ridge))
         masks.append(mask)
     weight, bias = (torch.cat(column).to(start) for column in zip(*parts, strict=True))
     write_weights(here, weight, bias)
     return PrunedWeight(mask=here.to_weight_shape(torch.cat(masks)), importance=here.to_weight_shape(start.abs()))
+
+
+def _largest_mask(
+    bench: PruningProblem, here: Links, sizes: Matrix, *, count: LinkCount, among: Bool[Tensor, "U F"]
+) -> Bool[Tensor, "U F"]:
+    """The pattern's mask of the largest."""
+    return bench.how.pattern.mask(here, sizes, count, among)
 
 
 def _group_count(here: Links, count: LinkCount) -> int:

@@ -21,7 +21,12 @@ Group = tuple[int, int, int]
 
 
 def sparse_gpt(
-    weight: Float64[Tensor, "U F"], square: Float64[Tensor, "F F"], *, kept: int = 0, groups: Sequence[Group] = ()
+    weight: Float64[Tensor, "U F"],
+    square: Float64[Tensor, "F F"],
+    *,
+    kept: int = 0,
+    groups: Sequence[Group] = (),
+    among: Bool[Tensor, "U F"] | None = None,
 ) -> tuple[Float64[Tensor, "U F"], Bool[Tensor, "U F"]]:
     """Weights and mask.
 
@@ -30,6 +35,7 @@ def sparse_gpt(
         square: second moments of what links carry, about 0.
         kept: links that stay in all, the same share of every block.
         groups: instead, neighbours of which so many stay; all columns, in order.
+        among: links to choose from; all by default.
 
     Reference: Frantar2023, algorithm 1.
     """
@@ -42,7 +48,8 @@ def sparse_gpt(
     chosen = groups or _equal_blocks(weight, kept)
     for first, last, most in chosen:
         scores = found[:, first:last].square() / upper.diagonal()[first:last].square()
-        mask[:, first:last] = _highest(scores, most, each_unit=bool(groups))
+        free = mask[:, first:last] if among is None else among[:, first:last]
+        mask[:, first:last] = free & _highest(torch.where(free, scores, -1.0), most, each_unit=bool(groups))
         for column in range(first, last):
             left = found[:, column] * mask[:, column]
             error = (found[:, column] - left) / upper[column, column]

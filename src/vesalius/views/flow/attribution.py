@@ -5,6 +5,7 @@ Axes: F units of the first layer shown, L units of the last shown.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,13 +65,20 @@ def attribution_table(graph: FlowGraph, shape: tuple[int, ...] | None = None) ->
         graph: any.
         shape: of the image that the first layer is.
     """
-    shares = flow_shares(graph)
+    shares, inputs, outputs = flow_shares(graph), _unit_names(graph, graph.sources), _unit_names(graph, graph.sinks)
     if shape is not None:
-        return _class_maps(graph.layers[-1].units, shares, shape)
-    columns, turned = _sum_smallest(graph.layers[-1].units, shares.T, MOST_COLUMNS)
-    folded = len(columns) < len(graph.layers[-1])
-    rows, found = _sum_smallest(graph.layers[0].units, turned.T, MOST_ROWS)
-    return AttributionTable(rows=rows, columns=columns, shares=found.numpy(), folded=(len(rows) < len(graph.layers[0]), folded))
+        return _class_maps(outputs, shares[: len(graph.layers[0])], shape)
+    columns, turned = _sum_smallest(outputs, shares.T, MOST_COLUMNS)
+    rows, found = _sum_smallest(inputs, turned.T, MOST_ROWS)
+    folded = len(rows) < len(inputs), len(columns) < len(outputs)
+    return AttributionTable(rows=rows, columns=columns, shares=found.numpy(), folded=folded)
+
+
+def _unit_names(graph: FlowGraph, layers: Sequence[str]) -> tuple[str, ...]:
+    """Labels of the units of a layer; of several, with the names of the layers."""
+    if len(layers) == 1:
+        return graph.layers[graph.place(layers[0])].units
+    return tuple(graph.title((name, unit)) for name in layers for unit in range(len(graph.layers[graph.place(name)])))
 
 
 def _class_maps(labels: tuple[str, ...], shares: torch.Tensor, shape: tuple[int, ...]) -> AttributionTable:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 
 from vesalius.information.graph import FlowGraph
 from vesalius.information.redundancy import RedundantPair
@@ -32,7 +31,8 @@ def reading_guide(graph: FlowGraph) -> str:
     only = f"; only edges that are significant at a false discovery rate of {style.percent(tested)}" if tested is not None else ""
     dead = len(graph.dead)
     constant = f" {_count_word(dead).capitalize()} unit{'s are' if dead > 1 else ' is'} constant on this data (dead)." if dead else ""
-    return f"{what}{only}. Size: betweenness, how many shortest paths pass through a unit. Colour: community.{constant}"
+    past = "" if graph.structure.is_chain else " An edge that is bent upwards goes past the layers between."
+    return f"{what}{only}. Size: betweenness, how many shortest paths pass through a unit. Colour: community.{past}{constant}"
 
 
 def false_discovery_rate(graph: FlowGraph) -> float | None:
@@ -47,7 +47,8 @@ def false_discovery_rate(graph: FlowGraph) -> float | None:
 def facts(graph: FlowGraph, reading: FlowStatistics) -> dict[str, str]:
     """The graph in a few numbers."""
     rate, found = false_discovery_rate(graph), reading.communities
-    possible = sum(int((~first.dead).sum()) * int((~second.dead).sum()) for first, second in pairwise(graph.layers))
+    live = [int((~layer.dead).sum()) for layer in graph.layers]
+    possible = sum(live[first] * live[second] for first, second in graph.structure.pairs)
     rows = graph.provenance.get("rows")
     return {
         "layers": str(len(graph)),
@@ -96,7 +97,7 @@ def caveats(graph: FlowGraph, reading: FlowStatistics) -> list[str]:
     """What is to be known before the drawing is believed."""
     found, communities = [], reading.communities
     if not reading.edges:
-        return ["No edge is significant: no unit shares information with the next layer beyond chance."]
+        return ["No edge is significant: no unit shares information with those that read it beyond chance."]
     if reading.analysed < reading.edges:
         what = "Communities and betweenness were computed" if reading.paths_thinned else "Communities were computed"
         found.append(f"{what} among the {reading.analysed:,} strongest of {reading.edges:,} edges.")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from math import prod
 
 import numpy as np
@@ -264,17 +263,22 @@ def flow_drawing(
     chosen = [_choose_units(graph, reading, at, most_units) for at in range(len(graph))]
     if shape is not None:
         chosen[0] = []
-    blocks = [graph.flows[at][first][:, second] for at, (first, second) in enumerate(pairwise(chosen))]
+    pairs = graph.structure.pairs
+    blocks = [flow[chosen[first]][:, chosen[second]] for flow, (first, second) in zip(graph.flows, pairs, strict=True)]
     counts = split_budget([int((block > 0).sum()) for block in blocks], most_edges)
     ends = [_largest_entries(block, count) for block, count in zip(blocks, counts, strict=True)]
     weights = [block.numpy()[tuple(part.T)] for block, part in zip(blocks, ends, strict=True)]
-    order = order_units([len(part) for part in chosen], ends, weights)
+    order = order_units([len(part) for part in chosen], pairs, ends, weights)
     slots = max(*map(len, chosen), IMAGE_SLOTS if shape else MIN_SLOTS)
     units, columns = _drawn_layers(graph, reading, [[chosen[at][slot] for slot in part] for at, part in enumerate(order)], slots)
-    links, drawn = _drawn_edges(units, chosen, ends, weights), sum(counts)
+    named = [[(chosen[a][i], chosen[b][j]) for i, j in part.tolist()] for (a, b), part in zip(pairs, ends, strict=True)]
+    links, drawn = _drawn_edges(units, pairs, named, weights), sum(counts)
     if shape is not None:
-        columns[0] = replace(columns[0], others=0, dead=0, share=0.0, image=sum_channels(graph.flows[0].sum(1), shape))
-        links, drawn = _image_edges(units, columns[1]) + links, drawn + int((graph.flows[0][:, chosen[1]] > 0).sum())
+        read = [(graph.flows[place], pairs[place][1]) for place in graph.structure.out_of[0]]
+        image = sum_channels(torch.stack([flow.sum(1) for flow, _ in read]).sum(0), shape)
+        columns[0] = replace(columns[0], others=0, dead=0, share=0.0, image=image)
+        fed = [(place, float(flow[:, units[place].position].sum())) for flow, at in read for place in columns[at].units]
+        links, drawn = _image_edges(units, fed) + links, drawn + sum(int((flow[:, chosen[at]] > 0).sum()) for flow, at in read)
     return FlowDrawing(
         columns=tuple(columns),
         units=tuple(units),
@@ -287,25 +291,26 @@ def flow_drawing(
 
 def _drawn_edges(
     units: Sequence[DrawnUnit],
-    chosen: Sequence[Sequence[int]],
-    ends: Sequence[Int[ndarray, "_ 2"]],
+    pairs: Sequence[tuple[int, int]],
+    ends: Sequence[Sequence[tuple[int, int]]],
     weights: Sequence[Float[ndarray, " _"]],
 ) -> list[DrawnEdge]:
     """Edges between units, by the numbers of the units."""
     number = {(unit.layer, unit.position): place for place, unit in enumerate(units)}
     widest = max((float(part.max()) for part in weights if len(part)), default=1.0)
     return [
-        DrawnEdge(first=number[at, chosen[at][i]], second=number[at + 1, chosen[at + 1][j]], weight=weight, width=weight / widest)
-        for at, (part, heavy) in enumerate(zip(ends, weights, strict=True))
-        for (i, j), weight in zip(part.tolist(), heavy.tolist(), strict=True)
+        DrawnEdge(first=number[at, i], second=number[behind, j], weight=weight, width=weight / widest)
+        for (at, behind), part, heavy in zip(pairs, ends, weights, strict=True)
+        for (i, j), weight in zip(part, heavy.tolist(), strict=True)
     ]
 
 
 def top_betweenness(graph: FlowGraph, reading: FlowStatistics) -> list[tuple[str, int]]:
     """The units with the largest betweenness of each layer, fewer of each in a deep network; those on no shortest path are left out."""
-    most = max(1, min(MOST_LISTED_PER_LAYER, MOST_LISTED // max(len(graph) - 2, 1)))
+    inner = [layer for layer in graph.names if layer not in (*graph.sources, *graph.sinks)]
+    most = max(1, min(MOST_LISTED_PER_LAYER, MOST_LISTED // max(len(inner), 1)))
     found = []
-    for layer in graph.names[1:-1]:
+    for layer in inner:
         ranked = reading.betweenness[layer].sort(descending=True, stable=True)
         found += [(layer, int(unit)) for unit, value in zip(ranked.indices[:most], ranked.values, strict=False) if value > 0]
     return found
@@ -313,10 +318,11 @@ def top_betweenness(graph: FlowGraph, reading: FlowStatistics) -> list[tuple[str
 
 def redundant_units(graph: FlowGraph) -> tuple[RedundantPair, ...] | None:
     """Redundant units; ``None`` where looking for them would take minutes."""
-    effort = sum(
-        len(layer) ** 2 * ((len(graph.layers[at - 1]) if at else 0) + (len(graph.layers[at + 1]) if at + 1 < len(graph) else 0))
-        for at, layer in enumerate(graph.layers)
-    )
+    near = [0] * len(graph)
+    for first, second in graph.structure.pairs:
+        near[first] += len(graph.layers[second])
+        near[second] += len(graph.layers[first])
+    effort = sum(len(layer) ** 2 * edges for layer, edges in zip(graph.layers, near, strict=True))
     return graph.redundant() if effort <= MOST_COMPARISONS else None
 
 
@@ -334,7 +340,8 @@ def _choose_units(graph: FlowGraph, reading: FlowStatistics, at: int, most: int)
 def _flow_in_and_out(graph: FlowGraph, at: int) -> tuple[Float64[Tensor, " A"], Float64[Tensor, " A"]]:
     """What comes into every unit of a layer, and what goes out."""
     none = torch.zeros(len(graph.layers[at]), dtype=torch.float64)
-    return (graph.flows[at - 1].sum(0) if at else none), (graph.flows[at].sum(1) if at < len(graph.flows) else none)
+    into = sum((graph.flows[place].sum(0) for place in graph.structure.into[at]), none)
+    return into, sum((graph.flows[place].sum(1) for place in graph.structure.out_of[at]), none)
 
 
 def _largest_entries(block: Float64[Tensor, "A B"], count: int) -> Int[ndarray, "K 2"]:
@@ -374,11 +381,16 @@ def _drawn_layers(
     return units, columns
 
 
-def _image_edges(units: Sequence[DrawnUnit], column: DrawnLayer) -> list[DrawnEdge]:
-    """From a picture to each unit of the next column: the sum over pixels, in the order of the units, so that none cross."""
-    fed = [place for place in column.units if units[place].into > 0]
-    widest = max((units[place].into for place in fed), default=1.0)
+def _image_edges(units: Sequence[DrawnUnit], fed: Sequence[tuple[int, float]]) -> list[DrawnEdge]:
+    """From a picture to each unit that reads it: the sum over pixels, in the order of the units, so that few cross.
+
+    Args:
+        units: all that are drawn.
+        fed: numbers of units that read the picture, and what flows to each.
+    """
+    some = sorted(((place, flow) for place, flow in fed if flow > 0), key=lambda one: (units[one[0]].down, units[one[0]].layer))
+    widest = max((flow for _, flow in some), default=1.0)
     return [
-        DrawnEdge(first=None, second=place, weight=units[place].into, width=units[place].into / widest, start=(rank + 0.5) / len(fed))
-        for rank, place in enumerate(fed)
+        DrawnEdge(first=None, second=place, weight=flow, width=flow / widest, start=(rank + 0.5) / len(some))
+        for rank, (place, flow) in enumerate(some)
     ]

@@ -27,6 +27,7 @@ from vesalius.views.flow.chart_data import (
     image_shape,
     require_flow_graph,
 )
+from vesalius.views.flow.layout import skip_rise
 from vesalius.views.flow.svg_charts import community_colour, unit_label
 from vesalius.views.html import WHITE_TEXT_THRESHOLD
 
@@ -147,7 +148,9 @@ def _edge_path(net: FlowDrawing, link: DrawnEdge, beside: tuple[float, float]) -
     else:
         start = float(net.units[link.first].layer), net.units[link.first].down
     bend = 0.46 * (end.layer - start[0])
-    points = [start, (start[0] + bend, start[1]), (end.layer - bend, end.down), (end.layer, end.down)]
+    rise = skip_rise(0 if link.first is None else net.units[link.first].layer, end.layer)
+    bent = (start[0] + bend, max(start[1] - rise, 0.0)), (end.layer - bend, max(end.down - rise, 0.0))
+    points = [start, *bent, (end.layer, end.down)]
     return Path(points, [Path.MOVETO, Path.CURVE4, Path.CURVE4, Path.CURVE4])
 
 

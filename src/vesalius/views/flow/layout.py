@@ -14,45 +14,56 @@ from numpy import ndarray
 SWEEPS = 12
 """Passes through the columns; the best order found is kept."""
 
+SKIP_RISE, MAX_RISE = 0.9, 3.0
+"""Slots that an edge rises for each column that it goes past, and at most."""
+
 MAX_PITCH = 1.6
 """Most slots that a unit of a short column takes."""
 
 
-def order_units(sizes: Sequence[int], ends: Sequence[Int[ndarray, "_ 2"]], weights: Sequence[Float[ndarray, " _"]]) -> list[list[int]]:
+def order_units(
+    sizes: Sequence[int], pairs: Sequence[tuple[int, int]], ends: Sequence[Int[ndarray, "_ 2"]], weights: Sequence[Float[ndarray, " _"]]
+) -> list[list[int]]:
     """Units of every column from top to bottom, so that few heavy edges cross: each where its neighbours are on average (barycentre).
 
     Units without edges go last.
 
     Args:
         sizes: units of each column.
+        pairs: columns that edges join, the left one first.
         ends: for each pair of columns, the unit in the first and in the second of every edge.
         weights: of the same edges.
     """
     linked = [np.zeros(size, bool) for size in sizes]
-    for at, part in enumerate(ends):
-        linked[at][part[:, 0]] = linked[at + 1][part[:, 1]] = True
+    for (left, right), part in zip(pairs, ends, strict=True):
+        linked[left][part[:, 0]] = linked[right][part[:, 1]] = True
     order = [np.argsort(~here, kind="stable") for here in linked]
-    best, least = order, crossings(order, ends, weights)
+    best, least = order, crossings(order, pairs, ends, weights)
     for sweep in range(SWEEPS):
         forward = sweep % 2 == 0
-        columns = range(1, len(sizes)) if forward else range(len(sizes) - 2, -1, -1)
+        mine, theirs = (1, 0) if forward else (0, 1)
         order = list(order)
-        for at in columns:
-            pair, near = (at - 1, at - 1) if forward else (at, at + 1)
-            mine, theirs = (1, 0) if forward else (0, 1)
-            middle = _barycentres(order[at], order[near], ends[pair][:, [mine, theirs]], weights[pair])
-            order[at] = np.lexsort((middle, ~linked[at]))
-        found = crossings(order, ends, weights)
+        for at in range(len(sizes)) if forward else reversed(range(len(sizes))):
+            read = [place for place, pair in enumerate(pairs) if pair[mine] == at]
+            if read:
+                near = [(order[pairs[place][theirs]], ends[place][:, [mine, theirs]], weights[place]) for place in read]
+                order[at] = np.lexsort((_barycentres(order[at], near), ~linked[at]))
+        found = crossings(order, pairs, ends, weights)
         if found < least:
             best, least = order, found
     return [column.tolist() for column in best]
 
 
-def crossings(order: Sequence[Int[ndarray, " _"]], ends: Sequence[Int[ndarray, "_ 2"]], weights: Sequence[Float[ndarray, " _"]]) -> float:
-    """Pairs of edges that cross, each counted with the product of its weights."""
+def crossings(
+    order: Sequence[Int[ndarray, " _"]],
+    pairs: Sequence[tuple[int, int]],
+    ends: Sequence[Int[ndarray, "_ 2"]],
+    weights: Sequence[Float[ndarray, " _"]],
+) -> float:
+    """Pairs of edges between the same two columns that cross, each counted with the product of its weights."""
     total = 0.0
-    for at, (part, weight) in enumerate(zip(ends, weights, strict=True)):
-        first, second = _relative_ranks(order[at])[part[:, 0]], _relative_ranks(order[at + 1])[part[:, 1]]
+    for (left, right), part, weight in zip(pairs, ends, weights, strict=True):
+        first, second = _relative_ranks(order[left])[part[:, 0]], _relative_ranks(order[right])[part[:, 1]]
         across = (first[:, None] - first) * (second[:, None] - second) < 0
         total += float((across * weight[:, None] * weight).sum()) / 2
     return total
@@ -62,6 +73,11 @@ def unit_positions(count: int, slots: float) -> list[float]:
     """Where the units of a column stand, in slots from the top: spread over the height, a short column in its middle."""
     pitch = min(slots / count, MAX_PITCH) if count else 0.0
     return [slots / 2 + pitch * (place - (count - 1) / 2) for place in range(count)]
+
+
+def skip_rise(first: int, second: int) -> float:
+    """How far an edge is bent upwards that goes past columns, in slots: the more of them, the higher, so that it is seen to skip them."""
+    return min(SKIP_RISE * (second - first - 1), MAX_RISE)
 
 
 def split_budget(available: Sequence[int], most: int) -> list[int]:
@@ -81,11 +97,16 @@ def _relative_ranks(column: Int[ndarray, " U"]) -> Float[ndarray, " U"]:
 
 
 def _barycentres(
-    mine: Int[ndarray, " U"], theirs: Int[ndarray, " V"], ends: Int[ndarray, "K 2"], weights: Float[ndarray, " K"]
+    mine: Int[ndarray, " U"], near: Sequence[tuple[Int[ndarray, " _"], Int[ndarray, "_ 2"], Float[ndarray, " _"]]]
 ) -> Float[ndarray, " U"]:
-    """Where the neighbours of each unit are on average; a unit without any stays where it is."""
-    there, here = _relative_ranks(theirs), _relative_ranks(mine)
-    total, mass = np.zeros(len(mine)), np.zeros(len(mine))
-    np.add.at(total, ends[:, 0], weights * there[ends[:, 1]])
-    np.add.at(mass, ends[:, 0], weights)
+    """Where the neighbours of each unit are on average; a unit without any stays where it is.
+
+    Args:
+        mine: order of the units.
+        near: for each column of neighbours, the order of its units, both ends of every edge, and the weights.
+    """
+    here, total, mass = _relative_ranks(mine), np.zeros(len(mine)), np.zeros(len(mine))
+    for theirs, ends, weights in near:
+        np.add.at(total, ends[:, 0], weights * _relative_ranks(theirs)[ends[:, 1]])
+        np.add.at(mass, ends[:, 0], weights)
     return np.where(mass > 0, total / np.where(mass > 0, mass, 1), here)

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -18,6 +16,7 @@ from torch import Tensor
 
 from vesalius.information import paths
 from vesalius.information.graph import FlowGraph
+from vesalius.information.layer_graph import LayerGraph
 from vesalius.views.flow.chart_data import FlowDrawing, sum_channels, unit_name
 
 MOST_PATHS = 5
@@ -76,7 +75,7 @@ def strongest_named_paths(graph: FlowGraph, *, shape: tuple[int, ...] | None = N
     """The paths with the largest products of weights."""
     total = float(graph.attribution().sum())
     return [
-        NamedPath(names=tuple(unit_name(graph, at, unit, shape) for at, (_, unit) in enumerate(path.units)), share=path.product / total)
+        NamedPath(names=tuple(unit_name(graph, graph.place(layer), unit, shape) for layer, unit in path.units), share=path.product / total)
         for path in graph.strongest_paths(k=most)
     ]
 
@@ -86,12 +85,15 @@ def paths_through_units(graph: FlowGraph, net: FlowDrawing, *, most: int = MOST_
     shown = [[net.units[place].position for place in column.units] for column in net.columns]
     if net.pictured:
         shown[0] = list(range(len(graph.layers[0])))
-    blocks = [graph.flows[at][first][:, second] for at, (first, second) in enumerate(pairwise(shown))]
+    drawn = LayerGraph(tuple(map(len, shown)), graph.structure.pairs)
+    blocks = [flow[shown[first]][:, shown[second]] for flow, (first, second) in zip(graph.flows, drawn.pairs, strict=True)]
+    before = paths.best_ways(drawn, blocks, most, dict.fromkeys(drawn.sources, paths.ALL_UNITS))
+    after = paths.best_ways(drawn.reverse, [block.T for block in blocks], most, dict.fromkeys(drawn.reverse.sources, paths.ALL_UNITS))
     total = float(graph.attribution().sum())
     found: list[list[DrawnPath]] = []
     for at, column in enumerate(net.columns):
         for slot in range(len(column.units)):
-            ways = _strongest_through(blocks, at, slot, most)
+            ways = _strongest_through(before, after, (at, slot), most)
             found.append([_drawn_path(graph, net, shown, way, product / total) for way, product in ways])
     return found
 
@@ -99,23 +101,28 @@ def paths_through_units(graph: FlowGraph, net: FlowDrawing, *, most: int = MOST_
 def input_maps(graph: FlowGraph, net: FlowDrawing) -> list[Float[ndarray, "height width"]]:
     """For each drawn unit, what flows into it from every pixel, over all paths. Only where the first layer is a picture."""
     assert net.shape is not None
-    into = [reduce(torch.matmul, graph.flows[:at]) for at in range(1, len(graph))]
-    return [sum_channels(into[unit.layer - 1][:, unit.position], net.shape) for unit in net.units]
+    into, none = paths.sums_from(graph.structure, graph.flows, 0), torch.zeros(len(graph.layers[0]), dtype=torch.float64)
+    return [sum_channels(into[unit.layer][:, unit.position] if unit.layer in into else none, net.shape) for unit in net.units]
 
 
-def _strongest_through(blocks: Sequence[Float64[Tensor, "_ _"]], at: int, slot: int, most: int) -> list[tuple[tuple[int, ...], float]]:
+Way = tuple[tuple[int, int], ...]
+"""Numbers of layers, and slots of units there."""
+
+
+def _strongest_through(before: paths.BestWays, after: paths.BestWays, unit: tuple[int, int], most: int) -> list[tuple[Way, float]]:
     """The strongest ways from end to end through one unit: the best ways to it, each with the best ways on."""
-    before = [((slot,), 1.0)] if at == 0 else paths.strongest_paths([*blocks[: at - 1], blocks[at - 1][:, slot : slot + 1]], most)
-    after = [((slot,), 1.0)] if at == len(blocks) else paths.strongest_paths([blocks[at][slot : slot + 1], *blocks[at + 1 :]], most)
-    ways = [((*first[:at], slot, *second[1:]), one * other) for first, one in before for second, other in after]
+    at, slot = unit
+    last = len(before.best) - 1
+    onward = [(tuple((last - layer, place) for layer, place in reversed(way)), product) for way, product in after.to(last - at, slot)]
+    ways = [((*first, *second[1:]), one * other) for first, one in before.to(at, slot) for second, other in onward]
     return sorted(ways, key=lambda way: -way[1])[:most]
 
 
-def _drawn_path(graph: FlowGraph, net: FlowDrawing, shown: Sequence[Sequence[int]], way: Sequence[int], share: float) -> DrawnPath:
-    names = tuple(unit_name(graph, at, shown[at][slot], net.shape) for at, slot in enumerate(way))
-    stops = tuple(net.columns[at].units[slot] for at, slot in enumerate(way) if at or not net.pictured)
+def _drawn_path(graph: FlowGraph, net: FlowDrawing, shown: Sequence[Sequence[int]], way: Way, share: float) -> DrawnPath:
+    names = tuple(unit_name(graph, at, shown[at][slot], net.shape) for at, slot in way)
+    stops = tuple(net.columns[at].units[slot] for at, slot in way if at or not net.pictured)
     pixel = None
-    if net.shape is not None:
-        spot = np.unravel_index(way[0], net.shape)[-2:]
+    if net.shape is not None and way[0][0] == 0:
+        spot = np.unravel_index(way[0][1], net.shape)[-2:]
         pixel = int(spot[0]), int(spot[1])
     return DrawnPath(stops=stops, pixel=pixel, path=NamedPath(names=names, share=share))

@@ -16,6 +16,7 @@ from PIL import Image
 from vesalius.views import style
 from vesalius.views.flow.captions import omitted_units_note
 from vesalius.views.flow.chart_data import DrawnEdge, DrawnLayer, DrawnUnit, FlowDrawing
+from vesalius.views.flow.layout import skip_rise
 
 WIDTH = 860
 PITCH = 27
@@ -146,7 +147,9 @@ def _edge(net: FlowDrawing, frame: DrawingFrame, spots: Sequence[tuple[float, fl
         unit = net.units[link.first]
         start, colour, name = spots[link.first], community_colour(unit.community), unit.name
     bend = 0.46 * (end[0] - start[0])
-    way = f"M{start[0]:.1f} {start[1]:.1f}C{start[0] + bend:.1f} {start[1]:.1f} {end[0] - bend:.1f} {end[1]:.1f} {end[0]:.1f} {end[1]:.1f}"
+    rise = skip_rise(0 if link.first is None else net.units[link.first].layer, net.units[link.second].layer)
+    near, far = ((across, max(down - rise * PITCH, TOP)) for across, down in ((start[0] + bend, start[1]), (end[0] - bend, end[1])))
+    way = f"M{start[0]:.1f} {start[1]:.1f}C{near[0]:.1f} {near[1]:.1f} {far[0]:.1f} {far[1]:.1f} {end[0]:.1f} {end[1]:.1f}"
     width = MIN_STROKE + (MAX_STROKE - MIN_STROKE) * link.width
     title = escape(f"{name} \N{RIGHTWARDS ARROW} {net.units[link.second].name}: {style.number(link.weight)}")
     ends = f"{'m' if link.first is None else link.first} {link.second}"

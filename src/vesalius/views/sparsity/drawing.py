@@ -105,7 +105,7 @@ def kept_network(cuts: Sequence[PrunedLayer], weights: Sequence[Float[Tensor, "_
     counts = split_budget([int((block > 0).sum()) for block in blocks], MOST_LINKS)
     ends = [_largest_entries(block, count) for block, count in zip(blocks, counts, strict=True)]
     heavy = [block.numpy()[tuple(part.T)] for block, part in zip(blocks, ends, strict=True)]
-    order = order_units([len(part) for part in chosen], ends, heavy)
+    order = order_units([len(part) for part in chosen], [(at, at + 1) for at in range(len(cuts))], ends, heavy)
     slots = float(max(*map(len, chosen), MIN_SLOTS))
     dots, number = _unit_dots(cuts, chosen, order, strengths, slots)
     lines = []

@@ -79,7 +79,7 @@ def sparsified_body(shown: Sparsified, *, x: Tensor | None = None, shape: Sequen
 
 
 def _weight(shown: Sparsified, cut: PrunedLayer) -> Tensor:
-    return cut.links.matrix(shown.network.parameters[cut.links.layer.weight]).detach().cpu()
+    return cut.links.matrix(shown.network.weight(cut.links.layer)).detach().cpu()
 
 
 def _sample_images(shown: Sparsified, x: Tensor, shape: tuple[int, ...]) -> list[tuple[Markup, Markup, Markup]]:

@@ -1,0 +1,73 @@
+"""Half of the units of every layer of small architectures removed, in one run: what can go, what is lost, and how long it takes.
+
+Claims: the smaller model computes what the masked one does to 1e-5; all weights but those of outputs belong to units that can go.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import torch
+from torch import nn
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    ViTConfig,
+    ViTForImageClassification,
+)
+
+import vesalius as vs
+from benchmarks.timing import print_table
+from tests.sparsity.joined_models import JOINED, build
+from vesalius.sparsity import Pruning, remove_units
+
+HEADINGS = ("architecture", "can go", "parameters", "left", "lost", "difference", "form", "seconds")
+
+
+SIZES = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}
+TEXT = {"vocab_size": 99, "max_position_embeddings": 16}
+
+
+def transformers() -> dict[str, tuple[nn.Module, torch.Tensor]]:
+    """Small models of Hugging Face's, from their configurations, with random weights."""
+    torch.manual_seed(0)
+    ids, images = torch.randint(0, 99, (200, 8)), torch.randn(200, 3, 16, 16)
+    return {
+        "BERT": (BertForSequenceClassification(BertConfig(**SIZES, **TEXT)), ids),
+        "GPT-2": (GPT2LMHeadModel(GPT2Config(vocab_size=99, n_embd=64, n_layer=2, n_head=4, n_positions=16)), ids),
+        "Llama": (LlamaForCausalLM(LlamaConfig(**SIZES, **TEXT, num_key_value_heads=2)), ids),
+        "ViT": (ViTForImageClassification(ViTConfig(**SIZES, image_size=16, patch_size=4)), images),
+    }
+
+
+def measure(name: str, model: nn.Module, x: torch.Tensor, output: str | None) -> tuple[object, ...]:
+    """One row: half of the units of every layer gone."""
+    network = vs.trace(model.eval(), x[:2], output=output)
+    began = time.monotonic()
+    result = remove_units(network, x, pruning=Pruning(rounds=3))
+    seconds = time.monotonic() - began
+    small = result.compact(x, batches=(1,))
+    before, after = small.row("dense").parameters, small.row("smaller")
+    form = "its graph" if type(small.smallest).__name__ == "GraphModel" else "own code"
+    facts = result.provenance
+    return (name, result.coverage.share, before, after.parameters / before, facts["lost"], after.difference, form, seconds)
+
+
+def main() -> None:
+    """Print the table."""
+    torch.set_num_threads(1)
+    rows = [measure(name, *build(name), None) for name in JOINED]
+    rows += [measure(name, model, x, "logits") for name, (model, x) in transformers().items()]
+    print_table(rows, HEADINGS)
+
+
+if __name__ == "__main__":
+    main()

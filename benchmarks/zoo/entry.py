@@ -1,0 +1,61 @@
+"""One architecture of the zoo."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+Call = tuple[tuple[Any, ...], Mapping[str, Any]]
+"""Arguments of a model, by position and by name."""
+
+SMALL: Mapping[str, Any] = {
+    **dict.fromkeys("hidden_size d_model n_embd dim embedding_size".split(), 16),
+    **dict.fromkeys("num_hidden_layers n_layer n_layers num_layers encoder_layers decoder_layers".split(), 2),
+    **dict.fromkeys("num_attention_heads n_head n_heads num_heads encoder_attention_heads decoder_attention_heads".split(), 2),
+    **dict.fromkeys("intermediate_size hidden_dim ffn_dim encoder_ffn_dim decoder_ffn_dim d_ff".split(), 24),
+    **dict.fromkeys("num_local_experts num_experts n_routed_experts attention_window state_size rotary_dim".split(), 4),
+    **dict.fromkeys("max_position_embeddings n_positions d_inner".split(), 32),
+    **dict.fromkeys("head_dim d_kv".split(), 8),
+    "vocab_size": 40,
+    "num_key_value_heads": 1,
+    "num_experts_per_tok": 2,
+    "n_shared_experts": 1,
+    "moe_intermediate_size": 16,
+    "num_labels": 5,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "initializer_range": 0.3,
+}
+"""Sizes by the names that configurations have for them."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An architecture, not yet built.
+
+    Attributes:
+        name: of the model.
+        family: what it is an instance of.
+        build: makes it, with weights drawn from the global generator.
+        example: inputs of so many samples.
+        output: which of several outputs is explained.
+        embedded: whether its inputs are ids, so that the first embedding is explained.
+    """
+
+    name: str
+    family: str
+    build: Callable[[], nn.Module]
+    example: Callable[[int], Call]
+    output: str | None = None
+    embedded: bool = False
+
+
+def small(configuration: type, changes: Mapping[str, Any] | None = None) -> Any:
+    """A configuration of a small model: all sizes it has, and changes."""
+    default = configuration()
+    sizes = {name: value for name, value in SMALL.items() if hasattr(default, name)}
+    return configuration(**{**sizes, **(changes or {})})

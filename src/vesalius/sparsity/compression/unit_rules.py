@@ -1,0 +1,259 @@
+"""How labels of units go through ops: a rule for each kind of op."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx import Node
+
+from vesalius.sparsity.compression.unit_layers import LAYER_RULES, apply_matrix
+from vesalius.sparsity.compression.unit_moves import MOVE_RULES, described
+from vesalius.sparsity.compression.unit_pass import Moving, Rule, Stored, UnitPass
+from vesalius.trace.axis_pass import argument, op_of
+from vesalius.trace.opset import FAMILIES
+
+# ---- ops on single elements ----------------------------------------------------------------------------------------------------------
+
+
+def _unary(run: UnitPass, node: Node) -> Any:
+    """A function of each element; whether 0 stays 0 is asked of it."""
+    known = run.of(node.args[0])
+    if isinstance(known, Stored):
+        return replace(known, zero=known.zero and _keeps_zero(node))
+    return Moving(known.labels, known.zero and _keeps_zero(node))
+
+
+def _keeps_zero(node: Node) -> bool:
+    args = [0.0 if isinstance(one, Node) else one for one in node.args[1:]]
+    zero = torch.zeros(2, dtype=torch.float64)
+    return bool((torch.nan_to_num(node.target(zero, *args, **node.kwargs), nan=1.0) == 0).all())  # type: ignore[operator]
+
+
+def _same(run: UnitPass, node: Node) -> Any:
+    return run.of(node.args[0])
+
+
+def _elementwise(run: UnitPass, node: Node) -> Any:
+    """Elements of several values that meet: their units are one, but for values that have one element for all of them."""
+    operands = [run.of(one) for one in [*node.args, *node.kwargs.values()] if isinstance(run.of(one), (Moving, Stored))]
+    if all(isinstance(one, Stored) for one in operands):
+        return _stored_elementwise(run, node, operands)
+    rank = len(node.meta["value"].shape)
+    moving = [one for one in operands if isinstance(one, Moving)]
+    varying = {axis + rank - one.labels.ndim for one in moving for axis in run.labels.varies(one.labels)}
+    reason = f"{described(node)} joins it with values that stay"
+    sides = torch.broadcast_shapes(*(one.labels.shape if isinstance(one, Moving) else [len(axis) for axis in one.axes] for one in operands))
+    whole = [one for one in moving if all(_side(one.labels, axis, rank) == sides[axis - rank + len(sides)] for axis in varying)]
+    for one in moving:
+        if one not in whole:
+            run.fix(one, f"{described(node)} takes one number for all units")
+    if not whole:
+        return None
+    first = whole[0].labels.expand(torch.broadcast_shapes(whole[0].labels.shape, sides))
+    for one in whole[1:]:
+        run.labels.join(first, one.labels, reason)
+    for stored in (one for one in operands if isinstance(one, Stored)):
+        _meet_parameter(run, stored, first, reason)
+    return Moving(first, _zero_after(run, node))
+
+
+def _side(labels: Tensor, axis: int, rank: int) -> int:
+    at = axis - rank + labels.ndim
+    return labels.shape[at] if at >= 0 else 1
+
+
+def _meet_parameter(run: UnitPass, stored: Stored, labels: Tensor, reason: str) -> None:
+    """A parameter has a number per unit along the axis of the units; along others it stays."""
+    varying = run.labels.varies(labels)
+    for at, own in enumerate(stored.axes):
+        axis = at + labels.ndim - len(stored.axes)
+        if len(own) > 1 and axis in varying and len(varying) == 1:
+            run.labels.join(own, labels.select(axis, 0) if labels.ndim == 1 else _vector(labels, axis), reason)
+        else:
+            run.labels.fix(own, reason)
+            if len(own) > 1 and axis in varying:
+                run.labels.fix(labels, reason)
+
+
+def _vector(labels: Tensor, axis: int) -> Tensor:
+    for other in reversed(range(labels.ndim)):
+        if other != axis:
+            labels = labels.select(other, 0)
+    return labels
+
+
+def _stored_elementwise(run: UnitPass, node: Node, operands: list[Any]) -> Any:
+    """Parameters that meet: along axes of the same length their labels are one."""
+    first = max(operands, key=lambda one: len(one.axes))
+    for other in operands:
+        for at in range(1, len(other.axes) + 1):
+            if len(other.axes[-at]) == len(first.axes[-at]):
+                run.labels.join(first.axes[-at], other.axes[-at], "parameters are joined")
+            else:
+                return None
+    return replace(first, names=tuple(name for one in operands for name in one.names), zero=False)
+
+
+def _zero_after(run: UnitPass, node: Node) -> bool:
+    """Whether elements of a unit are 0 after an op on some that are."""
+    zero = [_is_zero(run.of(one)) for one in node.args if not isinstance(one, bool)]
+    op = op_of(node)
+    if op == "mul":
+        return any(zero)
+    if op in ("div", "masked_fill", "pow", "prelu"):
+        return zero[0]
+    return op in ZERO_IF_ALL and all(zero[:3])
+
+
+ZERO_IF_ALL = frozenset("add sub rsub maximum minimum where lerp".split())
+
+
+def _is_zero(known: Any) -> bool:
+    return known.zero if isinstance(known, (Moving, Stored)) else isinstance(known, (int, float)) and known == 0
+
+
+def _glu(run: UnitPass, node: Node) -> Any:
+    known, dim = run.moving(node.args[0]), argument(node, 1, "dim", -1)
+    halves = known.labels.chunk(2, dim)
+    run.labels.join(halves[0], halves[1], f"{described(node)} joins it with values that stay")
+    return Moving(halves[0], known.zero)
+
+
+# ---- ops over axes -------------------------------------------------------------------------------------------------------------------
+
+
+def _reduce(run: UnitPass, node: Node) -> Any:
+    """A sum or mean over positions; or over units, of which those that are gone must be 0."""
+    known = run.moving(node.args[0])
+    dims = argument(node, 1, "dim")
+    rank = known.labels.ndim
+    gone = {int(axis) % rank for axis in ([dims] if isinstance(dims, int) else dims or range(rank))}
+    varying = set(run.labels.varies(known.labels))
+    if gone & varying:
+        if op_of(node) not in SUMS or not known.zero or len(varying) > 1:
+            return None
+        run.labels.need_zeros(known.labels)
+        return run.unlabelled(node)
+    labels, kept = known.labels, len(node.meta["value"].shape) == rank
+    for axis in sorted(gone, reverse=True):
+        labels = labels.narrow(axis, 0, 1) if kept else labels.select(axis, 0)
+    return Moving(labels, known.zero)
+
+
+SUMS = frozenset(("mean", "sum"))
+"""Reductions that elements of 0 add nothing to."""
+
+
+def _along_positions(run: UnitPass, node: Node) -> Any:
+    """An op along an axis, such as softmax, that must not be that of the units."""
+    known, dim = run.moving(node.args[0]), argument(node, 1, "dim")
+    if int(dim) % known.labels.ndim in run.labels.varies(known.labels):
+        return None
+    return Moving(known.labels, zero=False)
+
+
+def _pool(run: UnitPass, node: Node) -> Any:
+    """Space in other sizes."""
+    known, shape = run.moving(node.args[0]), node.meta["value"].shape
+    if any(axis > 1 for axis in run.labels.varies(known.labels)):
+        return None
+    labels = known.labels
+    for axis in range(2, labels.ndim):
+        labels = labels.narrow(axis, 0, 1).expand([int(shape[axis]) if at == axis else -1 for at in range(labels.ndim)])
+    return Moving(labels, known.zero)
+
+
+def _product(run: UnitPass, node: Node) -> Any:
+    """A product of two values that both vary: along the axis that is summed over, units of both are one."""
+    one, other = run.moving(node.args[0]).labels, run.moving(node.args[1]).labels
+    zero = run.moving(node.args[0]).zero or run.moving(node.args[1]).zero
+    rows, columns = ([axis - labels.ndim for axis in run.labels.varies(labels)] for labels in (one, other))
+    reason = f"{described(node)} mixes its units"
+    _join_all_but_first(run, one, rows, reason)
+    _join_all_but_first(run, other, columns, reason)
+    rows, columns = ([axis - labels.ndim for axis in run.labels.varies(labels)] for labels in (one, other))
+    left, right = rows[0] if rows else None, columns[0] if columns else None
+    if left == -1 or right == -2:
+        if not zero:
+            return None
+        summed = _vector(one, one.ndim - 1)
+        run.labels.join(summed, _vector(other, other.ndim - 2), reason)
+        run.labels.need_zeros(summed)
+    batch = torch.broadcast_shapes(one.shape[:-2], other.shape[:-2])
+    sides = (*batch, one.shape[-2], other.shape[-1])
+    if left is not None and left < -2:
+        labels = one[..., :1, :1].expand(sides)
+        if right is not None and right < -2:
+            run.labels.join(labels[..., :1, :1], other[..., :1, :1], reason)
+        return Moving(labels, zero)
+    if right is not None and right < -2:
+        return Moving(other[..., :1, :1].expand(sides), zero)
+    if left == -2 and right == -1:
+        return None
+    if left == -2:
+        return Moving(one[..., :1].expand(sides), zero)
+    return Moving(other[..., :1, :].expand(sides), zero) if right == -1 else run.unlabelled(node)
+
+
+def _matmul(run: UnitPass, node: Node) -> Any:
+    """A layer, or a product of two values."""
+    weight = run.of(node.args[1])
+    if isinstance(weight, Stored) and len(weight.axes) == 2 and isinstance(run.of(node.args[0]), Moving):
+        return apply_matrix(run, node, run.moving(node.args[0]), weight, (1, 0), None)
+    return _product(run, node)
+
+
+def _join_all_but_first(run: UnitPass, labels: Tensor, axes: list[int], reason: str) -> None:
+    for axis in axes[1:]:
+        run.labels.join_along(labels, axis % labels.ndim, reason)
+
+
+def _attention(run: UnitPass, node: Node) -> Any:
+    """Heads of queries, keys and values are one; a head that is gone gives nothing."""
+    queries, keys, values = (run.moving(one) for one in node.args[:3])
+    reason = f"{described(node)} mixes its units"
+    for one in (queries, keys, values):
+        _join_all_but_first(run, one.labels, run.labels.varies(one.labels), reason)
+        if any(axis >= one.labels.ndim - 2 for axis in run.labels.varies(one.labels)):
+            return None
+    ask, key, give = (one.labels[..., :1, :1] for one in (queries, keys, values))
+    times = ask.shape[-3] // key.shape[-3] if ask.ndim > 3 else 1
+    if times > 1:
+        key, give = (one.repeat_interleave(times, -3) for one in (key, give))
+    run.labels.join(ask, key, reason)
+    run.labels.join(ask, give, reason)
+    sides = (*queries.labels.shape[:-1], values.labels.shape[-1])
+    return Moving(ask.expand(sides), values.zero)
+
+
+def _unlabelled(run: UnitPass, node: Node) -> Any:
+    """What is made of sizes alone."""
+    return run.unlabelled(node) if not any(isinstance(run.of(one), (Moving, Stored)) for one in node.all_input_nodes) else None
+
+
+SAME = "dropout feature_dropout alpha_dropout contiguous clone detach alias to type_as lift_fresh_copy native_dropout".split()
+
+RULES: Mapping[str, Rule] = {
+    **dict.fromkeys(FAMILIES["elementwise"] | {"neg", "isnan", "logical_not"}, _unary),
+    **dict.fromkeys(SAME, _same),
+    **dict.fromkeys(
+        "add sub rsub mul div maximum minimum where masked_fill lerp pow eq ne lt le gt ge logical_and logical_or".split(), _elementwise
+    ),
+    **dict.fromkeys(("softmax", "log_softmax", "cumsum"), _along_positions),
+    **dict.fromkeys("mean sum amax amin".split(), _reduce),
+    **{f"{kind}_pool{axes}d": _pool for axes in (1, 2, 3) for kind in ("max", "avg", "adaptive_avg", "adaptive_max", "_adaptive_avg")},
+    **dict.fromkeys("upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_bilinear2d upsample_bicubic2d".split(), _pool),
+    **dict.fromkeys("zeros ones full arange zeros_like ones_like full_like scalar_tensor empty new_zeros new_ones".split(), _unlabelled),
+    "glu": _glu,
+    "attention": _attention,
+    "bmm": _product,
+    "matmul": _matmul,
+    "mm": _matmul,
+    **MOVE_RULES,
+    **LAYER_RULES,
+}
+"""Rule of every op that units can be followed through; those of all others stay."""

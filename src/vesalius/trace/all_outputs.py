@@ -1,0 +1,38 @@
+"""A model with several outputs as one network of all of them, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from vesalius.trace.network import Network
+from vesalius.trace.signature import EVERY_OUTPUT
+from vesalius.trace.trace import trace_call
+
+
+def with_all_outputs(network: Network, rows: Sequence[Tensor]) -> Network:
+    """A network of everything that a model returns with a row for each sample; the network itself where that is what it gives.
+
+    What leads to one of several outputs may be read on the way to another, which the graph of the first does not hold.
+
+    Args:
+        network: traced from a model.
+        rows: some inputs.
+
+    Raises:
+        InvalidInput: a model whose outputs together cannot be traced.
+    """
+    call = network.call
+    if call is None or call.output is None:
+        return network
+    some = tuple(part[:2] for part in rows)
+    plain = replace(call, function=None)
+    with torch.no_grad():
+        if replace(plain, output=EVERY_OUTPUT).evaluate(some).numel() == plain.evaluate(some).numel():
+            return network
+    found = trace_call((replace(call, output=EVERY_OUTPUT, function=None), some))
+    found.graph("following units to all outputs")
+    return found
