@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.fx import Node
 
 from vesalius.core import store
+from vesalius.trace.layers import parameters_behind
 from vesalius.trace.network import Network
 from vesalius.trace.opset import readable_op_name
 
@@ -77,14 +78,21 @@ def weight_coverage(network: Network, looked_at: Collection[str]) -> Coverage:
         network: traced.
         looked_at: names of weights.
     """
-    weights = _distinct_weights(network)
-    seen = [one for name, one in weights.items() if name in looked_at]
+    weights, names = _distinct_weights(network), _parameters_of(network, looked_at)
+    seen = [one for name, one in weights.items() if name in names]
     places = {one.data_ptr() for one in seen}
-    left = {name: one for name, one in weights.items() if name not in looked_at and one.data_ptr() not in places}
+    left = {name: one for name, one in weights.items() if name not in names and one.data_ptr() not in places}
     by_size = sorted(left.items(), key=lambda pair: -pair[1].numel())
     total = sum(one.numel() for one in (*seen, *left.values()))
     reasons = {name: (one.numel(), _reason(network, name)) for name, one in by_size}
     return Coverage(looked_at=sum(one.numel() for one in seen), total=total, left=reasons)
+
+
+def _parameters_of(network: Network, weights: Collection[str]) -> set[str]:
+    """Names of the parameters that weights are, or are computed from."""
+    model_graph = network.graph("naming weights")
+    values = [layer.computed for layer in network.layers.values() if layer.computed and layer.weight in weights]
+    return {*weights, *(name for value in values for name in parameters_behind(model_graph.nodes[value]))}
 
 
 def _distinct_weights(network: Network) -> dict[str, Tensor]:

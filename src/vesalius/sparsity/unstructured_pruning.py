@@ -194,7 +194,7 @@ class _PruningRun:
             raise InvalidInput(
                 f"{len(samples.inputs[0])} samples came; a refit needs at least {MIN_SAMPLES}, and some 2,000 to be any good: give more"
             )
-        bench = PruningProblem.of(plain_network(network, samples), names, samples, score, how, bounds_of(network))
+        bench = PruningProblem.of(plain_network(network, samples.inputs), names, samples, score, how, bounds_of(network))
         _warn_uncompensated(bench, mode)
         return cls(bench, received.x, labels, mode)
 
