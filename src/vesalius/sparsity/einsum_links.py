@@ -21,7 +21,7 @@ EINSUM_OP = "einsum"
 
 
 @dataclass(frozen=True)
-class _Product:
+class _EinsumProduct:
     """One einsum.
 
     Attributes:
@@ -39,7 +39,7 @@ class _Product:
     unit_axis: int
 
     @classmethod
-    def of(cls, model_graph: ModelGraph, node: Node) -> _Product | None:
+    def of(cls, model_graph: ModelGraph, node: Node) -> _EinsumProduct | None:
         """Read off a graph; ``None`` for other ops, and for products that are no layer of units by links."""
         if node.op != "call_function" or base_op_name(node.target) != EINSUM_OP or "value" not in node.meta:  # type: ignore[arg-type]
             return None
@@ -71,7 +71,7 @@ def _axis(term: str, index: str, rank: int) -> int:
 def einsum_layers(model_graph: ModelGraph) -> Iterator[Layer]:
     """The matrices of einsums, each as a layer that is called by the matrix's name, in order of computation."""
     for node in model_graph.graph.nodes:
-        found = _Product.of(model_graph, node)
+        found = _EinsumProduct.of(model_graph, node)
         if found is None:
             continue
         shape = tuple(model_graph.tensors[found.weight].shape)
@@ -97,5 +97,5 @@ def einsum_inputs(model_graph: ModelGraph, layer: Layer, value: Float[Tensor, ".
         layer: one of :func:`einsum_layers`.
         value: what is multiplied with the matrix.
     """
-    found: Any = _Product.of(model_graph, model_graph.nodes[layer.value])
+    found: Any = _EinsumProduct.of(model_graph, model_graph.nodes[layer.value])
     return value.movedim(found.read_axis, -1).flatten(0, -2)

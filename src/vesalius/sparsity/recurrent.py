@@ -22,7 +22,7 @@ RECURRENT_OPS = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu"})
 
 
 @dataclass(frozen=True)
-class _Stack:
+class _RecurrentStack:
     """The parameters of a recurrent op, and how it runs.
 
     Attributes:
@@ -38,7 +38,7 @@ class _Stack:
     batch_first: bool
 
     @classmethod
-    def of(cls, node: Node) -> _Stack | None:
+    def of(cls, node: Node) -> _RecurrentStack | None:
         """Read off a graph; ``None`` for other ops, states that are given, projections and packed sequences."""
         op = base_op_name(node.target) if node.op == "call_function" else ""  # type: ignore[arg-type]
         args: tuple[Any, ...] = node.args
@@ -63,7 +63,7 @@ def _is_zeros(node: object) -> bool:
 def recurrent_layers(model_graph: ModelGraph) -> Iterator[Layer]:
     """The weights of recurrent ops, each as a layer that is called by the weight's name, in order of computation."""
     for node in model_graph.graph.nodes:
-        stack = _Stack.of(node)
+        stack = _RecurrentStack.of(node)
         if stack is None:
             continue
         source: Any = node.args[0]
@@ -97,7 +97,7 @@ def gate_inputs(
         parameters: by name, in the value's precision.
     """
     node = next(node for node in model_graph.graph.nodes if node.name == layer.value)
-    stack = _Stack.of(node)
+    stack = _RecurrentStack.of(node)
     assert stack is not None
     x = value if stack.batch_first else value.transpose(0, 1)
     for start in range(0, len(stack.cells), stack.directions):

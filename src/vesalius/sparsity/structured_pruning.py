@@ -21,7 +21,7 @@ from vesalius.core.version import VERSION
 from vesalius.sparsity.compression.dependencies import UnitGroups, find_units
 from vesalius.sparsity.links import Links, links_of
 from vesalius.sparsity.parametrizations import bounds_of, plain_network
-from vesalius.sparsity.pruning.calibration import LinkScorer, Samples, collect_samples, make_scorer
+from vesalius.sparsity.pruning.calibration import LinkScorer, PruningSamples, collect_samples, make_scorer
 from vesalius.sparsity.pruning.finetune import finetune
 from vesalius.sparsity.pruning.group_importance import group_importance, unlinked_importance
 from vesalius.sparsity.pruning.layer_inputs import LayerInputs
@@ -103,7 +103,7 @@ def remove_units(  # noqa: PLR0913 - a verb that users call
             f"{len(samples[0])} samples came; refitting units needs at least {MIN_SAMPLES}, and some 2,000 to be any good: give more"
         )
     held = torch.arange(len(samples[0]), device=samples[0].device) % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
-    learnt = Samples(tuple(part[~held] for part in samples), None if found.labels is None else found.labels[~held])
+    learnt = PruningSamples(tuple(part[~held] for part in samples), None if found.labels is None else found.labels[~held])
     table = _UnitPruning.of(whole, units, learnt, how, bounds_of(network))
     copied, gone, scores = _prune_units(table, budget)
     lasting = {**table.bounds, **{name: table.kept(name, gone) for name in units.touched(gone)}}
@@ -168,14 +168,14 @@ class _UnitPruning:
     network: Network
     units: UnitGroups
     links: Mapping[str, Links]
-    samples: Samples
+    samples: PruningSamples
     judge: LinkScorer
     how: Pruning
     bounds: Mapping[str, Bool[Tensor, "..."]]
 
     @classmethod
     def of(
-        cls, network: Network, units: UnitGroups, samples: Samples, how: Pruning, bounds: Mapping[str, Bool[Tensor, "..."]]
+        cls, network: Network, units: UnitGroups, samples: PruningSamples, how: Pruning, bounds: Mapping[str, Bool[Tensor, "..."]]
     ) -> _UnitPruning:
         plain = {name: one for name, one in links_of(network).items() if name in network.layers and not one.layer.computed}
         links = {name: one for name, one in plain.items() if len(one.layers) == 1 and not one.tied}

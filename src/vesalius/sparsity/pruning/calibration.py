@@ -27,7 +27,7 @@ GRADIENT_BATCH = 100
 
 
 @dataclass(frozen=True, eq=False)
-class Samples:
+class PruningSamples:
     """Inputs, and labels where the data has them for all.
 
     Attributes:
@@ -39,7 +39,7 @@ class Samples:
     labels: Tensor | None = None
 
 
-def collect_samples(network: Network, data: Data, rows: int, seed: int, labels: Tensor | None = None) -> Samples:
+def collect_samples(network: Network, data: Data, rows: int, seed: int, labels: Tensor | None = None) -> PruningSamples:
     """So many samples: of tensors drawn at random, of batches the first.
 
     Args:
@@ -64,7 +64,7 @@ def collect_samples(network: Network, data: Data, rows: int, seed: int, labels: 
         raise InvalidInput("one sample came; means and spreads need at least two, and a mask some 2,000: give more")
     if any(part.is_floating_point() and not bool(part.isfinite().all()) for part in found):
         raise InvalidInput("the data holds NaN or infinity; leave those samples out")
-    return Samples(found, None if labels is None else labels.to(found[0].device))
+    return PruningSamples(found, None if labels is None else labels.to(found[0].device))
 
 
 def _first_batches(network: Network, data: Data, rows: int) -> tuple[tuple[Tensor, ...], Tensor | None]:
@@ -131,7 +131,7 @@ class LinkScorer:
         return compute_scores(self.score, seen)
 
 
-def make_scorer(score: Score, links: dict[str, Links], samples: Samples, loss: Loss | None, seed: int) -> LinkScorer:
+def make_scorer(score: Score, links: dict[str, Links], samples: PruningSamples, loss: Loss | None, seed: int) -> LinkScorer:
     """A score, with the derivatives it needs measured on a dense network.
 
     Raises:
@@ -140,7 +140,7 @@ def make_scorer(score: Score, links: dict[str, Links], samples: Samples, loss: L
     return LinkScorer(score=score, slopes=_gradient_sizes(links, samples, loss) if score.gradient else {}, seed=seed)
 
 
-def _gradient_sizes(links: dict[str, Links], samples: Samples, loss: Loss | None) -> dict[str, Tensor]:
+def _gradient_sizes(links: dict[str, Links], samples: PruningSamples, loss: Loss | None) -> dict[str, Tensor]:
     """Mean size of the derivative of a group's loss by each weight."""
     network = next(iter(links.values())).network
     names = list({one.layer.weight: None for one in links.values()})

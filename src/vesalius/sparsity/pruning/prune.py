@@ -16,7 +16,7 @@ from torch import Tensor
 from vesalius.sparsity.links import Links, links_of
 from vesalius.sparsity.pruning.allocation import LinkCount
 from vesalius.sparsity.pruning.alps import alps
-from vesalius.sparsity.pruning.calibration import LinkScorer, Samples, make_scorer
+from vesalius.sparsity.pruning.calibration import LinkScorer, PruningSamples, make_scorer
 from vesalius.sparsity.pruning.layer_inputs import LayerInputs
 from vesalius.sparsity.pruning.masked_copy import copy_network, require_parameters, write_weights
 from vesalius.sparsity.pruning.refit import RegressionMoments, solve_ridge
@@ -63,7 +63,7 @@ class PruningProblem:
     dense: Network
     links: dict[str, Links]
     tied: dict[str, list[Links]]
-    samples: Samples
+    samples: PruningSamples
     score: Score
     how: Pruning
     bounds: Mapping[str, Bool[Tensor, "..."]] = field(default_factory=dict)
@@ -73,7 +73,7 @@ class PruningProblem:
         cls,
         dense: Network,
         names: list[str] | None,
-        samples: Samples,
+        samples: PruningSamples,
         score: Score,
         how: Pruning,
         bounds: Mapping[str, Bool[Tensor, "..."]],
