@@ -121,6 +121,14 @@ def test_a_callable_is_opaque_and_its_module_is_left_alone():
     assert torch.equal(net(x), model(x).softmax(-1))
 
 
+@pytest.mark.parametrize("wrap", [lambda model: torch.compile(model, backend="eager"), nn.DataParallel])
+def test_a_wrapped_model_is_traced_as_what_it_wraps(wrap):
+    model, x = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 2)).eval(), torch.randn(3, 4)
+    net = vesalius.trace(wrap(model), x)
+    assert not net.opaque
+    torch.testing.assert_close(net(x), model(x))
+
+
 def test_a_scripted_model_is_opaque():
     model, x = torch.jit.script(nn.Sequential(nn.Linear(4, 3), nn.Dropout())), torch.randn(2, 4)
     net = vesalius.trace(model.train(), x)

@@ -39,8 +39,9 @@ class _Sent:
 
     def counts(self) -> Tensor:
         """How many come to each place."""
-        ones = torch.ones(self.index.shape, device=self.index.device)
-        return torch.zeros(_shape(self.x), device=self.index.device).scatter_add(self.dim, self.index, ones).to(_dtype(self.x))
+        dtype, device = _dtype(self.x), self.index.device
+        ones = torch.ones(self.index.shape, dtype=dtype, device=device)
+        return torch.zeros(_shape(self.x), dtype=dtype, device=device).scatter_add(self.dim, self.index, ones)
 
 
 def scatter_reduce(run: Interpreter, call: OpCall) -> Any:

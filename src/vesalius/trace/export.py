@@ -104,9 +104,10 @@ def _multiply_experts_in_batches(copied: nn.Module, model: nn.Module) -> None:
     """Let the experts of transformers' mixtures fetch their weights by the router's choice, an ordinary index, rather than sort all tokens
     of a batch by their experts; the sums are the same.
     """
-    for ours, users in zip(copied.modules(), model.modules(), strict=True):
-        config = getattr(ours, "config", None)
-        if getattr(config, EXPERTS, None) is not None and config is not getattr(users, "config", None):
+    users = {id(getattr(module, "config", None)) for module in model.modules()}
+    for module in copied.modules():
+        config = getattr(module, "config", None)
+        if getattr(config, EXPERTS, None) is not None and id(config) not in users:
             setattr(config, EXPERTS, "batched_mm")
 
 
