@@ -58,7 +58,7 @@ def measure(name: str, model: nn.Module, x: torch.Tensor, output: str | None) ->
     before, after = small.row("dense").parameters, small.row("smaller")
     form = "its graph" if type(small.smallest).__name__ == "GraphModel" else "own code"
     facts = result.provenance
-    return (name, facts["movable"], before, after.parameters / before, facts["lost"], after.difference, form, seconds)
+    return (name, result.coverage.share, before, after.parameters / before, facts["lost"], after.difference, form, seconds)
 
 
 def main() -> None:

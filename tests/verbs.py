@@ -364,6 +364,7 @@ def pruning() -> dict[str, Verb]:
             g.model, g.x, sparsity=0.5, mode="paper", pruning=s.Pruning(score="taylor", loss=lambda output, inputs: output.square().mean())
         ),
         "sparsify, pictures": lambda g: vs.sparsify(g.picture_model, draw(40, 1, 4, 4), sparsity=0.5, pruning=quick),
+        "sparsify_gradually": lambda g: s.sparsify_gradually(g.model, g.x, sparsity=[0.3, 0.6], pruning=quick),
         "sweep": lambda g: s.sweep(g.model, g.x, sparsity=[0.3, 0.6], pruning=quick),
         "remove_units": lambda g: s.remove_units(g.model, g.x, pruning=quick),
         "Sparsified.compact": lambda g: compacted(g),

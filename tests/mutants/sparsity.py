@@ -25,13 +25,44 @@ MUTANTS = [
     Mutant(
         "sparsity/pruning/allocation.py", "descending=True, stable=True", "descending=True", "tests/sparsity/test_allocation.py -k first"
     ),
+    Mutant(
+        "sparsity/pruning/loss.py",
+        "*([labels] if with_labels else [])",
+        "*([] if with_labels else [])",
+        "tests/sparsity/test_loss.py -k taylor",
+    ),
+    Mutant(
+        "sparsity/pruning/patterns.py",
+        "most[-1] = -(-(m - rest) * kept // m)",
+        "most[-1] = kept",
+        "tests/sparsity/test_patterns.py -k channels",
+    ),
+    Mutant(
+        "sparsity/pruning/patterns.py",
+        "_block_sums(scores, high, wide) / sizes",
+        "_block_sums(scores, high, wide)",
+        "tests/sparsity/test_patterns.py -k highest_mean",
+    ),
+    Mutant(
+        "sparsity/pruning/layer_inputs.py",
+        "if self._bytes(names) > MAX_HELD_BYTES:",
+        "if True:",
+        "tests/sparsity/test_layer_inputs.py -k any_depth",
+    ),
+    Mutant(
+        "sparsity/pruning/sparse_gpt.py",
+        "upper[None, column, column:]",
+        "upper[None, column, column:].abs()",
+        "tests/sparsity/test_sparse_gpt.py -k makes_up",
+    ),
+    Mutant("sparsity/pruning/alps.py", "dual + tie * (solved - sparse)", "dual", "tests/sparsity/test_alps.py -k less_error"),
     Mutant("sparsity/pruning/refit.py", "moments.cross + pull * start.double()", "moments.cross", "tests/sparsity/test_refit.py -k own"),
     Mutant("sparsity/pruning/refit.py", "self.target - weight @ self.mean", "self.target", "tests/sparsity/test_refit.py -k mean"),
     Mutant("sparsity/pruning/refit.py", "(0, 1, 0, 1)", "(0, 1, 0, 1), value=0.3", "tests/sparsity/test_refit.py -k own"),
     Mutant(
         "sparsity/pruning/prune.py",
-        "rows, targets = bench.rows(here)",
-        "rows, targets = bench.rows(dense)",
+        "rows, targets = after.read(here)",
+        "rows, targets = bench.inputs_of(bench.dense).read(dense)",
         "tests/sparsity/test_unstructured_pruning.py -k twin",
     ),
     Mutant(

@@ -70,3 +70,15 @@ def refit_net(layers, x, rounds, ridge, score):
         made.append((now, shift, kept))
         pruned, dense = activation(pruned @ now.T + shift), activation(targets)
     return made
+
+
+def optimal_brain_surgeon(weight, square, masks, damping):
+    """Weights after columns are cut in order, each made up for by the columns behind it: the inverse is taken anew for every column."""
+    found, system = weight.double().clone(), square.double() + damping * torch.eye(len(square), dtype=torch.float64)
+    for column in range(len(system)):
+        inverse = torch.linalg.inv(system[column:, column:])
+        for unit in range(len(found)):
+            if not masks[unit, column]:
+                found[unit, column:] -= found[unit, column] / inverse[0, 0] * inverse[0]
+                found[unit, column] = 0
+    return found

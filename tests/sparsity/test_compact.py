@@ -1,6 +1,7 @@
 """What is chosen, what is measured, and that every form computes what the masked model does."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ import vesalius as vs
 from vesalius.core.errors import InvalidInput, NotTraceable
 from vesalius.sparsity import sparsify
 from vesalius.sparsity.compact import TOLERANCE, compact
-from vesalius.sparsity.compression.timing import NOISE, Times, fastest, measure_times
+from vesalius.sparsity.compression.timing import NOISE, Times, choose_form, measure_times
 
 X = torch.randn(200, 24, generator=torch.Generator().manual_seed(0))
 
@@ -68,10 +69,13 @@ def test_one_disturbed_round_moves_neither_median_nor_least():
     assert (times.seconds("a"), times.seconds("b"), times.ratio("b", "a")) == (1.0, 2.0, 2.0)
 
 
+PARAMETERS = {"permanent": 100, "smaller": 50, "csr": 20}
+
+
 def choose(**ratios):
     """The choice where the reference takes 1 second at both batch sizes."""
     times = {batch: Times({"dense": (1.0,)} | {name: (pair[at],) for name, pair in ratios.items()}) for at, batch in enumerate((1, 256))}
-    return fastest(times, list(ratios), "dense")
+    return choose_form(times, {name: PARAMETERS[name] for name in ratios}, "dense")
 
 
 def test_the_fastest_over_batch_sizes_is_taken_unless_it_is_slower_than_dense_at_one():
@@ -79,6 +83,30 @@ def test_the_fastest_over_batch_sizes_is_taken_unless_it_is_slower_than_dense_at
     assert choose(permanent=(1, 1), smaller=(0.9, 0.8), csr=(1 + 2 * NOISE, 0.1)) == "smaller"
     assert choose(permanent=(1, 1), smaller=(1 + NOISE / 2, 0.8)) == "smaller"
     assert choose(permanent=(1.2, 1.2), smaller=(1.3, 1.3)) == "permanent"
+
+
+def test_of_equally_fast_forms_the_one_with_fewest_parameters_is_taken():
+    assert choose(permanent=(0.99, 1), smaller=(1, 1), csr=(1, 1 + 2 * NOISE)) == "smaller"
+    assert choose(permanent=(1.2, 1.2), smaller=(1.22, 1.21)) == "smaller"
+    assert choose(permanent=(0.8, 0.8), smaller=(1, 1)) == "permanent"
+
+
+def test_a_form_is_slower_only_if_it_is_so_in_most_rounds():
+    """A least time that comes of one lucky round of the other says nothing."""
+    times = Times({"dense": (0.9, 1.0, 1.0, 1.0), "smaller": (1.0, 1.0, 1.0, 1.0), "csr": (1.1, 1.1, 1.1, 1.0)})
+    assert not times.is_slower("smaller", "dense") and times.is_slower("csr", "dense")
+
+
+def test_it_never_calls_something_the_fastest_that_is_not(small):
+    rows = {row.form: row for row in small.table}
+
+    def told(**ratios):
+        table = tuple(replace(rows[name], ratio={1: one, 8: one}) for name, one in ratios.items())
+        return replace(small, table=table, chosen="smaller").verdict
+
+    assert told(dense=1.0, smaller=0.8, permanent=0.9) == "is the fastest here"
+    assert told(dense=1.0, smaller=0.8 * (1 + NOISE / 2), permanent=0.8) == "is as fast as 'permanent' within noise"
+    assert told(dense=1.0, smaller=1.1, permanent=1.2) == "is the choice, though 'dense' was faster here"
 
 
 def test_every_form_computes_what_the_masked_model_does(pruned, small):

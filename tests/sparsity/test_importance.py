@@ -227,10 +227,20 @@ def test_the_table_names_every_layer(network):
     ]
 
 
-def test_an_activation_without_a_closed_form_is_told(network):
-    net = vs.trace(nn.Sequential(nn.Linear(6, 5), nn.Hardswish()), X[:2])
-    with pytest.warns(UserWarning, match="followed by hardswish"):
-        assert link_importance(net, X)["0"].activation == "identity"
+def test_what_is_no_function_of_one_unit_is_told():
+    class Both(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc, self.out = nn.Linear(6, 5), nn.Linear(10, 2)
+
+        def forward(self, x):
+            h = self.fc(x)
+            return self.out(torch.cat([h, torch.relu(h)], 1))
+
+    torch.manual_seed(0)
+    with pytest.warns(UserWarning, match="followed by relu, which is no function of one unit alone, or not all that reads it"):
+        found = link_importance(vs.trace(Both(), X[:2]), X)["fc"]
+    assert found.activation == "identity" and found.error != found.error
 
 
 def test_errors(network, as_a_user):

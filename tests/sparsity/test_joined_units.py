@@ -60,7 +60,7 @@ def test_all_units_but_outputs_can_go(name):
     model, x = build(name)
     units = find_units(vs.trace(model, x[:2]))
     biases = 12 / sum(one.numel() for one in model.parameters())
-    assert units.movable_share >= JOINED[name][2] - biases
+    assert units.coverage.share >= JOINED[name][2] - biases
     assert all("output" in why or "stay" in why or "looks rows up" in why for why in units.why.values())
 
 

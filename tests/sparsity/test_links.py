@@ -81,22 +81,9 @@ def test_the_activation_is_read_off_the_graph(layer, name, parameter):
     assert (found.activation.name, found.activation.parameter, found.after.unread) == (name, parameter, "")
 
 
-def test_an_activation_without_a_closed_form_is_named():
+def test_an_activation_without_a_closed_form_is_read_as_it_is():
     found = links_of(traced(nn.Linear(5, 4), nn.Hardswish()))["0"]
-    assert (found.activation.name, found.after.unread) == ("identity", "hardswish")
-
-
-def test_several_readers_leave_a_unit_without_activation():
-    class Residual(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.fc = nn.Linear(5, 4)
-
-        def forward(self, x):
-            h = self.fc(x)
-            return h + torch.relu(h)
-
-    assert links_of(vs.trace(Residual(), X[:2]))["fc"].activation.name == "identity"
+    assert (found.activation.name, found.after.unread) == ("hardswish", "")
 
 
 def test_a_bias_added_on_its_own_belongs_to_the_sum():

@@ -9,8 +9,10 @@ from torch import nn
 from torch.nn.utils import parametrizations, prune
 
 import vesalius as vs
+from vesalius.sparsity import Finetune, Pruning
 from vesalius.sparsity.links import links_of
 from vesalius.sparsity.parametrizations import bounds_of, computed_weights, copy_with_plain_weights
+from vesalius.sparsity.pruning_options import MODES
 
 X = torch.randn(60, 6, generator=torch.Generator().manual_seed(0))
 
@@ -84,9 +86,26 @@ def test_what_masks_had_cut_stays_cut():
     model = build(masked)
     bounds = bounds_of(vs.trace(model, X[:2]))
     assert set(bounds) == {"0.weight", "2.weight"}
-    for mode in ("refit", "paper"):
+    for mode in MODES:
         thin = vs.sparsify(model, X, sparsity=0.6, mode=mode)
         assert not any(bool((thin.masks[name] & ~bounds[f"{name}.weight"]).any()) for name in ("0", "2"))
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_training_brings_nothing_back_that_was_cut_before_elsewhere(train):
+    model = build(masked)
+    cut = ~bounds_of(vs.trace(model, X[:2]))["0.weight"]
+    how = Pruning(layers=["2"], finetune=Finetune(epochs=3, rate=0.1, train=train))
+    thin = vs.sparsify(model, X, sparsity=0.6, pruning=how)
+    weight = thin.network.parameters["0.weight"]
+    assert bool(cut.any()) and not bool(weight[cut].any()) and bool(weight[~cut].all())
+    with torch.no_grad():
+        torch.testing.assert_close(thin.network(X), thin.model(X))
+
+
+def test_what_a_weight_is_computed_from_counts_as_looked_at():
+    found = vs.link_importance(build(nn.utils.parametrizations.weight_norm), X)
+    assert not found.coverage.left and found.coverage.share == 1
 
 
 def test_a_weight_that_forward_computes_has_links_and_is_left_out_with_the_reason():
@@ -103,7 +122,7 @@ def test_a_weight_that_forward_computes_has_links_and_is_left_out_with_the_reaso
     assert vs.link_importance(network, x)["0"].values.shape == (4, 1, 2, 2)
     thin = vs.sparsify(network, x, sparsity=0.5)
     assert list(thin.masks) == ["3"]
-    assert "0  left out: its weight is computed from others whenever the model is called" in repr(thin)
+    assert "left alone: 0.weight (16 weights): part of a weight that is computed whenever the model is called" in repr(thin)
 
 
 def test_a_pruned_network_follows_its_model_through_training_and_copies():

@@ -12,7 +12,7 @@ from vesalius.sparsity import scores
 from vesalius.sparsity.activations import Activation
 from vesalius.sparsity.fused_activation import FusedActivation
 from vesalius.sparsity.links import links_of
-from vesalius.sparsity.pruning.calibration import make_scorer
+from vesalius.sparsity.pruning.calibration import PruningSamples, make_scorer
 from vesalius.sparsity.scores import SCORES, ScoreInputs, compute_scores, score_of
 
 
@@ -96,7 +96,7 @@ def test_taylor_is_weight_times_the_mean_size_of_its_derivative():
         (model(part) - part).square().sum(1).mean().backward()
         total += model.encoder[0].weight.grad.abs()
     one = links["encoder.0"]
-    found = make_scorer(SCORES["taylor"], links, (x,), None, 0)(one, x, one.weight, one.bias)
+    found = make_scorer(SCORES["taylor"], links, PruningSamples((x,)), None, 0)(one, x, one.weight, one.bias)
     torch.testing.assert_close(found, one.weight.abs() * total)
 
 
@@ -105,7 +105,7 @@ def test_groups_of_a_convolution_read_inputs_of_their_own():
     x = torch.randn(50, 4, 3, generator=torch.Generator().manual_seed(0))
     one = links_of(vs.trace(nn.Sequential(conv, nn.ReLU()), x[:2]))["0"]
     rows = x.movedim(1, 2).reshape(-1, 4)
-    found = make_scorer(SCORES["wanda"], {"0": one}, (x,), None, 0)(one, rows, one.weight, one.bias)
+    found = make_scorer(SCORES["wanda"], {"0": one}, PruningSamples((x,)), None, 0)(one, rows, one.weight, one.bias)
     sizes = rows.square().mean(0).sqrt()
     torch.testing.assert_close(found[:3], one.weight[:3].abs() * sizes[:2])
     torch.testing.assert_close(found[3:], one.weight[3:].abs() * sizes[2:])

@@ -108,7 +108,8 @@ def test_units_that_are_added_go_together_and_outputs_stay():
     torch.manual_seed(0)
     found = remove_units(Residual(), X)
     assert found.provenance["units"] == {"first": [4, 8], "back": [4, 8], "inner": [4, 8]}
-    assert found.provenance["left_alone"]["last"][0] == "its units are the network's output"
+    assert found.coverage.left["last"] == (16, "its units are the network's output")
+    assert "left alone: last (16 weights): its units are the network's output" in repr(found)
     with pytest.raises(InvalidInput, match="the units of layer 'last' cannot be removed: its units are the network's output; name other"):
         remove_units(Residual(), X, keep={"last": 1})
 

@@ -7,10 +7,11 @@ from vesalius.sparsity.importance import link_importance
 from vesalius.sparsity.importance_options import ImportanceOptions
 from vesalius.sparsity.importance_result import LayerImportance, LinkImportance
 from vesalius.sparsity.links import links_of
+from vesalius.sparsity.pruning.schedule import cubic_schedule
 from vesalius.sparsity.pruning_options import Finetune, Pruning
 from vesalius.sparsity.sparsified import Sparsified
 from vesalius.sparsity.structured_pruning import remove_units
-from vesalius.sparsity.unstructured_pruning import sparsify, sweep
+from vesalius.sparsity.unstructured_pruning import sparsify, sparsify_gradually, sweep
 
 __all__ = [
     "Compact",
@@ -23,10 +24,12 @@ __all__ = [
     "PruningMethod",
     "Sparsified",
     "compare_pruning",
+    "cubic_schedule",
     "link_importance",
     "links_of",
     "load_sparse",
     "remove_units",
     "sparsify",
+    "sparsify_gradually",
     "sweep",
 ]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
@@ -139,6 +139,14 @@ class Activation:
     def monotone(self) -> bool:
         """Whether it never falls."""
         return self.name in MONOTONE or (self.name == "leaky_relu" and self.parameter >= 0)
+
+    def select(self, units: slice | Int[Tensor, " u"]) -> Activation:
+        """That of some units: it is the same for all."""
+        return self
+
+    def at(self, axis: int) -> Activation:
+        """The same for tensors whose units are on an axis, which does not matter to it."""
+        return self
 
     def __call__(self, z: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """Its value."""

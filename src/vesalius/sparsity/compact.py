@@ -1,4 +1,4 @@
-"""A pruned network made small: candidate forms, measured on the machine at hand, the fastest kept."""
+"""A pruned network made small: candidate forms, checked and measured on the machine at hand; the fastest or smallest is kept."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from vesalius.sparsity.compression.candidates import Form, build_forms
 from vesalius.sparsity.compression.codec import size_on_disk
 from vesalius.sparsity.compression.cost import FormCost, count_flop, format_table, memory_bytes, stored_parameters
 from vesalius.sparsity.compression.exporting import export
-from vesalius.sparsity.compression.timing import Clock, Times, fastest, measure_times
+from vesalius.sparsity.compression.timing import NOISE, Clock, Times, choose_form, measure_times
 from vesalius.sparsity.parametrizations import copy_with_plain_weights, plain_network
 from vesalius.trace.all_outputs import with_all_outputs
 from vesalius.trace.copying import computed_attributes
@@ -36,7 +37,7 @@ COMPARED_ROWS = 256
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Compact:
-    """A pruned network in the form that is fastest here.
+    """A pruned network in the form that is fastest here, or that has the fewest parameters of those that are as fast within noise.
 
     Attributes:
         model: called as the user's model is.
@@ -58,6 +59,17 @@ class Compact:
     left_out: Mapping[str, str]
     network: Network
     smallest: nn.Module
+
+    @property
+    def verdict(self) -> str:
+        """What the times say of the chosen form, over all batch sizes."""
+        best = min(self.table, key=lambda row: prod(row.ratio.values()))
+        chosen = self.row(self.chosen)
+        if best is chosen:
+            return "is the fastest here"
+        if all(chosen.ratio[batch] <= best.ratio[batch] * (1 + NOISE) for batch in chosen.ratio):
+            return f"is as fast as {best.form!r} within noise"
+        return f"is the choice, though {best.form!r} was faster here"
 
     def row(self, form: str) -> FormCost:
         """The row of the table of a form.
@@ -85,7 +97,7 @@ class Compact:
     def __repr__(self) -> str:
         gone = ", ".join(f"{name} {len(units)}" for name, units in self.removed.items()) or "none"
         said = [
-            f"Compact({self.network.name}: {self.chosen!r} is fastest here)",
+            f"Compact({self.network.name}: {self.chosen!r} {self.verdict})",
             *format_table(self.table, self.chosen, self.table[0].form),
         ]
         said += [f"  units removed: {gone}"]
@@ -103,7 +115,7 @@ def compact(
     batches: Sequence[int] = (1, 256),
     clock: Clock = time.perf_counter,
 ) -> Compact:
-    """Remove what does nothing, build sparse forms, check all of them, measure, and keep the fastest.
+    """Remove what does nothing, build sparse forms, check all of them, measure, and keep the fastest, or the smallest within noise.
 
     Unstructured sparsity mostly saves memory: sparse layouts pay off in time from about 90 % and in large batches. What is chosen is no
     slower than the dense network at any batch size, beyond noise.
@@ -142,7 +154,8 @@ def compact(
     every = {**yardsticks, **found.forms}
     reference = next(iter(yardsticks)) if dense is not None else "permanent"
     times = _measure_forms(call, every, given, batches, clock)
-    chosen = fastest(times, list(found.forms), reference)
+    stored = {name: sum(tensor.numel() for tensor in stored_parameters(form.model)) for name, form in found.forms.items()}
+    chosen = choose_form(times, stored, reference)
     return Compact(
         model=every[chosen].model,
         chosen=chosen,

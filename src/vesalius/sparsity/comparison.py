@@ -41,12 +41,14 @@ class PruningMethod(Options):
 PRUNING_METHODS: Mapping[str, PruningMethod] = {
     "refit": PruningMethod(),
     "refit, magnitude": PruningMethod(pruning=Pruning(score="magnitude")),
+    "ALPS": PruningMethod(mode="alps", pruning=Pruning(allocation="erk")),
+    "SparseGPT": PruningMethod(mode="sparse_gpt", pruning=Pruning(allocation="erk")),
     "once, Shapley": PruningMethod(mode="paper"),
     "once, Wanda": PruningMethod(mode="paper", pruning=Pruning(score="wanda")),
     "once, magnitude": PruningMethod(mode="paper", pruning=Pruning(score="magnitude")),
     "random, once": PruningMethod(mode="paper", pruning=Pruning(score="random")),
 }
-"""What is usually compared."""
+"""What is usually compared; ways that go layer by layer keep as many links of each layer."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -1,29 +1,24 @@
-"""What becomes of a layer's output before anything else reads it: an affine map per unit, then an activation.
+"""What becomes of a layer's output before anything but a function of one number reads it: an affine map per unit, then an activation.
 
 Axes: U units.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.fx import Node
 
 from vesalius.sparsity.activations import Activation
-from vesalius.trace.graph import ModelGraph
+from vesalius.sparsity.elementwise_function import ElementwiseFunction, UnitFunction
+from vesalius.sparsity.elementwise_steps import build_function, read_activation, read_affine
+from vesalius.sparsity.unit_region import UnitRegion, blocking_op, find_region
 from vesalius.trace.graph_axes import GraphAxes
 from vesalius.trace.layers import Layer
-
-PASS_THROUGH_OPS = frozenset(
-    "view reshape flatten unflatten unsqueeze squeeze transpose permute t contiguous alias detach dropout feature_dropout"
-    " _unsafe_view _reshape_alias clone".split()
-)
-"""Ops that only move elements, or do nothing when a network is not trained: an activation is the same before and after them."""
-UNIT_LAST_OPS = frozenset({"linear", "addmm", "matmul", "mm"})
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -31,54 +26,79 @@ class FusedActivation:
     """What follows a layer.
 
     Attributes:
-        activation: the function of one unit; identity if none follows, or if several values read the output.
-        scale, shift: the affine map between layer and activation, of a batch norm or of a bias added on its own: ``scale * z + shift``.
-        unread: name of an elementwise op that follows and has no closed form here; empty otherwise.
+        activation: the function of one unit; identity if none follows, or if other layers read the sum itself.
+        scale, shift: the affine map between layer and activation, such as a batch norm or a bias added on its own: ``scale * z + shift``.
+        gain: what the activation's value is multiplied by afterwards, where that is all that is done to it.
+        unread: name of an op that follows and is no function of one unit, or not of all that the layer gives; empty otherwise.
     """
 
-    activation: Activation
+    activation: UnitFunction
     scale: Float[Tensor, " U"] | None = None
     shift: Float[Tensor, " U"] | None = None
+    gain: Float[Tensor, " U"] | None = None
     unread: str = ""
+
+    def select(self, units: slice | Int[Tensor, " u"]) -> FusedActivation:
+        """What follows some of the units."""
+        scale, shift, gain = (None if part is None else part[units] for part in (self.scale, self.shift, self.gain))
+        return replace(self, activation=self.activation.select(units), scale=scale, shift=shift, gain=gain)
+
+    def is_same(self, other: FusedActivation) -> bool:
+        """Whether another one is known to do the same."""
+        pairs = ((self.scale, other.scale), (self.shift, other.shift), (self.gain, other.gain))
+        same = all(one is two or (one is not None and two is not None and torch.equal(one, two)) for one, two in pairs)
+        return same and self.activation == other.activation and self.unread == other.unread
 
 
 def find_activation(axes: GraphAxes, layer: Layer) -> FusedActivation:
-    """Follow a layer's output to its activation.
+    """Follow a layer's output through all that is a function of one unit alone, with numbers that may differ from unit to unit.
+
+    A maximum over positions commutes with a function that never falls, and so one of the two is taken to be behind the other.
 
     Args:
         axes: of the graph.
         layer: of it.
     """
-    model_graph = axes.model_graph
-    node = model_graph.nodes[layer.value]
+    region = find_region(axes, layer, pools=True)
+    found = _read_region(region)
+    pooled = next((place for place, node in enumerate(region.path) if region.is_pool(node)), None)
+    if pooled is not None:
+        behind = _read_region(replace(region, path=region.path[pooled + 1 :], start=region.path[pooled]))
+        rises = behind.scale is None or bool((behind.scale >= 0).all())
+        if not (behind.activation.monotone and rises and (behind.gain is None or bool((behind.gain >= 0).all()))):
+            before = _read_region(find_region(axes, layer, pools=False))
+            bends = behind.activation != Activation()
+            return replace(before, unread=region.path[pooled].meta["value"].op if bends else "")
+    return replace(found, unread=blocking_op(region))
+
+
+def _read_region(region: UnitRegion) -> FusedActivation:
+    """The function of a region: a closed form with affine maps around it where it has one."""
+    path = list(region.path)
+    scale, shift = _leading_affine(region, path)
+    if not path:
+        return FusedActivation(activation=Activation(), scale=scale, shift=shift)
+    known = read_activation(path[0], region) if region.is_chain(path[0]) else None
+    if known is not None:
+        rest = path[1:]
+        gain, _ = _leading_affine(region, rest)
+        if not rest:
+            return FusedActivation(activation=known, scale=scale, shift=shift, gain=gain)
+    function: ElementwiseFunction = build_function(region, path)
+    return FusedActivation(activation=function, scale=scale, shift=shift)
+
+
+def _leading_affine(region: UnitRegion, path: list[Node]) -> tuple[Tensor | None, Tensor | None]:
+    """Affine maps at the head of a path, as one; they are taken off it."""
     scale: Tensor | None = None
     shift: Tensor | None = None
-    while (node := _only_reader(node)) is not None:  # type: ignore[assignment]
-        value = node.meta["value"]
-        if value.op in PASS_THROUGH_OPS:
-            continue
-        affine = AFFINE_READERS[value.op](axes, node, layer) if value.op in AFFINE_READERS else None
+    while path and region.is_chain(path[0]):
+        affine = (None, None) if region.moves_only(path[0]) else read_affine(path[0], region)
         if affine is None:
             break
         scale, shift = _compose_affine((scale, shift), affine)
-    if node is None:
-        return FusedActivation(activation=Activation(), scale=scale, shift=shift)
-    value = node.meta["value"]
-    found = (
-        PARAMETRIC_ACTIVATIONS[value.op](node)
-        if value.op in PARAMETRIC_ACTIVATIONS
-        else Activation(value.op)
-        if value.op in PLAIN_ACTIVATIONS
-        else None
-    )
-    unread = value.op if found is None and value.family == "elementwise" else ""
-    return FusedActivation(activation=found or Activation(), scale=scale, shift=shift, unread=unread)
-
-
-def _only_reader(node: Node) -> Node | None:
-    """The one value that reads another; ``None`` if there are several, or none."""
-    users = [user for user in node.users if "value" in user.meta or user.op == "output"]
-    return users[0] if len(users) == 1 and "value" in users[0].meta else None
+        path.pop(0)
+    return scale, shift
 
 
 Affine = tuple[Tensor | None, Tensor | None]
@@ -91,64 +111,17 @@ def _compose_affine(first: Affine, then: Affine) -> Affine:
     return scale, then[1] if moved is None else moved if then[1] is None else moved + then[1]
 
 
-def _batch_norm_affine(axes: GraphAxes, node: Node, layer: Layer) -> Affine | None:
-    """Batch norm with running statistics, whose parameters belong to the layer's units."""
-    weight, bias, mean, variance = (_stored_tensor(axes.model_graph, argument) for argument in node.args[1:5])
-    if mean is None or variance is None or len(mean) != layer.units or not _units_are_on(axes, node, layer, 1):
-        return None
-    eps = next((float(argument) for argument in reversed(node.args) if isinstance(argument, float)), 1e-5)
-    scale = (variance + eps).rsqrt() * (1 if weight is None else weight)
-    return scale, (0 if bias is None else bias) - mean * scale
-
-
-def _units_are_on(axes: GraphAxes, node: Node, layer: Layer, axis: int) -> bool:
-    """Whether a value has a layer's units, all of them and nothing else, on an axis."""
-    own = axes.values[layer.value].axes[layer.unit_axis]
-    return axes.values[node.meta["value"].name].axes[axis] == own
-
-
-def _added_bias_affine(axes: GraphAxes, node: Node, layer: Layer) -> Affine | None:
-    """A parameter added to the units of a product of matrices."""
-    if len(node.args) != 2 or node.kwargs or layer.op not in UNIT_LAST_OPS:
-        return None
-    tensors = [found for argument in node.args if (found := _stored_tensor(axes.model_graph, argument)) is not None]
-    if len(tensors) != 1 or tensors[0].shape != (layer.units,) or not _units_are_on(axes, node, layer, -1):
-        return None
-    return None, tensors[0]
-
-
-def _stored_tensor(model_graph: ModelGraph, argument: object) -> Tensor | None:
-    return model_graph.tensors[str(argument.target)].detach() if isinstance(argument, Node) and argument.op == "get_attr" else None
-
-
-AFFINE_READERS: Mapping[str, Callable[[GraphAxes, Node, Layer], Affine | None]] = {
-    "batch_norm": _batch_norm_affine,
-    "add": _added_bias_affine,
-}
-
-
-def _float_argument(node: Node, place: int, name: str, default: float) -> float:
-    found = node.args[place] if len(node.args) > place else node.kwargs.get(name, default)
-    return float(found)  # type: ignore[arg-type]
-
-
-def _read_gelu(node: Node) -> Activation:
-    return Activation("gelu_tanh" if node.kwargs.get("approximate") == "tanh" else "gelu")
-
-
-PARAMETRIC_ACTIVATIONS: Mapping[str, Callable[[Node], Activation]] = {
-    "leaky_relu": lambda node: Activation("leaky_relu", _float_argument(node, 1, "negative_slope", 0.01)),
-    "softplus": lambda node: Activation("softplus", _float_argument(node, 1, "beta", 1.0)),
-    "gelu": _read_gelu,
-}
-"""Activations with a parameter, read off the graph."""
-PLAIN_ACTIVATIONS = frozenset("relu silu sigmoid tanh".split())
-
-
 def fold_affine(
     found: FusedActivation, weight: Float[Tensor, "U F"], bias: Float[Tensor, " U"]
 ) -> tuple[Float[Tensor, "U F"], Float[Tensor, " U"]]:
     """Weight and bias of the activation's argument."""
     if found.scale is not None:
-        weight, bias = weight * found.scale[:, None], bias * found.scale
-    return weight, bias if found.shift is None else bias + torch.as_tensor(found.shift)
+        weight, bias = weight * found.scale.to(weight)[:, None], bias * found.scale.to(weight)
+    return weight, bias if found.shift is None else bias + found.shift.to(weight)
+
+
+def same_for_all(found: Sequence[FusedActivation]) -> FusedActivation:
+    """What follows all uses of a weight, or identity where that differs."""
+    if all(one.is_same(found[0]) for one in found):
+        return found[0]
+    return FusedActivation(activation=Activation(), unread="functions that differ from use to use")

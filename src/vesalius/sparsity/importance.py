@@ -18,6 +18,8 @@ from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput, UnknownName
 from vesalius.core.version import VERSION
 from vesalius.sparsity.activations import Activation
+from vesalius.sparsity.coverage import weight_coverage
+from vesalius.sparsity.elementwise_function import UnitFunction
 from vesalius.sparsity.estimators import enumeration, gaussian, permutation
 from vesalius.sparsity.estimators.unit_games import BASELINES, UnitGames, importance_by_chunks
 from vesalius.sparsity.importance_options import ImportanceOptions
@@ -95,6 +97,7 @@ def link_importance(
     found = {name: _layer_importance(one, rows[name], baseline, estimator, how) for name, one in links.items()}
     options = {option.name: getattr(how, option.name) for option in fields(how)}
     facts: dict[str, Any] = {"model": network.name, "digest": network.digest(), "baseline": baseline, "estimator": estimator}
+    facts["coverage"] = weight_coverage(network, {one.layer.weight for one in links.values()}).to_facts()
     versions = {"vesalius": VERSION, "torch": torch.__version__}
     return LinkImportance(layers=found, provenance=facts | {"options": options, "versions": versions})
 
@@ -105,25 +108,29 @@ def _layer_importance(links: Links, rows: Float[Tensor, "N GF"], baseline: str, 
         raise InvalidInput(f"the weights of layer {links.name!r} hold NaN or infinity; importance needs numbers")
     if links.after.unread and how.output == "post":
         warnings.warn(
-            f"layer {links.name!r} is followed by {links.after.unread}, which has no closed form here; its links are scored before it",
+            f"layer {links.name!r} is followed by {links.after.unread}, which is no function of one unit alone, or not all that reads it;"
+            " its links are scored before it",
             stacklevel=4,
         )
-    activation = links.activation if how.output == "post" else Activation()
+    activation: UnitFunction = links.activation if how.output == "post" else Activation()
     games = list(_unit_games(links, rows, activation, baseline, how))
     chosen, order = _choose_estimator(games[0], estimator, how)
     parts = [ESTIMATOR_FUNCTIONS[chosen](game, order, how) for game in games]
     linear = chosen == "gaussian" and activation.name == "identity"
     error = 0.0 if linear or chosen == "exact" else _gaussian_error(games, order, how) if chosen == "gaussian" else float("nan")
+    if links.after.unread and how.output == "post":
+        error = float("nan")  # of values that are not those of the unit's output
     if error > MAX_TRUSTED_ERROR and estimator == "auto" and _can_sample_orders(games, how):
         chosen, error = "permutation", float("nan")
         parts = [_permutation(_subsample_rows(game, SAMPLED_ROWS, how.seed), order, how) for game in games]
     elif error > MAX_TRUSTED_ERROR:
         warnings.warn(f"layer {links.name!r}: the Gaussian form is {error:.0%} off permutations; use estimator='permutation'", stacklevel=4)
+    gain = _gain(links, how)
     errors = [part[1] for part in parts if part[1] is not None]
     return LayerImportance(
         name=links.name,
-        values=_to_weight_shape(links, torch.cat([part[0] for part in parts])),
-        stderr=_to_weight_shape(links, torch.cat(errors)) if errors else None,
+        values=_to_weight_shape(links, torch.cat([part[0] for part in parts]) * gain),
+        stderr=_to_weight_shape(links, torch.cat(errors) * gain.abs()) if errors else None,
         axes=(links.layer.out_axis, links.layer.in_axis),
         groups=links.layer.groups,
         estimator="linear" if linear else chosen,
@@ -131,6 +138,14 @@ def _layer_importance(links: Links, rows: Float[Tensor, "N GF"], baseline: str, 
         error=error,
         rows=min(len(rows), SAMPLED_ROWS) if chosen == "permutation" and estimator == "auto" else len(rows),
     )
+
+
+def _gain(links: Links, how: ImportanceOptions) -> Float[Tensor, "..."]:
+    """What values are multiplied by where the activation is."""
+    gain = links.after.gain
+    if gain is None or how.output == "pre":
+        return links.weight.new_ones(())
+    return (gain if how.aggregate == "signed" else gain.abs()).to(links.weight)[:, None]
 
 
 def _can_sample_orders(games: Sequence[UnitGames], how: ImportanceOptions) -> bool:
@@ -146,7 +161,7 @@ def _subsample_rows(game: UnitGames, count: int, seed: int) -> UnitGames:
 
 
 def _unit_games(
-    links: Links, rows: Float[Tensor, "N GF"], activation: Activation, baseline: str, how: ImportanceOptions
+    links: Links, rows: Float[Tensor, "N GF"], activation: UnitFunction, baseline: str, how: ImportanceOptions
 ) -> Iterator[UnitGames]:
     """The units of every group, and their players."""
     weight, bias = links.argument()
@@ -156,7 +171,7 @@ def _unit_games(
             weight=weight[units].reshape(-1, links.fan_in // kernel, kernel),
             bias=bias[units],
             rows=part.reshape(len(part), -1, kernel),
-            activation=activation,
+            activation=activation.select(units),
             baseline=baseline,
             background=how.background,
             seed=how.seed,
@@ -221,7 +236,7 @@ def _gaussian_error(games: Sequence[UnitGames], order: int | str, how: Importanc
     game = games[int(torch.randint(len(games), (), generator=draws))]
     units = torch.randperm(len(game.weight), generator=draws)[: how.checked].to(game.weight.device)
     rows = torch.randperm(len(game.rows), generator=draws)[:CHECK_ROWS].to(game.rows.device)
-    small = replace(game, weight=game.weight[units], bias=game.bias[units], rows=game.rows[rows])
+    small = replace(game.select(units), rows=game.rows[rows])
     ours = gaussian.closed_form_importance(small, aggregate=how.aggregate, order=order)
     one, two = (permutation.sample_importance(small, how.aggregate, CHECK_ORDERS // 2, how.seed + turn).values for turn in range(2))
     size = (one * two).sum()

@@ -18,6 +18,7 @@ from vesalius.core import store
 from vesalius.core.display import load_view
 from vesalius.core.entry import verb
 from vesalius.core.names import require_known
+from vesalius.sparsity.coverage import Coverage
 
 KIND = "link importance"
 FACTS: Mapping[str, type] = {"name": str, "groups": int, "estimator": str, "activation": str, "error": float, "rows": int}
@@ -104,6 +105,11 @@ class LinkImportance:
     def __len__(self) -> int:
         return len(self.layers)
 
+    @property
+    def coverage(self) -> Coverage:
+        """Which share of the network's weights these links are, and why the others were left alone."""
+        return Coverage.of_facts(self.provenance.get("coverage", {}))
+
     @verb
     def summary(self) -> str:
         """A table for people."""
@@ -117,7 +123,8 @@ class LinkImportance:
             error = "" if one.error != one.error else f"{one.error:.1%}"
             made_by = f"{one.activation:>10} {one.estimator:>11} {error:>7}"
             lines.append(f"{name:<{wide}} {one.values.numel():>10,} {made_by} {one.total:>10.4g} {one.rows:>7,}")
-        return "\n".join(lines)
+        covered = self.coverage
+        return "\n".join([*lines, *([covered.sentence()] if covered.left else []), *covered.lines()])
 
     def __repr__(self) -> str:
         return self.summary()
@@ -150,7 +157,7 @@ class LinkImportance:
             layers = [_load_layer(place, one, tensors) for place, one in enumerate(store.fact(facts, "layers", list))]
             if not layers or len({one.name for one in layers}) < len(layers):
                 raise ValueError("there are no layers, or two of one name")
-            made = store.provenance(facts, options=store.mapping)
+            made = store.provenance(facts, options=store.mapping, coverage=lambda value: Coverage.of_facts(store.mapping(value)))
             return cls(layers={one.name: one for one in layers}, provenance=made)
 
 

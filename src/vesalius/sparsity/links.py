@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any
 
 import torch
 from jaxtyping import Float, Shaped
@@ -18,7 +17,11 @@ from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput, UnknownName, WrongType
 from vesalius.games.memory import batch_size
 from vesalius.sparsity.activations import Activation
-from vesalius.sparsity.fused_activation import FusedActivation, find_activation, fold_affine
+from vesalius.sparsity.convolution_patches import ConvolutionWindow, TransposedWindow, patches, transposed_patches
+from vesalius.sparsity.einsum_links import EINSUM_OP, einsum_inputs, einsum_layers
+from vesalius.sparsity.elementwise_function import UnitFunction
+from vesalius.sparsity.fused_activation import FusedActivation, find_activation, fold_affine, same_for_all
+from vesalius.sparsity.recurrent import RECURRENT_OPS, gate_inputs, recurrent_layers
 from vesalius.trace.batches import Data, iterate_batches
 from vesalius.trace.layers import Layer
 from vesalius.trace.network import Network
@@ -26,6 +29,7 @@ from vesalius.trace.precision import HALF_DTYPES
 
 LINEAR_OPS = frozenset({"linear", "addmm", "matmul", "mm"})
 CONVOLUTION_OPS = frozenset({"conv1d", "conv2d", "conv3d"})
+TRANSPOSED_OPS = frozenset({"conv_transpose1d", "conv_transpose2d", "conv_transpose3d"})
 MAX_ROWS = 8192
 """Rows of a layer's inputs that are kept; 2,000 are enough for a mask (measured)."""
 MAX_POSITIONS = 16
@@ -56,19 +60,24 @@ class Links:
         return self.layers[0]
 
     @property
-    def activation(self) -> Activation:
+    def activation(self) -> UnitFunction:
         """What a unit applies to its sum."""
         return self.after.activation
 
     @property
     def units(self) -> int:
         """Units that the links lead to."""
-        return self.layer.shape[self.layer.out_axis]
+        return self.layer.shape[self.layer.out_axis] * (self.layer.groups if self.turned else 1)
+
+    @property
+    def turned(self) -> bool:
+        """Whether it is a transposed convolution, whose weight has the inputs of all groups, then the units of one."""
+        return self.layer.op in TRANSPOSED_OPS
 
     @property
     def kernel(self) -> int:
         """Weights between one input channel and one unit: elements of a convolution's kernel, else 1."""
-        return prod(self.layer.shape) // (self.units * self.layer.shape[self.layer.in_axis])
+        return prod(side for axis, side in enumerate(self.layer.shape) if axis not in (self.layer.out_axis, self.layer.in_axis))
 
     @property
     def fan_in(self) -> int:
@@ -77,10 +86,17 @@ class Links:
 
     def matrix(self, tensor: Shaped[Tensor, "..."]) -> Shaped[Tensor, "U F"]:
         """A tensor of the weight's own shape, as units by fan-in."""
+        if self.turned:
+            by_group = tensor.reshape(self.layer.groups, -1, *tensor.shape[1:])
+            return by_group.transpose(1, 2).flatten(0, 1).flatten(1)
         return tensor.movedim((self.layer.out_axis, self.layer.in_axis), (0, 1)).flatten(1)
 
     def to_weight_shape(self, matrix: Shaped[Tensor, "U F"]) -> Shaped[Tensor, "..."]:
         """Units by fan-in, as a tensor of the weight's own shape; the inverse of :meth:`matrix`."""
+        if self.turned:
+            read, units, *kernel = self.layer.shape
+            by_group = matrix.reshape(self.layer.groups, units, read // self.layer.groups, *kernel)
+            return by_group.transpose(1, 2).flatten(0, 1).contiguous()
         axes = (self.layer.out_axis, self.layer.in_axis)
         rest = [side for axis, side in enumerate(self.layer.shape) if axis not in axes]
         return matrix.reshape(self.units, self.layer.shape[self.layer.in_axis], *rest).movedim((0, 1), axes).contiguous()
@@ -124,74 +140,21 @@ class Links:
             generator: for the draw, on the CPU.
 
         Returns:
-            For convolutions the patches under the kernel, zeros where it was padded, in the order of :meth:`matrix`, group by group.
+            For convolutions the patches under the kernel, zeros where it was padded, in the order of :meth:`matrix`, group by group; for
+            transposed ones what each element of the kernel brings to a position, which is nothing where its stride passes that by.
         """
         value = _at_least_float32(value)
         if self.layer.op in LINEAR_OPS:
             return value.reshape(-1, value.shape[-1])
+        if self.layer.op in RECURRENT_OPS:
+            known = {name: _at_least_float32(tensor) for name, tensor in self.network.parameters.items()}
+            return gate_inputs(self.network.graph("reading gates"), self.layers[use], value, known)
+        if self.layer.op == EINSUM_OP:
+            return einsum_inputs(self.network.graph("reading products"), self.layers[use], value)
         node = self.network.graph("reading patches").nodes[self.layers[use].value]
+        if self.turned:
+            return transposed_patches(value, TransposedWindow.of(node.args, self.layer), positions=positions, generator=generator)
         return patches(value, ConvolutionWindow.of(node.args, self.layer), positions=positions, generator=generator)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ConvolutionWindow:
-    """How a convolution slides.
-
-    Attributes:
-        kernel, stride, dilation: per axis of space.
-        before, after: padding at the start and the end of each axis.
-    """
-
-    kernel: tuple[int, ...]
-    stride: tuple[int, ...]
-    dilation: tuple[int, ...]
-    before: tuple[int, ...]
-    after: tuple[int, ...]
-
-    @classmethod
-    def of(cls, args: Sequence[object], layer: Layer) -> ConvolutionWindow:
-        """Read from the arguments of a convolution in the graph."""
-        kernel = layer.shape[2:]
-        stride, padding, dilation = ((*args, *CONVOLUTION_DEFAULTS[len(args) :])[place] for place in (3, 4, 5))
-        dilated = _per_axis(dilation, kernel)
-        if isinstance(padding, str):
-            total = [step * (side - 1) if padding == "same" else 0 for step, side in zip(dilated, kernel, strict=True)]
-            before = tuple(side // 2 for side in total)
-            behind = tuple(side - first for side, first in zip(total, before, strict=True))
-        else:
-            before = behind = _per_axis(padding, kernel)
-        return cls(kernel=kernel, stride=_per_axis(stride, kernel), dilation=dilated, before=before, after=behind)
-
-
-CONVOLUTION_DEFAULTS = (None, None, None, 1, 0, 1)
-
-
-def _per_axis(argument: Any, kernel: tuple[int, ...]) -> tuple[int, ...]:
-    found = (argument,) if isinstance(argument, int) else tuple(argument)
-    return found if len(found) == len(kernel) else found * len(kernel)
-
-
-def patches(
-    value: Float[Tensor, "B C *space"], window: ConvolutionWindow, *, positions: int | None = None, generator: torch.Generator | None = None
-) -> Float[Tensor, "N CK"]:
-    """What lies under a convolution's kernel, at all positions or at some of each sample."""
-    ends = [side for pair in zip(reversed(window.before), reversed(window.after), strict=True) for side in pair]
-    value = torch.nn.functional.pad(value, ends)
-    axes = len(window.kernel)
-    for axis in range(axes):
-        reach = (window.kernel[axis] - 1) * window.dilation[axis] + 1
-        value = value.unfold(2 + axis, reach, window.stride[axis])[..., :: window.dilation[axis]]
-    value = value.movedim(1, 1 + axes)
-    space = value.shape[1 : 1 + axes]
-    if positions is None or positions >= prod(space):
-        return value.flatten(1 + axes).flatten(0, axes)
-    drawn = (
-        torch.rand(len(value), prod(space), generator=generator, dtype=torch.float32)
-        .argsort(dim=1, stable=True)[:, :positions]
-        .to(value.device)
-    )
-    sample = torch.arange(len(value), device=value.device)[:, None].expand_as(drawn)
-    return value[(sample, *torch.unravel_index(drawn, space))].flatten(0, 1).flatten(1)
 
 
 @verb
@@ -200,8 +163,9 @@ def links_of(network: Network, layers: Sequence[str] | None = None) -> dict[str,
 
     Args:
         network: traced.
-        layers: names; by default all linear layers and convolutions. Embeddings are left out, as their inputs are no activations, and so
-            are transposed convolutions. A weight that is used several times the same way round is listed once, with all its uses.
+        layers: names; by default all linear layers and convolutions, transposed ones too; and, by the names of their weights, the gates of
+            recurrent layers and matrices in ``torch.einsum``. Embeddings are left out, as their inputs are no activations. A weight that is
+            used several times the same way round is listed once, with all its uses.
 
     Raises:
         UnknownName: no such layer.
@@ -213,7 +177,7 @@ def links_of(network: Network, layers: Sequence[str] | None = None) -> dict[str,
         raise WrongType(f"expected a Network, not {type(network).__name__}; make one with vesalius.trace(model, x)")
     if layers is not None and not layers:
         raise InvalidInput("layers= names no layer; leave it out for all linear layers and convolutions")
-    usable = [layer for layer in network.layers.values() if layer.source and layer.op in LINEAR_OPS | CONVOLUTION_OPS]
+    usable = _layers_with_links(network)
     merged: dict[tuple[str, int], list[Layer]] = {}
     for layer in usable:
         merged.setdefault((layer.weight, layer.out_axis), []).append(layer)
@@ -222,6 +186,19 @@ def links_of(network: Network, layers: Sequence[str] | None = None) -> dict[str,
         raise InvalidInput(f"{network.name} has no linear layer or convolution whose links could be scored")
     names = list(found) if layers is None else [_resolve_name(network, name, found) for name in layers]
     return {name: _build_links(network, name, found) for name in dict.fromkeys(names)}
+
+
+def _layers_with_links(network: Network) -> list[Layer]:
+    """Layers whose links can be scored, in order of computation."""
+    model_graph = network.graph("finding links")
+    plain = [one for one in network.layers.values() if one.source and one.op in LINEAR_OPS | CONVOLUTION_OPS | TRANSPOSED_OPS]
+    gates, products = list(recurrent_layers(model_graph)), list(einsum_layers(model_graph))
+    if not gates and not products:
+        return plain
+    order = {node.name: place for place, node in enumerate(model_graph.graph.nodes)}
+    places = {one.value: order[one.value] for one in gates}
+    places |= {one.value: order[model_graph.nodes[one.value].name] for one in (*plain, *products)}
+    return sorted([*plain, *gates, *products], key=lambda one: places[one.value])
 
 
 def _links_name(uses: Sequence[Layer]) -> str:
@@ -243,10 +220,11 @@ def _resolve_name(network: Network, name: str, found: Mapping[str, Sequence[Laye
 def _build_links(network: Network, name: str, found: Mapping[str, Sequence[Layer]]) -> Links:
     uses = found[name]
     tied = tuple(other for other, layers in found.items() if other != name and layers[0].weight == uses[0].weight)
-    follows = [find_activation(network.axes, use) for use in uses]
-    alike = len(uses) == 1 or all(one.activation == follows[0].activation and one.scale is one.shift is None for one in follows)
-    follow = follows[0] if alike else FusedActivation(activation=Activation())
-    return Links(name=name, network=network, layers=tuple(uses), tied=tied, after=follow)
+    if uses[0].op in RECURRENT_OPS:
+        after = FusedActivation(activation=Activation(), unread=f"the gates of {uses[0].op}")
+    else:
+        after = same_for_all([find_activation(network.axes, use) for use in uses])
+    return Links(name=name, network=network, layers=tuple(uses), tied=tied, after=after)
 
 
 def _at_least_float32(tensor: Tensor) -> Tensor:
@@ -282,7 +260,7 @@ def read_link_inputs(
         for name, one in links.items():
             for use in range(len(one.layers)):
                 part = one.rows(next(values), use, positions=positions, generator=draws)
-                _check_finite(name, part)
+                check_finite(name, part)
                 samples[name].add(part)
     if not all(sample.parts for sample in samples.values()):
         raise InvalidInput("the data holds no rows")
@@ -319,6 +297,6 @@ class ReservoirSample:
         return self.parts[0]
 
 
-def _check_finite(name: str, rows: Float[Tensor, "N F"]) -> None:
+def check_finite(name: str, rows: Float[Tensor, "N F"]) -> None:
     if not bool(rows.isfinite().all()):
         raise InvalidInput(f"the inputs of layer {name!r} hold NaN or infinity; clean the data, or look at the network's weights")

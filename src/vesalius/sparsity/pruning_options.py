@@ -6,18 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from torch import Tensor
-
 from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.core.names import require_known
 from vesalius.core.numbers import POSITIVE, POSITIVE_COUNT, Limit
 from vesalius.core.options import Options
-from vesalius.sparsity.pruning.allocation import ALLOCATIONS, SCOPES
+from vesalius.sparsity.pruning.allocation import ALLOCATIONS
+from vesalius.sparsity.pruning.loss import Loss
+from vesalius.sparsity.pruning.patterns import Pattern
 from vesalius.sparsity.scores import Score, ScoreFunction, score_of
 
-MODES = ("refit", "paper")
-Loss = Callable[..., Tensor]
-"""From the output and the inputs of a batch to one number."""
+MODES = ("refit", "paper", "sparse_gpt", "alps")
 
 
 def require_loss(loss: Any) -> None:
@@ -38,7 +36,11 @@ class Finetune(Options):
         epochs: passes over the data.
         rate: learning rate at the start; it ends at 0.
         batch: rows per step, where data is not in batches already.
-        loss: of output and inputs; by default the mean squared difference from the dense network's output.
+        train: whether the model is in training mode, as in a training loop: dropout, statistics of the batch, all parameters that ask for
+            gradients. By default the network computes as it does when it is not trained, and only pruned layers learn.
+        loss: of output and inputs, and of labels where it takes one argument more, or of output and ``target``, such as
+            ``torch.nn.functional.cross_entropy``, see :func:`vesalius.sparsity.pruning.loss.evaluate_loss`; by default the mean squared
+            difference from the dense network's output.
         seed: of the order of rows.
         report: told how many epochs are done, of how many.
 
@@ -50,6 +52,7 @@ class Finetune(Options):
     epochs: int = 1
     rate: float = 1e-3
     batch: int = 128
+    train: bool = False
     loss: Loss | None = None
     seed: int = 0
     report: Callable[[int, int], None] | None = None
@@ -67,7 +70,9 @@ class Pruning(Options):
         layers: names of the layers that are pruned; all linear layers and convolutions by default.
         score: name in :data:`vesalius.sparsity.scores.SCORES`, or a function of :class:`vesalius.sparsity.scores.ScoreInputs`; by default
             ``"gate"`` to refit, which is as good as Shapley values there and cheaper, and ``"shapley"`` as in the paper.
-        scope: links compete within their ``"layer"``, their unit (``"row"``), or over all layers (``"global"``).
+        scope: links compete within their ``"layer"``, their unit (``"row"``), or over all layers (``"global"``). A pattern is kept by
+            ``"2:4"`` and any other n:m (of every m neighbouring input channels of a unit n stay), and ``"4x1"`` and any other block of
+            units by links, which stays or goes as one.
         allocation: how a sparsity is shared out over layers: ``"erk"`` by size, ``"uniform"``, ``"level"``: the same share of the total
             score everywhere, ``"global"``: one ranking of scores in units of their layer's total. By default ``"erk"`` to refit, and
             ``"uniform"`` as in the paper.
@@ -75,9 +80,10 @@ class Pruning(Options):
         rounds: of scoring, pruning and refitting; more of them leave less error, and take as much longer.
         ridge: pull of refitted weights towards those they had, in units of the mean variance of what links carry.
         rows: samples that are computed with, and rows of a layer's inputs that are kept; 2,000 to 8,000 are enough (measured).
+        batch_norm: whether the statistics of batch norms are measured anew after pruning, on the same samples.
         finetune: training of the links that are left.
-        loss: of output and inputs, for scores that need its gradient; by default the squared error of the output against the first input,
-            as an autoencoder has it.
+        loss: for scores that need its gradient, of the same arguments as that of fine-tuning; by default the squared error of the output
+            against the first input, as an autoencoder has it.
         seed: of the samples, and of scores that draw.
         report: told how many layers are done, of how many.
 
@@ -94,6 +100,7 @@ class Pruning(Options):
     rounds: int = 12
     ridge: float = 1e-2
     rows: int = 8000
+    batch_norm: bool = False
     finetune: Finetune | None = None
     loss: Loss | None = None
     seed: int = 0
@@ -101,7 +108,9 @@ class Pruning(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_known("scope", self.scope, SCOPES)
+        pattern = Pattern.of(self.scope)
+        if pattern.sparsity is not None and self.allocation is not None:
+            raise InvalidInput(f"scope={self.scope!r} prunes every layer alike, and allocation={self.allocation!r} shares out; give one")
         if self.allocation is not None:
             require_known("allocation", self.allocation, ALLOCATIONS)
         require_loss(self.loss)
@@ -110,12 +119,17 @@ class Pruning(Options):
         if self.scope == "global" and self.allocation is not None:
             raise InvalidInput(f"scope='global' decides how much each layer keeps, and so does allocation={self.allocation!r}; give one")
 
+    @property
+    def pattern(self) -> Pattern:
+        """What masks look like."""
+        return Pattern.of(self.scope)
+
     def score_in(self, mode: str) -> Score:
         """The score, or the default of a mode."""
-        return score_of(self.score or {"refit": "gate", "paper": "shapley"}[mode])
+        return score_of(self.score or {"refit": "gate", "paper": "shapley"}.get(mode, "magnitude"))
 
     def allocation_in(self, mode: str) -> str:
         """The allocation, or the default of a mode."""
         if self.scope == "global":
             return "raw"
-        return self.allocation or {"refit": "erk", "paper": "uniform"}[mode]
+        return self.allocation or ("erk" if mode == "refit" else "uniform")

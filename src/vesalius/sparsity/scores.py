@@ -25,7 +25,7 @@ class ScoreInputs:
 
     Attributes:
         weight, bias: of the layer.
-        rows: what its links carry.
+        rows: what its links carry; none for a score that says it needs no data.
         after: the activation that follows, and what is between.
         slopes: mean size of the loss's derivative by each weight; only for scores that ask for it.
         generator: for scores that draw.
@@ -47,14 +47,24 @@ def shapley(seen: ScoreInputs) -> Float[Tensor, "U F"]:
 
     Reference: Rhee2023. Differs from the paper: closed form under a Gaussian sum, not Kernel SHAP.
     """
-    weight, bias = fold_affine(seen.after, seen.weight, seen.bias)
-    return gaussian_importance(weight, bias, seen.rows, seen.after.activation, baseline="data")
+    return _gaussian(seen, "data")
 
 
 def shapley_zero(seen: ScoreInputs) -> Float[Tensor, "U F"]:
     """The same with absent links carrying 0, which is what a mask without compensation does."""
+    return _gaussian(seen, "zero")
+
+
+def _gaussian(seen: ScoreInputs, baseline: str) -> Float[Tensor, "U F"]:
     weight, bias = fold_affine(seen.after, seen.weight, seen.bias)
-    return gaussian_importance(weight, bias, seen.rows, seen.after.activation, baseline="zero")
+    found = gaussian_importance(weight, bias, seen.rows, seen.after.activation, baseline=baseline)
+    return found * _gain(seen)
+
+
+def _gain(seen: ScoreInputs) -> Tensor:
+    """Size of what the activation is multiplied by."""
+    gain = seen.after.gain
+    return seen.weight.new_ones(1, 1) if gain is None else gain.to(seen.weight).abs()[:, None]
 
 
 def gate(seen: ScoreInputs) -> Float[Tensor, "U F"]:
@@ -64,9 +74,9 @@ def gate(seen: ScoreInputs) -> Float[Tensor, "U F"]:
 
 
 def gate_slopes(seen: ScoreInputs) -> tuple[Float[Tensor, "U F"], Float[Tensor, "N U"]]:
-    """Weights into the activation, and the size of its slope on each row."""
+    """Weights into the activation, and the size of its slope on each row, times what it is multiplied by."""
     weight, bias = fold_affine(seen.after, seen.weight, seen.bias)
-    return weight, seen.after.activation.slope(seen.rows @ weight.T + bias).abs()
+    return weight, seen.after.activation.at(-1).slope(seen.rows @ weight.T + bias).abs() * _gain(seen).T
 
 
 def magnitude(seen: ScoreInputs) -> Float[Tensor, "U F"]:
@@ -104,12 +114,14 @@ class Score:
         function: from evidence to scores of the weight's shape; higher is kept.
         centred: it measures what is lost when a link carries its mean instead, and so presumes compensation by the bias.
         gradient: it needs the loss's derivatives.
+        data: it looks at what links carry.
         joint: it is of what a link carries times its weight, so that several links can be scored as the one player they are together.
     """
 
     function: ScoreFunction
     centred: bool = False
     gradient: bool = False
+    data: bool = True
     joint: bool = False
 
 
@@ -117,11 +129,11 @@ SCORES: Mapping[str, Score] = {
     "shapley": Score(function=shapley, centred=True, joint=True),
     "shapley_zero": Score(function=shapley_zero, joint=True),
     "gate": Score(function=gate, centred=True, joint=True),
-    "magnitude": Score(function=magnitude),
+    "magnitude": Score(function=magnitude, data=False),
     "wanda": Score(function=wanda),
     "linear": Score(function=linear, centred=True, joint=True),
-    "taylor": Score(function=taylor, centred=True, gradient=True),
-    "random": Score(function=random),
+    "taylor": Score(function=taylor, centred=True, gradient=True, data=False),
+    "random": Score(function=random, data=False),
 }
 """Scores by name."""
 

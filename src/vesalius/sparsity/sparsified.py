@@ -19,6 +19,8 @@ from vesalius.core.errors import InvalidInput
 from vesalius.core.names import require_known
 from vesalius.sparsity.compact import Compact, compact
 from vesalius.sparsity.compression.exporting import export
+from vesalius.sparsity.coverage import Coverage, weight_coverage
+from vesalius.sparsity.links import links_of
 from vesalius.sparsity.parametrizations import copy_with_plain_weights
 from vesalius.sparsity.pruning.masked_copy import update_weights
 from vesalius.sparsity.sparsified_file import KIND, attach_model, decode_part, decode_tables, encode_sparsified
@@ -92,6 +94,13 @@ class Sparsified:
         """The same of each layer."""
         return {name: 1 - int(mask.sum()) / mask.numel() for name, mask in self.masks.items()}
 
+    @property
+    def coverage(self) -> Coverage:
+        """Which share of the network's weights could be cut, and why the others were left alone."""
+        if "coverage" in self.provenance:
+            return Coverage.of_facts(self.provenance["coverage"])
+        return weight_coverage(self.dense, {one.layer.weight for one in links_of(self.dense, list(self.masks)).values()})
+
     @verb
     def mask(self, layer: str) -> Bool[Tensor, "..."]:
         """The mask of a layer.
@@ -111,7 +120,7 @@ class Sparsified:
 
     @verb
     def compact(self, rows: Inputs | None = None, batches: Sequence[int] = (1, 256)) -> Compact:
-        """The pruned network made small, in the form that is fastest on this machine; see :func:`vesalius.sparsity.compact.compact`."""
+        """The pruned network made small, in its fastest form here; see :func:`vesalius.sparsity.compact.compact`."""
         return compact(self.network, dense=self.dense, rows=rows, batches=batches)
 
     def export(self, path: str | Path) -> Path:
@@ -148,7 +157,9 @@ class Sparsified:
             masks, importance = (
                 {name: tensor.to(home) for name, tensor in found.items()} for found in decode_tables(tensors, facts, dense)
             )
-            made = store.provenance(facts, samples=int, seconds=float, rounds=int)
+            made = store.provenance(
+                facts, samples=int, seconds=float, rounds=int, coverage=lambda value: Coverage.of_facts(store.mapping(value))
+            )
         masked = None
         if network is not None:
             masked, pruned, dense = attach_model(pruned, dense, masks, network)
@@ -164,9 +175,7 @@ class Sparsified:
             f"  {name:<{wide}}  {int(mask.sum()):>9,} of {mask.numel():>9,} links, {self.sparsities[name]:6.1%} pruned"
             for name, mask in self.masks.items()
         ]
-        alone = [
-            f"  {name:<{wide}}  left alone, {share:.1%} of the weights: {why}"
-            for name, (why, share) in self.provenance.get("left_alone", {}).items()
-        ]
-        lines += alone + [f"  {name:<{wide}}  left out: {why}" for name, why in self.provenance.get("left_out", {}).items()]
-        return "\n".join([f"Sparsified({self.dense.name}: {self.kept:,} of {self.links:,} links, {self.sparsity:.1%} pruned)", *lines])
+        covered = self.coverage
+        said = f"; {covered.sentence()}" if covered.left else ""
+        first = f"Sparsified({self.dense.name}: {self.kept:,} of {self.links:,} links, {self.sparsity:.1%} pruned{said})"
+        return "\n".join([first, *lines, *(f"  {line}" for line in covered.lines())])

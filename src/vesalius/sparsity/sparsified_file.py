@@ -61,7 +61,7 @@ def decode_tables(tensors: Mapping[str, Tensor], facts: Mapping[str, Any], dense
     kinds = {"masks": "boolean", "importance": "floating"}
     masks, importance = (
         {
-            name: store.part(tensors, f"{table}.{place}", dense.link_shape(name), kind=kind)
+            name: store.part(tensors, f"{table}.{place}", _weight_shape(dense, name), kind=kind)
             for place, name in enumerate(store.words(facts, table))
         }
         for table, kind in kinds.items()
@@ -69,6 +69,11 @@ def decode_tables(tensors: Mapping[str, Tensor], facts: Mapping[str, Any], dense
     if not masks or masks.keys() - importance.keys():
         raise ValueError("there are no masks, or there are no scores of what they mask")
     return masks, importance
+
+
+def _weight_shape(dense: Network, name: str) -> tuple[int, ...]:
+    """That of the weight whose links go by a name."""
+    return next(iter(links_of(dense, [name]).values())).layer.shape
 
 
 def attach_model(
@@ -92,7 +97,7 @@ def attach_model(
         raise InvalidInput(f"{network.name} is of another architecture than the network that was pruned, {dense.name}; give that")
     before = _copy_with(network.call, dense)
     after = replace(pruned, call=_copy_with(network.call, pruned))
-    model, traced = build_masked_model(after, {name: (links, masks[name]) for name, links in links_of(dense, list(masks)).items()})
+    model, traced = build_masked_model(after, {one.layer.weight: masks[name] for name, one in links_of(dense, list(masks)).items()})
     return model, traced, replace(dense, call=before)
 
 

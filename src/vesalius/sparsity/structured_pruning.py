@@ -21,16 +21,17 @@ from vesalius.core.version import VERSION
 from vesalius.sparsity.compression.dependencies import UnitGroups, find_units
 from vesalius.sparsity.links import Links, links_of
 from vesalius.sparsity.parametrizations import bounds_of, plain_network
-from vesalius.sparsity.pruning.calibration import LinkScorer, collect_samples, link_inputs, make_scorer
+from vesalius.sparsity.pruning.calibration import LinkScorer, PruningSamples, collect_samples, make_scorer
 from vesalius.sparsity.pruning.finetune import finetune
 from vesalius.sparsity.pruning.group_importance import group_importance, unlinked_importance
+from vesalius.sparsity.pruning.layer_inputs import LayerInputs
 from vesalius.sparsity.pruning.masked_copy import build_masked_model, copy_network, write_weights
 from vesalius.sparsity.pruning.refit import RegressionMoments, solve_ridge
 from vesalius.sparsity.pruning.unit_budget import UnitBudget, UnitGoal
 from vesalius.sparsity.pruning_options import Pruning
 from vesalius.sparsity.sparsified import Sparsified
 from vesalius.trace.all_outputs import with_all_outputs
-from vesalius.trace.batches import Data
+from vesalius.trace.batches import Data, row_labels
 from vesalius.trace.layers import Layer
 from vesalius.trace.network import Network
 from vesalius.trace.receive import receive_data
@@ -75,8 +76,8 @@ def remove_units(  # noqa: PLR0913 - a verb that users call
 
     Returns:
         The model with its units masked. ``provenance["lost"]`` is the mean squared change of the output on held-out samples, as a share of
-        the output's variance; ``provenance["left_alone"]`` says which layers have units that stay, why, and which share of the weights is
-        theirs.
+        the output's variance; ``coverage`` says which share of the weights belongs to units that can go, which layers have units that
+        stay, how many weights lead to these, and why.
 
     Raises:
         UnknownName: no such layer or score.
@@ -88,10 +89,11 @@ def remove_units(  # noqa: PLR0913 - a verb that users call
     """
     began, how = time.monotonic(), pruning or Pruning()
     received = receive_data(model, data)
-    network, data = received.network, received.x
+    network, labels = received.network, row_labels(received.network, data)
     network.graph("removing units")
     goal = UnitGoal.of(share=share, keep=keep, parameters=parameters, flops=flops, round_to=round_to)
-    samples = collect_samples(network, data, how.rows, how.seed)
+    found = collect_samples(network, received.x, how.rows, how.seed, labels)
+    samples = found.inputs
     plain = plain_network(network, samples)
     whole = with_all_outputs(plain, samples)
     units = find_units(whole)
@@ -101,22 +103,21 @@ def remove_units(  # noqa: PLR0913 - a verb that users call
             f"{len(samples[0])} samples came; refitting units needs at least {MIN_SAMPLES}, and some 2,000 to be any good: give more"
         )
     held = torch.arange(len(samples[0]), device=samples[0].device) % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
-    table = _UnitPruning.of(whole, units, tuple(part[~held] for part in samples), how, bounds_of(network))
+    learnt = PruningSamples(tuple(part[~held] for part in samples), None if found.labels is None else found.labels[~held])
+    table = _UnitPruning.of(whole, units, learnt, how, bounds_of(network))
     copied, gone, scores = _prune_units(table, budget)
-    masks = {name: one.to_weight_shape(_link_mask(table, one, gone)) for name, one in table.links.items()}
-    if how.finetune is not None:
-        finetune(copied, whole, {name: (table.links[name], mask) for name, mask in masks.items()}, data, how.finetune)
-        _clear(table, copied, gone)
-    lost = _output_error(whole, copied, tuple(part[held] for part in samples))
     lasting = {**table.bounds, **{name: table.kept(name, gone) for name in units.touched(gone)}}
-    masked, traced = build_masked_model(_with_graph_of(copied, plain), {}, lasting)
-    shown = [name for name in masks if name in network.layers]
+    if how.finetune is not None:
+        finetune(copied, list(table.links.values()), lasting, received.x, how.finetune, labels)
+    lost = _output_error(whole, copied, tuple(part[held] for part in samples))
+    masked, traced = build_masked_model(_with_graph_of(copied, plain), lasting)
+    shown = {name: one for name, one in table.links.items() if name in network.layers}
     return Sparsified(
         masked=masked,
         pruned=traced,
         dense=plain,
-        masks={name: masks[name] for name in shown},
-        importance={name: table.links[name].to_weight_shape(scores[name]) for name in shown},
+        masks={name: one.to_weight_shape(_link_mask(table, one, gone)) for name, one in shown.items()},
+        importance={name: one.to_weight_shape(scores[name]) for name, one in shown.items()},
         provenance={
             "network": network.digest(),
             "units": budget.counts(gone),
@@ -132,8 +133,7 @@ def _facts(units: UnitGroups, how: Pruning) -> dict[str, Any]:
     """How units were removed, and what was left alone."""
     return {
         "mode": "units",
-        "left_alone": {name: [why, share] for name, (why, share) in units.left_alone.items()},
-        "movable": units.movable_share,
+        "coverage": units.coverage.to_facts(),
         "score": how.score_in("refit").function.__name__,
         "rounds": how.rounds,
         "ridge": how.ridge,
@@ -168,21 +168,23 @@ class _UnitPruning:
     network: Network
     units: UnitGroups
     links: Mapping[str, Links]
-    samples: tuple[Tensor, ...]
+    samples: PruningSamples
     judge: LinkScorer
     how: Pruning
     bounds: Mapping[str, Bool[Tensor, "..."]]
 
     @classmethod
     def of(
-        cls, network: Network, units: UnitGroups, samples: tuple[Tensor, ...], how: Pruning, bounds: Mapping[str, Bool[Tensor, "..."]]
+        cls, network: Network, units: UnitGroups, samples: PruningSamples, how: Pruning, bounds: Mapping[str, Bool[Tensor, "..."]]
     ) -> _UnitPruning:
-        links = {name: one for name, one in links_of(network).items() if len(one.layers) == 1 and not one.tied and not one.layer.computed}
+        plain = {name: one for name, one in links_of(network).items() if name in network.layers and not one.layer.computed}
+        links = {name: one for name, one in plain.items() if len(one.layers) == 1 and not one.tied}
         scored = make_scorer(how.score_in("refit"), links, samples, how.loss, how.seed)
         return cls(network=network, units=units, links=links, samples=samples, judge=scored, how=how, bounds=bounds)
 
-    def rows(self, links: Links) -> Float[Tensor, "N GF"]:
-        return link_inputs(links, self.samples, rows=self.how.rows, seed=self.how.seed)
+    def inputs_of(self, network: Network) -> LayerInputs:
+        """What links carry, in the dense network or in a copy of it, layer by layer."""
+        return LayerInputs(network, self.samples.inputs, rows=self.how.rows, seed=self.how.seed)
 
     def kept(self, name: str, gone: Gone) -> Bool[Tensor, "..."]:
         """Elements of a tensor that stay; what was cut before stays so."""
@@ -201,13 +203,15 @@ def _prune_units(table: _UnitPruning, budget: UnitBudget) -> tuple[Network, Gone
     gone = torch.zeros(table.units.count, dtype=torch.bool)
     first: dict[str, Tensor] = {}
     with torch.no_grad():
-        targets = {name: _unit_sums(one, table.rows(one)) for name, one in table.links.items()}
+        dense = table.inputs_of(table.network)
+        targets = {name: _unit_sums(one, dense.read(one)) for name, one in table.links.items()}
         for step in range(1, how.rounds + 1):
             here = links_of(copied, list(table.links)) if table.links else {}
-            rows = {name: table.rows(one) for name, one in here.items()}
+            inputs = table.inputs_of(copied)
+            rows = {name: inputs.read(one) for name, one in here.items()}
             first = first or {name: table.judge(here[name], rows[name], here[name].weight, here[name].bias) for name in table.links}
             worth = group_importance(table.units, here, rows, table.judge)
-            worth += unlinked_importance(table.units, copied, here, table.samples)
+            worth += unlinked_importance(table.units, copied, here, table.samples.inputs)
             gone = budget.cut(worth, gone, step / how.rounds)
             _clear(table, copied, gone)
             _refit_layers(table, copied, gone, targets)
@@ -227,7 +231,8 @@ def _clear(table: _UnitPruning, copied: Network, gone: Gone) -> None:
 def _match_means(table: _UnitPruning, copied: Network, layer: Layer, gone: Gone) -> None:
     """Let the units of a layer that is not refitted have the means they had, by its bias."""
     kept = table.units.mask(layer.bias, gone).to(copied.parameters[layer.bias].device)
-    shift = _unit_means(table.network, layer, table.samples) - _unit_means(copied, layer, table.samples)
+    samples = table.samples.inputs
+    shift = _unit_means(table.network, layer, samples) - _unit_means(copied, layer, samples)
     copied.parameters[layer.bias].add_(torch.where(kept, shift, 0))
 
 
@@ -239,7 +244,7 @@ def _unit_means(network: Network, layer: Layer, samples: Sequence[Tensor]) -> Fl
 def _refit_layers(table: _UnitPruning, copied: Network, gone: Gone, targets: Mapping[str, Float[Tensor, "N U"]]) -> None:
     """Layer by layer, on what the layers before now give."""
     moved = any(_is_touched_elsewhere(table, name, gone) for name in table.units.touched(gone))
-    shared = Counter(layer.bias for layer in table.network.layers.values())
+    shared, inputs = Counter(layer.bias for layer in table.network.layers.values()), table.inputs_of(copied)
     for name, layer in table.network.layers.items():
         if name not in table.links:
             if layer.bias and shared[layer.bias] == 1:
@@ -249,7 +254,7 @@ def _refit_layers(table: _UnitPruning, copied: Network, gone: Gone, targets: Map
         here = links_of(copied, [name])[name]
         mask = _link_mask(table, dense, gone)
         if moved:
-            found = here.split(table.rows(here))
+            found = here.split(inputs.read(here))
             parts = [_solve_units(rows, targets[name][:, units], mask[units], dense, units, table.how) for units, rows in found]
             weight, bias = (torch.cat(column).to(dense.weight) for column in zip(*parts, strict=True))
         else:

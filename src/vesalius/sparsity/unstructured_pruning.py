@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from jaxtyping import Bool
+from torch import Tensor
 
 from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput
@@ -20,13 +22,17 @@ from vesalius.sparsity.pruning.allocation import LinkCount, counts_from_importan
 from vesalius.sparsity.pruning.calibration import collect_samples
 from vesalius.sparsity.pruning.finetune import finetune
 from vesalius.sparsity.pruning.masked_copy import build_masked_model
-from vesalius.sparsity.pruning.prune import PRUNE_BY_MODE, PruningProblem
+from vesalius.sparsity.pruning.prune import PRUNE_BY_MODE, NetworkAndWeights, PrunedWeight, PruningProblem
+from vesalius.sparsity.pruning.training_mode import measure_batch_norms
 from vesalius.sparsity.pruning_options import MODES, Pruning
 from vesalius.sparsity.scores import Score
 from vesalius.sparsity.sparsified import Sparsified
-from vesalius.trace.batches import Data
+from vesalius.trace.batches import Data, row_labels
+from vesalius.trace.network import Network
 from vesalius.trace.receive import receive_data
 
+OWN_SCORES = frozenset({"sparse_gpt", "alps"})
+"""Modes that rank links by themselves."""
 MIN_SAMPLES = 16
 """Samples below which a refit would only learn them by heart."""
 
@@ -82,14 +88,15 @@ def sparsify(
     """Cut the links a network does not need; the model is never changed.
 
     ``mode="refit"`` scores, cuts and refits the links of one layer after the other, in rounds and in closed form. ``mode="paper"`` scores
-    once on the dense network and cuts.
+    once on the dense network and cuts. ``"sparse_gpt"`` and ``"alps"`` are what others do, for comparison.
 
     Args:
         model: a Network, or any model that :func:`vesalius.trace` takes.
-        data: samples in any form, see :func:`vesalius.trace.receive.receive_data`; some 2,000 to 8,000 are used. Labels are passed over.
+        data: samples in any form, see :func:`vesalius.trace.receive.receive_data`; some 2,000 to 8,000 are used. Labels reach
+            a loss that asks for them.
         sparsity: share of the links of all layers that is cut, in [0, 1); or of each layer named.
         importance_level: share of each layer's importance that is kept, in (0, 1], by the fewest links; or of each layer named.
-        mode: ``"refit"`` or ``"paper"``.
+        mode: ``"refit"``, ``"paper"``, ``"sparse_gpt"`` (Frantar2023) or ``"alps"`` (Meng2024).
         pruning: the options, grouped to keep this signature short.
 
     Returns:
@@ -131,12 +138,45 @@ def sweep(
     return [run.to(goal) for goal in goals]
 
 
+@verb
+def sparsify_gradually(
+    model: Any, data: Data, *, sparsity: Sequence[float], mode: str = "refit", pruning: Pruning | None = None
+) -> Sparsified:
+    """Prune in steps, with fine-tuning after each of them; what was cut stays cut.
+
+    Args:
+        model, data, mode: as of :func:`sparsify`.
+        sparsity: of all layers after each step, rising, in [0, 1); :func:`vesalius.sparsity.cubic_schedule` makes some.
+        pruning: options; ``finetune`` is what happens between the steps, and after the last.
+
+    Returns:
+        The model after the last step.
+
+    Raises:
+        InvalidInput: no step, or one below the one before it; otherwise as :func:`sparsify`.
+
+    Reference: Zhu2017. Differs from the paper: links are refitted in closed form too, unless ``mode="paper"``.
+    """
+    if not sparsity or list(sparsity) != sorted(sparsity):
+        raise InvalidInput(f"sparsity is the share that is cut after each step, one or more that rise, not {list(sparsity)}")
+    if mode in OWN_SCORES:
+        raise InvalidInput(f"mode={mode!r} prunes at once, and may bring back what was cut; prune in steps by mode='refit' or 'paper'")
+    began, goals = time.monotonic(), [Goal.of(amount, None) for amount in sparsity]
+    first = run = _PruningRun.of(model, data, goals, mode, pruning or Pruning())
+    for done, goal in enumerate(goals):
+        pruned, cuts = run.prune(goal)
+        run = run.continued(pruned, cuts) if done + 1 < len(goals) else run
+    found = first.result(goals[-1], pruned, cuts, began)
+    return replace(found, provenance={**found.provenance, "steps": [float(amount) for amount in sparsity]})
+
+
 @dataclass(frozen=True, eq=False)
 class _PruningRun:
     """A network that is to be pruned, the data it came with, and how it is pruned."""
 
     bench: PruningProblem
     data: Data
+    labels: Tensor | None
     mode: str
 
     @classmethod
@@ -147,26 +187,46 @@ class _PruningRun:
             _check_goal(goal, how)
             names = list(goal.amount) if isinstance(goal.amount, Mapping) else names
         received = receive_data(model, data)
-        network, data = received.network, received.x
+        network, labels = received.network, row_labels(received.network, data)
         network.graph("pruning")
-        samples = collect_samples(network, data, how.rows, how.seed)
-        if mode == "refit" and len(samples[0]) < MIN_SAMPLES:
+        samples = collect_samples(network, received.x, how.rows, how.seed, labels)
+        if mode != "paper" and len(samples.inputs[0]) < MIN_SAMPLES:
             raise InvalidInput(
-                f"{len(samples[0])} samples came; a refit needs at least {MIN_SAMPLES}, and some 2,000 to be any good: give more"
+                f"{len(samples.inputs[0])} samples came; a refit needs at least {MIN_SAMPLES}, and some 2,000 to be any good: give more"
             )
-        bench = PruningProblem.of(plain_network(network, samples), names, samples, score, how, bounds_of(network))
+        bench = PruningProblem.of(plain_network(network, samples.inputs), names, samples, score, how, bounds_of(network))
         _warn_uncompensated(bench, mode)
-        return cls(bench, data, mode)
+        return cls(bench, received.x, labels, mode)
 
     def to(self, goal: Goal) -> Sparsified:
         """Prune."""
-        began, how = time.monotonic(), self.bench.how
+        began = time.monotonic()
+        pruned, cuts = self.prune(goal)
+        return self.result(goal, pruned, cuts, began)
+
+    def prune(self, goal: Goal) -> NetworkAndWeights:
+        """A pruned copy of the network, tuned, and what was cut."""
+        how = self.bench.how
         counts = _link_counts(self.bench, goal, how.allocation_in(self.mode), how.scope)
         pruned, cuts = PRUNE_BY_MODE[self.mode](self.bench, counts)
-        masks = {name: (self.bench.links[name], cut.mask) for name, cut in cuts.items()}
+        if how.batch_norm:
+            measure_batch_norms(pruned, self.bench.samples.inputs)
         if how.finetune is not None:
-            finetune(pruned, self.bench.dense, masks, self.data, how.finetune)
-        model, network = build_masked_model(pruned, masks, self.bench.bounds)
+            finetune(pruned, [self.bench.links[name] for name in cuts], self.masks(cuts), self.data, how.finetune, self.labels)
+        return pruned, cuts
+
+    def continued(self, pruned: Network, cuts: Mapping[str, PrunedWeight]) -> _PruningRun:
+        """The same from a network that is pruned already: what was cut stays cut."""
+        bench = self.bench
+        return replace(self, bench=PruningProblem.of(pruned, list(cuts), bench.samples, bench.score, bench.how, self.masks(cuts)))
+
+    def masks(self, cuts: Mapping[str, PrunedWeight]) -> dict[str, Bool[Tensor, "..."]]:
+        """Masks by the name of the weight, those of before among them."""
+        return {**self.bench.bounds, **{self.bench.links[name].layer.weight: cut.mask for name, cut in cuts.items()}}
+
+    def result(self, goal: Goal, pruned: Network, cuts: Mapping[str, PrunedWeight], began: float) -> Sparsified:
+        """What was pruned, beside this run's dense network."""
+        model, network = build_masked_model(pruned, self.masks(cuts))
         return Sparsified(
             masked=model,
             pruned=network,
@@ -190,23 +250,27 @@ class _PruningRun:
             "compensate": how.compensate,
             "rounds": how.rounds,
             "ridge": how.ridge,
-            "samples": len(self.bench.samples[0]),
+            "samples": len(self.bench.samples.inputs[0]),
             "seed": how.seed,
-            "left_out": dict(self.bench.left_out),
             "version": VERSION,
         }
 
 
 def _score_for_mode(mode: str, how: Pruning) -> Score:
     require_known("mode", mode, MODES)
-    if mode == "refit" and not how.compensate:
-        raise InvalidInput("compensate=False has no meaning in mode='refit', which sets the biases anew; use mode='paper'")
+    if mode in ("refit", "alps") and not how.compensate:
+        raise InvalidInput(f"compensate=False has no meaning in mode={mode!r}, which sets the biases anew; use mode='paper'")
+    if mode in OWN_SCORES and (how.score is not None or how.scope == "row" or how.pattern.block != (1, 1)):
+        raise InvalidInput(
+            f"mode={mode!r} ranks the links of a layer by itself, all together or by n:m; leave score=, scope='row' and blocks to others"
+        )
     return how.score_in(mode)
 
 
 def _check_goal(goal: Goal, how: Pruning) -> None:
     """Whether amount and options go together."""
     by_layer = isinstance(goal.amount, Mapping)
+    _check_pattern(goal, how)
     if by_layer and how.layers is not None:
         raise InvalidInput(f"{goal.kind} by layer names the layers, and so does Pruning(layers=...); give one")
     if by_layer and how.scope == "global":
@@ -215,6 +279,16 @@ def _check_goal(goal: Goal, how: Pruning) -> None:
         raise InvalidInput(
             f"allocation={how.allocation!r} shares one sparsity out over layers; {goal.kind} {'by layer ' * by_layer}does so itself"
         )
+
+
+def _check_pattern(goal: Goal, how: Pruning) -> None:
+    """A pattern of neighbours says itself how much it prunes."""
+    own = how.pattern.sparsity
+    amounts = goal.amount.values() if isinstance(goal.amount, Mapping) else (goal.amount,)
+    if own is not None and (goal.kind != "sparsity" or any(abs(amount - own) > 1e-6 for amount in amounts)):
+        raise InvalidInput(f"scope={how.scope!r} prunes {own:.3g} of the links of every layer; give sparsity={own:.3g}, or another scope")
+    if how.pattern.block != (1, 1) and goal.kind != "sparsity":
+        raise InvalidInput(f"scope={how.scope!r} prunes whole blocks, whose importance is not added up; give sparsity instead")
 
 
 def _warn_uncompensated(bench: PruningProblem, mode: str) -> None:

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 from vesalius.core.entry import without_history
 from vesalius.core.errors import InvalidInput, WrongType
-from vesalius.core.rows import as_batches, is_batches, read_rows, split_labels
+from vesalius.core.rows import LABELS, as_batches, has_labels, is_batches, read_rows, split_labels
 from vesalius.trace.network import Network
 
 Data = Any
@@ -62,6 +62,48 @@ def iterate_batches(
                 "labels='data' was asked for, and a batch holds none; batches are (inputs, labels), or mappings with 'labels'"
             )
         yield network.bind(inputs), None if labels is None or given is None else _check_labels(given, real=real)
+
+
+def row_labels(network: Network, data: Data) -> Tensor | None:
+    """What came with rows in the form (x, y), or by a name for labels, in whatever form it is; ``None`` where nothing did.
+
+    Args:
+        network: whose inputs the rows are.
+        data: rows; batches have labels of their own.
+    """
+    if is_batches(data):
+        return None
+    rows, names = read_rows(data), [value.name for value in network.inputs]
+    if rows.labels is not None:
+        return rows.labels
+    if isinstance(rows.tensors, dict):
+        return next((tensor for name, tensor in rows.tensors.items() if name in LABELS and name not in names), None)
+    return rows.parts[-1] if has_labels(rows.parts, len(names)) else None
+
+
+def iterate_labelled(network: Network, data: Data, labels: Tensor | None = None, *, size: int) -> Iterator[tuple[tuple[Tensor, ...], Any]]:
+    """Checked inputs of the network, and labels as they are; ``None`` for those of batches that have none.
+
+    Args:
+        network: whose inputs they are.
+        data: rows, or batches.
+        labels: of rows, see :func:`row_labels`.
+        size: rows of a batch, where data is not in batches already.
+
+    Raises:
+        InvalidInput: inputs of another shape.
+        WrongType: data of another kind.
+    """
+    if not is_batches(data):
+        tensors = network.bind(data)
+        for start in range(0, len(tensors[0]), size):
+            rows = slice(start, start + size)
+            yield tuple(tensor[rows] for tensor in tensors), None if labels is None else labels[rows].to(tensors[0].device)
+        return
+    for batch in as_batches(data, size):
+        inputs, given = split_labels(without_history(batch), len(network.inputs))
+        bound = network.bind(inputs)
+        yield bound, given.to(bound[0].device) if isinstance(given, Tensor) else given
 
 
 def count_rows(data: Data) -> int:

@@ -105,7 +105,7 @@ def _read_layer(model_graph: ModelGraph, node: Node, varying: Collection[Node]) 
     if op not in LAYER_AXES:
         return None
     position = WEIGHT_ARGUMENT.get(op, 1)
-    if node not in varying:
+    if node not in varying and op != "embedding":  # positions have embeddings, whatever comes in; a product makes another's weight
         return None
     matrix, swapped = _matrix_behind(node.args[position])
     if matrix is None or matrix in varying:
@@ -158,11 +158,11 @@ def _weight_of(model_graph: ModelGraph, matrix: Node) -> tuple[str, str, tuple[i
     value: Value | None = matrix.meta.get("value")
     if value is None or not value.is_tensor or not value.is_floating or None in value.shape:
         return "", "", ()
-    sources = _parameters_behind(matrix)
+    sources = parameters_behind(matrix)
     return owner_name(sources) or value.name, value.name, tuple(int(side or 1) for side in value.shape) if sources else ()
 
 
-def _parameters_behind(node: Node) -> set[str]:
+def parameters_behind(node: Node) -> set[str]:
     """Names of the parameters and buffers that a value is computed from."""
     queue, seen = [node], {node}
     for one in queue:

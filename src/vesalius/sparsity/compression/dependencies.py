@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vesalius.sparsity.compression.unit_pass import Moving, ReadAxis, Stored, Tracked, UnitPass
 from vesalius.sparsity.compression.unit_rules import RULES
+from vesalius.sparsity.coverage import Coverage
 from vesalius.trace.network import Network
 
 STAYS = -1
@@ -101,26 +102,20 @@ class UnitGroups:
         return [name for name in self.axes if not all(bool(one.all()) for one in self.kept(name, gone))]
 
     @cached_property
-    def left_alone(self) -> dict[str, tuple[str, float]]:
-        """Layers some of whose units stay: why, and which share of the network's weights leads to these units."""
-        found = {}
+    def coverage(self) -> Coverage:
+        """Weights, biases among them, of groups that can be removed; of layers some of whose units stay, weights that lead to these."""
         sizes = {name: tensor.numel() for name, tensor in _parameters(self.network) if name in self.axes}
-        total = max(1, sum(sizes.values()))
+        everything = torch.ones(self.count, dtype=torch.bool)
+        left = {}
         for name, why in self.why.items():
             layer = self.network.layers.get(name)
-            stays = (self.layers[name] == STAYS).double().mean()
-            found[name] = (why, float(stays) * (sizes.get(layer.weight, 0) if layer else 0) / total)
-        return found
-
-    @cached_property
-    def movable_share(self) -> float:
-        """Share of the network's weights that belong to groups which can be removed."""
-        movable = total = 0
-        everything = torch.ones(self.count, dtype=torch.bool)
-        for name, tensor in _parameters(self.network):
-            if name in self.axes:
-                movable, total = movable + int((~self.mask(name, everything)).sum()), total + tensor.numel()
-        return movable / max(total, 1)
+            stays = float((self.layers[name] == STAYS).double().mean())
+            left[name] = (round(stays * (sizes.get(layer.weight, 0) if layer else 0)), why)
+        return Coverage(
+            looked_at=sum(int((~self.mask(name, everything)).sum()) for name in sizes),
+            total=sum(sizes.values()),
+            left=dict(sorted(left.items(), key=lambda pair: -pair[1][0])),
+        )
 
 
 def _parameters(network: Network) -> list[tuple[str, Tensor]]:

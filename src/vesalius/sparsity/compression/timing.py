@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import prod
 from statistics import median
 
 Clock = Callable[[], float]
@@ -12,6 +13,8 @@ TURN_SECONDS = 5e-4
 """Seconds that one turn lasts at least, so that the clock is fine enough."""
 NOISE = 0.03
 """Share of a time that is put down to chance."""
+MOST_ROUNDS = 0.75
+"""Share of the rounds in which the slower of two is slower."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,12 @@ class Times:
     def ratio(self, name: str, to: str) -> float:
         """The least time, as a multiple of another's."""
         return self.least(name) / self.least(to)
+
+    def is_slower(self, name: str, than: str) -> bool:
+        """Whether it takes longer beyond noise: at its best, and in most rounds."""
+        pairs = list(zip(self.rounds[name], self.rounds[than], strict=True))
+        later = sum(one > other * (1 + NOISE) for one, other in pairs)
+        return self.ratio(name, than) > 1 + NOISE and later >= MOST_ROUNDS * len(pairs)
 
 
 def measure_times(contenders: Mapping[str, Callable[[], object]], clock: Clock, *, rounds: int = ROUNDS) -> Times:
@@ -64,20 +73,20 @@ def measure_times(contenders: Mapping[str, Callable[[], object]], clock: Clock, 
     return Times({name: tuple(seconds) for name, seconds in taken.items()})
 
 
-def fastest(times: Mapping[int, Times], candidates: list[str], reference: str) -> str:
-    """The candidate with the smallest product of ratios to a reference over batch sizes, out of those slower at none of them.
+def choose_form(times: Mapping[int, Times], parameters: Mapping[str, int], reference: str) -> str:
+    """The fastest of some forms, or the one with the fewest parameters of those that are as fast within noise.
+
+    Forms that are slower than a reference at some batch size are passed by, unless all of them are.
 
     Args:
         times: by batch size.
-        candidates: the first is taken where no other is better.
+        parameters: numbers that each form stores.
         reference: a contender that no choice may be slower than, beyond noise.
     """
-    best, least = candidates[0], float("inf")
-    for name in candidates:
-        ratios = [one.ratio(name, reference) for one in times.values()]
-        product = 1.0
-        for ratio in ratios:
-            product *= ratio
-        if max(ratios) <= 1 + NOISE and product < least:
-            best, least = name, product
-    return best
+
+    def is_slower(name: str, than: str) -> bool:
+        return any(one.is_slower(name, than) for one in times.values())
+
+    quick = [name for name in parameters if not is_slower(name, reference)] or list(parameters)
+    best = min(quick, key=lambda name: prod(one.ratio(name, reference) for one in times.values()))
+    return min((name for name in quick if not is_slower(name, best)), key=lambda name: parameters[name])

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from vesalius.core.errors import TooManyPlayers
 from vesalius.games.moebius import dividends_, shapley_values
+from vesalius.sparsity.activations import Activation
+from vesalius.sparsity.elementwise_function import UnitFunction
 from vesalius.sparsity.estimators.unit_games import UnitGames
 
 MAX_PLAYERS = 20
@@ -31,7 +33,7 @@ def exact_values(units: UnitGames, rows: slice, chosen: slice) -> Float[Tensor, 
         raise TooManyPlayers(units.players, MAX_PLAYERS, hint="use estimator='gaussian' or 'permutation'")
     present = _subset_sums(units.contributions(units.moved(rows), chosen)) + units.base[chosen]
     if units.baseline == "zero":
-        return shapley_values(dividends_(units.activation(present))).permute(1, 2, 0)
+        return shapley_values(dividends_(units.activation_of(chosen)(present))).permute(1, 2, 0)
     worth = _mean_over_background(units, present, chosen)
     return shapley_values(dividends_(worth)).permute(1, 2, 0)
 
@@ -43,15 +45,17 @@ def _mean_over_background(units: UnitGames, present: Float[Tensor, "S n u"], cho
         ramp = _mean_relu(present, absent)
         return ramp if slope == 0 else (1 - slope) * ramp + slope * (present + absent.mean(1, keepdim=True))
     worth, here = torch.zeros_like(present), torch.empty_like(present)
+    activation = units.activation_of(chosen)
     for row in units.others:
         absent = _subset_sums(units.contributions(row[None], chosen)).flip(0)
-        worth += units.activation(torch.add(present, absent, out=here))
+        worth += activation(torch.add(present, absent, out=here))
     return worth / len(units.others)
 
 
 def _slope_below(units: UnitGames) -> float | None:
     """Slope below 0 of an activation that is straight on both sides of it, else ``None``."""
-    return {"relu": 0.0, "leaky_relu": units.activation.parameter}.get(units.activation.name)
+    known = units.activation
+    return {"relu": 0.0, "leaky_relu": known.parameter}.get(known.name) if isinstance(known, Activation) else None
 
 
 def _mean_relu(present: Float[Tensor, "S n u"], absent: Float[Tensor, "S B u"]) -> Float[Tensor, "S n u"]:
@@ -86,16 +90,16 @@ def rescale_values(units: UnitGames, rows: slice, chosen: slice) -> Float[Tensor
     c = units.contributions(units.moved(rows), chosen)
     reached = units.base[chosen] + c.sum(2)
     if units.baseline == "zero":
-        return c * _secant_slope(units, reached, units.base[chosen].expand_as(reached))[..., None]
+        return c * _secant_slope(units.activation_of(chosen), reached, units.base[chosen].expand_as(reached))[..., None]
     others = units.contributions(units.others, chosen)
     left = units.base[chosen] + others.sum(2)
-    slopes = _secant_slope(units, reached[..., None], left.T[None].expand(*reached.shape, -1))
+    slopes = _secant_slope(units.activation_of(chosen, -2), reached[..., None], left.T[None].expand(*reached.shape, -1))
     return c * slopes.mean(2, keepdim=True) - torch.einsum("nub,bup->nup", slopes, others) / len(others)
 
 
-def _secant_slope(units: UnitGames, z: Float[Tensor, "..."], start: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+def _secant_slope(activation: UnitFunction, z: Float[Tensor, "..."], start: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     """Slope of the activation between two points; its derivative where they meet."""
     change = z - start
     met = change.abs() <= SAME_POINT * (z.abs() + start.abs())
-    slope = (units.activation(z) - units.activation(start)) / torch.where(met, torch.ones_like(change), change)
-    return torch.where(met, units.activation.slope(z), slope)
+    slope = (activation(z) - activation(start)) / torch.where(met, torch.ones_like(change), change)
+    return torch.where(met, activation.slope(z), slope)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from vesalius.core.errors import InvalidInput
 from vesalius.core.names import require_known
-from vesalius.sparsity.activations import Activation
+from vesalius.sparsity.elementwise_function import UnitFunction
 from vesalius.sparsity.estimators.unit_games import AGGREGATES, WORKING_ELEMENTS, UnitGames, importance_by_chunks, importance_from_sums
 
 NODES = 8
@@ -38,7 +38,7 @@ def gaussian_importance(
     weight: Float[Tensor, "U F"],
     bias: Float[Tensor, " U"],
     rows: Float[Tensor, "N F"],
-    activation: Activation,
+    activation: UnitFunction,
     *,
     baseline: str = "data",
     aggregate: str = "mean_abs",
@@ -179,14 +179,15 @@ class SumMoments:
     def gates(self, rows: slice, order: int, nodes: int) -> Gates:
         """g1 and, for order 2, g2 of every row and unit: a link's value is c g1 + c^2 g2."""
         total, squares = self.of(rows)
+        activation = self.units.activation.at(-1)
         first = torch.zeros_like(total)
         second = torch.zeros_like(total) if order > 1 else None
         for q, share in gauss_legendre(nodes):
             mean = self.units.base + q * total
             deviation = ((1 - q) ** 2 * self.spread + q * (1 - q) * (squares + self.sum_spread)).clamp_min(0).sqrt()
-            first += share * self.units.activation.mean_slope(mean, deviation)
+            first += share * activation.mean_slope(mean, deviation)
             if second is not None:
-                second += share * (1 - 2 * q) / 2 * self.units.activation.mean_curvature(mean, deviation)
+                second += share * (1 - 2 * q) / 2 * activation.mean_curvature(mean, deviation)
         return first, second
 
 
@@ -204,12 +205,13 @@ def full_values(units: UnitGames, rows: slice, chosen: slice, nodes: int = NODES
     squares = (own + apart).sum(2, keepdim=True) - (own + apart)
     rest = spread - 2 * joint + apart
     found = torch.zeros_like(c)
+    activation = units.activation_of(chosen, -2)
     for q, share in gauss_legendre(nodes):
         mean = units.base[chosen, None] + q * (total - c)
         without_own = (1 - q) ** 2 * rest + q * (1 - q) * squares
         absent = without_own + apart + 2 * (1 - q) * (joint - apart)
-        present = units.activation.mean(mean + c, without_own.clamp_min(0).sqrt())
-        found += share * (present - units.activation.mean(mean, absent.clamp_min(0).sqrt()))
+        present = activation.mean(mean + c, without_own.clamp_min(0).sqrt())
+        found += share * (present - activation.mean(mean, absent.clamp_min(0).sqrt()))
     return found
 
 

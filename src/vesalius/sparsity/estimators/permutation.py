@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vesalius.core.errors import InvalidInput
 from vesalius.core.spread import normal_equivalent
+from vesalius.sparsity.elementwise_function import UnitFunction
 from vesalius.sparsity.estimators.gaussian import NODES, SumMoments
 from vesalius.sparsity.estimators.unit_games import UnitGames, importance_from_sums
 
@@ -59,16 +60,16 @@ def marginal_contributions(units: UnitGames, rows: slice, chosen: slice, draws: 
         absent = units.contributions(units.moved(other), chosen)
         present, start = present - absent, start + absent.sum(2, keepdim=True)
     order = torch.randperm(units.players, generator=draws).to(present.device)
-    return _contributions_along(units, present, start, order)
+    return _contributions_along(units.activation_of(chosen, -2), present, start, order)
 
 
 def _contributions_along(
-    units: UnitGames, added: Float[Tensor, "n u P"], start: Float[Tensor, "..."], order: Int[Tensor, " P"]
+    activation: UnitFunction, added: Float[Tensor, "n u P"], start: Float[Tensor, "..."], order: Int[Tensor, " P"]
 ) -> Float[Tensor, "n u P"]:
     """Steps of the activation along an order and its reverse, averaged, by player."""
     sums = torch.nn.functional.pad(added[..., order].cumsum(2), (1, 0))
-    forwards = units.activation(start + sums).diff(dim=2)
-    backwards = -units.activation(start + (sums[..., -1:] - sums)).diff(dim=2)
+    forwards = activation(start + sums).diff(dim=2)
+    backwards = -activation(start + (sums[..., -1:] - sums)).diff(dim=2)
     found = torch.empty_like(added)
     found[..., order] = (forwards + backwards) / 2
     return found

@@ -11,7 +11,7 @@ B background rows.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from vesalius.core.errors import InvalidInput
 from vesalius.core.names import require_known
-from vesalius.sparsity.activations import Activation
+from vesalius.sparsity.elementwise_function import UnitFunction
 
 BASELINES = ("data", "zero")
 WORKING_ELEMENTS = 1 << 22
@@ -44,14 +44,14 @@ class UnitGames:
     weight: Float[Tensor, "U P K"]
     bias: Float[Tensor, " U"]
     rows: Float[Tensor, "N P K"]
-    activation: Activation
+    activation: UnitFunction
     baseline: str = "data"
     background: int = 200
     seed: int = 0
 
     @classmethod
     def of(
-        cls, weight: Float[Tensor, "U F"], bias: Float[Tensor, " U"], rows: Float[Tensor, "N F"], activation: Activation, baseline: str
+        cls, weight: Float[Tensor, "U F"], bias: Float[Tensor, " U"], rows: Float[Tensor, "N F"], activation: UnitFunction, baseline: str
     ) -> UnitGames:
         """Units whose players are single weights, checked.
 
@@ -74,6 +74,14 @@ class UnitGames:
     def players(self) -> int:
         """Links into a unit."""
         return self.weight.shape[1]
+
+    def activation_of(self, units: slice, axis: int = -1) -> UnitFunction:
+        """The activation of some units, for tensors that have them on an axis, counted from the end."""
+        return self.activation.select(units).at(axis)
+
+    def select(self, units: slice | Int[Tensor, " u"]) -> UnitGames:
+        """The games of some units."""
+        return replace(self, weight=self.weight[units], bias=self.bias[units], activation=self.activation.select(units))
 
     @cached_property
     def centre(self) -> Float[Tensor, "P K"]:

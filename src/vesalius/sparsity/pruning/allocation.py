@@ -12,7 +12,6 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 ALLOCATIONS = ("erk", "uniform", "level", "global")
-SCOPES = ("layer", "row", "global")
 BISECTIONS = 60
 
 Scores = Float[Tensor, "U F"]

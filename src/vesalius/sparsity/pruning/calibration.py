@@ -5,21 +5,19 @@ Axes: U units, F links into a unit, G groups, N rows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vesalius.core.entry import as_caller
 from vesalius.core.errors import InvalidInput
-from vesalius.core.rows import is_batches
+from vesalius.core.rows import is_batches, to_tensor
 from vesalius.games.memory import batch_size
-from vesalius.sparsity.fused_activation import FusedActivation
-from vesalius.sparsity.links import Links, read_link_inputs
-from vesalius.sparsity.pruning_options import Loss
+from vesalius.sparsity.links import Links
+from vesalius.sparsity.pruning.loss import Loss, evaluate_loss
 from vesalius.sparsity.scores import Score, ScoreInputs, compute_scores
-from vesalius.trace.batches import Data, iterate_batches
+from vesalius.trace.batches import Data, iterate_labelled
 from vesalius.trace.network import Network
 
 SCORE_ROWS = 3000
@@ -28,8 +26,28 @@ GRADIENT_BATCH = 100
 """Samples whose mean loss gives one derivative, of which the mean size is taken."""
 
 
-def collect_samples(network: Network, data: Data, rows: int, seed: int) -> tuple[Tensor, ...]:
-    """Inputs of so many samples: of tensors drawn at random, of batches the first.
+@dataclass(frozen=True, eq=False)
+class PruningSamples:
+    """Inputs, and labels where the data has them for all.
+
+    Attributes:
+        inputs: of the network, in its order.
+        labels: one per sample, of any shape and type.
+    """
+
+    inputs: tuple[Tensor, ...]
+    labels: Tensor | None = None
+
+
+def collect_samples(network: Network, data: Data, rows: int, seed: int, labels: Tensor | None = None) -> PruningSamples:
+    """So many samples: of tensors drawn at random, of batches the first.
+
+    Args:
+        network: whose inputs they are.
+        data: rows, or batches.
+        rows: how many.
+        seed: of the draw.
+        labels: of rows.
 
     Raises:
         InvalidInput: fewer than two samples; NaN or infinity among them.
@@ -39,30 +57,36 @@ def collect_samples(network: Network, data: Data, rows: int, seed: int) -> tuple
         if len(found[0]) > rows:
             places = torch.randperm(len(found[0]), generator=torch.Generator().manual_seed(seed))[:rows].sort().values
             found = tuple(part[places.to(part.device)] for part in found)
+            labels = None if labels is None else labels[places.to(labels.device)]
     else:
-        parts: list[tuple[Tensor, ...]] = []
-        for inputs, _ in iterate_batches(network, data, size=batch_size(network, network_device(network))):
-            parts.append(inputs)
-            if sum(len(part[0]) for part in parts) >= rows:
-                break
-        if not parts:
-            raise InvalidInput("the data holds no rows")
-        found = tuple(torch.cat(column)[:rows] for column in zip(*parts, strict=True))
+        found, labels = _first_batches(network, data, rows)
     if len(found[0]) < 2:
         raise InvalidInput("one sample came; means and spreads need at least two, and a mask some 2,000: give more")
     if any(part.is_floating_point() and not bool(part.isfinite().all()) for part in found):
         raise InvalidInput("the data holds NaN or infinity; leave those samples out")
-    return found
+    return PruningSamples(found, None if labels is None else labels.to(found[0].device))
+
+
+def _first_batches(network: Network, data: Data, rows: int) -> tuple[tuple[Tensor, ...], Tensor | None]:
+    """Inputs and labels of the first batches."""
+    parts: list[tuple[Tensor, ...]] = []
+    given: list[Tensor] = []
+    for inputs, labels in iterate_labelled(network, data, size=batch_size(network, network_device(network))):
+        parts.append(inputs)
+        if labels is not None and not isinstance(labels, (dict, str)):
+            given.append(to_tensor(labels))
+        if sum(len(part[0]) for part in parts) >= rows:
+            break
+    if not parts:
+        raise InvalidInput("the data holds no rows")
+    whole = len(given) == len(parts) and all(len(one) == len(part[0]) for one, part in zip(given, parts, strict=True) if one.ndim)
+    inputs = tuple(torch.cat(column)[:rows] for column in zip(*parts, strict=True))
+    return inputs, torch.cat(given)[:rows] if whole and all(one.ndim for one in given) else None
 
 
 def network_device(network: Network) -> torch.device:
     """Where a network computes."""
     return next((tensor.device for tensor in network.parameters.values()), torch.device("cpu"))
-
-
-def link_inputs(links: Links, samples: tuple[Tensor, ...], *, rows: int, seed: int) -> Float[Tensor, "N GF"]:
-    """What a layer's links carry; of two networks on the same samples, the same rows in the same order."""
-    return read_link_inputs({links.name: links}, samples, rows=rows, seed=seed)[links.name]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -99,21 +123,15 @@ class LinkScorer:
         seen = ScoreInputs(
             weight=weight,
             bias=bias,
-            rows=rows[:: -(-len(rows) // SCORE_ROWS)],
-            after=select_units(links.after, units),
+            rows=rows[:: max(1, -(-len(rows) // SCORE_ROWS))],
+            after=links.after.select(units),
             slopes=links.matrix(self.slopes[links.layer.weight])[units] if self.score.gradient else None,
             generator=generator or torch.Generator().manual_seed(self.seed),
         )
         return compute_scores(self.score, seen)
 
 
-def select_units(after: FusedActivation, units: slice) -> FusedActivation:
-    """What follows some units."""
-    scale, shift = (None if part is None else part[units] for part in (after.scale, after.shift))
-    return replace(after, scale=scale, shift=shift)
-
-
-def make_scorer(score: Score, links: dict[str, Links], samples: tuple[Tensor, ...], loss: Loss | None, seed: int) -> LinkScorer:
+def make_scorer(score: Score, links: dict[str, Links], samples: PruningSamples, loss: Loss | None, seed: int) -> LinkScorer:
     """A score, with the derivatives it needs measured on a dense network.
 
     Raises:
@@ -122,7 +140,7 @@ def make_scorer(score: Score, links: dict[str, Links], samples: tuple[Tensor, ..
     return LinkScorer(score=score, slopes=_gradient_sizes(links, samples, loss) if score.gradient else {}, seed=seed)
 
 
-def _gradient_sizes(links: dict[str, Links], samples: tuple[Tensor, ...], loss: Loss | None) -> dict[str, Tensor]:
+def _gradient_sizes(links: dict[str, Links], samples: PruningSamples, loss: Loss | None) -> dict[str, Tensor]:
     """Mean size of the derivative of a group's loss by each weight."""
     network = next(iter(links.values())).network
     names = list({one.layer.weight: None for one in links.values()})
@@ -130,9 +148,11 @@ def _gradient_sizes(links: dict[str, Links], samples: tuple[Tensor, ...], loss: 
     program = network.program([*names, *(value.name for value in network.inputs)], [network.graph("a gradient").output])
     total = [torch.zeros_like(weight) for weight in weights]
     with torch.enable_grad():
-        for start in range(0, len(samples[0]), GRADIENT_BATCH):
-            inputs = tuple(part[start : start + GRADIENT_BATCH] for part in samples)
-            found = as_caller(loss or reconstruction_loss, program(*weights, *inputs)[0], *inputs)
+        for start in range(0, len(samples.inputs[0]), GRADIENT_BATCH):
+            inputs = tuple(part[start : start + GRADIENT_BATCH] for part in samples.inputs)
+            labels = None if samples.labels is None else samples.labels[start : start + GRADIENT_BATCH]
+            output = program(*weights, *inputs)[0]
+            found = evaluate_loss(loss, output, inputs, labels) if loss else reconstruction_loss(output, *inputs)
             for one, slope in zip(total, torch.autograd.grad(found, weights), strict=True):
                 one += slope.abs()
     return dict(zip(names, total, strict=True))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vesalius.sparsity.compression.dependencies import STAYS, UnitGroups
 from vesalius.sparsity.links import Links
-from vesalius.sparsity.pruning.calibration import SCORE_ROWS, LinkScorer, select_units
+from vesalius.sparsity.pruning.calibration import SCORE_ROWS, LinkScorer
 from vesalius.sparsity.scores import SCORES, ScoreInputs, compute_scores, gate_slopes
 from vesalius.trace.network import Network
 
@@ -117,7 +117,7 @@ def layer_importance(
     total: Tensor = rows.new_zeros(count)
     for unit in range(len(weight)):
         carried = rows.new_zeros(len(some), count).index_add(1, players.to(rows.device), some * weight[unit])
-        after = select_units(links.after, slice(part.start + unit, part.start + unit + 1))
+        after = links.after.select(slice(part.start + unit, part.start + unit + 1))
         seen = ScoreInputs(weight=torch.ones_like(carried[:1]), bias=bias[unit : unit + 1], rows=carried, after=after)
         total += compute_scores(judge.score, seen)[0]
     return total / len(weight)
@@ -126,7 +126,7 @@ def layer_importance(
 def _gate(links: Links, part: slice, rows: Float[Tensor, "N F"], players: Int[Tensor, " F"], count: int) -> Float[Tensor, " P"]:
     """The gate score of all units at once: a product of matrices per player."""
     weight, bias = links.weight[part], links.bias[part]
-    seen = ScoreInputs(weight=weight, bias=bias, rows=rows, after=select_units(links.after, part))
+    seen = ScoreInputs(weight=weight, bias=bias, rows=rows, after=links.after.select(part))
     scaled, slopes = gate_slopes(seen)
     found = []
     for player in range(count):

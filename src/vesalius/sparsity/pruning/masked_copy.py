@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from vesalius.sparsity.links import Links
 from vesalius.sparsity.parametrizations import copy_with_plain_weights
 from vesalius.trace.copying import computed_attributes
 from vesalius.trace.network import Network
+from vesalius.trace.signature import ModelCall
 
 
 def copy_network(network: Network) -> Network:
@@ -43,43 +44,47 @@ def write_weights(links: Links, weight: Float[Tensor, "U F"], bias: Float[Tensor
         tensors[links.layer.bias].copy_(bias.to(tensors[links.layer.bias]))
 
 
-def build_masked_model(
-    pruned: Network, masks: Mapping[str, tuple[Links, Bool[Tensor, "..."]]], others: Mapping[str, Bool[Tensor, "..."]] | None = None
-) -> tuple[nn.Module, Network]:
-    """A copy of the model with the twin's weights under ``torch.nn.utils.prune`` masks, and the network that belongs to it.
+def copy_model(pruned: Network) -> tuple[ModelCall, nn.Module]:
+    """How the user's model is called, and a copy of it with the parameters and statistics of a network made by :func:`copy_network`.
 
-    Args:
-        pruned: made by :func:`copy_network`, its weights written.
-        masks: links and mask in the weight's shape, by layer.
-        others: masks of parameters by their names.
+    Weights that were computed from others are parameters of the copy.
 
     Raises:
-        InvalidInput: the network was loaded from a file and has no model; a weight is no parameter of the model.
+        InvalidInput: the network was loaded from a file and has no model.
     """
     if pruned.call is None:
         raise InvalidInput(
             f"{pruned.name} was loaded from a file, and there is no model to mask; load the model's weights into the model, and trace it"
         )
     model = copy_with_plain_weights(pruned.call.model)
-    known = dict(model.named_parameters(remove_duplicate=False))
+    known = dict(model.named_buffers(remove_duplicate=False)) | dict(model.named_parameters(remove_duplicate=False))
     with torch.no_grad():
         for name in known.keys() & pruned.parameters.keys():
             known[name].copy_(pruned.parameters[name])
-    for links, _ in masks.values():
-        _check_is_parameter(links, known)
-    every = {links.layer.weight: mask for links, mask in masks.values()}
-    for name in dict.fromkeys([*every, *(others or {})]):
-        if name not in known:
-            continue
-        weight, (mask, *further) = known[name], [given[name].to(known[name].device) for given in (every, others or {}) if name in given]
-        mask = mask & further[0] if further else mask
+    return pruned.call, model
+
+
+def build_masked_model(pruned: Network, masks: Mapping[str, Bool[Tensor, "..."]]) -> tuple[nn.Module, Network]:
+    """A copy of the model with the twin's weights under ``torch.nn.utils.prune`` masks, and the network that belongs to it.
+
+    Args:
+        pruned: made by :func:`copy_network`, its weights written.
+        masks: of parameters, by their names; others are passed over.
+
+    Raises:
+        InvalidInput: the network was loaded from a file and has no model.
+    """
+    call, model = copy_model(pruned)
+    known = dict(model.named_parameters(remove_duplicate=False))
+    for name in [name for name in masks if name in known]:
+        weight = known[name]
         for module in list(model.modules()):
             leaves = [leaf for leaf, parameter in module.named_parameters(recurse=False) if parameter is weight]
             for leaf in leaves:
-                prune.custom_from_mask(module, leaf, mask.to(weight.dtype))
+                prune.custom_from_mask(module, leaf, masks[name].to(weight))
             if leaves and not hasattr(module, "__deepcopy__"):
                 vars(module)["__deepcopy__"] = DeepcopyWithMasks(module)
-    return model, Network(pruned.name, pruned.inputs, pruned.model_graph, pruned.reason, replace(pruned.call, model=model))
+    return model, Network(pruned.name, pruned.inputs, pruned.model_graph, pruned.reason, replace(call, model=model))
 
 
 def update_weights(network: Network, model: nn.Module) -> None:
@@ -130,9 +135,16 @@ class DeepcopyWithMasks:
         return type(None), ()
 
 
-def _check_is_parameter(links: Links, known: Mapping[str, nn.Parameter]) -> None:
-    if links.layer.weight not in known:
-        raise InvalidInput(
-            f"the weight of layer {links.name!r} is no parameter of the model ({links.layer.weight!r} is a buffer or is computed), so it"
-            " cannot be masked; name other layers with Pruning(layers=[...])"
-        )
+def require_parameters(links: Iterable[Links]) -> None:
+    """Refuse weights that no mask of PyTorch's can be put on.
+
+    Raises:
+        InvalidInput: one that is no parameter of the model.
+    """
+    for one in links:
+        call = one.network.call
+        if call is not None and one.layer.weight not in dict(call.model.named_parameters(remove_duplicate=False)):
+            raise InvalidInput(
+                f"the weight of layer {one.name!r} is no parameter of the model ({one.layer.weight!r} is a buffer or is computed), so it"
+                " cannot be masked; name other layers with Pruning(layers=[...])"
+            )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from vesalius.sparsity.coverage import Coverage
 from vesalius.sparsity.sparsified import Sparsified
 from vesalius.views import style
 from vesalius.views.sparsity.chart_data import PrunedLayer
@@ -59,10 +60,20 @@ def notes(shown: Sparsified, cuts: Sequence[PrunedLayer]) -> list[str]:
     constant = [f"{cut.scores.shape[0] - cut.alive:,} of {cut.name}" for cut in cuts if cut.alive < cut.scores.shape[0]]
     if constant:
         told.append(f"Units without a link left are constant: {style.join_words(constant)}.")
+    told += coverage_notes(shown.coverage)
     told.append(
         "A network of masked weights is as large and as slow as before; compact() and export() make it smaller and fold constants in."
     )
     return told
+
+
+def coverage_notes(covered: Coverage) -> list[str]:
+    """What was never looked at."""
+    if not covered.left:
+        return []
+    first, *rest = covered.lines()
+    sentence = covered.sentence()
+    return [f"{sentence[0].upper()}{sentence[1:]}. {'; '.join([first[0].upper() + first[1:], *rest])}."]
 
 
 def layer_rows(cuts: Sequence[PrunedLayer]) -> list[tuple[str, tuple[str, ...]]]:

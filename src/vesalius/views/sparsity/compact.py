@@ -58,7 +58,7 @@ def _summary(shown: Compact) -> str:
     largest = max(best.ratio)
     speed = f"{style.number(1 / best.ratio[largest])} times as fast at {style.pluralize(largest, 'row')}"
     return (
-        f"Of the forms that compute the same, {shown.chosen!r} ({FORM_MEANINGS.get(shown.chosen, '')}) is the fastest here: {speed}."
+        f"Of the forms that compute the same, {shown.chosen!r} ({FORM_MEANINGS.get(shown.chosen, '')}) {shown.verdict}: {speed}."
         f" On disk the network takes {style.percent(smallest / first.file)} of the dense one."
     )
 

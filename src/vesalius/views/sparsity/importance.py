@@ -18,6 +18,7 @@ from vesalius.sparsity.importance_result import LayerImportance, LinkImportance
 from vesalius.views import style, svg
 from vesalius.views.html import Section, anchor_of, render_template
 from vesalius.views.line_chart import svg_curves
+from vesalius.views.sparsity.captions import coverage_notes
 from vesalius.views.sparsity.chart_data import CURVE_LABELS, importance_curve, sum_channels
 
 HEADING = "Link importance"
@@ -53,6 +54,7 @@ def importance_body(shown: LinkImportance, *, shape: Sequence[int] | None = None
             "lines": [(one.name, _cells(one)) for one in layers],
             "curve": svg_curves(curves_by_layer(shown), CURVE_LABELS),
             "first": first.name,
+            "notes": coverage_notes(shown.coverage),
             "link_maps": [] if shape is None else _link_maps(first, shape),
         },
     )
