@@ -63,7 +63,7 @@ def mid_rank_scores(slots: Discretization, margin: Float64[Tensor, " S"], sample
     order = slots.centres.argsort(stable=True)
     order = order[slots.owner[order].argsort(stable=True)]
     count, owner = margin[order], slots.owner[order]
-    middle = count.cumsum(0) - count / 2 - samples * (owner + 0.5)
+    middle = count.cumsum(0) - count / 2 - samples * (owner.double() + 0.5)
     spread = torch.zeros(len(slots.bins), dtype=torch.float64).index_add_(0, owner, middle.square() * count).sqrt()[owner]
     scores = torch.empty_like(margin)
     scores[order] = torch.where(spread > 0, middle / spread.clamp_min(1e-300), 0.0)
