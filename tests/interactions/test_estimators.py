@@ -378,14 +378,14 @@ def test_sparse_errors_are_those_of_its_terms():
 
 
 def test_sparse_does_not_claim_to_explain_more_than_it_does():
-    """Against all coalitions, of which one in thirteen was asked: what it says and what is so, in the median of 12 games."""
+    """Against all coalitions, of which one in thirteen was asked: what it says and what is so, in the median of 48 games (that of 12 is known to .03)."""
     said, found_so = [], []
     every = moebius.membership(10)
-    for seed in range(12):
+    for seed in range(48):
         table = smooth_table(10, seed)
         found = SparseInteractions().estimate(table_game(table), 80, max_order=None, generator=rng(seed))
         inside = (~every).double() @ found.coalitions.double().T == 0
         error = table - found.base - inside.double() @ found.values
         said.append(found.provenance["explained"])
         found_so.append(1 - float(error.square().mean() / table.var(correction=0)))
-    assert 0.6 < sorted(said)[6] <= sorted(found_so)[6] + 0.02
+    assert 0.6 < sorted(said)[24] <= sorted(found_so)[24] + 0.02

@@ -19,6 +19,9 @@ from vesalius.trace.question import Question, to_float64
 ROUNDING = 5e-6
 """Share of |f(x) - f(b)| that single precision may lose; samples that lose more are computed again in double precision."""
 
+HOLDS = 0.1
+"""Share of the ends' size whose rounding a result may miss, before it is said in double precision."""
+
 COMPARISON_COST = 2 * BACKWARD_COST
 """Memory of a comparison, as a multiple of the live values of a forward pass: both ends of every op are kept."""
 
@@ -47,7 +50,7 @@ def with_double_fallback(
     these = weak if rows is None else rows[weak]
     exact = compare(to_float64(question, these), tuple(fill[these].double() for fill in fills))
     rounded = _in_place(found, weak, exact)
-    if bool(adds_up(rounded).all()):
+    if bool(adds_up(rounded, of_size=HOLDS).all()):
         return rounded
     return _in_place(Contributions(found.values.double(), found.base.double(), found.total.double()), weak, exact)
 
@@ -58,11 +61,11 @@ def _in_place(found: Contributions, rows: Int[Tensor, " n"], better: Contributio
     return Contributions(*(old.index_copy(0, rows, new.to(old.dtype)) for old, new in pairs))
 
 
-def adds_up(found: Contributions) -> Bool[Tensor, " B"]:
-    """Whether values add up to single precision's rounding."""
+def adds_up(found: Contributions, of_size: float = 1e-2) -> Bool[Tensor, " B"]:
+    """Whether values add up to single precision's rounding: of the change, and of a share of the size of its two ends."""
     change = found.total.double() - found.base.double()
     size = torch.maximum(found.total.abs(), found.base.abs()).double()
-    return (found.values.sum(1, dtype=torch.float64) - change).abs() <= ROUNDING * (change.abs() + size / 100)
+    return (found.values.sum(1, dtype=torch.float64) - change).abs() <= ROUNDING * (change.abs() + of_size * size)
 
 
 def compare_in_batches(question: Question, run: Callable[[Int[Tensor, " n"]], Contributions]) -> Contributions:
