@@ -93,13 +93,22 @@ def _table(run: Interpreter, sent: _Sent, fill: float) -> Any:
     lists = torch.zeros(numbers.numel(), int(counts.max()), dtype=torch.long, device=device)
     lists[target[order], rank] = order
     empty = torch.arange(lists.shape[1], device=device) >= counts[:, None]
-    flat = run(aten.reshape.default, sent.source, [-1])
-    came = run(aten.reshape.default, run(aten.index_select.default, flat, 0, lists.flatten()), [*shape, -1])
+    came = run(aten.reshape.default, _fetch(run, sent, lists), [*shape, -1])
     came = run(aten.masked_fill.Scalar, came, empty.reshape(*shape, -1), fill)
     own = run(aten.unsqueeze.default, sent.x, -1)
     if not sent.own:
         own = run(aten.masked_fill.Scalar, own, (counts > 0).reshape(*shape, 1), fill)
     return run(aten.cat.default, [own, came], -1)
+
+
+def _fetch(run: Interpreter, sent: _Sent, lists: Tensor) -> Any:
+    """What lists of elements of the source hold, row by row where the first axis stays, so that samples are kept apart."""
+    rows = sent.index.shape[0]
+    if sent.dim == 0 or rows != _shape(sent.x)[0]:
+        return run(aten.index_select.default, run(aten.reshape.default, sent.source, [-1]), 0, lists.flatten())
+    width = sent.index.numel() // rows
+    within = (lists.reshape(rows, -1) - torch.arange(rows, device=lists.device)[:, None] * width).clamp_min(0)
+    return run(aten.gather.default, run(aten.flatten.using_ints, sent.source, 1, -1), 1, within)
 
 
 def _shape(x: Any) -> torch.Size:
