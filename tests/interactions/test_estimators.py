@@ -378,7 +378,7 @@ def test_sparse_errors_are_those_of_its_terms():
 
 
 def test_sparse_does_not_claim_to_explain_more_than_it_does():
-    """Against all coalitions, of which one in thirteen was asked: what it says and what is so, in the median of 48 games (that of 12 is known to .03)."""
+    """Against all coalitions, of which one in thirteen was asked: what it says and what is so, in the median of 48 games."""
     said, found_so = [], []
     every = moebius.membership(10)
     for seed in range(48):

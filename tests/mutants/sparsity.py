@@ -3,12 +3,6 @@
 from tests.mutants.mutant import Mutant
 
 MUTANTS = [
-    Mutant(
-        "sparsity/sparsified_file.py",
-        "call=_copy_with(network.call, pruned)",
-        "call=network.call",
-        "tests/test_files.py -k architecture_again",
-    ),
     Mutant("sparsity/pruning/masked_copy.py", "memo.update(computed_attributes(self.module))", "pass", "tests/test_copies.py -k middle"),
     Mutant(
         "sparsity/pruning/allocation.py",

@@ -96,8 +96,9 @@ def attach_model(
     if network.opaque or list(network.values) != list(dense.values) or not _has_same_shapes(network, dense):
         raise InvalidInput(f"{network.name} is of another architecture than the network that was pruned, {dense.name}; give that")
     before = _copy_with(network.call, dense)
-    after = replace(pruned, call=_copy_with(network.call, pruned))
-    model, traced = build_masked_model(after, {one.layer.weight: masks[name] for name, one in links_of(dense, list(masks)).items()})
+    model, traced = build_masked_model(
+        replace(pruned, call=network.call), {one.layer.weight: masks[name] for name, one in links_of(dense, list(masks)).items()}
+    )
     return model, traced, replace(dense, call=before)
 
 
