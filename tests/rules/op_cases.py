@@ -289,6 +289,7 @@ WITHOUT_A_SERIES = {
         lambda z: torch.stft(z, 4, 2, window=torch.ones(4).double(), return_complex=True).abs(),
         [(8,)],
     ),
+    "baddbmm of three values": (lambda z, v, w: torch.baddbmm(z, v, w, beta=0.5, alpha=2.0), [(2, 2), (2, 3), (3, 2)]),
     "atan2": (torch.atan2, [(5,), (5,)]),
     "angle": (lambda z: torch.fft.rfft(z)[:, 1:3].angle(), [(6,)]),
     "copysign": (torch.copysign, [(5,), (5,)]),

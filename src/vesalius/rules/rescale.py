@@ -197,6 +197,9 @@ def linear_map(run: Interpreter, call: OpCall) -> Any:
         return linear(run, call)
     if op_name(call.target) == "einsum" and len(call.args[1]) > 2:
         return einsum_pairwise(run, *call.args[:2])
+    if op_name(call.target) in ("addmm", "baddbmm") and len(call.signals) == 3:
+        product = run(aten.mul.Scalar, run(aten.matmul.default, *call.args[1:3]), call.kwargs.get("alpha", 1))
+        return run(aten.add.Tensor, run(aten.mul.Scalar, call.args[0], call.kwargs.get("beta", 1)), product)
     if len(call.signals) != 2:
         raise NoRule(run.table.name, [f"{op_name(call.target)} of {len(call.signals)} values"])
     matrices = op_name(call.target) in ("matmul", "mm", "bmm") and all(signal.value.ndim > 1 for signal in call.signals)
