@@ -3,6 +3,12 @@
 from tests.mutants.mutant import Mutant
 
 MUTANTS = [
+    Mutant(
+        "trace/mixing.py",
+        "evaluate(rows)) for rows in runs)",
+        "evaluate(rows)) for rows in runs[:1])",
+        "tests/trace/test_observe.py -k rounding",
+    ),
     Mutant("trace/batch_norm.py", "grad.stride() == strides", "True", "tests/trace/test_batch_norm.py"),
     Mutant(
         "trace/functionalize.py",

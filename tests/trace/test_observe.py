@@ -12,7 +12,10 @@ from torch import Tensor, nn
 
 import vesalius
 from vesalius.core.errors import InvalidInput, WrongType
+from vesalius.trace.export import export_graph
+from vesalius.trace.mixing import differs_by_rounding
 from vesalius.trace.observe import RANDOM, is_close, two_rows
+from vesalius.trace.signature import bind_call
 
 
 class Then(nn.Module):
@@ -259,3 +262,17 @@ def test_the_fast_path_of_transformer_layers_is_told_where_it_changes_the_output
         torch.testing.assert_close(net(x), model(x))
     if not is_close(net(x), model(x).detach()):
         assert "gradients" in net.reason
+
+
+def double_for_one_row(h: torch.Tensor) -> torch.Tensor:
+    """Another function of a sample alone: the graph of a batch does not tell."""
+    return h * 2 if h.shape[0] == 1 else h
+
+
+@pytest.mark.parametrize(
+    ("function", "rounding"),
+    [*((function, False) for function in MIXING.values()), (double_for_one_row, False), (lambda h: h.softmax(1), True), (torch.tanh, True)],
+)
+def test_it_is_rounding_where_the_graph_does_the_same_and_double_precision_sees_no_difference(function, rounding: bool):
+    call, tensors = bind_call(Then(function), (X,), {}, None)
+    assert differs_by_rounding(export_graph(call, tensors), call, tensors) == rounding

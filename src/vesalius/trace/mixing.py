@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from vesalius.trace.graph import ModelGraph, Value
 from vesalius.trace.observe import is_close, two_rows
+from vesalius.trace.precision import cast_graph
+from vesalius.trace.signature import ModelCall
 
 
 def describe_mixing(model_graph: ModelGraph | None, model: nn.Module, tensors: Sequence[Tensor]) -> str:
@@ -22,6 +24,27 @@ def describe_mixing(model_graph: ModelGraph | None, model: nn.Module, tensors: S
         " explained. Compute along the axes of a sample (softmax(-1), x.mean(-1)) and not along the first, which is the batch; or make one"
         " sample of what belongs together"
     )
+
+
+def differs_by_rounding(model_graph: ModelGraph, call: ModelCall, tensors: Sequence[Tensor]) -> bool:
+    """Whether a sample alone has another output than in a batch by rounding alone, which a deep network without training may magnify.
+
+    The graph has to do what the model does with one row and with two, and in double precision the same with both.
+    """
+    pair = two_rows(tensors)
+    runs = [pair, *([tensor[row : row + 1] for tensor in pair] for row in range(2))]
+    program, exact = (graph.program(graph.inputs, [graph.output]) for graph in (model_graph, cast_graph(model_graph, torch.float64)))
+    try:
+        with torch.no_grad():
+            same = all(is_close(program(*rows)[0], call.evaluate(rows)) for rows in runs)
+            both, *alone = (exact(*map(_to_double, rows))[0] for rows in runs)
+    except Exception:  # a model may raise anything for a single row
+        return False
+    return same and is_close(torch.cat(alone), both)
+
+
+def _to_double(tensor: Tensor) -> Tensor:
+    return tensor.double() if tensor.is_floating_point() else tensor
 
 
 def has_batch_statistics(model: nn.Module) -> bool:

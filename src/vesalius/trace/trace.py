@@ -20,7 +20,7 @@ from vesalius.trace import cache as caching
 from vesalius.trace import remembered
 from vesalius.trace.export import NoGraph, clean_graph, export_graph
 from vesalius.trace.graph import ModelGraph, Value
-from vesalius.trace.mixing import describe_mixing, has_batch_statistics
+from vesalius.trace.mixing import describe_mixing, differs_by_rounding, has_batch_statistics
 from vesalius.trace.network import Network
 from vesalius.trace.observe import GRADIENT_MODE, RANDOM, Behaviour, check_output, is_close, observe, run_with_gradients
 from vesalius.trace.signature import CallableModule, ModelCall, bind_call
@@ -145,7 +145,7 @@ def trace_call(bound: tuple[ModelCall, tuple[Tensor, ...]], cache: str | Path | 
     model_graph = None
     if not reason:
         model_graph, reason = _find_graph(call, tensors, seen, cache)
-    if seen.mixes:
+    if seen.mixes and not (model_graph is not None and differs_by_rounding(model_graph, call, tensors)):
         if model_graph is not None or has_batch_statistics(call.model):
             raise InvalidInput(describe_mixing(model_graph, call.model, tensors))
         call, reason = replace(call, one_by_one=True), reason + ONE_BY_ONE
