@@ -105,6 +105,20 @@ def test_every_op_adds_up(name):
         assert found.values.isfinite().all()
 
 
+def test_a_layer_that_no_row_was_sent_to_absorbs_nothing():
+    """As of a mixture of experts, of which some are not asked."""
+    torch.manual_seed(0)
+    idle, busy, x = nn.Linear(2, 2).double(), nn.Linear(2, 2).double(), random(3, 2, 2, seed=1)
+
+    def function(z):
+        rows = z.flatten(0, 1)
+        return torch.cat([idle(rows[:0]), busy(rows)]).reshape(z.shape)
+
+    found = vs.attribute(vs.trace(Op(function, readout(function, (x,))), x), x, "lrp_epsilon")
+    assert found.unaccounted.abs().max() < 1e-12
+    assert found.absorbed["bias"].abs().min() > 0
+
+
 @pytest.mark.parametrize("positive", [False, True])
 def test_every_function_passes_what_it_adds_to_its_value_at_0(positive):
     """A row for each function; where it has no value at 0, all of it."""

@@ -49,6 +49,8 @@ def read_sample_axis(owners: Tensor) -> SampleAxis:
     Raises:
         InvalidInput: no single axis tells samples apart.
     """
+    if not owners.numel():  # an expert that nobody was sent to
+        return SampleAxis(0, torch.zeros(len(owners), dtype=torch.long))
     for axis in range(owners.ndim):
         rows = owners.movedim(axis, 0).reshape(owners.shape[axis], -1)
         first = rows.nan_to_num(-1).amax(1, keepdim=True)
