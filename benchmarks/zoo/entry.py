@@ -55,7 +55,7 @@ class Entry:
 
 
 def small(configuration: type, changes: Mapping[str, Any] | None = None) -> Any:
-    """A configuration of a small model: all sizes it has, and changes."""
+    """A configuration of a small model: all sizes it has, but lists of one for each stage, and changes."""
     default = configuration()
-    sizes = {name: value for name, value in SMALL.items() if hasattr(default, name)}
+    sizes = {name: value for name, value in SMALL.items() if isinstance(getattr(default, name, ()), type(value) | None)}
     return configuration(**{**sizes, **(changes or {})})

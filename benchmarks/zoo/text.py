@@ -11,7 +11,7 @@ from torch import nn
 
 from benchmarks.zoo.entry import Call, Entry, small
 
-STEPS, WORDS = 7, 40
+STEPS, WORDS, END = 7, 40, 2
 HEADS = ("ForSequenceClassification", "ForCausalLM", "LMHeadModel")
 
 FAMILIES: Mapping[str, str] = {
@@ -27,13 +27,14 @@ FAMILIES: Mapping[str, str] = {
     "mixture of experts": "Mixtral Qwen2Moe Qwen3Moe Olmoe GraniteMoe GptOss JetMoe",
     "state space": "Mamba FalconMamba",
     "linear recurrence": "Rwkv Lfm2",
-    "encoder and decoder": "Bart MBart Mvp PLBart T5",
+    "encoder and decoder": "Bart MBart Mvp PLBart",
 }
 CHANGES: Mapping[str, Mapping[str, Any]] = {"Bloom": {"n_head": 2}, "Phi": {"partial_rotary_factor": 0.5}}
 
 
 def _example(samples: int) -> Call:
-    return (), {"input_ids": torch.randint(3, WORDS, (samples, STEPS))}
+    words = torch.randint(3, WORDS, (samples, STEPS))
+    return (), {"input_ids": torch.cat([words, torch.full((samples, 1), END)], 1)}
 
 
 def _entry(name: str, family: str) -> Entry:
