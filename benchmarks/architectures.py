@@ -66,7 +66,9 @@ def _gap(network: Any, model: nn.Module, entry: Entry, inputs: list[Any], output
     """By how much the values miss the change of the output, as a share of it; or why they could not be had."""
     target: Any = 1 if output.ndim == 2 else (0,) * (output.ndim - 2) + (1,)
     try:
-        found = vs.attribute(network, tuple(inputs), method, target=target, **({"at": _embedding(model)} if entry.embedded else {}))
+        found = vs.attribute(
+            network, tuple(inputs), method, target=target, **({"at": _embedding(network, model)} if entry.embedded else {})
+        )
     except Exception as error:
         return _line(error)
     if method.startswith("lrp"):
@@ -75,8 +77,9 @@ def _gap(network: Any, model: nn.Module, entry: Entry, inputs: list[Any], output
     return float(torch.where(settled.to(found.gap.device), found.relative_gap, torch.zeros_like(found.relative_gap)).max())
 
 
-def _embedding(model: nn.Module) -> str:
-    return next(name for name, module in model.named_modules() if isinstance(module, nn.Embedding))
+def _embedding(network: Any, model: nn.Module) -> str:
+    """The first embedding that is called; others share its table under another name."""
+    return next(name for name, module in model.named_modules() if isinstance(module, nn.Embedding) and name in network.layers)
 
 
 def _output(found: Any, name: str | None) -> torch.Tensor:

@@ -150,3 +150,12 @@ def test_equal_values_are_ranked_by_their_place():
         moved = values * (1 + 1e-7 * torch.randn(5, generator=torch.Generator().manual_seed(seed)))
         found = Allocation(players=players, values=moved, base=torch.tensor(0.0), total=torch.tensor(1.1)).top(4)
         assert [names for names, _ in found] == [(players.name(at),) for at in (1, 2, 0, 3)]
+
+
+def test_values_that_all_but_cancel_are_said_to():
+    """A map of 1e7 - (1e7 - 1) says little about a change of 1; one of 3 - 2 is as good as any."""
+    players, ends = Players.features(torch.zeros(2)), {"base": torch.zeros(2), "total": torch.ones(2)}
+    values = torch.tensor([[1e7, 1 - 1e7], [3.0, -2.0]], dtype=torch.float64)
+    both = Allocation(players=players, values=values, evaluations=torch.ones(2, dtype=torch.long), **ends)
+    assert "VALUES CANCEL: those of 1 of 2 samples are over 1e+06 times what they sum to" in repr(both)
+    assert "CANCEL" not in repr(both[1:])
