@@ -2,6 +2,7 @@
 # make test   environment, then all tests
 # make lint   ruff and mypy
 # make zoo    which methods add up on which architectures (an hour; goes on where it stopped)
+# make docs   the documentation site, build/site/index.html
 # make bench  the tables behind every claim about speed or accuracy (slow)
 
 PYTHON ?= python3
@@ -13,7 +14,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint zoo bench clean
+.PHONY: demo test lint zoo docs bench clean
 
 demo: $(READY)
 	$(BIN)/vesalius demo --out demo
@@ -28,6 +29,12 @@ lint: $(READY)
 
 zoo: $(READY)
 	$(BIN)/python -W ignore benchmarks/architectures.py
+
+docs: $(READY)
+	$(PIP) --constraint $(VENV)/constraints.txt '.[docs]'
+	$(BIN)/python website/pages.py build/source
+	$(BIN)/sphinx-build -q -W --keep-going -c website build/source build/site
+	@echo $(abspath build/site/index.html)
 
 bench: $(READY)
 	$(PIP) --constraint $(VENV)/constraints.txt '.[peers]'
@@ -44,4 +51,4 @@ $(READY): pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) demo build

@@ -67,7 +67,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
 
     Raises:
         WrongType: numbers of a kind that is only stored, and not computed with.
-        As :func:`read_npz`.
+        InvalidInput: as :func:`read_npz`.
     """
     tensors = _read(path, lambda: load_file(path), "safetensors", "write it with safetensors.torch.save_file")
     for name, tensor in tensors.items():

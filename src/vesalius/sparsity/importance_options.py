@@ -24,7 +24,7 @@ class ImportanceOptions(Options):
     Attributes:
         output: whose value is shared out: ``"post"``, the unit's output after its activation; ``"pre"``, the sum before it.
         aggregate: of the values over rows: ``"mean_abs"``, ``"rms"``, or ``"signed"``, near 0 for every link with baseline ``data``.
-        granularity: what a link of a convolution is: every ``"weight"``, or the kernel slice between two ``"channel"``s.
+        granularity: what a link of a convolution is: every ``"weight"``, or a ``"channel"``: the kernel slice between two.
         order: of the Gaussian form: 1, 2 or ``"full"``; by default 2 with baseline ``zero``, and with ``data`` full where that is quick,
             else 1.
         rows: at most so many inputs are kept per layer, drawn from all samples, tokens and positions; memory is rows times fan-in.

@@ -115,7 +115,7 @@ def load_sparse(path: str | Path, model: nn.Module, *, form: str = "dense") -> n
         path: written by ``Sparsified.export`` or ``Compact.export``.
         model: of the architecture that was pruned, whatever its weights; layers that lost units become smaller.
         form: of the linear layers with few links: ``dense``, ``picked``, ``csr`` or ``block``; see
-        :class:`vesalius.sparsity.Compact`.
+            :class:`vesalius.sparsity.Compact`.
 
     Raises:
         FileNotFoundError, ForeignFile: see :func:`vesalius.core.store.read`.
