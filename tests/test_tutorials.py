@@ -7,9 +7,21 @@ from pathlib import Path
 import matplotlib
 import pytest
 
+from vesalius.methods import METHODS
+
 TUTORIALS = sorted((Path(__file__).parent.parent / "docs" / "tutorials").glob("*.py"))
 
 
+@pytest.fixture
+def methods_restored():
+    """A tutorial may register a method, which no other test knows of."""
+    before = dict(METHODS)
+    yield
+    METHODS.clear()
+    METHODS.update(before)
+
+
+@pytest.mark.usefixtures("methods_restored")
 @pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
 def test_a_tutorial_runs(path, monkeypatch, tmp_path):
     matplotlib.use("Agg")
