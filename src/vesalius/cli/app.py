@@ -22,9 +22,9 @@ from vesalius.cli.explain import Explain
 from vesalius.cli.gallery import Gallery
 from vesalius.cli.sparsify import Sparsify
 from vesalius.core.errors import VesaliusError
+from vesalius.core.progress import say
 from vesalius.core.version import VERSION
 from vesalius.workflow.folder import check_output_folder
-from vesalius.workflow.progress import say
 
 ABOUT = """Vesalius shows what the decisions of a PyTorch model rest on, in numbers that add up.
 
