@@ -19,6 +19,7 @@ def join_allocations(parts: Sequence[Allocation]) -> Allocation:
         tensors = [getattr(part, name) for part in parts]
         return None if any(tensor is None for tensor in tensors) else torch.cat([tensor.detach().cpu() for tensor in tensors])
 
+    parts = [replace(part, evaluations=part.evaluations.expand(len(part))) if part.base.ndim else part for part in parts]
     names = ("values", "base", "total", "evaluations", "stderr", "converged", "map_error")
     accounts = dict.fromkeys(where for part in parts for where in part.absorbed)
     absorbed = {where: torch.cat([part.absorbed.get(where, torch.zeros_like(part.total)).cpu() for part in parts]) for where in accounts}
