@@ -154,8 +154,9 @@ class Survey:
     @property
     def columns(self) -> tuple[str, ...]:
         """What is known of each row beside its values: ``row`` (its position in the data), ``target``, and where they are known ``id``,
-        ``label``, ``predicted`` (a class, or the output of a model that has only one), ``margin`` (the output of the label's class less the
-        largest other one: negative for an error) and what was given as ``columns=``."""
+        ``label``, ``predicted`` (a class, or the output of a model that has only one), ``error`` (whether that is another class),
+        ``margin`` (the output of the label's class less the largest other one: negative for an error) and what was given as
+        ``columns=``."""
         self._read_columns()
         return tuple(self._columns)
 

@@ -35,7 +35,7 @@ from vesalius.trace.receive import Received, receive_data, resolve_classes
 
 ENGINES: dict[str, Callable[..., Iterator[tuple[RowBlock, Allocation]]]] = {"local": run_here, "ray": run_on_ray}
 """Who computes the blocks."""
-RESERVED = ("row", "id", "label", "predicted", "margin", "target", TARGET_COLUMN)
+RESERVED = ("row", "id", "label", "predicted", "error", "margin", "target", TARGET_COLUMN)
 """Columns that a survey makes itself."""
 SHARD_BYTES = 64_000_000
 MOST_SHARD_ROWS = 1024

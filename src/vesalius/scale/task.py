@@ -223,10 +223,13 @@ def _predictions(network: Network, inputs: Sequence[Tensor], batch: RowBlock, cl
         return {"predicted": output.double().reshape(-1).tolist()}
     if output.ndim != 2:
         return {}
-    found: dict[str, list[Any]] = {"predicted": predicted_classes(output).tolist()}
+    predicted = predicted_classes(output).tolist()
     numbers = class_numbers(batch.labels, classes)
     known = [number for number in numbers if number is not None and 0 <= number < output.shape[1]]
-    return found | ({"margin": _margins(output, torch.tensor(known)).tolist()} if len(known) == len(output) else {})
+    if len(known) < len(output):
+        return {"predicted": predicted}
+    wrong = [number != place for number, place in zip(known, predicted, strict=True)]
+    return {"predicted": predicted, "error": wrong, "margin": _margins(output, torch.tensor(known)).tolist()}
 
 
 def _margins(output: Shaped[Tensor, "B C"], classes: Shaped[Tensor, " B"]) -> Shaped[Tensor, " B"]:
