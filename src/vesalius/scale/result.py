@@ -110,7 +110,7 @@ class Survey:
 
         Raises:
             IndexError: there are not so many rows.
-            InvalidInput: none at all.
+            InvalidInput: there are none at all yet.
             WrongType: not chosen by numbers or booleans.
             ForeignFile: a shard is missing or damaged.
         """
@@ -121,8 +121,10 @@ class Survey:
         return self._take(chosen % max(len(self), 1))
 
     def _take(self, rows: Int[Tensor, " B"]) -> Allocation:
+        if not self.shards:
+            raise InvalidInput(f"the survey in {self.folder} has no rows yet; call vesalius.survey again")
         if not len(rows):
-            raise InvalidInput("no rows are chosen; an allocation is of at least one")
+            return self._load(0)[:0]
         ordered, order = rows.sort(stable=True)
         shard_of = np.searchsorted(np.array(self._starts), ordered.numpy(), side="right") - 1
         parts = []

@@ -212,7 +212,7 @@ class QuantileSketch:
     Reference: Masson2019.
     """
 
-    accuracy: float = 0.005
+    accuracy: float = 0.01
     width: int = 0
     codes: Int[ndarray, " C"] = field(default_factory=lambda: np.zeros(0, np.int64))
     counts: Int[ndarray, " C"] = field(default_factory=lambda: np.zeros(0, np.int64))
@@ -242,10 +242,14 @@ class QuantileSketch:
 
     def _merge_counts(self, width: int, codes: Int[ndarray, " _"], counts: Int[ndarray, " _"]) -> None:
         self.width = max(self.width, width)
-        self.codes, where = np.unique(np.concatenate([self.codes, codes]), return_inverse=True)
-        summed = np.zeros(len(self.codes), np.int64)
-        np.add.at(summed, where.reshape(-1), np.concatenate([self.counts, counts]))
-        self.counts = summed
+        place = np.searchsorted(self.codes, codes)
+        known = np.zeros(len(codes), bool)
+        inside = place < len(self.codes)
+        known[inside] = self.codes[place[inside]] == codes[inside]
+        self.counts = self.counts.copy()
+        self.counts[place[known]] += counts[known]
+        self.codes = np.insert(self.codes, place[~known], codes[~known])
+        self.counts = np.insert(self.counts, place[~known], counts[~known])
 
     def result(self) -> QuantileSketch:
         return self
