@@ -28,7 +28,7 @@ LEVELS = {
     "cli": 8,
     "__init__": 9,
 }
-OPTIONAL = {"pandas", "pyarrow", "shap", "shapiq"}
+OPTIONAL = {"pandas", "pyarrow", "shap", "shapiq", "xarray"}
 """Extras, which may be imported inside a function."""
 FILES = sorted(SOURCE.rglob("*.py"))
 

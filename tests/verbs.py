@@ -44,6 +44,7 @@ from vesalius.interactions.estimators import interactions_of
 from vesalius.interactions.harsanyi import harsanyi_dividends
 from vesalius.interactions.taylor import order_totals, subset_orders, taylor_profile, taylor_terms
 from vesalius.interactions.taylor_weights import Scalings, allocation_weights
+from vesalius.scale import SurveyOptions
 from vesalius.sparsity.compact import compact
 from vesalius.workflow import ExplainOptions, SparsifyOptions
 from vesalius.workflow import sparsify as sparsify_job
@@ -421,6 +422,21 @@ def saved_and_loaded(noun: Any) -> Any:
         return type(noun).load(noun.save(Path(folder) / "noun"))
 
 
+def surveys() -> dict[str, Verb]:
+    return {
+        "survey": lambda g: surveyed(g.model, (g.x[:12].detach(), g.labels[:12])),
+        "survey, interactions": lambda g: surveyed(g.model, g.x[:3].detach(), method="interactions", target=1),
+    }
+
+
+def surveyed(model: Any, data: Any, **asked: Any) -> list[Any]:
+    """All that a survey says."""
+    with TemporaryDirectory() as folder:
+        found = vs.survey(model, data, out=folder, options=SurveyOptions(batch_rows=4, shard_rows=8), **asked)
+        columns = {name: found.column(name) for name in found.columns}
+        return [found[:], found.summary(), columns, found.find(row=[1, 2]), vs.Survey.load(folder)[1]]
+
+
 def pages() -> dict[str, Verb]:
     return {
         "report": lambda g: vs.report([g.attribution, g.dividends, g.audited, g.flow, g.parts, g.importance], title="All"),
@@ -434,6 +450,6 @@ def pages() -> dict[str, Verb]:
 
 VERBS: dict[str, Verb] = {
     name: verb
-    for room in (tracing, players_and_games, attributions, audits, flows, complexities, pruning, shown, pages)
+    for room in (tracing, players_and_games, attributions, audits, flows, complexities, pruning, shown, surveys, pages)
     for name, verb in room().items()
 }

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from vesalius import methods as methods
     from vesalius import models as models
     from vesalius import rules as rules
+    from vesalius import scale as scale
     from vesalius import sparsity as sparsity
     from vesalius import views as views
     from vesalius import workflow as workflow
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from vesalius.interactions import interactions as interactions
     from vesalius.methods import METHODS as METHODS
     from vesalius.methods import attribute as attribute
+    from vesalius.scale import Survey as Survey
+    from vesalius.scale import survey as survey
     from vesalius.sparsity import link_importance as link_importance
     from vesalius.sparsity import sparsify as sparsify
     from vesalius.trace import Network as Network
@@ -55,6 +58,7 @@ PUBLIC = {
     "Mean": "vesalius.games.absence",
     "Network": "vesalius.trace",
     "Players": "vesalius.core.players",
+    "Survey": "vesalius.scale",
     "attribute": "vesalius.methods",
     "audit": "vesalius.audit",
     "complexity": "vesalius.complexity",
@@ -64,6 +68,7 @@ PUBLIC = {
     "link_importance": "vesalius.sparsity",
     "report": "vesalius.views.report",
     "sparsify": "vesalius.sparsity",
+    "survey": "vesalius.scale",
     "trace": "vesalius.trace",
 }
 """The public names, and where each is found when it is first used; torch is not imported before. The block above repeats them for type

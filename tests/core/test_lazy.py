@@ -1,5 +1,6 @@
 """Modules that are imported when they are used."""
 
+import pickle
 import sys
 from importlib import import_module
 
@@ -37,6 +38,10 @@ def lazy(package):
     found = import_module(package)
     found.__class__ = LazyPackage
     return found
+
+
+def test_a_function_that_uses_a_package_can_be_pickled(lazy):
+    assert pickle.loads(pickle.dumps(lazy)) is lazy
 
 
 def test_names_of_the_table_are_found_where_they_are_defined(lazy):

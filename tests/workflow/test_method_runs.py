@@ -7,10 +7,11 @@ import torch
 from torch import nn
 
 import vesalius as vs
+from vesalius.core.concatenation import join_allocations
 from vesalius.games.absence import Constant
 from vesalius.methods import METHODS, Occlusion, ShapleyValue
 from vesalius.workflow.job import Job
-from vesalius.workflow.method_runs import fingerprint, join_allocations
+from vesalius.workflow.method_runs import fingerprint
 
 
 @pytest.fixture(scope="module")

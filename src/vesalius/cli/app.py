@@ -21,10 +21,11 @@ from vesalius.cli.demo import Demo
 from vesalius.cli.explain import Explain
 from vesalius.cli.gallery import Gallery
 from vesalius.cli.sparsify import Sparsify
+from vesalius.cli.survey import SurveyWords
 from vesalius.core.errors import VesaliusError
+from vesalius.core.progress import say
 from vesalius.core.version import VERSION
 from vesalius.workflow.folder import check_output_folder
-from vesalius.workflow.progress import say
 
 ABOUT = """Vesalius shows what the decisions of a PyTorch model rest on, in numbers that add up.
 
@@ -35,15 +36,17 @@ examples:
   vesalius explain net.py:model digits.npz --weights net.safetensors --rows 0:16 --baseline mean --out report
   vesalius explain torchvision.models:resnet18 photos/ --weights resnet18.pt --resize 256 --crop 224 --normalize imagenet --out report
   vesalius sparsify net.py:autoencoder train.npz --sparsity 0.9 --test test.npz --shape 28,28 --out small
+  vesalius survey net.py:model digits.npz --weights net.safetensors --out survey
   vesalius --version
 """
 
-Options = Explain | Demo | Gallery | Sparsify
+Options = Explain | Demo | Gallery | Sparsify | SurveyWords
 COMMANDS: dict[str, tuple[type[Options], str]] = {
     "explain": (Explain, "vesalius.cli.commands:explain"),
     "demo": (Demo, "vesalius.cli.commands:demo"),
     "gallery": (Gallery, "vesalius.cli.commands:gallery"),
     "sparsify": (Sparsify, "vesalius.cli.commands:sparsify"),
+    "survey": (SurveyWords, "vesalius.cli.commands:survey"),
 }
 """The words of each command, and what runs it, by name: the parser and its help are not to wait for torch."""
 PARSER_CONFIG = (tyro.conf.DisallowNone, tyro.conf.PositionalMetavarFromFieldName)

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from vesalius.core.errors import ForeignFile, InvalidInput, MemoryExhausted
-from vesalius.workflow.progress import say
+from vesalius.core.progress import say
 
 CHECKPOINT_KEYS = ("state_dict", "model_state_dict", "model", "module", "net", "network", "params", "weights")
 """Under which names training scripts keep the parameters in a checkpoint, the likeliest first."""

@@ -12,8 +12,10 @@ from vesalius.cli.explain import Explain
 from vesalius.cli.gallery import Gallery
 from vesalius.cli.model_loading import ModelOptions, open_network
 from vesalius.cli.sparsify import Sparsify
+from vesalius.cli.survey import SurveyWords
 from vesalius.core.errors import InvalidInput
 from vesalius.core.names import require_known
+from vesalius.scale import RayOptions, SurveyOptions
 from vesalius.sparsity import Finetune, Pruning
 from vesalius.workflow.complexity import MOST_ROWS
 from vesalius.workflow.demo import demo as demonstrate
@@ -25,6 +27,8 @@ from vesalius.workflow.job import BASELINE_WORDS
 from vesalius.workflow.samples import Samples
 from vesalius.workflow.sparsify import SparsifyOptions
 from vesalius.workflow.sparsify import sparsify as sparsify_model
+from vesalius.workflow.survey import SurveyPageOptions
+from vesalius.workflow.survey import survey as survey_model
 
 BACKGROUND_PREFIX = "rows:"
 
@@ -80,6 +84,30 @@ def sparsify(words: Sparsify, command: str) -> Path:
     return words.out / PAGE
 
 
+def survey(words: SurveyWords, command: str) -> Path:
+    """``vesalius survey``; returns where the page is."""
+    require_known("baseline", words.baseline, BASELINE_WORDS)
+    reading = DataOptions(rows=":", label=words.label, labels=words.labels, names=words.names, features=words.features)
+    samples = load_samples(words.data, _with_pictures(reading, words, words.data))
+    network = open_network(words.model, samples.x, _model_options(words))
+    rows = SurveyOptions(at=words.at, names=samples.features, batch_rows=words.batch, ray=RayOptions(workers=words.workers))
+    survey_model(
+        network,
+        samples,
+        words.method,
+        target=_parse_target(words.target),
+        baseline=words.baseline,
+        engine=words.engine,
+        out=words.out,
+        options=SurveyPageOptions(survey=rows, reproduce=command),
+    )
+    return words.out / PAGE
+
+
+def _parse_target(text: str) -> str | int | None:
+    return None if text == "predicted" else int(text) if text.isdecimal() else text
+
+
 def gallery(words: Gallery, command: str) -> Path:
     """``vesalius gallery``; returns where the page is."""
     make_gallery(
@@ -98,7 +126,7 @@ def demo(words: Demo, command: str) -> Path:
     return words.out / PAGE
 
 
-def _model_options(words: Explain | Sparsify) -> ModelOptions:
+def _model_options(words: Explain | Sparsify | SurveyWords) -> ModelOptions:
     return ModelOptions(weights=words.weights, output=words.output, normalize=words.normalize, trust=words.trust, device=words.device)
 
 
@@ -111,7 +139,7 @@ def _pruning_samples(words: Sparsify, path: Path) -> Samples:
     return load_samples(path, _with_pictures(DataOptions(rows=":", label=words.label, names=words.names), words, path))
 
 
-def _with_pictures(options: DataOptions, words: Explain | Sparsify, path: Path) -> DataOptions:
+def _with_pictures(options: DataOptions, words: Explain | Sparsify | SurveyWords, path: Path) -> DataOptions:
     """Options with what is done to pictures; other rows than DATA's may be in a file, which needs no size where DATA is a folder."""
     sized = path == words.data or path.is_dir()
     options = replace(options, normalize=words.normalize)

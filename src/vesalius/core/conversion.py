@@ -58,6 +58,30 @@ def to_dataframe(values: Float[Tensor, "B K"], columns: Sequence[str], index: Se
     return pandas.DataFrame(to_array(values), columns=list(columns), index=None if index is None else list(index))
 
 
+def to_xarray(numbers: Mapping[str, Tensor], columns: Mapping[str, Sequence[Any]], rows: Sequence[int], names: Sequence[str] | None) -> Any:
+    """Numbers [N ...] by name and what else is known of each row, as an ``xarray.Dataset`` over ``row``.
+
+    Args:
+        numbers: the first axis is that of the rows.
+        columns: one value for each row.
+        rows: positions in the data.
+        names: of the players, where they lie along one axis.
+
+    Raises:
+        ModuleNotFoundError: xarray is not installed.
+    """
+    try:
+        import xarray
+    except ModuleNotFoundError as error:
+        raise _not_installed("xarray", "to_xarray") from error
+    axes = {name: ("row", *(f"axis {place}" for place in range(1, tensor.ndim))) for name, tensor in numbers.items()}
+    if names is not None:
+        axes["values"] = ("row", "player")
+    variables: dict[str, Any] = {name: (axes[name], to_array(tensor)) for name, tensor in numbers.items()}
+    coordinates: dict[str, Any] = {"row": list(rows), **({} if names is None else {"player": list(names)})}
+    return xarray.Dataset(variables | {name: ("row", list(values)) for name, values in columns.items()}, coords=coordinates)
+
+
 def to_shap(values: Tensor, base: Tensor, data: Tensor | None, names: Sequence[str] | None) -> Any:
     """A ``shap.Explanation``.
 

@@ -32,6 +32,10 @@ VIEWS = {
     "importance_html": "vesalius.views.notebook:importance_html",
     "pruning_comparison_plot": "vesalius.views.sparsity.charts:plot_pruning_comparison",
     "pruning_comparison_html": "vesalius.views.notebook:pruning_comparison_html",
+    "survey_plot": "vesalius.views.survey.charts:plot_survey",
+    "survey_html": "vesalius.views.notebook:survey_html",
+    "beeswarm_plot": "vesalius.views.survey.charts:plot_beeswarm",
+    "dependence_plot": "vesalius.views.survey.charts:plot_dependence",
     "profile_plot": "vesalius.views.interactions.charts:plot_taylor_profile",
     "profile_html": "vesalius.views.notebook:taylor_profile_html",
 }

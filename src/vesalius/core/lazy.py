@@ -54,6 +54,10 @@ class LazyPackage(ModuleType):
         if not (name in self._public() and isinstance(value, ModuleType)):
             super().__setattr__(name, value)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickles of functions that use the package: by its name, as any module."""
+        return import_module, (self.__name__,)
+
     def __dir__(self) -> list[str]:
         modules = {found.name for found in iter_modules(self.__path__)}
         return sorted({*self._public(), *modules, *(name for name in self.__dict__ if name.startswith("__"))})

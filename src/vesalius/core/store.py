@@ -111,6 +111,25 @@ def read(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]
     return tensors, header["facts"]
 
 
+def read_facts(path: str | Path, kind: str) -> tuple[dict[str, Any], str]:
+    """The facts of a file without its tensors, and a digest of them; that the tensors are whole is not known then.
+
+    Raises: as :func:`read`.
+    """
+    path = Path(read_argument("path", path, "str | Path"))
+    _check_size(path)
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            text = (file.metadata() or {}).get("vesalius", "null")
+        header = json.loads(text, object_pairs_hook=_unique_keys)
+        _check_header(path, header, kind)
+    except ForeignFile:
+        raise
+    except (SafetensorError, OSError, *DAMAGE) as error:
+        raise ForeignFile(f"{path} is corrupted or not a vesalius file ({_first_line(error)}); write it again with .save()") from error
+    return header["facts"], hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
 def file_digest(text: str, tensors: Mapping[str, Tensor]) -> str:
     """A hash of all that is in a file.
 

@@ -11,6 +11,7 @@ from vesalius.core.allocation import Allocation
 from vesalius.information.ablation import AblationCurves
 from vesalius.information.graph import FlowGraph
 from vesalius.interactions.taylor import TaylorProfile
+from vesalius.scale import Survey
 from vesalius.sparsity.compact import Compact
 from vesalius.sparsity.comparison import PruningComparison
 from vesalius.sparsity.importance_result import LinkImportance
@@ -31,6 +32,8 @@ from vesalius.views.interactions.section import interactions_body
 from vesalius.views.sparsity import compact, comparison, importance
 from vesalius.views.sparsity.captions import HEADING as SPARSITY
 from vesalius.views.sparsity.section import sparsified_body
+from vesalius.views.survey.captions import HEADING as SURVEY
+from vesalius.views.survey.section import short_survey_body
 
 MOST_SAMPLES = 4
 """Samples of a batch that are shown."""
@@ -101,6 +104,11 @@ def compact_html(shown: Compact) -> str:
 def importance_html(shown: LinkImportance) -> str:
     """The importance of links, as on a page."""
     return _notebook_page(importance.HEADING, importance.importance_body(shown))
+
+
+def survey_html(shown: Survey) -> str:
+    """A survey's facts and its most important players."""
+    return _notebook_page(SURVEY, short_survey_body(shown))
 
 
 def pruning_comparison_html(shown: PruningComparison) -> str:

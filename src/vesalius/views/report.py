@@ -21,6 +21,7 @@ from vesalius.core.version import VERSION
 from vesalius.information.ablation import AblationCurves
 from vesalius.information.graph import FlowGraph
 from vesalius.interactions.taylor import TaylorProfile
+from vesalius.scale import ExplanationDrift, Survey
 from vesalius.sparsity.compact import Compact
 from vesalius.sparsity.comparison import PruningComparison
 from vesalius.sparsity.importance_result import LinkImportance
@@ -50,6 +51,7 @@ from vesalius.views.sparsity.compact import compact_section
 from vesalius.views.sparsity.comparison import pruning_comparison_section
 from vesalius.views.sparsity.importance import importance_section
 from vesalius.views.sparsity.section import sparsified_section
+from vesalius.views.survey.section import drift_section, survey_section
 
 MOST_SAMPLES = 12
 """Samples of a batch of maps that a page shows."""
@@ -228,6 +230,8 @@ SECTIONS: dict[type, Callable[[Any], Section]] = {
     Sparsified: sparsified_section,
     Compact: compact_section,
     PruningComparison: pruning_comparison_section,
+    Survey: survey_section,
+    ExplanationDrift: drift_section,
 }
 """How each type is shown; whoever adds a type adds a line."""
 

@@ -35,12 +35,13 @@ def image(picture: Float[ndarray, "channels height width"], text: str) -> Markup
     return pixels(np.broadcast_to(bright, (3, *bright.shape[1:])).transpose(1, 2, 0), text)
 
 
-def pixels(colours: UInt8[ndarray, "height width 3"], text: str) -> Markup:
-    """An image of the given colours, sharp at any size."""
+def pixels(colours: UInt8[ndarray, "height width 3"], text: str, *, stretch: bool = False) -> Markup:
+    """An image of the given colours, sharp at any size; ``stretch``: to whatever height and width it is given."""
     height, width = colours.shape[:2]
     inside = _pixel_paths(colours) if height * width <= MOST_PIXELS else _embedded_png(colours)
     label = escape(text)
-    return Markup(f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{label}">{inside}</svg>')
+    free = ' preserveAspectRatio="none"' if stretch else ""
+    return Markup(f'<svg viewBox="0 0 {width} {height}"{free} role="img" aria-label="{label}">{inside}</svg>')
 
 
 def _pixel_paths(colours: UInt8[ndarray, "height width 3"]) -> str:
@@ -80,6 +81,23 @@ def bar(value: float, scale: float, text: str, *, stderr: float | None = None) -
     shapes = _bar_rect("raises" if value > 0 else "lowers", 50, place(value)) + _line("zero", 50, "0", "100%")
     if stderr is not None:
         low, high = place(value - stderr), place(value + stderr)
+        shapes += f'<line class="whisker" x1="{low:.2f}%" x2="{high:.2f}%" y1="50%" y2="50%"/>'
+    return _strip("bar", shapes, text)
+
+
+def size_bar(value: float, scale: float, text: str, *, error: float) -> Markup:
+    """A bar from the left edge, of a number without a sign, with a whisker.
+
+    Args:
+        value: its length.
+        scale: the value of a bar that reaches the right edge.
+        text: what the bar shows.
+        error: half the length of the whisker, in the unit of ``value``; none is drawn where it is not known.
+    """
+    end = _clip_percent(100 * value / scale)
+    shapes = f'<rect class="gap" x="0" y="50%" width="{end:.2f}%" height="10" transform="translate(0 -5)"/>'
+    if np.isfinite(error):
+        low, high = (_clip_percent(100 * (value + side) / scale) for side in (-error, error))
         shapes += f'<line class="whisker" x1="{low:.2f}%" x2="{high:.2f}%" y1="50%" y2="50%"/>'
     return _strip("bar", shapes, text)
 

@@ -12,14 +12,18 @@ if TYPE_CHECKING:
     from vesalius.workflow.gallery import gallery as gallery
     from vesalius.workflow.sparsify import SparsifyOptions as SparsifyOptions
     from vesalius.workflow.sparsify import sparsify as sparsify
+    from vesalius.workflow.survey import SurveyPageOptions as SurveyPageOptions
+    from vesalius.workflow.survey import survey as survey
 
 PUBLIC = {
     "ExplainOptions": "vesalius.workflow.explain",
     "SparsifyOptions": "vesalius.workflow.sparsify",
+    "SurveyPageOptions": "vesalius.workflow.survey",
     "demo": "vesalius.workflow.demo",
     "explain": "vesalius.workflow.explain",
     "gallery": "vesalius.workflow.gallery",
     "sparsify": "vesalius.workflow.sparsify",
+    "survey": "vesalius.workflow.survey",
 }
 """Names, and where each is defined: the command line's parser imports modules of this package and is not to wait for the others."""
 

@@ -10,12 +10,13 @@ from torch import Tensor
 from vesalius.complexity import Complexity, ComponentProfile, EvaluationData, Training, complexity, cut_at, profile_components
 from vesalius.complexity.features import resolve_feature
 from vesalius.core.errors import InvalidInput
+from vesalius.core.fingerprint import json_description
+from vesalius.core.progress import progress_bar
 from vesalius.trace import Network
 from vesalius.views.complexity.section import complexity_section
 from vesalius.views.html import Section
 from vesalius.workflow.job import Job
-from vesalius.workflow.method_runs import cache_key, json_description, load_cached
-from vesalius.workflow.progress import progress_bar
+from vesalius.workflow.method_runs import cache_key, load_cached
 from vesalius.workflow.samples import Samples
 
 FILE = "complexity.safetensors"

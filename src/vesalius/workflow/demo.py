@@ -24,6 +24,7 @@ from torch import Tensor
 
 from vesalius.core import store
 from vesalius.core.entry import verb
+from vesalius.core.progress import progress_bar
 from vesalius.data.datasets import Dataset, load
 from vesalius.data.models import TrainedNetwork, trained
 from vesalius.models import fit
@@ -34,7 +35,6 @@ from vesalius.views.style import percent
 from vesalius.workflow.complexity import MOST_ROWS
 from vesalius.workflow.explain import PAGE, ExplainOptions, ExplainQuestion, ExplainResult, explain_samples
 from vesalius.workflow.folder import output_folder
-from vesalius.workflow.progress import progress_bar
 from vesalius.workflow.samples import LabelledRows, RowSelection, Samples, select_samples
 from vesalius.workflow.sparsify import PruningQuestion, SparsifyOptions, SparsifyResult, sparsify_samples
 from vesalius.workflow.summary import count_decisions, describe_network, run_cost

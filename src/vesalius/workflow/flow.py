@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from vesalius.core.fingerprint import json_description
+from vesalius.core.progress import progress_bar
 from vesalius.information import FlowGraph, FlowLayer, MeasurementOptions, information_flow
 from vesalius.workflow.job import Job
-from vesalius.workflow.method_runs import cache_key, json_description, load_cached
-from vesalius.workflow.progress import progress_bar
+from vesalius.workflow.method_runs import cache_key, load_cached
 from vesalius.workflow.samples import Samples
 
 FILE = "flow.safetensors"

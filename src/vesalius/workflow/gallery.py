@@ -13,6 +13,7 @@ from vesalius.core import store
 from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput, VesaliusError
 from vesalius.core.names import require_known
+from vesalius.core.progress import say
 from vesalius.data.download import MissingData
 from vesalius.methods import METHODS, Method
 from vesalius.views.gallery import Exhibit, MethodAnswer, adds_up, missing_section, overview_section
@@ -22,7 +23,6 @@ from vesalius.workflow.explain import check_methods
 from vesalius.workflow.folder import output_folder
 from vesalius.workflow.gallery_examples import EXAMPLES, Example
 from vesalius.workflow.method_runs import options_of, run_methods
-from vesalius.workflow.progress import say
 
 PAGE = "gallery.html"
 

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from vesalius.core.players import Players
+from vesalius.core.progress import progress_bar
 from vesalius.data import text
 from vesalius.data.datasets import Dataset, load
 from vesalius.data.download import fetch
@@ -22,7 +23,6 @@ from vesalius.games.absence import Constant
 from vesalius.trace import Network, trace
 from vesalius.views.style import Verdict, number, percent
 from vesalius.workflow.job import Job
-from vesalius.workflow.progress import progress_bar
 from vesalius.workflow.summary import describe_network
 
 SENTENCE = "no matter how good this film may have looked , it fails to deliver ."

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
 
 from vesalius.audit.result import Audit
 from vesalius.complexity import Complexity
 from vesalius.core.allocation import Allocation
+from vesalius.core.concatenation import join_allocations
 from vesalius.core.errors import ForeignFile
-from vesalius.core.players import Players
-from vesalius.core.rows import is_table, read_rows
-from vesalius.core.samples import join_provenances
+from vesalius.core.fingerprint import json_description
+from vesalius.core.progress import progress_bar, say
 from vesalius.core.version import VERSION
 from vesalius.information import FlowGraph
 from vesalius.methods import Method, attribute
 from vesalius.workflow.job import Job
-from vesalius.workflow.progress import progress_bar, say
 
 Kind = TypeVar("Kind", Allocation, Audit, Complexity, FlowGraph)
 
@@ -102,21 +100,6 @@ def options_of(method: Method | type[Method]) -> set[str]:
     return {field.name for field in fields(method)}
 
 
-def join_allocations(parts: Sequence[Allocation]) -> Allocation:
-    """Allocations of several batches as one, on the CPU; players, and what of the provenance is no sample's own, are the first's."""
-
-    def together(name: str) -> Any:
-        tensors = [getattr(part, name) for part in parts]
-        return None if any(tensor is None for tensor in tensors) else torch.cat([tensor.detach().cpu() for tensor in tensors])
-
-    names = ("values", "base", "total", "evaluations", "stderr", "converged", "map_error")
-    accounts = dict.fromkeys(where for part in parts for where in part.absorbed)
-    absorbed = {where: torch.cat([part.absorbed.get(where, torch.zeros_like(part.total)).cpu() for part in parts]) for where in accounts}
-    facts = join_provenances([part.provenance for part in parts])
-    explained = tuple(torch.cat([here.detach().cpu() for here in site]) for site in zip(*(part.explained for part in parts), strict=True))
-    return replace(parts[0], absorbed=absorbed, explained=explained, provenance=facts, **{name: together(name) for name in names})
-
-
 def fingerprint(job: Job, method: Method) -> str:
     """Digest of everything a method's answer depends on."""
     return cache_key(job, [method.name, {name: json_description(getattr(method, name)) for name in sorted(options_of(method))}])
@@ -139,20 +122,3 @@ def cache_key(job: Job, work: object) -> str:
         absence,
     ]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def json_description(value: object) -> Any:
-    """A value as JSON: tensors, arrays, tables and players by a digest of what they hold."""
-    if isinstance(value, Tensor):
-        plain = value.detach().cpu().contiguous()
-        data = plain.reshape(-1).view(torch.uint8).numpy().tobytes() if plain.numel() else b""
-        return [str(plain.dtype), list(plain.shape), hashlib.sha256(data).hexdigest()]
-    if isinstance(value, Players):
-        return [value.kind, list(value.shape), [json_description(index) for index in value.index]]
-    if isinstance(value, Mapping):
-        return {str(name): json_description(part) for name, part in value.items()}
-    if isinstance(value, (tuple, list)):
-        return [json_description(part) for part in value]
-    if is_table(value):
-        return [json_description(part) for part in read_rows(value).parts]
-    return value if value is None or isinstance(value, (bool, int, float, str)) else repr(value)

@@ -13,7 +13,9 @@ from torch import Tensor
 from vesalius.audit import Audit, Auditor
 from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput
+from vesalius.core.fingerprint import json_description
 from vesalius.core.players import Players
+from vesalius.core.progress import progress_bar
 from vesalius.games.game import Game
 from vesalius.interactions import harsanyi_dividends, interactions_of
 from vesalius.interactions.harsanyi import MAX_EXACT_PLAYERS
@@ -23,8 +25,7 @@ from vesalius.views.chart_data import divides_image
 from vesalius.views.html import Section
 from vesalius.views.interactions.section import interactions_section
 from vesalius.workflow.job import Job
-from vesalius.workflow.method_runs import cache_key, json_description, load_cached
-from vesalius.workflow.progress import progress_bar
+from vesalius.workflow.method_runs import cache_key, load_cached
 from vesalius.workflow.samples import RowChoice, Samples, choose_rows
 from vesalius.workflow.summary import row_name
 

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from vesalius.core.errors import InvalidInput, UnknownName, WrongType
 from vesalius.core.names import require_known
+from vesalius.core.progress import say
 from vesalius.core.rows import MAX_COLLECTED_ROWS, Rows, as_batches, collect_rows, is_batches, is_table, read_rows, split_labels
-from vesalius.workflow.progress import say
 
 Labels = Sequence[str] | Sequence[int] | Sequence[float]
 RowChoice = Any

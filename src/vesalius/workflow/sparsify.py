@@ -14,6 +14,7 @@ from vesalius.core import store
 from vesalius.core.entry import verb
 from vesalius.core.names import require_known
 from vesalius.core.options import Options
+from vesalius.core.progress import progress_bar
 from vesalius.sparsity import Compact, Pruning, Sparsified
 from vesalius.sparsity import sparsify as prune
 from vesalius.sparsity.metrics import apply_in_batches
@@ -27,7 +28,6 @@ from vesalius.views.sparsity.section import sparsified_section
 from vesalius.views.style import number, percent, pluralize
 from vesalius.workflow.explain import PAGE, receive_labelled
 from vesalius.workflow.folder import output_folder
-from vesalius.workflow.progress import progress_bar
 from vesalius.workflow.samples import RowSelection, Samples, select_samples
 from vesalius.workflow.summary import describe_network
 

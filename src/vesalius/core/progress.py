@@ -12,8 +12,8 @@ from vesalius.core.lazy import LazyModule
 
 rich_console, rich_progress = LazyModule("rich.console"), LazyModule("rich.progress")
 
-ProgressCallback = Callable[[int, int], None]
-"""Told how much is done, out of how much."""
+ProgressCallback = Callable[[int, int | None], None]
+"""Told how much is done, out of how much; ``None`` where that is not known."""
 
 REPORT_AFTER_SECONDS = 1.0
 """Seconds from which a finished piece of work gets a line where there is no bar."""

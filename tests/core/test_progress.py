@@ -6,7 +6,7 @@ import sys
 
 from rich.console import Console
 
-from vesalius.workflow import progress
+from vesalius.core import progress
 
 
 def shown(monkeypatch, terminal, seconds):
@@ -33,7 +33,7 @@ def test_elsewhere_quick_work_gets_none(monkeypatch):
 
 def test_the_users_random_state_is_left_alone():
     script = (
-        "import random; from vesalius.workflow.progress import progress_bar, say; before = random.getstate()\n"
+        "import random; from vesalius.core.progress import progress_bar, say; before = random.getstate()\n"
         "with progress_bar('work') as step: step(1, 2)\n"
         "say('done'); print(random.getstate() == before)"
     )

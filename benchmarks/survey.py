@@ -1,0 +1,204 @@
+"""Surveys of whole data sets: rows a second, memory and size on disk, beside loops over captum and shap, and on Ray with two workers.
+
+Claims: memory is flat within 10 % from 1,000 rows on; a row costs what the method costs, plus a few percent for reading, writing and
+digests; two workers give the same numbers as the local run. Peers run on a part of the rows, in the same process, and are given per row.
+
+    python benchmarks/survey.py                 # some minutes
+    python benchmarks/survey.py --rows 60000    # all of MNIST and Adult
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import vesalius as vs
+from benchmarks.timing import print_table
+from vesalius.data import load
+from vesalius.scale import RayOptions, SurveyOptions
+
+MEMORY = """
+import sys, tempfile, torch, vesalius as vs
+from pathlib import Path
+from torch import nn
+from torch.utils.data import DataLoader, IterableDataset
+
+class Rows(IterableDataset):
+    def __init__(self, count):
+        self.count = count
+    def __iter__(self):
+        generator = torch.Generator().manual_seed(0)
+        for _ in range(self.count):
+            yield torch.rand(1, 28, 28, generator=generator), 3
+
+torch.set_num_threads(1)
+torch.manual_seed(0)
+net = vs.trace(nn.Sequential(nn.Flatten(), nn.Linear(784, 64), nn.ReLU(), nn.Linear(64, 10)).eval(), torch.rand(2, 1, 28, 28))
+with tempfile.TemporaryDirectory() as folder:
+    found = vs.survey(net, DataLoader(Rows(int(sys.argv[1])), batch_size=64), "deeplift_rescale", out=folder)
+    found.summary()
+line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+print(int(line.split()[1]) / 1024)
+"""
+
+
+def train(model: nn.Module, x: Tensor, y: Tensor, epochs: int = 2) -> nn.Module:
+    """A few epochs of Adam."""
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    for _ in range(epochs):
+        for batch in torch.randperm(len(x)).split(128):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x[batch]), y[batch]).backward()
+            optimizer.step()
+    return model.eval()
+
+
+def seconds_of(run: Callable[[], object]) -> float:
+    """Wall time of one call."""
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
+
+
+def survey_row(name: str, model: Any, data: Any, method: Any, **asked: Any) -> tuple[object, ...]:
+    """Rows a second, share that is not the method's, and size on disk."""
+    rows = len(data[0])
+    with tempfile.TemporaryDirectory() as folder:
+        took = seconds_of(lambda: vs.survey(model, data, method, out=folder, **asked))
+        found = vs.Survey.load(folder)
+        again = seconds_of(lambda: vs.survey(model, data, method, out=folder, **asked))
+        summed = seconds_of(found.summary)
+        return (name, f"{rows:,}", rows / took, 1e3 * took / rows, found.file_bytes / 1e6, again, summed)
+
+
+def peers(model: nn.Module, x: Tensor, y: Tensor, table: nn.Module, rows: Tensor) -> list[tuple[object, ...]]:
+    """captum and shap on a part, milliseconds per row."""
+    import shap
+    from captum.attr import IntegratedGradients
+
+    found: list[tuple[object, ...]] = []
+    part = x[:1024]
+    labels = model(part).argmax(1)
+    loop = IntegratedGradients(model)
+    took = seconds_of(
+        lambda: [loop.attribute(part[at : at + 64], target=labels[at : at + 64], n_steps=50) for at in range(0, len(part), 64)]
+    )
+    found.append(("captum IntegratedGradients, 50 steps, loop", len(part), len(part) / took, 1e3 * took / len(part)))
+    deep = shap.DeepExplainer(model, x[:20])
+    took = seconds_of(lambda: deep.shap_values(x[100:164], check_additivity=False))
+    found.append(("shap DeepExplainer, 20 references, all classes", 64, 64 / took, 1e3 * took / 64))
+
+    def call(given: Any) -> Any:
+        with torch.no_grad():
+            return table(torch.from_numpy(np.asarray(given, np.float32)))[:, 1].numpy()
+
+    kernel = shap.KernelExplainer(call, rows[:1].numpy() * 0, silent=True)
+    took = seconds_of(lambda: kernel.shap_values(rows[:64].numpy(), nsamples=256, silent=True))
+    found.append(("shap KernelExplainer, 256 samples", 64, 64 / took, 1e3 * took / 64))
+    return found
+
+
+def adult_table() -> tuple[Tensor, Tensor]:
+    """Adult with a number for each category: 14 columns, each scaled."""
+    found = load("adult")
+    columns = list(dict.fromkeys(found.columns))
+    coded = []
+    for name in columns:
+        places = [place for place, own in enumerate(found.columns) if own == name]
+        part = found.train_x[:, places]
+        coded.append(part[:, 0] if len(places) == 1 else part.argmax(1).float())
+    x = torch.stack(coded, 1)
+    return (x - x.mean(0)) / x.std(0).clamp_min(1e-6), found.train_y
+
+
+def memory_rows(counts: tuple[int, ...]) -> list[tuple[object, ...]]:
+    """Peak memory of a whole process, at some numbers of rows."""
+    import subprocess
+
+    found = []
+    for count in counts:
+        command = [sys.executable, "-W", "ignore", "-c", MEMORY, str(count)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        found.append((f"{count:,}", float(done.stdout.split()[-1])))
+    return found
+
+
+def ray_rows(model: nn.Module, x: Tensor) -> list[tuple[object, ...]]:
+    """The same survey here and on one and two workers, with the start of the cluster told apart."""
+    import ray
+
+    rows: list[tuple[object, ...]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        options = SurveyOptions(shard_rows=256)
+        here = seconds_of(lambda: vs.survey(model, x, out=f"{folder}/local", options=options))
+        rows.append(("local", here, 1.0, 0.0))
+        start = seconds_of(
+            lambda: ray.init(
+                address="local",
+                num_cpus=2,
+                include_dashboard=False,
+                object_store_memory=200_000_000,
+                log_to_driver=False,
+                logging_level="ERROR",
+            )
+        )
+        for workers in (1, 2):
+            spread = SurveyOptions(shard_rows=256, ray=RayOptions(workers=workers))
+            warm = seconds_of(lambda s=spread, w=workers: vs.survey(model, x[:256], out=f"{folder}/warm{w}", engine="ray", options=s))
+            took = seconds_of(lambda s=spread, w=workers: vs.survey(model, x, out=f"{folder}/{w}", engine="ray", options=s))
+            one, other = vs.Survey.load(f"{folder}/local"), vs.Survey.load(f"{folder}/{workers}")
+            same = all(torch.equal(a.values, b.values) for a, b in zip(one.parts(), other.parts(), strict=True))
+            rows.append((f"{workers} workers{'' if same else ', OTHER NUMBERS'}", took, here / took, warm))
+        ray.shutdown()
+        rows.append(("start of a cluster here", start, "", ""))
+    return rows
+
+
+def main() -> None:
+    """Print all tables."""
+    words = argparse.ArgumentParser()
+    words.add_argument("--rows", type=int, default=4096)
+    words.add_argument("--skip-ray", action="store_true")
+    asked = words.parse_args()
+    warnings.filterwarnings("ignore")
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    pictures = load("mnist")
+    x, y = pictures.train_x, pictures.train_y
+    model = train(nn.Sequential(nn.Flatten(), nn.Linear(784, 64), nn.ReLU(), nn.Linear(64, 10)), x[:20_000], y[:20_000])
+    rows, labels = adult_table()
+    table = train(nn.Sequential(nn.Linear(14, 32), nn.ReLU(), nn.Linear(32, 2)), rows, labels)
+    count = asked.rows
+    shapley = vs.METHODS["shapley_value"](budget=256, estimator="kernel")
+    quadrature = vs.METHODS["integrated_gradients"](rule="quadrature", steps=50)
+    found = [
+        survey_row("MNIST, deeplift_rescale", model, (x[:count], y[:count]), "deeplift_rescale"),
+        survey_row("MNIST, integrated gradients, exact (tol=0.01)", model, (x[:count], y[:count]), "integrated_gradients"),
+        survey_row("MNIST, integrated gradients, 50 steps", model, (x[:count], y[:count]), quadrature),
+        survey_row("Adult, integrated gradients, exact (tol=0.01)", table, (rows[:count], labels[:count]), "integrated_gradients"),
+        survey_row("Adult, Shapley values, kernel, 256 evaluations", table, (rows[:count], labels[:count]), shapley, target=1),
+    ]
+    print_table(found, ("survey", "rows", "rows/s", "ms a row", "MB on disk", "s to find it all there", "s of a summary"))
+    print()
+    print_table(peers(model, x, y, table, rows), ("peer", "rows", "rows/s", "ms a row"))
+    print()
+    print_table(memory_rows((1_000, 4_000, 16_000, 60_000 if asked.rows > 10_000 else 30_000)), ("rows", "peak MB of the process"))
+    print()
+    if not asked.skip_ray:
+        print_table(ray_rows(model, x[: min(count, 4096)]), ("engine", "s", "speed-up", "s of 256 rows with the start of actors"))
+
+
+if __name__ == "__main__":
+    main()

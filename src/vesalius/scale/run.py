@@ -1,0 +1,254 @@
+"""One question, asked of every row of a data set, however long; written as it goes, and taken up where it stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from vesalius.core.allocation import Allocation
+from vesalius.core.arguments import read_argument
+from vesalius.core.entry import verb
+from vesalius.core.errors import InvalidInput, UnknownName, WrongType
+from vesalius.core.names import name_list, require_known
+from vesalius.core.players import Players
+from vesalius.core.progress import ProgressCallback, progress_bar
+from vesalius.core.rows import is_table
+from vesalius.games.absence import Baseline
+from vesalius.methods import METHODS, Method
+from vesalius.methods.base import resolve_method
+from vesalius.scale.baseline import settle_baseline
+from vesalius.scale.folder import Manifest, Shard, clear, clear_drafts, find_intact, locked, read_manifest, save_shard
+from vesalius.scale.local_engine import run_here
+from vesalius.scale.options import SurveyOptions
+from vesalius.scale.question import check_same, check_same_output, describe_question, question_key, sample_output
+from vesalius.scale.ray_engine import run_on_ray
+from vesalius.scale.result import Survey
+from vesalius.scale.stream import RowBlock, RowStream, expected_rows, read_column, refuse_shuffled
+from vesalius.scale.task import TARGET_COLUMN, TRUE_CLASS, BlockFunction, Dividends, SurveyTask
+from vesalius.trace.network import Network
+from vesalius.trace.receive import Received, receive_data, resolve_classes
+
+ENGINES: dict[str, Callable[..., Iterator[tuple[RowBlock, Allocation]]]] = {"local": run_here, "ray": run_on_ray}
+"""Who computes the blocks."""
+RESERVED = ("row", "id", "label", "predicted", "error", "margin", "target", TARGET_COLUMN)
+"""Columns that a survey makes itself."""
+SHARD_BYTES = 64_000_000
+MOST_SHARD_ROWS = 1024
+SurveyMethod = str | type[Method] | Method | Dividends | BlockFunction
+"""An attribution by name, class or instance; ``"interactions"`` or ``Dividends(...)``; a function from rows to an Allocation."""
+
+
+@verb
+def survey(  # noqa: PLR0913 - a verb that users call
+    model: Any,
+    data: Any,
+    method: SurveyMethod = "integrated_gradients",
+    *,
+    out: str | Path,
+    engine: str = "local",
+    target: Any = None,
+    baseline: Baseline = None,
+    players: Players | None = None,
+    labels: Any = None,
+    columns: Mapping[str, Any] | None = None,
+    classes: Sequence[str] = (),
+    options: SurveyOptions | None = None,
+) -> Survey:
+    """Ask one question of every row of a data set: streamed, written in shards, and taken up where it stopped.
+
+    Memory does not grow with the data. A row's values do not depend on the rows beside it, but for rounding, and the places where shards
+    and batches are cut depend on the options alone: whatever the engine and the number of interruptions, the numbers are the same.
+
+    Args:
+        model: as every verb takes it. Its output for an input must not differ from call to call.
+        data: rows in any form; a Dataset, a DataLoader that does not shuffle, or an iterable of batches, of any length. Labels are kept.
+        method: an attribution by name, class or instance; ``"interactions"`` or ``Dividends(max_order=2)``; or a function that is given the
+            inputs of some rows (a tensor, or tensors by name) and gives an :class:`vesalius.Allocation` over them. A function is known
+            by its name and code alone: what it reads from elsewhere is not noticed when it changes; what it draws from torch's generator
+            depends on the place of its first row.
+        out: folder of the survey. What is there already is not computed again; what was computed for another model, other rows or other
+            options is refused.
+        engine: ``"local"``, or ``"ray"``: actors on the cluster this process is connected to, or that ``RAY_ADDRESS`` names; else on this
+            machine, started and stopped here.
+        target: ``None``: the predicted class of each row; ``"true"``: its label; a class by number or name; a class for each row; or as
+            :func:`vesalius.attribute` takes it.
+        baseline: as :func:`vesalius.attribute` takes it; ``"mean"`` is that of all rows, for which the data is gone through once more.
+        players: who is paid.
+        labels: one per row, numbers or words, or the name of a column of a table.
+        columns: what else is known of each row, by name, to choose rows and cohorts by.
+        classes: names of the classes in the output's order, where neither the data nor the model has them.
+        options: sizes of batches and shards, an inner value, resuming, Ray.
+
+    Returns:
+        The survey, which reads from its folder what it is asked for.
+
+    Raises:
+        UnknownName, InvalidInput, WrongType, NotTraceable: each with what to do; what is finished stays.
+    """
+    require_known("engine", engine, ENGINES)
+    options = options or SurveyOptions()
+    refuse_shuffled(data)
+    data, given = _split_label_column(data, labels)
+    received = receive_data(model, data)
+    task = _make_task(method, received, classes=classes, target=target, players=players, options=options)
+    stream = _make_stream(received, data, given, columns, target, options)
+    task = replace(task, baseline=settle_baseline(baseline, task, stream))
+    folder = Path(out)
+    if folder.exists() and not folder.is_dir():
+        raise InvalidInput(f"{out} is a file; name a folder with out=")
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        _Run(folder, received.network, task, stream, options).finish(engine)
+    return Survey.load(folder)
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """A survey under way, in a folder that is locked.
+
+    Attributes:
+        folder: where.
+        network: whose output is explained.
+        task: what is asked.
+        stream: of what.
+        options: how.
+    """
+
+    folder: Path
+    network: Network
+    task: SurveyTask
+    stream: RowStream
+    options: SurveyOptions
+
+    def finish(self, engine: str) -> None:
+        """Compute what is missing, and write down that it is all there."""
+        if not self.options.resume:
+            clear(self.folder)
+        clear_drafts(self.folder)
+        question = describe_question(self.network, self.task, self.stream.block_rows)
+        key = question_key(question)
+        done: dict[int, Shard] = {}
+        blocks = self._missing(question, key, done)
+        with progress_bar(f"survey, {question['method'].replace('_', ' ')}") as step:
+            for block, allocation in ENGINES[engine](self.network, self.task, blocks, self.options.ray):
+                done[block.start] = save_shard(self.folder, allocation, key, block.start, block.digest())
+                self._report(step, done)
+        shards = tuple(shard for _, shard in sorted(done.items()))
+        replace(read_manifest(self.folder), shards=shards).write(self.folder)
+
+    def _report(self, step: ProgressCallback, done: Mapping[int, Shard]) -> None:
+        step(sum(shard.rows for shard in done.values()), self.stream.expected)
+
+    def _missing(self, question: Mapping[str, Any], key: str, done: dict[int, Shard]) -> Iterator[RowBlock]:
+        """Blocks whose answers are not there; what is there is put among what is done, once its rows are known to be the same."""
+        kept: dict[int, Shard] = {}
+        for block in self.stream:
+            if not block.start:
+                self._begin(question, key, block)
+                kept = find_intact(self.folder, key)
+            shard = kept.pop(block.start, None)
+            if shard is None:
+                yield block
+            elif shard.data == block.digest():
+                done[block.start] = shard
+            else:
+                self._refuse_rows(block)
+        if kept:
+            raise InvalidInput(
+                f"{self.folder} holds answers for rows from {min(kept):,} on, which the data does not have any more; name another folder"
+                " with out=, or begin anew with SurveyOptions(resume=False)"
+            )
+
+    def _refuse_rows(self, block: RowBlock) -> None:
+        raise InvalidInput(
+            f"rows {block.start:,} to {block.start + len(block) - 1:,}, or their labels, are not those that {self.folder} holds the answers"
+            " of; keep the data in one order (no shuffling), name another folder with out=, or begin anew with SurveyOptions(resume=False)"
+        )
+
+    def _begin(self, question: Mapping[str, Any], key: str, block: RowBlock) -> None:
+        """Write down what is asked, or make sure that it was asked before."""
+        sample = sample_output(self.network, block)
+        try:
+            found = read_manifest(self.folder)
+        except FileNotFoundError:
+            Manifest(question=question, key=key, sample=sample).write(self.folder)
+            return
+        check_same(found.question, question, self.folder)
+        check_same_output(found.sample, sample, self.folder)
+
+
+# ---- what is asked ------------------------------------------------------------------------------------------------------------------
+
+
+def _make_task(
+    method: Any, received: Received, *, classes: Sequence[str], target: Any, players: Players | None, options: SurveyOptions
+) -> SurveyTask:
+    known = name_list("classes", classes) or received.classes
+    names = name_list("names", options.names) or received.columns(options.at)
+    resolved = None if _is_per_row(target) else target
+    if not (isinstance(resolved, str) and resolved == TRUE_CLASS):
+        resolved = resolve_classes(resolved, known, received.outputs)
+    return SurveyTask(
+        method=_resolve(method),
+        target=resolved,
+        players=players,
+        at=options.at,
+        names=names,
+        classes=known,
+        batch_rows=options.batch_rows,
+        keep_inputs=options.keep_inputs,
+    )
+
+
+def _resolve(method: Any) -> Method | Dividends | BlockFunction:
+    if isinstance(method, Dividends) or method is Dividends or method == Dividends.name:
+        return method if isinstance(method, Dividends) else Dividends()
+    ours = isinstance(method, (str, Method)) or (isinstance(method, type) and issubclass(method, Method))
+    if not ours and not callable(method):
+        raise WrongType(f"a method is a name, a class or instance of vesalius.methods, Dividends, or a function of rows, not {method!r}")
+    if isinstance(method, str) and method not in METHODS:
+        try:
+            return resolve_method(method)
+        except UnknownName as error:
+            raise UnknownName("method", method, [*METHODS, Dividends.name], listed=True) from error
+    return resolve_method(method) if ours else method
+
+
+def _is_per_row(target: Any) -> bool:
+    """Whether there is a class for each row."""
+    return isinstance(target, list) or (isinstance(target, Tensor) and target.ndim > 0) or is_table(target)
+
+
+def _make_stream(
+    received: Received, data: Any, labels: Any, columns: Mapping[str, Any] | None, target: Any, options: SurveyOptions
+) -> RowStream:
+    known = {read_argument("the name of a column", name, "str"): read_column(name, values) for name, values in (columns or {}).items()}
+    if taken := [name for name in known if name in RESERVED]:
+        raise InvalidInput(f"a survey has a column {taken[0]!r} of its own; call yours otherwise")
+    if _is_per_row(target):
+        known[TARGET_COLUMN] = read_column("targets", resolve_classes(target, received.classes))
+    per_row = sum(2 * 8 * prod(side or 1 for side in value.shape[1:]) for value in received.network.inputs)
+    fitting = max(1, min(MOST_SHARD_ROWS, SHARD_BYTES // max(per_row, 1)))
+    return RowStream(
+        network=received.network,
+        data=data,
+        labels=None if labels is None else read_column("labels", labels),
+        columns=known,
+        block_rows=options.shard_rows or 1 << (fitting.bit_length() - 1),
+        expected=expected_rows(data),
+    )
+
+
+def _split_label_column(data: Any, labels: Any) -> tuple[Any, Any]:
+    """A table without the column of labels, and these; other data as it is."""
+    if not isinstance(labels, str):
+        return data, labels
+    known = list(map(str, getattr(data, "columns", ())))
+    if not is_table(data) or labels not in known:
+        raise UnknownName("column of labels", labels, known)
+    return data[[name for name in data.columns if str(name) != labels]], data[labels]

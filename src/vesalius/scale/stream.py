@@ -1,0 +1,240 @@
+"""Data of any length as blocks of rows: read once, in order, never held as a whole, and cut in the same places whatever its batches are.
+
+Axes: b rows of a block.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, RandomSampler
+
+from vesalius.core.entry import without_history
+from vesalius.core.errors import InvalidInput, WrongType
+from vesalius.core.rows import as_batches, is_batches, read_rows, split_labels
+from vesalius.trace.batches import row_labels
+from vesalius.trace.network import Network
+from vesalius.trace.receive import BATCH_ROWS
+
+Label = int | float | str
+"""The class of a row by number or name, or a real number that it should have."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RowBlock:
+    """Some rows of a data set, one after the other.
+
+    Attributes:
+        start: position of the first in the data.
+        inputs: of the network, [b *event] each, on the CPU.
+        ids: what the rows are called; empty where they are only counted.
+        labels: one per row, or empty.
+        columns: what else is known of each row, by name.
+    """
+
+    start: int
+    inputs: tuple[Tensor, ...]
+    ids: tuple[Any, ...] = ()
+    labels: tuple[Label, ...] = ()
+    columns: Mapping[str, tuple[Any, ...]]
+
+    def __len__(self) -> int:
+        return len(self.inputs[0])
+
+    def part(self, rows: slice) -> RowBlock:
+        """Some of the rows."""
+        return RowBlock(
+            start=self.start + rows.start,
+            inputs=tuple(tensor[rows] for tensor in self.inputs),
+            ids=self.ids[rows],
+            labels=self.labels[rows],
+            columns={name: values[rows] for name, values in self.columns.items()},
+        )
+
+    def digest(self) -> str:
+        """A hash of all that is in it."""
+        total = hashlib.blake2b(digest_size=16)
+        total.update(json.dumps([self.ids, self.labels, dict(self.columns)], default=str).encode())
+        for tensor in self.inputs:
+            total.update(json.dumps([str(tensor.dtype), list(tensor.shape)]).encode())
+            total.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        return total.hexdigest()
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RowStream:
+    """A data set that is gone through once.
+
+    Attributes:
+        network: whose inputs the rows are.
+        data: rows, or batches.
+        labels: given beside the data, one per row, or ``None``.
+        columns: what else is given, by name.
+        block_rows: rows of a block.
+        expected: how many rows there are, where that can be known.
+    """
+
+    network: Network
+    data: Any
+    labels: Sequence[Any] | None
+    columns: Mapping[str, Sequence[Any]]
+    block_rows: int
+    expected: int | None
+
+    def __iter__(self) -> Iterator[RowBlock]:
+        """All rows in blocks of ``block_rows``, of which the last may be shorter.
+
+        Raises:
+            InvalidInput, WrongType: no rows; rows of several shapes, or that do not fit the network; labels or columns of another length.
+        """
+        waiting: list[RowBlock] = []
+        first: RowBlock | None = None
+        start = count = 0
+        for part in self._parts():
+            first = first or part.part(slice(0, 1))
+            _check_like(first, part)
+            waiting.append(part)
+            count += len(part)
+            while count >= self.block_rows:
+                joined = _join(waiting, start)
+                yield self._complete(joined.part(slice(0, self.block_rows)))
+                waiting = [joined.part(slice(self.block_rows, count))] if count > self.block_rows else []
+                start, count = start + self.block_rows, count - self.block_rows
+        if count:
+            yield self._complete(_join(waiting, start))
+        elif not start:
+            raise InvalidInput("the data holds no rows")
+        self._check_lengths(start + count)
+
+    def _parts(self) -> Iterator[RowBlock]:
+        """The rows as they come."""
+        if not is_batches(self.data):
+            found = read_rows(self.data)
+            tensors = tuple(tensor.detach().cpu() for tensor in self.network.bind(found))
+            own = read_labels(row_labels(self.network, self.data), len(tensors[0]))
+            block = RowBlock(start=0, inputs=tensors, ids=tuple(map(_plain, found.ids)), labels=own, columns={})
+            yield from (block.part(slice(at, at + self.block_rows)) for at in range(0, len(block), self.block_rows))
+            return
+        for batch in as_batches(self.data, BATCH_ROWS):
+            inputs, given = split_labels(without_history(batch), len(self.network.inputs))
+            found = read_rows(inputs)
+            tensors = tuple(tensor.detach().cpu() for tensor in self.network.bind(found))
+            labels = read_labels(found.labels if given is None else given, len(tensors[0]))
+            yield RowBlock(start=0, inputs=tensors, ids=tuple(map(_plain, found.ids)), labels=labels, columns={})
+
+    def _complete(self, block: RowBlock) -> RowBlock:
+        """A block with what was given beside the data."""
+        rows = slice(block.start, block.start + len(block))
+        labels = block.labels if self.labels is None else tuple(map(_plain, self.labels[rows]))
+        columns = {name: tuple(map(_plain, values[rows])) for name, values in self.columns.items()}
+        given = [("labels", labels)] if self.labels is not None else []
+        for name, values in (*given, *columns.items()):
+            if len(values) != len(block):
+                self._refuse_length(name, rows.start + len(values), f"at least {rows.stop:,}")
+        return RowBlock(start=block.start, inputs=block.inputs, ids=block.ids, labels=labels, columns=columns)
+
+    def _check_lengths(self, count: int) -> None:
+        for name, values in (*([("labels", self.labels)] if self.labels is not None else []), *self.columns.items()):
+            if len(values) != count:
+                self._refuse_length(name, len(values), f"{count:,}")
+
+    def _refuse_length(self, name: str, came: int, rows: str) -> None:
+        raise InvalidInput(f"{name}: {came:,} values for {rows} rows; expected one per row, in order")
+
+
+def refuse_shuffled(data: Any) -> None:
+    """Refuse a loader whose order is drawn anew each time: a run could not be taken up, and no row found again.
+
+    Raises:
+        InvalidInput: it is one.
+    """
+    sampler = getattr(getattr(data, "batch_sampler", None), "sampler", None) or getattr(data, "sampler", None)
+    if isinstance(data, DataLoader) and isinstance(sampler, RandomSampler):
+        raise InvalidInput(
+            "this DataLoader shuffles, so that its rows have no places by which a survey could be taken up; use shuffle=False (a sample of"
+            " the rows: torch.utils.data.Subset)"
+        )
+
+
+def read_labels(labels: Any, count: int) -> tuple[Label, ...]:
+    """Labels in any form as numbers and words; empty for none.
+
+    Raises:
+        WrongType: not one value per row.
+        InvalidInput: another number of them than rows.
+    """
+    if labels is None:
+        return ()
+    if isinstance(labels, (Tensor, np.ndarray)):
+        labels = labels.reshape(-1).tolist()
+    if isinstance(labels, (str, bytes)) or not isinstance(labels, Sequence):
+        raise WrongType(f"labels are one for each row, in order, not {type(labels).__name__}")
+    if len(labels) != count:
+        raise InvalidInput(f"{len(labels)} labels for {count} rows; expected one per row")
+    return tuple(map(_plain, labels))
+
+
+def read_column(name: str, values: Any) -> Sequence[Any]:
+    """What is known of each row, in any form, as a sequence.
+
+    Raises:
+        WrongType: no sequence.
+    """
+    if isinstance(values, (str, bytes, Mapping)):
+        raise WrongType(f"{name} are one value for each row, in order, not {type(values).__name__} {str(values)[:60]!r}")
+    if hasattr(values, "tolist"):
+        values = values.tolist()
+    try:
+        return list(values)
+    except TypeError as error:
+        raise WrongType(f"{name} are one value for each row, in order, not {type(values).__name__}") from error
+
+
+def expected_rows(data: Any) -> int | None:
+    """How many rows there are, where that can be known without reading them."""
+    if not is_batches(data):
+        first = read_rows(data).parts[0]
+        return len(first) if first.ndim else None
+    counted: Any = data.dataset if isinstance(data, DataLoader) else data
+    try:
+        return len(counted) if isinstance(counted, Dataset) else None  # type: ignore[arg-type]
+    except (TypeError, NotImplementedError):
+        return None
+
+
+def _plain(value: Any) -> Any:
+    """A number or word as JSON holds it; anything else as text."""
+    if isinstance(value, (np.generic, Tensor)):
+        value = value.item()
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1 << 53:
+        return int(value)
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
+
+
+def _check_like(first: RowBlock, part: RowBlock) -> None:
+    """Whether rows are of the same shape as the first ones, and labelled if these are."""
+    for before, now in zip(first.inputs, part.inputs, strict=True):
+        if before.shape[1:] != now.shape[1:]:
+            raise InvalidInput(
+                f"rows of shapes {list(before.shape[1:])} and {list(now.shape[1:])} came; a survey needs rows of one shape: pad them to one"
+                " length"
+            )
+    if bool(first.labels) != bool(part.labels) or bool(first.ids) != bool(part.ids):
+        raise InvalidInput("some batches have labels or ids and others have none; give all of them, or labels=")
+
+
+def _join(parts: Sequence[RowBlock], start: int) -> RowBlock:
+    return RowBlock(
+        start=start,
+        inputs=tuple(torch.cat(column) for column in zip(*(part.inputs for part in parts), strict=True)),
+        ids=tuple(one for part in parts for one in part.ids),
+        labels=tuple(one for part in parts for one in part.labels),
+        columns={},
+    )
