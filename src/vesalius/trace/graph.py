@@ -69,6 +69,8 @@ class ModelGraph:
         nodes: node of each value, by the value's name, in order of computation.
         inputs: names of the inputs.
         output: name of the output.
+        any_length: the graph that this one is at certain lengths of its inputs (a :class:`vesalius.trace.any_length.AnyLength`); ``None``
+            where it is the graph of one length alone.
     """
 
     graph: Graph
@@ -76,12 +78,13 @@ class ModelGraph:
     nodes: Mapping[str, Node]
     inputs: tuple[str, ...]
     output: str
+    any_length: Any = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ModelGraph:
         """A copy whose names mean its own nodes."""
         graph = copy.deepcopy(self.graph, memo)
         nodes = {node.meta["value"].name: node for node in graph.nodes if "value" in node.meta and node.meta["value"].is_tensor}
-        return ModelGraph(graph, copy.deepcopy(dict(self.tensors), memo), nodes, self.inputs, self.output)
+        return ModelGraph(graph, copy.deepcopy(dict(self.tensors), memo), nodes, self.inputs, self.output, self.any_length)
 
     def value(self, name: str) -> Value:
         """Facts about a value."""
@@ -204,9 +207,14 @@ def extract_program(model_graph: ModelGraph, inputs: Sequence[str], outputs: Seq
         else:
             copies[node] = graph.node_copy(node, lambda old: copies[old])
     graph.output(tuple(copies[model_graph.nodes[name]] for name in outputs))
+    return finish_program(graph, model_graph.tensors)
+
+
+def finish_program(graph: Graph, tensors: Mapping[str, Tensor]) -> GraphModule:
+    """A graph as a callable, over parameters and constants by name."""
     retarget_batch_norms(graph)
     _take_any_strides(graph)
-    return GraphModule(dict(model_graph.tensors), graph)
+    return GraphModule(dict(tensors), graph)
 
 
 def _take_any_strides(graph: Graph) -> None:
