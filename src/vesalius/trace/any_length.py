@@ -10,7 +10,7 @@ Axes: B batch.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ from torch._ops import OpOverload
 from torch.fx import Graph, GraphModule, Node
 from torch.fx.node import map_arg
 
-from vesalius.trace.graph import ModelGraph, Value, finish_program
+from vesalius.trace.graph import ModelGraph, Value, copy_node, finish_program
 from vesalius.trace.rehearsal import compute_size, rehearse
 from vesalius.trace.sizes import Lengths, Size, evaluate_size
 
@@ -45,6 +45,7 @@ class AnyLength:
     inputs: Mapping[str, tuple[Size | None, ...]]
     conditions: tuple[Size, ...]
     foreign: bool = False
+    _programs: dict[int, tuple[Mapping[str, Tensor], GraphModule]] = field(default_factory=dict, repr=False)
 
     def find_lengths(self, shapes: Shapes) -> dict[str, int] | None:
         """The lengths at which inputs have some shapes, if there are any that the graph holds for."""
@@ -121,26 +122,33 @@ class AnyLength:
         graph = Graph()
         known: dict[Node, Any] = {}
         nodes: dict[str, Node] = {}
+        found = _Sizes(lengths)
         for node in self.graph.nodes:
             if node.op == "output":
                 continue
-            number = None if "value" in node.meta or node.op != "call_function" else _number(node, known, lengths)
+            number = None if "value" in node.meta or node.op != "call_function" else _number(node, known, found)
             if number is not None:
                 known[node] = number
                 continue
-            copy = known[node] = graph.node_copy(node, known.__getitem__)
+            copy = known[node] = copy_node(graph, node, known)
             if "sizes" in node.meta:
-                copy.meta = {**copy.meta, "value": _value_at(node, lengths)}
+                value = copy.meta["value"] = _value_at(node, found)
                 del copy.meta["sizes"]
-            if "value" in node.meta and copy.meta["value"].is_tensor:
-                nodes[copy.meta["value"].name] = copy
+                if value.is_tensor:
+                    nodes[value.name] = copy
         graph.output(nodes[output])
         if self.foreign:
             rehearse(graph, tensors)
         return ModelGraph(graph, tensors, nodes, tuple(self.inputs), output, self)
 
     def program(self, tensors: Mapping[str, Tensor]) -> GraphModule:
-        """The whole graph as a callable from inputs of any length it holds for."""
+        """The whole graph as a callable from inputs of any length it holds for; made once for the same tensors."""
+        kept = self._programs.get(id(tensors))
+        if kept is None or kept[0] is not tensors:
+            kept = self._programs[id(tensors)] = tensors, self._make_program(tensors)
+        return kept[1]
+
+    def _make_program(self, tensors: Mapping[str, Tensor]) -> GraphModule:
         graph = Graph()
         known: dict[Node, Node] = {}
         end = None
@@ -161,20 +169,50 @@ class AnyLength:
                 node.meta["value"] = replace(value, family=twin.meta["value"].family)
 
 
-def _number(node: Node, known: Mapping[Node, Any], lengths: Lengths) -> Any:
+def at_shapes(model_graph: ModelGraph, shapes: Sequence[Sequence[int]]) -> ModelGraph | None:
+    """A graph at the lengths at which its inputs have some shapes; ``None`` where it does not hold for them.
+
+    Raises:
+        ValueError: see :meth:`AnyLength.at`.
+    """
+    if [model_graph.value(name).shape[1:] for name in model_graph.inputs] == [tuple(shape[1:]) for shape in shapes]:
+        return model_graph
+    whole: AnyLength | None = model_graph.any_length
+    if whole is None:
+        return None
+    lengths = whole.find_lengths(dict(zip(model_graph.inputs, shapes, strict=True)))
+    return None if lengths is None else whole.at(lengths, model_graph.tensors, model_graph.output)
+
+
+class _Sizes(dict[Size, int]):
+    """Sizes at some lengths, each worked out once."""
+
+    def __init__(self, lengths: Lengths) -> None:
+        super().__init__()
+        self.lengths = lengths
+
+    def __missing__(self, size: Size) -> int:
+        found = self[size] = evaluate_size(size, self.lengths)
+        return found
+
+
+def _number(node: Node, known: Mapping[Node, Any], sizes: _Sizes) -> Any:
     """What a node that makes a number of sizes makes; ``None`` where the batch size or what is in a tensor enters it."""
     if node.target is torch.ops.aten.sym_size.int:
         source, axis = node.args
-        sizes = source.meta["sizes"]  # type: ignore[union-attr]
-        size = sizes[axis]
-        return None if size is None else evaluate_size(size, lengths)
+        size: Size | None = source.meta["sizes"][axis]  # type: ignore[union-attr]
+        return None if size is None else sizes[size]
     args = tuple(map_arg(node.args, known.__getitem__))
     if isinstance(node.target, OpOverload) or any(not isinstance(item, (int, float)) for item in args):
         return None
     return compute_size(node.target, args)
 
 
-def _value_at(node: Node, lengths: Lengths) -> Value:
+def _value_at(node: Node, sizes: _Sizes) -> Value:
     value: Value = node.meta["value"]
-    sizes: tuple[Size | None, ...] = node.meta["sizes"]
-    return replace(value, shape=tuple(None if size is None else evaluate_size(size, lengths) for size in sizes))
+    shape = tuple(None if size is None else sizes[size] for size in node.meta["sizes"])
+    if shape == value.shape:
+        return value
+    found: Value = object.__new__(Value)
+    found.__dict__.update(value.__dict__, shape=shape)  # what dataclasses.replace does, which takes as long as the ops of a small model
+    return found

@@ -26,6 +26,7 @@ from vesalius.trace.graph import ModelGraph, Value, downstream_nodes
 from vesalius.trace.inline import inline_full_precision
 from vesalius.trace.opset import op_family, readable_op_name, resolve_family
 from vesalius.trace.quiet import silence_torch
+from vesalius.trace.recurrent_export import recurrent_layers_by_shape
 from vesalius.trace.signature import ModelCall
 from vesalius.trace.sizes import UnsayableSize, evaluate_size
 from vesalius.trace.strict_export import export_by_reading
@@ -103,6 +104,8 @@ def export_program(
     """torch.export of a copy of the model, in eval mode, with a dynamic batch and other dynamic ``axes`` of the inputs; ``strict`` reads
     the model's code rather than run it."""
     doubled = tuple(torch.cat([tensor, tensor]) if len(tensor) == 1 else tensor for tensor in example)
+    if axes is not None:  # strides of a part of a larger tensor would be symbols of their own
+        doubled = tuple(tensor.contiguous() for tensor in doubled)
     moving = axes or [()] * len(doubled)
     dynamic = tuple({axis: torch.export.Dim.AUTO for axis in (0, *of_input)} for of_input in moving)
     try:
@@ -137,7 +140,8 @@ def _as_it_can_be_read() -> Iterator[None]:
     torch.backends.mha.set_fastpath_enabled(False)
     Distribution.set_default_validate_args(False)
     try:
-        yield
+        with recurrent_layers_by_shape():
+            yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
         Distribution.set_default_validate_args(validating)
@@ -168,7 +172,7 @@ def clean_graph(program: ExportedProgram, names: Sequence[str], model: nn.Module
         names: names of the user's inputs, in order.
         model: where live parameters are taken from; the program's own copies otherwise.
     """
-    with _EXPORTING, silence_torch():
+    with _EXPORTING, silence_torch(), recurrent_layers_by_shape():
         program = functionalize(inline_full_precision(program))
     try:
         return _GraphCleaner(program, list(names), model).run()

@@ -165,8 +165,10 @@ class Network:
         """
         if self.lookups:
             names = [value.name for value in self.inputs]
-            found = self.program(names, [lookup.index for lookup in self.lookups])(*tensors)
-            check_lookups(self.lookups, found, dict(zip(names, tensors, strict=True)), holder, strict=strict)
+            given = dict(zip(names, tensors, strict=True))
+            inside = [lookup.index for lookup in self.lookups if lookup.index not in given]
+            known = {**given, **dict(zip(inside, self.program(names, inside)(*tensors) if inside else (), strict=True))}
+            check_lookups(self.lookups, [known[lookup.index] for lookup in self.lookups], given, holder, strict=strict)
 
     # ---- looking in ---------------------------------------------------------------------------------------------------------------
 

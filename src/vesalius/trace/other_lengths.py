@@ -44,12 +44,10 @@ class LengthFamily:
     Attributes:
         made: those whose graph was made of one that holds at any length; the last to be used come last.
         traced: those for which the model was traced.
-        wholes: graphs that hold at any length, each as a callable from the inputs.
     """
 
     made: dict[Sides, Network] = field(default_factory=dict)
     traced: dict[Sides, Network] = field(default_factory=dict)
-    wholes: dict[AnyLength, GraphModule] = field(default_factory=dict)
 
     def find(self, network: Network, x: Any) -> Network:
         """The network at the lengths of some inputs; the given one where they are its own, or where no length is what is wrong with them.
@@ -103,10 +101,12 @@ class LengthFamily:
             except DAMAGE as error:
                 raise InvalidInput(f"{describe_lengths(network, shapes)}, and the file it is from does not hold for it: {error}") from error
             check_positions(model_graph, describe_lengths(network, shapes))
-            if whole not in self.wholes:
-                self.wholes[whole] = whole.program(known.model_graph.tensors)
+            program = whole.program(known.model_graph.tensors)
             inputs = tuple(model_graph.value(name) for name in model_graph.inputs)
-            return replace(known, inputs=inputs, model_graph=model_graph, _programs={}, _casts={}, _family=self, _whole=self.wholes[whole])
+            found = replace(known, inputs=inputs, model_graph=model_graph, _programs={}, _casts={}, _family=self, _whole=program)
+            if all({lookup.table, f"{lookup.table}.weight"} & set(model_graph.tensors) for lookup in known.lookups):
+                found.__dict__["lookups"] = known.lookups  # of parameters, which have as many rows at any length
+            return found
         return None
 
     def _trace(self, network: Network, x: Any, shapes: Mapping[str, Sequence[int]]) -> Network:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from torch import Tensor
+
 from vesalius.trace.graph import Value
 from vesalius.trace.vocabulary import WHOLE_NAMES
 
@@ -11,17 +13,18 @@ SHORTEST = 3
 """Length from which on torch can follow an axis as a symbol: 0 and 1 are special to it, and what is one shorter is a length too."""
 
 
-def sequence_axes(inputs: Sequence[Value], *, shortest: int = 1) -> tuple[tuple[int, ...], ...]:
+def sequence_axes(inputs: Sequence[Value | Tensor], *, shortest: int = 1) -> tuple[tuple[int, ...], ...]:
     """Of each input the axes that may be of sequences; whether they are, only the model can tell.
 
     Ids and masks [batch, steps] have them, whole numbers [batch, choices, steps] and floating sequences [batch, steps, width] or
     [batch, width, steps]; besides axes of other inputs that are as long as some ids, such as those of a mask [batch, 1, steps, steps].
 
     Args:
-        inputs: facts about each.
+        inputs: facts about each; or an example of each.
         shortest: length from which on an axis counts.
     """
-    whole = [one.dtype in WHOLE_NAMES or one.dtype == "bool" for one in inputs]
+    kinds = [str(one.dtype).removeprefix("torch.") for one in inputs]
+    whole = [kind in WHOLE_NAMES or kind == "bool" for kind in kinds]
     own = [len(one.shape) in ((2, 3) if is_whole else (3,)) for one, is_whole in zip(inputs, whole, strict=True)]
     steps = {one.shape[1] for one, is_whole in zip(inputs, whole, strict=True) if is_whole and len(one.shape) == 2}
     return tuple(

@@ -70,6 +70,8 @@ class SymbolicSizes:
         found: dict[Size, None] = {}
         for expression in [*(guard.expr for guard in self._env.guards), *asserts]:
             known = self._env.replace(expression).subs(batch)
+            if unknown := {str(symbol) for symbol in known.free_symbols} - self.lengths.keys():
+                raise UnsayableSize(f"{sorted(unknown)[0]} in the condition {known} is no length of an input")
             if known.free_symbols:
                 found[read_size(known)] = None
         return (*found, *_bounds(program.range_constraints, self.lengths))
