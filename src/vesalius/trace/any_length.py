@@ -122,7 +122,7 @@ class AnyLength:
         graph = Graph()
         known: dict[Node, Any] = {}
         nodes: dict[str, Node] = {}
-        found = _Sizes(lengths)
+        found = KnownSizes(lengths)
         for node in self.graph.nodes:
             if node.op == "output":
                 continue
@@ -184,7 +184,7 @@ def at_shapes(model_graph: ModelGraph, shapes: Sequence[Sequence[int]]) -> Model
     return None if lengths is None else whole.at(lengths, model_graph.tensors, model_graph.output)
 
 
-class _Sizes(dict[Size, int]):
+class KnownSizes(dict[Size, int]):
     """Sizes at some lengths, each worked out once."""
 
     def __init__(self, lengths: Lengths) -> None:
@@ -196,7 +196,7 @@ class _Sizes(dict[Size, int]):
         return found
 
 
-def _number(node: Node, known: Mapping[Node, Any], sizes: _Sizes) -> Any:
+def _number(node: Node, known: Mapping[Node, Any], sizes: KnownSizes) -> Any:
     """What a node that makes a number of sizes makes; ``None`` where the batch size or what is in a tensor enters it."""
     if node.target is torch.ops.aten.sym_size.int:
         source, axis = node.args
@@ -208,7 +208,7 @@ def _number(node: Node, known: Mapping[Node, Any], sizes: _Sizes) -> Any:
     return compute_size(node.target, args)
 
 
-def _value_at(node: Node, sizes: _Sizes) -> Value:
+def _value_at(node: Node, sizes: KnownSizes) -> Value:
     value: Value = node.meta["value"]
     shape = tuple(None if size is None else sizes[size] for size in node.meta["sizes"])
     if shape == value.shape:
