@@ -4,6 +4,15 @@ from tests.mutants.mutant import Mutant
 
 MUTANTS = [
     Mutant(
+        "trace/any_length.py",
+        "all(evaluate_size(one, lengths) for one in self.conditions)",
+        "True",
+        "tests/trace/test_any_length.py -k condition",
+    ),
+    Mutant("trace/other_lengths.py", "False not in outcomes else", "True else", "tests/trace/test_any_length.py -k TellsExport"),
+    Mutant("trace/vocabulary.py", "int(found.max()) >= rows", "int(found.max()) > rows", "tests/trace/test_any_length.py -k beyond"),
+    Mutant("trace/sizes.py", '"//": operator.floordiv', '"//": operator.truediv', "tests/trace/test_any_length.py -k convolution"),
+    Mutant(
         "trace/mixing.py",
         "evaluate(rows)) for rows in runs)",
         "evaluate(rows)) for rows in runs[:1])",

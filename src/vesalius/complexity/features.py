@@ -23,8 +23,9 @@ from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput
 from vesalius.trace.batches import Data, iterate_batches
 from vesalius.trace.graph import Value, downstream_nodes
-from vesalius.trace.network import Inputs, Network, Split
+from vesalius.trace.network import Inputs, Network
 from vesalius.trace.precision import HALF_DTYPES
+from vesalius.trace.split import Split
 
 ACTIVATIONS = frozenset("relu relu6 leaky_relu prelu rrelu threshold elu selu celu gelu silu mish hardswish softplus".split())
 """Activations whose input is taken in place of their output, as the paper does."""

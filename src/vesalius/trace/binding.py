@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vesalius.core.errors import InvalidInput, WrongType
+from vesalius.core.errors import InvalidInput, UnknownName, WrongType
+from vesalius.core.rows import LABELS, has_labels, read_rows
 from vesalius.trace.graph import Value
 
 
@@ -29,6 +30,38 @@ def merge_inputs(args: Sequence[Tensor], kwargs: Mapping[str, Tensor], names: Se
     if twice := sorted(given.keys() & kwargs.keys()):
         raise InvalidInput(f"input {twice[0]!r} came twice, by position and by name")
     return {**given, **kwargs}
+
+
+def bind_inputs(owner: str, inputs: Sequence[Value], x: Any, homes: Sequence[torch.device]) -> tuple[Tensor, ...]:
+    """Inputs in any form as a tuple in a network's order, in its dtypes, on its device.
+
+    Args:
+        owner: name of the network.
+        inputs: facts about each.
+        x: see :func:`vesalius.core.rows.read_rows`.
+        homes: where the network's parameters are.
+
+    Raises:
+        InvalidInput, WrongType: a missing input, one of another shape, fractions where whole numbers are meant, an empty batch.
+        UnknownName: an input that there is not.
+    """
+    names = [value.name for value in inputs]
+    given = read_rows(x).tensors
+    tensors: tuple[Tensor, ...]
+    if isinstance(given, dict):
+        known = {name: tensor for name, tensor in given.items() if name in names or name not in LABELS}
+        if unknown := set(known) - set(names):
+            raise UnknownName("input", sorted(unknown)[0], names)
+        tensors = tuple(known[name] for name in names if name in known)
+    else:
+        tensors = (given,) if isinstance(given, Tensor) else given
+        tensors = tensors[:-1] if has_labels(tensors, len(names)) else tensors
+    if len(tensors) != len(names):
+        raise InvalidInput(f"{owner} takes {len(names)} inputs ({', '.join(names)}); {len(tensors)} came")
+    tensors = tuple(to_input(value, tensor, homes) for value, tensor in zip(inputs, tensors, strict=True))
+    if len({len(tensor) for tensor in tensors}) > 1:
+        raise InvalidInput(f"all inputs need the same batch size, found {[len(tensor) for tensor in tensors]}")
+    return tensors
 
 
 def to_input(value: Value, tensor: Tensor, homes: Sequence[torch.device]) -> Tensor:

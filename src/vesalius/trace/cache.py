@@ -18,21 +18,27 @@ from torch import Tensor, nn
 from vesalius.core import store
 from vesalius.core.errors import ForeignFile, MemoryExhausted
 from vesalius.core.version import VERSION
+from vesalius.trace.any_length import at_shapes
 from vesalius.trace.graph import ModelGraph
 from vesalius.trace.safe_ops import check_name
+from vesalius.trace.sequence_axes import sequence_axes
 from vesalius.trace.serialization import decode_graph, encode_graph
 from vesalius.trace.signature import ModelCall
 
 
 def load(folder: Path, call: ModelCall, example: Sequence[Tensor]) -> ModelGraph | None:
-    """A kept graph over the model's own tensors, or ``None``."""
-    path = folder / f"{trace_key(call, example)}.safetensors"
-    try:
-        tensors, facts = store.read(path, "graph")
-        with store.decoding(path):
-            return _bind(tensors, facts, call.model, example[0].device)
-    except (OSError, ForeignFile, MemoryExhausted):
-        return None
+    """A kept graph over the model's own tensors, at the example's lengths, or ``None``."""
+    for axes in (sequence_axes(example), None):
+        path = folder / f"{trace_key(call, example, axes)}.safetensors"
+        try:
+            tensors, facts = store.read(path, "graph")
+            with store.decoding(path):
+                found = _bind(tensors, facts, call.model, example[0].device)
+                if found is not None and (here := at_shapes(found, [tensor.shape for tensor in example])) is not None:
+                    return here
+        except (OSError, ForeignFile, MemoryExhausted):
+            continue
+    return None
 
 
 def _bind(tensors: Mapping[str, Tensor], facts: Mapping[str, Any], model: nn.Module, device: torch.device) -> ModelGraph | None:
@@ -55,13 +61,16 @@ def save(folder: Path, call: ModelCall, example: Sequence[Tensor], model_graph: 
         return None
     live = [name for name in model_graph.tensors if _find_tensor(call.model, name) is not None]
     constants = {name: tensor for name, tensor in model_graph.tensors.items() if name not in live}
-    return store.write(folder / f"{trace_key(call, example)}.safetensors", "graph", constants, {"live": live, "graph": graph})
+    key = trace_key(call, example, sequence_axes(example) if model_graph.any_length is not None else None)
+    return store.write(folder / f"{key}.safetensors", "graph", constants, {"live": live, "graph": graph})
 
 
-def trace_key(call: ModelCall, example: Sequence[Tensor]) -> str:
-    """Digest of everything the graph depends on."""
+def trace_key(call: ModelCall, example: Sequence[Tensor], axes: Sequence[Sequence[int]] | None = None) -> str:
+    """Digest of everything the graph depends on; but for the sizes of some axes of each input, where it holds at any length."""
     parts: list[str] = [VERSION, torch.__version__, repr(call.args), repr(sorted(call.kwargs.items())), repr(call.output)]
-    parts += [f"{tuple(tensor.shape[1:])} {tensor.dtype} {tensor.device}" for tensor in example]
+    for tensor, moving in zip(example, axes or [()] * len(example), strict=True):
+        sides = [None if axis in moving else side for axis, side in enumerate(tensor.shape)]
+        parts.append(f"{sides[1:]} {tensor.dtype} {tensor.device}")
     for name, module in call.model.named_modules():
         parts += [name, type(module).__qualname__, repr(sorted(_plain_attributes(module).items()))]
     named = [*call.model.named_parameters(remove_duplicate=False), *call.model.named_buffers(remove_duplicate=False)]

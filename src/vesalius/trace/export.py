@@ -19,14 +19,18 @@ from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx import Graph, Node
 
 from vesalius.core.entry import out_of_inference
+from vesalius.trace.any_length import AnyLength
 from vesalius.trace.fake_leftovers import without_fake_leftovers
 from vesalius.trace.functionalize import functionalize, is_assertion
 from vesalius.trace.graph import ModelGraph, Value, downstream_nodes
 from vesalius.trace.inline import inline_full_precision
 from vesalius.trace.opset import op_family, readable_op_name, resolve_family
 from vesalius.trace.quiet import silence_torch
+from vesalius.trace.recurrent_export import recurrent_layers_by_shape
 from vesalius.trace.signature import ModelCall
+from vesalius.trace.sizes import UnsayableSize, evaluate_size
 from vesalius.trace.strict_export import export_by_reading
+from vesalius.trace.symbolic_sizes import SymbolicSizes
 
 EXPERTS = "_experts_implementation_internal"
 """Where a configuration of transformers says how experts are computed."""
@@ -54,28 +58,33 @@ class _ExportWrapper(nn.Module):
         return self._call[0].run(tensors)
 
 
-def export_graph(call: ModelCall, example: Sequence[Tensor], *, users_hooks: bool = True) -> ModelGraph:
+def export_graph(
+    call: ModelCall, example: Sequence[Tensor], *, users_hooks: bool = True, axes: Sequence[Sequence[int]] | None = None
+) -> ModelGraph:
     """Export a call and clean its graph.
 
     Args:
         call: the model and how it is called.
         example: one batch of inputs, flat.
         users_hooks: whether forward hooks are part of the model that are not torch's.
+        axes: of each input, those whose sizes may change, as far as the model lets them; besides the batch. None by default.
 
     Raises:
         NoGraph: the model does not export, or only for one batch size.
     """
     try:
-        return _export_and_clean(call, example, users_hooks=users_hooks)
+        return _export_and_clean(call, example, axes, users_hooks=users_hooks)
     except NoGraph as error:
-        if error.fixed_batch:
+        if error.fixed_batch and axes is None:
             with contextlib.suppress(NoGraph):
                 return _export_and_clean(call, example, users_hooks=users_hooks, strict=True)
         raise
 
 
-def _export_and_clean(call: ModelCall, example: Sequence[Tensor], *, users_hooks: bool, strict: bool = False) -> ModelGraph:
-    program = export_program(call, example, users_hooks=users_hooks, strict=strict)
+def _export_and_clean(
+    call: ModelCall, example: Sequence[Tensor], axes: Sequence[Sequence[int]] | None = None, *, users_hooks: bool, strict: bool = False
+) -> ModelGraph:
+    program = export_program(call, example, axes, users_hooks=users_hooks, strict=strict)
     try:
         return clean_graph(program, call.names, call.model)
     except NoGraph:
@@ -84,18 +93,29 @@ def _export_and_clean(call: ModelCall, example: Sequence[Tensor], *, users_hooks
         raise NoGraph(_describe_error(error)) from error
 
 
-def export_program(call: ModelCall, example: Sequence[Tensor], *, users_hooks: bool = True, strict: bool = False) -> ExportedProgram:
-    """torch.export of a copy of the model, in eval mode, with a dynamic batch; ``strict`` reads the model's code rather than run it."""
+def export_program(
+    call: ModelCall,
+    example: Sequence[Tensor],
+    axes: Sequence[Sequence[int]] | None = None,
+    *,
+    users_hooks: bool = True,
+    strict: bool = False,
+) -> ExportedProgram:
+    """torch.export of a copy of the model, in eval mode, with a dynamic batch and other dynamic ``axes`` of the inputs; ``strict`` reads
+    the model's code rather than run it."""
     doubled = tuple(torch.cat([tensor, tensor]) if len(tensor) == 1 else tensor for tensor in example)
-    batch = ({0: torch.export.Dim.AUTO},) * len(doubled)
+    if axes is not None:  # strides of a part of a larger tensor would be symbols of their own
+        doubled = tuple(tensor.contiguous() for tensor in doubled)
+    moving = axes or [()] * len(doubled)
+    dynamic = tuple({axis: torch.export.Dim.AUTO for axis in (0, *of_input)} for of_input in moving)
     try:
         # without gradients, a torch.no_grad() around constants inside leaves no nested graph; one around data is found by trace's own check
         with _EXPORTING, silence_torch(), _as_it_can_be_read(), without_fake_leftovers(call.model), torch.no_grad():
             copied = call.isolated(users_hooks=users_hooks)
             _multiply_experts_in_batches(copied.model, call.model)
             if strict:
-                return export_by_reading(copied, doubled, {"tensors": batch})
-            return torch.export.export(_ExportWrapper(copied), doubled, dynamic_shapes={"tensors": batch}, strict=False)
+                return export_by_reading(copied, doubled, {"tensors": dynamic})
+            return torch.export.export(_ExportWrapper(copied), doubled, dynamic_shapes={"tensors": dynamic}, strict=False)
     except Exception as error:
         raise NoGraph(_describe_error(error)) from error
 
@@ -120,7 +140,8 @@ def _as_it_can_be_read() -> Iterator[None]:
     torch.backends.mha.set_fastpath_enabled(False)
     Distribution.set_default_validate_args(False)
     try:
-        yield
+        with recurrent_layers_by_shape():
+            yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
         Distribution.set_default_validate_args(validating)
@@ -151,9 +172,12 @@ def clean_graph(program: ExportedProgram, names: Sequence[str], model: nn.Module
         names: names of the user's inputs, in order.
         model: where live parameters are taken from; the program's own copies otherwise.
     """
-    with _EXPORTING, silence_torch():
+    with _EXPORTING, silence_torch(), recurrent_layers_by_shape():
         program = functionalize(inline_full_precision(program))
-    return _GraphCleaner(program, list(names), model).run()
+    try:
+        return _GraphCleaner(program, list(names), model).run()
+    except UnsayableSize as error:
+        raise NoGraph(f"{error}, which depends on more than the batch size") from error
 
 
 class _GraphCleaner:
@@ -166,14 +190,15 @@ class _GraphCleaner:
         self.tensors: dict[str, Tensor] = {}
         self.nodes: dict[str, Node] = {}
         self.modules = {_module_path(node) for node in program.graph.nodes}
-        self.batch: set[Any] = set()
+        self.kinds = {spec.arg.name: spec for spec in program.graph_signature.input_specs}
+        places = (node for node in program.graph.nodes if node.op == "placeholder")
+        self.symbols = SymbolicSizes(node.meta["val"] for node in places if self.kinds[node.name].kind == InputKind.USER_INPUT)
 
     def run(self) -> ModelGraph:
-        kinds = {spec.arg.name: spec for spec in self.program.graph_signature.input_specs}
         users = iter(self.inputs)
         for node in self.program.graph.nodes:
             if node.op == "placeholder":
-                self._placeholder(node, kinds[node.name], users)
+                self._placeholder(node, self.kinds[node.name], users)
             elif node.op == "call_function":
                 self._call(node)
             elif node.op == "get_attr":
@@ -181,17 +206,29 @@ class _GraphCleaner:
         output = self._output_node()
         self.graph.output(output)
         self.graph.eliminate_dead_code()
-        self._resolve_families()
+        found = self._at_length_of_example(output.meta["value"].name)
+        _resolve_families(found.graph)
+        if found.any_length is not None:
+            found.any_length.name_families(found)
+        return found
+
+    def _at_length_of_example(self, output: str) -> ModelGraph:
+        """The graph, at the lengths of the example where others are possible."""
+        tensors = self._used_tensors()
+        if self.symbols.lengths:
+            sizes = {name: self.nodes[name].meta["sizes"] for name in self.inputs}
+            whole = AnyLength(self.graph, sizes, self.symbols.conditions(self.program))
+            return whole.at(self.symbols.lengths, tensors, output)
+        for node in self.graph.nodes:
+            node.meta.pop("sizes", None)
         alive = set(self.graph.nodes)
         kept = {name: node for name, node in self.nodes.items() if node in alive and node.meta["value"].is_tensor}
-        return ModelGraph(self.graph, self._used_tensors(), kept, tuple(self.inputs), output.meta["value"].name)
+        return ModelGraph(self.graph, tensors, kept, tuple(self.inputs), output)
 
     def _placeholder(self, node: Node, spec: Any, users: Iterator[str]) -> None:
         if spec.kind == InputKind.USER_INPUT:
             copy = self.graph.placeholder(node.name)
-            name = next(users)
-            self.batch |= {_batch_symbol(node)} - {None}
-            self._register(copy, node, name, "input")
+            self._register(copy, node, next(users), "input")
         else:
             target = spec.target.removeprefix("model.")
             self.tensors[target] = self._live_tensor(target, spec)
@@ -219,21 +256,23 @@ class _GraphCleaner:
         copy.meta = {}
         value = node.meta.get("val")
         if isinstance(value, torch.SymInt):
-            copy.meta["batch_size"] = value.node.expr in self.batch
+            copy.meta["batch_size"] = value.node.expr in self.symbols.batch
         elif isinstance(value, (Tensor, tuple, list)):
             self._register(copy, node, self._name(node), readable_op_name(node.target))
 
     def _register(self, copy: Node, node: Node, name: str, op: str) -> None:
         value = node.meta.get("val")
         tensor = value if isinstance(value, Tensor) else None
-        sizes: list[Any] = [] if tensor is None else list(tensor.shape)
-        axes = [axis for axis, side in enumerate(sizes) if isinstance(side, torch.SymInt)]
-        exact = len(axes) == 1 and sizes[axes[0]].node.expr in self.batch
+        sides: list[Any] = [] if tensor is None else list(tensor.shape)
+        sizes = tuple(self.symbols.size(side) for side in sides)
+        axes = [axis for axis, size in enumerate(sizes) if size is None]
+        exact = len(axes) == 1 and sides[axes[0]].node.expr in self.symbols.batch
+        copy.meta["sizes"] = sizes
         copy.meta["value"] = Value(
             name=name,
             op=op,
             family="input" if op == "input" else op_family(node.target),  # type: ignore[arg-type]
-            shape=tuple(None if axis in axes else int(side) for axis, side in enumerate(sizes)),
+            shape=tuple(None if size is None else evaluate_size(size, self.symbols.lengths) for size in sizes),
             dtype="tuple" if tensor is None else str(tensor.dtype).removeprefix("torch."),
             batch_axis=axes[0] if exact else None,
             module=_module_path(node),
@@ -260,7 +299,7 @@ class _GraphCleaner:
         found = end.args[0][kinds.index(OutputKind.USER_OUTPUT)]
         if found not in self.copies or "value" not in self.copies[found].meta:
             raise NoGraph("the output does not depend on the inputs")
-        if not self.batch or self.copies[found].meta["value"].batch_axis != 0:
+        if not self.symbols.batch or self.copies[found].meta["value"].batch_axis != 0:
             raise NoGraph(self._explain_fixed_batch(), fixed_batch=True)
         return self.copies[found]
 
@@ -271,29 +310,25 @@ class _GraphCleaner:
         where = f", first at {lost.meta['value'].line}" if lost is not None else ""
         return f"the output's first axis does not follow the batch size{where}; take it from x.shape[0], and leave loops over samples out"
 
-    def _resolve_families(self) -> None:
-        """Families in the light of which arguments depend on the inputs."""
-        varying = downstream_nodes(node for node in self.graph.nodes if node.op == "placeholder")
-        for node in self.graph.nodes:
-            value: Value | None = node.meta.get("value")
-            if value is not None and node.op == "call_function":
-                tensors = [source in varying for source in _argument_nodes(node) if "batch_size" not in source.meta]
-                node.meta["value"] = replace(value, family=resolve_family(value.family, value.op, tensors))
-
     def _used_tensors(self) -> dict[str, Tensor]:
         used = {node.target for node in self.graph.nodes if node.op == "get_attr"}
         return {name: tensor for name, tensor in self.tensors.items() if name in used}
+
+
+def _resolve_families(graph: Graph) -> None:
+    """Families in the light of which arguments depend on the inputs."""
+    varying = downstream_nodes(node for node in graph.nodes if node.op == "placeholder")
+    for node in graph.nodes:
+        value: Value | None = node.meta.get("value")
+        if value is not None and node.op == "call_function":
+            tensors = [source in varying for source in _argument_nodes(node) if "batch_size" not in source.meta]
+            node.meta["value"] = replace(value, family=resolve_family(value.family, value.op, tensors))
 
 
 def _argument_nodes(node: Node) -> list[Node]:
     """Node arguments with repetition (``x * x`` has two), those in lists included."""
     flat = [item for arg in node.args for item in (arg if isinstance(arg, (tuple, list)) else [arg])]
     return [item for item in flat if isinstance(item, Node)]
-
-
-def _batch_symbol(node: Node) -> Any:
-    side = node.meta["val"].shape[0] if node.meta["val"].ndim else None
-    return side.node.expr if isinstance(side, torch.SymInt) else None
 
 
 def _module_path(node: Node) -> str:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, fields
-from functools import cached_property, partial
+from functools import cached_property
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -23,18 +23,19 @@ from torch.fx import GraphModule
 from vesalius.core import store
 from vesalius.core.arguments import noun
 from vesalius.core.entry import full_precision, run_precisely, verb
-from vesalius.core.errors import ForeignFile, InvalidInput, NotTraceable, UnknownName
-from vesalius.core.names import name_list, place_names, require_known
-from vesalius.core.rows import LABELS, has_labels, read_rows
+from vesalius.core.errors import ForeignFile, NotTraceable
+from vesalius.core.names import name_list, require_known
 from vesalius.core.tensor_identity import bytes_of, place_of, version_of
-from vesalius.trace.binding import merge_inputs, to_input
+from vesalius.trace.binding import bind_inputs, merge_inputs
 from vesalius.trace.copying import PackedGraph, computed_attributes, copy_graph
 from vesalius.trace.graph import ModelGraph, Value, bytes_per_sample
 from vesalius.trace.graph_axes import GraphAxes
 from vesalius.trace.layers import Layer, find_layers
+from vesalius.trace.other_lengths import LengthFamily
 from vesalius.trace.precision import cast_graph, parameters_match
 from vesalius.trace.serialization import decode_graph, encode_graph
 from vesalius.trace.signature import ModelCall
+from vesalius.trace.split import Split, split_network
 from vesalius.trace.vocabulary import Lookup, check_lookups, find_lookups
 
 UNTRACEABLE_HINT = (
@@ -48,23 +49,6 @@ BLACK_BOX_FACTOR = 64
 
 Inputs = Any
 """Rows in any form that :func:`vesalius.core.rows.read_rows` takes."""
-
-
-@dataclass(frozen=True, eq=False)
-class Split:
-    """A network cut in two: ``head(*front(x)) == network(x)``.
-
-    Attributes:
-        front: inputs to the values at the cut, then the context.
-        head: the values at the cut, then the context, to the output.
-        at: names of the values at the cut.
-        context: names of what else the head reads; empty when everything passes through the cut.
-    """
-
-    front: Any
-    head: Any
-    at: tuple[str, ...]
-    context: tuple[str, ...]
 
 
 @noun("make one with vesalius.trace(model, x)")
@@ -81,6 +65,7 @@ class Network:
         differentiable: whether a gradient reaches an input; what is computed outside torch has none.
         features: names of the columns of the table it was traced on, or empty.
         classes: names of the classes of its output, where the model knows them, or empty.
+        retrace: how the model is traced again at a length that the graph does not hold for; ``None`` where it cannot be.
     """
 
     name: str
@@ -91,9 +76,12 @@ class Network:
     differentiable: bool = True
     features: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
+    retrace: Callable[[tuple[ModelCall, tuple[Tensor, ...]]], Network] | None = field(default=None, repr=False)
     _programs: dict[tuple[tuple[str, ...], tuple[str, ...]], GraphModule] = field(default_factory=dict, repr=False)
     _digests: dict[tuple[Any, ...], str] = field(default_factory=dict, repr=False)
     _casts: dict[torch.dtype, Network] = field(default_factory=dict, repr=False)
+    _family: LengthFamily = field(default_factory=LengthFamily, repr=False)
+    _whole: GraphModule | None = field(default=None, repr=False)
 
     def __call__(self, *args: Tensor, **kwargs: Tensor) -> Float[Tensor, "B ..."]:
         """The output for a batch, in eval semantics.
@@ -102,16 +90,42 @@ class Network:
             InvalidInput, WrongType: inputs of another shape or dtype than the example's.
         """
         with full_precision():
-            return self.run(self.bind(merge_inputs(args, kwargs, [value.name for value in self.inputs])))
+            given = merge_inputs(args, kwargs, [value.name for value in self.inputs])
+            network = self.at_lengths_of(given)
+            return network.run(network.bind(given))
 
     def run(self, tensors: Sequence[Tensor]) -> Float[Tensor, "B ..."]:
         """The output for inputs that are already bound, unchecked."""
         if self.model_graph is not None:
-            output: Tensor = self.program([value.name for value in self.inputs], [self.model_graph.output])(*tensors)[0]
+            whole = self._whole
+            whole = self.program([value.name for value in self.inputs], [self.model_graph.output]) if whole is None else whole
+            output: Tensor = whole(*tensors)[0]
             return output
         assert self.call is not None
         with nullcontext() if self.differentiable else torch.no_grad():
             return self.call.evaluate(tensors)
+
+    @verb
+    def at_lengths_of(self, x: Inputs) -> Network:
+        """The same network for inputs of other lengths: it shares the parameters, and its values have the shapes that they have there.
+
+        Where the graph holds at any length, that takes about as long as a call; elsewhere the model is traced again, once for each length.
+        What is asked with inputs of another length than the example's (a call, :meth:`read`, every verb) is asked of that network.
+
+        Args:
+            x: a batch of inputs, or one sample.
+
+        Returns:
+            This network where the lengths are its own, or where something else is wrong with the inputs.
+
+        Raises:
+            InvalidInput: the model does not take that length, or its graph holds for no other and there is no model to trace.
+        """
+        return self._family.find(self, x)
+
+    def at_lengths_of_values(self, names: Sequence[str], tensors: Sequence[Tensor]) -> Network:
+        """As :meth:`at_lengths_of`, by inner values that have been computed at some length; this network where they do not tell."""
+        return self._family.find_holder(self, names, tensors)
 
     @property
     def random(self) -> bool:
@@ -139,23 +153,7 @@ class Network:
             InvalidInput, WrongType: a missing input, another shape, fractions where whole numbers are meant, ids out of the vocabulary, an
                 empty batch.
         """
-        names = [value.name for value in self.inputs]
-        given = read_rows(x).tensors
-        tensors: tuple[Tensor, ...]
-        if isinstance(given, dict):
-            known = {name: tensor for name, tensor in given.items() if name in names or name not in LABELS}
-            if unknown := set(known) - set(names):
-                raise UnknownName("input", sorted(unknown)[0], names)
-            tensors = tuple(known[name] for name in names if name in known)
-        else:
-            tensors = (given,) if isinstance(given, Tensor) else given
-            tensors = tensors[:-1] if has_labels(tensors, len(names)) else tensors
-        if len(tensors) != len(names):
-            raise InvalidInput(f"{self.name} takes {len(names)} inputs ({', '.join(names)}); {len(tensors)} came")
-        homes = self.devices
-        tensors = tuple(to_input(value, tensor, homes) for value, tensor in zip(self.inputs, tensors, strict=True))
-        if len({len(tensor) for tensor in tensors}) > 1:
-            raise InvalidInput(f"all inputs need the same batch size, found {[len(tensor) for tensor in tensors]}")
+        tensors = bind_inputs(self.name, self.inputs, x, self.devices)
         self.check_ids(tensors, holder)
         return tensors
 
@@ -167,8 +165,10 @@ class Network:
         """
         if self.lookups:
             names = [value.name for value in self.inputs]
-            found = self.program(names, [lookup.index for lookup in self.lookups])(*tensors)
-            check_lookups(self.lookups, found, dict(zip(names, tensors, strict=True)), holder, strict=strict)
+            given = dict(zip(names, tensors, strict=True))
+            inside = [lookup.index for lookup in self.lookups if lookup.index not in given]
+            known = {**given, **dict(zip(inside, self.program(names, inside)(*tensors) if inside else (), strict=True))}
+            check_lookups(self.lookups, [known[lookup.index] for lookup in self.lookups], given, holder, strict=strict)
 
     # ---- looking in ---------------------------------------------------------------------------------------------------------------
 
@@ -235,8 +235,9 @@ class Network:
             A tensor [B ...] per name asked for, in that order.
         """
         asked = [names] if isinstance(names, str) else list(name_list("names", names, distinct=False))
-        program = self.program([value.name for value in self.inputs], [self.resolve(name) for name in asked])
-        return dict(zip(asked, run_precisely(program, *self.bind(x)), strict=True))
+        network = self.at_lengths_of(x)
+        program = network.program([value.name for value in self.inputs], [network.resolve(name) for name in asked])
+        return dict(zip(asked, run_precisely(program, *network.bind(x)), strict=True))
 
     def split(self, at: str | Sequence[str], output: str | None = None) -> Split:
         """Cut the network at one or several values.
@@ -245,13 +246,7 @@ class Network:
             at: values or modules; or inputs.
             output: what the head computes; the network's output by default.
         """
-        model_graph = self.graph("cutting the network")
-        cut = tuple(model_graph.resolve(name) for name in place_names(at))
-        end = model_graph.resolve(output) if output else model_graph.output
-        context = model_graph.head_context(cut, end)
-        front = self.program([value.name for value in self.inputs], [*cut, *context])
-        head = self.program((*cut, *context), [end])
-        return Split(partial(run_precisely, front), lambda *tensors: run_precisely(head, *tensors)[0], cut, context)
+        return split_network(self, at, output)
 
     def program(self, inputs: Sequence[str], outputs: Sequence[str]) -> GraphModule:
         """The part of the graph from some values to others; kept for the next time."""
@@ -323,6 +318,7 @@ class Network:
         count = sum(tensor.numel() for tensor in self.parameters.values())
         taken = ", ".join(f"{value.name} {['batch', *value.shape[1:]]}".replace("'", "") for value in self.inputs)
         inside = f"opaque: {self.reason}" if self.model_graph is None else f"{len(self.values)} values, {len(self.layers)} layers"
+        inside += f", {self._family.describe(self)}" if self._family.describe(self) else ""
         return f"Network({self.name}: {taken}; {inside}; {count:,} parameters)"
 
     # ---- keeping ------------------------------------------------------------------------------------------------------------------

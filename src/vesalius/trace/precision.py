@@ -21,19 +21,27 @@ def cast_graph(model_graph: ModelGraph, dtype: torch.dtype) -> ModelGraph:
     if not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
         raise WrongType(f"a network computes in torch.float64, torch.float32 or a smaller one, not {dtype!r}")
     tensors = {name: _cast_tensor(tensor, dtype) for name, tensor in model_graph.tensors.items()}
+    graph, copies = _cast_nodes(model_graph.graph, dtype)
+    nodes = {name: copies[node] for name, node in model_graph.nodes.items()}
+    whole = model_graph.any_length
+    any_length = None if whole is None else replace(whole, graph=_cast_nodes(whole.graph, dtype)[0])
+    return ModelGraph(graph, tensors, nodes, model_graph.inputs, model_graph.output, any_length)
+
+
+def _cast_nodes(given: Graph, dtype: torch.dtype) -> tuple[Graph, dict[Node, Node]]:
+    """A graph in another type, and the copy of each node."""
     graph = Graph()
     copies: dict[Node, Node] = {}
-    for node in model_graph.graph.nodes:
+    for node in given.nodes:
         if node.op == "output":
+            graph.output(copies[node.args[0]])
             continue
         copy = copies[node] = graph.node_copy(node, copies.__getitem__)
         copy.args, copy.kwargs = _cast_argument(copy.args, dtype), _cast_argument(copy.kwargs, dtype)
         value: Value | None = node.meta.get("value")
         if value is not None and value.is_floating:
             copy.meta = {**node.meta, "value": replace(value, dtype=str(dtype).removeprefix("torch."))}
-    graph.output(copies[model_graph.nodes[model_graph.output]])
-    nodes = {name: copies[node] for name, node in model_graph.nodes.items()}
-    return ModelGraph(graph, tensors, nodes, model_graph.inputs, model_graph.output)
+    return graph, copies
 
 
 def parameters_match(model_graph: ModelGraph, copy: ModelGraph, dtype: torch.dtype) -> bool:

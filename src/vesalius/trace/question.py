@@ -183,6 +183,7 @@ def ask(network: Network, x: Inputs, *, target: Target = None, at: str | Sequenc
         NotTraceable: an inner ``at`` or target on an opaque network.
     """
     tensors, single = _add_batch_axis(network, x)
+    network = network.at_lengths_of(tensors)
     inputs = network.bind(tensors)
     for value, tensor in zip(network.inputs, inputs, strict=True):
         _check_finite(value.name, tensor)

@@ -67,7 +67,7 @@ def receive(model: Any, x: Any, *, random: bool = False) -> Received:
         WrongType, InvalidInput: no model, no rows, a random model; as :func:`vesalius.trace`.
     """
     rows = read_rows(x)
-    network = model if isinstance(model, Network) else trace_rows(model, rows, remember=True)
+    network = model.at_lengths_of(rows) if isinstance(model, Network) else trace_rows(model, rows, remember=True)
     if not random:
         _refuse_random(network)
     return Received(
@@ -89,13 +89,13 @@ def receive_data(model: Any, data: Any) -> Received:
         given = receive(model, data)
         tensors = given.network.bind(given.x)
         return Received(network=given.network, x=tensors, features=given.features, classes=given.classes, labels=given.labels)
-    batches = as_batches(data, BATCH_ROWS)
+    first, batches = _peek(as_batches(data, BATCH_ROWS))
     if isinstance(model, Network):
-        _refuse_random(model)
-        return Received(network=model, x=batches, features=model.features, classes=model.classes)
-    first, batches = _peek(batches)
-    inputs, _ = split_labels(first)
-    network = trace_rows(model, read_rows(inputs), remember=True)
+        inputs, _ = split_labels(first, len(model.inputs))
+        network = model.at_lengths_of(inputs)
+    else:
+        inputs, _ = split_labels(first)
+        network = trace_rows(model, read_rows(inputs), remember=True)
     _refuse_random(network)
     return Received(network=network, x=batches, features=network.features, classes=network.classes)
 

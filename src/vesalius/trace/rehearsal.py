@@ -125,7 +125,7 @@ class _Rehearsal:
         args: Any = map_arg(node.args, self.results.__getitem__)
         kwargs: Any = map_arg(node.kwargs, self.results.__getitem__)
         if not isinstance(node.target, OpOverload):
-            return _number(node.target, args)
+            return compute_size(node.target, args)
         given = _by_name(node.target, args, kwargs)
         if any(isinstance(item, DataDependent) for item in _flat(given)):
             return self._depending(node.target, given)
@@ -176,8 +176,12 @@ def _check_facts(node: Node, result: Any, batch: int) -> None:
         raise ValueError(f"axis {value.batch_axis} of {value.name!r} is not the batch")
 
 
-def _number(function: Any, args: tuple[Any, ...]) -> Any:
-    """A function of sizes."""
+def compute_size(function: Any, args: tuple[Any, ...]) -> Any:
+    """A function of sizes.
+
+    Raises:
+        TooLarge, ValueError: it has thousands of digits; it is no function of numbers.
+    """
     if function is operator.getitem:
         box, place = args
         if isinstance(box, DataDependent):

@@ -6,7 +6,7 @@ What is kept refers to the module's tensors but not to the module, so that nothi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import CellType, FunctionType, MethodType
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -16,9 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from vesalius.core.tensor_identity import place_of, version_of
+from vesalius.trace.any_length import at_shapes
 from vesalius.trace.cache import trace_key
 from vesalius.trace.graph import ModelGraph
 from vesalius.trace.network import Network
+from vesalius.trace.sequence_axes import sequence_axes
 from vesalius.trace.signature import ModelCall
 
 MAX_TRACES = 8
@@ -48,12 +50,19 @@ class RememberedTrace:
     one_by_one: bool
 
 
-_TRACES: WeakKeyDictionary[nn.Module, dict[tuple[object, ...], RememberedTrace]] = WeakKeyDictionary()
+_TRACES: WeakKeyDictionary[nn.Module, dict[tuple[object, object], RememberedTrace]] = WeakKeyDictionary()
 
 
 def find(call: ModelCall, example: Sequence[Tensor]) -> RememberedTrace | None:
-    """The trace of this call on this module with these tensors in it, if there was one."""
-    return _TRACES.get(call.model, {}).get(_key(call, example))
+    """The trace of this call on this module with these tensors in it, if there was one; that of another length if it holds for this one."""
+    key, traces = _key(call, example), _TRACES.get(call.model, {})
+    shapes = [tensor.shape for tensor in example]
+    for state, sides, kept in ((*known, kept) for known, kept in traces.items()):
+        if state == key[0] and (sides == key[1] or (kept.graph is not None and kept.graph.any_length is not None)):
+            graph = None if kept.graph is None else at_shapes(kept.graph, shapes)
+            if kept.graph is None or graph is not None:
+                return replace(kept, graph=graph)
+    return None
 
 
 def keep(call: ModelCall, example: Sequence[Tensor], network: Network) -> None:
@@ -68,15 +77,17 @@ def keep(call: ModelCall, example: Sequence[Tensor], network: Network) -> None:
         del traces[next(iter(traces))]
 
 
-def _key(call: ModelCall, example: Sequence[Tensor]) -> tuple[object, ...]:
-    """Structure, code and shapes, and the state of every module: a tensor that was replaced lies elsewhere, a function is another one."""
+def _key(call: ModelCall, example: Sequence[Tensor]) -> tuple[object, object]:
+    """Structure, code, shapes without lengths, and the state of every module: a tensor that was replaced lies elsewhere, a function is
+    another one; and the shapes with lengths."""
     tensors = [
         (name, place_of(tensor))
         for named in (call.model.named_parameters, call.model.named_buffers)
         for name, tensor in named(remove_duplicate=False)
     ]
     attributes = [(name, _state(_own_attributes(module))) for name, module in call.model.named_modules()]
-    return trace_key(call, example), tuple(tensors), tuple(attributes)
+    state = trace_key(call, example, sequence_axes(example)), tuple(tensors), tuple(attributes)
+    return state, tuple(tuple(tensor.shape[1:]) for tensor in example)
 
 
 def _own_attributes(module: nn.Module) -> dict[str, Any]:

@@ -16,10 +16,12 @@ from torch.fx import Graph, Node
 
 from vesalius.core.errors import ForeignFile
 from vesalius.core.store import DAMAGE
+from vesalius.trace.any_length import AnyLength
 from vesalius.trace.graph import ModelGraph, Value
 from vesalius.trace.opset import FAMILIES, readable_op_name
 from vesalius.trace.rehearsal import rehearse
 from vesalius.trace.safe_ops import DTYPES, SCALAR_OPS, UNWRITTEN, check_arguments, check_identifier, check_name, find_op, impurity
+from vesalius.trace.sizes import decode_size
 
 SCALAR_OP_NAMES = {function: name for name, function in SCALAR_OPS.items()}
 KNOWN_FAMILIES = {*FAMILIES, "input", "unknown"}
@@ -27,6 +29,8 @@ LAYOUTS = {"strided": torch.strided}
 MEMORY_FORMATS = {name: getattr(torch, name) for name in ("contiguous_format", "preserve_format", "channels_last", "channels_last_3d")}
 NAMED: Mapping[str, Mapping[str, Any]] = {"dtype": DTYPES, "layout": LAYOUTS, "memory_format": MEMORY_FORMATS}
 """Arguments that a file holds by name."""
+MOST_STEPS = 1 << 31
+"""Length that no sequence has."""
 
 
 def encode_graph(model_graph: ModelGraph) -> dict[str, Any]:
@@ -35,12 +39,21 @@ def encode_graph(model_graph: ModelGraph) -> dict[str, Any]:
     Raises:
         ForeignFile: an op or a name that a file may not hold.
     """
-    rows = [_encode_node(node) for node in model_graph.graph.nodes if node.op != "output"]
+    whole: AnyLength | None = model_graph.any_length
+    rows = [_encode_node(node) for node in (model_graph if whole is None else whole).graph.nodes if node.op != "output"]
     try:
         rehearse(model_graph.graph, model_graph.tensors)
     except DAMAGE as error:
         raise ForeignFile(f"this network cannot be saved, for it could not be read again: {str(error)[:400]}") from error
-    return {"nodes": rows, "inputs": list(model_graph.inputs), "output": model_graph.output}
+    facts = {"nodes": rows, "inputs": list(model_graph.inputs), "output": model_graph.output}
+    return facts if whole is None else {**facts, "lengths": _lengths_of(model_graph), "conditions": whole.conditions}
+
+
+def _lengths_of(model_graph: ModelGraph) -> dict[str, int]:
+    """The lengths that a graph is at."""
+    shapes = {name: [1 if side is None else side for side in model_graph.value(name).shape] for name in model_graph.inputs}
+    found: dict[str, int] = model_graph.any_length.find_lengths(shapes)
+    return found
 
 
 def decode_graph(facts: Mapping[str, Any], tensors: Mapping[str, Tensor], device: torch.device) -> ModelGraph:
@@ -51,12 +64,34 @@ def decode_graph(facts: Mapping[str, Any], tensors: Mapping[str, Tensor], device
     """
     try:
         found = _build_graph(facts, tensors, device)
+        if "lengths" in facts:
+            return _open_lengths(found, facts)
         rehearse(found.graph, found.tensors)
         return found
     except ForeignFile:
         raise
     except DAMAGE as error:
         raise ForeignFile(f"the graph in this file is corrupted ({type(error).__name__}: {str(error)[:400]}); write it again") from error
+
+
+def _open_lengths(found: ModelGraph, facts: Mapping[str, Any]) -> ModelGraph:
+    """A graph that holds at any length, at the one that it was written at."""
+    lengths = dict(facts["lengths"])
+    names = frozenset(lengths)
+    if not all(isinstance(name, str) and type(side) is int and 0 < side < MOST_STEPS for name, side in lengths.items()):
+        raise ValueError("its lengths are none")
+    for node in found.graph.nodes:
+        if "sizes" in node.meta:
+            node.meta["sizes"] = tuple(None if size is None else decode_size(size, names) for size in node.meta["sizes"])
+            if [size is None for size in node.meta["sizes"]] != [side is None for side in node.meta["value"].shape]:
+                raise ValueError(f"{node.meta['value'].name!r} has sizes that are not of its shape")
+    sizes = {name: found.nodes[name].meta["sizes"] for name in found.inputs}
+    if names != {size for own in sizes.values() for size in own if isinstance(size, str)}:
+        raise ValueError("there is a length that no axis of an input has")
+    whole = AnyLength(found.graph, sizes, tuple(decode_size(one, names) for one in facts["conditions"]), foreign=True)
+    if not whole.allows(lengths):
+        raise ValueError(f"it does not hold at the lengths {lengths}")
+    return whole.at(lengths, found.tensors, found.output)
 
 
 def _build_graph(facts: Mapping[str, Any], tensors: Mapping[str, Tensor], device: torch.device) -> ModelGraph:
@@ -71,6 +106,8 @@ def _build_graph(facts: Mapping[str, Any], tensors: Mapping[str, Tensor], device
         if row["value"] is not None:
             value = _decode_value(row["value"], row["target"])
             node.meta["value"] = value
+            if "lengths" in facts:
+                node.meta["sizes"] = row["sizes"]
             if value.is_tensor and value.name in nodes:
                 raise ValueError(f"two values are called {value.name!r}")
             if value.is_tensor:
@@ -122,6 +159,7 @@ def _encode_node(node: Node) -> dict[str, Any]:
             check_identifier(node.target)
         elif node.op == "get_attr":
             check_name(node.target)
+        sizes = {"sizes": node.meta["sizes"]} if "sizes" in node.meta else {}
         return {
             "id": node.name,
             "op": node.op,
@@ -130,6 +168,7 @@ def _encode_node(node: Node) -> dict[str, Any]:
             "kwargs": _encode_argument(node.kwargs),
             "value": asdict(value) if value is not None else None,
             "batch_size": bool(node.meta.get("batch_size")),
+            **sizes,
         }
     except ValueError as error:
         place = f" (line {value.line})" if value is not None and value.line else ""

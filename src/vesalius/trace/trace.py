@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from vesalius.trace.graph import ModelGraph, Value
 from vesalius.trace.mixing import describe_mixing, differs_by_rounding, has_batch_statistics
 from vesalius.trace.network import Network
 from vesalius.trace.observe import GRADIENT_MODE, RANDOM, Behaviour, check_output, is_close, observe, run_with_gradients
+from vesalius.trace.other_lengths import hold_at_other_lengths
+from vesalius.trace.sequence_axes import SHORTEST, sequence_axes
 from vesalius.trace.signature import CallableModule, ModelCall, bind_call
 from vesalius.trace.structural_copy import has_users_hooks
 
@@ -144,29 +147,36 @@ def trace_call(bound: tuple[ModelCall, tuple[Tensor, ...]], cache: str | Path | 
     reason = seen.reason or ("" if isinstance(model, nn.Module) else PLAIN_CALLABLE)
     model_graph = None
     if not reason:
-        model_graph, reason = _find_graph(call, tensors, seen, cache)
+        model_graph, reason = _find_graph(call, tensors, seen, cache, sequence_axes(inputs, shortest=SHORTEST))
     if seen.mixes and not (model_graph is not None and differs_by_rounding(model_graph, call, tensors)):
         if model_graph is not None or has_batch_statistics(call.model):
             raise InvalidInput(describe_mixing(model_graph, call.model, tensors))
         call, reason = replace(call, one_by_one=True), reason + ONE_BY_ONE
     smooth = seen.differentiable if model_graph is None else _is_smooth(model_graph, tensors)
-    return Network(name, inputs, model_graph, reason, call, differentiable=smooth)
+    return Network(name, inputs, model_graph, reason, call, differentiable=smooth, retrace=trace_call)
 
 
-def _find_graph(call: ModelCall, tensors: Sequence[Tensor], seen: Behaviour, cache: str | Path | None) -> tuple[ModelGraph | None, str]:
+def _find_graph(
+    call: ModelCall, tensors: Sequence[Tensor], seen: Behaviour, cache: str | Path | None, axes: Sequence[Sequence[int]]
+) -> tuple[ModelGraph | None, str]:
     """A graph that does on the example what the model does; or why there is none.
+
+    It is exported with axes that may move, and where the model cannot be exported so, without. That it holds at other lengths is believed
+    where it was seen at one.
 
     Hooks of the user's are left out where the output does not need them: those that only look would be shown values that are no numbers.
     """
     if cache is not None and (kept := caching.load(Path(cache), call, tensors)) is not None and _graph_matches(kept, tensors, seen):
         return kept, ""
-    for users_hooks in (False, True) if has_users_hooks(call.model) else (True,):
+    hooks = (False, True) if has_users_hooks(call.model) else (True,)
+    for users_hooks, moving in product(hooks, (axes, None) if any(axes) else (None,)):
         try:
-            found = export_graph(call, tensors, users_hooks=users_hooks)
+            found = export_graph(call, tensors, users_hooks=users_hooks, axes=moving)
         except NoGraph as error:
             reason = error.reason
             continue
         if _graph_matches(found, tensors, seen):
+            found = hold_at_other_lengths(found, [tensor[:2] for tensor in tensors], call.evaluate, is_close)
             if cache is not None:
                 caching.save(Path(cache), call, tensors, found)
             return found, ""
@@ -187,7 +197,7 @@ def recall(bound: tuple[ModelCall, tuple[Tensor, ...]]) -> Network:
         inputs = tuple(_input_value(name, tensor) for name, tensor in zip(call.names, tensors, strict=True))
         if kept.graph is None or _graph_matches(kept.graph, tensors, seen):
             differentiable = kept.differentiable if kept.graph is not None else seen.differentiable
-            return Network(kept.name, inputs, kept.graph, kept.reason, call, differentiable=differentiable)
+            return Network(kept.name, inputs, kept.graph, kept.reason, call, differentiable=differentiable, retrace=trace_call)
     network = trace_call(bound)
     if network.reason not in (GRAPH_DISAGREES, GRADIENT_MODE, RANDOM):  # that may be the example's fault, or draws on
         remembered.keep(call, tensors, network)

@@ -9,10 +9,12 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.fx import Node
+from torch.fx.node import map_arg
 
 from vesalius.core.errors import InvalidInput
 from vesalius.trace.graph import ModelGraph, Value, downstream_nodes
@@ -116,6 +118,51 @@ def check_lookups(
             f"{where} holds {bad}, and input {names} has a vocabulary of {lookup.rows}, 0 to {lookup.rows - 1}: the rows of"
             f" {lookup.table!r}"
         )
+
+
+def check_positions(model_graph: ModelGraph, words: str) -> None:
+    """Refuse a graph that looks up more positions than a table has, which no input can help.
+
+    Args:
+        model_graph: at some length.
+        words: on that length, for the message.
+
+    Raises:
+        InvalidInput: naming the table.
+    """
+    varying = downstream_nodes(model_graph.nodes[name] for name in model_graph.inputs)
+    for node in model_graph.graph.nodes:
+        for index, axis, table in _tables_of(node):
+            value: Value | None = index.meta.get("value")
+            if index in varying or value is None or value.dtype not in WHOLE_NAMES:
+                continue
+            rows, found = _row_count(model_graph, node, axis, table), _constant(index, model_graph.tensors)
+            if rows and found is not None and found.numel() and int(found.max()) >= rows:
+                raise InvalidInput(f"{words}, and the model has no more than {rows} positions, the rows of {_table_name(node, table)!r}")
+
+
+def _constant(node: Node, tensors: Mapping[str, Tensor]) -> Tensor | None:
+    """A tensor of whole numbers that no input enters, for a batch of one; ``None`` where it cannot be had without one."""
+    known: dict[Node, Any] = {}
+
+    def find(one: Node) -> Any:
+        if one not in known:
+            known[one] = 1 if one.meta.get("batch_size") else compute(one)
+        return known[one]
+
+    def compute(one: Node) -> Any:
+        if one.op == "get_attr":
+            return tensors[str(one.target)]
+        if one.op != "call_function":
+            raise LookupError(one.name)
+        args, kwargs = map_arg((one.args, one.kwargs), find)
+        return one.target(*args, **kwargs)  # type: ignore[operator]
+
+    try:
+        found = find(node)
+    except (LookupError, RuntimeError, TypeError, ValueError):
+        return None
+    return found if isinstance(found, Tensor) else None
 
 
 @contextmanager
