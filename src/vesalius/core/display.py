@@ -32,6 +32,10 @@ VIEWS = {
     "importance_html": "vesalius.views.notebook:importance_html",
     "pruning_comparison_plot": "vesalius.views.sparsity.charts:plot_pruning_comparison",
     "pruning_comparison_html": "vesalius.views.notebook:pruning_comparison_html",
+    "circuit_plot": "vesalius.views.circuits.charts:plot_circuit",
+    "circuit_html": "vesalius.views.notebook:circuit_html",
+    "faithfulness_plot": "vesalius.views.circuits.charts:plot_faithfulness",
+    "faithfulness_html": "vesalius.views.notebook:faithfulness_html",
     "profile_plot": "vesalius.views.interactions.charts:plot_taylor_profile",
     "profile_html": "vesalius.views.notebook:taylor_profile_html",
 }

@@ -205,11 +205,11 @@ def extract_program(model_graph: ModelGraph, inputs: Sequence[str], outputs: Seq
             copies[node] = graph.node_copy(node, lambda old: copies[old])
     graph.output(tuple(copies[model_graph.nodes[name]] for name in outputs))
     retarget_batch_norms(graph)
-    _take_any_strides(graph)
+    take_any_strides(graph)
     return GraphModule(dict(model_graph.tensors), graph)
 
 
-def _take_any_strides(graph: Graph) -> None:
+def take_any_strides(graph: Graph) -> None:
     """Let ``view`` be ``reshape``: strides of a value that is given need not be those it had when the whole network was exported."""
     for node in graph.nodes:
         if node.target is torch.ops.aten.view.default:
