@@ -25,7 +25,7 @@ from vesalius.trace.axes import BatchLayout
 from vesalius.trace.batch_norm import retarget_batch_norms
 from vesalius.trace.graph import data_inputs, take_any_strides
 from vesalius.trace.graph_axes import GraphAxes
-from vesalius.trace.residual_stream import Reader, ResidualStream
+from vesalius.trace.residual_stream import ResidualStream, StreamReader
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +161,7 @@ class _Builder:
             copies.append(self._again(sink, given, self.streams.__contains__))
         return copies[0] if len(copies) == 1 else self._merge(readers[0], copies)
 
-    def _merge(self, reader: Reader, copies: Sequence[Node]) -> Node:
+    def _merge(self, reader: StreamReader, copies: Sequence[Node]) -> Node:
         layout = self.axes.batch_layout(reader.sink)
         return self.graph.call_function(merge_heads, (_plain(layout), reader.layout_axis, *copies))
 

@@ -26,7 +26,7 @@ ROLES = "qkv"
 
 
 @dataclass(frozen=True)
-class Writer:
+class StreamWriter:
     """What adds to the stream.
 
     Attributes:
@@ -43,7 +43,7 @@ class Writer:
 
 
 @dataclass(frozen=True)
-class Reader:
+class StreamReader:
     """What reads the stream.
 
     Attributes:
@@ -72,14 +72,14 @@ class ResidualStream:
         parts: for each residual sum, what is added: the value, and which writers it is.
     """
 
-    writers: tuple[Writer, ...]
+    writers: tuple[StreamWriter, ...]
     sums: dict[str, tuple[int, ...]]
-    readers: tuple[Reader, ...]
+    readers: tuple[StreamReader, ...]
     parts: tuple[tuple[str, tuple[int, ...]], ...]
 
     @cached_property
     def edges(self) -> tuple[tuple[int, int], ...]:
-        """Writer and reader of each edge, by place: readers in order, and of each what it reads in order."""
+        """StreamWriter and reader of each edge, by place: readers in order, and of each what it reads in order."""
         found = []
         for place, reader in enumerate(self.readers):
             read = dict.fromkeys(writer for stream in reader.streams for writer in self.sums[stream])
@@ -112,7 +112,7 @@ class _Reading:
 
     graph: ModelGraph
     attentions: Sequence[Attention]
-    writers: list[Writer] = field(default_factory=list)
+    writers: list[StreamWriter] = field(default_factory=list)
     streams: dict[Node, tuple[int, ...]] = field(default_factory=dict)
     bases: list[tuple[Node, int]] = field(default_factory=list)
     parts: list[tuple[Node, tuple[int, ...]]] = field(default_factory=list)
@@ -238,7 +238,7 @@ class _Reading:
     def _write(self, name: str, node: Node, attention: Attention | None = None, head: int = 0) -> int:
         known = {writer.name for writer in self.writers}
         unique = next(one for one in (name, *(f"{name}.{count}" for count in range(2, 9999))) if one not in known)
-        self.writers.append(Writer(unique, name_of(node), attention, head))
+        self.writers.append(StreamWriter(unique, name_of(node), attention, head))
         return len(self.writers) - 1
 
     def _read_loose_heads(self) -> None:
@@ -263,8 +263,8 @@ class _Reading:
 
     # ---- readers ------------------------------------------------------------------------------------------------------------------
 
-    def read_readers(self) -> list[Reader]:
-        found: list[tuple[int, list[Reader]]] = []
+    def read_readers(self) -> list[StreamReader]:
+        found: list[tuple[int, list[StreamReader]]] = []
         for one in self.attentions:
             for sink, roles, axis in _group_operands(one):
                 node = self.graph.nodes[sink]
@@ -291,20 +291,20 @@ class _Reading:
             queue += further
         return tuple(sorted(read, key=self.order.__getitem__))
 
-    def _read(self, name: str, sink: Node) -> list[Reader]:
+    def _read(self, name: str, sink: Node) -> list[StreamReader]:
         streams = (sink,) if sink in self.streams and name == "logits" else self._streams_read(sink)
-        return [Reader(name, name_of(sink), tuple(map(name_of, streams)))] if streams else []
+        return [StreamReader(name, name_of(sink), tuple(map(name_of, streams)))] if streams else []
 
-    def _read_heads(self, one: Attention, sink: Node, roles: str, axis: int) -> list[Reader]:
+    def _read_heads(self, one: Attention, sink: Node, roles: str, axis: int) -> list[StreamReader]:
         streams = tuple(map(name_of, self._streams_read(sink)))
         value = sink.meta["value"]
         count = one.heads if not axis else self._along(one, roles)
         if not streams or value is None:
             return []
         if not axis or count == 1:
-            return [Reader(f"{one.names[0] if one.heads == 1 else f'L{one.layer}'}.{roles}", name_of(sink), streams)]
+            return [StreamReader(f"{one.names[0] if one.heads == 1 else f'L{one.layer}'}.{roles}", name_of(sink), streams)]
         letter = "H" if count == one.heads else "G"
-        return [Reader(f"L{one.layer}{letter}{head}.{roles}", name_of(sink), streams, axis, head) for head in range(count)]
+        return [StreamReader(f"L{one.layer}{letter}{head}.{roles}", name_of(sink), streams, axis, head) for head in range(count)]
 
     def _along(self, one: Attention, roles: str) -> int:
         return one.operand_heads[ROLES.index(roles[0])]

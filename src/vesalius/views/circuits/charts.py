@@ -79,7 +79,7 @@ def plot_circuit(shown: Circuit, *, ax: Axes | None = None) -> Figure:
 
 
 def _draw_edge(ax: Axes, start: NodePlace, end: NodePlace, score: float, largest: float) -> None:
-    bend = 0.0 if end.level - start.level <= 1 else 0.18 * (1 if start.x <= end.x else -1)
+    bend = 0.0 if end.level - start.level <= 1 else 0.35 * (1 if start.x <= end.x else -1)
     ax.add_patch(
         FancyArrowPatch(
             (start.x, start.level), (end.x, end.level), arrowstyle="-|>", mutation_scale=9, shrinkA=13, shrinkB=13, zorder=2,
