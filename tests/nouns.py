@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 import vesalius as vs
+from tests.circuits.hand_built import GREATER, GREATER_OTHER, greater_than
+from vesalius.circuits import circuit_of
 from vesalius.trace.network import Network
 
 NAMES = tuple("abcdef")
@@ -71,6 +73,7 @@ NOUNS: dict[str, Callable[[], Any]] = {
     "Audit": cache(lambda: vs.audit(network(), rows()[0], players(), target=0, methods=["occlusion", "integrated_gradients"])),
     "FlowGraph": cache(lambda: vs.information_flow(network(), rows())),
     "Complexity": cache(lambda: vs.complexity(network(), rows(), at="0", orders=(0, 1))),
+    "Circuit": cache(lambda: circuit_of(greater_than(), GREATER, GREATER_OTHER, keep=3, target=3)),
     "LinkImportance": cache(lambda: vs.link_importance(network(), rows())),
     "Sparsified": thin,
     "Compact": cache(lambda: thin().compact(rows(), batches=(1,))),

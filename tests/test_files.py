@@ -16,7 +16,7 @@ from tests.nouns import NOUNS, assert_alike
 from vesalius.core.errors import ForeignFile, InvalidInput
 from vesalius.views.report import Report
 
-SAVED = ["Network", "Allocation", "Allocation of coalitions", "Audit", "FlowGraph", "Complexity", "LinkImportance", "Sparsified"]
+SAVED = ["Network", "Allocation", "Allocation of coalitions", "Audit", "FlowGraph", "Complexity", "Circuit", "LinkImportance", "Sparsified"]
 IN_MEMORY = {"Complexity": {"source": None}, "Sparsified": {"masked": None}}
 """The live model, which is not in a file."""
 

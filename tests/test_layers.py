@@ -22,6 +22,7 @@ LEVELS = {
     "complexity": 4,
     "audit": 5,
     "sparsity": 5,
+    "circuits": 5,
     "scale": 5,
     "views": 6,
     "workflow": 7,

@@ -23,6 +23,8 @@ METHODS = {
     "vesalius.information.FlowGraph": (
         "without betweenness communities attribution through strongest_paths redundant prunable compare to_json load"
     ),
+    "vesalius.circuits.Circuit": "summary load",
+    "vesalius.circuits.FaithfulnessCurve": "area",
     "vesalius.complexity.Complexity": "rho r2 gain residual reproducible significance components table summary load",
     "vesalius.sparsity.LayerImportance": "total unit_importance variance",
     "vesalius.sparsity.Sparsified": "mask compact load",

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 
 import vesalius as vs
+from tests.circuits.hand_built import GREATER, GREATER_OTHER, greater_than
+from vesalius import circuits as c
 from vesalius import information as i
 from vesalius import models as m
 from vesalius import sparsity as s
@@ -136,6 +138,11 @@ class Subject:
     @cached_property
     def net(self) -> vs.Network:
         return vs.trace(self.model, self.x[:2])
+
+    @cached_property
+    def reader(self) -> vs.Network:
+        with torch.device("cpu"):
+            return vs.trace(greater_than(), GREATER)
 
     @cached_property
     def labels(self) -> Tensor:
@@ -348,6 +355,26 @@ def conv(layers: int) -> nn.Module:
     return fill(nn.Sequential(*(nn.Conv2d(2, 2, 3, padding=1, dtype=torch.float32, device="cpu") for _ in range(layers))))
 
 
+def inside() -> dict[str, Verb]:
+    """Heads and edges of a transformer written by hand."""
+    ends, asked = (GREATER, GREATER_OTHER), {"target": 3}
+    return {
+        "Players.heads": lambda g: vs.Players.heads(g.reader),
+        "Players.neurons": lambda g: [vs.Players.neurons(g.reader), vs.Players.layers(g.reader), vs.Players.residual(g.reader)],
+        "Players.edges": lambda g: vs.Players.edges(g.reader),
+        "attribute, heads": lambda g: vs.attribute(g.reader, ends[0], "shapley_value", players=vs.Players.heads(g.reader), target=3),
+        "attribution_patching": lambda g: c.attribution_patching(g.reader, *ends, **asked),
+        "activation_patching": lambda g: c.activation_patching(g.reader, *ends, direction="denoising", **asked),
+        "edge_attribution_patching": lambda g: c.edge_attribution_patching(g.reader, *ends, **asked),
+        "eap_ig": lambda g: [c.eap_ig(g.reader, *ends, path=path, **asked) for path in ("inputs", "edges")],
+        "acdc": lambda g: c.acdc(g.reader, *ends, threshold=0.1, **asked),
+        "circuit_of": lambda g: c.circuit_of(g.reader, *ends, keep=3, **asked),
+        "faithfulness_curve": lambda g: c.faithfulness_curve(g.reader, *ends, c.eap_ig(g.reader, *ends, **asked), sizes=[3], **asked),
+        "direct_logit_attribution": lambda g: c.direct_logit_attribution(g.reader, ends[0], **asked),
+        "logit_lens": lambda g: c.logit_lens(g.reader, ends[0]),
+    }
+
+
 def pruning() -> dict[str, Verb]:
     quick = s.Pruning(rounds=1)
     return {
@@ -450,6 +477,6 @@ def pages() -> dict[str, Verb]:
 
 VERBS: dict[str, Verb] = {
     name: verb
-    for room in (tracing, players_and_games, attributions, audits, flows, complexities, pruning, shown, surveys, pages)
+    for room in (tracing, players_and_games, attributions, audits, flows, complexities, inside, pruning, shown, surveys, pages)
     for name, verb in room().items()
 }

@@ -7,6 +7,7 @@ from vesalius.core.lazy import LazyPackage
 from vesalius.core.version import VERSION as __version__
 
 if TYPE_CHECKING:
+    from vesalius import circuits as circuits
     from vesalius import cli as cli
     from vesalius import core as core
     from vesalius import data as data

@@ -21,6 +21,7 @@ from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.core.players import Players
 from vesalius.games.absence import Absence, Baseline, Constant, as_absence, describe_absence
 from vesalius.games.game import Game
+from vesalius.games.interior_question import are_residual_edges, sites_of
 from vesalius.games.network_game import characteristic_of_sample
 from vesalius.trace.network import Network
 from vesalius.trace.question import Question, ask, to_float64
@@ -163,6 +164,8 @@ def named_players(received: Received, players: Players | None, names: Sequence[s
 
 def _resolve_players(network: Network, players: Players | Allocation, at: At) -> tuple[Players, At]:
     """The players, and where they live."""
+    if isinstance(players, Allocation) and players.players.sites:
+        players = players.players
     if isinstance(players, Allocation):
         places = tuple(players.provenance.get("at", ()))
         only = len(network.inputs) == 1 and _among_inputs(network, places)
@@ -171,9 +174,11 @@ def _resolve_players(network: Network, players: Players | Allocation, at: At) ->
         raise WrongType(f"players are a Players, or an Allocation that has them, not {type(players).__name__}")
     if players.kind == "links":
         raise InvalidInput("links have no attribution maps to audit; choose players within the input or an inner value")
+    if are_residual_edges(players):
+        raise InvalidInput("edges have no attribution maps to audit; choose heads, neurons or layers: vesalius.Players.heads(net)")
     if players.kind == "units" and players.layer and at is None:
         return players, network.layer(players.layer).value
-    return players, at
+    return players, sites_of(players, at)
 
 
 def _among_inputs(network: Network, at: At) -> bool:

@@ -36,6 +36,10 @@ VIEWS = {
     "survey_html": "vesalius.views.notebook:survey_html",
     "beeswarm_plot": "vesalius.views.survey.charts:plot_beeswarm",
     "dependence_plot": "vesalius.views.survey.charts:plot_dependence",
+    "circuit_plot": "vesalius.views.circuits.charts:plot_circuit",
+    "circuit_html": "vesalius.views.notebook:circuit_html",
+    "faithfulness_plot": "vesalius.views.circuits.charts:plot_faithfulness",
+    "faithfulness_html": "vesalius.views.notebook:faithfulness_html",
     "profile_plot": "vesalius.views.interactions.charts:plot_taylor_profile",
     "profile_html": "vesalius.views.notebook:taylor_profile_html",
 }

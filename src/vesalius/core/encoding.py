@@ -20,7 +20,7 @@ def encode_players(players: Players) -> tuple[dict[str, Tensor], dict[str, Any]]
     tensors = {f"index.{i}": part for i, part in enumerate(players.index)}
     if players.parts is not None:
         tensors["parts"] = players.parts
-    return tensors, {"shape": players.shape, "kind": players.kind, "labels": players.labels, "layer": players.layer}
+    return tensors, {"shape": players.shape, "kind": players.kind, "labels": players.labels, "layer": players.layer, "sites": players.sites}
 
 
 def decode_players(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Players:
@@ -34,7 +34,8 @@ def decode_players(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> P
     if layer is not None and not isinstance(layer, str):
         raise TypeError(f"{layer!r} is no layer")
     parts = part(tensors, "parts") if "parts" in tensors else None
-    found = Players(index, shape, fact(facts, "kind", str), labels, parts, layer)
+    sites = tuple(words(facts, "sites")) if "sites" in facts else ()
+    found = Players(index, shape, fact(facts, "kind", str), labels, parts, layer, sites)
     if any(one.numel() and not BYSTANDER <= int(one.min()) <= int(one.max()) < found.n for one in index):
         raise ValueError(f"an element is owned by none of {found.n} players")
     if (parts is not None and (not parts.ndim or len(parts) != found.n)) or (

@@ -23,6 +23,7 @@ from vesalius.core.columns import column_place, one_or_several, read_sample, rea
 from vesalius.core.entry import out_of_inference, verb
 from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.core.graph_edges import edge_owners
+from vesalius.core.interior_players import InteriorPlayers
 from vesalius.core.names import name_list
 from vesalius.core.numbers import POSITIVE_COUNT, Limit, numbers_per_axis, whole_number
 from vesalius.core.player_shapes import check_same_tensors, refuse_tokens_of_ids
@@ -44,7 +45,7 @@ class HasLayers(Protocol):
 
 @noun("build them: Players.features(x), Players.patches(x, 4), ...")
 @dataclass(frozen=True, eq=False)
-class Players:
+class Players(InteriorPlayers):
     """n named disjoint parts of one or several tensors.
 
     Build one with a constructor below rather than by hand.
@@ -53,11 +54,12 @@ class Players:
         index: one integer tensor per explained tensor, broadcastable (from the right) to its event; the owner of each element.
         shape: shape in which values are reported, with ``prod(shape) == n``: the event for features, the grid for patches, ``(n,)`` else.
         kind: ``features``, ``groups``, ``patches``, ``segments``, ``tokens``, ``channels``, ``nodes``, ``edges``, ``units``,
-            ``links``, ``components``, or plain
+            ``links``, ``components``, ``heads``, ``neurons``, ``residual``, ``layers``, ``experts``, or plain
             ``players``.
         labels: one name per player; generated from ``kind`` and position when empty.
         parts: for ``components``, the K tensors whose sum over a coalition is what the model sees.
         layer: for ``units`` and ``links``, the layer they belong to.
+        sites: for parts of a network's inside, the values that they divide, so that ``at=`` need not be said.
     """
 
     index: tuple[Int[Tensor, "..."], ...]
@@ -66,6 +68,7 @@ class Players:
     labels: tuple[str, ...] = ()
     parts: Float[Tensor, "K *event"] | None = None
     layer: str | None = None
+    sites: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "index", out_of_inference(self.index))
@@ -241,14 +244,16 @@ class Players:
 
     @classmethod
     @verb
-    def edges(cls, sample: Any, edge_index: Any, *, directed: bool = False) -> Players:
-        """Edges of a graph that stays as it is, of whose weights [edges] or features [edges, features] the model is a function.
+    def edges(cls, sample: Any, edge_index: Any = None, *, directed: bool = False) -> Players:
+        """Edges of a graph that stays as it is; or, ``Players.edges(net)``, of a network, see :meth:`residual_edges`.
 
         Args:
-            sample: the weights or features of one graph.
+            sample: the weights [edges] or features [edges, features] of one graph, of which the model is a function; or a network.
             edge_index: the nodes that each edge goes from and to, [2, edges].
             directed: whether each direction is a player; else the two directions between a pair of nodes are one.
         """
+        if edge_index is None:
+            return cls.residual_edges(sample)
         owner, names = edge_owners(read_sample(sample), to_tensor(edge_index), directed=directed)
         return cls((owner,), (len(names),), "edges", names)
 

@@ -28,7 +28,7 @@ from vesalius.core.numbers import POSITIVE_COUNT, flag, whole_number
 from vesalius.core.players import Players
 from vesalius.core.rows import real_values, to_tensor
 from vesalius.core.version import VERSION
-from vesalius.games.absence import Baseline, as_absence, describe_absence
+from vesalius.games.absence import Baseline, describe_absence
 from vesalius.games.cost import count_seconds
 from vesalius.games.memory import free_cached_memory, is_out_of_memory
 from vesalius.games.moebius import MAX_PLAYERS
@@ -119,8 +119,8 @@ class Game:
         Args:
             model: what is played on: a Network, or any model that :func:`vesalius.trace` takes.
             x: one sample in any form, with or without its batch axis.
-            players: who plays; units and links bring their layer with them. By default columns of a table, patches of an image, positions
-                of a sequence.
+            players: who plays; units, links and parts of the inside (heads, edges) bring their places with them. By
+                default columns of a table, patches of an image, positions of a sequence.
             target: what is explained, see :func:`vesalius.trace.question.ask`; or the name of a class.
             baseline: what stands in for absent players; zero by default.
             at: where the players live, if not in the input; one value or several.
@@ -134,8 +134,7 @@ class Game:
         """
         received = receive(model, x)
         target = resolve_classes(target, name_list("classes", classes) or received.classes, received.outputs)
-        question = ask_about_sample(received.network, received.x, players, target=target, at=at, direct=direct)
-        absence = as_absence(baseline, question)
+        question, absence = ask_about_sample(received.network, received.x, players, target=target, baseline=baseline, at=at, direct=direct)
         players = (players or default_players([tensor[0] for tensor in question.present])).named(
             names or received.columns(question.at), strict=bool(names)
         )
@@ -146,7 +145,7 @@ class Game:
         facts = question_provenance(question, describe_absence(absence, question))
         game = cls(masked.value, players, batch=masked.batch, runs_torch=masked.runs_torch, provenance=facts)
         game.explained = () if links else tuple(here[0].detach().clone() for here in question.present)
-        game._asked = (received.network, received.x, target, absence, at, direct)
+        game._asked = (received.network, received.x, target, baseline if question.gated else absence, at, direct)
         return game
 
     def __getstate__(self) -> dict[str, Any]:

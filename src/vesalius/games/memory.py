@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vesalius.core.errors import MemoryExhausted
 from vesalius.trace.network import Network
+from vesalius.trace.question import Question
 
 Result = TypeVar("Result")
 
@@ -21,12 +22,17 @@ DEVICE_SHARE = 0.25
 """Share of an accelerator's free memory that one batch may take."""
 
 
-def batch_size(network: Network, device: torch.device) -> int:
-    """Samples that fit into the memory budget of a device at once."""
+def rows_at_once(question: Question, device: torch.device) -> int:
+    """Evaluations of a question that fit into the memory budget of a device at once."""
+    return batch_size(question.network, device, question.row_bytes)
+
+
+def batch_size(network: Network, device: torch.device, row_bytes: int | None = None) -> int:
+    """Samples that fit into the memory budget of a device at once; of the network, or of so many bytes each."""
     budget = CPU_BYTES
     if device.type == "cuda":
         budget = int(torch.cuda.mem_get_info(device)[0] * DEVICE_SHARE)
-    return int(max(1, min(4096, budget // network.sample_bytes)))
+    return int(max(1, min(4096, budget // (row_bytes or network.sample_bytes))))
 
 
 @dataclass(eq=False)

@@ -14,9 +14,11 @@ from torch import Tensor
 
 from vesalius.core.errors import InvalidInput
 from vesalius.core.players import Players
-from vesalius.games.memory import batch_size
+from vesalius.games.absence import Absence, Baseline
+from vesalius.games.interior_question import ask_for_players
+from vesalius.games.memory import rows_at_once
 from vesalius.trace.network import Inputs, Network
-from vesalius.trace.question import Question, ask
+from vesalius.trace.question import Question
 from vesalius.trace.target import Target
 
 LINK_BATCH = 64
@@ -32,19 +34,26 @@ class CharacteristicFunction:
     runs_torch: bool
 
 
-def ask_about_sample(
-    network: Network, x: Inputs, players: Players | None, *, target: Target, at: str | Sequence[str] | None, direct: bool = False
-) -> Question:
-    """The question a game asks about one sample; units and links bring their layer with them.
+def ask_about_sample(  # noqa: PLR0913 - what a verb was asked
+    network: Network,
+    x: Inputs,
+    players: Players | None,
+    *,
+    target: Target,
+    baseline: Baseline,
+    at: str | Sequence[str] | None,
+    direct: bool = False,
+) -> tuple[Question, Absence]:
+    """The question a game asks about one sample, and what stands in; units, links and parts of the inside bring their places with them.
 
     Raises:
         InvalidInput: more than one sample.
     """
     place = network.layer(players.layer).value if players is not None and players.kind == "units" and players.layer else at
-    question = ask(network, x, target=target, at=place, direct=direct)
+    question, absence = ask_for_players(network, x, players, target=target, baseline=baseline, at=place, direct=direct)
     if question.batch != 1:
         raise InvalidInput(f"a game is about one sample; {question.batch} came. Loop over them, or use vesalius.attribute")
-    return question
+    return question, absence
 
 
 def characteristic_of_sample(
@@ -74,7 +83,7 @@ def characteristic_of_sample(
             each = [score(masks, [fill[m] for fill in fills]).double() for m in range(count)]
         return torch.stack(each).mean(0)
 
-    return CharacteristicFunction(value, batch_size(question.network, present[0].device), question.network.differentiable)
+    return CharacteristicFunction(value, rows_at_once(question, present[0].device), question.network.differentiable)
 
 
 def characteristic_of_links(question: Question, players: Players) -> CharacteristicFunction:

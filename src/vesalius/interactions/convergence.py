@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vesalius.core.errors import InvalidInput
 from vesalius.core.players import Players
-from vesalius.games.absence import Baseline, as_absence
+from vesalius.games.absence import Baseline
 from vesalius.games.memory import Batches, batch_size
 from vesalius.games.network_game import ask_about_sample
 from vesalius.rules.taylor_mode import TaylorCoefficients, TaylorExpansion, to_double
@@ -149,9 +149,11 @@ class SampleQuestion:
     def __init__(self, network: Network, x: Inputs, players: Players, target: Target, baseline: Baseline) -> None:
         if players.kind == "links":
             raise InvalidInput("links have no place on a line from a baseline to x; ask about units, or use vesalius.Game for links")
-        posed = ask_about_sample(network, x, players, target=target, at=None)
+        posed, absence = ask_about_sample(network, x, players, target=target, baseline=baseline, at=None)
+        if posed.gated:
+            raise InvalidInput("edges have no place on a line from a baseline to x; ask about units, or use vesalius.interactions")
         players.check(tuple(tensor[0] for tensor in posed.present))
-        self.question, self.fills = to_double(posed, as_absence(baseline, posed).fill(posed))
+        self.question, self.fills = to_double(posed, absence.fill(posed))
 
 
 def player_steps(question: Question, players: Players, fills: Sequence[Tensor]) -> list[PlayerSteps]:

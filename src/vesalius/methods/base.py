@@ -17,12 +17,13 @@ from vesalius.core.names import name_list, require_known
 from vesalius.core.options import Options
 from vesalius.core.players import Players
 from vesalius.core.samples import PER_SAMPLE
-from vesalius.games.absence import Absence, Baseline, as_absence, describe_absence
+from vesalius.games.absence import Absence, Baseline, describe_absence
 from vesalius.games.game import question_provenance, sample_targets
+from vesalius.games.interior_question import ask_for_players
 from vesalius.methods.random_models import allocate_random
 from vesalius.methods.upcast import upcast_half_precision
 from vesalius.trace.network import Inputs, Network
-from vesalius.trace.question import Question, ask
+from vesalius.trace.question import Question
 from vesalius.trace.receive import receive, resolve_classes
 from vesalius.trace.target import Target
 
@@ -139,7 +140,8 @@ def attribute(  # noqa: PLR0913 - a verb that users call
             none, the ids (never a mask of them).
         direct: where one value of ``at`` is computed from another (heads of two layers), what is absent is overwritten where it stands
             and everything behind it is computed anew; True: direct effects only, the later value stays as it is when the earlier changes.
-        players: who is paid: methods that play games play with them, the values of others are added up over them.
+        players: who is paid: methods that play games play with them, the values of others are added up over them. Parts of the network's
+            inside (``Players.heads(net)``, ``Players.edges(net)``) know where they are, so ``at`` is left out.
         names: of the players; by default those of the columns, where the data has them.
         classes: names of the classes in the output's order, where neither the data nor the model has them.
         options: of a method given by name: ``options={"budget": 2000}``.
@@ -157,20 +159,42 @@ def attribute(  # noqa: PLR0913 - a verb that users call
     received = receive(model, x, random=True)
     network, x, baseline = upcast_half_precision(received.network, received.x, baseline)
     target = resolve_classes(target, name_list("classes", classes) or received.classes, received.outputs)
-    question = ask(network, x, target=target, at=chosen.place(network) if at is None else at, direct=direct)
-    if chosen.players is not None:
-        chosen.players.check([tensor[0] for tensor in question.present])
-    absence = as_absence(baseline, question)
+    where = chosen.place(network) if at is None and not (chosen.players and chosen.players.sites) else at
+    asked: dict[str, Any] = {"target": target, "baseline": baseline, "at": where, "direct": direct, "plays": chosen.plays}
+    question, absence = ask_for_players(network, x, chosen.players, **asked)
+    _check_players(chosen, question)
     allocation = allocate_random(chosen.allocate, question, absence) if network.random else chosen.allocate(question, absence)
-    if chosen.players is not None and allocation.players is not chosen.players:
-        allocation = allocation.group(chosen.players)
+    allocation = _paid_to(chosen.players, allocation, question)
     allocation = replace(allocation, players=allocation.players.named(names or received.columns(question.at), strict=bool(names)))
     settings = {field.name: _describe_option(getattr(chosen, field.name)) for field in fields(chosen)}
-    asked = {"method": chosen.name, "options": settings, **question_provenance(question, describe_absence(absence, question))}
+    posed = {"method": chosen.name, "options": settings, **question_provenance(question, describe_absence(absence, question))}
     each = {"target": sample_targets(question)} | ({"id": list(received.ids)} if len(received.ids) == question.batch else {})
-    facts = {**asked, **allocation.provenance, PER_SAMPLE: each}
+    facts = {**posed, **allocation.provenance, PER_SAMPLE: each}
     whole = replace(allocation, provenance=facts, explained=tuple(here.detach().clone() for here in question.present))
     return whole[0] if question.single else whole
+
+
+def _check_players(method: Method, question: Question) -> None:
+    """Refuse players that do not fit, and gates for a method that propagates relevance."""
+    if question.gated and "graph" in method.claims:
+        raise InvalidInput(
+            f"{method.name} passes relevance back along the graph, which {question.at[0]} of several layers cannot be given at once;"
+            " ask for direct effects (direct=True) where they are parts of values, or use gradient_x_input, integrated_gradients or"
+            " shapley_value"
+        )
+    if method.players is not None and not (question.gated and not method.plays):
+        method.players.check([tensor[0] for tensor in question.present])
+
+
+def _paid_to(players: Players | None, allocation: Allocation, question: Question) -> Allocation:
+    """Values of the players that were asked for: of the gates there is one for each; else they are added up."""
+    if players is None or allocation.players is players:
+        return allocation
+    if not question.gated:
+        return allocation.group(players)
+    shape = (question.batch, *players.shape)
+    stderr = None if allocation.stderr is None else allocation.stderr.reshape(shape)
+    return replace(allocation, players=players, values=allocation.values.reshape(shape), stderr=stderr)
 
 
 def resolve_method(method: str | type[Method] | Method, options: Mapping[str, Any] | None = None) -> Method:

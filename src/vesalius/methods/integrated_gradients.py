@@ -16,7 +16,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from vesalius.core.allocation import Allocation
-from vesalius.core.errors import NoRule
+from vesalius.core.errors import InvalidInput, NoRule
 from vesalius.core.names import require_known
 from vesalius.core.numbers import POSITIVE, POSITIVE_COUNT, Limit
 from vesalius.games.absence import Absence
@@ -113,10 +113,12 @@ class _Integration:
     def integrate(self) -> tuple[LineMaps, dict[str, str]]:
         """Maps of all samples, and by which rule."""
         rule, fixed = self.method.rule, self.method.steps is not None
-        if rule == "quadrature" or self.question.network.opaque:
+        if rule == "quadrature" or self.question.subgraph is None:
             if rule == "secants":
                 self.question.network.graph("a chain of secants")
-            why = "asked for" if rule == "quadrature" else "the network could not be traced"
+                raise InvalidInput("gates have gradients alone; leave rule='secants' out")
+            reason = "the network could not be traced" if self.question.network.opaque else "gates are explained"
+            why = "asked for" if rule == "quadrature" else reason
             return self._gradients(smooth=False), {"rule": "quadrature", "why": why}
         known = smoothness(self.question)
         kinks = "the gradient is not finite on the way" if known.smooth else f"kinks of {known}"

@@ -14,7 +14,7 @@ from torch import Tensor
 from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput
 from vesalius.core.players import Players
-from vesalius.games.memory import Batches, batch_size
+from vesalius.games.memory import Batches, rows_at_once
 from vesalius.trace.question import Question
 
 BACKWARD_COST = 3
@@ -45,7 +45,7 @@ class StraightPath:
         self.owners = torch.arange(question.batch, device=question.present[0].device) if owners is None else owners
         self.width = sum(tensor[0].numel() for tensor in question.present)
         self.dtype, self.device = question.present[0].dtype, question.present[0].device
-        self.batches = Batches(max(1, batch_size(question.network, self.device) // BACKWARD_COST), "the gradient of one sample")
+        self.batches = Batches(max(1, rows_at_once(question, self.device) // BACKWARD_COST), "the gradient of one sample")
         self.direction = flatten_samples(tuple(tensor[self.owners] for tensor in question.present)) - flatten_samples(absent)
 
     def at_time(self, time: float) -> tuple[Int[Tensor, " B"], Float[Tensor, " B"]]:

@@ -16,6 +16,7 @@ from vesalius.trace.axes import (
     UNKNOWN,
     Axes,
     Axis,
+    AxisPart,
     Sizes,
     ValueAxes,
     axis_kind,
@@ -282,6 +283,16 @@ def _repeat(run: AxisPass, node: Node, value: Value) -> Axes | None:
     return tuple(() if count != 1 and axis_kind(axis) == BATCH else axis for count, axis in zip(counts[-len(axes) :], axes, strict=True))
 
 
+def _repeat_interleave(run: AxisPass, node: Node, value: Value) -> Axes | None:
+    """Each place some times, one after the other: a part of the axis that runs fastest, as rows are handed to several experts."""
+    source, count = run.of(node.args[0]), argument(node, 1, "repeats")
+    along = argument(node, 2, "dim")
+    if source is None or not isinstance(count, int) or not isinstance(along, int):
+        return _same_axes(run, node, value)
+    along %= len(source)
+    return tuple((*axis, AxisPart(UNKNOWN, count)) if place == along else axis for place, axis in enumerate(source))
+
+
 def _windows(run: AxisPass, node: Node, value: Value) -> Axes | None:
     """Windows along one axis, whose places become a last axis (``Tensor.unfold``); or patches as columns (``im2col``)."""
     source = run.of(node.args[0])
@@ -322,7 +333,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(
         "dropout feature_dropout alpha_dropout native_dropout contiguous clone detach alias to type_as lift_fresh_copy softmax log_softmax"
         " cumsum tril triu roll flip sort slice narrow split split_with_sizes chunk index_select gather take_along_dim topk"
-        " repeat_interleave pad constant_pad_nd reflection_pad2d replication_pad2d pixel_shuffle pixel_unshuffle glu masked_scatter"
+        " pad constant_pad_nd reflection_pad2d replication_pad2d pixel_shuffle pixel_unshuffle glu masked_scatter"
         " slice_scatter select_scatter index_put scatter fill prelu nan_to_num"
         " upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_linear1d upsample_bilinear2d upsample_bicubic2d"
         " upsample_trilinear3d".split(),
@@ -351,6 +362,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("select", "unbind"), _take),
     **dict.fromkeys(("cat", "concat"), _join),
     **dict.fromkeys(("unfold", "im2col"), _windows),
+    "repeat_interleave": _repeat_interleave,
     "embedding": _embedding,
     "bilinear": _linear,
     "attention": _attention,

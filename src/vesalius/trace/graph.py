@@ -226,11 +226,11 @@ def copy_node(graph: Graph, node: Node, copies: Mapping[Node, Any]) -> Node:
 def finish_program(graph: Graph, tensors: Mapping[str, Tensor]) -> GraphModule:
     """A graph as a callable, over parameters and constants by name."""
     retarget_batch_norms(graph)
-    _take_any_strides(graph)
+    take_any_strides(graph)
     return GraphModule(dict(tensors), graph)
 
 
-def _take_any_strides(graph: Graph) -> None:
+def take_any_strides(graph: Graph) -> None:
     """Let ``view`` be ``reshape``: strides of a value that is given need not be those it had when the whole network was exported."""
     for node in graph.nodes:
         if node.target is torch.ops.aten.view.default:

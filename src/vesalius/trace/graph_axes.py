@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Int
@@ -14,6 +15,7 @@ from vesalius.core.errors import InvalidInput
 from vesalius.trace.axes import BatchLayout, ValueAxes
 from vesalius.trace.axis_rules import find_axes
 from vesalius.trace.graph import ModelGraph, data_inputs
+from vesalius.trace.interior import Interior
 from vesalius.trace.layers import Layer
 
 
@@ -33,6 +35,11 @@ class GraphAxes:
     def of(cls, model_graph: ModelGraph) -> GraphAxes:
         """Follow the axes through a graph."""
         return cls(model_graph, find_axes(model_graph))
+
+    @cached_property
+    def interior(self) -> Interior:
+        """Heads, neurons, experts and the residual stream, as the graph shows them."""
+        return Interior(self.model_graph, self.values)
 
     def batch_layout(self, name: str) -> BatchLayout:
         """Where the samples are in a value.

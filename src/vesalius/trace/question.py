@@ -70,10 +70,11 @@ class Question:
         head: from the explained tensors to the output that holds the target.
         pick: from that output to the target.
         total: the target of each sample as it is, [B].
-        subgraph: the program behind ``head``; ``None`` on an opaque network.
+        subgraph: the program behind ``head``; ``None`` on an opaque network, and where gates are explained.
         given_target: the target as it was given.
         direct: whether values that are computed from other explained ones stay as they are when those change.
         dependent: how the explained values depend on each other; ``None`` where they do not, or direct effects are asked for.
+        row_bytes: memory that one evaluation takes, where it is not that of the network.
     """
 
     network: Network
@@ -90,11 +91,17 @@ class Question:
     given_target: Target = None
     direct: bool = False
     dependent: DependentSites | None = None
+    row_bytes: int | None = None
 
     @property
     def batch(self) -> int:
         """Number of samples asked about."""
         return len(self.present[0])
+
+    @property
+    def gated(self) -> bool:
+        """Whether what is explained are gates of parts of the network's inside."""
+        return self.subgraph is None and not self.network.opaque
 
     def score(self, values: Sequence[Tensor], rows: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
         """The explained output for other values of the explained tensors.

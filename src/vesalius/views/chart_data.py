@@ -20,6 +20,8 @@ from vesalius.views.style import ends_are_known, gap_verdict, number
 
 IMAGE_PLAYER_KINDS = ("features", "patches", "segments")
 """Kinds of players that may cover an image."""
+TABLE_PLAYER_KINDS = ("heads", "experts", "residual")
+"""Kinds of players that are a table of layers where they have two axes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,10 +80,17 @@ def require_single_sample(allocation: Any, what: str) -> None:
 
 
 def divides_image(players: Players) -> bool:
-    """Whether players divide an image, so that a number for each can be shown where it is."""
+    """Whether players divide an image or are a table of layers, so that a number for each can be shown where it is."""
+    if is_layer_table(players):
+        return True
     if players.kind not in IMAGE_PLAYER_KINDS or len(players.index) != 1:
         return False
     return players.index[0].ndim in (2, 3) and min(players.index[0].shape[-2:]) > 1
+
+
+def is_layer_table(players: Players) -> bool:
+    """Whether players are a table of layers: heads, experts, positions of the residual stream."""
+    return players.kind in TABLE_PLAYER_KINDS and len(players.shape) == 2
 
 
 def is_heatmap(allocation: Allocation) -> bool:
@@ -113,6 +122,8 @@ def paint_players(players: Players, numbers: Float[ndarray, " P"], *, per_pixel:
         numbers: one each.
         per_pixel: as in :func:`heatmap_values`.
     """
+    if is_layer_table(players):
+        return np.asarray(numbers).reshape(players.shape)
     owner = players.index[0].cpu()
     layers = owner if owner.ndim == 3 else owner[None]
     first = torch.stack([~(layers[:channel] == layers[channel]).any(0) for channel in range(len(layers))]) & (layers >= 0)
@@ -240,7 +251,12 @@ def sample_name(known: object) -> str:
 
 def explained_picture(allocation: Allocation) -> Float[ndarray, "height width *rgb"] | None:
     """The image that one sample's players divide, from 0 to 1, if it was kept and can be shown: grey, or in three colours."""
-    if not is_heatmap(allocation) or len(allocation.explained) != 1 or not allocation.explained[0].is_floating_point():
+    if (
+        not is_heatmap(allocation)
+        or is_layer_table(allocation.players)
+        or len(allocation.explained) != 1
+        or not allocation.explained[0].is_floating_point()
+    ):
         return None
     image = allocation.explained[0].detach().float().cpu()
     image = image if image.ndim == 3 else image[None]

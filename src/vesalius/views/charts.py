@@ -17,6 +17,7 @@ from vesalius.views.chart_data import (
     explained_picture,
     heatmap_values,
     is_heatmap,
+    is_layer_table,
     names_with_values,
     ranked_values,
     require_single_sample,
@@ -24,6 +25,7 @@ from vesalius.views.chart_data import (
     symmetric_scale,
     waterfall_steps,
 )
+from vesalius.views.circuits.charts import plot_heads
 from vesalius.views.interactions.charts import plot_effects
 from vesalius.views.line_chart import ChartLabels
 from vesalius.views.median_curves import MedianCurve, describe_runs, median_curves, separate_labels
@@ -55,6 +57,8 @@ def plot_allocation(allocation: Allocation, *, title: str | None = None, ax: Axe
         return plot_effects(allocation, title=title, ax=ax)
     if not is_heatmap(allocation):
         return plot_bars(allocation, title=title, ax=ax)
+    if is_layer_table(allocation.players):
+        return plot_heads(allocation, title=title or "", ax=ax)
     picture = explained_picture(allocation) if ax is None else None
     if picture is None:
         return plot_heatmap(allocation, title=title, ax=ax)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from markupsafe import Markup
 
 from vesalius.audit.result import Audit
+from vesalius.circuits.circuit import Circuit
+from vesalius.circuits.faithfulness import FaithfulnessCurve
 from vesalius.complexity.compare import ComplexityComparison, ComponentProfile
 from vesalius.complexity.components import Complexity
 from vesalius.core.allocation import Allocation
@@ -20,6 +22,7 @@ from vesalius.views import style
 from vesalius.views.audit.captions import HEADING
 from vesalius.views.audit.section import audit_body
 from vesalius.views.chart_data import is_heatmap, output_unit, sample_names
+from vesalius.views.circuits import section as circuits
 from vesalius.views.complexity.captions import COMPARISON_HEADING
 from vesalius.views.complexity.captions import HEADING as COMPLEXITY
 from vesalius.views.complexity.section import complexity_body, complexity_comparison_body
@@ -79,6 +82,16 @@ def flow_html(graph: FlowGraph) -> str:
 def ablation_html(removal: AblationCurves) -> str:
     """Ablation curves, as on a page."""
     return _notebook_page(ablation.HEADING, ablation.ablation_body(removal))
+
+
+def circuit_html(shown: Circuit) -> str:
+    """A circuit as on a page."""
+    return _notebook_page(circuits.CIRCUIT_HEADING, circuits.circuit_body(shown))
+
+
+def faithfulness_html(shown: FaithfulnessCurve) -> str:
+    """A curve of faithfulness as on a page."""
+    return _notebook_page(circuits.FAITHFULNESS_HEADING, circuits.faithfulness_body(shown))
 
 
 def complexity_html(shown: ComponentProfile | Complexity) -> str:

@@ -10,6 +10,8 @@ from types import MappingProxyType
 from typing import Any, final
 
 from vesalius.audit.result import Audit
+from vesalius.circuits.circuit import Circuit
+from vesalius.circuits.faithfulness import FaithfulnessCurve
 from vesalius.complexity.compare import ComplexityComparison, ComponentProfile
 from vesalius.complexity.components import Complexity
 from vesalius.core import store
@@ -29,6 +31,7 @@ from vesalius.sparsity.sparsified import Sparsified
 from vesalius.views import style
 from vesalius.views.audit.section import audit_section
 from vesalius.views.chart_data import is_heatmap, output_unit, sample_names
+from vesalius.views.circuits.section import circuit_section, faithfulness_section
 from vesalius.views.complexity.section import complexity_comparison_section, complexity_section
 from vesalius.views.decisions import Decisions, decisions_section
 from vesalius.views.flow.ablation import ablation_section
@@ -222,6 +225,8 @@ SECTIONS: dict[type, Callable[[Any], Section]] = {
     Audit: audit_section,
     TaylorProfile: taylor_profile_section,
     FlowGraph: flow_section,
+    Circuit: circuit_section,
+    FaithfulnessCurve: faithfulness_section,
     AblationCurves: ablation_section,
     Complexity: complexity_section,
     ComponentProfile: complexity_section,
