@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -20,11 +21,15 @@ from vesalius.core.samples import PER_SAMPLE
 from vesalius.games.absence import Absence, Baseline, as_absence, describe_absence
 from vesalius.games.game import question_provenance, sample_targets
 from vesalius.methods.random_models import allocate_random
+from vesalius.methods.texts import attribute_texts, check_samples, keep_bystanders
 from vesalius.methods.upcast import upcast_half_precision
+from vesalius.trace.default_inputs import embedding_behind
 from vesalius.trace.network import Inputs, Network
 from vesalius.trace.question import Question, ask
 from vesalius.trace.receive import receive, resolve_classes
 from vesalius.trace.target import Target
+from vesalius.trace.text_questions import TextPlayers, TextWords, require_players
+from vesalius.trace.texts import read_texts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,18 +121,20 @@ def attribute(  # noqa: PLR0913 - a verb that users call
     baseline: Baseline = None,
     at: str | Sequence[str] | None = None,
     direct: bool = False,
-    players: Players | None = None,
+    players: TextPlayers = None,
     names: Sequence[str] = (),
     classes: Sequence[str] = (),
     options: Mapping[str, Any] | None = None,
+    tokenizer: Any = None,
 ) -> Allocation:
     """Share an output's change from a baseline out among the parts of an input.
 
     Args:
         model: a Network; or anything :func:`vesalius.trace` takes (an ``nn.Module``, a function, an estimator of scikit-learn), which is
             traced on these samples and remembered while it is the same: weights are always the live ones.
-        x: samples [B *event] in any form, see :func:`vesalius.core.rows.read_rows` (several inputs as a tuple or mapping); or one sample
-            without the batch axis.
+            A pipeline of ``transformers`` is its model and its tokenizer.
+        x: a text, or several, where there is a tokenizer. Samples [B *event] in any form, see :func:`vesalius.core.rows.read_rows`
+            (several inputs as a tuple or mapping); or one sample without the batch axis.
         method: a registered name, or an instance with options: ``ShapleyValue(budget=2000)``.
         target: ``None``: the predicted class of each sample; a class, by number or name; classes of samples; a tuple of integers for larger
             outputs; ``("layer2", 5)``: a unit of an inner value; a function of the output. See :func:`vesalius.trace.question.ask`.
@@ -139,10 +146,14 @@ def attribute(  # noqa: PLR0913 - a verb that users call
             none, the ids (never a mask of them).
         direct: where one value of ``at`` is computed from another (heads of two layers), what is absent is overwritten where it stands
             and everything behind it is computed anew; True: direct effects only, the later value stays as it is when the earlier changes.
-        players: who is paid: methods that play games play with them, the values of others are added up over them.
+        players: who is paid: methods that play games play with them, the values of others are added up over them. Of a text, by default
+            its tokens; ``"word"``, ``"sentence"`` or a pattern divide it, see :meth:`vesalius.Players.text`.
         names: of the players; by default those of the columns, where the data has them.
         classes: names of the classes in the output's order, where neither the data nor the model has them.
         options: of a method given by name: ``options={"budget": 2000}``.
+        tokenizer: of ``tokenizers`` or ``transformers``, or the tokens' names. Then ``x`` is texts; the target may be a token, or one of
+            :mod:`vesalius.language` (log-probability, a continuation, each generated token); the baseline ``"pad"``, ``"mask"``, a token
+            by its string, ``"delete"``, another text of as many tokens, or a list of other texts; and gradients are taken at the embedding.
 
     Returns:
         An allocation over the batch, or over the one sample. ``allocation.gap`` is its completeness error; ``allocation[i]`` is that of a
@@ -152,15 +163,20 @@ def attribute(  # noqa: PLR0913 - a verb that users call
         UnknownName, InvalidInput, WrongType, NotTraceable: each with what to do; see :func:`vesalius.trace.question.ask`.
     """
     chosen = resolve_method(method, options)
+    if (texts := read_texts(model, x, tokenizer)) is not None:
+        words = TextWords(target=target, baseline=baseline, players=chosen.players or players, at=at, classes=classes, of_ids=chosen.plays)
+        return attribute_texts(texts, chosen, words, partial(attribute, direct=direct, names=names, classes=classes))
+    players = require_players(players)
     if players is not None and chosen.players is None:
         chosen = replace(chosen, players=players)
     received = receive(model, x, random=True)
     network, x, baseline = upcast_half_precision(received.network, received.x, baseline)
     target = resolve_classes(target, name_list("classes", classes) or received.classes, received.outputs)
-    question = ask(network, x, target=target, at=chosen.place(network) if at is None else at, direct=direct)
-    if chosen.players is not None:
-        chosen.players.check([tensor[0] for tensor in question.present])
+    question = ask(network, x, target=target, at=_place(chosen, network) if at is None else at, direct=direct)
     absence = as_absence(baseline, question)
+    if chosen.players is not None:
+        check_samples(chosen.players, question)
+        absence = absence if chosen.plays else keep_bystanders(absence, chosen.players)
     allocation = allocate_random(chosen.allocate, question, absence) if network.random else chosen.allocate(question, absence)
     if chosen.players is not None and allocation.players is not chosen.players:
         allocation = allocation.group(chosen.players)
@@ -171,6 +187,13 @@ def attribute(  # noqa: PLR0913 - a verb that users call
     facts = {**asked, **allocation.provenance, PER_SAMPLE: each}
     whole = replace(allocation, provenance=facts, explained=tuple(here.detach().clone() for here in question.present))
     return whole[0] if question.single else whole
+
+
+def _place(method: Method, network: Network) -> str | None:
+    """Where a method looks if nobody says so: for gradients of a text, at the embedding."""
+    players = method.players
+    of_text = players is not None and (players.samples[0] if players.samples else players).from_left
+    return method.place(network) or (embedding_behind(network) if of_text and not method.plays else None)
 
 
 def resolve_method(method: str | type[Method] | Method, options: Mapping[str, Any] | None = None) -> Method:

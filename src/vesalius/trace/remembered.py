@@ -69,14 +69,16 @@ def keep(call: ModelCall, example: Sequence[Tensor], network: Network) -> None:
 
 
 def _key(call: ModelCall, example: Sequence[Tensor]) -> tuple[object, ...]:
-    """Structure, code and shapes, and the state of every module: a tensor that was replaced lies elsewhere, a function is another one."""
+    """Structure, code and shapes, what is made of the output, and the state of every module: a tensor that was replaced lies elsewhere, a
+    function is another one.
+    """
     tensors = [
         (name, place_of(tensor))
         for named in (call.model.named_parameters, call.model.named_buffers)
         for name, tensor in named(remove_duplicate=False)
     ]
     attributes = [(name, _state(_own_attributes(module))) for name, module in call.model.named_modules()]
-    return trace_key(call, example), tuple(tensors), tuple(attributes)
+    return trace_key(call, example), _state(call.function), tuple(tensors), tuple(attributes)
 
 
 def _own_attributes(module: nn.Module) -> dict[str, Any]:
