@@ -214,15 +214,15 @@ class Allocation:
             return self._group_each(players)
         owner = self.players.within(players, bystanders=players.from_left).to(self.values.device)
         found = self.flat.new_zeros(*self.base.shape, players.n + 1).index_add(-1, owner.where(owner >= 0, players.n), self.flat)
-        values, rest = found[..., :-1].reshape(*self.base.shape, *players.shape), found[..., -1]
-        absorbed = {**self.absorbed, **({"bystanders": rest} if bool((rest != 0).any()) else {})}
+        values = found[..., :-1].reshape(*self.base.shape, *players.shape)
+        absorbed = {**self.absorbed, **({"bystanders": found[..., -1]} if bool((found[..., -1] != 0).any()) else {})}
         return replace(self, players=players, values=values, absorbed=absorbed, stderr=None, stderr_note="")
 
     def _group_each(self, players: Players) -> Allocation:
         """Each sample summed into players of its own."""
         each = [one.group(own) for one, own in zip(self, players.samples, strict=True)]
-        where = dict.fromkeys(name for one in each for name in one.absorbed)
-        absorbed = {name: torch.stack([one.absorbed.get(name, torch.zeros_like(one.total)) for one in each]) for name in where}
+        where = {name: [one.absorbed.get(name, torch.zeros_like(one.total)) for one in each] for one in each for name in one.absorbed}
+        absorbed = {name: torch.stack(parts) for name, parts in where.items()}
         values = torch.stack([torch.cat([one.values, one.values.new_zeros(players.n - one.players.n)]) for one in each])
         return replace(self, players=players, values=values, absorbed=absorbed, stderr=None, stderr_note="")
 
@@ -351,7 +351,7 @@ class Allocation:
             raise InvalidInput(f"{what} needs one value per player; this allocation has order {self.order}, call .reduce('shapley') first")
 
     def _require_one_sample(self, what: str) -> None:
-        if self.base.ndim:
+        if self.base.ndim and not (what == "plot" and "generated" in self.provenance):
             raise InvalidInput(f".{what}() is of one sample; this allocation holds {len(self)}: take allocation[i].{what}()")
 
     # ---- showing ------------------------------------------------------------------------------------------------------------------
@@ -368,7 +368,7 @@ class Allocation:
         return str(load_view("html")(self))
 
     def plot(self, *, title: str | None = None, ax: Any = None) -> Any:
-        """Draw one sample: a heat map for images, bars for the rest. Returns the matplotlib figure."""
+        """Draw one sample (or a matrix of generated tokens) with matplotlib; returns the figure."""
         self._require_one_sample("plot")
         return load_view("plot")(self, title=title, ax=ax)
 

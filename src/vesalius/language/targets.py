@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, final
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar, final
 
 import torch
 from torch import Tensor
@@ -27,7 +27,13 @@ UNITS = ("logit", "log_probability", "probability")
 
 
 class LanguageTarget(ABC):
-    """A function of a language model's output, whose tokens may be named as strings until a tokenizer is known."""
+    """A function of a language model's output, whose tokens may be named as strings until a tokenizer is known.
+
+    Attributes:
+        words: what is explained, in words; found when the tokens are.
+    """
+
+    words: str
 
     @abstractmethod
     def resolve(self, tokenizer: Any) -> LanguageTarget:
@@ -42,6 +48,9 @@ class LanguageTarget(ABC):
         """The target of each row."""
 
 
+Kind = TypeVar("Kind", bound=LanguageTarget)
+
+
 @final
 @dataclass(frozen=True)
 class NextTokenLogit(LanguageTarget):
@@ -54,9 +63,10 @@ class NextTokenLogit(LanguageTarget):
 
     token: Token
     position: int = -1
+    words: str = field(default="", compare=False, repr=False)
 
     def resolve(self, tokenizer: Any) -> NextTokenLogit:
-        return replace(self, token=token_id(self.token, tokenizer))
+        return _named(replace(self, token=token_id(self.token, tokenizer)), tokenizer)
 
     def describe(self, tokenizer: Any = None) -> str:
         return f"logit of {_shown(self.token, tokenizer)}"
@@ -72,9 +82,10 @@ class LogProbability(LanguageTarget):
 
     token: Token
     position: int = -1
+    words: str = field(default="", compare=False, repr=False)
 
     def resolve(self, tokenizer: Any) -> LogProbability:
-        return replace(self, token=token_id(self.token, tokenizer))
+        return _named(replace(self, token=token_id(self.token, tokenizer)), tokenizer)
 
     def describe(self, tokenizer: Any = None) -> str:
         return f"log-probability of {_shown(self.token, tokenizer)}"
@@ -90,9 +101,10 @@ class Probability(LanguageTarget):
 
     token: Token
     position: int = -1
+    words: str = field(default="", compare=False, repr=False)
 
     def resolve(self, tokenizer: Any) -> Probability:
-        return replace(self, token=token_id(self.token, tokenizer))
+        return _named(replace(self, token=token_id(self.token, tokenizer)), tokenizer)
 
     def describe(self, tokenizer: Any = None) -> str:
         return f"probability of {_shown(self.token, tokenizer)}"
@@ -114,9 +126,10 @@ class LogitDifference(LanguageTarget):
     token: Token
     other: Token
     position: int = -1
+    words: str = field(default="", compare=False, repr=False)
 
     def resolve(self, tokenizer: Any) -> LogitDifference:
-        return replace(self, token=token_id(self.token, tokenizer), other=token_id(self.other, tokenizer))
+        return _named(replace(self, token=token_id(self.token, tokenizer), other=token_id(self.other, tokenizer)), tokenizer)
 
     def describe(self, tokenizer: Any = None) -> str:
         return f"logit of {_shown(self.token, tokenizer)} minus that of {_shown(self.other, tokenizer)}"
@@ -139,12 +152,13 @@ class Continuation(LanguageTarget):
 
     tokens: Any
     unit: str = "log_probability"
+    words: str = field(default="", compare=False, repr=False)
 
     def __post_init__(self) -> None:
         _check_tokens(self.tokens, self.unit, "a continuation")
 
     def resolve(self, tokenizer: Any) -> Continuation:
-        return replace(self, tokens=_ids(self.tokens, tokenizer))
+        return _named(replace(self, tokens=_ids(self.tokens, tokenizer)), tokenizer)
 
     @property
     def ids(self) -> tuple[int, ...]:
@@ -172,6 +186,7 @@ class PerToken(LanguageTarget):
 
     tokens: Any
     unit: str = "log_probability"
+    words: str = field(default="", compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if isinstance(self.tokens, int):
@@ -199,6 +214,13 @@ class PerToken(LanguageTarget):
 
     def __call__(self, output: Tensor) -> Tensor:
         raise InvalidInput("PerToken makes a matrix, several numbers of one text; give it to vesalius.attribute or explain with a text")
+
+
+def _named(target: Kind, tokenizer: Any) -> Kind:
+    """The same, with what it is in words."""
+    named: Any = target
+    found: Kind = replace(named, words=target.describe(tokenizer))
+    return found
 
 
 def _check_tokens(tokens: Any, unit: str, what: str) -> None:

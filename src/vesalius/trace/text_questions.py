@@ -19,7 +19,7 @@ from vesalius.language.baselines import text_baseline
 from vesalius.language.targets import Continuation, LanguageTarget, NextTokenLogit, PerToken
 from vesalius.trace.default_inputs import embedding_behind
 from vesalius.trace.network import Network
-from vesalius.trace.target import Target
+from vesalius.trace.target import Target, predicted_classes
 from vesalius.trace.texts import GivenTexts, device_ids, read_texts
 from vesalius.trace.trace import recall
 
@@ -218,12 +218,14 @@ def _predicted(found: TextQuestion, given: GivenTexts, words: TextWords) -> Text
         return found
     with torch.no_grad():
         output = found.network.run(found.network.bind(found.x))
-    if output.ndim == 2 and not (
-        isinstance(target, str) and target not in _classes(found, words) and target in vocabulary(given.tokenizer)
-    ):
-        return found
     if output.ndim not in (2, 3):
         return found
+    known = _classes(found, words)
+    of_token = isinstance(target, str) and target not in known and target in vocabulary(given.tokenizer)
+    if output.ndim == 2 and not of_token:
+        named = len(known) == output.shape[1] and (target is None or isinstance(target, str))
+        each = [known[one] for one in predicted_classes(output).tolist()] if target is None and named else [str(target)] * len(output)
+        return replace(found, targets=tuple(f"class {one}" for one in each)) if named else found
     if target is not None:
         token = NextTokenLogit(target).resolve(given.tokenizer)
         return replace(found, target=token, targets=(token.describe(given.tokenizer),) * len(output))

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.core.rows import read_rows
 from vesalius.core.tokenization import TokenizedText, is_one_text, special_id, tokenize, vocabulary_size
-from vesalius.inputs.models import module_device
+from vesalius.inputs.models import as_model, module_device
 from vesalius.language.generation import generate
 from vesalius.trace.network import Network
 from vesalius.trace.signature import bind_call
@@ -147,6 +147,8 @@ def read_texts(model: Any, x: Any, tokenizer: Any = None) -> GivenTexts | None:
         WrongType, InvalidInput: a text without a tokenizer; as :func:`vesalius.core.tokenization.tokenize`; a tokenizer of another
             vocabulary; a text longer than the model allows.
     """
+    if isinstance(x, GivenTexts):
+        return x
     model, tokenizer = open_pipeline(model, tokenizer)
     words = isinstance(x, str) or (isinstance(x, (list, tuple)) and bool(x) and all(isinstance(one, str) for one in x))
     if not words and tokenizer is None:
@@ -224,6 +226,13 @@ def _module(model: Any) -> nn.Module | None:
 
 def _name(model: Any) -> str:
     return str(model.name) if isinstance(model, Network) else type(model).__name__
+
+
+def class_names(model: Any) -> tuple[str, ...]:
+    """Names of classes, as the model has them."""
+    if isinstance(model, Network):
+        return model.classes
+    return next(iter(as_model(model))).classes
 
 
 def _device(model: Any) -> torch.device | None:
