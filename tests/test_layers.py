@@ -11,6 +11,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "vesalius"
 LEVELS = {
     "core": 0,
     "inputs": 1,
+    "language": 1,
     "trace": 2,
     "data": 2,
     "models": 2,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from vesalius import games as games
     from vesalius import information as information
     from vesalius import inputs as inputs
+    from vesalius import language as language
     from vesalius import methods as methods
     from vesalius import models as models
     from vesalius import rules as rules

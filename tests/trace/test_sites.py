@@ -12,7 +12,7 @@ from tests.reference.patching import activations, patched
 from tests.trace.sequence_models import HEADS, IDS, OTHER, Masked, TwoLayers, built
 from vesalius.audit import Auditor
 from vesalius.core.errors import InvalidInput
-from vesalius.core.players import BYSTANDER
+from vesalius.core.text_division import BYSTANDER
 from vesalius.interactions.taylor import order_totals
 from vesalius.trace.question import ask
 from vesalius.trace.sites import later_sites

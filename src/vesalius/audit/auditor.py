@@ -33,6 +33,7 @@ from vesalius.methods import METHODS, Method
 from vesalius.trace.network import Inputs
 from vesalius.trace.receive import receive, resolve_classes
 from vesalius.trace.target import Target
+from vesalius.trace.text_questions import TextPlayers, TextWords, as_text_question, require_players
 
 REFUSALS = (NoRule, NotTraceable, WrongType, InvalidInput)
 """What a method raises where it does not apply."""
@@ -155,7 +156,7 @@ class Auditor(Options):
 def audit(  # noqa: PLR0913 - a verb that users call
     model: Any,
     x: Inputs,
-    players: Players | Allocation | None = None,
+    players: TextPlayers = None,
     *,
     target: Target = None,
     baseline: Baseline = None,
@@ -164,6 +165,7 @@ def audit(  # noqa: PLR0913 - a verb that users call
     methods: Methods = METHODS,
     names: Sequence[str] = (),
     classes: Sequence[str] = (),
+    tokenizer: Any = None,
 ) -> Audit:
     """Judge attribution methods on one sample by the three principles, a number each.
 
@@ -184,6 +186,7 @@ def audit(  # noqa: PLR0913 - a verb that users call
         methods: names, instances with options, or a mapping from labels to either.
         names: of the players; by default those of the columns, where the data has them.
         classes: names of the classes in the output's order, for a target by name.
+        tokenizer: then ``x`` is a text, and target, baseline and players may be in its words, see :func:`vesalius.attribute`.
 
     Returns:
         An audit: a mapping from methods to records. Methods that do not apply are in ``.skipped``, with the reason.
@@ -194,8 +197,13 @@ def audit(  # noqa: PLR0913 - a verb that users call
     Reference: Deng2024; taylor.md, sections 3 and 5.4. LRP methods share out f(x), not f(x) - f(b); they are judged as all others, against
     f(x) - f(b), so that biases show as effects missed or over-counted.
     """
+    who = players.players if isinstance(players, Allocation) else players
+    words = TextWords(target=target, baseline=baseline, players=who, at=at, classes=classes, of_ids=False)
+    if (posed := as_text_question(model, x, tokenizer, words)) is not None:
+        model, x, players, target, baseline, at = posed.arguments
     received = receive(model, x)
     target = resolve_classes(target, name_list("classes", classes) or received.classes, received.outputs)
+    players = require_players(players) if isinstance(players, str) else players
     players = players if isinstance(players, Allocation) else named_players(received, players, names, at, target)
     return Auditor(at=at, direct=direct).audit(received.network, received.x, players, target=target, baseline=baseline, methods=methods)
 

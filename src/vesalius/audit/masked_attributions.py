@@ -25,8 +25,10 @@ from torch import Tensor
 from vesalius.audit.problem import AuditProblem, masked_model_question, split_masks, table_question
 from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput, WrongType
-from vesalius.core.players import BYSTANDER, Players
+from vesalius.core.player_shapes import align
+from vesalius.core.players import Players
 from vesalius.core.rows import to_tensor
+from vesalius.core.text_division import BYSTANDER
 from vesalius.games.absence import Constant
 from vesalius.games.moebius import membership, player_count
 from vesalius.methods import Method, PredictionDifference, SmoothGrad
@@ -147,7 +149,8 @@ def player_of_parts(fine: Sequence[Int[Tensor, "..."]], coarse: Players, events:
         InvalidInput: a part would be cut in two.
     """
     pairs = []
-    for mine, theirs, event in zip(fine, coarse.index, events, strict=True):
+    for mine, owner, event in zip(fine, coarse.index, events, strict=True):
+        theirs = align(owner, len(event), left=coarse.from_left)
         whole = torch.stack([mine.expand(event).reshape(-1), theirs.expand(event).reshape(-1)])
         pairs.append(torch.unique(whole[:, whole[0] >= 0], dim=1))
     every = torch.unique(torch.cat(pairs, 1), dim=1)
@@ -165,8 +168,9 @@ def _upsample_parts(fine: Players, events: Sequence[tuple[int, ...]]) -> list[In
     Raises:
         InvalidInput: positions that do not divide the pixels or steps evenly.
     """
-    if len(fine.index) == len(events) and all(_broadcasts(part.shape, event) for part, event in zip(fine.index, events, strict=True)):
-        return list(fine.index)
+    parts = [align(part, len(event), left=fine.from_left) for part, event in zip(fine.index, events, strict=False)]
+    if len(fine.index) == len(events) and all(_broadcasts(part.shape, event) for part, event in zip(parts, events, strict=True)):
+        return parts
     event, sides = events[0], tuple(fine.shape)
     spatial = event[-2:] if len(sides) == 2 and len(event) >= 3 else event[:1] if len(sides) == 1 and len(event) <= 2 else ()
     if len(events) != 1 or not spatial or any(large % small for large, small in zip(spatial, sides, strict=True)):

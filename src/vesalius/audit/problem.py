@@ -222,14 +222,13 @@ def masked_model_question(problem: AuditProblem, masks: Bool[Tensor, "N P"], whi
     """The masked *model* at the whole sample: whatever a method adds to absent players is masked too."""
     present = tuple(tensor[None].expand(len(masks), *tensor.shape) for tensor in problem.sample)
     question = problem.about(present)
-    kept = [problem.players.expand(masks.to(here.device), site) for site, here in enumerate(present)]
+    kept = problem.players.presence(masks, problem.sample)
     absent = [fill[which] for fill in problem.stand_ins]
 
     def head(values: Sequence[Tensor], rows: Tensor) -> Tensor:
         seen = []
         for value, mask, gone in zip(values, kept, absent, strict=True):
-            here = mask[rows]
-            seen.append(torch.where(here.reshape(len(here), *[1] * (value.ndim - here.ndim), *here.shape[1:]), value, gone))
+            seen.append(torch.where(mask[rows], value, gone))
         return question.head(seen, rows)
 
     inside = replace(question, head=head, subgraph=None)

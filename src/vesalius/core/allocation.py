@@ -25,7 +25,7 @@ from vesalius.core.errors import InvalidInput
 from vesalius.core.near_ties import descending_order
 from vesalius.core.numbers import Limit, whole_number
 from vesalius.core.players import Players
-from vesalius.core.samples import resolve_rows, sample_facts, sample_ids
+from vesalius.core.samples import resolve_rows, sample_ids, take_samples
 from vesalius.core.summary import describe
 
 
@@ -148,19 +148,7 @@ class Allocation:
         raise InvalidInput("this allocation is of a single sample, which has no others beside it; its numbers are in .values")
 
     def _take(self, rows: int | Int[Tensor, " N"]) -> Allocation:
-        def take(part: Tensor) -> Tensor:
-            return part[rows if isinstance(rows, int) else rows.to(part.device)]
-
-        names = ("values", "base", "total", "stderr", "converged", "map_error")
-        own: dict[str, Any] = {name: None if (part := getattr(self, name)) is None else take(part) for name in names}
-        return replace(
-            self,
-            **own,
-            absorbed={where: take(part) for where, part in self.absorbed.items()},
-            evaluations=take(self.evaluations) if self.evaluations.ndim else self.evaluations,
-            explained=tuple(take(part) for part in self.explained),
-            provenance=sample_facts(self.provenance, rows),
-        )
+        return replace(self, **take_samples({known.name: getattr(self, known.name) for known in fields(self)}, rows))
 
     @verb
     def reduce(self, index: str = "shapley", *, order: int | None = None) -> Allocation:
@@ -213,7 +201,7 @@ class Allocation:
 
     @verb
     def group(self, players: Players) -> Allocation:
-        """Sum an attribution over a coarser division of the same tensors.
+        """Sum an attribution over a coarser division of the same tensors; what the bystanders of a text hold is ``absorbed``.
 
         Standard errors are dropped: those of members are not independent.
 
@@ -222,9 +210,21 @@ class Allocation:
             WrongType: no players.
         """
         self._require_order_one("grouping")
-        owner = self.players.within(players).to(self.values.device)
-        values = self.flat.new_zeros(*self.base.shape, players.n).index_add(-1, owner, self.flat)
-        return replace(self, players=players, values=values.reshape(*self.base.shape, *players.shape), stderr=None, stderr_note="")
+        if players.samples:
+            return self._group_each(players)
+        owner = self.players.within(players, bystanders=players.from_left).to(self.values.device)
+        found = self.flat.new_zeros(*self.base.shape, players.n + 1).index_add(-1, owner.where(owner >= 0, players.n), self.flat)
+        values = found[..., :-1].reshape(*self.base.shape, *players.shape)
+        absorbed = {**self.absorbed, **({"bystanders": found[..., -1]} if bool((found[..., -1] != 0).any()) else {})}
+        return replace(self, players=players, values=values, absorbed=absorbed, stderr=None, stderr_note="")
+
+    def _group_each(self, players: Players) -> Allocation:
+        """Each sample summed into players of its own."""
+        each = [one.group(own) for one, own in zip(self, players.samples, strict=True)]
+        where = {name: [one.absorbed.get(name, torch.zeros_like(one.total)) for one in each] for one in each for name in one.absorbed}
+        absorbed = {name: torch.stack(parts) for name, parts in where.items()}
+        values = torch.stack([torch.cat([one.values, one.values.new_zeros(players.n - one.players.n)]) for one in each])
+        return replace(self, players=players, values=values, absorbed=absorbed, stderr=None, stderr_note="")
 
     # ---- to and from other libraries ----------------------------------------------------------------------------------------------
 
@@ -351,7 +351,7 @@ class Allocation:
             raise InvalidInput(f"{what} needs one value per player; this allocation has order {self.order}, call .reduce('shapley') first")
 
     def _require_one_sample(self, what: str) -> None:
-        if self.base.ndim:
+        if self.base.ndim and not (what == "plot" and "generated" in self.provenance):
             raise InvalidInput(f".{what}() is of one sample; this allocation holds {len(self)}: take allocation[i].{what}()")
 
     # ---- showing ------------------------------------------------------------------------------------------------------------------
@@ -368,7 +368,7 @@ class Allocation:
         return str(load_view("html")(self))
 
     def plot(self, *, title: str | None = None, ax: Any = None) -> Any:
-        """Draw one sample: a heat map for images, bars for the rest. Returns the matplotlib figure."""
+        """Draw one sample (or a matrix of generated tokens) with matplotlib; returns the figure."""
         self._require_one_sample("plot")
         return load_view("plot")(self, title=title, ax=ax)
 

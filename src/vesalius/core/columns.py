@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from vesalius.core.errors import InvalidInput, WrongType
@@ -33,6 +34,29 @@ def one_or_several(members: Any) -> Iterable[Any]:
     if isinstance(members, Iterable) and not isinstance(members, str):
         return members
     return [members]
+
+
+def group_owners(groups: Mapping[str, Any], names: Sequence[str], count: int) -> Tensor:
+    """The group of each column, -1 for one of none.
+
+    Args:
+        groups: columns of each, by name or position.
+        names: of the columns, or empty.
+        count: how many columns there are.
+
+    Raises:
+        UnknownName, InvalidInput: see :meth:`vesalius.Players.groups`.
+    """
+    owner, titles = torch.full((count,), -1), list(groups)
+    for player, members in enumerate(groups.values()):
+        for member in one_or_several(members):
+            place = column_place(member, names, count)
+            if owner[place] >= 0:
+                raise InvalidInput(f"column {member!r} comes twice, in group {titles[int(owner[place])]!r} and in {titles[player]!r}")
+            owner[place] = player
+    if empty := [title for player, title in enumerate(titles) if not bool((owner == player).any())]:
+        raise InvalidInput(f"group {empty[0]!r} has no columns, so it could not be absent; leave it out")
+    return owner
 
 
 def column_place(member: str | int, names: Sequence[str], count: int) -> int:

@@ -116,6 +116,8 @@ def element_per_player(players: Players, explained: Sequence[Tensor]) -> Tensor 
     """
     if not explained or players.parts is not None or players.kind == "links" or len(players.index) != len(explained):
         return None
+    if players.from_left and explained[0].ndim > 2:
+        return None
     owner = torch.cat([index.expand(here.shape[1:]).reshape(-1) for index, here in zip(players.index, explained, strict=True)])
     owned = owner >= 0
     if not bool((owner[owned].bincount(minlength=players.n) == 1).all()):

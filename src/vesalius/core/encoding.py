@@ -7,9 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
-from vesalius.core.players import BYSTANDER, Players
+from vesalius.core.players import Players
 from vesalius.core.samples import PER_SAMPLE
 from vesalius.core.store import fact, part, sides, to_json_values, words
+from vesalius.core.text_division import BYSTANDER, TextLayout
 
 TENSORS = ("values", "base", "total", "coalitions", "stderr", "evaluations", "converged", "map_error")
 """What a file of an allocation holds by its own name."""
@@ -20,7 +21,15 @@ def encode_players(players: Players) -> tuple[dict[str, Tensor], dict[str, Any]]
     tensors = {f"index.{i}": part for i, part in enumerate(players.index)}
     if players.parts is not None:
         tensors["parts"] = players.parts
-    return tensors, {"shape": players.shape, "kind": players.kind, "labels": players.labels, "layer": players.layer, "sites": players.sites}
+    facts: dict[str, Any] = {"shape": players.shape, "kind": players.kind, "labels": players.labels, "layer": players.layer}
+    facts["sites"] = players.sites
+    if players.layout is not None:
+        facts["layout"] = {"pieces": players.layout.pieces, "owners": players.layout.owners, "ids": players.layout.ids}
+    for sample, own in enumerate(players.samples):
+        held, told = encode_players(own)
+        tensors |= {f"sample.{sample}.{name}": tensor for name, tensor in held.items()}
+        facts.setdefault("samples", []).append(told)
+    return tensors, facts
 
 
 def decode_players(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Players:
@@ -29,13 +38,19 @@ def decode_players(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> P
     Raises:
         KeyError, TypeError, ValueError: what no players are made of; see :func:`vesalius.core.store.decoding`.
     """
+    samples = tuple(
+        decode_players({name.removeprefix(f"sample.{i}."): held for name, held in tensors.items() if name.startswith(f"sample.{i}.")}, own)
+        for i, own in enumerate(fact(facts, "samples", list) if "samples" in facts else [])
+    )
     index = tuple(part(tensors, f"index.{i}", kind="whole") for i in range(sum(name.startswith("index.") for name in tensors)))
     shape, labels, layer = sides(facts["shape"]), tuple(words(facts, "labels")), facts["layer"]
     if layer is not None and not isinstance(layer, str):
         raise TypeError(f"{layer!r} is no layer")
     parts = part(tensors, "parts") if "parts" in tensors else None
     sites = tuple(words(facts, "sites")) if "sites" in facts else ()
-    found = Players(index, shape, fact(facts, "kind", str), labels, parts, layer, sites)
+    found = Players(index, shape, fact(facts, "kind", str), labels, parts, layer, sites, _decode_layout(facts), samples)
+    if samples and found.n != max(one.n for one in samples):
+        raise ValueError(f"the samples have other numbers of players than {found.n}")
     if any(one.numel() and not BYSTANDER <= int(one.min()) <= int(one.max()) < found.n for one in index):
         raise ValueError(f"an element is owned by none of {found.n} players")
     if (parts is not None and (not parts.ndim or len(parts) != found.n)) or (
@@ -43,6 +58,18 @@ def decode_players(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> P
     ):
         raise ValueError(f"there are parts for other numbers of players than {found.n}")
     return found
+
+
+def _decode_layout(facts: Mapping[str, Any]) -> TextLayout | None:
+    """The text that players divide, if it is one."""
+    if "layout" not in facts:
+        return None
+    held = fact(facts, "layout", dict)
+    owners, ids = (tuple(fact(held, name, list)) for name in ("owners", "ids"))
+    layout = TextLayout(tuple(words(held, "pieces")), owners, ids)
+    if not all(isinstance(number, int) for number in (*owners, *ids)) or not len(layout.pieces) == len(owners) == len(ids):
+        raise TypeError("the layout of a text has a piece, an owner and an id for each token")
+    return layout
 
 
 def decode_values(tensors: Mapping[str, Tensor], players: Players) -> dict[str, Any]:

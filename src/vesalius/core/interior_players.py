@@ -21,6 +21,14 @@ LayerChoice = int | str | Sequence[int | str] | None
 """Layers by number, as in ``L0H1``, or by the path of a module they are in; ``None`` for all."""
 
 
+@runtime_checkable
+class HasLayers(Protocol):
+    """What :meth:`Players.units` and :meth:`Players.links` ask of a network."""
+
+    def unit_index(self, layer: str) -> Int[Tensor, "*event"]: ...
+    def link_shape(self, layer: str) -> tuple[int, ...]: ...
+
+
 @dataclass(frozen=True, eq=False)
 class InteriorParts:
     """What a network says of parts of its inside.

@@ -8,10 +8,10 @@ Axes: N coalitions, P players, K components, event: one sample's shape, without 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,47 +19,37 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from vesalius.core.arguments import noun
-from vesalius.core.columns import column_place, one_or_several, read_sample, read_samples
+from vesalius.core.columns import group_owners, read_sample, read_samples
 from vesalius.core.entry import out_of_inference, verb
 from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.core.graph_edges import edge_owners
-from vesalius.core.interior_players import InteriorPlayers
+from vesalius.core.interior_players import HasLayers, InteriorPlayers
 from vesalius.core.names import name_list
 from vesalius.core.numbers import POSITIVE_COUNT, Limit, numbers_per_axis, whole_number
-from vesalius.core.player_shapes import check_same_tensors, refuse_tokens_of_ids
+from vesalius.core.player_shapes import align, align_all, containing, format_shapes, refuse_tokens_of_ids, stack_terms
 from vesalius.core.rows import to_tensor
+from vesalius.core.text_division import BYSTANDER, TEXT_KINDS, TextLayout, divide_texts
 
-BYSTANDER = -1
-MAY_REPEAT = ("tokens",)
-"""Kinds whose names may come again: the same word stands at several places of a text, and the place tells them apart."""
-SINGULAR_KINDS = {"patches": "patch"}
-
-
-@runtime_checkable
-class HasLayers(Protocol):
-    """What :meth:`Players.units` and :meth:`Players.links` ask of a network."""
-
-    def unit_index(self, layer: str) -> Int[Tensor, "*event"]: ...
-    def link_shape(self, layer: str) -> tuple[int, ...]: ...
+SINGULAR_KINDS = {"patches": "patch", "matches": "match"}
 
 
 @noun("build them: Players.features(x), Players.patches(x, 4), ...")
 @dataclass(frozen=True, eq=False)
 class Players(InteriorPlayers):
-    """n named disjoint parts of one or several tensors.
-
-    Build one with a constructor below rather than by hand.
+    """n named disjoint parts of one or several tensors; build them with a constructor below.
 
     Attributes:
-        index: one integer tensor per explained tensor, broadcastable (from the right) to its event; the owner of each element.
+        index: the owner of each element, a tensor per explained one, broadcastable to its event from the right (a text [T] from the left).
         shape: shape in which values are reported, with ``prod(shape) == n``: the event for features, the grid for patches, ``(n,)`` else.
         kind: ``features``, ``groups``, ``patches``, ``segments``, ``tokens``, ``channels``, ``nodes``, ``edges``, ``units``,
-            ``links``, ``components``, ``heads``, ``neurons``, ``residual``, ``layers``, ``experts``, or plain
-            ``players``.
+            ``links``, ``components``, those of a text (``tokens``, ``words``, ``sentences``, ``matches``, ``slots``), ``heads``,
+            ``neurons``, ``residual``, ``layers``, ``experts``, or plain ``players``.
         labels: one name per player; generated from ``kind`` and position when empty.
         parts: for ``components``, the K tensors whose sum over a coalition is what the model sees.
         layer: for ``units`` and ``links``, the layer they belong to.
         sites: for parts of a network's inside, the values that they divide, so that ``at=`` need not be said.
+        layout: for those of a text, the text in reading order.
+        samples: of several texts, the players of each; then ``n`` is their largest number.
     """
 
     index: tuple[Int[Tensor, "..."], ...]
@@ -69,16 +59,23 @@ class Players(InteriorPlayers):
     parts: Float[Tensor, "K *event"] | None = None
     layer: str | None = None
     sites: tuple[str, ...] = ()
+    layout: TextLayout | None = None
+    samples: tuple[Players, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "index", out_of_inference(self.index))
         object.__setattr__(self, "parts", out_of_inference(self.parts))
         if self.n < 1:
             raise InvalidInput("there are no players: the explained tensor has no elements")
-        labels = name_list("names", self.labels, distinct=self.kind not in MAY_REPEAT)
+        labels = name_list("names", self.labels, distinct=self.kind not in TEXT_KINDS)
         object.__setattr__(self, "labels", labels)
         if labels and len(labels) != self.n:
             raise InvalidInput(f"{len(labels)} names were given for {self.n} players")
+
+    @property
+    def from_left(self) -> bool:
+        """Whether the axes of an index are the first of an event: those of a text."""
+        return self.layout is not None
 
     @property
     def n(self) -> int:
@@ -156,16 +153,8 @@ class Players(InteriorPlayers):
             raise WrongType(f"groups are columns by the name of their group, {{'size': ['height']}}, not a {type(groups).__name__}")
         tensors, columns = read_samples((sample,))
         known = name_list("names", names, count=tensors[0].numel()) or columns
-        owner, titles = torch.full((tensors[0].numel(),), BYSTANDER), list(groups)
-        for player, members in enumerate(groups.values()):
-            for member in one_or_several(members):
-                place = column_place(member, known, len(owner))
-                if owner[place] != BYSTANDER:
-                    raise InvalidInput(f"column {member!r} comes twice, in group {titles[int(owner[place])]!r} and in {titles[player]!r}")
-                owner[place] = player
-        if empty := [title for player, title in enumerate(titles) if not bool((owner == player).any())]:
-            raise InvalidInput(f"group {empty[0]!r} has no columns, so it could not be absent; leave it out")
-        return cls((owner.reshape(tensors[0].shape),), (len(groups),), "groups", tuple(map(str, titles)))
+        owner = group_owners(groups, known, tensors[0].numel())
+        return cls((owner.reshape(tensors[0].shape),), (len(groups),), "groups", tuple(map(str, groups)))
 
     @classmethod
     def _elements(cls, samples: Sequence[Tensor], names: Sequence[str]) -> Players:
@@ -232,6 +221,36 @@ class Players(InteriorPlayers):
 
     @classmethod
     @verb
+    def text(cls, text: Any, tokenizer: Any, by: Any = "token") -> Players:
+        """Parts of a text: players of its token ids [T], and of what is computed from them position by position [T, ...].
+
+        Args:
+            text: a string; a :class:`vesalius.language.Template`; ids [T]; or several of these, padded to one length as
+                ``tokenizer(texts, padding=True)`` does. Special tokens and padding are bystanders.
+            tokenizer: of ``tokenizers`` or ``transformers``; or the tokens' names, as a list or a mapping to ids.
+            by: ``"token"`` (of a template: its slots), ``"word"``, ``"sentence"``, or a regular expression, each match of it a player.
+
+        Raises:
+            InvalidInput, WrongType, UnknownName: an empty text, special tokens alone, no tokenizer, a pattern that matches nothing.
+        """
+        divided = divide_texts(text, tokenizer, by)
+        return cls.joined([cls((one.index,), (len(one.names),), one.kind, one.names, layout=one.layout) for one in divided])
+
+    @classmethod
+    def joined(cls, samples: Sequence[Players]) -> Players:
+        """The players of several samples, each with its own."""
+        return samples[0] if len(samples) == 1 else cls((), (max(one.n for one in samples),), samples[0].kind, samples=tuple(samples))
+
+    def of(self, sample: int) -> Players:
+        """The players of one sample."""
+        return self.samples[sample] if self.samples else self
+
+    def only(self, samples: Sequence[int]) -> Players:
+        """The players of some samples; themselves, where all samples have the same."""
+        return Players.joined([self.samples[sample] for sample in samples]) if self.samples and samples else self
+
+    @classmethod
+    @verb
     def channels(cls, sample: Any, *, axis: int = 0, names: Sequence[str] = ()) -> Players:
         """Slices along one axis of the event, by default the first ([channels, height, width])."""
         return cls._along_axis(sample, axis, "channels", names)
@@ -264,7 +283,7 @@ class Players(InteriorPlayers):
             raise InvalidInput(f"axis {axis} does not exist in a sample of shape {tuple(sample.shape)}")
         count = sample.shape[axis]
         index = torch.arange(count).reshape([count if i == axis % sample.ndim else 1 for i in range(sample.ndim)])
-        return cls((index,), (count,), kind, name_list("names", names, distinct=kind not in MAY_REPEAT))
+        return cls((index,), (count,), kind, name_list("names", names, distinct=kind not in TEXT_KINDS))
 
     @classmethod
     @verb
@@ -286,15 +305,7 @@ class Players(InteriorPlayers):
     @verb
     def components(cls, parts: Sequence[Tensor] | Float[Tensor, "K *event"], names: Sequence[str] = ()) -> Players:
         """Terms of a sum: a coalition stands for the sum of its members on top of the absent value."""
-        if not isinstance(parts, Iterable) or getattr(parts, "ndim", 1) == 0:
-            raise WrongType(f"components are the terms of a sum, tensors of one shape, not {type(parts).__name__}")
-        terms = [to_tensor(part) for part in parts]
-        shapes = [list(term.shape) for term in terms]
-        if not terms or any(shape != shapes[0] for shape in shapes):
-            raise InvalidInput(f"components are terms of one sum, so at least one and all of one shape; these have {shapes}")
-        stacked = torch.stack(terms)
-        if stacked.is_complex() or not bool(stacked.isfinite().all()):
-            raise InvalidInput("components are finite real numbers; these are complex, or hold NaN or infinity")
+        stacked = stack_terms(parts)
         return cls((), (len(stacked),), "components", name_list("names", names), parts=stacked)
 
     # ---- coalitions ---------------------------------------------------------------------------------------------------------------
@@ -325,29 +336,37 @@ class Players(InteriorPlayers):
 
     def presence(self, masks: Bool[Tensor, "N P"], present: Sequence[Tensor]) -> list[Bool[Tensor, "N ..."]]:
         """Presence of the elements of every explained tensor [*event], for each coalition, with as many axes as its rows have."""
-        return [_insert_event_axes(self.expand(masks.to(here.device), site), here.ndim + 1) for site, here in enumerate(present)]
+        found = [self.expand(masks.to(here.device), site) for site, here in enumerate(present)]
+        return [align(mask, here.ndim + 1, lead=1, left=self.from_left) for mask, here in zip(found, present, strict=True)]
 
     def check(self, present: Sequence[Tensor]) -> None:
         """Refuse players that do not fit the explained tensors ([*event] each)."""
         if self.parts is not None:
             if len(present) != 1 or tuple(present[0].shape) != tuple(self.parts.shape[1:]):
-                raise InvalidInput(f"components have shape {tuple(self.parts.shape[1:])}, the explained tensor {_format_shapes(present)}")
+                raise InvalidInput(f"components have shape {tuple(self.parts.shape[1:])}, the explained tensor {format_shapes(present)}")
             return
+        if self.samples:
+            raise InvalidInput(f"these players are of {len(self.samples)} texts, each with its own; of one of them: players.of(0)")
         if len(self.index) != len(present):
             raise InvalidInput(
-                f"these players divide {len(self.index)} tensors, but {len(present)} are explained: {_format_shapes(present)}"
+                f"these players divide {len(self.index)} tensors, but {len(present)} are explained: {format_shapes(present)}"
             )
         for index, here in zip(self.index, present, strict=True):
-            fits = index.ndim <= here.ndim and all(a in (1, b) for a, b in zip(reversed(index.shape), reversed(here.shape), strict=False))
+            known = align(index, here.ndim, left=self.from_left).shape
+            fits = len(known) == here.ndim and all(a in (1, b) for a, b in zip(known, here.shape, strict=True))
             if not fits:
                 raise InvalidInput(f"these {self.kind} divide a tensor of shape {tuple(index.shape)}, not {tuple(here.shape)}")
-            refuse_tokens_of_ids(self.kind, index.shape, here.shape)
+            if not self.from_left:
+                refuse_tokens_of_ids(self.kind, index.shape, here.shape)
 
     def gather(self, values: Sequence[Float[Tensor, "batch ..."]]) -> Float[Tensor, "batch P"]:
         """Sum a map over the elements of each player; bystanders are left out."""
+        if self.samples:
+            found = [one.gather([value[[row]] for value in values])[0] for row, one in enumerate(self.samples)]
+            return torch.stack([torch.cat([one, one.new_zeros(self.n - len(one))]) for one in found])
         total = values[0].new_zeros(len(values[0]), self.n + 1)
         for index, value in zip(self.index, values, strict=True):
-            owner = index.to(value.device).expand(value.shape[1:]).reshape(-1)
+            owner = align(index.to(value.device), value.ndim - 1, left=self.from_left).expand(value.shape[1:]).reshape(-1)
             total.index_add_(1, torch.where(owner < 0, self.n, owner), value.reshape(len(value), -1))
         return total[:, : self.n]
 
@@ -356,8 +375,8 @@ class Players(InteriorPlayers):
         padded = torch.cat([values, values.new_zeros(*values.shape[:-1], 1)], -1)
         return padded[..., self.index[site].to(values.device)]
 
-    def within(self, coarser: Players) -> Int[Tensor, " P"]:
-        """For each player here, the player of a coarser division that contains it.
+    def within(self, coarser: Players, *, bystanders: bool = False) -> Int[Tensor, " P"]:
+        """For each player here, the player of a coarser division that contains it; negative for bystanders, where there may be some.
 
         Raises:
             InvalidInput: if a player is cut in two, or left out; players of other tensors.
@@ -366,18 +385,9 @@ class Players(InteriorPlayers):
             raise WrongType(f"players are a Players, not {type(coarser).__name__}")
         if self.parts is not None or coarser.parts is not None:
             raise InvalidInput(f"{self.kind} cannot be grouped into {coarser.kind}: components are terms of a sum and no parts of a tensor")
-        shapes = [[tuple(index.shape) for index in players.index] for players in (self, coarser)]
-        check_same_tensors(shapes[0], self.kind, shapes[1], coarser.kind)
-        owner = torch.full((self.n,), -2)
-        for mine, theirs in zip(self.index, coarser.index, strict=True):
-            shape = torch.broadcast_shapes(mine.shape, theirs.shape)
-            fine, coarse = mine.expand(shape), theirs.expand(shape)
-            kept = fine >= 0
-            order = torch.unique(torch.stack([fine[kept], coarse[kept]]), dim=1)
-            if (order[0].bincount(minlength=self.n) > 1).any():
-                raise InvalidInput(f"these {self.kind} do not fit into the {coarser.kind}: some player would be cut in two")
-            owner[order[0]] = order[1]
-        if (owner < 0).any():
+        divided = align_all(self.index, coarser.index, left=(self.from_left, coarser.from_left))
+        owner = containing(divided, (self.kind, coarser.kind), self.n)
+        if (owner < 0).any() and not bystanders:
             raise InvalidInput(f"{int((owner < 0).sum())} of {self.n} {self.kind} belong to none of the {coarser.kind}")
         return owner
 
@@ -385,11 +395,3 @@ class Players(InteriorPlayers):
 def _require_layers(network: object, what: str) -> None:
     if not isinstance(network, HasLayers):
         raise WrongType(f"{what} are of a traced network, not of a {type(network).__name__}; make one with vesalius.trace(model, x)")
-
-
-def _insert_event_axes(mask: Tensor, ndim: int) -> Tensor:
-    return mask.reshape(mask.shape[0], *[1] * (ndim - mask.ndim), *mask.shape[1:])
-
-
-def _format_shapes(tensors: Sequence[Tensor]) -> str:
-    return " and ".join(str(tuple(tensor.shape)) for tensor in tensors)

@@ -58,6 +58,27 @@ def sample_facts(provenance: Mapping[str, Any], rows: Int[Tensor, " N"] | int) -
     return {**provenance, PER_SAMPLE: chosen} if each else dict(provenance)
 
 
+def take_samples(held: Mapping[str, Any], rows: Int[Tensor, " N"] | int) -> dict[str, Any]:
+    """The fields of an allocation of several samples, for some of them or for one, whose own players come along."""
+    players = held["players"].of(rows) if isinstance(rows, int) else held["players"].only(rows.tolist())
+    shape = None if players is held["players"] or held["coalitions"] is not None else players.shape
+
+    def take(part: Tensor, *, cut: bool = False) -> Tensor:
+        found = part[rows if isinstance(rows, int) else rows.to(part.device)]
+        return found[..., : shape[0]] if cut and shape is not None else found
+
+    names = ("values", "base", "total", "stderr", "converged", "map_error")
+    own = {name: None if held[name] is None else take(held[name], cut=name in ("values", "stderr")) for name in names}
+    return {
+        **own,
+        "players": players,
+        "absorbed": {where: take(part) for where, part in held["absorbed"].items()},
+        "evaluations": take(held["evaluations"]) if held["evaluations"].ndim else held["evaluations"],
+        "explained": tuple(take(part) for part in held["explained"]),
+        "provenance": sample_facts(held["provenance"], rows),
+    }
+
+
 def sample_ids(provenance: Mapping[str, Any], *, single: bool) -> list[Any] | None:
     """What the samples are called, where they have names."""
     if single:

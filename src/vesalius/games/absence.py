@@ -19,8 +19,11 @@ from vesalius.core.entry import without_history
 from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.core.names import require_known
 from vesalius.core.numbers import POSITIVE, is_number, plain_number, real_number
+from vesalius.core.players import Players
 from vesalius.core.rows import Rows, is_batches, is_table, read_rows
+from vesalius.core.tokenization import SPECIAL_ROLES
 from vesalius.games.baselines import constant_at, constant_words, main_input
+from vesalius.language.baselines import Deleted
 from vesalius.trace.question import Question
 
 
@@ -139,14 +142,82 @@ class Blur(Absence):
         return f"blurred by {self.sigma:g} pixels"
 
 
+@final
+@dataclass(frozen=True, eq=False)
+class MeanEmbedding(Absence):
+    """The mean of all rows of an embedding, at every position of its output."""
+
+    def fill(self, question: Question) -> tuple[Shaped[Tensor, "B M ..."], ...]:
+        return tuple(self._at(question, place)[:, None] for place in range(len(question.at)))
+
+    def _at(self, question: Question, place: int) -> Shaped[Tensor, "B ..."]:
+        name, here = question.at[place], question.present[place]
+        layers = [] if question.network.opaque else question.network.layers.values()
+        table = next((layer for layer in layers if layer.op == "embedding" and layer.value == name), None)
+        if table is None:
+            raise InvalidInput(f"{name!r} is not the output of an embedding, whose mean would stand in; explain an embedding with at=")
+        return question.network.weight(table).detach().mean(0).to(here).expand_as(here)
+
+    def describe(self) -> str:
+        return "mean of the embedding"
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Deletion(Absence):
+    """Nothing: absent tokens are left out, and the sequence is shorter by them. For ids, and methods that play games.
+
+    Attributes:
+        alone: token that stands where nothing else is left; ``None``: such a sequence is refused.
+    """
+
+    alone: int | None = None
+
+    def fill(self, question: Question) -> tuple[Shaped[Tensor, "B M ..."], ...]:
+        raise InvalidInput(
+            "deletion leaves absent tokens out, and a sequence of another length has no baseline that values could be compared with; it"
+            " goes with methods that play games on ids (shapley_value, occlusion, ...), others take a token: 'pad', 'mask', ..."
+        )
+
+    def describe(self) -> str:
+        return "deleted"
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class BystandersPresent(Absence):
+    """Another absence, for players alone: what belongs to none of them is as the sample has it.
+
+    Attributes:
+        absence: of the players.
+        players: of each sample, or of all.
+    """
+
+    absence: Absence
+    players: Players
+
+    def fill(self, question: Question) -> tuple[Shaped[Tensor, "B M ..."], ...]:
+        fills = self.absence.fill(question)
+        rows = range(question.batch)
+        nobody = [torch.zeros(1, self.players.of(row).n, dtype=torch.bool) for row in rows]
+        kept = [self.players.of(row).presence(nobody[row], [here[row] for here in question.present]) for row in rows]
+        masks = [torch.stack([one[site] for one in kept]) for site in range(len(fills))]
+        return tuple(torch.where(mask, here[:, None], fill) for mask, here, fill in zip(masks, question.present, fills, strict=True))
+
+    def describe(self) -> str:
+        return self.absence.describe()
+
+
 Baseline = Any
-"""A number; a tensor, array or row; several rows as background; a word (zero, mean, blur); an :class:`Absence`; ``None`` (zero)."""
-NAMED = {"zero": Constant(), "mean": Mean(), "blur": Blur()}
+"""A number; a tensor, array or row; several rows as background; a word of :data:`NAMED`; an :class:`Absence`; ``None`` (zero)."""
+NAMED = {"zero": Constant(), "mean": Mean(), "blur": Blur(), "delete": Deletion(), "mean_embedding": MeanEmbedding()}
 """Absences by name."""
 
 
 def describe_absence(absence: Absence, question: Question) -> str:
     """A few words for provenance and page, which say whether a number was taken for a token."""
+    if isinstance(absence, BystandersPresent):
+        return describe_absence(absence.absence, question)
     if not isinstance(absence, Constant):
         return absence.describe()
     words = (constant_words(value, place, question) for place, value in enumerate(absence.of_each(question)))
@@ -157,9 +228,10 @@ def as_absence(baseline: Baseline, question: Question) -> Absence:
     """A baseline in any form as an absence.
 
     Args:
-        baseline: an absence; ``None`` or ``"zero"``; ``"mean"`` of the samples; ``"blur"``; a number; one sample's worth of inputs, or of
-            the explained tensors; or several rows of inputs, which are a background that is averaged over. One value for each sample,
-            paired with it row by row, is asked for by name: ``Constant(values)``. Whole numbers are ids where there are ids, see
+        baseline: an absence; ``None`` or ``"zero"``; ``"mean"`` of the samples; ``"blur"``; ``"delete"`` or ``"mean_embedding"`` for
+            tokens; a number; one sample's worth of inputs, or of the explained tensors; or several rows of inputs, which are a background
+            that is averaged over. One value for each sample, paired with it row by row, is asked for by name: ``Constant(values)``. Whole
+            numbers are ids where there are ids, see
             :class:`Constant`.
         question: what is asked.
 
@@ -169,9 +241,13 @@ def as_absence(baseline: Baseline, question: Question) -> Absence:
     """
     if isinstance(baseline, Absence):
         return baseline
+    if isinstance(baseline, Deleted):
+        return Deletion(baseline.alone)
     if baseline is None:
         return Constant()
     if isinstance(baseline, str):
+        if baseline in SPECIAL_ROLES:
+            raise InvalidInput(f"{baseline!r} is a token of a tokenizer, and none is known; give tokenizer=, or the id of the token")
         require_known("baseline", baseline, NAMED)
         return NAMED[baseline]
     if is_number(baseline) or isinstance(baseline, bool):
@@ -180,7 +256,7 @@ def as_absence(baseline: Baseline, question: Question) -> Absence:
         return _of_several(baseline, question)
     if not isinstance(baseline, (Tensor, tuple, list, Mapping)) and not is_table(baseline) and not is_batches(baseline):
         raise WrongType(
-            "a baseline is a number, a tensor or array, rows of data, 'zero', 'mean', 'blur' or an absence (Constant, Mean, Blur,"
+            "a baseline is a number, a tensor or array, rows of data, 'zero', 'mean', 'blur', 'delete' or an absence (Constant, Mean, Blur,"
             f" Marginal), not {type(baseline).__name__}"
         )
     rows = read_rows(baseline)

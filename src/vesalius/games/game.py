@@ -32,11 +32,12 @@ from vesalius.games.absence import Baseline, describe_absence
 from vesalius.games.cost import count_seconds
 from vesalius.games.memory import free_cached_memory, is_out_of_memory
 from vesalius.games.moebius import MAX_PLAYERS
-from vesalius.games.network_game import ask_about_sample, characteristic_of_links, characteristic_of_sample
+from vesalius.games.network_game import ask_about_sample, characteristic_of_links, coalition_functions
 from vesalius.trace.network import Inputs, Network
 from vesalius.trace.question import Question
 from vesalius.trace.receive import receive, resolve_classes
 from vesalius.trace.target import Target
+from vesalius.trace.text_questions import TextPlayers, TextWords, as_text_question, require_players
 
 LONGEST_KEY = 16  # bytes by which a coalition is remembered
 BLOCK = 1 << 14  # coalitions written out at once, where all are asked
@@ -105,7 +106,7 @@ class Game:
         cls,
         model: Any,
         x: Inputs,
-        players: Players | None = None,
+        players: TextPlayers = None,
         *,
         target: Target = None,
         baseline: Baseline = None,
@@ -113,6 +114,7 @@ class Game:
         direct: bool = False,
         names: Sequence[str] = (),
         classes: Sequence[str] = (),
+        tokenizer: Any = None,
     ) -> Game:
         """The game of one sample on a network.
 
@@ -128,10 +130,15 @@ class Game:
                 stands and everything behind it is computed anew; True: direct effects only, the later value stays as it is.
             names: of the players; by default those of the columns, where the data has them.
             classes: names of the classes in the output's order.
+            tokenizer: then ``x`` is a text, and target, baseline and players may be in its words, see :func:`vesalius.attribute`.
 
         Raises:
             InvalidInput: more than one sample, players that do not fit.
         """
+        words = TextWords(target=target, baseline=baseline, players=players, at=at, classes=classes)
+        if (posed := as_text_question(model, x, tokenizer, words)) is not None:
+            model, x, players, target, baseline, at = posed.arguments
+        players = require_players(players)
         received = receive(model, x)
         target = resolve_classes(target, name_list("classes", classes) or received.classes, received.outputs)
         question, absence = ask_about_sample(received.network, received.x, players, target=target, baseline=baseline, at=at, direct=direct)
@@ -139,9 +146,7 @@ class Game:
             names or received.columns(question.at), strict=bool(names)
         )
         links = players.kind == "links"
-        masked = (
-            characteristic_of_links(question, players) if links else characteristic_of_sample(question, players, absence.fill(question), 0)
-        )
+        masked = characteristic_of_links(question, players) if links else coalition_functions(question, absence)(players, 0)
         facts = question_provenance(question, describe_absence(absence, question))
         game = cls(masked.value, players, batch=masked.batch, runs_torch=masked.runs_torch, provenance=facts)
         game.explained = () if links else tuple(here[0].detach().clone() for here in question.present)

@@ -18,7 +18,6 @@ from vesalius.core.errors import InvalidInput, TooManyPlayers
 from vesalius.core.interaction_indices import DIVIDENDS
 from vesalius.core.names import name_list
 from vesalius.core.numbers import POSITIVE_COUNT, whole_number
-from vesalius.core.players import Players
 from vesalius.games.absence import Baseline
 from vesalius.games.game import Game
 from vesalius.games.moebius import coalition_sizes, dividends_, membership
@@ -27,6 +26,7 @@ from vesalius.trace.network import Inputs, Network
 from vesalius.trace.precision import HALF_DTYPES
 from vesalius.trace.receive import receive, resolve_classes
 from vesalius.trace.target import Target
+from vesalius.trace.text_questions import TextPlayers, TextWords, as_text_question, require_players
 
 MAX_EXACT_PLAYERS = 20  # 2**20 evaluations, and a million coalitions to list
 ESTIMATED_ORDER = 2  # what is estimated where that many players are too many, and no order is named
@@ -37,7 +37,7 @@ SEED = 0
 def interactions(  # noqa: PLR0913 - a verb that users call
     model: Any,
     x: Inputs,
-    players: Players | None = None,
+    players: TextPlayers = None,
     *,
     target: Target = None,
     baseline: Baseline = None,
@@ -46,6 +46,7 @@ def interactions(  # noqa: PLR0913 - a verb that users call
     max_order: int | None = None,
     names: Sequence[str] = (),
     classes: Sequence[str] = (),
+    tokenizer: Any = None,
 ) -> Allocation:
     """What each coalition of players adds to the output beyond its parts.
 
@@ -68,6 +69,7 @@ def interactions(  # noqa: PLR0913 - a verb that users call
             and everything behind it is computed anew; True: direct effects only, the later value stays as it is when the earlier changes.
         names: of the players; by default those of the columns, where the data has them.
         classes: names of the classes in the output's order, for a target by name.
+        tokenizer: then ``x`` is a text, and target, baseline and players may be in its words, see :func:`vesalius.attribute`.
         max_order: list coalitions of up to so many players. Dividends that are listed keep their values: this is *not* the nearest game of
             that order (that is ``.reduce("fsii", order=k)``), and what the others are worth is in the gap. By default all are listed.
 
@@ -82,6 +84,10 @@ def interactions(  # noqa: PLR0913 - a verb that users call
 
     Reference: Deng2024, theorem 1; Harsanyi1959.
     """
+    words = TextWords(target=target, baseline=baseline, players=players, at=at, classes=classes)
+    if (posed := as_text_question(model, x, tokenizer, words)) is not None:
+        model, x, players, target, baseline, at = posed.arguments
+    players = require_players(players)
     received = receive(model, x)
     network = received.network
     _refuse_half_precision(network)

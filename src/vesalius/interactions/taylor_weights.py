@@ -31,6 +31,7 @@ from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput, TooManyPlayers, WrongType
 from vesalius.core.numbers import POSITIVE_COUNT, Limit
 from vesalius.core.options import Options
+from vesalius.core.player_shapes import align
 from vesalius.core.players import Players
 from vesalius.games.absence import Absence, Baseline, Constant, as_absence
 from vesalius.interactions.taylor import MAX_DEGREE_PLAYERS, MAX_TERMS, find_degrees, multi_indices, taylor_terms_of_question
@@ -197,7 +198,9 @@ def scale_question(question: Question, players: Players, starts: Sequence[Tensor
     assert question.subgraph is not None
     count = len(times)
     bystander = torch.cat([times, times.new_ones(count, 1)], 1).to(starts[0].device)
-    scales = [_expand_scales(bystander[:, index.to(bystander.device)], start) for index, start in zip(players.index, starts, strict=True)]
+    owned = [bystander[:, index.to(bystander.device)] for index in players.index]
+    aligned = [align(scale, start.ndim + 1, lead=1, left=players.from_left) for scale, start in zip(owned, starts, strict=True)]
+    scales = [scale.expand(count, *start.shape) for scale, start in zip(aligned, starts, strict=True)]
     shifts = [(1 - scale) * start for scale, start in zip(scales, starts, strict=True)]
     cut = question.subgraph
     several = tuple(tensor.expand(count, *tensor.shape[1:]) for tensor in cut.context)
@@ -274,8 +277,3 @@ def _multi_indices_up_to(players: Players, order: int) -> Int[Tensor, "M1 n"]:
     if order < 1 or math.comb(players.n + order, order) > MAX_TERMS:
         raise InvalidInput(f"an order of {order} with {players.n} players; it is at least 1, with at most {MAX_TERMS} terms")
     return torch.cat([torch.zeros(1, players.n, dtype=torch.long), *(multi_indices(players.n, k) for k in range(1, order + 1))])
-
-
-def _expand_scales(scales: Float[Tensor, "N ..."], start: Tensor) -> Tensor:
-    """Scales of all elements [N *event], from those of an index that broadcasts to the event."""
-    return scales.reshape(len(scales), *[1] * (start.ndim + 1 - scales.ndim), *scales.shape[1:]).expand(len(scales), *start.shape)

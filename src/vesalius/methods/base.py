@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -21,11 +22,15 @@ from vesalius.games.absence import Absence, Baseline, describe_absence
 from vesalius.games.game import question_provenance, sample_targets
 from vesalius.games.interior_question import ask_for_players
 from vesalius.methods.random_models import allocate_random
+from vesalius.methods.texts import attribute_texts, check_samples, keep_bystanders
 from vesalius.methods.upcast import upcast_half_precision
+from vesalius.trace.default_inputs import embedding_behind
 from vesalius.trace.network import Inputs, Network
 from vesalius.trace.question import Question
 from vesalius.trace.receive import receive, resolve_classes
 from vesalius.trace.target import Target
+from vesalius.trace.text_questions import TextPlayers, TextWords, require_players
+from vesalius.trace.texts import read_texts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,18 +122,20 @@ def attribute(  # noqa: PLR0913 - a verb that users call
     baseline: Baseline = None,
     at: str | Sequence[str] | None = None,
     direct: bool = False,
-    players: Players | None = None,
+    players: TextPlayers = None,
     names: Sequence[str] = (),
     classes: Sequence[str] = (),
     options: Mapping[str, Any] | None = None,
+    tokenizer: Any = None,
 ) -> Allocation:
     """Share an output's change from a baseline out among the parts of an input.
 
     Args:
         model: a Network; or anything :func:`vesalius.trace` takes (an ``nn.Module``, a function, an estimator of scikit-learn), which is
             traced on these samples and remembered while it is the same: weights are always the live ones.
-        x: samples [B *event] in any form, see :func:`vesalius.core.rows.read_rows` (several inputs as a tuple or mapping); or one sample
-            without the batch axis.
+            A pipeline of ``transformers`` is its model and its tokenizer.
+        x: a text, or several, where there is a tokenizer. Samples [B *event] in any form, see :func:`vesalius.core.rows.read_rows`
+            (several inputs as a tuple or mapping); or one sample without the batch axis.
         method: a registered name, or an instance with options: ``ShapleyValue(budget=2000)``.
         target: ``None``: the predicted class of each sample; a class, by number or name; classes of samples; a tuple of integers for larger
             outputs; ``("layer2", 5)``: a unit of an inner value; a function of the output. See :func:`vesalius.trace.question.ask`.
@@ -141,10 +148,14 @@ def attribute(  # noqa: PLR0913 - a verb that users call
         direct: where one value of ``at`` is computed from another (heads of two layers), what is absent is overwritten where it stands
             and everything behind it is computed anew; True: direct effects only, the later value stays as it is when the earlier changes.
         players: who is paid: methods that play games play with them, the values of others are added up over them. Parts of the network's
-            inside (``Players.heads(net)``, ``Players.edges(net)``) know where they are, so ``at`` is left out.
+            inside (``Players.heads(net)``, ``Players.edges(net)``) know where they are, so ``at`` is left out. Of a text, by default its
+            tokens; ``"word"``, ``"sentence"`` or a pattern divide it, see :meth:`vesalius.Players.text`.
         names: of the players; by default those of the columns, where the data has them.
         classes: names of the classes in the output's order, where neither the data nor the model has them.
         options: of a method given by name: ``options={"budget": 2000}``.
+        tokenizer: of ``tokenizers`` or ``transformers``, or the tokens' names. Then ``x`` is texts; the target may be a token, or one of
+            :mod:`vesalius.language` (log-probability, a continuation, each generated token); the baseline ``"pad"``, ``"mask"``, a token
+            by its string, ``"delete"``, another text of as many tokens, or a list of other texts; and gradients are taken at the embedding.
 
     Returns:
         An allocation over the batch, or over the one sample. ``allocation.gap`` is its completeness error; ``allocation[i]`` is that of a
@@ -154,15 +165,21 @@ def attribute(  # noqa: PLR0913 - a verb that users call
         UnknownName, InvalidInput, WrongType, NotTraceable: each with what to do; see :func:`vesalius.trace.question.ask`.
     """
     chosen = resolve_method(method, options)
+    if (texts := read_texts(model, x, tokenizer)) is not None:
+        words = TextWords(target=target, baseline=baseline, players=chosen.players or players, at=at, classes=classes, of_ids=chosen.plays)
+        return attribute_texts(texts, chosen, words, partial(attribute, direct=direct, names=names, classes=classes))
+    players = require_players(players)
     if players is not None and chosen.players is None:
         chosen = replace(chosen, players=players)
     received = receive(model, x, random=True)
     network, x, baseline = upcast_half_precision(received.network, received.x, baseline)
     target = resolve_classes(target, name_list("classes", classes) or received.classes, received.outputs)
-    where = chosen.place(network) if at is None and not (chosen.players and chosen.players.sites) else at
+    where = at if at is not None or (chosen.players and chosen.players.sites) else _place(chosen, network)
     asked: dict[str, Any] = {"target": target, "baseline": baseline, "at": where, "direct": direct, "plays": chosen.plays}
     question, absence = ask_for_players(network, x, chosen.players, **asked)
     _check_players(chosen, question)
+    if chosen.players is not None and not chosen.plays:
+        absence = keep_bystanders(absence, chosen.players)
     allocation = allocate_random(chosen.allocate, question, absence) if network.random else chosen.allocate(question, absence)
     allocation = _paid_to(chosen.players, allocation, question)
     allocation = replace(allocation, players=allocation.players.named(names or received.columns(question.at), strict=bool(names)))
@@ -174,6 +191,13 @@ def attribute(  # noqa: PLR0913 - a verb that users call
     return whole[0] if question.single else whole
 
 
+def _place(method: Method, network: Network) -> str | None:
+    """Where a method looks if nobody says so: for gradients of a text, at the embedding."""
+    players = method.players
+    of_text = players is not None and (players.samples[0] if players.samples else players).from_left
+    return method.place(network) or (embedding_behind(network) if of_text and not method.plays else None)
+
+
 def _check_players(method: Method, question: Question) -> None:
     """Refuse players that do not fit, and gates for a method that propagates relevance."""
     if question.gated and "graph" in method.claims:
@@ -183,7 +207,7 @@ def _check_players(method: Method, question: Question) -> None:
             " shapley_value"
         )
     if method.players is not None and not (question.gated and not method.plays):
-        method.players.check([tensor[0] for tensor in question.present])
+        check_samples(method.players, question)
 
 
 def _paid_to(players: Players | None, allocation: Allocation, question: Question) -> Allocation:

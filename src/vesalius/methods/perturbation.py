@@ -20,7 +20,7 @@ from vesalius.core.players import Players
 from vesalius.games.absence import Absence
 from vesalius.games.estimators import ESTIMATORS, ShapleyEstimator, shapley
 from vesalius.games.game import Game
-from vesalius.games.network_game import characteristic_of_sample
+from vesalius.games.network_game import coalition_functions, share_outputs
 from vesalius.methods.base import Method, register
 from vesalius.trace.question import Question
 
@@ -47,11 +47,10 @@ class Occlusion(Method):
 
     def allocate(self, question: Question, absence: Absence) -> Allocation:
         players = self.players or _default_players(question)
-        without = torch.cat([torch.ones(1, players.n, dtype=torch.bool), ~torch.eye(players.n, dtype=torch.bool)])
-        nobody = torch.zeros(1, players.n, dtype=torch.bool)
 
         def play(game: Game) -> Allocation:
-            values = game(torch.cat([nobody, without]))
+            ends = torch.tensor([[False], [True]]).expand(2, game.players.n)
+            values = game(torch.cat([ends, ~torch.eye(game.players.n, dtype=torch.bool)]))
             base, total, rest = values[0], values[1], values[2:]
             return _lost(game, total - rest, base, total)
 
@@ -242,15 +241,18 @@ def _lost(game: Game, values: Float[Tensor, " P"], base: Tensor, total: Tensor) 
 
 def _play_samples(question: Question, players: Players, absence: Absence, play: Callable[[Game], Allocation]) -> Allocation:
     """One game per sample, as one allocation."""
-    fills = absence.fill(question)
+    characteristic = coalition_functions(share_outputs(question), absence)
     found = []
     for sample in range(question.batch):
-        masked = characteristic_of_sample(question, players, fills, sample)
-        found.append(play(Game(masked.value, players, batch=masked.batch, runs_torch=masked.runs_torch)))
+        own = players.of(sample)
+        masked = characteristic(own, sample)
+        found.append(play(Game(masked.value, own, batch=masked.batch, runs_torch=masked.runs_torch)))
     here = question.present[0]
-    dtype = here.dtype if here.is_floating_point() else torch.get_default_dtype()
+    dtype = here.dtype if here.is_floating_point() else question.total.dtype
 
     def stack(rows: Sequence[Tensor]) -> Tensor:
+        if players.samples and rows[0].ndim:
+            rows = [torch.cat([row, row.new_zeros(players.n - len(row))]) for row in rows]
         return torch.stack(list(rows)).to(here.device, torch.float64 if dtype == torch.float64 else torch.float32)
 
     reached = [estimate.converged for estimate in found if estimate.converged is not None]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vesalius.trace.network import Network
 from vesalius.trace.target import TargetFunction
-from vesalius.trace.trace import trace_call
+from vesalius.trace.trace import recall
 
 
 def compose(network: Network, function: TargetFunction, inputs: Sequence[Tensor]) -> Network | None:
@@ -23,5 +23,5 @@ def compose(network: Network, function: TargetFunction, inputs: Sequence[Tensor]
     """
     if network.call is None:
         return None
-    found = trace_call((replace(network.call, function=function), tuple(tensor[:2] for tensor in inputs)))
+    found = recall((replace(network.call, function=function), tuple(tensor[:2] for tensor in inputs)))
     return None if found.opaque else found

@@ -42,6 +42,15 @@ def default_inputs(network: Network, inputs: Sequence[Tensor]) -> tuple[str, ...
     return tuple(content) or ((ids[0] if not network.opaque else _only(network, ids)),)
 
 
+def embedding_behind(network: Network) -> str | None:
+    """The value that ids become first, where they are looked up in an embedding; ``None`` where none is seen."""
+    if network.opaque:
+        return None
+    likeliest = ranked_ids(network.lookups)[:1]
+    held = {lookup.index for lookup in network.lookups if lookup.verbatim and lookup.inputs == likeliest}
+    return next((layer.value for layer in network.layers.values() if layer.op == "embedding" and layer.source in held), None)
+
+
 def ids_behind(network: Network, name: str) -> str | None:
     """The input of ids that an inner value is computed from, where no floating input but a mask enters it; else ``None``."""
     model_graph = network.model_graph

@@ -15,6 +15,7 @@ from vesalius.core.rows import as_batches, is_batches, read_rows, split_labels
 from vesalius.trace.batches import Data
 from vesalius.trace.network import Network
 from vesalius.trace.target import Target
+from vesalius.trace.texts import open_pipeline, padded_rows, read_texts
 from vesalius.trace.trace import trace_rows
 
 BATCH_ROWS = 256
@@ -59,13 +60,15 @@ def receive(model: Any, x: Any, *, random: bool = False) -> Received:
     """A model and some samples, in any form.
 
     Args:
-        model: a Network; or anything :func:`vesalius.trace` takes, which is traced on these rows, and remembered while it is the same.
+        model: a Network; or anything :func:`vesalius.trace` takes, which is traced on these rows, and remembered while it is the same; or a
+            pipeline of ``transformers``, whose rows may be texts.
         x: samples, see :func:`vesalius.core.rows.read_rows`.
         random: whether a model will do whose output for an input differs from call to call.
 
     Raises:
         WrongType, InvalidInput: no model, no rows, a random model; as :func:`vesalius.trace`.
     """
+    model, x = _without_words(model, x)
     rows = read_rows(x)
     network = model.at_lengths_of(rows) if isinstance(model, Network) else trace_rows(model, rows, remember=True)
     if not random:
@@ -85,6 +88,7 @@ def receive_data(model: Any, data: Any) -> Received:
 
     Args and Raises: as :func:`receive`; besides a data set may be a DataLoader, a Dataset or an iterable of batches of any length.
     """
+    model, data = _without_words(model, data)
     if not is_batches(data):
         given = receive(model, data)
         tensors = given.network.bind(given.x)
@@ -98,6 +102,17 @@ def receive_data(model: Any, data: Any) -> Received:
         network = trace_rows(model, read_rows(inputs), remember=True)
     _refuse_random(network)
     return Received(network=network, x=batches, features=network.features, classes=network.classes)
+
+
+def _without_words(model: Any, x: Any) -> tuple[Any, Any]:
+    """A pipeline as its model, and texts as the ids that its tokenizer makes of them."""
+    model, tokenizer = open_pipeline(model)
+    texts = read_texts(model, x, tokenizer) if tokenizer is not None or isinstance(x, str) or _is_words(x) else None
+    return (model, x) if texts is None else (model, padded_rows(texts))
+
+
+def _is_words(x: Any) -> bool:
+    return isinstance(x, (list, tuple)) and bool(x) and all(isinstance(one, str) for one in x)
 
 
 def resolve_classes(target: Target, classes: Sequence[str], outputs: int | None = None) -> Target:

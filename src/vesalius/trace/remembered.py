@@ -78,15 +78,16 @@ def keep(call: ModelCall, example: Sequence[Tensor], network: Network) -> None:
 
 
 def _key(call: ModelCall, example: Sequence[Tensor]) -> tuple[object, object]:
-    """Structure, code, shapes without lengths, and the state of every module: a tensor that was replaced lies elsewhere, a function is
-    another one; and the shapes with lengths."""
+    """Structure, code, shapes without lengths, what is made of the output, and the state of every module: a tensor that was replaced lies
+    elsewhere, a function is another one; and the shapes with lengths.
+    """
     tensors = [
         (name, place_of(tensor))
         for named in (call.model.named_parameters, call.model.named_buffers)
         for name, tensor in named(remove_duplicate=False)
     ]
     attributes = [(name, _state(_own_attributes(module))) for name, module in call.model.named_modules()]
-    state = trace_key(call, example, sequence_axes(example)), tuple(tensors), tuple(attributes)
+    state = trace_key(call, example, sequence_axes(example)), _state(call.function), tuple(tensors), tuple(attributes)
     return state, tuple(tuple(tensor.shape[1:]) for tensor in example)
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from vesalius.core.entry import as_caller
 from vesalius.core.errors import InvalidInput, WrongType
+from vesalius.language.targets import LanguageTarget
 from vesalius.trace.axes import BATCH_FIRST, BatchLayout
 
 Target = Any
@@ -82,7 +83,9 @@ def select_target(output: Float[Tensor, "B ..."], target: Target) -> tuple[Targe
     if callable(target) and not isinstance(target, Tensor):
         _apply(target, output)
         name = getattr(target, "__name__", "<lambda>")
-        return TargetSelector(function=target), "a function of the output" if name == "<lambda>" else f"{name}(output)"
+        plain = "a function of the output" if name == "<lambda>" else f"{name}(output)"
+        words = getattr(target, "words", None) or (target.describe() if isinstance(target, LanguageTarget) else plain)
+        return TargetSelector(function=target), str(words)
     given = plain_target(target)
     if isinstance(given, Tensor):
         return _position_selector(output, _per_sample(output, given))

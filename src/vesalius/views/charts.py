@@ -29,6 +29,8 @@ from vesalius.views.circuits.charts import plot_heads
 from vesalius.views.interactions.charts import plot_effects
 from vesalius.views.line_chart import ChartLabels
 from vesalius.views.median_curves import MedianCurve, describe_runs, median_curves, separate_labels
+from vesalius.views.text.chart_data import is_matrix, is_text
+from vesalius.views.text.charts import plot_matrix, plot_text
 
 MOST_BARS = 20
 """Bars before the smallest are added up."""
@@ -37,7 +39,8 @@ CHANGE_LABEL = "change of the output"
 
 
 def plot_allocation(allocation: Allocation, *, title: str | None = None, ax: Axes | None = None) -> Figure:
-    """Draw one sample: the largest effects of coalitions, a heat map where players divide an image, bars for the rest.
+    """Draw one sample: the largest effects of coalitions, a heat map where players divide an image, a text in reading order with coloured
+    words, bars for the rest; or the matrix of a continuation.
 
     Where the sample was kept, the image is beside the map (in a new figure), and the features' values are beside their names.
 
@@ -52,7 +55,11 @@ def plot_allocation(allocation: Allocation, *, title: str | None = None, ax: Axe
     Raises:
         InvalidInput: the allocation is of a batch.
     """
+    if is_matrix(allocation):
+        return plot_matrix(allocation, title=title, ax=ax)
     require_single_sample(allocation, "plot_allocation")
+    if is_text(allocation):
+        return plot_text(allocation, title=title, ax=ax)
     if allocation.coalitions is not None:
         return plot_effects(allocation, title=title, ax=ax)
     if not is_heatmap(allocation):

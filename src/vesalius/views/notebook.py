@@ -37,6 +37,8 @@ from vesalius.views.sparsity.captions import HEADING as SPARSITY
 from vesalius.views.sparsity.section import sparsified_body
 from vesalius.views.survey.captions import HEADING as SURVEY
 from vesalius.views.survey.section import short_survey_body
+from vesalius.views.text.chart_data import is_matrix, is_text
+from vesalius.views.text.section import matrix_markup, texts_markup
 
 MOST_SAMPLES = 4
 """Samples of a batch that are shown."""
@@ -47,15 +49,19 @@ def allocation_html(allocation: Allocation) -> str:
     batch = bool(allocation.base.ndim)
     if allocation.coalitions is not None and not batch:
         return _notebook_page(heading_of(allocation), interactions_body(allocation))
+    if is_matrix(allocation):
+        return _notebook_page(style.method_name(allocation.method), matrix_markup(allocation))
     samples = [allocation[i] for i in range(min(len(allocation), MOST_SAMPLES))] if batch else [allocation]
     names = sample_names(allocation, MOST_SAMPLES) if batch else [""]
     placed = is_heatmap(allocation)
+    written = all(map(is_text, samples))
     body = render_template(
         "values.html.j2",
         {
+            "texts": texts_markup(samples, names=names if batch else ()) if written else None,
             "maps": heatmaps(samples, output_unit(allocation), names=names) if placed else None,
-            "heads": [] if placed else [method_panel(sample, name=name) for sample, name in zip(samples, names, strict=True)],
-            "lines": [] if placed else table_rows(samples),
+            "heads": [] if placed or written else [method_panel(one, name=name) for one, name in zip(samples, names, strict=True)],
+            "lines": [] if placed or written else table_rows(samples),
             "who": "player" if allocation.coalitions is None else "coalition",
             "facts": {} if batch else allocation_facts(allocation),
         },

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, final
+
+from markupsafe import Markup
 
 from vesalius.audit.result import Audit
 from vesalius.circuits.circuit import Circuit
@@ -55,6 +57,8 @@ from vesalius.views.sparsity.comparison import pruning_comparison_section
 from vesalius.views.sparsity.importance import importance_section
 from vesalius.views.sparsity.section import sparsified_section
 from vesalius.views.survey.section import drift_section, survey_section
+from vesalius.views.text.chart_data import is_matrix, is_text
+from vesalius.views.text.section import matrix_markup, texts_markup
 
 MOST_SAMPLES = 12
 """Samples of a batch of maps that a page shows."""
@@ -197,13 +201,15 @@ def allocation_section(allocation: Allocation) -> Section:
     placed = is_heatmap(allocation)
     most = min(len(allocation), MOST_SAMPLES if placed else MOST_COLUMNS)
     samples = [allocation[i] for i in range(most)] if batch else [allocation]
+    written = is_matrix(allocation) or all(map(is_text, samples))
     names = sample_names(allocation, most) if batch else [""]
     body = render_template(
         "allocation.html.j2",
         {
+            "texts": _texts(allocation, samples, names if batch else ()) if written else None,
             "maps": heatmaps(samples, output_unit(allocation), names=names) if placed else None,
-            "heads": [] if placed else [method_panel(sample, name=name) for sample, name in zip(samples, names, strict=True)],
-            "lines": [] if placed else table_rows(samples),
+            "heads": [] if placed or written else [method_panel(one, name=name) for one, name in zip(samples, names, strict=True)],
+            "lines": [] if placed or written else table_rows(samples),
             "steps": [] if placed or batch or not style.ends_are_known(allocation) else waterfall_rows(allocation),
             "facts": {} if batch else allocation_facts(allocation),
             "players": players_text(allocation),
@@ -211,11 +217,15 @@ def allocation_section(allocation: Allocation) -> Section:
             "target": str(allocation.provenance.get("target", "")),
             "unit": output_unit(allocation),
             "shown": len(samples),
-            "left_out": len(allocation) - len(samples),
+            "left_out": 0 if is_matrix(allocation) else len(allocation) - len(samples),
             "provenance": {key: _as_text(value) for key, value in allocation.provenance.items() if key != PER_SAMPLE},
         },
     )
     return Section(heading=heading, anchor=anchor_of(heading), body=body, allocations=(allocation,))
+
+
+def _texts(allocation: Allocation, samples: Sequence[Allocation], names: Sequence[str]) -> Markup:
+    return matrix_markup(allocation) if is_matrix(allocation) else texts_markup(samples, names=names)
 
 
 SECTIONS: dict[type, Callable[[Any], Section]] = {

@@ -18,10 +18,12 @@ from vesalius.core.options import Options
 from vesalius.core.players import Players
 from vesalius.games.absence import Baseline
 from vesalius.information import FlowGraph
+from vesalius.language.targets import PerToken
 from vesalius.methods import METHODS, Method
 from vesalius.methods.base import resolve_method
 from vesalius.trace import Network
 from vesalius.trace.receive import receive
+from vesalius.trace.texts import GivenTexts, class_names, read_texts
 from vesalius.views.decisions import Decisions
 from vesalius.views.report import Report, report
 from vesalius.workflow.complexity import MOST_ROWS, ComplexityQuestion, ComplexityResult, check_complexity, measure_complexity
@@ -30,8 +32,9 @@ from vesalius.workflow.folder import output_folder
 from vesalius.workflow.job import Job, check_method, make_job, resolve_players
 from vesalius.workflow.method_runs import MethodResult, options_of, run_methods
 from vesalius.workflow.row_audit import RowAudit, audit_row, find_audited
-from vesalius.workflow.samples import FIRST_ROWS, LabelledRows, RowChoice, RowSelection, Samples, read_labelled, select_samples
+from vesalius.workflow.samples import FIRST_ROWS, LabelledRows, RowChoice, RowSelection, Samples, choose_rows, read_labelled, select_samples
 from vesalius.workflow.summary import completeness_summary, count_decisions, decision, describe_network, run_cost, summary
+from vesalius.workflow.texts import TextJob, explain_texts, read_labels, text_division
 
 DEFAULT_METHODS = ("integrated_gradients", "shapley_value", "occlusion", "gradient_x_input")
 PAGE = "report.html"
@@ -134,6 +137,8 @@ def explain(  # noqa: PLR0913 - a verb that users call
     names: Sequence[str] = (),
     out: str | Path | None = None,
     options: ExplainOptions | None = None,
+    tokenizer: Any = None,  # with the next beyond nine: what texts need is asked for by name
+    generate: int | None = None,
 ) -> Report:
     """Explain decisions of a model by several methods: one page, a file per method, and a summary in numbers.
 
@@ -151,6 +156,9 @@ def explain(  # noqa: PLR0913 - a verb that users call
         out: folder to write to: a safetensors file per method, ``summary.json`` and ``report.html``. What is finished there is not computed
             again. ``None``: nothing is written.
         options: audits, information flow, complexity, seeds and the like.
+        tokenizer: then ``data`` is a text or several, and target, baseline and players (``ExplainOptions(players="words")``; by default
+            words, or sentences of longer texts) may be in their words, see :func:`vesalius.attribute`. A pipeline brings its own.
+        generate: explain each of so many tokens that a language model puts behind the text.
 
     Returns:
         The page.
@@ -159,6 +167,15 @@ def explain(  # noqa: PLR0913 - a verb that users call
         UnknownName, InvalidInput, WrongType, NotTraceable: each with what to do, before any method has run.
     """
     options = options or ExplainOptions()
+    if (texts := read_texts(model, data, tokenizer)) is not None:
+        asked = ExplainQuestion(methods=methods, target=target, baseline=baseline, options=options)
+        job = _text_job(texts, asked, rows=rows, labels=labels, classes=classes, generate=generate)
+        with output_folder(out) as folder:
+            page = explain_texts(job, folder)
+            page.save(folder / PAGE)
+        return page
+    if generate is not None:
+        raise InvalidInput("generate= is of a language model and a text; give the text, and tokenizer= or a pipeline")
     question = ExplainQuestion(methods=methods, target=target, baseline=baseline, options=options)
     with output_folder(out) as folder:
         if isinstance(data, Samples):
@@ -173,6 +190,41 @@ def explain(  # noqa: PLR0913 - a verb that users call
         page = _page(explain_samples(network, samples, question, folder), options.reproduce)
         page.save(folder / PAGE)
     return page
+
+
+def _text_job(
+    given: GivenTexts, question: ExplainQuestion, *, rows: RowChoice, labels: Any, classes: Sequence[str], generate: int | None
+) -> TextJob:
+    """What is asked of every method about some texts.
+
+    Raises:
+        InvalidInput: what goes with rows of numbers alone; labels that do not fit; two targets.
+    """
+    options = question.options
+    for name in ("audit", "flow", "complexity", "train"):
+        if getattr(options, name):
+            raise InvalidInput(f"{name}= is for rows of numbers here; for a text, use the verb: vesalius.audit(model, text, tokenizer=...)")
+    if generate is not None and question.target is not None:
+        raise InvalidInput("generate= says what is explained: each token that is generated; leave the target out")
+    words = read_labels(labels, len(given.texts))
+    chosen = choose_rows(rows, len(given.texts)) if rows is not FIRST_ROWS else range(min(8, len(given.texts)))
+    given = replace(given, texts=tuple(given.texts[row] for row in chosen))
+    target = PerToken(generate) if generate is not None else question.target
+    if isinstance(target, PerToken):
+        found = target.resolve(given.tokenizer)
+        target = replace(found, tokens=given.generate(found.tokens)) if isinstance(found.tokens, int) else found
+    if options.at is not None:
+        raise InvalidInput("at= is for rows of numbers here; for a text, use vesalius.attribute(model, text, at=..., tokenizer=...)")
+    return TextJob(
+        given=given,
+        methods=_resolve_methods(question, None),
+        target=None if isinstance(target, str) and target == "predicted" else target,
+        baseline=question.baseline,
+        classes=name_list("classes", classes) or class_names(given.model),
+        by=text_division(given, options.players),
+        labels=[words[row] for row in chosen] if words else [],
+        reproduce=options.reproduce,
+    )
 
 
 def receive_labelled(

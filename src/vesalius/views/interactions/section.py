@@ -24,6 +24,7 @@ from vesalius.views.interactions.chart_data import (
     require_coalitions,
     sums_by_size,
 )
+from vesalius.views.text.section import arcs_markup
 
 MOST_EFFECTS = 12
 """Effects shown before the others are added up."""
@@ -68,6 +69,7 @@ def interactions_body(allocation: Allocation) -> Markup:
             "name": INDEX_NAMES.get(index, index),
             "placed": placed,
             "effects": _effect_rows(allocation, effects),
+            "arcs": arcs_markup(allocation) if graph and allocation.players.layout is not None else None,
             "columns": [] if placed else [allocation.players.name(player) for player in _dot_columns(effects)],
             "map": _partner_map(allocation) if placed and graph else None,
             "graph": svg_charts.draw_pair_graph(graph, f"{len(graph.edges)} strongest pairs") if graph else None,
