@@ -29,7 +29,7 @@ LEVELS = {
     "cli": 8,
     "__init__": 9,
 }
-OPTIONAL = {"pandas", "pyarrow", "shap", "shapiq"}
+OPTIONAL = {"pandas", "pyarrow", "shap", "shapiq", "tokenizers", "transformers"}
 """Extras, which may be imported inside a function."""
 FILES = sorted(SOURCE.rglob("*.py"))
 
@@ -72,7 +72,7 @@ def run_python(script):
 
 
 HEAVY = (
-    "matplotlib ray pandas sklearn captum shap shapiq transformers igraph networkx numba"
+    "matplotlib ray pandas sklearn captum shap shapiq tokenizers transformers igraph networkx numba"
     " scipy.special scipy.stats scipy.optimize scipy.spatial"
 )
 

@@ -290,4 +290,4 @@ def _each_token(output: Tensor, tokens: Sequence[int], unit: str) -> Tensor:
     before = output[:, -count - 1 : -1]
     scores = before if unit == "logit" else before.log_softmax(-1) if unit == "log_probability" else before.softmax(-1)
     index = torch.tensor([_id(token) for token in tokens], device=output.device)
-    return scores.gather(2, index[None, :, None].expand(len(output), count, 1))[:, :, 0]
+    return scores.gather(2, index[None, :, None].expand(output.shape[0], count, 1))[:, :, 0]
