@@ -30,7 +30,7 @@ LEVELS = {
     "cli": 8,
     "__init__": 9,
 }
-OPTIONAL = {"pandas", "pyarrow", "shap", "shapiq", "xarray"}
+OPTIONAL = {"pandas", "pyarrow", "shap", "shapiq", "tokenizers", "transformers", "xarray"}
 """Extras, which may be imported inside a function."""
 FILES = sorted(SOURCE.rglob("*.py"))
 
@@ -73,7 +73,7 @@ def run_python(script):
 
 
 HEAVY = (
-    "matplotlib ray pandas sklearn captum shap shapiq transformers igraph networkx numba"
+    "matplotlib ray pandas sklearn captum shap shapiq tokenizers transformers igraph networkx numba"
     " scipy.special scipy.stats scipy.optimize scipy.spatial"
 )
 

@@ -26,7 +26,19 @@ LINK = re.compile(r"^```.*?^```|`[^`\n]+`|\]\((?P<path>(?!https?:|#)[^)\s#]+)(?P
 
 CONTENTS = {
     "Start": ["tour", "names", "glossary", "coming_from", "changelog"],
-    "Guides": ["methods", "interactions", "flow", "complexity", "sparsity", "results", "how_to", "gallery"],
+    "Guides": [
+        "methods",
+        "language",
+        "circuits",
+        "scale",
+        "interactions",
+        "flow",
+        "complexity",
+        "sparsity",
+        "results",
+        "how_to",
+        "gallery",
+    ],
     "Measured": ["benchmarks", "reproductions", "complexity_claims", "shapsae_claims", "nif"],
     "Developers": ["architecture", "contributing", "reference/index"],
 }

@@ -301,7 +301,7 @@ def test_every_verb_takes_a_pipeline():
     pipeline = Pipeline(mood(), piece_tokenizer())
     text = "the film was great"
     found = vs.attribute(pipeline, text, "shapley_value", target="good")
-    assert found.players.names == ("the", "film", "was", "great") and found.provenance["target"] == "class 1"
+    assert found.players.names == ("the", "film", "was", "great") and found.provenance["target"] == "class good"
     assert vs.interactions(pipeline, text, target="good").reduce("shapley").values.tolist() == pytest.approx(found.values.tolist())
     assert vs.Game.on(pipeline, text, target="good").players.n == 4
     assert set(vs.audit(pipeline, text, target="good", methods=["occlusion", "integrated_gradients"])) == {
@@ -323,3 +323,16 @@ def test_the_users_model_and_tokenizer_are_left_alone():
     vs.attribute(model, "the film was", "shapley_value", tokenizer=tokenizer, target=PerToken(3))
     assert all(torch.equal(tensor, before[0][name]) for name, tensor in model.state_dict().items())
     assert tokenizer.to_str() == before[1] and model.training == before[2]
+
+
+def test_a_continuation_of_nothing_stands_behind_the_token_for_nothing():
+    model, tokenizer = recall(), byte_tokenizer()
+    ids, behind = tokenizer.encode("the film").ids, tokenizer.encode(" was great").ids
+    game = vs.Game.on(model, "the film", tokenizer=tokenizer, target=Continuation(" was great"), baseline="delete")
+
+    def logp(front):
+        row = torch.tensor([[*front, *behind]])
+        return float(model(row, torch.ones_like(row))[0, -3:-1].log_softmax(-1)[[0, 1], behind].sum())
+
+    expected = torch.tensor([logp([1]), logp(ids[1:]), logp(ids)], dtype=torch.float64)
+    torch.testing.assert_close(game(torch.tensor([[False, False], [False, True], [True, True]])), expected)

@@ -35,6 +35,7 @@ examples:
   vesalius explain net.py:model flowers.csv --label species --out report
   vesalius explain net.py:model digits.npz --weights net.safetensors --rows 0:16 --baseline mean --out report
   vesalius explain torchvision.models:resnet18 photos/ --weights resnet18.pt --resize 256 --crop 224 --normalize imagenet --out report
+  vesalius explain net.py:classifier reviews.csv --text review --label mood --tokenizer tokenizer.json --out report
   vesalius sparsify net.py:autoencoder train.npz --sparsity 0.9 --test test.npz --shape 28,28 --out small
   vesalius survey net.py:model digits.npz --weights net.safetensors --out survey
   vesalius --version

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from vesalius.cli.data_loading import DataOptions, load_samples
+from vesalius.cli.data_loading import DataOptions, load_samples, parse_names
 from vesalius.cli.demo import Demo
 from vesalius.cli.explain import Explain
 from vesalius.cli.gallery import Gallery
-from vesalius.cli.model_loading import ModelOptions, open_network
+from vesalius.cli.model_loading import ModelOptions, open_module, open_network
 from vesalius.cli.sparsify import Sparsify
 from vesalius.cli.survey import SurveyWords
+from vesalius.cli.texts import load_tokenizer, read_texts
 from vesalius.core.errors import InvalidInput
 from vesalius.core.names import require_known
 from vesalius.scale import RayOptions, SurveyOptions
@@ -37,6 +38,8 @@ def explain(words: Explain, command: str) -> Path:
     """``vesalius explain``; returns where the page is."""
     methods = split_names(words.methods)
     check_methods(methods)
+    if words.tokenizer is not None or words.text is not None or words.generate is not None or words.data.suffix in (".txt", ".jsonl"):
+        return _explain_texts(words, methods, command)
     of_rows = words.baseline.startswith(BACKGROUND_PREFIX)
     if not of_rows:
         require_known("baseline", words.baseline, (*BASELINE_WORDS, f"{BACKGROUND_PREFIX}0:20"))
@@ -68,6 +71,44 @@ def explain(words: Explain, command: str) -> Path:
     baseline = None if of_rows else words.baseline
     explain_model(network, samples, methods=methods, target=words.target, baseline=baseline, out=words.out, options=options)
     return words.out / PAGE
+
+
+def _explain_texts(words: Explain, methods: Sequence[str], command: str) -> Path:
+    """``vesalius explain`` of texts."""
+    if words.tokenizer is None:
+        raise InvalidInput(
+            f"the texts in {words.data} are words, and a model takes ids of them; give --tokenizer tokenizer.json or a folder"
+        )
+    for option in ("audit", "flow", "complexity", "at", "train", "size", "resize", "crop", "normalize", "output"):
+        if getattr(words, option):
+            raise InvalidInput(f"--{option} is for rows of numbers or pictures; leave it out for texts")
+    texts, labels = read_texts(words.data, words.text, words.label)
+    tokenizer = load_tokenizer(words.tokenizer)
+    model = open_module(words.model, _model_options(words))
+    explain_model(
+        model,
+        texts,
+        methods=list(methods),
+        rows=words.rows,
+        target=_text_target(words.target),
+        baseline=None if words.baseline == "zero" else words.baseline,
+        labels=labels,
+        classes=parse_names(words.names),
+        out=words.out,
+        options=ExplainOptions(players=words.players, tol=words.tol, budget=words.budget, seed=words.seed, reproduce=command),
+        tokenizer=tokenizer,
+        generate=words.generate,
+    )
+    return words.out / PAGE
+
+
+def _text_target(words: str) -> str | int | None:
+    """A class or a token by number or name; the predicted one by default."""
+    if words == "predicted":
+        return None
+    if words == "true":
+        raise InvalidInput("--target true is for rows of numbers; for texts name a class or a token, or leave it out for the predicted one")
+    return int(words) if words.isdigit() else words
 
 
 def sparsify(words: Sparsify, command: str) -> Path:

@@ -102,8 +102,8 @@ def _read_file(path: Path, wanted: DataOptions) -> Samples:
     whole = LabelledRows(
         x=_to_float_or_long(raw.x, path),
         labels=raw.labels if wanted.labels is None else _read_labels(wanted.labels),
-        classes=_parse_names(wanted.names),
-        features=_parse_names(wanted.features) or raw.features,
+        classes=parse_names(wanted.names),
+        features=parse_names(wanted.features) or raw.features,
     )
     background, flow = wanted.background or None, wanted.flow or None
     return select_samples(whole, RowSelection(rows=wanted.rows, mean=wanted.mean, background=background, flow=flow, whole=wanted.whole))
@@ -202,7 +202,7 @@ def _to_float_or_long(x: Any, path: Path) -> Tensor:
 # ---- names --------------------------------------------------------------------------------------------------------------------------
 
 
-def _parse_names(text: str | None) -> tuple[str, ...]:
+def parse_names(text: str | None) -> tuple[str, ...]:
     """Names from a file with one per line, or from a list with commas."""
     if not text:
         return ()
@@ -231,4 +231,4 @@ def _read_images(folder: Path, wanted: DataOptions) -> Samples:
         else None,
     )
     labels = _read_labels(wanted.labels) if wanted.labels else pictures.labels(files, folder)
-    return label_samples(found, labels, _parse_names(wanted.names))
+    return label_samples(found, labels, parse_names(wanted.names))

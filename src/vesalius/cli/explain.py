@@ -17,7 +17,8 @@ class Explain:
     """file.py:factory or package.module:factory, a function that returns a torch.nn.Module; a *.safetensors written by Network.save; or an
     exported *.pt2."""
     data: tyro.conf.Positional[Path]
-    """*.npz or *.safetensors (arrays x and, if known, y), *.npy, *.csv or *.parquet with named columns, or a folder of pictures."""
+    """With --tokenizer, texts: *.txt (one per line), *.jsonl or *.csv with a column of texts. Else *.npz or *.safetensors (arrays x
+    and, if known, y), *.npy, *.csv or *.parquet with named columns, or a folder of pictures."""
     out: Path
     """Folder to write to. What is finished there is not computed again."""
     methods: tuple[str, ...] = ("integrated_gradients", "shapley_value", "occlusion", "gradient_x_input")
@@ -62,6 +63,13 @@ class Explain:
     """Names of the classes in the model's order: a,b,c or a file with one per line."""
     features: str | None = None
     """Names of the elements of a row, likewise."""
+    tokenizer: Path | None = None
+    """Of a model that takes texts: a tokenizer.json, or a folder with one (read by transformers). DATA then holds texts; --baseline may
+    be pad, mask, delete or a token, --players tokens, words or sentences, --target a token of a language model."""
+    text: str | None = None
+    """Column of a *.csv or *.jsonl file that holds the texts; by default "text", or the only column that is not the label."""
+    generate: int | None = None
+    """Explain each of so many tokens that a language model puts behind the one text."""
     size: int | None = None
     """Resize pictures to SIZE x SIZE pixels, whatever their proportions."""
     resize: int | None = None

@@ -95,6 +95,18 @@ def _unknown_model_message(spec: str) -> str:
 # ---- factories ----------------------------------------------------------------------------------------------------------------------
 
 
+def open_module(spec: str, opening: ModelOptions) -> nn.Module:
+    """The module that MODEL names, untraced, for data whose rows are of unlike length.
+
+    Raises:
+        InvalidInput: not a factory; as :func:`open_network`.
+    """
+    _check_device(opening.device)
+    if ":" not in spec or Path(spec).exists():
+        raise InvalidInput(f"texts of any length need the live model, a factory such as file.py:factory, and not {spec}")
+    return _load_module(spec, opening).to(opening.device)
+
+
 def _load_module(spec: str, opening: ModelOptions) -> nn.Module:
     where, _, name = spec.rpartition(":")
     with _import_path(Path(where).parent if where.endswith(".py") else Path.cwd()):

@@ -25,7 +25,7 @@ def read(path: Path, label: str | None) -> tuple[Columns, list[str] | None]:
         InvalidInput: no rows, a column of words, two columns of one name.
         ForeignFile: the file is damaged, or pyarrow is missing.
     """
-    cells = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
+    cells = _read_parquet(path) if path.suffix.lower() == ".parquet" else read_cells(path)
     if label is not None:
         require_known(f"column in {path}:", label, cells)
     labels = list(cells[label]) if label is not None else None
@@ -35,7 +35,12 @@ def read(path: Path, label: str | None) -> tuple[Columns, list[str] | None]:
     return numbers, labels
 
 
-def _read_csv(path: Path) -> dict[str, list[str]]:
+def read_cells(path: Path) -> dict[str, list[str]]:
+    """The cells of a csv file by column, as they are written.
+
+    Raises:
+        InvalidInput, ForeignFile: as :func:`read`.
+    """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             lines = [line for line in csv.reader(file) if line]

@@ -168,7 +168,8 @@ class Deletion(Absence):
     """Nothing: absent tokens are left out, and the sequence is shorter by them. For ids, and methods that play games.
 
     Attributes:
-        alone: token that stands where nothing else is left; ``None``: such a sequence is refused.
+        alone: token that stands where nothing is left of a text, or nothing before a continuation; ``None``: what is left stands as it is,
+            and an empty sequence is refused.
     """
 
     alone: int | None = None

@@ -85,6 +85,7 @@ def characteristic_of_deletion(
     """
     ids, place = _sequence(question), [value.name for value in question.network.inputs].index(question.at[0])
     players.check([ids[sample]])
+    front = int((players.index[0] >= 0).nonzero().max()) + 1
     fixed = question.pick.positions[sample].tolist() if question.pick.positions is not None else list(question.pick.index)
     if len(fixed) > 1 and fixed[0] >= 0:
         raise InvalidInput(
@@ -93,9 +94,11 @@ def characteristic_of_deletion(
         )
 
     def rows_of(kept: Bool[Tensor, " T"]) -> tuple[Tensor, ...]:
-        if not bool(kept.any()) and absence.alone is not None:
+        if absence.alone is not None and not bool(kept[:front].any()):
             first = torch.arange(ids.shape[1], device=ids.device) == 0
-            return tuple(torch.full_like(row, absence.alone) if at == place else row for at, row in enumerate(rows_of(first)))
+            found = list(rows_of(kept | first))
+            found[place][0, 0] = absence.alone
+            return tuple(found)
         if not bool(kept.any()):
             raise InvalidInput(
                 "with all players left out nothing is left of the text; keep a special token, or take a token: 'mask', 'pad'"

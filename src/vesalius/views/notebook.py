@@ -54,7 +54,7 @@ def allocation_html(allocation: Allocation) -> str:
     samples = [allocation[i] for i in range(min(len(allocation), MOST_SAMPLES))] if batch else [allocation]
     names = sample_names(allocation, MOST_SAMPLES) if batch else [""]
     placed = is_heatmap(allocation)
-    written = all(map(is_text, samples))
+    written = bool(samples) and all(map(is_text, samples))
     body = render_template(
         "values.html.j2",
         {

@@ -201,7 +201,7 @@ def allocation_section(allocation: Allocation) -> Section:
     placed = is_heatmap(allocation)
     most = min(len(allocation), MOST_SAMPLES if placed else MOST_COLUMNS)
     samples = [allocation[i] for i in range(most)] if batch else [allocation]
-    written = is_matrix(allocation) or all(map(is_text, samples))
+    written = is_matrix(allocation) or (bool(samples) and all(map(is_text, samples)))
     names = sample_names(allocation, most) if batch else [""]
     body = render_template(
         "allocation.html.j2",
