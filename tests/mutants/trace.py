@@ -9,9 +9,14 @@ MUTANTS = [
         "True",
         "tests/trace/test_any_length.py -k condition",
     ),
-    Mutant("trace/other_lengths.py", "False not in outcomes else", "True else", "tests/trace/test_any_length.py -k TellsExport"),
+    Mutant(
+        "trace/other_lengths.py",
+        "if True in outcomes and False not in outcomes",
+        "if True",
+        "tests/trace/test_any_length.py -k TellsExport",
+    ),
     Mutant("trace/vocabulary.py", "int(found.max()) >= rows", "int(found.max()) > rows", "tests/trace/test_any_length.py -k beyond"),
-    Mutant("trace/sizes.py", '"//": operator.floordiv', '"//": operator.truediv', "tests/trace/test_any_length.py -k convolution"),
+    Mutant("trace/sizes.py", '"//": operator.floordiv', '"//": operator.mul', "tests/trace/test_any_length.py -k convolution"),
     Mutant(
         "trace/mixing.py",
         "evaluate(rows)) for rows in runs)",

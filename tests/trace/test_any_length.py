@@ -77,6 +77,10 @@ def test_other_lengths_are_those_of_a_trace_at_that_length(name: str, exports: l
     assert not exports
     own, here = vs.trace(model, *inputs(6)), network.at_lengths_of(inputs(6))
     assert [*here.values.values()] == [*own.values.values()]
+    for value, tensor in zip(here.values.values(), here.read(inputs(6), [*here.values]).values(), strict=True):
+        assert [side for side in value.shape if side is not None] == [
+            came for side, came in zip(value.shape, tensor.shape, strict=True) if side is not None
+        ]
     assert {name: found.axes for name, found in here.axes.values.items()} == {name: found.axes for name, found in own.axes.values.items()}
     assert {name: vars(layer) for name, layer in here.layers.items()} == {name: vars(layer) for name, layer in own.layers.items()}
     assert here.at_lengths_of(inputs(STEPS)) is network and network.at_lengths_of(inputs(6)) is here

@@ -39,12 +39,14 @@ class AnyLength:
         inputs: sizes of the axes of each input.
         conditions: that lengths must meet.
         foreign: whether it comes from a file, so that at each length it is looked at first what it would take.
+        features: axis of each input's features, once that was found at some length: it is the same at all.
     """
 
     graph: Graph
     inputs: Mapping[str, tuple[Size | None, ...]]
     conditions: tuple[Size, ...]
     foreign: bool = False
+    features: dict[str, int | None] = field(default_factory=dict, repr=False)
     _programs: dict[int, tuple[Mapping[str, Tensor], GraphModule]] = field(default_factory=dict, repr=False)
 
     def find_lengths(self, shapes: Shapes) -> dict[str, int] | None:
@@ -145,6 +147,7 @@ class AnyLength:
         """The whole graph as a callable from inputs of any length it holds for; made once for the same tensors."""
         kept = self._programs.get(id(tensors))
         if kept is None or kept[0] is not tensors:
+            self._programs.clear()  # of one set of tensors, so that no pruned copy is held longer than its owner holds it
             kept = self._programs[id(tensors)] = tensors, self._make_program(tensors)
         return kept[1]
 

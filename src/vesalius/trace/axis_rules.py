@@ -36,9 +36,11 @@ def find_axes(model_graph: ModelGraph) -> dict[str, ValueAxes]:
     An input's features are on the axis along which the layers that come first read them; where none does, on the only axis, or on the
     first one of an image of at least three.
     """
-    first = AxisPass(model_graph, RULES, {})
-    first.run()
-    features = {name: _feature_axis(model_graph.value(name), first.evidence.get(name, [])) for name in model_graph.inputs}
+    features: dict[str, int | None] = {} if model_graph.any_length is None else model_graph.any_length.features
+    if not features:
+        first = AxisPass(model_graph, RULES, {})
+        first.run()
+        features |= {name: _feature_axis(model_graph.value(name), first.evidence.get(name, [])) for name in model_graph.inputs}
     final = AxisPass(model_graph, RULES, features)
     final.run()
     return {

@@ -24,7 +24,7 @@ def cast_graph(model_graph: ModelGraph, dtype: torch.dtype) -> ModelGraph:
     graph, copies = _cast_nodes(model_graph.graph, dtype)
     nodes = {name: copies[node] for name, node in model_graph.nodes.items()}
     whole = model_graph.any_length
-    any_length = None if whole is None else replace(whole, graph=_cast_nodes(whole.graph, dtype)[0])
+    any_length = None if whole is None else replace(whole, graph=_cast_nodes(whole.graph, dtype)[0], _programs={})
     return ModelGraph(graph, tensors, nodes, model_graph.inputs, model_graph.output, any_length)
 
 

@@ -50,9 +50,10 @@ def trace(
 ) -> Network:
     """Open a model.
 
-    The model is exported in eval semantics with a dynamic batch, and its graph is checked against it on the example. A plain callable, or
-    a model that does not export, becomes an *opaque* network: methods that only evaluate or differentiate it work, and a question about
-    its inside raises ``NotTraceable`` with the line that stood in the way. The model itself is never changed.
+    The model is exported in eval semantics with a dynamic batch, and with dynamic lengths of sequences wherever that can be; its graph is
+    checked against it on the example, and at another length. Inputs of other lengths may come later, see :meth:`Network.at_lengths_of`.
+    A plain callable, or a model that does not export, becomes an *opaque* network: methods that only evaluate or differentiate it work,
+    and a question about its inside raises ``NotTraceable`` with the line that stood in the way. The model itself is never changed.
 
     Args:
         model: a ``torch.nn.Module``; any callable from tensors, or from NumPy arrays, to numbers; or an estimator of scikit-learn: a
@@ -61,7 +62,7 @@ def trace(
             are taken (see :func:`vesalius.core.rows.read_rows`), in the model's dtype; a mapping alone is taken for keywords.
         kwargs: keyword arguments of that call.
         output: which part of the result is meant, where it is not a single tensor: ``"logits"``, a position.
-        cache: a folder in which traces are kept; a later trace of the same code and shapes takes next to no time.
+        cache: a folder in which traces are kept; a later trace of the same code and shapes (but for lengths) takes little time.
 
     Returns:
         A network that shares the model's parameters in memory, without their gradients.
