@@ -2,6 +2,7 @@
 
 from tests.mutants import (
     audit,
+    circuits,
     cli,
     complexity,
     core,
@@ -19,6 +20,7 @@ from tests.mutants import (
 
 MUTANTS = [
     *audit.MUTANTS,
+    *circuits.MUTANTS,
     *cli.MUTANTS,
     *complexity.MUTANTS,
     *core.MUTANTS,
