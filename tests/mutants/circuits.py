@@ -6,10 +6,8 @@ MUTANTS = [
     Mutant(
         "trace/edge_graph.py", "cut = (1 - gates[:, list(edges)])", "cut = (gates[:, list(edges)])", "tests/circuits/test_known_circuits.py"
     ),
-    Mutant("trace/gated_sites.py", "(1 - gate) * absent", "gate * absent", "tests/circuits/test_known_circuits.py -k linear"),
-    Mutant(
-        "trace/attention.py", "return raw + 1 if raw < layout.axis else raw + shared", "return raw", "tests/circuits/test_inside.py -k bmm"
-    ),
+    Mutant("trace/gated_sites.py", "(1 - gate) * absent", "gate * absent", "tests/circuits/test_parity.py -k attribution_patching"),
+    Mutant("trace/attention.py", "return layout.axis + shared", "return layout.axis", "tests/circuits/test_inside.py -k bmm"),
     Mutant(
         "circuits/edge_attribution.py",
         "moved = [(b + a - c)",
