@@ -3,8 +3,8 @@
     python -m benchmarks.interior_games
 
 GPT-2 from config, 4 layers of 8 heads, 20 contexts of 16 tokens, each with another prompt as its baseline; one thread. Shapley values of
-the 32 heads with standard errors, beside the same number of forward passes, one coalition at a time, with hooks on the projections of the
-heads (which is how an ablation is written by hand). EAP beside a forward and a backward pass of the model itself.
+the 32 heads with standard errors, beside the same number of forward passes, one coalition at a time, with hooks on the projections of heads
+(which is how an ablation is written by hand). EAP beside a forward and a backward pass of the model itself.
 """
 
 from __future__ import annotations
@@ -62,8 +62,7 @@ def main() -> None:
     count = int(found.evaluations.sum())
     size = float((found.total - found.base).abs().mean())
     error = float(found.stderr.flatten(1).max(1).values.mean())
-    spent = f"{seconds:.1f} s, {count:,} coalitions, {1e3 * seconds / count:.2f} ms each"
-    print(f"Shapley values of {heads.n} heads, {CONTEXTS} contexts: {spent}")
+    print(f"Shapley values of {heads.n} heads, {CONTEXTS} contexts: {seconds:.1f} s, {count:,} coalitions, {1e3 * seconds / count:.1f} ms")
     print(f"largest standard error, mean over contexts: {error:.2g}, where the output changes by {size:.2g}")
 
     gathered: list[Tensor] = []

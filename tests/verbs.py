@@ -142,7 +142,7 @@ class Subject:
     @cached_property
     def reader(self) -> vs.Network:
         with torch.device("cpu"):
-            return vs.trace(greater_than(), GREATER)
+            return vs.trace(forked(greater_than)(), GREATER)
 
     @cached_property
     def labels(self) -> Tensor:

@@ -2,6 +2,7 @@
 
 from tests.mutants import (
     audit,
+    circuits,
     cli,
     complexity,
     core,
@@ -20,6 +21,7 @@ from tests.mutants import (
 
 MUTANTS = [
     *audit.MUTANTS,
+    *circuits.MUTANTS,
     *cli.MUTANTS,
     *complexity.MUTANTS,
     *core.MUTANTS,

@@ -30,7 +30,7 @@ MUTANTS = [
         "(twin := getattr(op, name))",
         "tests/trace/test_functionalize.py -k power",
     ),
-    Mutant("trace/graph.py", "    _take_any_strides(graph)\n    return", "    return", "tests/trace/test_any_place.py"),
+    Mutant("trace/graph.py", "    take_any_strides(graph)\n    return", "    return", "tests/trace/test_any_place.py"),
     Mutant("trace/sites.py", "(inputs[0], node, inputs[1])", "(inputs[0], inputs[1], node)", "tests/trace/test_sites.py -k likewise"),
     Mutant("trace/sites.py", "here & self.kept", "here | self.kept", "tests/trace/test_sites.py -k sampled"),
     Mutant("trace/vocabulary.py", "high < lookup.rows", "high <= lookup.rows", "tests/trace/test_vocabulary.py -k named"),

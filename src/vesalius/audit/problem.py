@@ -21,7 +21,7 @@ from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.core.players import Players
 from vesalius.games.absence import Absence, Baseline, Constant, as_absence, describe_absence
 from vesalius.games.game import Game
-from vesalius.games.interior_question import are_residual_edges, sites_of
+from vesalius.games.interior_question import divide_no_value, sites_of
 from vesalius.games.network_game import characteristic_of_sample
 from vesalius.trace.network import Network
 from vesalius.trace.question import Question, ask, to_float64
@@ -174,8 +174,10 @@ def _resolve_players(network: Network, players: Players | Allocation, at: At) ->
         raise WrongType(f"players are a Players, or an Allocation that has them, not {type(players).__name__}")
     if players.kind == "links":
         raise InvalidInput("links have no attribution maps to audit; choose players within the input or an inner value")
-    if are_residual_edges(players):
-        raise InvalidInput("edges have no attribution maps to audit; choose heads, neurons or layers: vesalius.Players.heads(net)")
+    if divide_no_value(players):
+        raise InvalidInput(
+            f"{players.kind} have no attribution maps to audit; choose heads, neurons or layers: vesalius.Players.heads(net)"
+        )
     if players.kind == "units" and players.layer and at is None:
         return players, network.layer(players.layer).value
     return players, sites_of(players, at)

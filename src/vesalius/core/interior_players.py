@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 EDGE_SITES = ("edges",)
 """The sites of edges, which divide no value of the network, but what its parts read of each other."""
+EXPERT_SITES = ("experts",)
+"""The sites of experts, whose elements are not the same from input to input."""
 LayerChoice = int | str | Sequence[int | str] | None
 """Layers by number, as in ``L0H1``, or by the path of a module they are in; ``None`` for all."""
 
@@ -130,7 +132,7 @@ class InteriorPlayers:
     @classmethod
     @verb
     def experts(cls, network: Any, *, layers: LayerChoice = None) -> Players:
-        """Experts of mixtures, ``L0E0``, ...: what the router gives each; an absent expert is one that the router gives nothing.
+        """Experts of mixtures, ``L0E0``, ...: an absent expert is given the weight 0 wherever it was chosen, and no other in its place.
 
         Args and Raises: as :meth:`heads`.
         """

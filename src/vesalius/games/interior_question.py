@@ -18,10 +18,11 @@ from jaxtyping import Int, Shaped
 from torch import Tensor
 
 from vesalius.core.errors import InvalidInput
-from vesalius.core.interior_players import EDGE_SITES
+from vesalius.core.interior_players import EDGE_SITES, EXPERT_SITES
 from vesalius.core.players import Players
 from vesalius.games.absence import Absence, Baseline, Constant, as_absence, describe_absence
 from vesalius.trace.edge_graph import EdgeGraph, build_edge_graph
+from vesalius.trace.experts import build_routed_program
 from vesalius.trace.gated_sites import build_gated_program
 from vesalius.trace.network import Inputs, Network
 from vesalius.trace.question import HeadFunction, Question, ask
@@ -59,12 +60,12 @@ def sites_of(players: Players | None, at: At) -> At:
     named = (at,) if isinstance(at, str) else tuple(at or players.sites)
     if named != players.sites and set(named) != set(players.sites):
         raise InvalidInput(f"these {players.kind} bring the values with them that they divide; leave at={at!r} out")
-    return None if players.sites == EDGE_SITES else players.sites
+    return None if divide_no_value(players) else players.sites
 
 
-def are_residual_edges(players: Players | None) -> bool:
-    """Whether players are edges of a network, which divide no value of it."""
-    return players is not None and players.sites == EDGE_SITES
+def divide_no_value(players: Players) -> bool:
+    """Whether players are edges or experts of a network, which divide no value of it and have gates alone."""
+    return players.sites in (EDGE_SITES, EXPERT_SITES)
 
 
 def ask_for_players(  # noqa: PLR0913 - what a verb was asked
@@ -91,13 +92,11 @@ def ask_for_players(  # noqa: PLR0913 - what a verb was asked
         InvalidInput: players and ``at`` that contradict each other; direct effects of edges; several stand-ins behind gates.
     """
     place = sites_of(players, at)
-    if are_residual_edges(players):
-        assert players is not None
+    if players is not None and divide_no_value(players):
         if direct:
-            raise InvalidInput(
-                "an edge has direct effects alone, since what its reader does with it is computed anew; leave direct=True out"
-            )
-        return edge_question(network, x, players, target=target, baseline=baseline)
+            raise InvalidInput(f"behind {players.kind} everything is computed anew; leave direct=True out")
+        asked = edge_question if players.sites == EDGE_SITES else expert_question
+        return asked(network, x, players, target=target, baseline=baseline)
     question = ask(network, x, target=target, at=place, direct=direct)
     if players is None or not players.sites:
         return question, as_absence(baseline, question)
@@ -138,6 +137,32 @@ def edge_question(network: Network, x: Inputs, players: Players, *, target: Targ
     if edges.graph.stream.edge_names != players.labels:
         raise InvalidInput(f"these {players.n} edges are of another network than {network.name}; make them of this one: Players.edges(net)")
     return edges.question(), ClosedGates(edges.words)
+
+
+def expert_question(network: Network, x: Inputs, players: Players, *, target: Target, baseline: Baseline) -> tuple[Question, Absence]:
+    """A question about experts: its explained tensor is their gates [B P].
+
+    Raises:
+        InvalidInput: experts of another network; a baseline that is not 0.
+    """
+    routers = network.axes.interior.routers
+    known = [f"L{one.layer}E{expert}" for one in routers for expert in range(one.experts)]
+    if not set(players.labels) <= set(known):
+        raise InvalidInput(f"these {players.n} experts are of another network than {network.name}; make them of this one")
+    base = ask(network, x, target=target, at=tuple(one.weights for one in routers), direct=True)
+    absence = as_absence(baseline, base)
+    if not isinstance(absence, Constant) or isinstance(absence.value, (Tensor, tuple, list)) or absence.value != 0:
+        raise InvalidInput("an absent expert is given nothing, so its baseline is 0; leave baseline= out")
+    inside = base.network.axes
+    program = build_routed_program(inside.model_graph, inside.values, routers, base.end)
+    places = torch.tensor([known.index(name) for name in players.labels], device=base.present[0].device)
+
+    def head(values: Sequence[Tensor], rows: Int[Tensor, " N"]) -> Tensor:
+        gates = values[0].new_ones(len(rows), len(known)).index_copy(1, places, values[0])
+        output: Tensor = program(*(tensor.index_select(0, rows) for tensor in base.inputs), gates)[0]
+        return output
+
+    return _gated(base, "experts", players.n, head, base.network.sample_bytes), ClosedGates("nothing")
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,8 +257,8 @@ def _site_question(base: Question, players: Players, absence: Absence) -> tuple[
         given.append(values[0])
         for owner, fill in zip(owners, fills, strict=True):
             given += [owner, fill.index_select(0, rows)]
-        output: Tensor = program(*given)
-        return output[0] if isinstance(output, tuple) else output
+        output: Tensor = program(*given)[0]
+        return output
 
     asked = _gated(base, players.kind, players.n, head, base.network.sample_bytes)
     return asked, ClosedGates(describe_absence(absence, base))

@@ -93,7 +93,7 @@ def _is_shuffled(run: AxisPass, node: Node, axis: int, parts: Axis) -> bool:
     place = AXIS_ARGUMENT.get(op_of(node))
     if place is None or axis_kind(parts) != BATCH or len(parts) == 1:
         return False
-    dims = argument(node, place, "dim", 0)
+    dims = argument(node, place, "dim", -1 if op_of(node) in ("topk", "sort") else 0)
     several = dims if isinstance(dims, (tuple, list)) else [dims]
     ends = argument(node, 2, "start"), argument(node, 3, "end", sys.maxsize)
     whole = op_of(node) == "slice" and ends[0] in (None, 0) and ends[1] in (None, sys.maxsize)

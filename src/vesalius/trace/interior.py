@@ -12,12 +12,13 @@ from torch import Tensor
 from torch.fx import Node
 
 from vesalius.core.errors import InvalidInput, UnknownName, WrongType
-from vesalius.core.interior_players import EDGE_SITES, InteriorParts
+from vesalius.core.interior_players import EDGE_SITES, EXPERT_SITES, InteriorParts
 from vesalius.trace.attention import Attention, find_attentions, name_of, op_of
 from vesalius.trace.axes import ValueAxes
+from vesalius.trace.experts import Router, find_routers
 from vesalius.trace.graph import ModelGraph, data_inputs, downstream_nodes
 from vesalius.trace.layers import Layer, find_layers
-from vesalius.trace.residual_stream import ResidualStream, read_residual_stream, unwrap
+from vesalius.trace.residual_stream import ResidualStream, read_residual_stream
 
 ACTIVATIONS = frozenset(
     "relu gelu silu sigmoid tanh softplus elu selu celu leaky_relu prelu rrelu hardtanh hardswish hardsigmoid relu6 mish square pow".split()
@@ -50,6 +51,11 @@ class Interior:
     def stream(self) -> ResidualStream:
         """The residual stream; without edges where there is none."""
         return read_residual_stream(self.model_graph, self.attentions)
+
+    @cached_property
+    def routers(self) -> tuple[Router, ...]:
+        """Routers of mixtures of experts."""
+        return find_routers(self.model_graph, self.axes, [one.value for one in self.attentions])
 
     # ---- parts --------------------------------------------------------------------------------------------------------------------
 
@@ -116,18 +122,17 @@ class Interior:
 
     def experts(self, layers: Any = None) -> InteriorParts:
         """See :meth:`vesalius.Players.experts`."""
-        routers = self._routers()
-        if not routers:
+        if not self.routers:
             raise InvalidInput(
-                "this graph shows no experts: no softmax or sigmoid over experts of which the best are taken (topk), or by which a sum over"
-                " experts is weighted; name the value yourself with at="
+                "this graph shows no experts: no scores of a linear map of which the best are taken (topk), or whose softmax weighs several"
+                " values; name the value yourself with at="
             )
-        places = [(str(place), self.model_graph.value(name).module or name) for place, (name, _, _) in enumerate(routers)]
-        kept = [place for place, keep in enumerate(_choose(layers, places)) if keep]
-        chosen = [routers[place] for place in kept]
-        counts = [count for _, _, count in chosen]
+        places = [(str(one.layer), one.module or one.weights) for one in self.routers]
+        chosen = [one for one, kept in zip(self.routers, _choose(layers, places), strict=True) if kept]
+        counts = [one.experts for one in chosen]
         shape = (len(chosen), counts[0]) if len(set(counts)) == 1 else (sum(counts),)
-        return self._along(chosen, shape, tuple(f"L{place}E{expert}" for place in kept for expert in range(routers[place][2])))
+        names = tuple(f"L{one.layer}E{expert}" for one in chosen for expert in range(one.experts))
+        return InteriorParts(EXPERT_SITES, (torch.arange(sum(counts)),), shape, names)
 
     def edges(self) -> InteriorParts:
         """See :meth:`vesalius.Players.residual_edges`."""
@@ -204,29 +209,11 @@ class Interior:
         first = self.stream.writers[leaves[0]]
         return first.name if first.attention is None else f"L{first.attention.layer}.attn"
 
-    def _routers(self) -> list[tuple[str, int, int]]:
-        """Values that say how much each expert is given."""
-        found = []
-        for node in self.model_graph.nodes.values():
-            if op_of(node) in ("softmax", "sigmoid") and any(op_of(user) == "topk" for user in _users_through(node)):
-                shape = self.axes[name_of(node)].shape
-                if self.axes[name_of(node)].batch is not None and shape[-1]:
-                    found.append((name_of(node), len(shape) - 1, int(shape[-1])))
-        return found
-
 
 _NO_STREAM = (
     "this graph shows no residual stream: no value to which something is added that was computed from it through weights; use other"
     " players, such as vesalius.Players.heads(net) or vesalius.Players.neurons(net)"
 )
-
-
-def _users_through(node: Node) -> list[Node]:
-    """Users of a value, through ops that leave it as it is or move its elements."""
-    queue = [node]
-    for one in queue:
-        queue += [user for user in one.users if op_of(one) in BETWEEN or one is node]
-    return queue
 
 
 def _index_along(rank: int, axis: int, count: int) -> Tensor:
@@ -279,8 +266,3 @@ def _choose(layers: Any, places: Sequence[tuple[str, str]]) -> list[bool]:
 
 def _is_within(path: str, module: int | str) -> bool:
     return isinstance(module, str) and (path == module or path.startswith((f"{module}.", f"{module}/")))
-
-
-def unwrapped_name(model_graph: ModelGraph, name: str) -> str:
-    """The value behind ops that leave it as it is, by name."""
-    return name_of(unwrap(model_graph.nodes[name]))
