@@ -15,7 +15,9 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -27,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import vesalius as vs
 from benchmarks.timing import print_table
 from vesalius.data import load
-from vesalius.scale import RayOptions, SurveyOptions
+from vesalius.scale import RayOptions, SurveyOptions, ray_engine
 
 MEMORY = """
 import sys, tempfile, torch, vesalius as vs
@@ -64,6 +66,7 @@ HEAD = (
     "MB on disk",
     "s to find it all there",
 )
+SCHEDULER_HEAD = ("simulated workers", "blocks", "ms of the scheduler a block", "workers busy")
 RAY_HEAD = ("engine", "s without the start", "speed-up", "driver: ms of a processor a row", "s of the start of actors")
 
 
@@ -176,6 +179,49 @@ def ray_rows(model: nn.Module, x: Tensor) -> list[tuple[object, ...]]:
     return rows
 
 
+class SimulatedRay:
+    """A cluster whose workers take no time of a processor: blocks are done in the order of a simulated clock."""
+
+    def __init__(self, workers: int) -> None:
+        self.clock, self.free = 0.0, [0.0] * workers
+        self.due: dict[int, float] = {}
+        self.count = 0
+        self.workers = [SimpleNamespace(run=SimpleNamespace(remote=partial(self.submit, place))) for place in range(workers)]
+
+    def submit(self, place: int, sent: object, block: object) -> int:
+        """A block for a worker, which is done a second after the one before, more or less."""
+        self.free[place] = max(self.free[place], self.clock) + 0.5 + (self.count * 0.618) % 1
+        self.count += 1
+        self.due[self.count] = self.free[place]
+        return self.count
+
+    def wait(self, refs: list[int], num_returns: int) -> tuple[list[int], list[int]]:
+        """The block that is done first."""
+        first = min(refs, key=self.due.__getitem__)
+        self.clock = self.due[first]
+        return [first], []
+
+    def get(self, ref: int) -> int:
+        """What it gave."""
+        return ref
+
+
+def scheduler_rows() -> list[tuple[object, ...]]:
+    """What the scheduler itself computes for a block, and how busy simulated workers are."""
+    found = []
+    real = ray_engine.ray
+    for workers in (2, 10, 100, 400):
+        simulated = SimulatedRay(workers)
+        ray_engine.ray = simulated
+        blocks = 40 * workers
+        before = time.process_time()
+        done = sum(1 for _ in ray_engine._spread(simulated.workers, [], iter(range(blocks)), 2))
+        took = time.process_time() - before
+        found.append((workers, done, 1e3 * took / blocks, f"{100 * blocks / (workers * simulated.clock):.0f} %"))
+    ray_engine.ray = real
+    return found
+
+
 def main() -> None:
     """Print all tables."""
     words = argparse.ArgumentParser()
@@ -190,6 +236,8 @@ def main() -> None:
     x, y = pictures.train_x, pictures.train_y
     model = train(nn.Sequential(nn.Flatten(), nn.Linear(784, 64), nn.ReLU(), nn.Linear(64, 10)), x[:20_000], y[:20_000])
     if asked.only_ray:
+        print_table(scheduler_rows(), SCHEDULER_HEAD)
+        print()
         print_table(ray_rows(model, x[: asked.rows]), RAY_HEAD)
         return
     rows, labels = adult_table()
@@ -209,6 +257,8 @@ def main() -> None:
     print_table(peers(model, x, y, table, rows), ("peer", "rows", "rows/s", "ms a row"))
     print()
     print_table(memory_rows((1_000, 4_000, 16_000, 60_000 if asked.rows > 10_000 else 30_000)), ("rows", "peak MB of the process"))
+    print()
+    print_table(scheduler_rows(), SCHEDULER_HEAD)
     print()
     if not asked.skip_ray:
         print_table(ray_rows(model, x[: min(count, 4096)]), RAY_HEAD)
