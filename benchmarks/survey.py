@@ -15,7 +15,9 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -27,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import vesalius as vs
 from benchmarks.timing import print_table
 from vesalius.data import load
-from vesalius.scale import RayOptions, SurveyOptions
+from vesalius.scale import RayOptions, SurveyOptions, ray_engine
 
 MEMORY = """
 import sys, tempfile, torch, vesalius as vs
@@ -54,6 +56,20 @@ print(int(line.split()[1]) / 1024)
 """
 
 
+HEAD = (
+    "survey",
+    "rows",
+    "rows/s",
+    "ms a row",
+    "ms of the method alone",
+    "foretold by 1,024 rows / measured",
+    "MB on disk",
+    "s to find it all there",
+)
+SCHEDULER_HEAD = ("simulated workers", "blocks", "ms of the scheduler a block", "workers busy")
+RAY_HEAD = ("engine", "s without the start", "speed-up", "driver: ms of a processor a row", "s of the start of actors")
+
+
 def train(model: nn.Module, x: Tensor, y: Tensor, epochs: int = 2) -> nn.Module:
     """A few epochs of Adam."""
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
@@ -73,14 +89,19 @@ def seconds_of(run: Callable[[], object]) -> float:
 
 
 def survey_row(name: str, model: Any, data: Any, method: Any, **asked: Any) -> tuple[object, ...]:
-    """Rows a second, share that is not the method's, and size on disk."""
+    """Rows a second, what the method alone takes, what the first rows foretell, and size on disk."""
     rows = len(data[0])
+    pilot, network = min(1024, rows), vs.trace(model, data[0][:2])
+    target = {name: value for name, value in asked.items() if name == "target"}
+    batches = [slice(at, at + 64) for at in range(0, pilot, 64)]
     with tempfile.TemporaryDirectory() as folder:
-        took = seconds_of(lambda: vs.survey(model, data, method, out=folder, **asked))
+        bare = seconds_of(lambda: [vs.attribute(network, data[0][part], method, **target) for part in batches])
+        first = seconds_of(lambda: vs.survey(network, tuple(part[:pilot] for part in data), method, out=f"{folder}/pilot", **asked))
+        took = seconds_of(lambda: vs.survey(network, data, method, out=folder, **asked))
         found = vs.Survey.load(folder)
-        again = seconds_of(lambda: vs.survey(model, data, method, out=folder, **asked))
-        summed = seconds_of(found.summary)
-        return (name, f"{rows:,}", rows / took, 1e3 * took / rows, found.file_bytes / 1e6, again, summed)
+        again = seconds_of(lambda: vs.survey(network, data, method, out=folder, **asked))
+        each = 1e3 * took / rows
+        return (name, f"{rows:,}", rows / took, each, 1e3 * bare / pilot, first / pilot * rows / took, found.file_bytes / 1e6, again)
 
 
 def peers(model: nn.Module, x: Tensor, y: Tensor, table: nn.Module, rows: Tensor) -> list[tuple[object, ...]]:
@@ -136,40 +157,76 @@ def memory_rows(counts: tuple[int, ...]) -> list[tuple[object, ...]]:
 
 
 def ray_rows(model: nn.Module, x: Tensor) -> list[tuple[object, ...]]:
-    """The same survey here and on one and two workers, with the start of the cluster told apart."""
+    """The same survey here and on one and two workers, with what the driver itself computes for a row."""
     import ray
 
     rows: list[tuple[object, ...]] = []
     with tempfile.TemporaryDirectory() as folder:
-        options = SurveyOptions(shard_rows=256)
-        here = seconds_of(lambda: vs.survey(model, x, out=f"{folder}/local", options=options))
-        rows.append(("local", here, 1.0, 0.0))
-        start = seconds_of(
-            lambda: ray.init(
-                address="local",
-                num_cpus=2,
-                include_dashboard=False,
-                object_store_memory=200_000_000,
-                log_to_driver=False,
-                logging_level="ERROR",
-            )
-        )
+        here = seconds_of(lambda: vs.survey(model, x, out=f"{folder}/local", options=SurveyOptions(shard_rows=256)))
+        rows.append(("local", here, 1.0, 0.0, ""))
+        quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
+        ray.init(address="local", num_cpus=2, object_store_memory=200_000_000, **quiet)
         for workers in (1, 2):
             spread = SurveyOptions(shard_rows=256, ray=RayOptions(workers=workers))
-            warm = seconds_of(lambda s=spread, w=workers: vs.survey(model, x[:256], out=f"{folder}/warm{w}", engine="ray", options=s))
+            start = seconds_of(lambda s=spread, w=workers: vs.survey(model, x[:1], out=f"{folder}/start{w}", engine="ray", options=s))
+            before = time.process_time()
             took = seconds_of(lambda s=spread, w=workers: vs.survey(model, x, out=f"{folder}/{w}", engine="ray", options=s))
+            driver = 1e3 * (time.process_time() - before) / len(x)
             one, other = vs.Survey.load(f"{folder}/local"), vs.Survey.load(f"{folder}/{workers}")
             same = all(torch.equal(a.values, b.values) for a, b in zip(one.parts(), other.parts(), strict=True))
-            rows.append((f"{workers} workers{'' if same else ', OTHER NUMBERS'}", took, here / took, warm))
+            rows.append((f"ray, {workers} workers{'' if same else ', OTHER NUMBERS'}", took - start, here / (took - start), driver, start))
         ray.shutdown()
-        rows.append(("start of a cluster here", start, "", ""))
     return rows
+
+
+class SimulatedRay:
+    """A cluster whose workers take no time of a processor: blocks are done in the order of a simulated clock."""
+
+    def __init__(self, workers: int) -> None:
+        self.clock, self.free = 0.0, [0.0] * workers
+        self.due: dict[int, float] = {}
+        self.count = 0
+        self.workers = [SimpleNamespace(run=SimpleNamespace(remote=partial(self.submit, place))) for place in range(workers)]
+
+    def submit(self, place: int, sent: object, block: object) -> int:
+        """A block for a worker, which is done a second after the one before, more or less."""
+        self.free[place] = max(self.free[place], self.clock) + 0.5 + (self.count * 0.618) % 1
+        self.count += 1
+        self.due[self.count] = self.free[place]
+        return self.count
+
+    def wait(self, refs: list[int], num_returns: int) -> tuple[list[int], list[int]]:
+        """The block that is done first."""
+        first = min(refs, key=self.due.__getitem__)
+        self.clock = self.due[first]
+        return [first], []
+
+    def get(self, ref: int) -> int:
+        """What it gave."""
+        return ref
+
+
+def scheduler_rows() -> list[tuple[object, ...]]:
+    """What the scheduler itself computes for a block, and how busy simulated workers are."""
+    found = []
+    real = ray_engine.ray
+    for workers in (2, 10, 100, 400):
+        simulated = SimulatedRay(workers)
+        ray_engine.ray = simulated
+        blocks = 40 * workers
+        before = time.process_time()
+        done = sum(1 for _ in ray_engine._spread(simulated.workers, [], iter(range(blocks)), 2))
+        took = time.process_time() - before
+        found.append((workers, done, 1e3 * took / blocks, f"{100 * blocks / (workers * simulated.clock):.0f} %"))
+    ray_engine.ray = real
+    return found
 
 
 def main() -> None:
     """Print all tables."""
     words = argparse.ArgumentParser()
     words.add_argument("--rows", type=int, default=4096)
+    words.add_argument("--only-ray", action="store_true")
     words.add_argument("--skip-ray", action="store_true")
     asked = words.parse_args()
     warnings.filterwarnings("ignore")
@@ -178,6 +235,11 @@ def main() -> None:
     pictures = load("mnist")
     x, y = pictures.train_x, pictures.train_y
     model = train(nn.Sequential(nn.Flatten(), nn.Linear(784, 64), nn.ReLU(), nn.Linear(64, 10)), x[:20_000], y[:20_000])
+    if asked.only_ray:
+        print_table(scheduler_rows(), SCHEDULER_HEAD)
+        print()
+        print_table(ray_rows(model, x[: asked.rows]), RAY_HEAD)
+        return
     rows, labels = adult_table()
     table = train(nn.Sequential(nn.Linear(14, 32), nn.ReLU(), nn.Linear(32, 2)), rows, labels)
     count = asked.rows
@@ -190,14 +252,16 @@ def main() -> None:
         survey_row("Adult, integrated gradients, exact (tol=0.01)", table, (rows[:count], labels[:count]), "integrated_gradients"),
         survey_row("Adult, Shapley values, kernel, 256 evaluations", table, (rows[:count], labels[:count]), shapley, target=1),
     ]
-    print_table(found, ("survey", "rows", "rows/s", "ms a row", "MB on disk", "s to find it all there", "s of a summary"))
+    print_table(found, HEAD)
     print()
     print_table(peers(model, x, y, table, rows), ("peer", "rows", "rows/s", "ms a row"))
     print()
     print_table(memory_rows((1_000, 4_000, 16_000, 60_000 if asked.rows > 10_000 else 30_000)), ("rows", "peak MB of the process"))
     print()
+    print_table(scheduler_rows(), SCHEDULER_HEAD)
+    print()
     if not asked.skip_ray:
-        print_table(ray_rows(model, x[: min(count, 4096)]), ("engine", "s", "speed-up", "s of 256 rows with the start of actors"))
+        print_table(ray_rows(model, x[: min(count, 4096)]), RAY_HEAD)
 
 
 if __name__ == "__main__":

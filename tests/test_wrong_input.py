@@ -20,6 +20,7 @@ from vesalius.information.estimators import KSG, Neural, pairwise
 from vesalius.interactions import Scalings, interactions_of, taylor_terms
 from vesalius.interactions.estimators import ESTIMATORS as INTERACTION_ESTIMATORS
 from vesalius.models import Autoencoder, AutoencoderSparsity, AutoencoderTraining
+from vesalius.scale import Dividends, RayOptions, SurveyOptions
 from vesalius.sparsity import Finetune, ImportanceOptions, Pruning, PruningMethod, links_of, remove_units
 from vesalius.workflow import ExplainOptions
 
@@ -337,6 +338,10 @@ REFUSED = {
     "Autoencoder(seed)": (option(Autoencoder, "seed", sizes=(4, 2)), NO_SEED),
     "AutoencoderSparsity(dropout)": (option(AutoencoderSparsity, "dropout"), [*NO_SHARE, 1.0]),
     "AutoencoderTraining(epochs)": (option(AutoencoderTraining, "epochs"), [*NO_COUNT, 0]),
+    "SurveyOptions(batch_rows)": (option(SurveyOptions, "batch_rows"), [*NO_COUNT, 0]),
+    "SurveyOptions(keep_inputs)": (option(SurveyOptions, "keep_inputs"), NO_FLAG),
+    "RayOptions(workers)": (option(RayOptions, "workers"), [*NO_COUNT, 0]),
+    "Dividends(max_order)": (option(Dividends, "max_order"), [*NO_COUNT, 0, None]),
     "ExplainOptions(budget)": (option(ExplainOptions, "budget"), [*NO_COUNT, 0]),
     "explain(rows)": (
         lambda seen, value: vs.explain(seen.net, seen.rows, methods="occlusion", rows=value),

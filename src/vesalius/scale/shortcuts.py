@@ -2,19 +2,21 @@
 
 A network that has learned a mark beside the subject (a watermark, a corner patch) shows it in few maps, and in all of them in the same
 place. So for every class the share of a row's evidence at each player is compared with what is usual in the class; rows with a large excess
-are gathered into groups whose excess lies together, and groups are ranked by how many rows, how much of their evidence, and how much alike.
+are gathered into groups whose excess lies together. A rare way to look shades into the usual ones and differs from row to row; a mark does
+neither: groups are ranked by how many rows, how much of their evidence, how much alike, and how far apart from the rest of the class.
 
 Axes: N rows of a class, G rows of a group, K values of a row.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from torch import Tensor
 
@@ -26,13 +28,15 @@ from vesalius.scale.result import Survey
 from vesalius.scale.statistics import QuantileSketch, column_of, value_rows
 from vesalius.scale.summary import value_names
 
-LOOKED_AT = 2.0
-"""Rows with the most excess that are put into groups, as a multiple of the share up to which rows are a minority."""
 LEAST_ALIKE = 0.6
 """Cosine of two rows' excesses from which on they are of one group."""
+CORE = 0.3
+"""Share of a group's largest mean excess from which on a place is of its core."""
 CLOSEST = 0.01
 """Difference from a cosine of 1 below which rows count as equal."""
-MOST_ROWS = 4000
+MOST_GROUPS = 64
+"""Groups of a class that are compared with the rest of it."""
+MOST_ROWS = 2000
 """Rows of a class with the largest excess that are kept in memory."""
 
 
@@ -45,11 +49,14 @@ class Shortcut:
         rows: numbers of the rows in the survey, those with the most unusual evidence first.
         prevalence: share of the class that they are.
         excess: mean share of a row's evidence that lies there beyond what is usual.
-        alike: mean cosine of two of their excesses.
-        score: what groups are ranked by: prevalence * excess * alike / (1 - alike), for a mark is the same in every row, and a rare way to
-            look is not.
+        alike: share of the size of their values at these places that is the same in all of them (1 less the variance).
+        apart: how far the group is from the rest of its class: the share of it among all rows of the class that have half as much evidence
+            there as the group's mean. 1: nobody else has; what is small is the end of a long tail.
+        score: what groups are ranked by: prevalence * excess * apart * alike / (1 - alike).
         places: values with the largest mean excess, by name.
         map: [K] mean excess, of the row's evidence.
+        core: [K] the places where it is large.
+        level: mean share of a row's evidence at these.
         right: share of the rows that are classified as labelled; NaN where there are no labels.
     """
 
@@ -58,16 +65,19 @@ class Shortcut:
     prevalence: float
     excess: float
     alike: float
+    apart: float
     score: float
     places: tuple[str, ...]
     map: Float[ndarray, " K"]
+    core: Bool[ndarray, " K"]
+    level: float
     right: float
 
     def __repr__(self) -> str:
         right = "" if np.isnan(self.right) else f", {self.right:.0%} of them classified as labelled"
         return (
             f"class {self.cohort}: {len(self.rows)} rows ({self.prevalence:.1%} of it) with {self.excess:.0%} of their evidence in unusual"
-            f" places, {self.alike:.2f} alike{right}: {', '.join(self.places)}"
+            f" places, {self.alike:.2f} alike, {self.apart:.2f} apart{right}: {', '.join(self.places)}"
         )
 
 
@@ -92,8 +102,8 @@ def find_shortcuts(survey: Survey, *, by: str = "predicted", most_prevalent: flo
         InvalidInput: values of coalitions.
 
     Reference: Lapuschkin2019, whose question it is.
-    Differs from the paper: groups are found by excess over what is usual in the class instead of by spectral clustering of all maps, in two
-    passes over the survey and in bounded memory.
+    Differs from the paper: groups are found by excess over what is usual in the class instead of by spectral clustering of all maps, in
+    three passes over the survey and in bounded memory.
     """
     share = real_number("most_prevalent", most_prevalent, Limit(above=0, below=0.5))
     least = whole_number("least_rows", least_rows, Limit(least=2))
@@ -105,16 +115,15 @@ def find_shortcuts(survey: Survey, *, by: str = "predicted", most_prevalent: flo
             raise InvalidInput("shortcuts are found in values of single players; survey an attribution, or reduce the interactions")
         for name, rows in _by_cohort(part, by):
             usual.setdefault(name, QuantileSketch()).add(_shares_of(part, rows))
-    limits = {name: sketch.quantile(1 - share) for name, sketch in usual.items()}
-    unusual = {name: _Unusual() for name in limits}
-    start = 0
-    for part in survey.parts():
+    unusual = {name: _Unusual(sketch.quantile(1 - share)) for name, sketch in usual.items()}
+    for start, part in _with_starts(survey):
         for name, rows in _by_cohort(part, by):
-            unusual[name].add(value_rows(_shares_of(part, rows)) - limits[name], rows + start)
-        start += len(part)
+            unusual[name].add(value_rows(_shares_of(part, rows)), value_rows(part)[rows], rows + start)
     names = value_names(survey[0])
-    found = [group for name, rows in unusual.items() for group in rows.groups(name, names, share, least)]
-    return sorted((_with_accuracy(group, survey) for group in found), key=lambda group: (-group.score, str(group.cohort)))
+    found = {name: rows.groups(name, names, least) for name, rows in unusual.items()}
+    kept = {name: sorted(groups, key=lambda group: -group.score)[:MOST_GROUPS] for name, groups in found.items()}
+    made = [group for groups in _set_apart(survey, by, kept) for group in groups]
+    return sorted((_with_accuracy(group, survey) for group in made), key=lambda group: (-group.score, str(group.cohort)))
 
 
 @dataclass(eq=False)
@@ -122,31 +131,34 @@ class _Unusual:
     """Rows of a class with much excess: what of their evidence lies where it usually does not.
 
     Attributes:
+        usual: [K] the largest share that is usual in the class.
         count: rows of the class.
         rows: their numbers.
         excess: [G K].
+        values: [G K] as they are, in the output's unit.
     """
 
+    usual: Float[ndarray, " K"]
     count: int = 0
     rows: Int[ndarray, " G"] = field(default_factory=lambda: np.zeros(0, np.int64))
     excess: Float[ndarray, "G K"] | None = None
+    values: Float[ndarray, "G K"] = field(default_factory=lambda: np.zeros((0, 0)))
 
-    def add(self, beyond: Float[ndarray, "N K"], rows: Int[ndarray, " N"]) -> None:
+    def add(self, shares: Float[ndarray, "N K"], values: Float[ndarray, "N K"], rows: Int[ndarray, " N"]) -> None:
         """Take in some rows, and keep those with the most excess."""
         self.count += len(rows)
-        excess = np.clip(beyond, 0, None)
+        excess = np.clip(shares - self.usual, 0, None)
         looked_at = excess.sum(1) > 0
         together = excess[looked_at] if self.excess is None else np.concatenate([self.excess, excess[looked_at]])
         numbers = np.concatenate([self.rows, rows[looked_at]])
         kept = np.argsort(-together.sum(1), kind="stable")[:MOST_ROWS]
         self.rows, self.excess = numbers[kept], together[kept]
+        self.values = np.concatenate([self.values, values[looked_at]])[kept] if len(self.values) else values[looked_at][kept]
 
-    def groups(self, name: Any, names: tuple[str, ...], share: float, least: int) -> list[Shortcut]:
+    def groups(self, name: Any, names: tuple[str, ...], least: int) -> list[Shortcut]:
         """Rows whose excess lies together, each group led by the row with the most."""
         if self.excess is None or not len(self.rows):
             return []
-        most = max(least, int(np.ceil(LOOKED_AT * share * self.count)))
-        self.rows, self.excess = self.rows[:most], self.excess[:most]
         directions = self.excess / np.linalg.norm(self.excess, axis=1, keepdims=True)
         left = np.ones(len(self.rows), bool)
         found = []
@@ -166,8 +178,12 @@ class _Unusual:
     def _shortcut(self, name: Any, names: tuple[str, ...], members: Any, directions: Float[ndarray, "G K"]) -> Shortcut:
         assert self.excess is not None
         own = self.excess[members]
-        count, length = len(own), float(np.linalg.norm(directions[members].mean(0)))
-        mean, alike = own.mean(0), (count * length**2 - 1) / (count - 1)  # of pairs: a mean direction is longer the fewer rows it has
+        mean = own.mean(0)
+        core = mean > CORE * mean.max()
+        inside = self.values[members][:, core]
+        count = len(own)
+        spread = float(inside.var(0, ddof=1).sum()) * (count + 1) / (count - 1)  # few rows are alike by chance
+        alike = 1 - spread / max(float(np.square(inside).mean(0).sum()), 1e-300)
         prevalence, excess = float(members.sum()) / self.count, float(own.sum(1).mean())
         places = [place for place in np.argsort(-mean, kind="stable")[:6] if mean[place] > 0.05 * mean.max()]
         return Shortcut(
@@ -176,9 +192,12 @@ class _Unusual:
             prevalence=prevalence,
             excess=excess,
             alike=alike,
+            apart=float("nan"),
             score=prevalence * excess * alike / (1 - alike + CLOSEST),
             places=tuple(names[place] for place in places),
             map=mean,
+            core=core,
+            level=float((own + self.usual)[:, core].sum(1).mean()),
             right=float("nan"),
         )
 
@@ -195,11 +214,37 @@ def _shares_of(part: Allocation, rows: Int[ndarray, " N"]) -> Allocation:
     return Allocation.from_array(positive / np.maximum(positive.sum(1, keepdims=True), 1e-300))
 
 
+def _set_apart(survey: Survey, by: str, found: Mapping[Any, Sequence[Shortcut]]) -> list[list[Shortcut]]:
+    """Groups that know how many other rows of their class have as much evidence in the same places, in one more pass."""
+    reached = {name: np.zeros(len(groups), np.int64) for name, groups in found.items()}
+    for part in survey.parts():
+        for name, rows in _by_cohort(part, by):
+            if found[name]:
+                cores = np.stack([group.core for group in found[name]])
+                levels = np.array([group.level for group in found[name]])
+                reached[name] += (value_rows(_shares_of(part, rows)) @ cores.T >= levels / 2).sum(0)
+    return [
+        [_apart(group, len(group.rows) / max(int(count), len(group.rows))) for group, count in zip(groups, reached[name], strict=True)]
+        for name, groups in found.items()
+    ]
+
+
+def _apart(group: Shortcut, apart: float) -> Shortcut:
+    return replace(group, apart=apart, score=group.score * apart)
+
+
+def _with_starts(survey: Survey) -> Iterator[tuple[int, Allocation]]:
+    """The parts of a survey, with the number of rows before each."""
+    start = 0
+    for part in survey.parts():
+        yield start, part
+        start += len(part)
+
+
 def _with_accuracy(group: Shortcut, survey: Survey) -> Shortcut:
     """A group that knows how many of its rows are classified as labelled."""
     if not {"label", "predicted"} <= set(survey.columns):
         return group
     labels, predicted = survey.column("label"), survey.column("predicted")
     right = [labels[row] == predicted[row] for row in group.rows.tolist()]
-    values = {name: getattr(group, name) for name in group.__dataclass_fields__}
-    return Shortcut(**{**values, "right": float(np.mean(right))})
+    return replace(group, right=float(np.mean(right)))
