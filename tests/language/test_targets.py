@@ -336,3 +336,11 @@ def test_a_continuation_of_nothing_stands_behind_the_token_for_nothing():
 
     expected = torch.tensor([logp([1]), logp(ids[1:]), logp(ids)], dtype=torch.float64)
     torch.testing.assert_close(game(torch.tensor([[False, False], [False, True], [True, True]])), expected)
+
+
+def test_special_tokens_stay_as_they_are_where_gradients_are_taken():
+    ids = piece_tokenizer().encode("the film").ids
+    found = vs.attribute(mood(), "the film", "integrated_gradients", tokenizer=piece_tokenizer(), target="good")
+    base = mood()(torch.tensor([[ids[0], 0, 0, ids[3]]]))[0, 1].detach()
+    torch.testing.assert_close(found.base, base)
+    torch.testing.assert_close(found.values.sum(), found.total - base, rtol=0, atol=1e-6)

@@ -27,4 +27,15 @@ MUTANTS = [
         "tests/core/test_store.py -k noticed",
     ),
     Mutant("core/store.py", "os.path.realpath(path)", "path", "tests/core/test_store.py -k link_stays"),
+    Mutant("core/text_division.py", "BYSTANDER if special else count", "count", "tests/core/test_text_division.py -k bystanders"),
+    Mutant(
+        "language/targets.py", "output[:, -count - 1 : -1]", "output[:, -count:]", "tests/language/test_targets.py -k what_they_are_called"
+    ),
+    Mutant("games/network_game.py", "= absence.alone", "= 0", "tests/language/test_targets.py -k continuation_of_nothing"),
+    Mutant(
+        "methods/texts.py",
+        "BystandersPresent(absence, players) if owned",
+        "absence if owned",
+        "tests/language/test_targets.py -k stay_as_they_are",
+    ),
 ]
