@@ -11,15 +11,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
 from vesalius.core import store
 from vesalius.core.allocation import Allocation
 from vesalius.core.errors import ForeignFile, InvalidInput
-from vesalius.core.lazy import LazyModule
-
-fcntl, msvcrt = LazyModule("fcntl"), LazyModule("msvcrt")
 
 MANIFEST = "survey.json"
 LOCK = ".survey.lock"
@@ -236,6 +234,8 @@ def locked(folder: Path) -> Iterator[None]:
 
 def _lock(file: IO[str]) -> None:
     if os.name == "nt":
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        windows: Any = import_module("msvcrt")
+        windows.locking(file.fileno(), windows.LK_NBLCK, 1)
     else:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        posix: Any = import_module("fcntl")
+        posix.flock(file.fileno(), posix.LOCK_EX | posix.LOCK_NB)
