@@ -138,6 +138,17 @@ def test_beeswarm_counts_every_row_once(tmp_path):
     assert (np.diff(means) > 0).all(), "here what a row holds is its value"
 
 
+def test_a_value_that_many_rows_share_has_one_colour(tmp_path):
+    values = np.repeat([[0.0], [1.0], [2.0], [5.0]], [30, 60, 60, 10], axis=0) * [[1.0, -2.0]]
+    cells = beeswarm_cells(from_values(values, tmp_path))
+    for place, column in enumerate(values[:, [int(name[-1]) for name in cells.names]].T):
+        for value, count in zip(*np.unique(column, return_counts=True), strict=True):
+            own = cells.counts[place, np.searchsorted(cells.edges, value) - 1]
+            assert sorted(own.tolist())[-1] == own.sum() == count
+        colours = [int(cells.counts[place, np.searchsorted(cells.edges, value) - 1].argmax()) for value in np.unique(column)]
+        assert colours == sorted(colours) and colours[0] < colours[-1] and 0 in colours
+
+
 def test_dependence_finds_the_interaction(tmp_path):
     class Product(nn.Module):
         def forward(self, x):

@@ -69,13 +69,13 @@ def beeswarm_cells(survey: Survey, *, most: int = 12) -> BeeswarmCells:
     low, high = float(sketch.quantile(0.0)[order].min()), float(sketch.quantile(1.0)[order].max())
     room = max(high - low, abs(low), abs(high), 1e-300) * 1e-2  # quantiles are known to a relative accuracy
     edges = np.linspace(min(low, 0.0) - room, max(high, 0.0) + room, VALUE_CELLS + 1)
-    ends = None if held is None else np.stack([held.quantile(share)[order] for share in np.linspace(0, 1, INPUT_CELLS + 1)[1:-1]])
+    ends = None if held is None else _cell_ends(held)[:, order]
     counts = np.zeros((len(order), VALUE_CELLS, 1 if ends is None else INPUT_CELLS), np.int64)
     for part in survey.parts():
         rows = value_rows(part)[:, order]
         cells = np.clip(np.searchsorted(edges, rows, side="right") - 1, 0, VALUE_CELLS - 1)
         given = None if ends is None else _inputs(part)
-        colours = np.zeros_like(cells) if given is None or ends is None else (given[:, order][None] > ends[:, None] * (1 + 1e-9)).sum(0)
+        colours = np.zeros_like(cells) if given is None or ends is None else (given[:, order][None] > ends[:, None]).sum(0)
         for place in range(len(order)):
             np.add.at(counts[place], (cells[:, place], colours[:, place]), 1)
     names = value_names(survey[0])
@@ -144,6 +144,13 @@ def dependence(survey: Survey, player: str, *, by: str | None = None) -> Depende
         strength=strength,
         rows=len(survey),
     )
+
+
+def _cell_ends(held: QuantileSketch) -> Float[ndarray, "ends P"]:
+    """Quantiles of what the samples hold, as far up as they are uncertain: a value that many rows share lies below its own quantile."""
+    found = np.stack([held.quantile(share) for share in np.linspace(0, 1, INPUT_CELLS + 1)[1:-1]])
+    ends: Float[ndarray, "ends P"] = found + 2 * held.accuracy * np.abs(found)
+    return ends
 
 
 def _interaction_strength(inputs: Float[ndarray, "N P"], values: Float[ndarray, " N"], place: int) -> Float[ndarray, " P"]:
