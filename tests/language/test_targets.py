@@ -162,6 +162,22 @@ def test_values_of_games_on_texts_are_those_of_the_formula():
     assert found.provenance["target"] == "log-probability of ' good'" and found.provenance["baseline"] == "pad token '<pad>'"
 
 
+def test_a_network_takes_texts_of_any_length_and_one_from_a_file_too(tmp_path):
+    model, tokenizer = recall(), byte_tokenizer()
+    ids = torch.tensor([tokenizer.encode("the film was great").ids])
+    network = vs.trace(model, {"input_ids": ids, "attention_mask": torch.ones_like(ids)})
+    loaded = vs.Network.load(network.save(tmp_path / "network.safetensors"))
+    for text in ("the film was", "the film was great", "the film was great and the film was"):
+        asked = {"tokenizer": tokenizer, "target": " good"}
+        wanted = vs.attribute(model, text, "occlusion", **asked)
+        shorter = vs.attribute(model, text, "occlusion", baseline="delete", **asked)
+        for other in (network, loaded):
+            torch.testing.assert_close(vs.attribute(other, text, "occlusion", **asked).values, wanted.values)
+        torch.testing.assert_close(vs.attribute(network, text, "occlusion", baseline="delete", **asked).values, shorter.values)
+        with pytest.raises(InvalidInput, match=r"\[1, 1\].*its graph holds for no other"):  # with all tokens left out, one stands for them
+            vs.attribute(loaded, text, "occlusion", baseline="delete", **asked)
+
+
 def test_deleted_tokens_make_the_text_shorter():
     model, tokenizer = recall(), byte_tokenizer()
     ids, target = tokenizer.encode("the film was great").ids, tokenizer.encode(" good").ids[0]

@@ -146,15 +146,13 @@ def share_outputs(question: Question) -> Question:
 
 
 def run_any_length(network: Network, tensors: Sequence[Tensor]) -> Tensor:
-    """The output for a sequence of any length, by the graph where it takes it, else by the live model.
+    """The output for a sequence of any length, by the live model, or by the graph of a network from a file.
 
     Raises:
-        InvalidInput: neither does.
+        InvalidInput: the graph does not hold for that length.
     """
-    if network.call is None:
-        raise InvalidInput(f"{network.name} was loaded from a file and takes one length only, so no token can be left out; trace the model")
     with torch.no_grad():
-        return network.call.evaluate(tensors)
+        return network(*tensors) if network.call is None else network.call.evaluate(tensors)
 
 
 def _sequence(question: Question) -> Tensor:

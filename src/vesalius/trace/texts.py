@@ -21,7 +21,7 @@ from vesalius.inputs.models import as_model, module_device
 from vesalius.language.generation import generate
 from vesalius.trace.network import Network
 from vesalius.trace.signature import bind_call
-from vesalius.trace.trace import recall, trace_rows
+from vesalius.trace.trace import trace_rows
 
 IDS, MASK = "input_ids", "attention_mask"
 """What Hugging Face calls the ids, and which of them are no padding."""
@@ -64,19 +64,15 @@ class GivenTexts:
         return {IDS: ids} if mask is None else {IDS: ids, MASK: mask}
 
     def network(self, rows: Tensor | dict[str, Tensor]) -> Network:
-        """The network for rows of this length: the one that was given, if it takes them, else a trace that is remembered.
+        """The network at the length of rows: of the one that was given, else a trace that is remembered.
 
         Raises:
             InvalidInput: longer than the model allows.
         """
         try:
-            if not isinstance(self.model, Network):
-                return trace_rows(self.model, read_rows(rows), remember=True)
-            ids = rows if isinstance(rows, Tensor) else rows[IDS]
-            if self.model.call is None or all(value.shape[1:2] in ((None,), (ids.shape[1],)) for value in self.model.inputs):
-                return self.model
-            given = [rows] if isinstance(rows, Tensor) else [rows[value.name] for value in self.model.inputs]
-            return recall((self.model.call, tuple(tensor[:2] for tensor in given)))
+            if isinstance(self.model, Network):
+                return self.model.at_lengths_of(rows)
+            return trace_rows(self.model, read_rows(rows), remember=True)
         except Exception as error:
             self._refuse_length(rows, error)
             raise
