@@ -92,7 +92,7 @@ def ablation_curves(
         network: that the graph was made of.
         graph: from :func:`vesalius.information_flow`.
         x: rows to measure accuracy on, best not those of the graph.
-        labels: their classes.
+        labels: their classes; of a language model, the token behind the position that the graph was made at.
         layer: a layer of the graph with a weight; links are those from the layer that it reads.
         removing: what, and in how many steps.
 
@@ -106,7 +106,10 @@ def ablation_curves(
         raise WrongType(f"labels are class numbers, not {labels.dtype}; make them with labels.long()")
     if labels.shape != tensors[0].shape[:1]:
         raise InvalidInput(f"{len(tensors[0])} rows need as many labels; these have shape {list(labels.shape)}")
-    run, scores = _unit_ablation(network, graph, tensors, place) if how.what == "units" else _link_ablation(network, graph, tensors, place)
+    ablate = _unit_ablation if how.what == "units" else _link_ablation
+    every, scores = ablate(network, graph, tensors, place)
+    position = graph.provenance.get("options", {}).get("position")
+    run = every if position is None else lambda kept: every(kept)[:, position]
     count = len(scores["flow"])
     steps = torch.linspace(0, count, min(how.steps, count + 1), dtype=torch.float32).round().long()
     draw = torch.Generator().manual_seed(how.seed)
@@ -139,7 +142,8 @@ def _unit_ablation(
 ) -> tuple[MaskedForward, dict[str, Float64[Tensor, " U"]]]:
     """Units of a layer: how to run without some, and what they are worth."""
     names, options = [name for name in graph.names if name not in (LABELS, TARGETS)], graph.provenance.get("options", {})
-    site = find_layer_units(network, names, options.get("unit", "post_activation"), options.get("steps"))[place]
+    reading = options.get("unit", "post_activation"), options.get("steps"), options.get("position")
+    site = find_layer_units(network, names, *reading)[place]
     if site.step is not None:
         raise InvalidInput(f"{site.name!r} is one step of a recurrent layer; units are removed from whole layers")
     if site.axis is None:

@@ -27,7 +27,7 @@ from vesalius.information.layers import LABELS, TARGETS, FlowEdges, FlowLayer
 from vesalius.information.options import MeasurementOptions
 from vesalius.information.recorded_activations import RecordedActivations, activation_bytes, record_activations
 from vesalius.information.site_graph import joined_sites
-from vesalius.information.units import INPUT, OUTPUT, LayerUnits, find_layer_units
+from vesalius.information.units import INPUT, OUTPUT, LayerUnits, find_layer_units, text_position
 from vesalius.trace.batches import LABELS_FROM_DATA, Data
 from vesalius.trace.network import Network
 from vesalius.trace.receive import Received, receive_data
@@ -117,7 +117,7 @@ def _joined_layers(
     Raises:
         InvalidInput: as :func:`find_layer_units`; a layer that is named and that nothing joins with another.
     """
-    sites = find_layer_units(network, layers, how.unit, how.steps)
+    sites = find_layer_units(network, layers, how.unit, how.steps, how.position)
     pairs, past = joined_sites(network.axes, sites)
     unseen = tuple(sites[place].name for place in past)
     apart = [site for place, site in enumerate(sites) if not any(place in pair for pair in pairs)]
@@ -266,6 +266,7 @@ def _provenance(network: Network, found: RecordedActivations, sites: Sequence[La
             "unit": how.unit,
             "pool": how.pool,
             "steps": how.steps,
+            "position": text_position(network, how.position),
             "rows": how.rows,
         },
         "seed": how.seed,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from vesalius.core.names import require_known, resolve_choice
-from vesalius.core.numbers import POSITIVE_COUNT, Limit, whole_numbers
+from vesalius.core.numbers import POSITIVE_COUNT, Limit, whole_number, whole_numbers
 from vesalius.core.options import Options
 from vesalius.information.estimators import ESTIMATORS, MutualInformationEstimator
 from vesalius.information.units import ACTIVATION_STAGES, POOLS
@@ -29,6 +29,8 @@ class MeasurementOptions(Options):
             for each row and is the same place in all layers: what goes on locally, which a mean over the picture wipes out.
         steps: of recurrent layers: ``None``, what the network itself reads of them; ``"last"``, their last step; ``"pooled"``, all steps
             as ``pool`` says; or numbers of steps, each a layer of its own that is called ``name[step]``.
+        position: of a language model (ids in, logits at every position out): at which position of the text heads, neurons, the residual
+            stream and the output are read; the last by default, where the output is of the next token. All rows are texts of one length.
         rows: most rows that are read. The error of a value falls with their square root; 10,000 give about 0.01 nats.
         batch: rows run through the network at once, where data is not in batches already.
         seed: of ties, subsets, critics and sampled positions.
@@ -44,6 +46,7 @@ class MeasurementOptions(Options):
     unit: str = "post_activation"
     pool: str = "mean"
     steps: str | Sequence[int] | None = None
+    position: int | None = None
     rows: int = 10_000
     batch: int = 256
     seed: int = 0
@@ -58,4 +61,6 @@ class MeasurementOptions(Options):
             require_known("steps", self.steps, STEPS)
         elif self.steps is not None:
             object.__setattr__(self, "steps", whole_numbers("steps", self.steps))
+        if self.position is not None:
+            whole_number("position", self.position, Limit())
         resolve_choice("estimator of mutual information", self.estimator, ESTIMATORS, MutualInformationEstimator)

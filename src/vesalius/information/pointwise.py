@@ -55,8 +55,8 @@ def pointwise_flow(network: Network, graph: FlowGraph, data: Data, x: Inputs, *,
     if options.get("pool") == "sampled":
         raise InvalidInput("units of this graph were read at positions drawn for each row; a map of one sample needs pool='mean' or 'max'")
     how = MeasurementOptions(unit=options.get("unit", "post_activation"), pool=options.get("pool", "mean"), rows=rows)
-    steps = options.get("steps")
-    sites = find_layer_units(network, graph.names, how.unit, steps) if not {LABELS, TARGETS} & set(graph.names) else ()
+    reading = how.unit, options.get("steps"), options.get("position")
+    sites = find_layer_units(network, graph.names, *reading) if not {LABELS, TARGETS} & set(graph.names) else ()
     if not sites:
         raise InvalidInput("a single sample has no label to flow to; make the graph without labels=, to end at the network's output")
     known = record_activations(network, data, None, sites, how)

@@ -27,6 +27,7 @@ from vesalius.trace.axes import BATCH_FIRST, BatchLayout
 from vesalius.trace.graph import ModelGraph, Value, downstream_nodes
 from vesalius.trace.layers import Layer
 from vesalius.trace.network import Network
+from vesalius.trace.vocabulary import WHOLE_NAMES
 
 INPUT, OUTPUT = "input", "output"
 MOST_FEATURES = 4096
@@ -50,6 +51,8 @@ class LayerUnits:
         axis: of the value, batch first, that runs over units; ``None`` where every element is one.
         step: of the sequence that the value is, where one is read.
         layout: where the samples are in the value as the network computes it.
+        position: of a text at which units are read that have one value at each of its positions.
+        positions: how many the text has; 0 where there is none.
     """
 
     name: str
@@ -59,6 +62,8 @@ class LayerUnits:
     axis: int | None
     step: int | None = None
     layout: BatchLayout = BATCH_FIRST
+    position: int = -1
+    positions: int = 0
 
     @property
     def place(self) -> tuple[str, int | None]:
@@ -80,6 +85,8 @@ class LayerUnits:
         rows = tensor.movedim(self.axis, 1)
         if self.step is not None:
             return rows[:, :, self.step]
+        if self.positions and rows.shape[2:3] == (self.positions,):
+            rows = rows[:, :, self.position]
         if self.kind == "heads":
             return rows.reshape(len(tensor), self.units, -1).square().mean(2).sqrt()
         if pool == "sampled" and rows.ndim > 2:
@@ -193,7 +200,7 @@ class _Reader:
 
 
 def find_layer_units(
-    network: Network, layers: Sequence[str] | None, unit: str, steps: str | Sequence[int] | None = None
+    network: Network, layers: Sequence[str] | None, unit: str, steps: str | Sequence[int] | None = None, position: int | None = None
 ) -> tuple[LayerUnits, ...]:
     """The sites to read, in order of computation.
 
@@ -203,17 +210,20 @@ def find_layer_units(
             most 4,096 elements, all linear and convolutional layers (of a transformer its attention heads, the hidden units of its
             perceptrons and its residual stream), the hidden states of recurrent layers, residual sums, and the output.
         unit: ``"post_activation"``: behind the activation that follows a layer, if one does; ``"pre_activation"``: the layer's own value.
-        steps: of recurrent layers, see :class:`vesalius.information.MeasurementOptions`.
+        steps, position: of recurrent layers and of language models, see :class:`vesalius.information.MeasurementOptions`.
 
     Raises:
         NotTraceable: an opaque network.
         UnknownName: no such layer, or no such kind of unit.
-        InvalidInput: fewer than two sites, one twice, a step that there is not, or a value without units.
+        InvalidInput: fewer than two sites, one twice, a step or position that there is not, or a value without units.
     """
+    place = text_position(network, position)
     model_graph = network.graph("information flow")
     require_known("unit", unit, ACTIVATION_STAGES)
     reader = _Reader(network, unit, steps, find_residual_sums(network.axes), find_recurrent_layers(network.axes))
     found = reader.by_default() if layers is None else [reader.by_name(name) for name in layers]
+    if place is not None:
+        found = [replace(site, position=place, positions=text_positions(model_graph)) for site in found]
     distinct = {site.place: site for site in found}
     if len(distinct) < 2:
         raise InvalidInput(f"a flow runs between at least two layers; found {', '.join(site.name for site in found) or 'none'}")
@@ -244,7 +254,31 @@ def _input_units(value: Value) -> LayerUnits:
 
 def _output_units(model_graph: ModelGraph) -> LayerUnits:
     value = model_graph.value(model_graph.output)
+    if text_positions(model_graph):
+        return LayerUnits(name=OUTPUT, value=value.name, kind="classes", units=int(value.shape[2] or 0), axis=2)
     return LayerUnits(name=OUTPUT, value=value.name, kind="classes", units=prod(int(side or 1) for side in value.event), axis=None)
+
+
+def text_positions(model_graph: ModelGraph) -> int:
+    """How many positions the text of a language model has: ids [B, T] come in, and logits [B, T, V] go out; 0 for any other network."""
+    output = model_graph.value(model_graph.output)
+    texts = [value for value in map(model_graph.value, model_graph.inputs) if value.dtype in WHOLE_NAMES and len(value.shape) == 2]
+    alike = bool(texts) and len(output.shape) == 3 and output.shape[1] == texts[0].shape[1] and output.batch_axis == 0
+    return int(output.shape[1] or 0) if alike else 0
+
+
+def text_position(network: Network, position: int | None) -> int | None:
+    """The position at which units of a language model are read, the last by default; ``None`` for any other network.
+
+    Raises:
+        InvalidInput: a position of another network, or one that the text has not.
+    """
+    count = text_positions(network.graph("information flow"))
+    if not count and position is not None:
+        raise InvalidInput(f"position={position} is of a text, and {network.name} does not go from ids to an output at each of them")
+    if position is not None and not -count <= position < count:
+        raise InvalidInput(f"there is no position {position} in a text of {count}")
+    return None if not count else -1 if position is None else position
 
 
 def draw_positions(rows: int, generator: torch.Generator) -> Float[Tensor, "B D"]:
