@@ -25,7 +25,7 @@ LayerChoice = int | str | Sequence[int | str] | None
 
 @runtime_checkable
 class HasLayers(Protocol):
-    """What :meth:`Players.units` and :meth:`Players.links` ask of a network."""
+    """What :meth:`vesalius.Players.units` and :meth:`vesalius.Players.links` ask of a network."""
 
     def unit_index(self, layer: str) -> Int[Tensor, "*event"]: ...
     def link_shape(self, layer: str) -> tuple[int, ...]: ...
