@@ -5,6 +5,7 @@ import runpy
 from pathlib import Path
 
 import matplotlib
+import matplotlib.pyplot as plt
 import pytest
 
 from vesalius.methods import METHODS
@@ -13,15 +14,16 @@ TUTORIALS = sorted((Path(__file__).parent.parent / "docs" / "tutorials").glob("*
 
 
 @pytest.fixture
-def methods_restored():
-    """A tutorial may register a method, which no other test knows of."""
+def as_before():
+    """A tutorial may register a method and leave figures open, which no other test knows of."""
     before = dict(METHODS)
     yield
+    plt.close("all")
     METHODS.clear()
     METHODS.update(before)
 
 
-@pytest.mark.usefixtures("methods_restored")
+@pytest.mark.usefixtures("as_before")
 @pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
 def test_a_tutorial_runs(path, monkeypatch, tmp_path):
     matplotlib.use("Agg")
