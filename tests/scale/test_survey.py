@@ -57,6 +57,13 @@ def test_every_form_of_data_gives_the_same(done, model, rows, labels, form, tmp_
     assert_same_survey(vs.survey(network, data, out=tmp_path, options=small()), done)
 
 
+def test_no_row_of_a_generator_is_lost_while_a_module_is_traced(done, model, rows, labels, tmp_path):
+    batches = ((rows[at : at + 30], labels[at : at + 30]) for at in range(0, 100, 30))
+    found = vs.survey(model, batches, out=tmp_path, options=small())
+    assert len(found) == len(done) and found.column("label") == done.column("label")
+    torch.testing.assert_close(found[:].values, done[:].values)
+
+
 def test_a_stream_is_never_collected(model, rows, labels, tmp_path):
     lines, seen = Lines(rows, labels), []
 

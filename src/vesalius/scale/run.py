@@ -96,7 +96,8 @@ def survey(  # noqa: PLR0913 - a verb that users call
     data, given = _split_label_column(data, labels)
     received = receive_data(model, data)
     task = _make_task(method, received, classes=classes, target=target, players=players, options=options)
-    stream = _make_stream(received, data, given, columns, target, options)
+    rows = received.x if isinstance(data, Iterator) else data  # of what is read once, the first batch has been looked at
+    stream = _make_stream(received, rows, given, columns, target, options)
     task = replace(task, baseline=settle_baseline(baseline, task, stream))
     folder = Path(out)
     if folder.exists() and not folder.is_dir():

@@ -14,6 +14,7 @@ from vesalius.core.names import name_list, require_known
 from vesalius.core.rows import as_batches, is_batches, read_rows, split_labels
 from vesalius.trace.batches import Data
 from vesalius.trace.network import Network
+from vesalius.trace.sequence_axes import sequence_axes
 from vesalius.trace.target import Target
 from vesalius.trace.texts import open_pipeline, padded_rows, read_texts
 from vesalius.trace.trace import trace_rows
@@ -93,13 +94,15 @@ def receive_data(model: Any, data: Any) -> Received:
         given = receive(model, data)
         tensors = given.network.bind(given.x)
         return Received(network=given.network, x=tensors, features=given.features, classes=given.classes, labels=given.labels)
-    first, batches = _peek(as_batches(data, BATCH_ROWS))
+    batches: Data = as_batches(data, BATCH_ROWS)
     if isinstance(model, Network):
-        inputs, _ = split_labels(first, len(model.inputs))
-        network = model.at_lengths_of(inputs)
+        network = model
+        if any(sequence_axes(model.inputs)):
+            first, batches = _peek(batches)
+            network = model.at_lengths_of(split_labels(first, len(model.inputs))[0])
     else:
-        inputs, _ = split_labels(first)
-        network = trace_rows(model, read_rows(inputs), remember=True)
+        first, batches = _peek(batches)
+        network = trace_rows(model, read_rows(split_labels(first)[0]), remember=True)
     _refuse_random(network)
     return Received(network=network, x=batches, features=network.features, classes=network.classes)
 
