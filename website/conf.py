@@ -32,6 +32,7 @@ nb_execution_cache_path = str(ROOT / "build" / "tutorials")
 nb_execution_raise_on_error = True
 nb_execution_timeout = 600
 nb_merge_streams = True
+nb_output_stderr = "remove"  # progress, and warnings that name folders of the machine
 
 myst_heading_anchors = 4
 myst_enable_extensions = ["colon_fence"]

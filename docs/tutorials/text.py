@@ -74,7 +74,7 @@ found.plot()
 # %% [markdown]
 # ## What words do together
 #
-# *not* and *funny* count as a pair: neither alone says what both say.
+# *not funny* says more than *not* and *funny* do on their own.
 
 # %%
 together = vs.interactions(model, review, r"not|funny|awful", **asked)
