@@ -53,9 +53,20 @@ flow.plot()
 # %% [markdown]
 # ## Which units can go?
 #
-# Units without information about what follows. Taking them away is checked by the
-# network's accuracy.
+# Units that carry none of the flow from the pixels to the classes, each with the reason.
+# The check is the network itself: with them at zero, it says what it said.
 
 # %%
-print([layer.name for layer in flow.layers])
-assert len(flow.layers) >= 5
+idle = flow.prunable()
+for layer, units in idle.items():
+    print(layer, units)
+
+layers = {"0": model[0], "2.first": model[2].first, "3.first": model[3].first}
+before = model(x[1400:])
+with torch.no_grad():
+    for name, units in idle.items():
+        for unit in units:
+            layers[name].weight[unit], layers[name].bias[unit] = 0, 0
+same = (model(x[1400:]).argmax(1) == before.argmax(1)).float().mean()
+print(f"{float(same):.0%} of the answers are the same without them")
+assert same > 0.99
