@@ -74,6 +74,7 @@ def test_is_shown_on_a_page_and_in_a_notebook(copying, tmp_path):
     curve = circuits.faithfulness_curve(net, COPY, COPY_OTHER, scores, target=3)
     heads = vs.attribute(net, COPY, "shapley_value", players=vs.Players.heads(net), target=3, baseline=COPY_OTHER)
     page = vs.report([found, curve, heads[0]], title="Who copies").save(tmp_path / "page.html").read_text()
+    assert f"From {heads.players.names[0]} at the top left to {heads.players.names[-1]} at the bottom right." in page
     for words in ("L0H1", "L1H1.v", "completeness (of the rest)", "best edges", 'aria-label="circuit of 4 edges'):
         assert words in page
     assert "L0H1" in found._repr_html_() and "faithfulness" in curve._repr_html_()

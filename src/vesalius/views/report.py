@@ -20,6 +20,7 @@ from vesalius.core import store
 from vesalius.core.allocation import Allocation
 from vesalius.core.entry import verb
 from vesalius.core.errors import ForeignFile, InvalidInput, WrongType
+from vesalius.core.players import Players
 from vesalius.core.samples import PER_SAMPLE
 from vesalius.core.version import VERSION
 from vesalius.information.ablation import AblationCurves
@@ -213,6 +214,7 @@ def allocation_section(allocation: Allocation) -> Section:
             "steps": [] if placed or batch or not style.ends_are_known(allocation) else waterfall_rows(allocation),
             "facts": {} if batch else allocation_facts(allocation),
             "players": players_text(allocation),
+            "corners": _corners(allocation.players) if placed and allocation.players.sites else (),
             "who": "player" if allocation.coalitions is None else "coalition",
             "target": str(allocation.provenance.get("target", "")),
             "unit": output_unit(allocation),
@@ -303,6 +305,11 @@ def _method_options(allocations: Iterable[Allocation]) -> dict[str, list[str]]:
 
 def _as_mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
+
+
+def _corners(players: Players) -> tuple[str, str]:
+    """Names of the parts of an inside that stand in the first and the last cell of their map."""
+    return players.name(0), players.name(players.n - 1)
 
 
 def _as_text(value: object) -> str:
