@@ -64,6 +64,7 @@ def test_the_planted_shortcut_is_found_and_ranked_first(planted):
     first, *others = find_shortcuts(found)
     assert first.cohort == 3 and set(first.rows.tolist()) >= set(patched.tolist()) and len(first.rows) <= 1.5 * len(patched)
     assert first.prevalence < 0.02 and all(first.score > 1.5 * other.score for other in others)
+    assert len(others) <= 19 and [one.score for one in find_shortcuts(found, most=2)] == [first.score, others[0].score]
     corner = first.map.reshape(28, 28)[:5, :5].sum()
     assert corner > 0.8 * first.map.sum() and "class 3" in repr(first)
 

@@ -23,7 +23,7 @@ from torch import Tensor
 from vesalius.core.allocation import Allocation
 from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput, UnknownName
-from vesalius.core.numbers import Limit, real_number, whole_number
+from vesalius.core.numbers import POSITIVE_COUNT, Limit, real_number, whole_number
 from vesalius.scale.result import Survey
 from vesalius.scale.statistics import QuantileSketch, column_of, value_rows
 from vesalius.scale.summary import value_names
@@ -82,7 +82,9 @@ class Shortcut:
 
 
 @verb
-def find_shortcuts(survey: Survey, *, by: str = "predicted", most_prevalent: float = 0.05, least_rows: int = 3) -> list[Shortcut]:
+def find_shortcuts(
+    survey: Survey, *, by: str = "predicted", most_prevalent: float = 0.05, least_rows: int = 3, most: int = 20
+) -> list[Shortcut]:
     """Groups of rows that rest on what the rest of their class does not rest on, the most suspicious first.
 
     Evidence is what speaks for the explained output: the positive values of a row, as shares of their sum. A group says where to look, not
@@ -93,6 +95,7 @@ def find_shortcuts(survey: Survey, *, by: str = "predicted", most_prevalent: flo
         by: column of whole numbers or words whose values are the classes.
         most_prevalent: share of a class, in (0, 0.5), up to which rows are a minority; a mark on more of them is what is usual.
         least_rows: of a group, 2 or more.
+        most: groups that are given back; those far down the list have next to no evidence in unusual places.
 
     Returns:
         Groups, by ``score``. Empty where all rows of a class look at the same places, or each unusual row at places of its own.
@@ -106,7 +109,7 @@ def find_shortcuts(survey: Survey, *, by: str = "predicted", most_prevalent: flo
     three passes over the survey and in bounded memory.
     """
     share = real_number("most_prevalent", most_prevalent, Limit(above=0, below=0.5))
-    least = whole_number("least_rows", least_rows, Limit(least=2))
+    least, shown = whole_number("least_rows", least_rows, Limit(least=2)), whole_number("most", most, POSITIVE_COUNT)
     if by not in survey.columns:
         raise UnknownName("column", by, survey.columns)
     usual: dict[Any, QuantileSketch] = {}
@@ -123,7 +126,11 @@ def find_shortcuts(survey: Survey, *, by: str = "predicted", most_prevalent: flo
     found = {name: rows.groups(name, names, least) for name, rows in unusual.items()}
     kept = {name: sorted(groups, key=lambda group: -group.score)[:MOST_GROUPS] for name, groups in found.items()}
     made = [group for groups in _set_apart(survey, by, kept) for group in groups]
-    return sorted((_with_accuracy(group, survey) for group in made), key=lambda group: (-group.score, str(group.cohort)))
+    ranked = sorted(made, key=lambda group: (-group.score, str(group.cohort)))
+    if not {"label", "predicted"} <= set(survey.columns):
+        return ranked[:shown]
+    right = np.array([label == said for label, said in zip(survey.column("label"), survey.column("predicted"), strict=True)])
+    return [replace(group, right=float(right[group.rows].mean())) for group in ranked[:shown]]
 
 
 @dataclass(eq=False)
@@ -239,12 +246,3 @@ def _with_starts(survey: Survey) -> Iterator[tuple[int, Allocation]]:
     for part in survey.parts():
         yield start, part
         start += len(part)
-
-
-def _with_accuracy(group: Shortcut, survey: Survey) -> Shortcut:
-    """A group that knows how many of its rows are classified as labelled."""
-    if not {"label", "predicted"} <= set(survey.columns):
-        return group
-    labels, predicted = survey.column("label"), survey.column("predicted")
-    right = [labels[row] == predicted[row] for row in group.rows.tolist()]
-    return replace(group, right=float(np.mean(right)))
