@@ -71,3 +71,22 @@ def test_a_position_that_is_not_there_is_refused(case):
         vs.information_flow(model, ids, measuring=MeasurementOptions(position=4))
     with pytest.raises(InvalidInput, match="is of a text, and Sequential does not go from ids"):
         vs.information_flow(nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2)), torch.randn(50, 3), measuring=MeasurementOptions(position=0))
+
+
+class Masked(Copying):
+    """The same, of texts of unlike length."""
+
+    def forward(self, input_ids, attention_mask):
+        return super().forward(input_ids) * attention_mask[..., None]
+
+
+def test_texts_with_padding_where_units_are_read_are_refused():
+    torch.manual_seed(0)
+    ids = torch.randint(0, TOKENS, (100, POSITIONS))
+    mask = torch.ones_like(ids)
+    mask[3, -1] = 0
+    rows = {"input_ids": ids, "attention_mask": mask}
+    with pytest.raises(InvalidInput, match="padding at position -1"):
+        vs.information_flow(Masked().eval(), rows)
+    read = vs.information_flow(Masked().eval(), rows, measuring=MeasurementOptions(position=1))
+    assert len(read.layers[-1].units) == TOKENS
