@@ -57,6 +57,12 @@ def test_every_form_of_data_gives_the_same(done, model, rows, labels, form, tmp_
     assert_same_survey(vs.survey(network, data, out=tmp_path, options=small()), done)
 
 
+@pytest.mark.parametrize("texts", ["a film", ["a film", "a plot"], [["a film"], ["a plot"]]])
+def test_texts_are_refused_with_what_to_give(model, texts, tmp_path):
+    with pytest.raises(InvalidInput, match=r"texts came \('a film'\).*input_ids"):
+        vs.survey(model, texts, out=tmp_path)
+
+
 def test_no_row_of_a_generator_is_lost_while_a_module_is_traced(done, model, rows, labels, tmp_path):
     batches = ((rows[at : at + 30], labels[at : at + 30]) for at in range(0, 100, 30))
     found = vs.survey(model, batches, out=tmp_path, options=small())

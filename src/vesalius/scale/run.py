@@ -93,6 +93,7 @@ def survey(  # noqa: PLR0913 - a verb that users call
     require_known("engine", engine, ENGINES)
     options = options or SurveyOptions()
     refuse_shuffled(data)
+    _refuse_texts(data)
     data, given = _split_label_column(data, labels)
     received = receive_data(model, data)
     task = _make_task(method, received, classes=classes, target=target, players=players, options=options)
@@ -243,6 +244,18 @@ def _make_stream(
         block_rows=options.shard_rows or 1 << (fitting.bit_length() - 1),
         expected=expected_rows(data),
     )
+
+
+def _refuse_texts(data: Any) -> None:
+    """Say what is surveyed in the place of texts, which have players of their own each."""
+    first = next(iter(data), None) if isinstance(data, (list, tuple)) else data
+    if isinstance(first, (list, tuple)):
+        first = next(iter(first), None)
+    if isinstance(first, str):
+        raise InvalidInput(
+            f"texts came ({first[:40]!r}), and a survey is of rows of ids; give what the tokenizer makes of them, of one length:"
+            " input_ids and attention_mask as a mapping, with the model alone"
+        )
 
 
 def _split_label_column(data: Any, labels: Any) -> tuple[Any, Any]:
