@@ -35,6 +35,7 @@ class Section:
         body: HTML below the heading.
         allocations: what it shows, for the last section, which says how to make it again.
         sources: provenance of all else that it shows, for the same.
+        finding: what it found, in one sentence, for the summary of a page; empty where there is none.
     """
 
     heading: str
@@ -42,6 +43,7 @@ class Section:
     body: Markup
     allocations: tuple[Allocation, ...] = ()
     sources: tuple[Mapping[str, Any], ...] = ()
+    finding: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,6 +48,7 @@ class FlowRow:
 
     name: str
     layer: str = ""
+    first: bool = False
     cells: tuple[tuple[Markup, str], ...] = ()
 
 
@@ -59,7 +60,9 @@ def flow_section(graph: FlowGraph, *, shape: Sequence[int] | None = None) -> Sec
         shape: (height, width), or with channels first, if the first layer is an image; by default as the graph's provenance says.
     """
     body = flow_body(graph, shape=shape)
-    return Section(heading=HEADING, anchor=anchor_of(HEADING), body=body, sources=(graph.provenance,))
+    best = strongest_named_paths(graph, shape=image_shape(graph, shape))[:1]
+    finding = "".join(f"The strongest path, {path.words}, carries {style.percent(path.share)} of all flow." for path in best)
+    return Section(heading=HEADING, anchor=anchor_of(HEADING), body=body, sources=(graph.provenance,), finding=finding)
 
 
 def flow_body(graph: FlowGraph, *, shape: Sequence[int] | None = None, scripted: bool = True) -> Markup:
@@ -174,8 +177,8 @@ def _unit_rows(graph: FlowGraph, reading: FlowStatistics) -> list[FlowRow]:
             (_bar(between / most, kind, f"{name}, betweenness {style.number(between)}"), style.number(between)),
             (_bar(share / through, kind, f"{name}, {style.percent(share)} of all flow"), style.percent(share)),
         )
-        seen = any(line.layer == layer for line in lines)
-        lines.append(FlowRow(name=name, layer="" if seen else layer, cells=cells))
+        first = not lines or lines[-1].layer != layer
+        lines.append(FlowRow(name=name, layer=layer, first=first, cells=cells))
     return lines
 
 
@@ -201,6 +204,6 @@ def _share_cells(table: AttributionTable) -> list[tuple[str, list[ColouredText]]
 def _class_maps(table: AttributionTable) -> list[tuple[str, Markup]]:
     """A map per class, on one scale, where inputs are an image."""
     return [
-        (name, svg.pixels(style.sequential_colours(image, table.scale), f"what flows from each pixel to {name}"))
+        (name, svg.sequential_map(image, table.scale, f"what flows from each pixel to {name}"))
         for name, image in zip(table.columns if table.maps else (), table.maps, strict=True)
     ]
