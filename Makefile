@@ -3,6 +3,7 @@
 # make lint   ruff and mypy
 # make zoo    which methods add up on which architectures (an hour; goes on where it stopped)
 # make docs   the documentation site, build/site/index.html
+# make browser  pages in a Chromium of the system: quiet, offline, every control, attacks in every name
 # make bench  the tables behind every claim about speed or accuracy (slow)
 
 PYTHON ?= python3
@@ -14,7 +15,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint zoo docs bench clean
+.PHONY: demo test lint zoo docs browser bench clean
 
 demo: $(READY)
 	$(BIN)/vesalius demo --out demo
@@ -35,6 +36,10 @@ docs: $(READY)
 	$(BIN)/python website/pages.py build/source
 	$(BIN)/sphinx-build -q -W --keep-going -c website build/source build/site
 	@echo $(abspath build/site/index.html)
+
+browser: $(READY)
+	$(PIP) --constraint $(VENV)/constraints.txt '.[browser]'
+	$(BIN)/python -m pytest -n 0 tests/browser
 
 bench: $(READY)
 	$(PIP) --constraint $(VENV)/constraints.txt '.[peers]'

@@ -10,6 +10,7 @@ import pytest
 import torch
 from markupsafe import Markup
 
+import vesalius as vs
 from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.core.players import Players
@@ -92,7 +93,7 @@ def test_pictures_hold_their_numbers_and_no_formulas(give, read):
     wide = give(Players.features(torch.zeros(1, 65, 65)), torch.arange(65 * 65.0))
     first, *lines = read(report(wide, title="x").html).all("svg")[0]["data-csv"].splitlines()
     assert first == "means of blocks of 2 by 2" and len(lines) == 33 and lines[0].startswith("33,35,37")
-    assert "'=1+1" in svg.numbers_attribute([("=1+1", -1.5)]) and ",-1.5" in svg.numbers_attribute([("=1+1", -1.5)])
+    assert svg.numbers_attribute([("=1+1", -1.5)]) == ' data-csv="&#39;=1+1,-1.5&#10;"'
 
 
 def test_nothing_is_fetched(page, pixels):
@@ -265,3 +266,17 @@ def test_values_of_another_library_are_shown_without_a_verdict(read):
     page = read(text)
     assert "Elsewhere" in page.text and "gap not known" in page.text and "From the base value" not in page.text
     assert "not a number" not in page.text and "<i>a" in page.text and "<i>a" not in text
+
+
+def test_a_class_goes_by_its_name_where_names_are_known():
+    model, x = torch.nn.Linear(3, 2), torch.randn(4, 3)
+    names = ("cat", "dog <b>")
+    many = vs.attribute(model, x, "integrated_gradients", target=[1, 0, 1, 1], classes=names)
+    assert many.provenance["samples"]["target"] == ["class dog <b>", "class cat", "class dog <b>", "class dog <b>"]
+    single = vs.attribute(model, x[0], "integrated_gradients", target=1, classes=names)
+    both = vs.interactions(model, x[0], target="dog <b>", classes=names)
+    judged = vs.audit(model, x[0], target=1, classes=names, methods=["occlusion"])
+    assert {found.provenance["target"] for found in (single, both, judged)} == {"class dog <b>"}
+    assert "class dog &lt;b&gt;" in report([single, both, judged], title="x").html
+    other = vs.attribute(model, x[0], "integrated_gradients", target=1, classes=("of", "something", "else"))
+    assert other.provenance["target"] == "class 1", "names of another number of classes"

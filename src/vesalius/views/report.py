@@ -78,7 +78,8 @@ HEAD_LENGTH = 1000
 SUMMARY_SECTION = ("In short", "summary")
 REPRODUCE_SECTION = ("How to reproduce", "reproduce")
 
-SCRIPT = "".join(TEMPLATES.get_template(f"{name}.js").render() for name in ("page", "lists", "tables", "downloads", "graphs", "flow"))
+SCRIPTS = ("page", "lists", "tables", "downloads", "graphs", "flow")
+SCRIPT = "\n".join(TEMPLATES.get_template(f"{name}.js").render() for name in SCRIPTS)
 """What a page does when it is used. A page runs no other script: its digest is in the page's policy."""
 
 

@@ -21,6 +21,9 @@ PITCH = 1.75
 NAME_WIDTH = 175
 """Points for the names of methods, left of the columns."""
 
+LEAST_HEIGHT = 110
+"""Points of a chart from which the setting has room below the title."""
+
 COLUMN_WIDTH = 84
 """Points of a column from which its head stands above it, and its numbers beside the bars; in a smaller chart both stand below."""
 
@@ -42,7 +45,7 @@ def plot_audit(audit: Audit, *, title: str | None = None, ax: Axes | None = None
     lines, columns = method_rows(audit), audit_columns(audit)
     own = ax is None
     figure, ax = axes.figure_and_axes(ax, (max(2.6 + 1.35 * len(columns), 7.0), 1.5 + 0.3 * max(len(lines), 1)))
-    small = not own and ax.bbox.width * 72 / ax.figure.dpi - NAME_WIDTH < COLUMN_WIDTH * len(columns)
+    small = not own and float(ax.bbox.width) * 72 / ax.figure.dpi - NAME_WIDTH < COLUMN_WIDTH * len(columns)
     for place, line in enumerate(lines):
         for position, (column, number) in enumerate(zip(columns, line.numbers, strict=True)):
             _bar(ax, (position * PITCH, place), column, number, small=small)
@@ -55,7 +58,8 @@ def plot_audit(audit: Audit, *, title: str | None = None, ax: Axes | None = None
     _draw_heads(ax, columns, small=small)
     ax.spines[:].set_visible(False)
     lift = axes.NOTE_LIFT if small else HEAD_LIFT
-    axes.set_titles(ax, HEADING if title is None else title, describe_setting(audit), axes.COLOURS["end"], lift=lift)
+    words = describe_setting(audit) if ax.bbox.height * 72 / ax.figure.dpi > LEAST_HEIGHT else ""
+    axes.set_titles(ax, HEADING if title is None else title, words, axes.COLOURS["end"], lift=lift)
     return figure
 
 

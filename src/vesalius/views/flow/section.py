@@ -39,7 +39,7 @@ from vesalius.views.flow.chart_data import (
     top_betweenness,
 )
 from vesalius.views.flow.paths import DrawnPath, NamedPath, input_maps, paths_through_units, strongest_named_paths
-from vesalius.views.html import WHITE_TEXT_THRESHOLD, ColouredText, Section, anchor_of, render_template
+from vesalius.views.html import ColouredText, Section, anchor_of, render_template
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,8 +195,8 @@ def _share_cells(table: AttributionTable) -> list[tuple[str, list[ColouredText]]
         patches = []
         for share, depth in zip(shares.tolist(), depths.tolist(), strict=True):
             red, green, blue = style.sequential_colours(np.array(depth), 1.0).tolist()
-            front = "#fff" if depth > WHITE_TEXT_THRESHOLD else style.to_hex(style.INK)
-            patches.append(ColouredText(text=f"{100 * share:.1f}", back=style.to_hex((red, green, blue)), front=front))
+            ground = (red, green, blue)
+            patches.append(ColouredText(text=f"{100 * share:.1f}", back=style.to_hex(ground), front=style.readable_on(ground)))
         lines.append((name, patches))
     return lines
 

@@ -93,7 +93,7 @@ for (const net of main.querySelectorAll("svg:not(.flow[data-units], .partners)")
   marks.forEach((mark) => {
     const title = mark.querySelector(":scope > title");
     mark.setAttribute("aria-label", title.textContent);
-    mark.classList.add("mark");
+    mark.classList.add("point");
     title.remove();
   });
   const show = (own) => {
@@ -104,7 +104,7 @@ for (const net of main.querySelectorAll("svg:not(.flow[data-units], .partners)")
   marks.forEach((mark, i) => mark.addEventListener("pointerenter", () => show(i)));
   net.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && leave());
   net.addEventListener("click", (event) => {
-    const own = marks.indexOf(event.target.closest(".mark"));
+    const own = marks.indexOf(event.target.closest(".point"));
     show(own < 0 ? nearest(marks, event) : own);
   });
   roving(net, marks, { show, leave, beside: inOrder(marks.length) });
