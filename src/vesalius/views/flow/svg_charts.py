@@ -30,8 +30,8 @@ BLOCK_ROOM = 34
 LETTER_WIDTH = 7.2
 """Width of a letter."""
 
-MAX_LABEL_LENGTH = 22
-"""Letters of a label."""
+MAX_LABEL_LENGTH, MAX_NAME_LENGTH = 22, 40
+"""Letters of a unit's label, and of the name of a layer or a block."""
 
 MIN_RADIUS, MAX_RADIUS = 5.0, 12.0
 """Radius of a unit without betweenness, and of the one with the most."""
@@ -94,12 +94,12 @@ def drawing_frame(net: FlowDrawing) -> DrawingFrame:
         high = min(IMAGE_HEIGHT * PITCH, 1.4 * IMAGE_HEIGHT * PITCH * rows / columns)
         wide = high * columns / rows
     outer = [max((len(unit_label(net.units[place])) for place in net.columns[at].units), default=0) for at in (0, -1)]
-    names = [len(net.columns[at].name) for at in (0, -1)]
+    names = [len(_shorten(net.columns[at].name, MAX_NAME_LENGTH)) for at in (0, -1)]
     left = max(24 + LETTER_WIDTH * outer[0], names[0] * LETTER_WIDTH / 2 + 4, wide / 2 + 4)
     width = max(WIDTH, COLUMN_WIDTH * len(net.columns) + wide / 2)
     right = width - max(24 + LETTER_WIDTH * outer[1], names[1] * LETTER_WIDTH / 2 + 4)
     gap = (right - left) / (len(net.columns) - 1)
-    turned = LETTER_WIDTH * max(max(len(column.name), len(omitted_units_note(column))) for column in net.columns) > gap + 8
+    turned = LETTER_WIDTH * max(map(_name_length, net.columns)) > gap + 8
     start = 70.0 if turned and not wide else left
     top = TOP + (BLOCK_ROOM if net.blocks else 0)
     return DrawingFrame(left=start, right=right, height=height, turned=turned, high=high, wide=wide, top=top, width=width)
@@ -135,7 +135,15 @@ def draw_flow(net: FlowDrawing, units: str, text: str) -> Markup:
 
 def unit_label(unit: DrawnUnit) -> str:
     """A unit's label, shortened."""
-    return unit.label if len(unit.label) <= MAX_LABEL_LENGTH else f"{unit.label[: MAX_LABEL_LENGTH - 1]}\N{HORIZONTAL ELLIPSIS}"
+    return _shorten(unit.label, MAX_LABEL_LENGTH)
+
+
+def _shorten(words: str, most: int) -> str:
+    return words if len(words) <= most else f"{words[: most - 1]}\N{HORIZONTAL ELLIPSIS}"
+
+
+def _name_length(column: DrawnLayer) -> int:
+    return max(len(_shorten(column.name, MAX_NAME_LENGTH)), len(omitted_units_note(column)))
 
 
 def community_colour(community: int | None) -> str:
@@ -203,15 +211,13 @@ def _label(net: FlowDrawing, unit: DrawnUnit, spot: tuple[float, float]) -> str:
 
 def _name(frame: DrawingFrame, column: DrawnLayer, at: int, across: float) -> str:
     """A layer's name below its column, in a group that stands at the column's place."""
-    rest, spot = (
-        omitted_units_note(column),
-        f'class="column" data-layer="{at}" transform="translate({across:.1f} {frame.top + frame.height:.1f})"',
-    )
+    name, rest = escape(_shorten(column.name, MAX_NAME_LENGTH)), omitted_units_note(column)
+    spot = f'class="column" data-layer="{at}" transform="translate({across:.1f} {frame.top + frame.height:.1f})"'
     if frame.turned:
         more = f'<tspan class="rest"> {escape(rest)}</tspan>' if rest else ""
-        return f'<g {spot}><text transform="translate(5 14) rotate(-48)" text-anchor="end">{escape(column.name)}{more}</text></g>'
+        return f'<g {spot}><text transform="translate(5 14) rotate(-48)" text-anchor="end">{name}{more}</text></g>'
     more = f'<text class="rest" y="39" text-anchor="middle">{escape(rest)}</text>' if rest else ""
-    return f'<g {spot}><text y="22" text-anchor="middle">{escape(column.name)}</text>{more}</g>'
+    return f'<g {spot}><text y="22" text-anchor="middle">{name}</text>{more}</g>'
 
 
 def _block(net: FlowDrawing, frame: DrawingFrame, block: tuple[str, int, int]) -> str:
@@ -219,6 +225,7 @@ def _block(net: FlowDrawing, frame: DrawingFrame, block: tuple[str, int, int]) -
     name, first, last = block
     start, end = (frame.across(at, len(net.columns)) for at in (first, last))
     units = sum(len(net.columns[at].units) + net.columns[at].others for at in range(first, last + 1))
+    name = _shorten(name, MAX_NAME_LENGTH)
     known = f'data-first="{first}" data-last="{last}" data-name="{escape(name)}" data-units="{units}"'
     box = f'x="{start - 16:.1f}" y="{frame.top - 12}" width="{end - start + 32:.1f}" height="{frame.height + 18:.1f}" rx="8"'
     text = f'<text x="{(start + end) / 2:.1f}" y="{frame.top - 20}" text-anchor="middle">{escape(name)}</text>'

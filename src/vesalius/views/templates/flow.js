@@ -10,7 +10,7 @@ for (const net of main.querySelectorAll("svg.flow[data-units]")) {
   const marks = [...spots, ...blocks];
   const edges = [...net.querySelectorAll(".edge")];
   const ends = edges.map((edge) => edge.dataset.ends.split(" "));
-  const rays = edges.map((edge) => /^M([\d.]+) ([\d.]+)/.exec(edge.getAttribute("d")).slice(1).map(Number));
+  const rays = edges.map((edge) => /^M(-?[\d.]+) (-?[\d.]+)/.exec(edge.getAttribute("d")).slice(1).map(Number));
   const image = net.querySelector(".picture");
   const rest = image?.getAttribute("href");
   const trail = net.querySelector(".trail");
@@ -64,7 +64,7 @@ for (const net of main.querySelectorAll("svg.flow[data-units]")) {
     });
     net.querySelectorAll(".column").forEach((group) => {
       group.toggleAttribute("hidden", shut(group.dataset.layer));
-      group.setAttribute("transform", group.getAttribute("transform").replace(/\([\d.]+/, `(${across[group.dataset.layer].toFixed(1)}`));
+      group.setAttribute("transform", group.getAttribute("transform").replace(/\(-?[\d.]+/, `(${across[group.dataset.layer].toFixed(1)}`));
     });
     edges.forEach((edge, i) => {
       const [first, second] = ends[i].map((end) => (end === "m" ? -1 : Number(end)));
