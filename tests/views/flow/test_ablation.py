@@ -32,5 +32,6 @@ def test_the_section_has_a_chart_per_layer_and_what_can_go(removal, read):
 def test_it_draws_itself(removal):
     assert plot_ablation(removal).axes[0].get_ylabel() == "accuracy"
     assert removal.plot().axes[0].get_xlabel().startswith("share of units ablated")
+    assert removal.plot(title="What can go").axes[0].get_title(loc="left") == "What can go"
     assert "Ablation of units and connections" in removal._repr_html_()
     assert "units of fc1" in vs.report(removal, title="t").html
