@@ -41,7 +41,7 @@ let waiting = 0;
 addEventListener("scroll", () => (waiting ||= requestAnimationFrame(() => ((waiting = 0), mark()))), { passive: true });
 
 const go = () => {
-  const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const target = location.hash && document.getElementById(location.hash.slice(1));
   if (target) {
     reveal(target);
     target.scrollIntoView();
