@@ -240,9 +240,10 @@ def test_the_tab_key_passes_by_all_controls_in_order(visit, every_section):
     assert found[:4] == ["Skip to the findings", "Search this page", "Collapse all", "Print"] and found[4] == "In short"
 
 
-def test_on_paper_it_is_a_few_pages(visit, every_section):
+def test_on_paper_it_is_a_few_pages(visit, every_section, capsys):
     page = visit(every_section).page
     content = page.pdf(format="A4", margin={side: "14mm" for side in ("top", "bottom", "left", "right")})
     sheets = len(re.findall(rb"/Type\s*/Page[^s]", content))
-    print(f"\n{sheets} sheets of A4 for {page.locator('details.part').count()} sections and 150 decisions")
+    with capsys.disabled():
+        print(f"\n{sheets} sheets of A4 for {page.locator('details.part').count()} sections and 150 decisions")
     assert sheets <= 12
