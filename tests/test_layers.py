@@ -27,8 +27,9 @@ LEVELS = {
     "scale": 5,
     "views": 6,
     "workflow": 7,
-    "cli": 8,
-    "__init__": 9,
+    "explorer": 8,
+    "cli": 9,
+    "__init__": 10,
 }
 OPTIONAL = {"pandas", "pyarrow", "shap", "shapiq", "tokenizers", "transformers", "xarray"}
 """Extras, which may be imported inside a function."""

@@ -37,6 +37,7 @@ CONTENTS = {
         "sparsity",
         "results",
         "how_to",
+        "explorer",
         "gallery",
     ],
     "Measured": ["benchmarks", "reproductions", "complexity_claims", "shapsae_claims", "nif"],

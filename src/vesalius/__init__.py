@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from vesalius import cli as cli
     from vesalius import core as core
     from vesalius import data as data
+    from vesalius import explorer as explorer
     from vesalius import games as games
     from vesalius import information as information
     from vesalius import inputs as inputs
