@@ -38,6 +38,7 @@ CONTENTS = {
         "results",
         "how_to",
         "explorer",
+        "integrations",
         "gallery",
     ],
     "Measured": ["benchmarks", "reproductions", "complexity_claims", "shapsae_claims", "nif"],

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from vesalius import information as information
     from vesalius import inputs as inputs
     from vesalius import language as language
+    from vesalius import logging as logging
     from vesalius import methods as methods
     from vesalius import models as models
     from vesalius import rules as rules
