@@ -210,7 +210,7 @@ class _StructureCopier:
         return held if target is None or self.value(target) is target else ref(self.value(target))
 
     def _proxy(self, held: Any) -> Any:
-        """A weak proxy, which passes for its target: one of the target's copy. A trainer of Lightning has one of the module that it is in."""
+        """A weak proxy, which passes for its target: one of the target's copy. A trainer of Lightning has one of its module."""
         try:
             target = held.__repr__.__self__
         except ReferenceError:
