@@ -189,7 +189,7 @@ def test_a_long_computation_is_cancelled_from_the_page_and_the_next_one_runs(row
         assert status == 409 and "another computation" in text
         assert '"cancelled": true' in request(explorer, "cancel")[2]
         thread.join(20)
-        assert told[0][0] == 409 and "cancelled" in told[0][2]
+        assert told[0][0] == 200 and json.loads(told[0][2]) == {"stopped": "cancelled"}
         wait[0] = 0.0
         assert request(explorer, body=b'{"method": "occlusion"}')[0] == 200
 
@@ -221,3 +221,14 @@ def test_what_cannot_be_explored_is_refused_before_anything_listens(rows):
         explore(table_model(), rows, options=ExplorerOptions(titles=["a", "b"]))
     with explore(table_model(), rows) as first, pytest.raises(InvalidInput, match="cannot be listened on"):
         explore(table_model(), rows, options=ExplorerOptions(port=int(first.address.split(":")[2].split("/")[0])))
+
+
+def test_what_is_offered_fits_the_samples(table, gallery, library):
+    assert table._subject.choices()["players"] == ["auto", "features"] and library._subject.choices()["players"][2] == "words"
+    assert gallery._subject.choices()["players"] == ["auto", "patches:2", "patches:4", "features"]
+    page = request(gallery, "", method="GET")[2]
+    assert '<option value="integrated_gradients" selected>' in page and page.count(" selected>") == 1
+    wide = nn.Sequential(nn.Flatten(), nn.Linear(3 * 90 * 90, 2))
+    with explore(wide, torch.rand(2, 3, 90, 90)) as explorer:
+        choices = explorer._subject.choices()
+        assert choices["method"] == "gradient_x_input" and choices["players"][-2] == "patches:32"

@@ -25,7 +25,7 @@ PAYLOADS = [
 def choices(word):
     return {
         "kind": "rows", "rows": 3, "targets": ["predicted", word], "places": ["", word], "baselines": ["default"], "players": ["auto"],
-        "names": [word], "elements": 1, "size": [], "methods": ["occlusion"], "most_budget": 10, "models": [word],
+        "names": [word], "elements": 1, "size": [], "methods": ["occlusion"], "method": "occlusion", "most_budget": 10, "models": [word],
     }  # fmt: skip
 
 

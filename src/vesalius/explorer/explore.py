@@ -13,7 +13,7 @@ from vesalius.core.names import name_list
 from vesalius.core.numbers import POSITIVE, Limit
 from vesalius.core.options import Options
 from vesalius.explorer.answer import AnswerPart, ExplorerAnswer, ModelAnswer, answer_question
-from vesalius.explorer.computation import SingleComputation
+from vesalius.explorer.computation import ComputationStopped, SingleComputation
 from vesalius.explorer.question import MAX_BUDGET, ExplorerQuestion, read_question
 from vesalius.explorer.row_subject import RowSubject
 from vesalius.explorer.server import LoopbackServer, ServedApp
@@ -117,7 +117,10 @@ class Explorer:
 
     def _answer(self, body: bytes) -> dict[str, Any]:
         began = time.monotonic()
-        found = self.ask(read_question(body))
+        try:
+            found = self.ask(read_question(body))
+        except ComputationStopped as stopped:  # an answer like any other, and no failure of the request
+            return {"stopped": str(stopped)}
         shown = found.sample
         return {
             "sample": {

@@ -22,6 +22,8 @@ from vesalius.workflow.samples import Samples
 
 MOST_BACKGROUND = 16
 """Rows of the data that are averaged over as a background."""
+MOST_INTEGRATED = 20_000
+"""Elements of a sample up to which the page begins with integrated gradients, which take minutes on a photograph and one core."""
 MOST_VALUES = 64
 """Elements of a sample up to which each has a field of its own on the page."""
 
@@ -57,11 +59,17 @@ class RowSubject(Subject):
             "targets": ["predicted", *(self.samples.classes or ())],
             "places": ["", *self._places()],
             "baselines": list(self._baselines()),
-            "players": ["auto", *(["patches:2", "patches:4", "patches:8"] if self.is_image else []), "features"],
+            "method": "integrated_gradients" if count <= MOST_INTEGRATED else "gradient_x_input",
+            "players": ["auto", *self._patches(), "features"],
             "names": list(self.samples.features) or [f"feature {place}" for place in range(count)] if count <= MOST_VALUES else [],
             "elements": count,
             "size": list(x.shape[-2:]) if self.is_image else [],
         }
+
+    def _patches(self) -> list[str]:
+        """Squares that divide a picture, from two pixels to half of its side."""
+        side = min(self.samples.x.shape[-2:]) if self.is_image else 0
+        return [f"patches:{1 << power}" for power in range(1, 12) if 2 << power <= side]
 
     def _places(self) -> list[str]:
         """Layers whose values may be explained, in their order."""

@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from vesalius.core.errors import VesaliusError
-from vesalius.explorer.computation import ComputationStopped, ExplorerBusy
+from vesalius.explorer.computation import ExplorerBusy
 
 LOOPBACK = "127.0.0.1"
 MAX_BODY = 64 * 1024
@@ -119,7 +119,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(HTTPStatus.OK, kind, body, extra)
         except _Refusal as refusal:
             self._refuse(refusal.status, str(refusal))
-        except (ExplorerBusy, ComputationStopped) as error:
+        except ExplorerBusy as error:
             self._refuse(HTTPStatus.CONFLICT, str(error))
         except VesaliusError as error:
             self._refuse(HTTPStatus.BAD_REQUEST, str(error))

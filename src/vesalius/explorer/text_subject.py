@@ -50,6 +50,7 @@ class TextSubject(Subject):
             "targets": ["predicted", *self.classes],
             "places": [""],
             "baselines": list(TEXT_BASELINES),
+            "method": "integrated_gradients",
             "players": list(DIVISIONS),
             "names": [],
             "elements": 0,

@@ -11,7 +11,7 @@ let asking = null;
 async function post(place, body) {
   const sent = await fetch(place, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
   const found = await sent.json();
-  if (!sent.ok) throw new Error(found.error);
+  if (!sent.ok || found.stopped) throw new Error(found.error || found.stopped);
   return found;
 }
 
