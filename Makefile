@@ -51,8 +51,8 @@ $(READY): pyproject.toml
 	$(PIP) $(TORCH)
 	echo '$(TORCH)' > $(VENV)/constraints.txt
 	$(PIP) --constraint $(VENV)/constraints.txt --editable '.[test]'
-# a peer of the tests, alone: it asks for torchvision, of which it needs two class names (tests/peers/zennit.py)
-	$(PIP) --no-deps zennit==0.5.1
+# alone: they ask for torchvision, of which the tests need a few names (tests/peers/zennit.py, tests/inputs/test_onnx.py)
+	$(PIP) --no-deps zennit==0.5.1 onnx2torch==1.5.15
 	touch $@
 
 clean:
