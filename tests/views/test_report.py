@@ -64,6 +64,13 @@ def test_sections_of_the_same_heading_are_told_apart(page, pixels, read):
     assert "In short" not in read(report(pixels, title="x").html).text, "of a single section the title is the finding"
 
 
+def test_a_page_without_a_title_goes_by_the_model(pixels, read):
+    assert "The anatomy of digits" in read(report(pixels).html).text
+    attack = replace(pixels, provenance={**pixels.provenance, "model": "<b>net"})
+    assert "<title>The anatomy of &lt;b&gt;net</title>" in report(attack).html
+    assert "The anatomy of a network" in read(report(Section(heading="A", anchor="a", body=Markup("x"))).html).text
+
+
 def test_how_to_read_a_picture_is_said_once(page):
     assert page.text.count("Red raised the score, blue lowered it.") == 1
 

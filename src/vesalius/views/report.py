@@ -135,7 +135,7 @@ class Report:
 def report(
     sections: object,
     *,
-    title: str,
+    title: str = "",
     lead: str = "",
     facts: Mapping[str, str] = MappingProxyType({}),
     reproduce: str = "",
@@ -144,7 +144,7 @@ def report(
 
     Args:
         sections: what to show, in order, or one thing alone; types as in ``SECTIONS``, or a ``Section`` made elsewhere.
-        title: the finding, in one sentence.
+        title: the finding, in one sentence; where none is given, the page goes by the model's name.
         lead: what it rests on.
         facts: a few words each, by name, shown below the lead: the model, its accuracy, the time it took.
         reproduce: the command that makes the page again.
@@ -178,7 +178,7 @@ def report(
             "dark": style.css_variables(style.DARK),
             "font": style.FONT,
             "gradient": style.css_gradient(),
-            "title": title,
+            "title": title or f"The anatomy of {_model_name(sources) or 'a network'}",
             "name": _model_name(sources),
             "lead": lead,
             "facts": facts,
