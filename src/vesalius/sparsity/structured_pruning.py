@@ -73,7 +73,7 @@ def remove_units(  # noqa: PLR0913 - a verb that users call
         parameters: instead, share of the model's parameters that goes, in (0, 1): of all layers the units that are worth least, in units of
             the mean of their layer.
         flops: instead, share of the operations that goes, likewise.
-        latency: instead, share of the time of a call with one sample that goes, in (0, 1), or of a batch, as ``{64: 0.5}``: smaller models are
+        latency: instead, share of the time of a call with one sample that goes, or of a batch, as ``{64: 0.5}``: smaller models are
             built and timed on this machine until as many operations are found that must go. ``provenance["latency"]`` is what was reached.
         round_to: units that layers keep are a multiple of this.
         pruning: score, layers, rows, rounds, ridge, seed, loss and finetune are heeded; the other options are of links.
