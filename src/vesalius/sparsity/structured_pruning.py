@@ -104,10 +104,7 @@ def remove_units(  # noqa: PLR0913 - a verb that users call
     whole = with_all_outputs(plain, samples)
     units = find_units(whole)
     UnitBudget.of(units, goal, how.layers)
-    if len(samples[0]) < MIN_SAMPLES:
-        raise InvalidInput(
-            f"{len(samples[0])} samples came; refitting units needs at least {MIN_SAMPLES}, and some 2,000 to be any good: give more"
-        )
+    _require_samples(len(samples[0]))
     held = torch.arange(len(samples[0]), device=samples[0].device) % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
     learnt = PruningSamples(tuple(part[~held] for part in samples), None if found.labels is None else found.labels[~held])
     table = _UnitPruning.of(whole, units, learnt, how, bounds_of(network))
@@ -135,6 +132,12 @@ def remove_units(  # noqa: PLR0913 - a verb that users call
             "seconds": time.monotonic() - began,
         },
     )
+
+
+def _require_samples(count: int) -> None:
+    """Refuse to refit on next to nothing."""
+    if count < MIN_SAMPLES:
+        raise InvalidInput(f"{count} samples came; refitting units needs at least {MIN_SAMPLES}, and some 2,000 to be any good: give more")
 
 
 def _facts(units: UnitGroups, how: Pruning) -> dict[str, Any]:
