@@ -61,8 +61,8 @@ def _count(call: OpCall, axis: int) -> int:
     given = call.args[0]
     shape = given.value.shape if isinstance(given, Signal) else given.shape
     if name in ("index", "index_put", "embedding"):
-        return shape[axis]
-    return shape[call.argument(2, "dim") if name == "take_along_dim" else call.args[1]]
+        return int(shape[axis])
+    return int(shape[call.argument(2, "dim") if name == "take_along_dim" else call.args[1]])
 
 
 def _to_places(run: Interpreter, call: OpCall, number: Signal, count: int) -> Places:
