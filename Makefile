@@ -1,7 +1,7 @@
 # make demo   environment, then the demo; the last line is the path of its page
 # make test   environment, then all tests
 # make lint   ruff and mypy
-# make zoo    which methods add up on which architectures (an hour; goes on where it stopped)
+# make zoo    which methods add up on which architectures (hours; goes on where it stopped)
 # make docs   the documentation site, build/site/index.html
 # make browser  pages in a Chromium of the system: quiet, offline, every control, attacks in every name
 # make bench  the tables behind every claim about speed or accuracy (slow)

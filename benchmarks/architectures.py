@@ -16,9 +16,11 @@ import time
 import warnings
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import captum.attr
 import torch
 from torch import nn
 
@@ -27,44 +29,75 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import vesalius as vs
 from benchmarks.timing import print_table
 from benchmarks.zoo import ENTRIES
-from benchmarks.zoo.entry import Entry
+from benchmarks.zoo.entry import Entry, enliven
 
 RESULTS = Path(os.environ.get("VESALIUS_ZOO", "zoo.jsonl"))
 LIMIT = 300
 """Seconds that one model may take."""
-COMPLETE = ("deeplift_rescale", "deeplift_revealcancel", "deep_shap", "integrated_gradients")
-GAP, ACCOUNT = 1e-5, 1e-4
+COMPLETE = ("deeplift_rescale", "deeplift_revealcancel", "integrated_gradients")
+PRECISIONS = {torch.float32: 1e-5, torch.float64: 1e-10}
+"""Largest share of the change that may be missed."""
+ACCOUNT = 1e-4
 
 Found = Mapping[str, Any]
 
 
 def examine(entry: Entry) -> Found:
-    """Trace a model, compare it with itself, and ask every method about one sample and about three."""
-    torch.manual_seed(0)
-    try:
-        model = entry.build().eval()
-        args, kwargs = entry.example(3)
+    """Trace a model in both precisions, compare it with itself, and ask every method about one sample and about three."""
+    found: dict[str, Any] = {}
+    for dtype in PRECISIONS:
+        torch.manual_seed(0)
+        try:
+            model = enliven(entry.build()).eval().to(dtype)
+            args, kwargs = entry.example(3)
+            inputs = [_cast(x, dtype) for x in (*args, *kwargs.values())]
+            given = inputs[: len(args)], dict(zip(kwargs, inputs[len(args) :], strict=True))
+            with torch.no_grad():
+                output = _output(model(*given[0], **given[1]), entry.output)
+        except Exception as error:
+            return found or {"model": f"does not run in {_name(dtype)}: {_line(error)}"}
+        start = time.perf_counter()
+        one = [x[:1] for x in inputs]
+        network = vs.trace(model, *one[: len(args)], kwargs=dict(zip(kwargs, one[len(args) :], strict=True)), output=entry.output)
+        found.setdefault("trace", time.perf_counter() - start)
+        if network.opaque:
+            return {**found, "opaque": str(network.reason)}
         with torch.no_grad():
-            output = _output(model(*args, **kwargs), entry.output)
-    except Exception as error:
-        return {"model": f"does not run: {_line(error)}"}
-    start = time.perf_counter()
-    one, named = entry.example(1)
-    network = vs.trace(model, *one, kwargs=dict(named), output=entry.output)
-    found: dict[str, Any] = {"trace": time.perf_counter() - start}
-    if network.opaque:
-        return {**found, "opaque": str(network.reason)}
-    inputs = [*args, *kwargs.values()]
-    with torch.no_grad():
-        found["differs"] = float((network(*inputs) - output).abs().max() / output.abs().max())
-    for method in (*COMPLETE, "lrp_epsilon"):
-        found[method] = {rows: _gap(network, model, entry, [x[:rows] for x in inputs], output, method) for rows in (1, 3)}
+            found.setdefault("differs", float((network(*inputs) - output).abs().max() / output.abs().max()))
+        for method in (*COMPLETE, "lrp_epsilon"):
+            gaps = {rows: _gap(network, model, entry, [x[:rows] for x in inputs], output, method) for rows in (1, 3)}
+            found.setdefault(method, {})[_name(dtype)] = gaps
+        if dtype == torch.float32 and not entry.embedded and len(inputs) == 1 and entry.output is None:
+            found["captum"] = _captum_gap(model, inputs[0], output)
     return found
+
+
+def _captum_gap(model: nn.Module, x: torch.Tensor, output: torch.Tensor) -> float | str:
+    """The same share for captum's DeepLIFT; or why it could not be had."""
+    target = None if output.ndim == 1 else 1 if output.ndim == 2 else (0,) * (output.ndim - 2) + (1,)
+    try:
+        values = captum.attr.DeepLift(model).attribute(x.clone(), torch.zeros_like(x), target=target).flatten(1).sum(1)
+        with torch.no_grad():
+            ends = [
+                model(end) if target is None else model(end)[(slice(None), *target) if isinstance(target, tuple) else (slice(None), target)]
+                for end in (x, torch.zeros_like(x))
+            ]
+    except Exception as error:
+        return _line(error)
+    return float(((ends[0] - ends[1] - values).abs() / (ends[0] - ends[1]).abs()).max())
+
+
+def _cast(x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    return x.to(dtype) if x.is_floating_point() else x
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _gap(network: Any, model: nn.Module, entry: Entry, inputs: list[Any], output: torch.Tensor, method: str) -> float | str:
     """By how much the values miss the change of the output, as a share of it; or why they could not be had."""
-    target: Any = 1 if output.ndim == 2 else (0,) * (output.ndim - 2) + (1,)
+    target: Any = None if output.ndim == 1 else 1 if output.ndim == 2 else (0,) * (output.ndim - 2) + (1,)
     try:
         found = vs.attribute(
             network, tuple(inputs), method, target=target, **({"at": _embedding(network, model)} if entry.embedded else {})
@@ -74,6 +107,8 @@ def _gap(network: Any, model: nn.Module, entry: Entry, inputs: list[Any], output
     if method.startswith("lrp"):
         return float((found.unaccounted.abs() / found.total.abs()).max())
     settled = found.converged if found.converged is not None else torch.ones(len(inputs[0]), dtype=torch.bool)
+    if not bool(settled.any()):
+        return "not converged"
     return float(torch.where(settled.to(found.gap.device), found.relative_gap, torch.zeros_like(found.relative_gap)).max())
 
 
@@ -83,7 +118,7 @@ def _embedding(network: Any, model: nn.Module) -> str:
 
 
 def _output(found: Any, name: str | None) -> torch.Tensor:
-    tensor: torch.Tensor = found if name is None else getattr(found, name)
+    tensor: torch.Tensor = found if name is None else found[name] if isinstance(found, Mapping) else getattr(found, name)
     return tensor
 
 
@@ -106,6 +141,50 @@ def run_all(names: list[str]) -> None:
             file.write(line + "\n")
 
 
+@dataclass(frozen=True)
+class Judged:
+    """What was found about a model, in words.
+
+    Attributes:
+        traced: whether it has a graph.
+        misses: of each precision, the largest share that a method misses, where it answered.
+        refused: methods that did not answer, and why.
+        account: the largest share that relevance leaves open.
+        captum: its DeepLIFT's share, or nothing.
+        adds_up: whether all methods answered, and all within their bounds.
+    """
+
+    traced: bool
+    misses: Mapping[str, float]
+    refused: Mapping[str, str]
+    account: float | None
+    captum: float | str | None
+    adds_up: bool
+
+
+def judge(found: Found) -> Judged:
+    """Read one line of results."""
+    misses: dict[str, float] = {}
+    refused: dict[str, str] = {}
+    for method in COMPLETE:
+        for precision, gaps in found.get(method, {}).items():
+            for gap in gaps.values():
+                if isinstance(gap, str):
+                    refused.setdefault(method, gap)
+                else:
+                    misses[precision] = max(misses.get(precision, 0.0), gap)
+    accounts = [gap for gaps in found.get("lrp_epsilon", {}).values() for gap in gaps.values()]
+    for gap in accounts:
+        if isinstance(gap, str):
+            refused.setdefault("lrp_epsilon", gap)
+    numbers = [gap for gap in accounts if not isinstance(gap, str)]
+    traced = "opaque" not in found
+    bounds = {_name(dtype): bound for dtype, bound in PRECISIONS.items()}
+    within = all(miss <= bounds[precision] for precision, miss in misses.items())
+    adds_up = traced and within and not set(refused) & set(COMPLETE) and found["differs"] <= bounds["float32"]
+    return Judged(traced, misses, refused, max(numbers) if numbers else None, found.get("captum"), adds_up)
+
+
 def print_results(entries: Mapping[str, Entry], found: Mapping[str, Found]) -> None:
     """Families and how many of their models are right, then each that is not."""
     counts: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
@@ -115,14 +194,12 @@ def print_results(entries: Mapping[str, Entry], found: Mapping[str, Found]) -> N
         if "model" in one:
             failures.append((name, one["model"]))
             continue
-        bad = {method: gap for method in COMPLETE for gap in one.get(method, {}).values() if isinstance(gap, str) or not gap <= GAP}
-        open_account = [gap for gap in one.get("lrp_epsilon", {}).values() if isinstance(gap, str) or not gap <= ACCOUNT]
-        row[0] += 1
-        row[1] += "opaque" not in one
-        row[2] += "opaque" not in one and not bad and one["differs"] <= GAP
-        row[3] += "opaque" not in one and not open_account
-        if "opaque" in one or bad or open_account:
-            failures.append((name, one.get("opaque") or str(bad or {"lrp_epsilon": open_account})))
+        judged = judge(one)
+        closed = judged.account is not None and judged.account <= ACCOUNT
+        for place, holds in enumerate((True, judged.traced, judged.adds_up, closed)):
+            row[place] += holds
+        if not judged.adds_up or not closed:
+            failures.append((name, one.get("opaque") or str(dict(judged.refused) or {**judged.misses, "lrp_epsilon": judged.account})))
     print_table([(family, *row) for family, row in counts.items()], ("family", "models", "traced", "complete", "LRP closes"))
     print_table([(name, why[:160]) for name, why in failures], ("left out, or not right", "why"))
     total = [sum(column) for column in zip(*counts.values(), strict=True)]

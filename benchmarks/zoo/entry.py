@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
 Call = tuple[tuple[Any, ...], Mapping[str, Any]]
@@ -59,3 +60,38 @@ def small(configuration: type, changes: Mapping[str, Any] | None = None) -> Any:
     default = configuration()
     sizes = {name: value for name, value in SMALL.items() if isinstance(getattr(default, name, ()), type(value) | None)}
     return configuration(**{**sizes, **(changes or {})})
+
+
+@torch.no_grad()
+def enliven(model: nn.Module) -> nn.Module:
+    """A model with random weights whose values keep their size from layer to layer, none of its parameters or statistics being 0 or 1.
+
+    Weights as libraries begin with let the values of some architectures die out, or others explode, and their changes with them.
+    """
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            _draw_parameter(module, name, parameter)
+        if isinstance(getattr(module, "running_mean", None), torch.Tensor):
+            module.running_mean.normal_(0, 0.3)
+            module.running_var.uniform_(0.5, 1.5)
+    return model
+
+
+def _draw_parameter(module: nn.Module, name: str, parameter: torch.Tensor) -> None:
+    if not parameter.is_floating_point():
+        return
+    if parameter.ndim < 2 and "Norm" in type(module).__name__ and "weight" in name:
+        parameter.uniform_(0.6, 1.4)
+    elif isinstance(module, nn.Embedding):
+        parameter.normal_()
+    elif parameter.ndim >= 2 and len(parameter) > 1 and parameter[0].numel() > 1:
+        parameter.normal_(0, 1.4 / parameter[0].numel() ** 0.5)
+    elif "bias" in name:
+        parameter.normal_(0, 0.1)
+    elif parameter.numel() > 1 and parameter.unique().numel() == 1:
+        parameter.uniform_(0.5, 1.0)
+
+
+def draw(*shape: int) -> Callable[[int], Call]:
+    """Inputs that are normal numbers of a shape."""
+    return lambda samples: ((torch.randn(samples, *shape),), {})

@@ -54,8 +54,8 @@ MUTANTS = [
     Mutant("methods/quadrature.py", "return mean * path.direction", "return mean", "tests/methods/test_integrated_gradients.py -k captum"),
     Mutant(
         "methods/double_precision.py",
-        "(~adds_up(found))",
-        "adds_up(found).logical_and(torch.tensor(False))",
+        "(~adds_up(found, ",
+        "(adds_up(found).logical_and(torch.tensor(False)) & adds_up(found, ",
         "tests/methods/test_completeness.py -k again",
     ),
     Mutant(

@@ -3,6 +3,8 @@
 from tests.mutants.mutant import Mutant
 
 MUTANTS = [
+    Mutant("rules/grid_sampling.py", "mean = (v1 + v0) / 2", "mean = v1", "tests/rules/test_grid_sampling.py -k vary"),
+    Mutant("rules/transforms.py", "aten._conj.default, second", "aten.clone.default, second", "tests/rules/test_every_op.py -k complex"),
     Mutant("rules/two_point_ops.py", "(a0 * early + a1 * late)", "(a1 * early + a0 * late)", "tests/rules/test_products.py -k quotients"),
     Mutant("rules/two_point_ops.py", "part / torch.where(whole", "e1 / torch.where(whole", "tests/rules/test_softmax.py -k rows"),
     Mutant("rules/rescale.py", "chosen = (c1 + c0) / 2", "chosen = c1", "tests/rules/test_max_and_where.py -k choice"),

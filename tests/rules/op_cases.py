@@ -149,6 +149,14 @@ def for_all(places, z):
     return places.expand(z.shape[0], -1)
 
 
+def low_frequencies(z):
+    spectrum = torch.zeros(len(z), 4, dtype=torch.cdouble)
+    spectrum[:, :2] = torch.fft.rfft(z)[:, :2] * 2j
+    return torch.fft.irfft(spectrum, 4)
+
+
+EYE, SQUARE = torch.eye(3).double(), random(1, 1, 3, 3, seed=8)
+
 MASKED = {
     "one number where marked": (written(assign_marked), [(5,)]),
     "scaled where marked": (written(scale_marked), [(5,)]),
@@ -199,6 +207,9 @@ MOVES = {
     "embedding_bag": (lambda z: F.embedding_bag(for_all(PLACES, z), GATES, per_sample_weights=z, mode="sum"), [(4,)]),
     "upsample_bicubic2d": (lambda z: F.interpolate(z, scale_factor=2, mode="bicubic"), [(1, 3, 3)]),
     "grid_sample": (lambda z: F.grid_sample(z, torch.full((1, 2, 2, 2), 0.3).double().expand(z.shape[0], -1, -1, -1)), [(1, 3, 3)]),
+    "triangular system": (lambda z: torch.linalg.solve_triangular(GATES[:3, :3].tril() + 2 * EYE, z, upper=False), [(3, 2)]),
+    "positive definite system": (lambda z: torch.cholesky_solve(z, GATES[:3, :3].tril() + 2 * EYE), [(3, 2)]),
+    "kernels for a constant": (lambda z: F.conv2d(SQUARE.expand(1, len(z), 3, 3), z, groups=len(z))[0], [(1, 2, 2)]),
     "hstack and diff": (lambda z: torch.hstack([z, z.flip(1)]).diff(dim=1), [(5,)]),
 }
 """Ops that are linear given their places."""
@@ -213,6 +224,12 @@ COMPLEX = {
     "convolution by Fourier": (lambda z, y: torch.fft.irfft(torch.fft.rfft(z) * torch.fft.rfft(y), n=6), [(6,), (6,)]),
     "complex matrices": (lambda z, y: (torch.fft.fft(z) @ torch.fft.fft(y)).real, [(3, 3), (3, 3)]),
     "polar": (lambda z, y: torch.view_as_real(torch.polar(z * z, y)), [(4,), (4,)]),
+    "quotient of complex numbers": (lambda z, y: (torch.fft.fft(z) / (torch.fft.fft(y) + 3j)).imag, [(4,), (4,)]),
+    "complex number over a real one": (lambda z, y: (torch.complex(z, y) / (z * z + 1)).real, [(4,), (4,)]),
+    "real number times a complex one": (lambda z, y: torch.view_as_real(z.exp() * torch.complex(z, y)), [(4,), (4,)]),
+    "reciprocal of a complex number": (lambda z: (1 / (torch.fft.rfft(z) + 2j)).real, [(4,)]),
+    "exponential of a complex number": (lambda z, y: torch.exp(torch.complex(z, y)).real, [(4,), (4,)]),
+    "slice of a spectrum assigned": (low_frequencies, [(6,)]),
 }
 """Ops with complex numbers between them."""
 

@@ -19,6 +19,9 @@ from vesalius.trace.question import Question, to_float64
 ROUNDING = 5e-6
 """Share of |f(x) - f(b)| that single precision may lose; samples that lose more are computed again in double precision."""
 
+DOUBLE_ROUNDING = 1e-12
+"""The same share for double precision, which is lost where a network goes through a smaller one within."""
+
 HOLDS = 0.1
 """Share of the ends' size whose rounding a result may miss, before it is said in double precision."""
 
@@ -31,9 +34,10 @@ CompareFunction = Callable[[Question, tuple[Tensor, ...]], Contributions]
 def with_double_fallback(
     question: Question, fills: tuple[Tensor, ...], compare: CompareFunction, rows: Int[Tensor, " n"] | None = None
 ) -> Contributions:
-    """A comparison; in double precision for samples whose effects cancel so far that single precision would not add up.
+    """A comparison; in double precision throughout for samples whose effects cancel so far that single precision would not add up.
 
-    The result stays in double precision where the values are so much larger than what they sum to that single precision cannot hold it.
+    The result stays in double precision where the values are so much larger than what they sum to that single precision cannot hold it. A
+    network in double precision may have parts that are not, such as a softmax in ``float32``; without these it adds up, and is as exact.
 
     Args:
         question: what is compared.
@@ -42,9 +46,10 @@ def with_double_fallback(
         rows: which samples; by default all.
     """
     found = compare(question, fills)
-    if question.present[0].dtype == torch.float64:
+    double = question.present[0].dtype == torch.float64
+    if double and not question.network.mixes_precisions:
         return found
-    weak = (~adds_up(found)).nonzero().flatten()
+    weak = (~adds_up(found, rounding=DOUBLE_ROUNDING if double else ROUNDING)).nonzero().flatten()
     if not len(weak):
         return found
     these = weak if rows is None else rows[weak]
@@ -61,11 +66,11 @@ def _in_place(found: Contributions, rows: Int[Tensor, " n"], better: Contributio
     return Contributions(*(old.index_copy(0, rows, new.to(old.dtype)) for old, new in pairs))
 
 
-def adds_up(found: Contributions, of_size: float = 1e-2) -> Bool[Tensor, " B"]:
-    """Whether values add up to single precision's rounding: of the change, and of a share of the size of its two ends."""
+def adds_up(found: Contributions, of_size: float = 1e-2, rounding: float = ROUNDING) -> Bool[Tensor, " B"]:
+    """Whether values add up to rounding: of the change, and of a share of the size of its two ends."""
     change = found.total.double() - found.base.double()
     size = torch.maximum(found.total.abs(), found.base.abs()).double()
-    return (found.values.sum(1, dtype=torch.float64) - change).abs() <= ROUNDING * (change.abs() + of_size * size)
+    return (found.values.sum(1, dtype=torch.float64) - change).abs() <= rounding * (change.abs() + of_size * size)
 
 
 def compare_in_batches(question: Question, run: Callable[[Int[Tensor, " n"]], Contributions]) -> Contributions:

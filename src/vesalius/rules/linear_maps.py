@@ -47,6 +47,8 @@ def moves_one(call: OpCall) -> bool:
 def read_linear_map(call: OpCall) -> tuple[LinearMap, Signal]:
     """The map that a call with one signal is, and the signal it is applied to."""
     name = op_name(call.target)
+    if (name == "linear" or name.startswith("conv")) and not isinstance(call.args[0], Signal):
+        return _read_moving_weight(call)
     if name.startswith("conv"):
         return _read_convolution(call, name), call.signals[0]
     if name == "linear":
@@ -70,6 +72,24 @@ def read_linear_map(call: OpCall) -> tuple[LinearMap, Signal]:
         return torch.zeros_like(x) if found is None else found
 
     return LinearMap(factors[1 - place], bias, apply, back), factors[place]
+
+
+def _read_moving_weight(call: OpCall) -> tuple[LinearMap, Signal]:
+    """A layer of a constant, whose weight is what varies: the constant is the factor."""
+    (weight,), options = call.signals, {key: value for key, value in call.kwargs.items() if key != "bias"}
+
+    def apply(w: Tensor, x: Tensor) -> Tensor:
+        found: Tensor = call.target(x, w, None, *call.args[3:], **options)
+        return found
+
+    def back(grad: Tensor, w: Tensor, x: Tensor) -> Tensor:
+        found = vjp(lambda tensor: apply(tensor, x), [w], grad)[0]
+        return torch.zeros_like(w) if found is None else found
+
+    bias, name = call.argument(2, "bias"), op_name(call.target)
+    if bias is not None and name != "linear":
+        bias = bias.reshape(-1, *[1] * (weight.value.ndim - 2))
+    return LinearMap(call.args[0], bias, apply, back, name != "linear"), weight
 
 
 def _read_convolution(call: OpCall, name: str) -> LinearMap:

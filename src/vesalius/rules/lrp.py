@@ -21,6 +21,7 @@ from torch.fx import Node
 from vesalius.core.errors import NoRule
 from vesalius.rules.absorbed import AbsorbedRelevance, LazySampleAxis, absorb_constant, absorb_detached
 from vesalius.rules.decompositions import einsum_pairwise
+from vesalius.rules.grid_sampling import samples_moving_grid
 from vesalius.rules.interpreter import Interpreter, OpCall, Rule, RuleTable, constant, linear
 from vesalius.rules.layer_rules import Epsilon, LayerRule, LayerVisit, apply_layer_rule
 from vesalius.rules.linear_maps import moves_one, read_linear_map
@@ -183,10 +184,6 @@ def linear_map(run: Interpreter, call: OpCall) -> Any:
     if len(call.signals) == 2:
         return _halve_or_gate(run, call)
     signal = only_signal(run, call)
-    if _has_bias_argument(name) and signal is call.args[1]:
-        if name != "linear":
-            raise NoRule(run.table.name, [f"{name} with a kernel that depends on the input"])
-        return run(aten.matmul.default, call.args[0], run(aten.transpose.int, signal, 0, 1))
     rule = run.state.rules.get(call.node, run.state.default_rule) if call.node is not None else run.state.default_rule
     found, _ = read_linear_map(call)
     with torch.no_grad():
@@ -335,9 +332,13 @@ def choose(run: Interpreter, call: OpCall) -> Any:
 
 
 def transform(run: Interpreter, call: OpCall) -> Any:
-    """Linear; what is given besides is a constant."""
-    require_linear(run, call)
+    """Linear; what is given besides is a constant, and so are places that are sampled: that they moved is no relevance of theirs."""
     name = op_name(call.target)
+    if samples_moving_grid(call):
+        if not isinstance(call.args[0], Signal):
+            raise NoRule(run.table.name, [f"{name} of constants, at places that depend on the input"])
+        return attach_meta(call, Signal(_apply_with_frozen(call, [False, True])))
+    require_linear(run, call)
     if "embedding_bag" in name and len(call.signals) > 1:
         raise NoRule(run.table.name, [f"{name} of vectors and weights that both depend on the input"])
     found = attach_meta(call, linear(run, call))

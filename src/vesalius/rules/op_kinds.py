@@ -32,7 +32,8 @@ OPS_BY_KIND: Mapping[str, str] = {
     "transform": "fft_fft fft_fft2 fft_fftn fft_ifft fft_ifft2 fft_ifftn fft_rfft fft_rfft2 fft_rfftn fft_irfft fft_irfft2 fft_irfftn"
     " fft_hfft fft_hfft2 fft_hfftn fft_ihfft fft_ihfft2 fft_ihfftn _fft_r2c _fft_c2c _fft_c2r real imag view_as_real"
     " view_as_complex complex _conj conj conj_physical resolve_conj resolve_neg embedding_bag _embedding_bag upsample_bicubic2d"
-    " _upsample_bicubic2d_aa _upsample_bilinear2d_aa grid_sampler grid_sampler_2d grid_sampler_3d",
+    " _upsample_bicubic2d_aa _upsample_bilinear2d_aa grid_sampler grid_sampler_2d grid_sampler_3d"
+    " linalg_solve_triangular triangular_solve cholesky_solve linalg_lu_solve",
     "add": "add sub rsub",
     "scale": "neg",
     # a weight that no input reaches times a value; two values where the inputs reach both

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
+from math import prod
 from typing import Any, final
 
 import torch
@@ -255,12 +256,22 @@ def index_put(run: Interpreter, call: OpCall) -> Any:
     """Values sent to places along the last indexed axis, of each row its own."""
     x, indices, source = call.args[:3]
     *fixed, places = indices
-    if isinstance(places, Places) and len(fixed) == 1 and isinstance(fixed[0], Tensor) and len(_shape(x)) == 2:
-        rows = fixed[0].expand(_choices(run, places, "index_put").value.shape[:-1])
-        if torch.equal(rows, torch.arange(_shape(x)[0], device=rows.device).reshape(-1, *[1] * (rows.ndim - 1)).expand(rows.shape)):
-            flat = [run(aten.reshape.default, part, [rows.shape[0], -1]) for part in (places, source)]
+    if isinstance(places, Places) and len(fixed) == 1 and isinstance(fixed[0], Tensor):
+        lead = _choices(run, places, "index_put").value.shape[:-1]
+        rows, shape = fixed[0].expand(lead), _shape(x)
+        if torch.equal(rows, torch.arange(shape[0], device=rows.device).reshape(-1, *[1] * (rows.ndim - 1)).expand(rows.shape)):
+            each = run(aten.unsqueeze.default, run(aten.reshape.default, places, [rows.shape[0], -1]), -1)
+            source = run(aten.expand.default, source, [*lead, *shape[2:]]) if isinstance(source, (Tensor, Signal)) else source
+            x, source = (run(aten.reshape.default, part, [shape[0], -1, prod(shape[2:])]) for part in (x, source))
             add = call.argument(3, "accumulate", False)
-            return run(aten.scatter_add.default if add else aten.scatter.src, x, 1, *flat)
+            found = run(
+                aten.scatter_add.default if add else aten.scatter.src,
+                x,
+                1,
+                run(aten.expand.default, each, [-1, -1, prod(shape[2:])]),
+                source,
+            )
+            return run(aten.reshape.default, found, list(shape))
     raise NoRule(run.table.name, [f"index_put at places found by {places_in(call.args)[0].op}"])
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from vesalius.core.errors import NoRule
+from vesalius.rules.counted_places import INDEX_ARGUMENTS, at_counted_places, with_counted_places
 from vesalius.rules.decompositions import DECOMPOSITIONS, clamp, einsum_pairwise
 from vesalius.rules.interpreter import Interpreter, OpCall, Rule, RuleTable, is_number, linear
 from vesalius.rules.max_pool import reduce_max
@@ -23,9 +24,9 @@ from vesalius.rules.places import PLACE_RULES
 from vesalius.rules.recurrent import RECURRENT_DECOMPOSITIONS
 from vesalius.rules.running_products import product
 from vesalius.rules.selection import running_extreme, select, sorted_places, unpool
-from vesalius.rules.signal import Signal, signals_in
+from vesalius.rules.signal import Signal
 from vesalius.rules.torch_decompositions import find_torch_decomposition
-from vesalius.rules.transforms import complex_function, is_complex, transform
+from vesalius.rules.transforms import complex_function, complex_quotient, is_complex, transform
 from vesalius.rules.two_point import Endpoint, TwoPointRule, apply_two_point, bounded
 from vesalius.rules.two_point_ops import (
     ELEMENTWISE_PRODUCT,
@@ -89,20 +90,38 @@ class Choice(TwoPointRule):
 
 def move(run: Interpreter, call: OpCall) -> Any:
     """Elements moved, summed or averaged: linear."""
-    if op_name(call.target) in ("index", "index_put") and signals_in(call.args[1]):
-        raise NoRule(run.table.name, [f"{op_name(call.target)} at places that depend on the input"])
-    result, name = linear(run, call), op_name(call.target)
-    source = call.signals[0]
+    name = op_name(call.target)
+    if name in INDEX_ARGUMENTS and (opened := with_counted_places(run, call)) is not call:
+        return run.table.by_places[name](run, opened)
+    if name in COUNTING_OPS:
+        call = _counting_in_numbers(run, call)
+    result, source = linear(run, call), call.signals[0]
     if isinstance(result, Signal):
         if not is_number(result.value):
-            if not source.boolean:
-                raise NoRule(run.table.name, [f"{name} to {result.value.dtype}"])
-            result = replace(source, boolean=False)  # a truth value counted as 0 and 1
+            return _whole_number(run, source, result.value.dtype)
         if source.inverse is not None and name in REARRANGING_OPS:
             origin = source.inverse
             return replace(result, inverse=lambda: move(run, replace_signal(call, origin())))
         return replace(result, boolean=source.boolean and name not in COUNTING_OPS and name not in ("to", "_to_copy"))
     return result
+
+
+def _counting_in_numbers(run: Interpreter, call: OpCall) -> OpCall:
+    """A sum of truth values that asks for whole numbers, without asking."""
+    dtype = call.kwargs.get("dtype")
+    if dtype is None or dtype.is_floating_point or dtype.is_complex:
+        return call
+    if not all(signal.boolean for signal in call.signals):
+        raise NoRule(run.table.name, [f"{op_name(call.target)} as {dtype}"])
+    return OpCall(call.target, call.args, {key: value for key, value in call.kwargs.items() if key != "dtype"}, call.node)
+
+
+def _whole_number(run: Interpreter, source: Signal, dtype: torch.dtype) -> Signal:
+    """A truth value counted as 0 and 1; a number without what it has after the point, or whether it is one beside 0."""
+    if source.boolean:
+        return replace(source, boolean=dtype == torch.bool)
+    found: Signal = run(aten.ne.Scalar, source, 0) if dtype == torch.bool else run(aten.trunc.default, source)
+    return found
 
 
 def replace_signal(call: OpCall, signal: Signal) -> OpCall:
@@ -182,8 +201,8 @@ def divide(run: Interpreter, call: OpCall) -> Any:
     first, second = call.args[0], call.args[1]
     if not isinstance(second, Signal):
         return replace(linear(run, call), boolean=False)
-    if is_complex(second) or is_complex(first):
-        raise NoRule(run.table.name, ["div by complex numbers"])
+    if is_complex(second) or is_complex(first) or (isinstance(first, Tensor) and first.is_complex()):
+        return complex_quotient(run, first, second)
     if isinstance(first, Signal):
         return apply_two_point(run, Quotient(), first, second)
     found = apply_two_point(run, Elementwise(lambda z: call.on([z])), broadcast_signal(run, call))
@@ -322,6 +341,7 @@ ALL_DECOMPOSITIONS: Mapping[str, Rule] = {
     **DECOMPOSITIONS,
     **RECURRENT_DECOMPOSITIONS,
     **dict.fromkeys("argsort argmax argmin".split(), sorted_places),
+    **dict.fromkeys("embedding one_hot".split(), at_counted_places),
 }
 
 BY_PLACES: Mapping[str, Rule] = {**PLACE_RULES, "max_unpool2d": unpool, "max_unpool3d": unpool}

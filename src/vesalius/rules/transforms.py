@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from vesalius.core.errors import NoRule
+from vesalius.rules.grid_sampling import sample_grid, samples_moving_grid
 from vesalius.rules.interpreter import Interpreter, OpCall, linear
 from vesalius.rules.op_kinds import op_name
 from vesalius.rules.signal import Signal
@@ -20,14 +21,18 @@ from vesalius.rules.two_point_ops import Product
 
 aten = torch.ops.aten
 
+RIGHT_HAND_SIDES = {"linalg_solve_triangular": 1, "triangular_solve": 0, "cholesky_solve": 0, "linalg_lu_solve": 2}
+"""Solvers of systems, and which of their arguments they are linear in."""
 LARGEST_OF_BAG = 2
 """The mode of an embedding bag that is no sum."""
 
 
 def transform(run: Interpreter, call: OpCall) -> Any:
-    """A map whose weights are constant; of an embedding bag, or a bag of given weights, both may vary."""
-    require_linear(run, call)
+    """A map whose weights are constant; of an embedding bag, or a bag of given weights, both may vary, and so may a sampled grid."""
     name = op_name(call.target)
+    if samples_moving_grid(call):
+        return sample_grid(run, call)
+    require_linear(run, call)
     if "embedding_bag" in name and len(call.signals) > 1:
         product = Product(lambda *values: call.on(values)[0])
         return (apply_two_point(run, product, *call.signals), None, None, None)
@@ -38,10 +43,12 @@ def require_linear(run: Interpreter, call: OpCall) -> None:
     """Refuse calls of transforms that are none.
 
     Raises:
-        NoRule: a grid that depends on the input, the largest of a bag.
+        NoRule: a grid or a matrix that depends on the input, the largest of a bag.
     """
     name = op_name(call.target)
-    if name.startswith("grid_sampler") and isinstance(call.args[1], Signal):
+    if name in RIGHT_HAND_SIDES and any(isinstance(arg, Signal) for place, arg in enumerate(call.args) if place != RIGHT_HAND_SIDES[name]):
+        raise NoRule(run.table.name, [f"{name} of a matrix that depends on the input"])
+    if samples_moving_grid(call):
         raise NoRule(run.table.name, [f"{name} at places that depend on the input"])
     if "embedding_bag" in name and call.argument(4, "mode", 0) == LARGEST_OF_BAG:
         raise NoRule(run.table.name, [f"{name} of the largest"])
@@ -57,9 +64,25 @@ def complex_function(run: Interpreter, call: OpCall) -> Any:
     name, (z,) = op_name(call.target), call.signals
     if name == "square" or (name == "pow" and call.args[1] == 2):
         return run(aten.mul.Tensor, z, z)
+    if name == "exp":
+        return polar(run, run(aten.exp.default, run(aten.real.default, z)), run(aten.imag.default, z))
+    if name == "reciprocal" or (name == "pow" and call.args[1] == -1):
+        return complex_quotient(run, torch.ones_like(z.value.detach()), z)
     if name != "abs":
         raise NoRule(run.table.name, [f"{name} of complex numbers"])
     return hypot(run, run(aten.real.default, z), run(aten.imag.default, z))
+
+
+def complex_quotient(run: Interpreter, first: Any, second: Any) -> Any:
+    """a / c as a times the conjugate of c, over its square."""
+    if is_complex(second) or (isinstance(second, torch.Tensor) and second.is_complex()):
+        real, imag = run(aten.real.default, second), run(aten.imag.default, second)
+        size = run(aten.add.Tensor, run(aten.mul.Tensor, real, real), run(aten.mul.Tensor, imag, imag))
+        first, second = run(aten.mul.Tensor, first, run(aten._conj.default, second)), size
+    if not (is_complex(first) or (isinstance(first, torch.Tensor) and first.is_complex())):
+        return run(aten.div.Tensor, first, second)
+    parts = (run(aten.div.Tensor, run(part, first), second) for part in (aten.real.default, aten.imag.default))
+    return run(aten.complex.default, *parts)
 
 
 def hypot(run: Interpreter, x: Any, y: Any) -> Any:

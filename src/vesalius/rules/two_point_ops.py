@@ -124,7 +124,9 @@ class Product(TwoPointRule):
         means = [(end + other) / 2 for end, other in zip(here.inputs, there.inputs, strict=True)]
         if self.back is None:
             return vjp(self.function, means, grad)
-        return [found.sum_to_size(end.shape) for found, end in zip(self.back(grad, *means), here.inputs, strict=True)]
+        # a real factor of a complex product hears the real part alone
+        pairs = zip(self.back(grad, *means), here.inputs, strict=True)
+        return [(found if end.is_complex() or not found.is_complex() else found.real).sum_to_size(end.shape) for found, end in pairs]
 
 
 ELEMENTWISE_PRODUCT = Product(torch.mul, lambda grad, first, second: (grad * second.conj(), grad * first.conj()))

@@ -6,7 +6,8 @@ Export leaves ``relu_`` and ``add_`` as they are. Where nothing else sees the me
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 import torch
 from torch.export import ExportedProgram
@@ -21,7 +22,7 @@ def functionalize(program: ExportedProgram) -> ExportedProgram:
         for node in program.graph.nodes:
             if node.op == "call_function" and base_op_name(node.target) == "dropout" and not node.args[2]:
                 node.target, node.args = torch.ops.aten.alias.default, node.args[:1]  # in eval it hands its input on, memory and all
-        decomposed: ExportedProgram = program.run_decompositions({torch.ops.aten.copy.default: _differentiable_copy})
+        decomposed: ExportedProgram = program.run_decompositions(dict(DIFFERENTIABLE))
         return decomposed
     for node in list(program.graph.nodes):
         if _is_inplace_node(node):
@@ -32,6 +33,26 @@ def functionalize(program: ExportedProgram) -> ExportedProgram:
 def _differentiable_copy(written: torch.Tensor, source: torch.Tensor, non_blocking: bool = False) -> torch.Tensor:
     """``aten.copy`` in ops that have a derivative."""
     return source.to(written.dtype).expand(written.shape)
+
+
+def _scatter_complex(op: Callable[..., Any]) -> Callable[..., Any]:
+    """Writing a part of a tensor, of complex numbers by way of real ones: torch has no derivative of theirs."""
+
+    def scatter(written: torch.Tensor, source: torch.Tensor, dim: int = 0, *place: Any, **named: Any) -> Any:
+        if not written.is_complex():
+            return NotImplemented
+        real, given = (torch.view_as_real(tensor.resolve_conj()) for tensor in (written, source))
+        return torch.view_as_complex(op(real, given, dim % written.ndim, *place, **named))
+
+    return scatter
+
+
+DIFFERENTIABLE: Mapping[Any, Callable[..., Any]] = {
+    torch.ops.aten.copy.default: _differentiable_copy,
+    torch.ops.aten.slice_scatter.default: _scatter_complex(torch.ops.aten.slice_scatter.default),
+    torch.ops.aten.select_scatter.default: _scatter_complex(torch.ops.aten.select_scatter.default),
+}
+"""Ops that writing through views leaves behind, in others that have a derivative."""
 
 
 def _is_inplace_node(node: Node) -> bool:

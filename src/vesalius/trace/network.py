@@ -283,6 +283,11 @@ class Network:
     # ---- facts --------------------------------------------------------------------------------------------------------------------
 
     @cached_property
+    def mixes_precisions(self) -> bool:
+        """Whether it computes in several floating types, such as a softmax in another one than the rest."""
+        return self.model_graph is not None and len({value.dtype for value in self.values.values() if value.is_floating}) > 1
+
+    @cached_property
     def sample_bytes(self) -> int:
         """Memory that one sample takes during a forward pass, estimated from the graph."""
         if self.model_graph is not None:

@@ -38,7 +38,9 @@ class Split:
 def split_network(network: Network, at: str | Sequence[str], output: str | None) -> Split:
     """See :meth:`vesalius.trace.Network.split`; both parts take inputs of other lengths as the network does."""
     model_graph = network.graph("cutting the network")
-    cut = tuple(model_graph.resolve(name) for name in place_names(at))
+    asked = place_names(at)
+    among_inputs = all(name in model_graph.inputs for name in asked)  # a module may have the name of an input
+    cut = tuple(asked) if among_inputs else tuple(model_graph.resolve(name) for name in asked)
     end = model_graph.resolve(output) if output else model_graph.output
     context = model_graph.head_context(cut, end)
 
