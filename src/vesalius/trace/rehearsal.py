@@ -229,7 +229,7 @@ def _on_meta(op: OpOverload, given: Mapping[str, Any]) -> Any:
     if op._opname in CREATED and "device" in known and not any(isinstance(item, Tensor) for item in given.values()):
         moved["device"] = META
     if op is torch.ops.aten.view.default:  # as it will be run, see take_any_strides: strides on the meta device need not be those elsewhere
-        return moved["self"].reshape(moved["size"])
+        return given["self"].reshape(given["size"])
     return op(**moved)
 
 
