@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import vesalius as vs
 from reproductions import complexity_nets as nets
 from reproductions.results import Record, Results, table
-from vesalius.complexity import ComponentProfile, EvaluationData, Training, complexity, profile_components, replace_feature
+from vesalius.complexity import ComponentProfile, Training, complexity
 from vesalius.complexity.prediction import predict_accuracy
 from vesalius.data import Dataset, load
 
@@ -54,12 +54,11 @@ def profile_network(
     """A network's last feature, and everything that is measured of it."""
     network = vs.trace(model, data.train_x[:2])
     found = complexity(network, data.train_x[:POOL_ROWS] if pool is None else pool, at="last", orders=ORDERS, training=TRAINING)
-    evaluation = EvaluationData(
+    return found.profile(
         train=(x[:EVALUATION_ROWS], y[:EVALUATION_ROWS]),
         test=(data.test_x[: 2 * EVALUATION_ROWS], data.test_y[: 2 * EVALUATION_ROWS]),
         others=strong,
     )
-    return profile_components(found, evaluation)
 
 
 def profile_record(found: ComponentProfile, **more: float) -> Record:
@@ -114,8 +113,8 @@ def measure_component_accuracy(target: nets.TrainedTarget, data: Dataset, found:
     student = nets.distil_student(target.model, pool, 50)
     return {
         "as it is": nets.accuracy(target.model, x, y),
-        "other images": max(nets.accuracy(replace_feature(found.complexity, order), x, y) for order in ORDERS[1:]),
-        "own images": max(nets.accuracy(replace_feature(own, order), x, y) for order in ORDERS[1:]),
+        "other images": max(nets.accuracy(found.complexity.replace(order), x, y) for order in ORDERS[1:]),
+        "own images": max(nets.accuracy(own.replace(order), x, y) for order in ORDERS[1:]),
         "student": nets.accuracy(student, x, y),
     }
 

@@ -203,7 +203,7 @@ OBEYING = (
     "Network.cast, called",
     "trace, opaque",
     "cut_at",
-    "replace_feature",
+    "Complexity.replace",
     "Players.expand",
 )
 """Calls of a network, and operations on the caller's own tensors, which obey the caller's mode of gradients as any of PyTorch's do."""

@@ -25,7 +25,9 @@ METHODS = {
     ),
     "vesalius.circuits.Circuit": "summary load",
     "vesalius.circuits.FaithfulnessCurve": "area",
-    "vesalius.complexity.Complexity": "rho r2 gain residual reproducible significance components table summary load",
+    "vesalius.complexity.Complexity": (
+        "rho r2 gain residual reproducible significance components table summary load profile effectiveness reliability replace picture"
+    ),
     "vesalius.sparsity.LayerImportance": "total unit_importance variance",
     "vesalius.sparsity.Sparsified": "mask compact load",
     "vesalius.trace.Network": "cast unit_index load",

@@ -24,17 +24,12 @@ from vesalius.complexity import (
     Scoring,
     Training,
     compare,
-    component_effects,
     cut_at,
     estimate_cost,
     predict_accuracy,
-    profile_components,
-    reliability,
-    replace_feature,
     train_gated,
     trained_reliability,
 )
-from vesalius.complexity.compare import EvaluationData
 from vesalius.complexity.gated import Gating
 from vesalius.complexity.trained_reliability import ReliabilityTraining
 from vesalius.games.estimators import ESTIMATORS as SHAPLEY
@@ -329,16 +324,15 @@ def complexities() -> dict[str, Verb]:
         "complexity, pictures": lambda g: vs.complexity(g.picture_model, draw(80, 1, 4, 4), at="0", orders=(0, 1), training=TRAINING),
         "Complexity": lambda g: [g.parts.rho, g.parts.r2, g.parts.significance(), g.parts.summary(), g.parts.gain, g.parts.residual],
         "Complexity.components": lambda g: g.parts.components(g.x),
-        "component_effects": lambda g: component_effects(g.parts, (g.x, g.labels), scoring=Scoring(resamples=5)),
-        "profile_components": lambda g: profile_components(
-            g.parts, EvaluationData(train=(g.x, g.labels), others=[g.net], weighted=True, scoring=Scoring(resamples=5))
-        ),
+        "Complexity.effectiveness": lambda g: g.parts.effectiveness((g.x, g.labels), scoring=Scoring(resamples=5)),
+        "Complexity.profile": lambda g: g.parts.profile((g.x, g.labels), others=[g.net], weighted=True, scoring=Scoring(resamples=5)),
+        "Complexity.reliability": lambda g: g.parts.reliability(g.x, others=[g.net]),
+        "Complexity.replace": lambda g: g.parts.replace(0)(g.x),
+        "Complexity.picture": lambda g: g.parts.picture(g.x),
         "compare": lambda g: compare({"one": g.net, "other": g.net}, g.x, at="3", orders=(0, 1), training=TRAINING),
         "cut_at": lambda g: cut_at(g.net, "3").front(g.x),
         "estimate_cost": lambda g: estimate_cost(g.net, 100, at="3").flop,
         "predict_accuracy": lambda g: predict_accuracy(draw(9, 2), draw(9, seed=1), samples=torch.arange(1, 10, device="cpu")),
-        "reliability": lambda g: reliability(draw(2, 24, 3), draw(24, 3, seed=1), [draw(24, 4, seed=2)]),
-        "replace_feature": lambda g: replace_feature(g.parts, 0)(g.x),
         "train_gated": lambda g: train_gated(draw(24, 3), draw(24, 2, seed=1), gating=Gating(epochs=1)),
         "train_gated, pictures": lambda g: train_gated(draw(8, 2, 4, 4), draw(8, 2, 4, 4, seed=1), gating=Gating(epochs=1)),
         "trained_reliability": lambda g: trained_reliability(

@@ -8,9 +8,10 @@ import vesalius as vs
 from tests.complexity.small_network import TRAINING, labelled_rows, network, rows, small_complexity
 from tests.trace.laid_out_networks import ConvNeXt, laid_out, same_weights
 from vesalius.complexity import complexity
-from vesalius.complexity.compare import MEASURES, EvaluationData, compare, profile_components
-from vesalius.complexity.component_effects import component_effects, labelled_components
+from vesalius.complexity.compare import compare
+from vesalius.complexity.component_effects import component_losses, labelled_components
 from vesalius.complexity.features import cut_at
+from vesalius.complexity.profile import MEASURES
 from vesalius.complexity.strength import weighted_significance
 from vesalius.core.errors import InvalidInput, UnknownName
 
@@ -19,16 +20,16 @@ NETWORKS = {"first": 0, "second": 1}
 
 @pytest.fixture(scope="module")
 def comparison():
-    evaluation = EvaluationData(train=labelled_rows(), test=labelled_rows(40, 2), others=[network(2), network(3)])
+    judged = {"train": labelled_rows(), "test": labelled_rows(40, 2), "others": [network(2), network(3)]}
     networks = {name: network(seed) for name, seed in NETWORKS.items()}
-    return compare(networks, rows(), at="second", orders=(0, 1, 2), evaluation=evaluation, training=TRAINING)
+    return compare(networks, rows(), at="second", orders=(0, 1, 2), **judged, training=TRAINING)
 
 
 def test_each_network_is_as_it_is_alone(comparison):
     for name, seed in NETWORKS.items():
         alone = small_complexity(seed)
         torch.testing.assert_close(comparison.profiles[name].complexity.gain, alone.gain)
-        judged = component_effects(alone, labelled_rows(), labelled_rows(40, 2))
+        judged = component_losses(alone, labelled_rows(), labelled_rows(40, 2))
         torch.testing.assert_close(comparison.profiles[name].measure("effectiveness").values, judged.effectiveness(None).values)
         torch.testing.assert_close(comparison.profiles[name].measure("overfitting").values, judged.overfitting.values)
     assert comparison.orders == (0, 1, 2)
@@ -42,11 +43,11 @@ def test_a_difference_has_the_errors_of_both(comparison):
     assert not comparison.shift("first", "strength").values.any()
     assert all(name in repr(comparison) for name in MEASURES)
     assert all(name in repr(comparison.profiles["first"]) for name in MEASURES)
-    assert repr(profile_components(small_complexity(), EvaluationData())).count("\n") == 1, "strength alone"
+    assert repr(small_complexity().profile()).count("\n") == 5, "strength alone"
 
 
 def test_a_network_is_reliable_to_itself():
-    found = profile_components(small_complexity(), EvaluationData(train=labelled_rows(200), others=[network()])).reliability
+    found = small_complexity().profile(train=labelled_rows(200), others=[network()]).reliability
     assert float(found.explained[0]) > 0.999 and float(found.values[0]) > 0.999
 
 
@@ -66,30 +67,30 @@ def test_networks_are_matched_along_their_channels_in_any_layout():
     networks = [vs.trace(model.float(), x.float()) for model in (first, same_weights(first, Straight(last=True)))]
     for one, other in (networks, networks[::-1]):
         found = complexity(one, x.float(), at="wide", orders=(0, 1), training=TRAINING)
-        judged = profile_components(found, EvaluationData(train=(x.float(), torch.arange(120) % 4), others=[other])).reliability
+        judged = found.profile(train=(x.float(), torch.arange(120) % 4), others=[other]).reliability
         assert float(judged.explained[0]) > 0.99 and judged.projection.shape == (8, 8)
 
 
 def test_strength_as_the_head_sees_it():
-    found = profile_components(small_complexity(), EvaluationData(train=labelled_rows(), weighted=True))
+    found = small_complexity().profile(train=labelled_rows(), weighted=True)
     rows = labelled_components(small_complexity(), labelled_rows())
     expected = weighted_significance(rows.parts, rows.rest, cut_at(network(), "second").head)
     torch.testing.assert_close(found.weighted, expected)
 
 
 def test_what_was_not_asked_for_is_not_there():
-    bare = profile_components(small_complexity(), EvaluationData())
+    bare = small_complexity().profile()
     assert [bare.measure(name) is not None for name in MEASURES] == [True, False, False, False]
     assert bare.weighted is None
-    train_only = profile_components(small_complexity(), EvaluationData(train=labelled_rows()))
+    train_only = small_complexity().profile(train=labelled_rows())
     assert [train_only.measure(name) is not None for name in MEASURES] == [True, False, True, False]
 
 
 def test_what_cannot_be_compared_is_refused(comparison):
     with pytest.raises(InvalidInput, match="at least two networks"):
         compare({"one": network()}, rows(), at="second")
-    with pytest.raises(InvalidInput, match="give train= as well"):
-        EvaluationData(test=labelled_rows())
+    with pytest.raises(InvalidInput, match="give train="):
+        small_complexity().profile(test=labelled_rows())
     with pytest.raises(UnknownName, match="strength"):
         comparison.profiles["first"].measure("strenth")
     with pytest.raises(UnknownName, match="second"):

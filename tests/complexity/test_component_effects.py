@@ -10,14 +10,13 @@ import vesalius as vs
 from tests.complexity.small_network import TRAINING, labelled_rows, model, network, rows, small_complexity
 from tests.information.test_units import Residual
 from vesalius.complexity import Training, complexity
-from vesalius.complexity.component_effects import component_effects, labelled_components
-from vesalius.complexity.replacement import replace_feature as replace_by
+from vesalius.complexity.component_effects import component_losses, labelled_components
 from vesalius.core.errors import InvalidInput, WrongType
 
 
 def test_all_components_and_the_rest_are_the_network():
     found, (x, y) = small_complexity(), labelled_rows()
-    judged = component_effects(found, (x, y), labelled_rows(40, 2))
+    judged = component_losses(found, (x, y), labelled_rows(40, 2))
     loss = torch.nn.functional.cross_entropy(network()(x).double(), y, reduction="none")
     torch.testing.assert_close(judged.train[-1], loss, atol=1e-5, rtol=1e-5)
     assert judged.orders == (0, 1, 2) and judged.test is not None and judged.test.shape == (8, 40)
@@ -33,8 +32,8 @@ def test_networks_of_other_precisions_are_judged(dtype, close):
     components = found.components(x)
     assert components.rest.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
     loss = torch.nn.functional.cross_entropy(net(x).double(), y, reduction="none")
-    torch.testing.assert_close(component_effects(found, (x, y)).train[-1], loss, atol=close, rtol=close)
-    assert replace_by(found, 1)(x).dtype == components.rest.dtype
+    torch.testing.assert_close(component_losses(found, (x, y)).train[-1], loss, atol=close, rtol=close)
+    assert found.replace(1)(x).dtype == components.rest.dtype
 
 
 def test_components_of_all_rows_are_those_of_each(monkeypatch):
@@ -51,18 +50,18 @@ def test_a_feature_that_is_bypassed_has_no_effects():
     x = torch.randn(120, 1, 5, 5)
     found = complexity(net, x, at="norm", orders=(0,), training=Training(seeds=1))
     with pytest.raises(InvalidInput, match=r"is bypassed.*nearest later value"):
-        component_effects(found, (x, torch.zeros(120).long()))
+        component_losses(found, (x, torch.zeros(120).long()))
 
 
 @pytest.mark.usefixtures("as_a_user")
 def test_what_does_not_fit_is_refused(monkeypatch):
     found, (x, y) = small_complexity(), labelled_rows()
     with pytest.raises(InvalidInput, match="loaded without its network"):
-        component_effects(replace(found, source=None), (x, y))
+        component_losses(replace(found, source=None), (x, y))
     with pytest.raises(InvalidInput, match="N targets"):
-        component_effects(found, (x, y[:5]))
+        component_losses(found, (x, y[:5]))
     with pytest.raises(WrongType, match="dtype"):
-        component_effects(found, (rows(5) + 1j, y[:5]))
+        component_losses(found, (rows(5) + 1j, y[:5]))
     monkeypatch.setattr(sys.modules["vesalius.complexity.component_effects"], "MAX_BYTES", 1000)
     with pytest.raises(InvalidInput, match="take fewer rows"):
-        component_effects(found, (x, y))
+        component_losses(found, (x, y))

@@ -105,7 +105,7 @@ def test_all_modes_agree_and_the_paper_s_says_what_time_did():
     control = runs["paper"].time_matched_gain
     assert control[:, :2].isnan().all()
     assert control[:, 2:].abs().max() < 0.05
-    assert runs["shared"].time_matched_gain is None
+    assert runs["separate"].time_matched_gain is None and runs["shared"].time_matched_gain[:, :2].isnan().all()
 
 
 MODES = ("shared", "separate", "paper")
@@ -167,7 +167,8 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path, mode):
     resumed = Training(**how, report=lambda *at: again.append(at), checkpoint=tmp_path / "runs")
     found = complexity(network, x, **ask, training=resumed)
     assert told[0][0] == 0
-    assert again[0][0] >= told[-1][1] / 2 - 3
+    finished = told[-1][0] // 100 * 100
+    assert finished > 0 and all(done % 100 == 0 for done, _ in again if done < finished), "runs that were done are not trained again"
     assert again[-1][0] == again[-1][1]
     assert torch.equal(found.moments, complexity(network, x, **ask, training=Training(**how)).moments)
 

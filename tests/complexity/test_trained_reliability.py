@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from vesalius.complexity.reliability import reliability
+from vesalius.complexity.reliability import match_features
 from vesalius.complexity.strength import variance
 from vesalius.complexity.trained_reliability import ReliabilityTraining, return_maps, round_trip, trained_reliability
 from vesalius.core.errors import InvalidInput
@@ -27,7 +27,7 @@ def test_invertible_maps_find_everything_reliable_even_noise():
     phi = draw(256, 4)
     there = [torch.linalg.qr(draw(4, 4, seed=seed))[0] for seed in (1, 2)]
     assert float(variance(round_trip_feature(phi, there)) / variance(phi)) == pytest.approx(1, abs=0.01)
-    unrelated = reliability(phi[None], torch.zeros_like(phi), [draw(256, 4, seed=9)])
+    unrelated = match_features(phi[None], torch.zeros_like(phi), [draw(256, 4, seed=9)])
     assert float(unrelated.values) == 0
 
 

@@ -7,6 +7,7 @@ from vesalius.complexity.features import CachedRows
 from vesalius.complexity.networks import RowShapes, Trunk, fit_standardisation
 from vesalius.complexity.readout import fit_readout
 from vesalius.complexity.training import EarlyStopping, MultiExitTrunk, RowSplits, Training, train_exits
+from vesalius.complexity.training_plan import with_batch
 from vesalius.core.errors import InvalidInput, UnknownName
 
 SHAPE = RowShapes(x=(4,), f=(3,))
@@ -16,7 +17,7 @@ def row_splits(how, rows=200, noise=False):
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(rows, 4, generator=generator)
     f = torch.randn(rows, 3, generator=generator) if noise else torch.relu(x @ torch.randn(4, 3, generator=generator))
-    return RowSplits.split(CachedRows(x=x, f=f, mapped=False), SHAPE, how, torch.device("cpu"))
+    return RowSplits.split(CachedRows(x=x, f=f, mapped=False), SHAPE, with_batch(how, len(x)), torch.device("cpu"))
 
 
 def build_exits(rows, orders=(1, 2), seed=0):
@@ -56,7 +57,7 @@ def test_parts_share_no_row_and_do_not_depend_on_the_run():
 
 def test_too_few_rows_are_counted():
     with pytest.raises(InvalidInput, match=r"60 rows .* leave 48 to train, 6 to choose by"):
-        row_splits(Training(), rows=60)
+        row_splits(Training(held_out=0.2), rows=60)
 
 
 def test_exits_start_as_the_linear_net():

@@ -34,7 +34,7 @@ def iris():
     for shape in ((4, 5), (5, 3)):
         information = torch.rand(shape, generator=draw)
         p, stderr = torch.where(information > 0.3, 0.001, 0.5), torch.full(shape, 0.02)
-        edges.append(FlowEdges.of(information, p=p, stderr=stderr, unreliable=information > 0.95))
+        edges.append(FlowEdges.of(information, p=p, stderr=stderr, doubts=(information > 0.95).long()))
     return FlowGraph.from_information(
         layers, edges, EdgeWeighting(beta=0.01), provenance={"model": "4f1c", "versions": {"torch": "2.13"}, "at": object}
     )
@@ -95,8 +95,8 @@ ONES = torch.ones(2, 3)
         ({"information": ONES, "p": torch.ones(2, 2)}, "p has shape"),
         ({"information": ONES, "stderr": -ONES}, "stderr has 6 values"),
         (
-            {"information": ONES, "unreliable": torch.ones(3, 3, dtype=torch.bool)},
-            "unreliable has shape \\(3, 3\\); expected \\(2, 3\\)",
+            {"information": ONES, "doubts": torch.ones(3, 3, dtype=torch.int64)},
+            "doubts has shape \\(3, 3\\); expected \\(2, 3\\)",
         ),
         ({"information": torch.ones(3)}, "information has shape \\(3,\\); expected \\[units, units of the next layer\\]"),
     ],
@@ -141,8 +141,8 @@ def test_bad_layers_are_refused(as_a_user, build, kind, message):
 def test_flags_are_booleans(as_a_user):
     with pytest.raises(WrongType, match=r"dead of layer 'a' is torch\.int64; expected booleans.*positions go into a list"):
         FlowLayer.of("a", 2, dead=torch.tensor([0, 1]))
-    with pytest.raises(WrongType, match=r"unreliable is torch\.float32"):
-        FlowEdges.of(ONES, unreliable=ONES)
+    with pytest.raises(WrongType, match=r"doubts is torch\.float32"):
+        FlowEdges.of(ONES, doubts=ONES)
 
 
 def test_names_must_differ_and_transforms_be_known():
@@ -186,8 +186,11 @@ def test_it_shows_what_a_reader_looks_for():
 
 
 def test_it_says_what_the_samples_cannot_support():
-    edges = FlowEdges.of(torch.tensor([[3.0, 0.0]]), unreliable=torch.tensor([[True, True]]))
-    assert "1 of them larger than the samples can support" in repr(FlowGraph(layers=layered(1, 2), edges=(edges,)))
+    edges = FlowEdges.of(torch.tensor([[3.0, 0.0]]), doubts=torch.tensor([[1, 1]]))
+    assert "1 of them unreliable" in repr(FlowGraph(layers=layered(1, 2), edges=(edges,)))
+    assert edges.unreliable.tolist() == [[True, True]] and edges.why_unreliable(0, 1).startswith("above half the logarithm")
+    with pytest.raises(InvalidInput, match="reasons from 0 to 5, not 9 to 9"):
+        FlowEdges.of(torch.ones(1, 1), doubts=torch.tensor([[9]]))
 
 
 def test_a_graph_without_edges_shows_itself():

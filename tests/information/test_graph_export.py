@@ -24,7 +24,7 @@ def measured():
     stderr = torch.full((4, 2), 0.01)
     stderr[2, 1] = math.nan
     unreliable = information > 0.8
-    edges = FlowEdges.of(information, flow=flow, p=torch.full((4, 2), 0.001), stderr=stderr, unreliable=unreliable)
+    edges = FlowEdges.of(information, flow=flow, p=torch.full((4, 2), 0.001), stderr=stderr, doubts=unreliable.long())
     return FlowGraph(layers=layers, edges=(edges,), provenance={"seed": 3, "shift": math.inf})
 
 
@@ -118,7 +118,7 @@ def test_json_is_strict_and_complete():
     net = measured()
     net = FlowGraph(
         layers=(FlowLayer.of("a", LABELS[:3]), net.layers[1]),
-        edges=(FlowEdges(**{name: getattr(net.edges[0], name)[:3] for name in ("information", "flow", "p", "stderr", "unreliable")}),),
+        edges=(FlowEdges(**{name: getattr(net.edges[0], name)[:3] for name in ("information", "flow", "p", "stderr", "doubts")}),),
         provenance=net.provenance,
     )
     found = json.loads(net.to_json(), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))

@@ -26,7 +26,7 @@ def measured(**activations):
         FlowLayer.of(name, value.shape[1], dead=gone, within=pairwise(value, value, estimator="binned").values)
         for (name, value), gone in zip(activations.items(), dead, strict=True)
     ]
-    edges = [FlowEdges.of(pair.values, p=pair.p, stderr=pair.stderr, unreliable=pair.unreliable) for pair in pairs]
+    edges = [FlowEdges.of(pair.values, p=pair.p, stderr=pair.stderr, doubts=pair.doubts) for pair in pairs]
     return FlowGraph.from_information(layers, edges, EdgeWeighting(transform="linfoot"))
 
 

@@ -15,7 +15,7 @@ MUTANTS = [
     Mutant("core/spread.py", "stats.t.ppf(COVERAGE, degrees)", "stats.norm.ppf(COVERAGE)", "tests/core/test_spread.py"),
     Mutant("complexity/readout.py", "self.gram / rows - a.T @ a / positions", "self.gram / rows", "tests/complexity/test_readout.py"),
     Mutant(
-        "complexity/disentangle.py",
+        "complexity/runs.py",
         "fall.mean() > MIN_STANDARD_ERRORS * fall.std() / len(fall) ** 0.5",
         "fall.mean() > -1e9",
         "tests/complexity/test_disentangle.py",
@@ -27,9 +27,9 @@ MUTANTS = [
         "tests/complexity/test_components.py",
     ),
     Mutant(
-        "complexity/components.py",
-        "pairs = [between[one, :, other].diagonal() for one, other in combinations(range(seeds), 2)]",
-        "pairs = [between[one, :, one].diagonal() for one, other in combinations(range(seeds), 2)]",
+        "complexity/held_out.py",
+        "pairs = [between[..., one, :, other, :].diagonal(",
+        "pairs = [between[..., one, :, one, :].diagonal(",
         "tests/complexity/test_components.py",
     ),
     Mutant(
@@ -65,4 +65,17 @@ MUTANTS = [
         "here.stderr",
         "tests/complexity/test_compare.py -k difference",
     ),
+    Mutant(
+        "complexity/held_out.py",
+        "return groups.sum(0) - groups",
+        "return groups.sum(0) - groups.flip(0) * 0.5",
+        "tests/complexity/test_held_out.py",
+    ),
+    Mutant(
+        "complexity/runs.py",
+        "fits[before] = min(fits[before], control, key=lambda fit: float(fit[1].sum()))",
+        "fits[before] = fits[before]",
+        "tests/complexity/test_held_out.py -k time",
+    ),
+    Mutant("complexity/picture.py", "parts.cumsum(0)", "parts", "tests/complexity/test_picture.py"),
 ]

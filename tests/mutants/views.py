@@ -5,12 +5,6 @@ from tests.mutants.mutant import Mutant
 MUTANTS = [
     Mutant("views/bar_chart.py", "value - 2 * error", "value - error", "tests/views/test_bar_chart.py"),
     Mutant(
-        "views/complexity/chart_data.py",
-        "cumulative[:, at, channel]",
-        "parts[:, at, channel]",
-        "tests/views/complexity/test_section.py -k pictures",
-    ),
-    Mutant(
         "views/sparsity/chart_data.py",
         "cut.scores * cut.mask).sum(1)",
         "cut.scores).sum(1)",

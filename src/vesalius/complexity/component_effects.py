@@ -5,16 +5,19 @@ Axes: L components.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
 from vesalius.complexity.coalitions import LabelledComponents, Scoring
-from vesalius.complexity.components import Complexity
 from vesalius.complexity.effectiveness import CoalitionLosses, coalition_losses
-from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.trace.network import Inputs
+
+if TYPE_CHECKING:
+    from vesalius.complexity.components import Complexity
 
 BATCH = 256
 """Rows disentangled at once."""
@@ -25,27 +28,12 @@ LabelledInputs = tuple[Inputs, Shaped[Tensor, "_ ..."]]
 """Inputs of the network, and what it should say of each row."""
 
 
-@verb
-def component_effects(
-    found: Complexity, train: LabelledInputs, test: LabelledInputs | None = None, *, seed: int = 0, scoring: Scoring | None = None
+def component_losses(
+    found: Complexity, train: LabelledInputs, test: LabelledInputs | None = None, *, scoring: Scoring | None = None, seed: int = 0
 ) -> CoalitionLosses:
     """Run every subset of the components through the rest of the network, and keep what each row loses.
 
-    Args:
-        found: from :func:`vesalius.complexity.complexity`, with its network.
-        train: rows the network was trained on, and their classes or numbers; a thousand are enough for most errors.
-        test: rows it was not trained on; over-fitting needs them.
-        seed: which run's disentanglers, from 0.
-        scoring: loss, absence, errors.
-
-    Returns:
-        The table of losses: effectiveness, over-fitting, accuracy of every subset.
-
-    Raises:
-        InvalidInput: something bypasses the feature; targets that do not fit; no network; components of more than 4 GiB.
-        WrongType: inputs of another kind than the network's.
-
-    Reference: Ren2021, section 3.
+    Raises: as :meth:`vesalius.Complexity.profile`.
     """
     head = found.reading.head
     ours, theirs = labelled_components(found, train, seed), None if test is None else labelled_components(found, test, seed)
@@ -55,7 +43,7 @@ def component_effects(
 def labelled_components(found: Complexity, labelled: LabelledInputs, seed: int = 0) -> LabelledComponents:
     """Components of all rows, with their targets.
 
-    Raises: as :func:`component_effects`.
+    Raises: as :meth:`vesalius.Complexity.profile`.
     """
     if not isinstance(labelled, (tuple, list)) or len(labelled) != 2:
         raise WrongType(f"rows with their targets are a pair (x, targets), not {type(labelled).__name__}")

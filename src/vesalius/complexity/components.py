@@ -1,13 +1,12 @@
 """The noun of complexity: what of a feature can be computed with how many nonlinear layers.
 
-Axes: S seeds, L orders, B batch, Q predictions of all seeds and orders, then the feature itself.
+Axes: S seeds, L orders, B batch, G groups of held-out rows, Q predictions of all seeds and orders, then the feature itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,20 @@ import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
-from vesalius.complexity.features import FeatureSource, parameter_device
-from vesalius.complexity.networks import RowShapes, read_shape, read_trunk
+from vesalius.complexity import held_out
+from vesalius.complexity.coalitions import Scoring
+from vesalius.complexity.component_effects import LabelledInputs, component_losses
+from vesalius.complexity.effectiveness import ComponentValues
+from vesalius.complexity.features import FeatureSource
+from vesalius.complexity.networks import RowShapes
+from vesalius.complexity.orders import order_bands
+from vesalius.complexity.picture import ComponentPicture, component_picture
+from vesalius.complexity.profile import ComponentProfile, ProfileRows, component_profile
 from vesalius.complexity.readout import Disentangler
+from vesalius.complexity.reliability import Matching, Reliability
+from vesalius.complexity.replacement import ComponentNetwork, component_network
+from vesalius.complexity.result_file import read_result, result_contents
+from vesalius.complexity.shared_features import component_reliability
 from vesalius.complexity.strength import STATS
 from vesalius.core import store
 from vesalius.core.arguments import noun
@@ -28,6 +38,8 @@ from vesalius.core.names import require_known
 from vesalius.trace.network import Inputs, Network
 
 KIND = "complexity"
+TABLE = {"rho": held_out.significance, "gain": held_out.gains, "r2": held_out.explained, "reproducible": held_out.reproducible}
+"""Measures by order."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -61,9 +73,10 @@ class Complexity:
         orders: numbers of nonlinear layers, rising. A component covers those above the order before, up to its own.
         nets: disentanglers by seed and order; where a deeper one was no better, the one before it takes its place.
         kept: whether the order has a net of its own, by seed.
-        moments: covariances of all predictions and the feature over rows, summed over elements.
+        moments: what each group of held-out rows adds to the covariances of all predictions and the feature, summed over elements.
         shape: of a row of what the disentanglers see, and of the feature.
-        time_matched_gain: the gain beyond that of the order before when trained as long again, by seed and order; with ``mode="paper"``.
+        time_matched_gain: the gain beyond that of the order before when trained as long again, by seed and order; ``None`` with
+            ``mode="separate"``, NaN where the order was no better.
         source: reads feature and input; ``None`` when loaded without the network.
         inputs: names of the values that the disentanglers see, for a source that is loaded later.
         provenance: model digest, rows, options, seed, versions, cost.
@@ -73,7 +86,7 @@ class Complexity:
     orders: tuple[int, ...]
     nets: tuple[tuple[Disentangler, ...], ...]
     kept: Bool[Tensor, "S L"]
-    moments: Float64[Tensor, "Q Q"]
+    moments: Float64[Tensor, "G Q Q"]
     shape: RowShapes
     time_matched_gain: Float64[Tensor, "S L"] | None = None
     source: FeatureSource | None = None
@@ -86,25 +99,19 @@ class Complexity:
     @verb
     def rho(self) -> Float64[Tensor, "S L"]:
         """Significance: Var[component] / Var[feature]; the ratios need not sum to 1, since components are not orthogonal."""
-        return (
-            self._combination_covariance(self._component_weights, self._component_weights).diagonal().reshape(self.kept.shape).clamp_min(0)
-            / self._variance
-        )
+        return held_out.significance(self.moments.sum(0), len(self.nets))
 
     @property
     @verb
     def r2(self) -> Float64[Tensor, "S L"]:
         """Share of the feature's variance explained with up to so many nonlinear layers."""
-        errors = torch.eye(len(self.moments), dtype=torch.float64)[:-1]
-        errors[:, -1] = -1
-        return 1 - self._combination_covariance(errors, errors).diagonal().reshape(self.kept.shape) / self._variance
+        return held_out.explained(self.moments.sum(0), len(self.nets))
 
     @property
     @verb
     def gain(self) -> Float64[Tensor, "S L"]:
         """Share of the variance that each component explains beyond those before; the first also what the orders up to it explain."""
-        r2 = self.r2
-        return r2.diff(dim=1, prepend=torch.zeros_like(r2[:, :1]))
+        return held_out.gains(self.moments.sum(0), len(self.nets))
 
     @property
     @verb
@@ -117,10 +124,7 @@ class Complexity:
     def reproducible(self) -> Float64[Tensor, " L"]:
         """Significance that comes again with another seed: covariance of the components of two seeds / Var[feature], mean over pairs; NaN
         with one seed."""
-        seeds, orders = self.kept.shape
-        between = self._combination_covariance(self._component_weights, self._component_weights).reshape(seeds, orders, seeds, orders)
-        pairs = [between[one, :, other].diagonal() for one, other in combinations(range(seeds), 2)]
-        return torch.stack(pairs).mean(0) / self._variance if pairs else torch.full((orders,), torch.nan, dtype=torch.float64)
+        return held_out.reproducible(self.moments.sum(0), len(self.nets))
 
     @verb
     def significance(self, stat: str = "var") -> Float64[Tensor, "S L"]:
@@ -135,20 +139,10 @@ class Complexity:
         require_known("statistic of strength", stat, STATS)
         return self.rho if stat == "var" else self.rho.sqrt()
 
-    @property
-    def _variance(self) -> Float64[Tensor, ""]:
-        return self.moments[-1, -1]
-
-    @property
-    def _component_weights(self) -> Float64[Tensor, "_ Q"]:
-        """Each component as a combination of predictions."""
-        seeds, orders = self.kept.shape
-        one = torch.eye(orders, dtype=torch.float64) - torch.ones(orders - 1, dtype=torch.float64).diag(-1)
-        steps = torch.block_diag(*[one] * seeds)
-        return torch.cat([steps, torch.zeros(len(steps), 1, dtype=torch.float64)], 1)
-
-    def _combination_covariance(self, a: Float64[Tensor, "m Q"], b: Float64[Tensor, "n Q"]) -> Float64[Tensor, "m n"]:
-        return a @ self.moments @ b.T
+    @verb
+    def table(self) -> dict[str, ComponentValues]:
+        """Mean over seeds of each measure by order, with its standard error: over groups of held-out rows, and over seeds."""
+        return {name: ComponentValues(*held_out.mean_with_stderr(of, self.moments, len(self.nets))) for name, of in TABLE.items()}
 
     @property
     def reading(self) -> FeatureSource:
@@ -183,14 +177,101 @@ class Complexity:
         parts = torch.cat([cumulative[:1], cumulative.diff(dim=0)])
         return FeatureComponents(parts=parts, rest=feature - parts.sum(0))
 
-    # ---- showing ------------------------------------------------------------------------------------------------------------------
+    # ---- what they do ---------------------------------------------------------------------------------------------------------------
 
     @verb
-    def table(self) -> dict[str, tuple[Float64[Tensor, " L"], Float64[Tensor, " L"]]]:
-        """Mean over seeds, and half the spread between the seeds, of each measure by order."""
-        named = {"rho": self.rho, "gain": self.gain, "r2": self.r2}
-        found = {name: (rows.mean(0), (rows.amax(0) - rows.amin(0)) / 2) for name, rows in named.items()}
-        return found | {"reproducible": (self.reproducible, torch.zeros_like(self.reproducible))}
+    def profile(
+        self,
+        train: LabelledInputs | None = None,
+        test: LabelledInputs | None = None,
+        *,
+        others: Sequence[Network] = (),
+        weighted: bool = False,
+        scoring: Scoring | None = None,
+        seed: int = 0,
+    ) -> ComponentProfile:
+        """Everything that can be measured of the components: strength, and what the given rows and networks allow.
+
+        Args:
+            train: rows the network was trained on, with their classes or numbers, as a pair; effectiveness needs them, and a thousand are
+                enough for most errors.
+            test: rows it was not trained on, likewise; over-fitting needs them.
+            others: other networks of the same task, whose value of the same name is compared; reliability needs them, and rows.
+            weighted: whether strengths as the head sees them are measured, which differentiates it; ``train`` says on which rows.
+            scoring: loss, absence, errors.
+            seed: which run's disentanglers, from 0.
+
+        Raises:
+            InvalidInput: test rows or other networks without training rows; something bypasses the feature; targets that do not fit; loaded
+                without the network; components of more than 4 GiB; and as :meth:`reliability`.
+            WrongType: inputs of another kind than the network's.
+
+        Reference: Ren2021, section 3.
+        """
+        wanted = ProfileRows(train=train, test=test, others=others, weighted=weighted, scoring=scoring, seed=seed)
+        return component_profile(self, wanted)
+
+    @verb
+    def effectiveness(self, train: LabelledInputs, *, scoring: Scoring | None = None, seed: int = 0) -> ComponentValues:
+        """What each component takes off the training loss, by Shapley value, in the unit of the loss.
+
+        Args: as :meth:`profile`, whose ``coalitions`` hold the loss of every row under every subset as well.
+
+        Raises: as :meth:`profile`.
+
+        Reference: Ren2021, section 3.
+        """
+        return component_losses(self, train, scoring=scoring, seed=seed).effectiveness(None)
+
+    @verb
+    def reliability(self, x: Inputs, *, others: Sequence[Network], matching: Matching | None = None, seed: int = 0) -> Reliability:
+        """How much of each component other networks of the same task know too.
+
+        Args:
+            x: rows that all of them read, thousands of them.
+            others: the other networks; their value, or module, of the same name is compared.
+            matching: threshold, ridge.
+            seed: which run's disentanglers, from 0.
+
+        Raises:
+            InvalidInput: no other network, fewer than 4 rows, features that cannot be matched or do not vary; loaded without the network.
+            UnknownName: a network without such a value.
+
+        Reference: Ren2021, section 3. Differs from the paper: see :func:`vesalius.complexity.reliability.match_features`.
+        """
+        return component_reliability(self, x, others, matching=matching, seed=seed)
+
+    @verb
+    def replace(self, orders: int | Collection[int], *, rest: bool = False, seed: int = 0) -> ComponentNetwork:
+        """The network, with its feature replaced by a sum of components.
+
+        Args:
+            orders: a number, for all up to that order, which is what nets with so many nonlinear layers predict; or those wanted.
+            rest: whether what no order explains is added.
+            seed: which run's disentanglers, from 0.
+
+        Raises:
+            InvalidInput: no component of such an order, or nothing left; something bypasses the feature; loaded without the network.
+
+        Reference: Ren2021, section 3 (feature components replace the feature).
+        """
+        return component_network(self, orders, rest=rest, seed=seed)
+
+    @verb
+    def picture(self, x: Inputs, *, unit: int | None = None, seed: int = 0) -> ComponentPicture:
+        """The feature of some rows, its components, their sums and the rest, to be looked at: ``.plot()``, or as it is in a notebook.
+
+        Args:
+            x: a few rows: of a map or a sequence the first three are shown, of a vector the first twelve.
+            unit: the one to show; by default of a map the one that varies most, else as many as can be told apart.
+            seed: which run's disentanglers, from 0.
+
+        Raises:
+            InvalidInput: no such unit or run; loaded without the network.
+        """
+        return component_picture(self, x, unit=unit, seed=seed)
+
+    # ---- showing ------------------------------------------------------------------------------------------------------------------
 
     @verb
     def summary(self) -> str:
@@ -199,15 +280,13 @@ class Complexity:
         counted = f", {rows['held']} of {rows['all']} rows held out" if rows else ""
         lines = [
             f"Complexity of {self.at}: {len(self.nets)} seeds{counted}",
-            f"{'order':>9} {'rho':>14} {'gain':>15} {'reproducible':>13} {'R2':>7}",
+            f"{'order':>9} {'rho':>15} {'gain':>15} {'reproducible':>15} {'R2':>15}",
         ]
-        before = -1
-        for at, order in enumerate(self.orders):
-            rho, gain = (f"{table[name][0][at]:.4f} ± {table[name][1][at]:.4f}" for name in ("rho", "gain"))
-            band = f"{order}" if order - before <= 1 else f"{before + 1}..{order}"
-            lines.append(f"{band:>9} {rho:>14} {gain:>15} {table['reproducible'][0][at]:13.4f} {table['r2'][0][at]:7.4f}")
-            before = order
-        return "\n".join([*lines, f"{'rest':>9} {self.residual.mean():.4f}"])
+        for at, band in enumerate(order_bands(self.orders, "..")):
+            cells = (_format_cell(table[name], at) for name in ("rho", "gain", "reproducible", "r2"))
+            lines.append(f"{band:>9} " + " ".join(f"{cell:>15}" for cell in cells))
+        rest, error = self.residual.mean(), table["r2"].stderr[-1]
+        return "\n".join([*lines, f"{'rest':>9} {f'{rest:.4f} ± {error:.4f}':>15}"])
 
     def __repr__(self) -> str:
         return self.summary()
@@ -223,18 +302,7 @@ class Complexity:
 
     def save(self, path: str | Path) -> Path:
         """Write to one file (safetensors with a JSON header), atomically; the network is not in it."""
-        tensors = {"kept": self.kept, "moments": self.moments} | (
-            {} if self.time_matched_gain is None else {"beyond_time": self.time_matched_gain}
-        )
-        nets = []
-        for s, row in enumerate(self.nets):
-            for at, net in enumerate(row):
-                tensors |= {f"{s}.{at}.{name}": tensor for name, tensor in net_tensors(net).items()}
-                nets.append({"blocks": net.trunk.blocks, "width": net.trunk.width})
-        shape = {"x": self.shape.x, "f": self.shape.f, "axis": self.shape.axis, "source_axis": self.shape.source_axis}
-        facts = {"at": self.at, "orders": self.orders, "nets": nets, "shape": shape, "provenance": store.to_json_values(self.provenance)}
-        facts["inputs"] = self.inputs if self.source is None else self.source.inputs
-        return store.write(path, KIND, tensors, facts)
+        return store.write(path, KIND, *result_contents(self))
 
     @classmethod
     @verb
@@ -243,7 +311,7 @@ class Complexity:
 
         Args:
             path: of the file.
-            network: the network it is about; without it everything but :meth:`components` works.
+            network: the network it is about; without it what needs rows does not work.
 
         Raises:
             FileNotFoundError, ForeignFile: see :func:`vesalius.core.store.read`.
@@ -255,68 +323,9 @@ class Complexity:
         if network is not None and network.digest() != about:
             raise InvalidInput(f"{path} is about a network with digest {about}, not {network.digest()}")
         with store.decoding(path):
-            shape, orders = read_shape(store.fact(facts, "shape", dict)), store.sides(facts["orders"])
-            rows, count = tensors["kept"].shape
-            kept, inputs = store.part(tensors, "kept", (rows, len(orders)), kind="boolean"), tuple(store.words(facts, "inputs"))
-            moments = store.part(tensors, "moments", [rows * count + 1] * 2).double()
-            gain = store.part(tensors, "beyond_time", kept.shape) if "beyond_time" in tensors else None
-            listed = store.fact(facts, "nets", list)
-            if len(listed) != kept.numel() or not listed or list(orders) != sorted(set(orders)):
-                raise ValueError(f"there are {len(listed)} nets of {rows} seeds and orders {list(orders)}")
-            store.provenance(
-                facts,
-                rows=lambda known: known and (int(known["held"]), int(known["all"])),
-                cost=lambda known: float(known.get("seconds") or 0),
-            )
-            device = torch.device("cpu") if network is None else parameter_device(network)
-            made = [read_net(tensors, f"{n // count}.{n % count}.", shape, who, device) for n, who in enumerate(listed)]
-            nets = tuple(tuple(made[s * count : (s + 1) * count]) for s in range(rows))
-            return cls(
-                at=store.fact(facts, "at", str),
-                orders=orders,
-                nets=nets,
-                kept=kept,
-                moments=moments,
-                shape=shape,
-                time_matched_gain=gain,
-                source=None if network is None else FeatureSource(network=network, at=facts["at"], inputs=inputs),
-                inputs=inputs,
-                provenance=facts["provenance"],
-            )
+            return cls(**read_result(tensors, facts, network))
 
 
-def net_tensors(net: Disentangler) -> dict[str, Tensor]:
-    """A net's tensors as a file names them."""
-    return {"weight": net.weight, "bias": net.bias} | {f"trunk.{name}": tensor for name, tensor in net.trunk.state_dict().items()}
-
-
-def read_net(
-    tensors: Mapping[str, Tensor], prefix: str, shape: RowShapes, who: Mapping[str, int], device: torch.device | str = "cpu"
-) -> Disentangler:
-    """A net of a file."""
-    mine = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-    inner = {name.removeprefix("trunk."): tensor for name, tensor in mine.items() if name.startswith("trunk.")}
-    trunk = read_trunk(inner, shape, who["width"], who["blocks"]).to(device)
-    weight = store.part(mine, "weight", (len(mine["weight"]), shape.channels))
-    bias = store.part(mine, "bias", (shape.positions, shape.channels))
-    return Disentangler(trunk=trunk.eval(), weight=weight.to(device), bias=bias.to(device))
-
-
-@torch.no_grad()
-def moments(predictions: Sequence[Disentangler], rows: Any) -> Float64[Tensor, "Q Q"]:
-    """Covariances over rows, summed over elements, of predictions and the feature, in one pass about a first guess of the means.
-
-    Args:
-        predictions: nets.
-        rows: batches of what the nets see and of the feature by position.
-    """
-    shift: Tensor | None = None
-    count, cross, totals = 0, torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
-    for x, f in rows:
-        found = torch.stack([*(net(x) for net in predictions), f]).flatten(2).double().cpu()
-        shift = found.mean(1, keepdim=True) if shift is None else shift
-        found = found - shift
-        count += found.shape[1]
-        cross = cross + found.flatten(1) @ found.flatten(1).T
-        totals = totals + found.sum(1)
-    return cross / count - (totals / count) @ (totals / count).T
+def _format_cell(found: ComponentValues, at: int) -> str:
+    value, error = float(found.values[at]), float(found.stderr[at])
+    return f"{value:.4f} ± {error:.4f}" if error == error else f"{value:.4f}"

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 import torch
 
 from vesalius.complexity.features import feature_source
-from vesalius.complexity.networks import DEFAULT_WIDTHS, Trunk
-from vesalius.complexity.training import Training, check_orders
+from vesalius.complexity.networks import Trunk
+from vesalius.complexity.orders import check_orders
+from vesalius.complexity.training import Training
+from vesalius.complexity.training_plan import FLOP_PER_MAC, first_width, most_rows, with_batch, with_epochs
 from vesalius.core.entry import verb
 from vesalius.core.numbers import POSITIVE_COUNT, whole_number
 from vesalius.trace.network import Network
 
 CPU_FLOP_PER_SECOND = 2e10
 """Floating point operations per second and thread that small nets reach on a CPU, roughly."""
-FLOP_PER_MAC = 6
-"""Operations per multiplication of a forward pass: forward and backward, a product and a sum each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class CostEstimate:
     """An estimate.
 
     Attributes:
-        flop: floating point operations of training, all epochs run.
+        flop: floating point operations of training, all epochs and all controls run, at the first width.
         seconds: on this machine's CPU, within a factor of about 3; early stopping takes less.
     """
 
@@ -55,9 +55,14 @@ def estimate_cost(
     rows = whole_number("rows", rows, POSITIVE_COUNT)
     shape = feature_source(network, at, pre_activation=how.pre_activation).shape
     deep = [order for order in orders if order]
-    width = how.width or DEFAULT_WIDTHS[shape.kind]
-    trained = {"shared": [max(deep, default=0)], "separate": deep, "paper": deep + deep[:-1]}[how.mode]
-    exits = len(deep) if how.mode == "shared" else 1
-    macs = sum(Trunk(shape, width, blocks).macs(exits) for blocks in trained) if deep else 0
-    flop = float(FLOP_PER_MAC * macs * rows * (1 - how.held_out) * how.epochs * how.seeds)
+    how, width = with_batch(how, rows), how.width or first_width(shape)
+    assert how.held_out is not None
+    train = rows * (1 - how.held_out)
+    train = min(train, most_rows(shape, orders, width)) if how.epochs is None else train
+    how = with_epochs(how, shape, orders, round(train), width)
+    assert how.epochs is not None
+    trained = {"shared": [max(deep, default=0), *deep[:-1]], "separate": deep, "paper": deep + deep[:-1]}[how.mode]
+    exits = [len(deep) if how.mode == "shared" and not at else 1 for at in range(len(trained))]
+    macs = sum(Trunk(shape, width, blocks).macs(each) for blocks, each in zip(trained, exits, strict=True)) if deep else 0
+    flop = float(FLOP_PER_MAC * macs * train * how.epochs * how.seeds)
     return CostEstimate(flop=flop, seconds=flop / (CPU_FLOP_PER_SECOND * torch.get_num_threads()))

@@ -37,11 +37,15 @@ class ComponentValues:
 
     Attributes:
         values: one per component; NaN where it means nothing.
-        stderr: standard errors by a bootstrap over rows; the components themselves are taken as given. NaN for a single row.
+        stderr: standard errors; of what a network does with components by a bootstrap over rows, which takes the components themselves as
+            given. NaN where they are not known.
     """
 
     values: Float64[Tensor, " L"]
     stderr: Float64[Tensor, " L"]
+
+    def __repr__(self) -> str:
+        return ", ".join(format_value(value, error) for value, error in zip(self.values.tolist(), self.stderr.tolist(), strict=True))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -297,6 +301,11 @@ def coalition_losses(
         deviations=squared_deviations(train.parts).cpu(),
         scoring=how,
     )
+
+
+def format_value(value: float, error: float) -> str:
+    """A number with its error, where it is known."""
+    return "none" if value != value else f"{value:.3f}" + (f" ± {error:.3f}" if error == error else "")
 
 
 def _shapley_values(losses: Float64[Tensor, "S n"]) -> Float64[Tensor, "L n"]:

@@ -33,8 +33,8 @@ SEQUENCE_KERNEL = 5
 """Positions a block sees along a sequence; in a picture it sees 3 x 3."""
 MAX_WIDTH = 1 << 16
 """Units of a block that a file may speak of without holding any."""
-DEFAULT_WIDTHS = {"vector": 64, "map": 32, "pooled": 32}
-"""Units, or channels, of a block by default: in a picture each costs at every position."""
+DEFAULT_WIDTHS = {"vector": 64, "map": 16, "pooled": 16}
+"""Units, or channels, of a block that are tried first: in a picture each costs at every position."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,6 +179,7 @@ class Trunk(nn.Module):
         reach = SEQUENCE_KERNEL if flat else 3
         high, wide = (2 * stride + 1 if stride > 1 else reach for stride in strides)
         high = 1 if flat else high
+        wide = max(wide, self._sequence_reach(1)) if flat and at == 0 else wide
         return nn.Conv2d(entering, self.width, (high, wide), strides, (high // 2, wide // 2), bias=False, dtype=torch.float32)
 
     @property
@@ -229,7 +230,14 @@ class Trunk(nn.Module):
         """Height and width of the patch of the input that a position's linear features are: with its neighbours if they are few."""
         strides = self.shape.strides
         high, wide = (stride if side == 1 else 3 * stride for stride, side in zip(strides, self.shape.grid, strict=True))
+        if self.shape.sides[0] == 1:
+            wide = max(wide, self._sequence_reach(strides[1]))
         return (high, wide) if len(self.mean) * high * wide <= MAX_LINEAR_FEATURES else strides
+
+    def _sequence_reach(self, least: int) -> int:
+        """Steps of a sequence that a position sees at once: all of them where their numbers are few, lest depth be needed to see far."""
+        whole = 2 * self.shape.sides[1] - 1
+        return least + max(0, min(whole, MAX_LINEAR_FEATURES // self.shape.entering) - least) // 2 * 2
 
     def linear(self, x: Float[Tensor, "B ..."]) -> Float[Tensor, "B P A"]:
         """Linear features of a standardised input, by position."""

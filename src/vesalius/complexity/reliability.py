@@ -93,8 +93,7 @@ class Reliability:
         return _project(feature, self.projection, self.axis)
 
 
-@verb
-def reliability(
+def match_features(
     parts: Float[Tensor, "L N *event"],
     rest: Float[Tensor, "N *event"],
     others: Sequence[Float[Tensor, "N ..."]],

@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Set
-from typing import final
+from typing import TYPE_CHECKING, final
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vesalius.complexity.components import Complexity
-from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput
 from vesalius.core.numbers import is_number, whole_number, whole_numbers
 
+if TYPE_CHECKING:
+    from vesalius.complexity.components import Complexity
 
-@verb
-def replace_feature(found: Complexity, orders: int | Collection[int], *, rest: bool = False, seed: int = 0) -> ComponentNetwork:
-    """The network, with its feature replaced by a sum of components.
 
-    Args:
-        found: from :func:`vesalius.complexity.complexity`, with its network.
-        orders: a number, for all components up to that order, which is what nets with so many nonlinear layers predict; or those wanted.
-        rest: whether what no order explains is added.
-        seed: which run's disentanglers, from 0.
-
-    Raises:
-        InvalidInput: no component of such an order, or nothing left; something bypasses the feature; no network.
-
-    Reference: Ren2021, section 3 (feature components replace the feature).
-    """
+def component_network(found: Complexity, orders: int | Collection[int], *, rest: bool = False, seed: int = 0) -> ComponentNetwork:
+    """The network on some components: :meth:`vesalius.Complexity.replace`."""
     if isinstance(orders, (bool, np.bool_)) or is_number(orders):
         most = whole_number("orders", orders)
         chosen = [order for order in found.orders if order <= most]
@@ -47,7 +35,7 @@ def replace_feature(found: Complexity, orders: int | Collection[int], *, rest: b
 
 @final
 class ComponentNetwork(nn.Module):
-    """Made by :func:`replace_feature`.
+    """Made by :meth:`vesalius.Complexity.replace`.
 
     Attributes:
         orders: of the components that are left.

@@ -2,7 +2,7 @@
 
 Kept for comparison. Beware: where the maps out of the common feature are invertible, and trained ones are unless something stops them, maps
 back exist that lose nothing, and everything comes out reliable; what is below 1 then tells how far training got. Use
-:func:`vesalius.complexity.reliability.reliability`.
+:func:`vesalius.complexity.reliability.match_features`.
 
 Axes: L orders, K networks, N rows, C channels, A channels of another network, grid: positions, if any.
 """

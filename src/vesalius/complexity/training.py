@@ -19,7 +19,7 @@ from vesalius.complexity.networks import RowShapes, Trunk
 from vesalius.complexity.readout import Disentangler
 from vesalius.core.errors import InvalidInput
 from vesalius.core.names import require_known
-from vesalius.core.numbers import POSITIVE, POSITIVE_COUNT, Limit, whole_numbers
+from vesalius.core.numbers import POSITIVE, POSITIVE_COUNT, Limit
 from vesalius.core.options import Options
 
 MODES = ("shared", "separate", "paper")
@@ -28,37 +28,29 @@ VALIDATIONS_PER_RUN = 20
 UNRECORDED_OPTIONS = ("report", "checkpoint", "limit")
 
 
-def check_orders(orders: Sequence[int]) -> tuple[int, ...]:
-    """Numbers of nonlinear layers, rising.
-
-    Raises:
-        WrongType, InvalidInput: others.
-    """
-    found = whole_numbers("orders", orders, Limit(least=0))
-    if not found or sorted(set(found)) != list(found):
-        raise InvalidInput(f"orders are whole numbers from 0 up, each larger than the one before, such as (0, 1, 2, 4); not {orders!r}")
-    return found
-
-
 @dataclass(frozen=True, kw_only=True)
 class Training(Options):
     """How disentanglers are trained.
 
     Attributes:
-        width: units, or channels, of a block; by default 64, and 32 where the input has positions.
+        width: units, or channels, of a block; by default 64, or 16 where the input has positions, doubled for as long as that makes the
+            error on rows to choose by significantly less and a run affordable.
         seeds: independent runs, with other weights and another order of batches; at least 1, and 2 to tell chance from what comes again.
-        epochs: passes over the training rows.
-        mode: ``"shared"``: one trunk with an exit after every order, all trained at once; ``"separate"``: a net per order;
+        epochs: passes over the training rows; by default as many as make 1,000 steps, at least 20, or as fit into a fixed number of
+            operations.
+        mode: ``"shared"``: one trunk with an exit after every order, all trained at once; where a deeper order is better, the one before is
+            trained alone for as long again, and the better of its two nets stands; ``"separate"``: a net per order;
             ``"paper"``: each order starts as the one before with new blocks that do nothing yet, and the one before is trained on for as
             long, to tell depth from time.
         pre_activation: take the value before its activation where ``at`` is the output of one, as the paper does.
         rates: learning rate of Adam at the start and the end; it falls exponentially.
-        batch: rows per step.
+        batch: rows per step; by default 32 to 256, by how many rows there are.
         ridge: of the exits' closed form, in units of the mean variance of what they read; a hundredth and a hundred times it are tried too.
         patience: an exit is done when it got no better in so many of the looks at held-out rows, of which a full run has 20.
-        held_out: share of the rows not trained on, half of them to stop and choose by, half for the numbers reported; in (0, 0.8].
+        held_out: share of the rows not trained on, half of them to stop and choose by, half for the numbers reported; in
+            (0, 0.8], by default 0.4 of few rows and less of many.
         seed: of the split, and the first of the runs.
-        report: told how many epochs are done, of how many; starts at 0.
+        report: told how many hundredths of a run are done, of how many at most; starts at 0 and ends with all.
         checkpoint: file in which finished runs are kept; called again with the same settings, they are not trained again.
         limit: bytes above which rows go to a temporary file that is mapped into memory.
 
@@ -79,14 +71,14 @@ class Training(Options):
     }
     width: int | None = None
     seeds: int = 2
-    epochs: int = 60
+    epochs: int | None = None
     mode: str = "shared"
     pre_activation: bool = True
     rates: tuple[float, float] = (3e-3, 3e-5)
-    batch: int = 256
+    batch: int | None = None
     ridge: float = 1e-3
     patience: int = 5
-    held_out: float = 0.2
+    held_out: float | None = None
     seed: int = 0
     report: Callable[[int, int], None] | None = None
     checkpoint: str | Path | None = None
@@ -123,12 +115,13 @@ class RowSplits:
     batch: int
 
     @classmethod
-    def split(cls, rows: CachedRows, shape: RowShapes, how: Training, device: torch.device) -> RowSplits:
-        """Rows in three parts, drawn by the seed.
+    def split(cls, rows: CachedRows, shape: RowShapes, how: Training, device: torch.device, *, most: int | None = None) -> RowSplits:
+        """Rows in three parts, drawn by the seed; at most so many to train.
 
         Raises:
             InvalidInput: too few rows.
         """
+        assert how.held_out is not None and how.batch is not None
         order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(how.seed))
         half = int(len(rows) * how.held_out / 2)
         if half < 8 or len(rows) - 2 * half < 16:
@@ -136,7 +129,8 @@ class RowSplits:
                 f"{len(rows)} rows with a share of {how.held_out} held out leave {len(rows) - 2 * half} to train, {half} to choose by and"
                 f" {half} to report on; at least 16, 8 and 8 are needed: give more rows"
             )
-        parts = order[2 * half :], order[:half].sort().values, order[half : 2 * half].sort().values
+        train = order[2 * half :]
+        parts = train if most is None else train[: max(most, 16)], order[:half].sort().values, order[half : 2 * half].sort().values
         return cls(rows=rows, shape=shape, train=parts[0], select=parts[1], held=parts[2], device=device, batch=how.batch)
 
     def batches(self, part: Int[Tensor, " _"]) -> Iterator[tuple[Float[Tensor, "B ..."], Float[Tensor, "B P D"]]]:
@@ -227,7 +221,8 @@ def train_exits(
     Raises:
         InvalidInput: it diverged.
     """
-    size = min(how.batch, len(table.train))
+    assert how.epochs is not None
+    size = min(table.batch, len(table.train))
     steps = how.epochs * (len(table.train) // size)
     optimiser = torch.optim.Adam(exits.parameters(), how.rates[0], fused=True)
     schedule = torch.optim.lr_scheduler.ExponentialLR(optimiser, (how.rates[1] / how.rates[0]) ** (1 / max(steps - 1, 1)))

@@ -21,6 +21,8 @@ VIEWS = {
     "complexity_html": "vesalius.views.notebook:complexity_html",
     "comparison_plot": "vesalius.views.complexity.charts:plot_complexity_comparison",
     "comparison_html": "vesalius.views.notebook:complexity_comparison_html",
+    "picture_plot": "vesalius.views.complexity.charts:plot_component_picture",
+    "picture_html": "vesalius.views.notebook:component_picture_html",
     "flow_plot": "vesalius.views.flow.charts:plot_flow",
     "flow_html": "vesalius.views.notebook:flow_html",
     "ablation_plot": "vesalius.views.flow.charts:plot_ablation",

@@ -39,9 +39,16 @@ def jackknife_stderr(left_out: Float[Tensor, "G *values"]) -> Float[Tensor, "*va
 
     Reference: Tukey1958.
     """
+    return jackknife_variance(left_out).sqrt() * normal_equivalent(len(left_out) - 1)
+
+
+def jackknife_variance(left_out: Float[Tensor, "G *values"]) -> Float[Tensor, "*values"]:
+    """Variance of an estimate from its repeats without each of G groups in turn, as it is.
+
+    Reference: Tukey1958.
+    """
     groups = len(left_out)
-    factor = normal_equivalent(groups - 1) * (groups - 1) / groups**0.5
-    spread: Tensor = left_out.std(0) * factor
+    spread: Tensor = left_out.var(0) * (groups - 1) ** 2 / groups
     return spread
 
 

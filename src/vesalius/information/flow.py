@@ -238,7 +238,7 @@ def _flow_edges(found: PairwiseInformation, sources: int) -> FlowEdges:
     def wide(table: Tensor) -> Tensor:
         return table.expand(sources, -1).clone()
 
-    return FlowEdges.of(wide(found.values), p=wide(found.p), stderr=wide(found.stderr), unreliable=wide(found.unreliable))
+    return FlowEdges.of(wide(found.values), p=wide(found.p), stderr=wide(found.stderr), doubts=wide(found.doubts))
 
 
 def _one_vs_rest(labels: Int[Tensor, " N"]) -> Float64[Tensor, "N C"]:

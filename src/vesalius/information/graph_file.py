@@ -15,7 +15,7 @@ from vesalius.information.histograms import Histograms
 from vesalius.information.layer_graph import LayerGraph, layer_graph
 from vesalius.information.layers import FlowEdges, FlowLayer
 
-EDGE_MATRICES = ("information", "flow", "p", "stderr", "unreliable")
+EDGE_MATRICES = ("information", "flow", "p", "stderr", "doubts")
 HISTOGRAM_FIELDS = ("counts", "low", "high", "zero")
 
 
@@ -101,6 +101,6 @@ def _load_layer(at: int, who: Mapping[str, Any], tensors: Mapping[str, Tensor]) 
 def _load_matrices(at: int, shape: tuple[int, int], tensors: Mapping[str, Tensor]) -> FlowEdges:
     """The edges between two layers of a file."""
     held = [name for name in EDGE_MATRICES if f"{name}.{at}" in tensors]
-    kinds = {name: "boolean" if name == "unreliable" else "floating" for name in held}
+    kinds = {name: "whole" if name == "doubts" else "floating" for name in held}
     found = {name: store.part(tensors, f"{name}.{at}", shape, kind=kind) for name, kind in kinds.items()}
     return FlowEdges(**{name: matrix.double() if matrix.is_floating_point() else matrix for name, matrix in found.items()})

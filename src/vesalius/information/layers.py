@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
 from vesalius.core.arguments import read_argument
@@ -20,6 +20,7 @@ from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.core.names import name_list, require_known
 from vesalius.core.numbers import is_number, whole_number
+from vesalius.information.estimators.estimate import DOUBTS
 from vesalius.information.histograms import Histograms
 
 LABELS, TARGETS = "labels", "targets"
@@ -138,14 +139,14 @@ class FlowEdges:
         flow: weights of the edges, at least 0; 0 where there is no edge.
         p: chance that independent units depend as strongly in the sample; ``None`` where nothing was tested.
         stderr: standard error of ``information`` in nats, NaN where it is not known; ``None`` where it is known nowhere.
-        unreliable: edges whose information is larger than the samples can support: "large", no more.
+        doubts: numbers of the reasons not to trust the information of an edge, 0 where there is none; see :meth:`why_unreliable`.
     """
 
     information: Float64[Tensor, "A B"]
     flow: Float64[Tensor, "A B"]
     p: Float64[Tensor, "A B"] | None = None
     stderr: Float64[Tensor, "A B"] | None = None
-    unreliable: Bool[Tensor, "A B"]
+    doubts: Int64[Tensor, "A B"]
 
     def __post_init__(self) -> None:
         shape = tuple(self.information.shape)
@@ -157,7 +158,7 @@ class FlowEdges:
                 raise InvalidInput(f"p is a probability; the largest here is {float(self.p.max()):.4g}")
         if self.stderr is not None:
             _check_matrix(self.stderr.nan_to_num(0), shape, "stderr", least=0)
-        _check_flags(self.unreliable, shape, "unreliable")
+        _check_reasons(self.doubts, shape)
 
     @classmethod
     @verb
@@ -168,7 +169,7 @@ class FlowEdges:
         flow: Float[Tensor, "A B"] | None = None,
         p: Float[Tensor, "A B"] | None = None,
         stderr: Float[Tensor, "A B"] | None = None,
-        unreliable: Bool[Tensor, "A B"] | None = None,
+        doubts: Int64[Tensor, "A B"] | None = None,
     ) -> FlowEdges:
         """Edges from matrices of any floating-point type, on any device.
 
@@ -177,7 +178,7 @@ class FlowEdges:
             flow: weights, at least 0; the information, cut off at 0, if not given.
             p: p-values in [0, 1].
             stderr: standard errors in nats, at least 0 or NaN.
-            unreliable: flags; none is set if not given.
+            doubts: numbers of reasons not to trust an edge, as an estimator gives them; none if not given.
 
         Raises:
             WrongType: something that is not a tensor of floating-point numbers.
@@ -189,7 +190,7 @@ class FlowEdges:
             flow=known.clamp_min(0) if flow is None else _as_float64(flow, "flow"),
             p=None if p is None else _as_float64(p, "p"),
             stderr=None if stderr is None else _as_float64(stderr, "stderr"),
-            unreliable=torch.zeros_like(known, dtype=torch.bool) if unreliable is None else unreliable.cpu(),
+            doubts=torch.zeros_like(known, dtype=torch.int64) if doubts is None else doubts.cpu(),
         )
 
     @property
@@ -203,6 +204,17 @@ class FlowEdges:
     def kept(self) -> Bool[Tensor, "A B"]:
         """Whether there is an edge."""
         return self.flow > 0
+
+    @property
+    @verb
+    def unreliable(self) -> Bool[Tensor, "A B"]:
+        """Pairs whose information is not to be trusted, whatever its error."""
+        return self.doubts > 0
+
+    @verb
+    def why_unreliable(self, first: int, second: int) -> str:
+        """The reason not to trust the information of two units, by their positions in the layers; empty if there is none."""
+        return DOUBTS[int(self.doubts[first, second])]
 
 
 def check_edges(first: FlowLayer, second: FlowLayer, edges: FlowEdges) -> None:
@@ -238,6 +250,15 @@ def _check_matrix(matrix: Tensor, shape: tuple[int, ...], name: str, *, least: f
         place = tuple(bad.nonzero()[0].tolist())
         allowed = "finite numbers" if least is None else f"finite numbers of at least {least}"
         raise InvalidInput(f"{name} has {int(bad.sum())} values that are not {allowed}, the first {float(matrix[place]):.4g} at {place}")
+
+
+def _check_reasons(numbers: Tensor, shape: tuple[int, ...]) -> None:
+    if numbers.dtype != torch.int64:
+        raise WrongType(f"doubts is {numbers.dtype}; expected numbers of reasons, torch.int64, as PairwiseInformation.doubts holds them")
+    if numbers.shape != shape:
+        raise InvalidInput(f"doubts has shape {tuple(numbers.shape)}; expected {shape}")
+    if numbers.numel() and not 0 <= int(numbers.min()) <= int(numbers.max()) < len(DOUBTS):
+        raise InvalidInput(f"doubts are numbers of reasons from 0 to {len(DOUBTS) - 1}, not {int(numbers.min())} to {int(numbers.max())}")
 
 
 def _check_flags(flags: Tensor, shape: tuple[int, ...], name: str) -> None:

@@ -18,7 +18,7 @@ def describe_graph(graph: FlowGraph) -> str:
     units = f"{sum(map(len, graph.layers))} units ({len(graph.dead)} constant)"
     lines = [
         f"FlowGraph: {len(graph)} layers, {units}, {kept} of {possible} edges kept"
-        + (f", {doubtful} of them larger than the samples can support" if doubtful else ""),
+        + (f", {doubtful} of them unreliable (edges.why_unreliable says why)" if doubtful else ""),
         *(f"  {layer!r}{_read_by(graph, at)}" for at, layer in enumerate(graph.layers)),
     ]
     if kept:

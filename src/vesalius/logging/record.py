@@ -91,7 +91,7 @@ def _of_complexity(found: Complexity) -> dict[str, float]:
     """Strength, gain, reproducibility and R2 by order, means over seeds."""
     table = found.table()
     return {
-        f"{name}/order {order}": float(table[name][0][place])
+        f"{name}/order {order}": float(table[name].values[place])
         for name in ("rho", "gain", "reproducible", "r2")
         for place, order in enumerate(found.orders)
     }

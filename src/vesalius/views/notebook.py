@@ -7,8 +7,10 @@ from markupsafe import Markup
 from vesalius.audit.result import Audit
 from vesalius.circuits.circuit import Circuit
 from vesalius.circuits.faithfulness import FaithfulnessCurve
-from vesalius.complexity.compare import ComplexityComparison, ComponentProfile
+from vesalius.complexity.compare import ComplexityComparison
 from vesalius.complexity.components import Complexity
+from vesalius.complexity.picture import ComponentPicture
+from vesalius.complexity.profile import ComponentProfile
 from vesalius.core.allocation import Allocation
 from vesalius.information.ablation import AblationCurves
 from vesalius.information.graph import FlowGraph
@@ -23,8 +25,9 @@ from vesalius.views.audit.captions import HEADING
 from vesalius.views.audit.section import audit_body
 from vesalius.views.chart_data import is_heatmap, output_unit, sample_names
 from vesalius.views.circuits import section as circuits
-from vesalius.views.complexity.captions import COMPARISON_HEADING
+from vesalius.views.complexity.captions import COMPARISON_HEADING, PICTURE_HEADING
 from vesalius.views.complexity.captions import HEADING as COMPLEXITY
+from vesalius.views.complexity.component_maps import picture_body
 from vesalius.views.complexity.section import complexity_body, complexity_comparison_body
 from vesalius.views.flow import ablation, captions
 from vesalius.views.flow.section import flow_body
@@ -103,6 +106,11 @@ def faithfulness_html(shown: FaithfulnessCurve) -> str:
 def complexity_html(shown: ComponentProfile | Complexity) -> str:
     """A disentangled feature, as on a page."""
     return _notebook_page(COMPLEXITY, complexity_body(shown))
+
+
+def component_picture_html(shown: ComponentPicture) -> str:
+    """A feature and its components for a few rows, for a notebook."""
+    return _notebook_page(PICTURE_HEADING, picture_body(shown))
 
 
 def complexity_comparison_html(shown: ComplexityComparison) -> str:

@@ -16,8 +16,9 @@ from markupsafe import Markup
 from vesalius.audit.result import Audit
 from vesalius.circuits.circuit import Circuit
 from vesalius.circuits.faithfulness import FaithfulnessCurve
-from vesalius.complexity.compare import ComplexityComparison, ComponentProfile
+from vesalius.complexity.compare import ComplexityComparison
 from vesalius.complexity.components import Complexity
+from vesalius.complexity.profile import ComponentProfile
 from vesalius.core import store
 from vesalius.core.allocation import Allocation
 from vesalius.core.entry import verb

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from vesalius.complexity import Complexity, ComponentProfile, EvaluationData, Training, complexity, cut_at, profile_components
+from vesalius.complexity import Complexity, ComponentProfile, Training, complexity, cut_at
 from vesalius.complexity.features import resolve_feature
 from vesalius.core.errors import InvalidInput
 from vesalius.core.fingerprint import json_description
@@ -98,9 +98,9 @@ def measure_complexity(job: Job, asked: ComplexityQuestion, folder: Path) -> Com
         found = replace(found, provenance={**found.provenance, "run": key})
         found.save(folder / FILE)
     x, y = _bind_labelled(job, asked.data)
-    test = None if asked.train is None or y is None else (x, y)
-    evaluation = EvaluationData() if labels is None or job.target is None else EvaluationData(train=(rows, labels), test=test)
-    return ComplexityResult(profile=profile_components(found, evaluation), x=x)
+    train = None if labels is None or job.target is None else (rows, labels)
+    test = None if asked.train is None or y is None or train is None else (x, y)
+    return ComplexityResult(profile=found.profile(train, test), x=x)
 
 
 def _bind_labelled(job: Job, samples: Samples) -> tuple[Tensor, Tensor | None]:

@@ -7,9 +7,10 @@ import torch
 
 import vesalius as vs
 from tests.complexity.small_network import labelled_rows, network, rows, small_complexity
-from vesalius.complexity.compare import ComplexityComparison, EvaluationData, profile_components
+from vesalius.complexity.compare import ComplexityComparison
+from vesalius.complexity.orders import order_bands
+from vesalius.complexity.picture import MOST_SAMPLES
 from vesalius.core.errors import UnknownName, WrongType
-from vesalius.views.complexity import chart_data
 from vesalius.views.complexity.captions import summary
 from vesalius.views.complexity.charts import plot_complexity, plot_complexity_comparison
 from vesalius.views.complexity.section import complexity_comparison_section, complexity_section
@@ -17,15 +18,11 @@ from vesalius.views.complexity.section import complexity_comparison_section, com
 
 @pytest.fixture(scope="module")
 def judged():
-    return profile_components(
-        small_complexity(), EvaluationData(train=labelled_rows(), test=labelled_rows(40, 2), others=[network(1)], weighted=True)
-    )
+    return small_complexity().profile(labelled_rows(), labelled_rows(40, 2), others=[network(1)], weighted=True)
 
 
 def test_bands_cover_the_orders_between():
-    assert chart_data.order_bands((0, 1, 2, 4, 8)) == ["0", "1", "2", "3\N{EN DASH}4", "5\N{EN DASH}8"] and chart_data.order_bands(
-        (2,)
-    ) == ["0\N{EN DASH}2"]
+    assert order_bands((0, 1, 2, 4, 8)) == ["0", "1", "2", "3\N{EN DASH}4", "5\N{EN DASH}8"] and order_bands((2,)) == ["0\N{EN DASH}2"]
 
 
 def test_everything_that_was_measured_is_on_the_page(judged, read):
@@ -42,7 +39,7 @@ def test_everything_that_was_measured_is_on_the_page(judged, read):
         "weighted by the head",
     ):
         assert words in page.text
-    assert page.text.count("up to 0") == chart_data.MOST_SAMPLES and page.text.count("rest") >= chart_data.MOST_SAMPLES
+    assert page.text.count("up to 0") == MOST_SAMPLES and page.text.count("rest") >= MOST_SAMPLES
 
 
 def test_components_alone_are_shown_alone(read):
@@ -50,22 +47,21 @@ def test_components_alone_are_shown_alone(read):
     assert len(page.all("svg", **{"class": "lines"})) == 1 and "effectiveness" not in page.text and "up to 0" not in page.text
 
 
-def test_pictures_are_the_components_on_one_scale():
-    found, x = small_complexity(), rows(5)
-    pictures = chart_data.component_maps(found, x)
-    components = found.components(x[:3])
-    feature = components.parts.sum(0) + components.rest
-    channel = int((feature > 0).sum((0, 2, 3)).argmax())
-    for at, picture in enumerate(pictures):
-        assert list(picture.parts) == ["feature", "0", "1", "2", "rest"]
-        torch.testing.assert_close(torch.tensor(picture.parts["1"]), components.parts[1, at, channel].double())
-        torch.testing.assert_close(torch.tensor(picture.sums["2"] + picture.parts["rest"]), feature[at, channel].double())
-        assert picture.scale >= abs(picture.parts["feature"]).max() and picture.image.shape == (1, 6, 6)
-
-
 def test_the_finding_is_said_in_words():
-    said = summary(small_complexity())
-    assert said.startswith("Of the variance of second/conv2d, ") and "% is linear in the input" in said
+    found = small_complexity()
+    said, gain = summary(found), found.table()["gain"]
+    assert said.startswith("Of the variance of second/conv2d on rows not trained on, a linear map of the input explains ")
+    assert f"{100 * gain.values[0]:.1f} \N{PLUS-MINUS SIGN} {100 * gain.stderr[0]:.1f} %" in said
+
+
+def test_what_is_within_its_error_of_nothing_is_said_to_be():
+    """Groups of rows that disagree about what a deeper net adds, and the same where they agree."""
+    agreed = torch.tensor([[0.5, 0.5, 0.5], [0.5, 0.6, 0.6], [0.5, 0.6, 1.0]]).double().expand(8, 3, 3) / 8
+    swing = torch.tensor([1.0, -1.0] * 4).double()[:, None, None] * torch.tensor([[0, 0, 0], [0, 0, 0.05], [0, 0.05, 0]]).double()
+    base = {"orders": (0, 1), "kept": torch.tensor([[True, True]]), "nets": (small_complexity().nets[0][:2],)}
+    told = [summary(replace(small_complexity(), moments=moments, **base)) for moments in (agreed, agreed + swing)]
+    assert "nets of 1 nonlinear layer add 10.0" in told[0] and "within two standard errors" not in told[0]
+    assert told[1].endswith("What order 1 adds is within two standard errors of nothing.")
 
 
 def test_on_paper(judged):
@@ -74,16 +70,14 @@ def test_on_paper(judged):
     assert judged.plot(measure="reliability").axes[0].get_ylabel().startswith("share found in other")
     with pytest.raises(UnknownName, match="strength"):
         plot_complexity(small_complexity(), measure="reliability")
-    both = ComplexityComparison(profiles={"before": judged, "after": profile_components(small_complexity(1), EvaluationData())})
+    both = ComplexityComparison(profiles={"before": judged, "after": small_complexity(1).profile()})
     assert [text.get_text() for text in both.plot().axes[0].get_legend().get_texts()] == ["before", "after"]
     with pytest.raises(UnknownName):
-        plot_complexity_comparison(
-            ComplexityComparison(profiles={"a": profile_components(small_complexity(), EvaluationData())}), measure="reliability"
-        )
+        plot_complexity_comparison(ComplexityComparison(profiles={"a": small_complexity().profile()}), measure="reliability")
 
 
 def test_a_comparison_has_a_chart_per_measure_that_any_has(judged, read):
-    both = ComplexityComparison(profiles={"<before>": judged, "after": profile_components(small_complexity(1), EvaluationData())})
+    both = ComplexityComparison(profiles={"<before>": judged, "after": small_complexity(1).profile()})
     body = str(complexity_comparison_section(both).body)
     page = read(body)
     assert len(page.all("svg", **{"class": "lines"})) == 4 and "<before>" not in body
@@ -103,4 +97,4 @@ def test_pages_and_notebooks_take_them(judged):
 def test_what_was_not_taken_apart_is_refused():
     with pytest.raises(WrongType, match="expected a Complexity or a ComponentProfile, not int"):
         complexity_section(3)
-    assert not chart_data.component_maps(replace(small_complexity(), source=None), rows(2))
+    assert "up to 0" not in complexity_section(replace(small_complexity(), source=None), x=rows(2)).body

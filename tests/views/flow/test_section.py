@@ -52,12 +52,12 @@ def test_every_picture_has_a_text(small, pixels, read):
 def test_tested_edges_say_so(read):
     p = torch.tensor([[1e-6, 0.9], [0.9, 1e-6]]).double()
     layers = (FlowLayer.of("a", 2), FlowLayer.of("b", 2))
-    edges = FlowEdges.of(torch.eye(2), p=p, unreliable=torch.eye(2).bool())
+    edges = FlowEdges.of(torch.eye(2), p=p, doubts=torch.eye(2).long())
     made = FlowGraph.from_information(layers, [edges], EdgeWeighting(redundancy=None, transform="linfoot"), provenance={"rows": 100})
     text = read(str(flow_body(made))).text
     assert "as a correlation; only edges that are significant at a false discovery rate of 5 %" in text
     assert "edges kept 2 of 4 tested" in text and "measured on 100 rows" in text
-    assert "2 edges are larger than the samples can support" in text
+    assert "The information of 2 edges is not to be trusted: above half the logarithm of the number of rows" in text
 
 
 def test_the_last_section_says_what_the_graph_was_made_of(small, read):

@@ -5,23 +5,23 @@ from __future__ import annotations
 from markupsafe import Markup
 from torch import Tensor
 
-from vesalius.complexity.compare import MEASURES, ComplexityComparison, ComponentProfile
+from vesalius.complexity.compare import ComplexityComparison
 from vesalius.complexity.components import Complexity
-from vesalius.views import style, svg
+from vesalius.complexity.orders import order_bands
+from vesalius.complexity.profile import MEASURES, ComponentProfile
+from vesalius.views import style
 from vesalius.views.bar_chart import svg_grouped_bars
 from vesalius.views.complexity.captions import COMPARISON_HEADING, HEADING, facts, notes, summary
 from vesalius.views.complexity.chart_data import (
     MEASURE_LABELS,
-    ComponentMaps,
     as_profile,
     comparison_series,
-    component_maps,
     measure_series,
-    order_bands,
     order_columns,
     order_rows,
     strength_series,
 )
+from vesalius.views.complexity.component_maps import picture_body
 from vesalius.views.html import Section, anchor_of, render_template
 
 
@@ -30,7 +30,7 @@ def complexity_section(shown: ComponentProfile | Complexity, *, x: Tensor | None
 
     Args:
         shown: components, or components with what they do for the task.
-        x: samples of which components are drawn, where the feature is a map.
+        x: rows of which components are drawn.
     """
     source = dict(as_profile(shown).complexity.provenance)
     return Section(heading=HEADING, anchor=anchor_of(HEADING), body=complexity_body(shown, x=x), sources=(source,))
@@ -46,7 +46,7 @@ def complexity_body(shown: ComponentProfile | Complexity, *, x: Tensor | None = 
     found = profile.complexity
     groups = order_bands(found.orders)
     charts = [(MEASURE_LABELS["strength"].title, svg_grouped_bars(groups, strength_series(profile), MEASURE_LABELS["strength"]))]
-    for measure in MEASURES[1:]:
+    for measure in list(MEASURES)[1:]:
         series = measure_series(profile, measure)
         charts += [] if series is None else [(MEASURE_LABELS[measure].title, svg_grouped_bars(groups, series, MEASURE_LABELS[measure]))]
     return render_template(
@@ -57,7 +57,7 @@ def complexity_body(shown: ComponentProfile | Complexity, *, x: Tensor | None = 
             "charts": charts,
             "columns": order_columns(profile),
             "lines": order_rows(profile),
-            "pictures": [_map_rows(picture) for picture in ([] if x is None else component_maps(found, x))],
+            "picture": None if x is None or found.source is None else picture_body(found.picture(x)),
             "facts": facts(found),
             "notes": notes(profile),
         },
@@ -81,16 +81,3 @@ def complexity_comparison_body(comparison: ComplexityComparison) -> Markup:
     ]
     key = [(style.PALETTE[at], name) for at, name in enumerate(comparison.profiles)]
     return render_template("comparison.html.j2", {"first": next(iter(comparison.profiles)), "key": key, "charts": charts})
-
-
-def _map_rows(picture: ComponentMaps) -> dict[str, object]:
-    """Maps on one scale: the input, the feature, its parts and the rest; below each part, the sum up to it."""
-    line = [] if picture.image is None else [("input", svg.image(picture.image, "input"))]
-    line += [(_map_title(name), svg.heatmap(values, picture.scale, _map_title(name))) for name, values in picture.parts.items()]
-    sums = [(f"up to {name}", svg.heatmap(values, picture.scale, f"sum up to order {name}")) for name, values in picture.sums.items()]
-    aside = [("", Markup(""))] * (len(line) - len(picture.parts) + 1)
-    return {"line": line, "sums": aside + sums, "low": style.number(-picture.scale), "high": style.number(picture.scale)}
-
-
-def _map_title(name: str) -> str:
-    return name if name in ("feature", "rest") else f"order {name}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from vesalius.information.estimators.estimate import DOUBTS
 from vesalius.information.graph import FlowGraph
 from vesalius.information.redundancy import RedundantPair
 from vesalius.views import style
@@ -20,8 +21,6 @@ WEIGHT_UNITS: Mapping[str | None, str] = {
     "layer_max": "as a share of the largest between two layers",
 }
 """What weights are, by the graph's transform."""
-
-LARGE = "\N{LEFT DOUBLE QUOTATION MARK}large\N{RIGHT DOUBLE QUOTATION MARK}"
 
 
 def reading_guide(graph: FlowGraph) -> str:
@@ -103,10 +102,16 @@ def caveats(graph: FlowGraph, reading: FlowStatistics) -> list[str]:
         found.append(f"{what} among the {reading.analysed:,} strongest of {reading.edges:,} edges.")
     if communities.weak:
         found.append(f"The communities are weak, so colours say little about this network: {'; '.join(communities.doubts)}.")
-    doubtful = sum(int((part.unreliable & part.kept).sum()) for part in graph.edges)
-    if doubtful:
-        which, read = ("1 edge is", "it") if doubtful == 1 else (f"{doubtful:,} edges are", "them")
-        found.append(f"{which} larger than the samples can support; read {read} as {LARGE}.")
+    return found + unreliable_edges(graph)
+
+
+def unreliable_edges(graph: FlowGraph) -> list[str]:
+    """How many edges are not to be trusted, for each reason there is."""
+    found = []
+    for number, reason in enumerate(DOUBTS[1:], 1):
+        count = sum(int(((part.doubts == number) & part.kept).sum()) for part in graph.edges)
+        if count:
+            found.append(f"The information of {style.pluralize(count, 'edge')} is not to be trusted: {reason}.")
     return found
 
 
