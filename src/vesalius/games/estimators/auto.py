@@ -24,6 +24,7 @@ from vesalius.games.estimators.exact import ExactShapley
 from vesalius.games.estimators.kernel_shap import KernelShapley
 from vesalius.games.estimators.pairs import PairObservations
 from vesalius.games.estimators.permutation import PermutationShapley, PermutationSums
+from vesalius.games.estimators.polynomial import PolynomialShapley
 from vesalius.games.estimators.surrogate import SurrogateShapley
 from vesalius.games.estimators.tolerance import estimate_to_tolerance
 
@@ -140,6 +141,7 @@ KNOWN_BY: dict[type, type] = {
     AdaptiveShapley: tuple,
     KernelShapley: PairObservations,
     PermutationShapley: PermutationSums,
+    PolynomialShapley: PairObservations,
     SurrogateShapley: PairObservations,
 }
 """What each goes on from."""
@@ -149,6 +151,7 @@ ESTIMATORS: dict[str, type[ShapleyEstimator]] = {
     "exact": ExactShapley,
     "adaptive": AdaptiveShapley,
     "surrogate": SurrogateShapley,
+    "polynomial": PolynomialShapley,
     "kernel": KernelShapley,
     "permutation": PermutationShapley,
 }
