@@ -139,7 +139,9 @@ class Reader(nn.Module):
 
     def __init__(self, kind: str) -> None:
         super().__init__()
-        self.layer = nn.LSTM(8, 16, batch_first=True) if kind == "recurrent" else nn.TransformerEncoderLayer(8, 2, 32, 0.0, batch_first=True)
+        self.layer = (
+            nn.LSTM(8, 16, batch_first=True) if kind == "recurrent" else nn.TransformerEncoderLayer(8, 2, 32, 0.0, batch_first=True)
+        )
         self.out = nn.Linear(16 if kind == "recurrent" else 8, 1)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -73,7 +73,7 @@ class PairObservations:
         return bool(every.max() - every.min() <= 1e-14 * every.abs().max())
 
     def known_values(self) -> tuple[Float[Tensor, " P"], Float[Tensor, " P"]] | None:
-        """Shapley values and their errors where no process has to say anything: of a constant, and of a game in which no three act together."""
+        """Shapley values and errors where no process has to say anything: of a constant, and where no three players act together."""
         n = self.rows.shape[1]
         if self.flat:  # nothing varies: there is no scale to fit
             return torch.full((n,), self.gain / n, dtype=torch.float64), torch.zeros(n, dtype=torch.float64)
@@ -83,7 +83,7 @@ class PairObservations:
         return values, torch.zeros_like(values) if stderr is None else stderr
 
     def settle(self, values: Float[Tensor, " P"], stderr: Float[Tensor, " P"]) -> tuple[Float[Tensor, " P"], Float[Tensor, " P"]]:
-        """What a process says, its errors widened for what it was fitted to; of n - 1 pairs their regression, where the process does not mind.
+        """What a process says, its errors widened for what was fitted; of n - 1 pairs their regression, where the process does not mind.
 
         The regression on n - 1 pairs fits any values, so nothing tells whether it is exact; those of an order and its reverse are then the
         mean contributions (antithetic permutations).

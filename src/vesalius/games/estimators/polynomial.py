@@ -28,10 +28,11 @@ from vesalius.games.estimators.estimate import (
     shapley_allocation,
 )
 from vesalius.games.estimators.exact import ExactShapley
-from vesalius.games.estimators.gaussian_process.isotropic import ConditionedProcess, ProjectedProcess, candidates, evidence_weights
+from vesalius.games.estimators.gaussian_process.isotropic import CandidateEvidence, ConditionedProcess, candidates
+from vesalius.games.estimators.kernel_shap import KernelShapley
 from vesalius.games.estimators.pairs import PairDesign, PairObservations, observe_pairs
 
-CALIBRATED_FROM = 10  # evaluations per player from which intervals hold, those of the largest values too
+CALIBRATED_FROM = 5  # evaluations per player from which intervals hold, those of the largest values too
 REMEMBERED = 2  # designs whose algebra is kept
 
 
@@ -43,21 +44,16 @@ class PolynomialShapley(Options):
     (KernelSHAP) takes for something else. Far more precise than it where games are smooth, and quick: nothing is fitted but how much there
     is of each order, so all of the algebra depends on the coalitions alone, and samples that share those share it.
 
-    Above ``exact_pairs`` pairs the process is a mixture of ``inducing`` covariances only, and what it leaves over is handed to the kernel
-    regression (regression adjustment), whose errors then hold.
-
     Args:
-        exact_pairs: pairs up to which nothing is approximated; time grows with their cube.
-        inducing: pairs whose covariances are mixed above that.
+        most_pairs: pairs above which the regression on single players is left to itself (``kernel``), because time grows with their cube.
         fit_pairs: pairs on which the orders are weighed.
 
-    Reference: Fumagalli2026 for the regression; Witter2025 for its adjustment.
-    Differs from the papers: all interactions of an order are in it, by their covariance; the adjustment is KernelSHAP's regression.
+    Reference: Fumagalli2026.
+    Differs from the paper: all interactions of an order are in it, by their covariance, and none are selected.
     """
 
-    limits: ClassVar[Mapping[str, Limit]] = {"exact_pairs": Limit(least=0), "inducing": POSITIVE_COUNT, "fit_pairs": POSITIVE_COUNT}
-    exact_pairs: int = 600
-    inducing: int = 200
+    limits: ClassVar[Mapping[str, Limit]] = {"most_pairs": POSITIVE_COUNT, "fit_pairs": POSITIVE_COUNT}
+    most_pairs: int = 1500
     fit_pairs: int = 100
 
     @verb
@@ -84,6 +80,8 @@ class PolynomialShapley(Options):
         if ExactShapley().affords(n, budget):
             return ExactShapley().estimate(game, budget), None
         pairs = (budget - 2) // 2
+        if pairs > self.most_pairs:
+            return KernelShapley().extend(game, budget, known, generator=generator)
         data = observe_pairs(game, pairs, known, design="chain" if pairs == n - 1 else "singles_first", generator=generator)
         values, stderr = self.read(data)
         honest = data.evaluations >= CALIBRATED_FROM * n - 1
@@ -95,70 +93,40 @@ class PolynomialShapley(Options):
         """Shapley values and standard errors."""
         if (known := data.known_values()) is not None:
             return known
-        design = _processes_on(data.design, self.fit_pairs, self.inducing)
+        processes = _processes_on(data.design, self.fit_pairs)
         _, y, scale = data.seen(odd=True)
-        weights = design.weights(y)
-        n, pairs = data.rows.shape[1], len(data.rows)
-        if pairs > self.exact_pairs and pairs >= 2 * n:
-            return _adjust_regression(data, design, weights)
-        means, variances = [], []
-        for process, weight in zip(design.conditioned, weights, strict=True):
-            if weight:
-                error, expected = process.left_out(y)
-                means.append(process.read_off @ y)
-                variances.append(process.variance * (error[1:].square() / expected[1:]).mean())
-        weight = torch.tensor([weight for weight in weights if weight], dtype=torch.float64)
-        mean = weight @ torch.stack(means)
-        variance = weight @ (torch.stack(variances) + (torch.stack(means) - mean).square())
+        weighted = [(weight, process) for weight, process in zip(processes.weights(y), processes.each, strict=True) if weight]
+        read = [(weight, *process.read(y)) for weight, process in weighted]
+        mean = sum((weight * values for weight, values, _ in read), torch.zeros(()))
+        variance = sum((weight * (spread + (values - mean).square()) for weight, values, spread in read), torch.zeros(()))
         return data.settle(make_efficient(mean * scale, data.gain), variance.sqrt() * scale)
 
 
-def _adjust_regression(data: PairObservations, design: ProcessesOnDesign, weights: list[float]) -> tuple[Tensor, Tensor]:
-    """Shapley values of the projected processes and of the regression of what they leave over, with the regression's errors."""
-    _, y, scale = data.seen(odd=True)
-    read = [(weight, process.read(y)) for weight, process in zip(weights, design.projected, strict=True) if weight]
-    shapley, residual, left_out = (sum((weight * found[k] for weight, found in read), torch.zeros(())) for k in range(3))
-    regression = data.design.regression
-    rest, _ = regression.estimate(residual[1:], 2 * float(residual[0]))
-    _, stderr = regression.estimate(left_out[1:], 2 * float(left_out[0]))
-    assert stderr is not None
-    return make_efficient((shapley + rest) * scale, data.gain), stderr * scale
-
-
 @dataclass(frozen=True, eq=False)
-class ProcessesOnDesign:
+class DesignProcesses:
     """Every candidate on the pairs of a design.
 
     Attributes:
         rows: the full coalition and one member of each pair.
         fit_pairs: pairs on which the candidates are weighed.
-        inducing: how many pairs represent all, where that is asked for.
     """
 
     rows: Float[Tensor, "M P"]
     fit_pairs: int
-    inducing: int
 
     @cached_property
-    def conditioned(self) -> list[ConditionedProcess]:
+    def each(self) -> list[ConditionedProcess]:
         return [ConditionedProcess(one, self.rows) for one in candidates(self.rows.shape[1])]
 
     @cached_property
-    def projected(self) -> list[ProjectedProcess]:
-        inducing = spread_out(len(self.rows), self.inducing)
-        return [ProjectedProcess(one, self.rows, inducing) for one in candidates(self.rows.shape[1])]
-
-    @cached_property
-    def _weighed(self) -> tuple[list[ConditionedProcess], Tensor]:
-        if len(self.rows) <= self.fit_pairs + 1:
-            return self.conditioned, torch.arange(len(self.rows))
+    def _evidence(self) -> tuple[CandidateEvidence, Tensor]:
         some = spread_out(len(self.rows), self.fit_pairs)
-        return [ConditionedProcess(one, self.rows[some]) for one in candidates(self.rows.shape[1])], some
+        return CandidateEvidence(self.rows[some]), some
 
     def weights(self, y: Float[Tensor, " M"]) -> list[float]:
         """How far each candidate is to be believed."""
-        processes, some = self._weighed
-        return evidence_weights(processes, y[some])
+        evidence, some = self._evidence
+        return evidence.weights(y[some])
 
 
 def spread_out(rows: int, wanted: int) -> Tensor:
@@ -167,6 +135,6 @@ def spread_out(rows: int, wanted: int) -> Tensor:
 
 
 @lru_cache(maxsize=REMEMBERED)
-def _processes_on(design: PairDesign, fit_pairs: int, inducing: int) -> ProcessesOnDesign:
+def _processes_on(design: PairDesign, fit_pairs: int) -> DesignProcesses:
     rows = design.rows.double()
-    return ProcessesOnDesign(torch.cat([torch.ones(1, rows.shape[1], dtype=torch.float64), rows]), fit_pairs, inducing)
+    return DesignProcesses(torch.cat([torch.ones(1, rows.shape[1], dtype=torch.float64), rows]), fit_pairs)

@@ -1,29 +1,28 @@
 """Gaussian processes that treat all players alike, so that games which are asked at the same coalitions share their algebra.
 
 With a sign for every player, 1 where it is in and -1 where it is out, a game is a sum of products of signs (its Fourier expansion), and
-(v(S) - v(complement of S)) / 2 is what has an odd number of signs. Here all products of one order have one variance, which makes the process
-the ridge regression on all products of 1, 3 and 5 signs at once, none of them written out: their covariance at S and T depends on the number
-of players whom both treat alike (a Krawtchouk polynomial). The Shapley value of a product of k signs is 2 / k for each of its players.
+(v(S) - v(complement of S)) / 2 is what has an odd number of signs. Here all products of one order have one variance, which makes the
+process the ridge regression on all products of 1, 3 and 5 signs at once, none of them written out: their covariance at S and T depends on
+the number of players whom both treat alike (a Krawtchouk polynomial). The Shapley value of a product of k signs is 2 / k for each of its
+players.
 
 How much each order has, is learned by weighing a few candidates by their evidence; all that costs a power of the number of coalitions is
 done once for each design.
 
-Axes: M rows (pairs, by one member each), R inducing rows, P players.
+Axes: M, R rows (pairs, by one member each), P players, G candidates.
 
-Reference: Fumagalli2026 for regression on interactions; Rasmussen2006, sections 5.4.2 and 8.3.4.
+Reference: Fumagalli2026 for regression on interactions; Rasmussen2006, section 5.4.2.
 Differs from the paper: every interaction of an order is in it, with a prior in place of a selection.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import product
-from math import log
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from vesalius.games.estimators.gaussian_process.covariance import JITTER, indicator_shapley, noise_variance
@@ -33,6 +32,8 @@ CUBIC = (0.2, 0.03, 0.003)
 """Variance of products of three signs, in that of single signs, of the candidates."""
 ABOVE = ((0.3, 0.03), (1.0, 0.3))
 """Variance of products of five signs and of the noise, in that of products of three."""
+IMPOSSIBLE = 1e-3
+"""Weight of a candidate below which its algebra is not worth its time; all weights are lowered by it, so that none jumps there."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +53,7 @@ class IsotropicCovariance:
     def between(self, a: Float[Tensor, "M P"], b: Float[Tensor, "R P"]) -> Float[Tensor, "M R"]:
         """Covariances without noise."""
         alike = ((2 * a - 1) @ (2 * b - 1).T + self.players) / 2
-        return self._by_alike[alike.round_().long()]
+        return self.by_alike[alike.round_().long()]
 
     @property
     def variance(self) -> float:
@@ -66,13 +67,10 @@ class IsotropicCovariance:
 
     def shapley(self, b: Float[Tensor, "M P"]) -> Float[Tensor, "P M"]:
         """Covariance of every player's Shapley value with the values, noise included."""
-        return self.smooth_shapley(b) + self.noise * indicator_shapley(b, odd=True).T
-
-    def smooth_shapley(self, b: Float[Tensor, "M P"]) -> Float[Tensor, "P M"]:
-        """The same without noise."""
         present, absent = self._by_size
         size = b.sum(1).long()
-        return (absent[size][:, None] + b * (present - absent)[size][:, None]).T
+        smooth = absent[size][:, None] + b * (present - absent)[size][:, None]
+        return (smooth + self.noise * indicator_shapley(b, odd=True)).T
 
     def shapley_variance(self) -> float:
         """Of every Shapley value before anything is known."""
@@ -80,9 +78,11 @@ class IsotropicCovariance:
         return smooth + self.noise * noise_variance(self.players, True)
 
     @cached_property
-    def _by_alike(self) -> Float[Tensor, " K"]:
+    def by_alike(self) -> Float[Tensor, " K"]:
+        """Covariances by how many players are treated alike."""
         signs = sign_products(self.players, self.players)
-        return sum((v * signs[k] / signs[k][-1] for k, v in zip(ORDERS, self.variances, strict=True) if v), torch.zeros(1, dtype=torch.float64))
+        parts = [variance * signs[k] / signs[k][-1] for k, variance in zip(ORDERS, self.variances, strict=True) if variance]
+        return torch.stack(parts).sum(0)
 
     @cached_property
     def _by_size(self) -> tuple[Float[Tensor, " K"], Float[Tensor, " K"]]:
@@ -130,96 +130,70 @@ class ConditionedProcess:
 
     Attributes:
         covariance: the process, up to the unit of the values, which is learned.
-        rows: the coalitions.
+        rows: the full coalition, and others.
     """
 
     covariance: IsotropicCovariance
     rows: Float[Tensor, "M P"]
-
-    @cached_property
-    def _factor(self) -> Float[Tensor, "M M"]:
-        full = self.covariance.between(self.rows, self.rows)
-        full.diagonal().add_(self.covariance.noise_at(self.rows) + JITTER * self.covariance.variance)
-        return torch.linalg.cholesky(full)
 
     @cached_property
     def precision(self) -> Float[Tensor, "M M"]:
-        return torch.cholesky_inverse(self._factor)
+        """Inverse of the covariance of the values."""
+        full = self.covariance.between(self.rows, self.rows)
+        full.diagonal().add_(self.covariance.noise_at(self.rows) + JITTER * self.covariance.variance)
+        return torch.cholesky_inverse(torch.linalg.cholesky(full))
 
     @cached_property
-    def read_off(self) -> Float[Tensor, "P M"]:
-        """What a unit of every value adds to the Shapley values."""
-        found: Tensor = self.covariance.shapley(self.rows) @ self.precision
+    def _cross(self) -> Float[Tensor, "P M"]:
+        return self.covariance.shapley(self.rows)
+
+    @cached_property
+    def _read_off(self) -> Float[Tensor, "P M"]:
+        found: Tensor = self._cross @ self.precision
         return found
 
     @cached_property
-    def variance(self) -> Float[Tensor, " P"]:
-        """Of the Shapley values."""
-        explained = (self.read_off * self.covariance.shapley(self.rows)).sum(1)
-        return (self.covariance.shapley_variance() - explained).clamp_min(0)
+    def _variance(self) -> Float[Tensor, " P"]:
+        return (self.covariance.shapley_variance() - (self._read_off * self._cross).sum(1)).clamp_min(0)
 
-    def evidence(self, y: Float[Tensor, " M"]) -> float:
-        """Logarithm of the density of values in the unit in which it is largest, up to a constant."""
-        return -len(y) / 2 * log(float(y @ (self.precision @ y)) / len(y)) - float(self._factor.diagonal().log().sum())
+    def read(self, y: Float[Tensor, " M"]) -> tuple[Float[Tensor, " P"], Float[Tensor, " P"]]:
+        """Shapley values and their variances, scaled to the size of the errors that are seen when a value is left out.
 
-    def left_out(self, y: Float[Tensor, " M"]) -> tuple[Float[Tensor, " M"], Float[Tensor, " M"]]:
-        """Errors of every value when all others are known, and the variances that the process expects of them."""
-        variance = 1 / self.precision.diagonal()
-        return (self.precision @ y) * variance, variance
+        Such an error is (K^-1 y)_i / K^-1_ii, and its variance 1 / K^-1_ii.
+        """
+        surprise = (self.precision @ y).square() / self.precision.diagonal()
+        return self._read_off @ y, self._variance * surprise[1:].mean()
 
 
 @dataclass(frozen=True, eq=False)
-class ProjectedProcess:
-    """The same on few inducing coalitions, for a cost that grows with M R^2; what those cannot say of a value counts as noise.
+class CandidateEvidence:
+    """How probable all candidates make the values of the same coalitions.
 
     Attributes:
-        covariance: the process.
-        rows: the coalitions.
-        inducing: places of the inducing ones.
+        rows: the full coalition, and others.
     """
 
-    covariance: IsotropicCovariance
     rows: Float[Tensor, "M P"]
-    inducing: Int[Tensor, " R"]
 
     @cached_property
-    def _factors(self) -> tuple[Float[Tensor, "R R"], Float[Tensor, "R R"], Float[Tensor, "R M"]]:
-        chosen, scale = self.rows[self.inducing], self.covariance.variance
-        among = self.covariance.between(chosen, chosen)
-        among.diagonal().add_(JITTER * scale)
-        factor = torch.linalg.cholesky(among)
-        basis = torch.linalg.solve_triangular(factor, self.covariance.between(chosen, self.rows), upper=False)
-        missed = (scale - basis.square().sum(0)).clamp_min(0).mean()
-        noise = self.covariance.noise + missed + JITTER * scale
-        inner = torch.linalg.cholesky(basis @ basis.T + noise * torch.eye(len(chosen), dtype=torch.float64))
-        return factor, inner, torch.linalg.solve_triangular(inner, basis, upper=False)
+    def _factors(self) -> Float[Tensor, "G M M"]:
+        every, sign = candidates(self.rows.shape[1]), 2 * self.rows - 1
+        alike = ((sign @ sign.T + self.rows.shape[1]) / 2).round_().long()
+        full = torch.stack([one.by_alike for one in every])[:, alike]
+        noise = torch.stack([one.noise_at(self.rows) + JITTER * one.variance for one in every])
+        full.diagonal(dim1=1, dim2=2).add_(noise)
+        factors: Tensor = torch.linalg.cholesky(full)
+        return factors
 
-    @cached_property
-    def _leverage(self) -> Float[Tensor, " M"]:
-        return self._factors[2].square().sum(0).clamp_max(1 - 1e-9)
+    def weights(self, y: Float[Tensor, " M"]) -> list[float]:
+        """How far each candidate is to be believed after the values; not at all where it is next to impossible."""
+        weight = (self.log_density(y).softmax(0) - IMPOSSIBLE).clamp_min(0)
+        found: list[float] = (weight / weight.sum()).tolist()
+        return found
 
-    @cached_property
-    def _read_off(self) -> Float[Tensor, "P R"]:
-        factor, inner, _ = self._factors
-        cross = torch.linalg.solve_triangular(factor, self.covariance.smooth_shapley(self.rows[self.inducing]).T, upper=False)
-        return torch.linalg.solve_triangular(inner, cross, upper=False).T
-
-    def read(self, y: Float[Tensor, " M"]) -> tuple[Float[Tensor, " P"], Float[Tensor, " M"], Float[Tensor, " M"]]:
-        """Shapley values of what is learned, what it leaves of the values, and what it leaves of each when it is learned from all others."""
-        seen = self._factors[2]
-        mean = seen @ y
-        residual = y - seen.T @ mean
-        return self._read_off @ mean, residual, residual / (1 - self._leverage)
-
-
-def evidence_weights(processes: Sequence[ConditionedProcess], y: Float[Tensor, " M"]) -> list[float]:
-    """How far each process is to be believed after the values; nothing for those that are next to impossible."""
-    evidence = torch.tensor([process.evidence(y) for process in processes], dtype=torch.float64)
-    weight = evidence.softmax(0)
-    weight = torch.where(weight < IMPOSSIBLE, 0.0, weight)
-    found: list[float] = (weight / weight.sum()).tolist()
-    return found
-
-
-IMPOSSIBLE = 1e-3
-"""Weight of a process below which its algebra is not worth its time."""
+    def log_density(self, y: Float[Tensor, " M"]) -> Float[Tensor, " G"]:
+        """Logarithms of the density of values, each in the unit in which it is largest, up to a constant."""
+        seen = torch.linalg.solve_triangular(self._factors, y[:, None], upper=False)[..., 0]
+        determinant = self._factors.diagonal(dim1=1, dim2=2).log().sum(1)
+        found: Tensor = -len(y) / 2 * seen.square().mean(1).log() - determinant
+        return found
