@@ -215,7 +215,6 @@ def repeated(estimator, budget):
 
 
 CLAIMS = [
-    (AdaptiveShapley(), 50),
     (AdaptiveShapley(), 100),
     (SurrogateShapley(), 100),
     (PolynomialShapley(), 50),

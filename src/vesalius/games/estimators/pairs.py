@@ -82,14 +82,19 @@ class PairObservations:
         values, stderr = self.design.regression.estimate(self.odd, self.gain)
         return values, torch.zeros_like(values) if stderr is None else stderr
 
-    def settle(self, values: Float[Tensor, " P"], stderr: Float[Tensor, " P"]) -> tuple[Float[Tensor, " P"], Float[Tensor, " P"]]:
+    def settle(self, values: Float[Tensor, " P"], stderr: Float[Tensor, " P"], widening: float) -> tuple[Float[Tensor, " P"], Float[Tensor, " P"]]:
         """What a process says, its errors widened for what was fitted; of n - 1 pairs their regression, where the process does not mind.
 
         The regression on n - 1 pairs fits any values, so nothing tells whether it is exact; those of an order and its reverse are then the
         mean contributions (antithetic permutations).
+
+        Args:
+            values: what it says.
+            stderr: the errors of those.
+            widening: of variances, in players per pair.
         """
         n, pairs = self.rows.shape[1], len(self.rows)
-        stderr = stderr * (1 + n / pairs) ** 0.5  # chosen on games that the benchmark does not report
+        stderr = stderr * (1 + widening * n / pairs) ** 0.5
         if pairs == n - 1:
             permuted, _ = self.design.regression.estimate(self.odd, self.gain)
             values = permuted if bool((permuted - values).square().sum() <= stderr.square().sum()) else values

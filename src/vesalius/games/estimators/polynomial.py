@@ -33,6 +33,7 @@ from vesalius.games.estimators.kernel_shap import KernelShapley
 from vesalius.games.estimators.pairs import PairDesign, PairObservations, observe_pairs
 
 CALIBRATED_FROM = 5  # evaluations per player from which intervals hold, those of the largest values too
+WIDENING = 1  # of variances, in players per pair: for orders that are themselves weighed
 REMEMBERED = 2  # designs whose algebra is kept
 
 
@@ -99,7 +100,7 @@ class PolynomialShapley(Options):
         read = [(weight, *process.read(y)) for weight, process in weighted]
         mean = sum((weight * values for weight, values, _ in read), torch.zeros(()))
         variance = sum((weight * (spread + (values - mean).square()) for weight, values, spread in read), torch.zeros(()))
-        return data.settle(make_efficient(mean * scale, data.gain), variance.sqrt() * scale)
+        return data.settle(make_efficient(mean * scale, data.gain), variance.sqrt() * scale, WIDENING)
 
 
 @dataclass(frozen=True, eq=False)

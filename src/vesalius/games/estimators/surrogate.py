@@ -41,6 +41,7 @@ from vesalius.games.estimators.gaussian_process.posterior import Posterior, cond
 from vesalius.games.estimators.pairs import PairObservations, observe_pairs
 
 CALIBRATED_FROM = 10  # evaluations per player from which intervals hold, those of the largest values too
+WIDENING = 3  # of variances, in players per pair: for parameters that are themselves fitted; on benchmarks/unlike_games.py 1 and 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +121,7 @@ class SurrogateShapley(Options):
         values = weight @ means
         spread = weight @ (means - values).square()
         variance = weight @ torch.stack([opinion.variance for opinion in opinions]) + spread
-        return data.settle(make_efficient(values, data.gain), variance.sqrt())
+        return data.settle(make_efficient(values, data.gain), variance.sqrt(), WIDENING)
 
     def _adjust_regression(self, data: PairObservations, chosen: Tensor, inducing: Tensor) -> tuple[Tensor, Tensor]:
         """Shapley values of the projected odd process and of the regression of what it leaves over, with the regression's errors."""
