@@ -12,7 +12,9 @@ MOST_PLAYERS = 1500  # of a regression or a process, whose algebra grows with th
 DENSE_SECONDS = 2e-10  # of the cube of rows: a factorisation, an inverse, and the matrix itself
 INDUCING_SECONDS = 4e-10  # of rows times the square of inducing rows
 FITS_SECONDS = 0.1  # of both processes on 100 pairs
+SHARED_SECONDS = 0.1  # that algebra may take which is done once for all samples of a batch
 POLYNOMIAL_SECONDS = 0.003  # of polynomial regression, however few the pairs
+POLYNOMIAL_CUBE_SECONDS = 1.2e-10  # of the cube of its pairs
 REGRESSION_SECONDS = 5e-10  # of pairs times the square of players
 COVARIANCE_SECONDS = 2.5e-8  # of an element of the odd covariance
 REGRESSION_PLAYERS = 300  # above which permutations are sooner at an error than a regression whose cost grows with the square of players
@@ -51,8 +53,8 @@ def process_seconds(pairs: int) -> float:
 
 
 def polynomial_seconds(pairs: int) -> float:
-    """Of polynomial regression on so many pairs, by a single game."""
-    return POLYNOMIAL_SECONDS + DENSE_SECONDS * pairs**3
+    """Of polynomial regression on so many pairs, most of it shared by the games that are asked there."""
+    return POLYNOMIAL_SECONDS + POLYNOMIAL_CUBE_SECONDS * pairs**3
 
 
 def regression_seconds(players: int, pairs: int) -> float:

@@ -46,8 +46,8 @@ class AutoShapley(Options):
 
     Exact where the budget reaches 2**n. Else, where evaluations are dear, adaptive up to ``adaptive_per_player`` evaluations per player and
     ``adaptive_most`` in all, then the surrogate, with as many inducing pairs as there is time for. Where they are cheap, polynomial
-    regression, whose algebra is a few milliseconds and shared by the samples of a batch, while pairs are few, and the regression on single
-    players where they are many (for dear ones, above ``surrogate_pairs``). Permutations, which need no memory and no algebra, where there
+    regression, whose algebra the samples of a batch share (``algebra.SHARED_SECONDS``), and the regression on single players where pairs
+    are too many for it (for dear ones, above ``surrogate_pairs``). Permutations, which need no memory and no algebra, where there
     are too many players for those.
 
     With a tolerance in place of a budget the time to the asked error is what counts: where evaluations are cheap, the regression (or
@@ -135,7 +135,7 @@ class AutoShapley(Options):
             return AdaptiveShapley()
         if pairs <= self.surrogate_pairs and algebra.process_seconds(pairs) <= time:
             return self._surrogate(budget, seconds)
-        if algebra.polynomial_seconds(pairs) <= spare or pairs < 2 * players:
+        if algebra.polynomial_seconds(pairs) <= max(algebra.SHARED_SECONDS, time) or pairs < 2 * players:
             return PolynomialShapley()
         return KernelShapley()
 

@@ -82,7 +82,9 @@ class PairObservations:
         values, stderr = self.design.regression.estimate(self.odd, self.gain)
         return values, torch.zeros_like(values) if stderr is None else stderr
 
-    def settle(self, values: Float[Tensor, " P"], stderr: Float[Tensor, " P"], widening: float) -> tuple[Float[Tensor, " P"], Float[Tensor, " P"]]:
+    def settle(
+        self, values: Float[Tensor, " P"], stderr: Float[Tensor, " P"], widening: float
+    ) -> tuple[Float[Tensor, " P"], Float[Tensor, " P"]]:
         """What a process says, its errors widened for what was fitted; of n - 1 pairs their regression, where the process does not mind.
 
         The regression on n - 1 pairs fits any values, so nothing tells whether it is exact; those of an order and its reverse are then the
