@@ -94,7 +94,8 @@ def test_evaluations_that_are_of_no_use_to_the_next_estimator_are_counted():
 
 
 @pytest.mark.parametrize(("seconds", "players", "budget", "estimator"), [
-    (1e-6, 14, 256, "polynomial"), (1e-6, 14, 1400, "polynomial"), (1e-6, 48, 4800, "kernel"), (1e-6, 1000, 10_000, "permutation"), (1e-1, 10_000, 30_000, "permutation"),
+    (1e-6, 14, 256, "polynomial"), (1e-6, 14, 1400, "polynomial"), (1e-6, 48, 4800, "kernel"),
+    (1e-6, 1000, 10_000, "permutation"), (1e-1, 10_000, 30_000, "permutation"),
     (1e-3, 14, 420, "surrogate"), (1e-1, 14, 100, "adaptive"),
 ])  # fmt: skip
 def test_the_algebra_takes_no_longer_than_the_evaluations(seconds, players, budget, estimator):
