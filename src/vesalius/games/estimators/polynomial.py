@@ -98,8 +98,9 @@ class PolynomialShapley(Options):
         _, y, scale = data.seen(odd=True)
         weighted = [(weight, process) for weight, process in zip(processes.weights(y), processes.each, strict=True) if weight]
         read = [(weight, *process.read(y)) for weight, process in weighted]
-        mean = sum((weight * values for weight, values, _ in read), torch.zeros(()))
-        variance = sum((weight * (spread + (values - mean).square()) for weight, values, spread in read), torch.zeros(()))
+        zero = torch.zeros((), dtype=torch.float64)
+        mean = sum((weight * values for weight, values, _ in read), zero)
+        variance = sum((weight * (spread + (values - mean).square()) for weight, values, spread in read), zero)
         return data.settle(make_efficient(mean * scale, data.gain), variance.sqrt() * scale, WIDENING)
 
 
