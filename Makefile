@@ -3,6 +3,7 @@
 # make lint   ruff and mypy
 # make zoo    which methods add up on which architectures (an hour; goes on where it stopped)
 # make docs   the documentation site, build/site/index.html
+# make browser  pages in a Chromium of the system: quiet, offline, every control, attacks in every name
 # make bench  the tables behind every claim about speed or accuracy (slow)
 
 PYTHON ?= python3
@@ -14,7 +15,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint zoo docs bench clean
+.PHONY: demo test lint zoo docs browser bench clean
 
 demo: $(READY)
 	$(BIN)/vesalius demo --out demo
@@ -36,9 +37,13 @@ docs: $(READY)
 	$(BIN)/sphinx-build -q -W --keep-going -c website build/source build/site
 	@echo $(abspath build/site/index.html)
 
+browser: $(READY)
+	$(PIP) --constraint $(VENV)/constraints.txt '.[browser]'
+	$(BIN)/python -m pytest -n 0 tests/browser
+
 bench: $(READY)
 	$(PIP) --constraint $(VENV)/constraints.txt '.[peers]'
-	for name in tracing rules integrated_gradients interactions audit mutual_information component_shapley complexity link_importance compact pruning shapley_sampling shapley survey survey_kills; do $(BIN)/python -W ignore benchmarks/$$name.py || exit 1; done
+	for name in tracing rules integrated_gradients interactions audit mutual_information component_shapley complexity link_importance compact pruning joined_units resnet_units shapley_sampling shapley survey survey_kills; do $(BIN)/python -W ignore benchmarks/$$name.py || exit 1; done
 
 # torch comes first and alone: a bare "torch" among other requirements would pull in another build
 $(READY): pyproject.toml
@@ -46,8 +51,8 @@ $(READY): pyproject.toml
 	$(PIP) $(TORCH)
 	echo '$(TORCH)' > $(VENV)/constraints.txt
 	$(PIP) --constraint $(VENV)/constraints.txt --editable '.[test]'
-# a peer of the tests, alone: it asks for torchvision, of which it needs two class names (tests/peers/zennit.py)
-	$(PIP) --no-deps zennit==0.5.1
+# alone: they ask for torchvision, of which the tests need a few names (tests/peers/zennit.py, tests/inputs/test_onnx.py)
+	$(PIP) --no-deps zennit==0.5.1 onnx2torch==1.5.15
 	touch $@
 
 clean:

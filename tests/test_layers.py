@@ -26,11 +26,13 @@ LEVELS = {
     "circuits": 5,
     "scale": 5,
     "views": 6,
+    "logging": 7,
     "workflow": 7,
-    "cli": 8,
-    "__init__": 9,
+    "explorer": 8,
+    "cli": 9,
+    "__init__": 10,
 }
-OPTIONAL = {"pandas", "pyarrow", "shap", "shapiq", "tokenizers", "transformers", "xarray"}
+OPTIONAL = {"mlflow", "onnx", "onnx2torch", "pandas", "pyarrow", "shap", "shapiq", "tokenizers", "transformers", "wandb", "xarray"}
 """Extras, which may be imported inside a function."""
 FILES = sorted(SOURCE.rglob("*.py"))
 

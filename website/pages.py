@@ -37,6 +37,8 @@ CONTENTS = {
         "sparsity",
         "results",
         "how_to",
+        "explorer",
+        "integrations",
         "gallery",
     ],
     "Measured": ["benchmarks", "reproductions", "complexity_claims", "shapsae_claims", "nif"],

@@ -11,10 +11,12 @@ if TYPE_CHECKING:
     from vesalius import cli as cli
     from vesalius import core as core
     from vesalius import data as data
+    from vesalius import explorer as explorer
     from vesalius import games as games
     from vesalius import information as information
     from vesalius import inputs as inputs
     from vesalius import language as language
+    from vesalius import logging as logging
     from vesalius import methods as methods
     from vesalius import models as models
     from vesalius import rules as rules

@@ -79,6 +79,7 @@ def test_is_shown_on_a_page_and_in_a_notebook(copying, tmp_path):
         assert words in page
     assert "L0H1" in found._repr_html_() and "faithfulness" in curve._repr_html_()
     assert isinstance(curve.plot(), Figure)
+    assert [one.plot(title="Who").axes[0].get_title(loc="left") for one in (found, curve)] == ["Who", "Who"]
 
 
 def test_names_from_a_user_are_escaped():

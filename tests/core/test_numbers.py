@@ -112,3 +112,9 @@ def test_a_source_of_randomness_is_a_generator_and_no_seed():
     assert random_source(None) is None
     with pytest.raises(WrongType, match=r"for a seed: torch.Generator\(\).manual_seed"):
         random_source(3)
+
+
+@pytest.mark.parametrize("size", [10**400, -(10**400)])
+def test_a_whole_number_beyond_all_floats_is_refused(size):
+    with pytest.raises(InvalidInput, match="a number"):
+        real_number("x", size)

@@ -50,6 +50,12 @@ MUTANTS = [
         "tests/sparsity/test_sparse_gpt.py -k makes_up",
     ),
     Mutant("sparsity/pruning/alps.py", "dual + tie * (solved - sparse)", "dual", "tests/sparsity/test_alps.py -k less_error"),
+    Mutant(
+        "sparsity/pruning/prune.py",
+        "start.double() * steepness",
+        "start.double()",
+        "tests/sparsity/test_alps.py -k nothing_hears",
+    ),
     Mutant("sparsity/pruning/refit.py", "moments.cross + pull * start.double()", "moments.cross", "tests/sparsity/test_refit.py -k own"),
     Mutant("sparsity/pruning/refit.py", "self.target - weight @ self.mean", "self.target", "tests/sparsity/test_refit.py -k mean"),
     Mutant("sparsity/pruning/refit.py", "(0, 1, 0, 1)", "(0, 1, 0, 1), value=0.3", "tests/sparsity/test_refit.py -k own"),

@@ -22,6 +22,7 @@ MUTANTS = [
         "chosen[at + 1]][:, chosen[at]].T.flip(0)",
         "tests/views/sparsity/test_section.py -k drawing",
     ),
+    Mutant("views/flow/layout.py", "if part.isdigit()), 0)", "if part.isalpha()), 0)", "tests/views/flow/test_layout.py -k module"),
     Mutant("views/text_fit.py", "start + share * after, stop - share * before", "start, stop", "tests/views/test_text_fit.py -k beside"),
     Mutant("views/text_fit.py", "(lefts[first] + rights[first - 1]) / 2", "0.0", "tests/views/test_text_fit.py -k reach"),
 ]

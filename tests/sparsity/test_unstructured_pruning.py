@@ -100,7 +100,7 @@ def test_paper_mode_is_the_formula():
 
 def test_refit_mode_is_its_slow_twin():
     model, x = autoencoder(), rows(40)
-    how = Pruning(rounds=3, ridge=0.05)
+    how = Pruning(score="gate", rounds=3, ridge=0.05)
     thin = sparsify(model.double(), x.double(), sparsity=0.6, pruning=how)
     layers, names = [], ["encoder.0", "encoder.2", "decoder.0", "decoder.2"]
     for name, activation in zip(names, [torch.relu, torch.relu, torch.relu, torch.sigmoid], strict=True):

@@ -8,6 +8,7 @@ import random
 import sys
 import threading
 import warnings
+import weakref
 from collections.abc import Callable
 from itertools import count
 from types import MethodType
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune
 
 import vesalius
+from vesalius.trace.structural_copy import copy_structure
 
 RECORD: list[Any] = []
 """What a careless model or hook appends to."""
@@ -337,3 +339,37 @@ def test_a_function_over_a_model_in_training_does_not_move_its_statistics():
     vesalius.attribute(function, x, "occlusion")
     assert snapshot(model) == before
     assert calls, "a function's own records are its own affair"
+
+
+class Trained(nn.Module):
+    """Held by a trainer that has a weak proxy of it, as a module of Lightning is while it is trained."""
+
+    def __init__(self):
+        super().__init__()
+        self.line, self.calls = nn.Linear(3, 2), []
+
+    def forward(self, x):
+        self.trainer.module.calls.append(1)
+        return self.line(x)
+
+
+class Trainer:
+    def __init__(self, module):
+        self.module, module.trainer = weakref.proxy(module), self
+
+
+def test_a_weak_proxy_of_the_model_is_one_of_its_copy():
+    model, x = Trained(), torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+    trainer = Trainer(model)
+    copied = copy_structure(model)
+    assert copied.trainer is not trainer and copied.trainer.module.line is copied.line
+    found = vesalius.attribute(model, x, "occlusion", target=1)
+    torch.testing.assert_close(found.total, model.line(x)[:, 1].detach())
+    assert model.calls == [] and trainer.module.line is model.line
+
+
+def test_a_proxy_of_what_is_gone_is_left_as_it_is():
+    model, gone = nn.Linear(3, 2), nn.Linear(1, 1)
+    model.other = [weakref.proxy(gone)]
+    del gone
+    assert type(copy_structure(model).other[0]) is type(model.other[0])

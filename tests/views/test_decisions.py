@@ -104,7 +104,8 @@ def test_a_table_shows_values_bars_and_a_waterfall(table, read):
     second = replace(table, values=-table.values, stderr=None, provenance={"method": "occlusion"})
     page = read(body(row(table, second)))
     assert "petal length 1 +3.00 \N{PLUS-MINUS SIGN}0.3 \N{MINUS SIGN}3.00" in page.text
-    assert "From the baseline to this decision, by Shapley value base value 1 petal length +3.00" in page.text
+    assert "Last come the steps from the baseline to the decision, by Shapley value." in page.text
+    assert "base value 1 petal length +3.00" in page.text and page.text.count("by Shapley value") == 1
     assert page.text.count("output 2.5") == 1
     assert len(page.all("svg", cls="bar")) == 6
 

@@ -1,17 +1,22 @@
 """The page: whole, self-contained, escaped, in order."""
 
+import base64
+import hashlib
 import html
 import re
 from dataclasses import replace
 
 import pytest
 import torch
+from markupsafe import Markup
 
+import vesalius as vs
 from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.core.players import Players
 from vesalius.core.version import VERSION
 from vesalius.views import report as module
+from vesalius.views import svg
 from vesalius.views.decisions import Decision, Decisions
 from vesalius.views.html import Section
 from vesalius.views.report import report
@@ -34,17 +39,68 @@ def page(table, pixels, batch, read):
 def test_the_order_is_finding_lead_facts_sections_reproduction(page):
     places = [
         page.text.index(words)
-        for words in ("It looks at strokes vesalius report of digits", "Two decisions. model 3 layers test accuracy 98.1 %",
-                      "Red raised the score", "How the score is shared out among 3 features", "vesalius demo --seed 0")
+        for words in ("Skip to the findings vesalius report of digits", "It looks at strokes Two decisions. model 3 layers test accuracy",
+                      "Decisions 1 of 2 predictions is right;", "Red raised the score of class 4", "How the score is shared out among 3",
+                      "vesalius demo --seed 0")
     ]  # fmt: skip
     assert places == sorted(places)
 
 
 def test_every_entry_of_the_navigation_leads_to_a_heading_and_back(page):
-    entries = [link["href"][1:] for link in page.all("a")]
+    skip, *entries = [link["href"][1:] for link in page.all("a")]
     heads = [head["id"] for head in page.all("h2")]
-    assert entries == heads == ["decisions", "shapley-value", "integrated-gradients", "integrated-gradients-2", "reproduce"]
-    assert len(page.all("h1")) == 1
+    sections = ["decisions", "shapley-value", "integrated-gradients", "integrated-gradients-2"]
+    assert heads == ["summary", *sections, "reproduce"]
+    assert entries == [*heads, *sections[:3]], "the navigation, then the findings"
+    assert len(page.all("h1")) == 1 and page.all("main")[0]["id"] == skip
+
+
+def test_sections_of_the_same_heading_are_told_apart(page, pixels, read):
+    assert "Integrated gradients: 1" in page.text and "Integrated gradients: 2" in page.text
+    named = [replace(pixels, provenance={**pixels.provenance, "target": target}) for target in ("class cat", "class <dog>")]
+    shown = read(report(named, title="x").html)
+    assert "Integrated gradients: class cat How the score" in shown.text and "Integrated gradients: class <dog>" in shown.text
+    assert shown.all("details", cls="group"), "one entry for all of a kind"
+    assert "In short" not in read(report(pixels, title="x").html).text, "of a single section the title is the finding"
+
+
+def test_a_page_without_a_title_goes_by_the_model(pixels, read):
+    assert "The anatomy of digits" in read(report(pixels).html).text
+    attack = replace(pixels, provenance={**pixels.provenance, "model": "<b>net"})
+    assert "<title>The anatomy of &lt;b&gt;net</title>" in report(attack).html
+    assert "The anatomy of a network" in read(report(Section(heading="A", anchor="a", body=Markup("x"))).html).text
+
+
+def test_how_to_read_a_picture_is_said_once(page):
+    assert page.text.count("Red raised the score, blue lowered it.") == 1
+
+
+def test_parts_of_a_section_have_addresses(read):
+    body = Markup('<p class="lead apart">One part: of two</p><p class="lead apart">{}</p>').format("<b>Another")
+    parts = [Section(heading="A", anchor="a", body=body), Section(heading="B", anchor="a-part-1", body=Markup("b"))]
+    shown = read(report(parts, title="x").html)
+    assert [head["id"] for head in shown.all("h3")] == ["a-part-1", "a-part-2"]
+    assert [head["id"] for head in shown.all("h2")] == ["a", "a-part-1-2", "reproduce"]
+    links = [link["href"] for link in shown.all("a")]
+    assert "#a-part-1" in links and "One part" in shown.words and "<b>Another" in shown.words
+
+
+def test_a_page_runs_its_own_script_and_no_other(pixels, read):
+    html = report(pixels, title="x").html
+    script = re.search(r"<script>(.*?)</script>", html, re.S).group(1)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = read(html).all("meta", **{"http-equiv": "Content-Security-Policy"})[0]["content"]
+    assert f"script-src 'sha256-{digest}'" in policy and "script-src 'unsafe-inline'" not in policy
+    assert not re.search(r"\son\w+=", re.sub(r"<script>.*?</script>", "", html, flags=re.S))
+
+
+def test_pictures_hold_their_numbers_and_no_formulas(give, read):
+    evil = give(Players.features(torch.zeros(1, 2, 2)), [-2.0, 0.12345, 1, 3])
+    assert read(report(evil, title="x").html).all("svg")[0]["data-csv"] == "-2,0.123\n1,3\n"
+    wide = give(Players.features(torch.zeros(1, 65, 65)), torch.arange(65 * 65.0))
+    first, *lines = read(report(wide, title="x").html).all("svg")[0]["data-csv"].splitlines()
+    assert first == "means of blocks of 2 by 2" and len(lines) == 33 and lines[0].startswith("33,35,37")
+    assert svg.numbers_attribute([("=1+1", -1.5)]) == ' data-csv="&#39;=1+1,-1.5&#10;"'
 
 
 def test_nothing_is_fetched(page, pixels):
@@ -217,3 +273,17 @@ def test_values_of_another_library_are_shown_without_a_verdict(read):
     page = read(text)
     assert "Elsewhere" in page.text and "gap not known" in page.text and "From the base value" not in page.text
     assert "not a number" not in page.text and "<i>a" in page.text and "<i>a" not in text
+
+
+def test_a_class_goes_by_its_name_where_names_are_known():
+    model, x = torch.nn.Linear(3, 2), torch.randn(4, 3)
+    names = ("cat", "dog <b>")
+    many = vs.attribute(model, x, "integrated_gradients", target=[1, 0, 1, 1], classes=names)
+    assert many.provenance["samples"]["target"] == ["class dog <b>", "class cat", "class dog <b>", "class dog <b>"]
+    single = vs.attribute(model, x[0], "integrated_gradients", target=1, classes=names)
+    both = vs.interactions(model, x[0], target="dog <b>", classes=names)
+    judged = vs.audit(model, x[0], target=1, classes=names, methods=["occlusion"])
+    assert {found.provenance["target"] for found in (single, both, judged)} == {"class dog <b>"}
+    assert "class dog &lt;b&gt;" in report([single, both, judged], title="x").html
+    other = vs.attribute(model, x[0], "integrated_gradients", target=1, classes=("of", "something", "else"))
+    assert other.provenance["target"] == "class 1", "names of another number of classes"

@@ -133,3 +133,18 @@ def test_kinds_stand_out_from_paper(theme):
     for kind in style.PALETTE:
         low, high = sorted([paper, light(theme[kind]) @ [0.2126, 0.7152, 0.0722]])
         assert (high + 0.05) / (low + 0.05) > 2.7
+
+
+def test_letters_can_be_read_on_every_colour_of_the_scales():
+    def contrast(front, back):
+        hexed = {"#fff": "#ffffff", "#000": "#000000"}.get(front, front)
+        light = sorted(luminance([int(hexed[place : place + 2], 16) for place in (1, 3, 5)]) for hexed in (hexed, style.to_hex(back)))
+        return (light[1] + 0.05) / (light[0] + 0.05)
+
+    def luminance(colour):
+        linear = [(side / 255 / 12.92) if side <= 10 else ((side / 255 + 0.055) / 1.055) ** 2.4 for side in colour]
+        return float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
+
+    both = np.concatenate([style.diverging_colours(np.linspace(-1, 1, 201), 1.0), style.sequential_colours(np.linspace(0, 1, 101), 1.0)])
+    worst = min(contrast(style.readable_on(tuple(colour)), tuple(colour)) for colour in both.tolist())
+    assert worst >= 4.5 and style.readable_on(style.RED) == "#fff" and style.readable_on(style.PAPER) == style.to_hex(style.INK)

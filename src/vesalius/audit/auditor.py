@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -31,7 +31,7 @@ from vesalius.games.absence import Baseline
 from vesalius.games.game import Game, question_provenance
 from vesalius.methods import METHODS, Method
 from vesalius.trace.network import Inputs
-from vesalius.trace.receive import receive, resolve_classes
+from vesalius.trace.receive import receive, resolve_classes, with_class_names
 from vesalius.trace.target import Target
 from vesalius.trace.text_questions import TextPlayers, TextWords, as_text_question, require_players
 
@@ -202,10 +202,12 @@ def audit(  # noqa: PLR0913 - a verb that users call
     if (posed := as_text_question(model, x, tokenizer, words)) is not None:
         model, x, players, target, baseline, at = posed.arguments
     received = receive(model, x)
-    target = resolve_classes(target, name_list("classes", classes) or received.classes, received.outputs)
+    known = name_list("classes", classes) or received.classes
+    target = resolve_classes(target, known, received.outputs)
     players = require_players(players) if isinstance(players, str) else players
     players = players if isinstance(players, Allocation) else named_players(received, players, names, at, target)
-    return Auditor(at=at, direct=direct).audit(received.network, received.x, players, target=target, baseline=baseline, methods=methods)
+    found = Auditor(at=at, direct=direct).audit(received.network, received.x, players, target=target, baseline=baseline, methods=methods)
+    return replace(found, provenance=with_class_names(found.provenance, known, received.outputs))
 
 
 @verb

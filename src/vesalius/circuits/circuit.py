@@ -110,9 +110,9 @@ class Circuit:
     def __repr__(self) -> str:
         return self.summary()
 
-    def plot(self, *, ax: Any = None) -> Any:
+    def plot(self, *, title: str | None = None, ax: Any = None) -> Any:
         """The circuit as a layered graph; returns the matplotlib figure. See :func:`vesalius.views.circuits.charts.plot_circuit`."""
-        return load_view("circuit_plot")(self, ax=ax)
+        return load_view("circuit_plot")(self, title=title, ax=ax)
 
     def _repr_html_(self) -> str:
         return str(load_view("circuit_html")(self))

@@ -66,9 +66,9 @@ class FaithfulnessCurve:
             [f"Faithfulness of the best of {self.edges} edges", f"{'edges':>6} {'faithfulness':>13} {'completeness':>13}", *lines]
         )
 
-    def plot(self, *, ax: Any = None) -> Any:
+    def plot(self, *, title: str | None = None, ax: Any = None) -> Any:
         """The two curves; returns the matplotlib figure. See :func:`vesalius.views.circuits.charts.plot_faithfulness`."""
-        return load_view("faithfulness_plot")(self, ax=ax)
+        return load_view("faithfulness_plot")(self, title=title, ax=ax)
 
     def _repr_html_(self) -> str:
         return str(load_view("faithfulness_html")(self))

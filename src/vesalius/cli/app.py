@@ -19,6 +19,7 @@ import tyro
 
 from vesalius.cli.demo import Demo
 from vesalius.cli.explain import Explain
+from vesalius.cli.explore import Explore
 from vesalius.cli.gallery import Gallery
 from vesalius.cli.sparsify import Sparsify
 from vesalius.cli.survey import SurveyWords
@@ -38,16 +39,18 @@ examples:
   vesalius explain net.py:classifier reviews.csv --text review --label mood --tokenizer tokenizer.json --out report
   vesalius sparsify net.py:autoencoder train.npz --sparsity 0.9 --test test.npz --shape 28,28 --out small
   vesalius survey net.py:model digits.npz --weights net.safetensors --out survey
+  vesalius explore net.py:model digits.npz --weights net.safetensors
   vesalius --version
 """
 
-Options = Explain | Demo | Gallery | Sparsify | SurveyWords
+Options = Explain | Demo | Explore | Gallery | Sparsify | SurveyWords
 COMMANDS: dict[str, tuple[type[Options], str]] = {
     "explain": (Explain, "vesalius.cli.commands:explain"),
     "demo": (Demo, "vesalius.cli.commands:demo"),
     "gallery": (Gallery, "vesalius.cli.commands:gallery"),
     "sparsify": (Sparsify, "vesalius.cli.commands:sparsify"),
     "survey": (SurveyWords, "vesalius.cli.commands:survey"),
+    "explore": (Explore, "vesalius.cli.commands:explore"),
 }
 """The words of each command, and what runs it, by name: the parser and its help are not to wait for torch."""
 PARSER_CONFIG = (tyro.conf.DisallowNone, tyro.conf.PositionalMetavarFromFieldName)
@@ -79,8 +82,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = _parse(words or ["--help"])
         if options is None:
             return 0
-        check_output_folder(options.out)
-        before = written(options.out)
+        if not isinstance(options, Explore):
+            check_output_folder(options.out)
+            before = written(options.out)
         print(_run(options, words))
         return 0
     except (VesaliusError, OSError) as error:
@@ -95,9 +99,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _report_failure(1, f"unexpected {type(error).__name__}: {told}; a fault of vesalius, please report it")
 
 
-def _run(options: Options, words: Sequence[str]) -> Path:
+def _run(options: Options, words: Sequence[str]) -> Path | str:
     module, function = next(target for kind, target in COMMANDS.values() if isinstance(options, kind)).split(":")
-    command: Callable[[Options, str], Path] = getattr(import_module(module), function)
+    command: Callable[[Options, str], Path | str] = getattr(import_module(module), function)
     return command(options, shlex.join(["vesalius", *words]))
 
 
@@ -136,7 +140,7 @@ def describe_stop(options: Options | None, before: Mapping[Path, tuple[int, int]
         options: of the command; ``None`` if it had not begun.
         before: what was in its folder at the beginning, as :func:`written` has it.
     """
-    if options is None:
+    if options is None or isinstance(options, Explore):
         return "stopped before anything was done"
     new = sorted(file for file, mark in written(options.out).items() if before.get(file) != mark)
     pages = [file for file in new if file.suffix == ".html" and file.parent == options.out]

@@ -9,6 +9,7 @@ from pathlib import Path
 from vesalius.cli.data_loading import DataOptions, load_samples, parse_names
 from vesalius.cli.demo import Demo
 from vesalius.cli.explain import Explain
+from vesalius.cli.explore import Explore
 from vesalius.cli.gallery import Gallery
 from vesalius.cli.model_loading import ModelOptions, open_module, open_network
 from vesalius.cli.sparsify import Sparsify
@@ -16,6 +17,9 @@ from vesalius.cli.survey import SurveyWords
 from vesalius.cli.texts import load_tokenizer, read_texts
 from vesalius.core.errors import InvalidInput
 from vesalius.core.names import require_known
+from vesalius.core.progress import say
+from vesalius.explorer import Explorer, ExplorerOptions
+from vesalius.explorer import explore as open_explorer
 from vesalius.scale import RayOptions, SurveyOptions
 from vesalius.sparsity import Finetune, Pruning
 from vesalius.workflow.complexity import MOST_ROWS
@@ -25,7 +29,7 @@ from vesalius.workflow.explain import explain as explain_model
 from vesalius.workflow.gallery import PAGE as GALLERY_PAGE
 from vesalius.workflow.gallery import gallery as make_gallery
 from vesalius.workflow.job import BASELINE_WORDS
-from vesalius.workflow.samples import Samples
+from vesalius.workflow.samples import Samples, choose_rows
 from vesalius.workflow.sparsify import SparsifyOptions
 from vesalius.workflow.sparsify import sparsify as sparsify_model
 from vesalius.workflow.survey import SurveyPageOptions
@@ -75,15 +79,10 @@ def explain(words: Explain, command: str) -> Path:
 
 def _explain_texts(words: Explain, methods: Sequence[str], command: str) -> Path:
     """``vesalius explain`` of texts."""
-    if words.tokenizer is None:
-        raise InvalidInput(
-            f"the texts in {words.data} are words, and a model takes ids of them; give --tokenizer tokenizer.json or a folder"
-        )
-    for option in ("audit", "flow", "complexity", "at", "train", "size", "resize", "crop", "normalize", "output"):
-        if getattr(words, option):
-            raise InvalidInput(f"--{option} is for rows of numbers or pictures; leave it out for texts")
+    where = _require_tokenizer(words)
+    _refuse_options_of_rows(words, ("audit", "flow", "complexity", "at", "train", "size", "resize", "crop", "normalize", "output"))
     texts, labels = read_texts(words.data, words.text, words.label)
-    tokenizer = load_tokenizer(words.tokenizer)
+    tokenizer = load_tokenizer(where)
     model = open_module(words.model, _model_options(words))
     explain_model(
         model,
@@ -149,6 +148,59 @@ def _parse_target(text: str) -> str | int | None:
     return None if text == "predicted" else int(text) if text.isdecimal() else text
 
 
+def explore(words: Explore, command: str) -> str:
+    """``vesalius explore``; returns when it is stopped."""
+    with open_explorers(words) as explorer:
+        say("open this address in a browser of this machine; Ctrl-C ends the explorer, and a new one has another address")
+        print(explorer.address, flush=True)
+        try:
+            explorer.wait()
+        except KeyboardInterrupt:
+            return "the explorer is closed"
+    return "the explorer is closed"
+
+
+def open_explorers(words: Explore) -> Explorer:
+    """The explorer that the words ask for, listening."""
+    options = ExplorerOptions(port=words.port, seconds=words.seconds, titles=[one for one in (words.model, words.beside) if one])
+    if words.beside is None and words.beside_weights is not None:
+        raise InvalidInput("--beside-weights are of a second model; name it with --beside")
+    others = replace(_model_options(words), weights=words.beside_weights)
+    if words.tokenizer is not None or words.text is not None or words.data.suffix in (".txt", ".jsonl"):
+        return _explore_texts(words, options, others)
+    reading = DataOptions(rows=words.rows, label=words.label, labels=words.labels, names=words.names, features=words.features)
+    samples = load_samples(words.data, _with_pictures(reading, words, words.data))
+    network = open_network(words.model, samples.x, _model_options(words))
+    beside = None if words.beside is None else open_network(words.beside, samples.x, others)
+    return open_explorer(network, samples, beside=beside, options=options)
+
+
+def _explore_texts(words: Explore, options: ExplorerOptions, others: ModelOptions) -> Explorer:
+    _refuse_options_of_rows(words, ("size", "resize", "crop", "normalize", "output", "labels", "features"))
+    texts, labels = read_texts(words.data, words.text, words.label)
+    tokenizer = load_tokenizer(_require_tokenizer(words))
+    rows = choose_rows(words.rows, len(texts))
+    chosen = None if labels is None else [labels[row] for row in rows]
+    options = replace(options, labels=chosen, classes=parse_names(words.names))
+    model = open_module(words.model, _model_options(words))
+    beside = None if words.beside is None else open_module(words.beside, others)
+    return open_explorer(model, [texts[row] for row in rows], beside=beside, tokenizer=tokenizer, options=options)
+
+
+def _require_tokenizer(words: Explain | Explore) -> Path:
+    if words.tokenizer is None:
+        raise InvalidInput(
+            f"the texts in {words.data} are words, and a model takes ids of them; give --tokenizer tokenizer.json or a folder"
+        )
+    return words.tokenizer
+
+
+def _refuse_options_of_rows(words: Explain | Explore, names: Sequence[str]) -> None:
+    for option in names:
+        if getattr(words, option):
+            raise InvalidInput(f"--{option} is for rows of numbers or pictures; leave it out for texts")
+
+
 def gallery(words: Gallery, command: str) -> Path:
     """``vesalius gallery``; returns where the page is."""
     make_gallery(
@@ -167,7 +219,7 @@ def demo(words: Demo, command: str) -> Path:
     return words.out / PAGE
 
 
-def _model_options(words: Explain | Sparsify | SurveyWords) -> ModelOptions:
+def _model_options(words: Explain | Explore | Sparsify | SurveyWords) -> ModelOptions:
     return ModelOptions(weights=words.weights, output=words.output, normalize=words.normalize, trust=words.trust, device=words.device)
 
 
@@ -180,7 +232,7 @@ def _pruning_samples(words: Sparsify, path: Path) -> Samples:
     return load_samples(path, _with_pictures(DataOptions(rows=":", label=words.label, names=words.names), words, path))
 
 
-def _with_pictures(options: DataOptions, words: Explain | Sparsify | SurveyWords, path: Path) -> DataOptions:
+def _with_pictures(options: DataOptions, words: Explain | Explore | Sparsify | SurveyWords, path: Path) -> DataOptions:
     """Options with what is done to pictures; other rows than DATA's may be in a file, which needs no size where DATA is a folder."""
     sized = path == words.data or path.is_dir()
     options = replace(options, normalize=words.normalize)

@@ -25,7 +25,7 @@ class Sparsify:
     level: float | None = None
     """Share of each layer's importance that is kept by the fewest connections, instead of --sparsity."""
     mode: str = "refit"
-    """refit: prune in rounds, refitting the rest by least squares; paper: prune once (one-shot)."""
+    """refit: cut links layer by layer, refitting the rest by least squares; paper: prune once (one-shot)."""
     score: str | None = None
     """shapley, shapley_zero, gate, magnitude, wanda, linear, taylor or random; by default gate to refit, shapley as in the paper."""
     layers: tuple[str, ...] = ()

@@ -29,6 +29,8 @@ VIEWS = {
     "sparsified_html": "vesalius.views.notebook:sparsified_html",
     "compact_html": "vesalius.views.notebook:compact_html",
     "importance_plot": "vesalius.views.sparsity.charts:plot_importance",
+    "unit_importance_plot": "vesalius.views.sparsity.link_charts:plot_units",
+    "link_map_plot": "vesalius.views.sparsity.link_charts:plot_links",
     "importance_html": "vesalius.views.notebook:importance_html",
     "pruning_comparison_plot": "vesalius.views.sparsity.charts:plot_pruning_comparison",
     "pruning_comparison_html": "vesalius.views.notebook:pruning_comparison_html",

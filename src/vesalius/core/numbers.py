@@ -96,7 +96,10 @@ def real_number(name: str, value: Any, limit: Limit = ANY) -> float:
     found, wanted = plain_number(value), f"a number{limit}"
     if not _is_real(found):
         raise WrongType(f"{name} is {wanted}, not {_describe(value)}")
-    real = float(found)
+    try:
+        real = float(found)
+    except OverflowError:  # a whole number beyond all floats
+        real = math.inf
     if math.isnan(real) or (math.isinf(real) and not limit.infinite) or not limit.holds(real):
         raise InvalidInput(f"{name} is {wanted}, not {found}")
     return real

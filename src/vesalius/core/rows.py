@@ -6,7 +6,7 @@ Axes: N rows, C columns.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -84,7 +84,7 @@ def read_rows(data: Any) -> Rows:
     Args:
         data: a tensor; a NumPy array; a pandas or polars DataFrame (columns become names of features) or Series (one row); an xarray
             DataArray; lists of numbers; a mapping of these by input (Hugging Face ``BatchEncoding`` too), or a tuple of them in order; a
-            ``Bunch`` of scikit-learn; a ``Dataset`` or ``DataLoader`` of at most 4,096 rows.
+            ``Bunch`` of scikit-learn; a ``Dataset`` (of torch or Hugging Face) or ``DataLoader`` of at most 4,096 rows.
 
     Raises:
         WrongType: none of these; words where numbers are expected, with their columns.
@@ -129,6 +129,8 @@ def as_batches(data: Any, size: int) -> Iterable[Any]:
     A loader draws a seed for its workers whenever it is gone through, from the global generator if it has none of its own, and be there no
     workers: then a copy of it draws from another one.
     """
+    if _library(data) == HUGGING_FACE and hasattr(data, "with_format"):
+        return _ColumnBatches(data, size)
     if isinstance(data, Dataset):
         return DataLoader(data, batch_size=size, generator=torch.Generator())
     if type(data) is not DataLoader or data.num_workers or data.generator is not None:
@@ -250,6 +252,8 @@ def _from_mapping(data: Mapping[Any, Any]) -> Rows:
         return _from_bunch(data)
     if not data:
         raise InvalidInput("the data holds no rows: it is an empty mapping")
+    if _library(data) == HUGGING_FACE:
+        raise WrongType(f"a {type(data).__name__} holds several data sets ({', '.join(map(str, data))}); give one of them")
     parts = {str(name): item for name, item in data.items() if item is not None}
     return Rows(tensors={name: _part(item) for name, item in parts.items()}, typed=all(isinstance(item, Tensor) for item in parts.values()))
 
@@ -346,6 +350,38 @@ def _refuse_words(columns: Sequence[str]) -> None:
         raise WrongType(f"columns that are not numbers: {shown}; drop them or encode them, for instance with pandas.get_dummies(frame)")
 
 
+@dataclass(frozen=True, eq=False)
+class _ColumnBatches:
+    """A data set of Hugging Face (in memory or streamed) as batches, (inputs, labels) where it has labels; its own format is kept."""
+
+    data: Any
+    size: int
+
+    def __iter__(self) -> Iterator[Any]:
+        shown = self.data if (getattr(self.data, "format", None) or {}).get("type") else self.data.with_format("numpy")
+        known = getattr(self.data, "features", None) or {}
+        classes = next((tuple(names) for name in LABELS if (names := getattr(known.get(name), "names", None))), ())
+        for batch in shown.iter(batch_size=self.size):
+            inputs, labels = split_labels(dict(batch))
+            yield _columns(inputs, classes) if labels is None else (_columns(inputs, classes), labels)
+
+
+def _columns(inputs: Mapping[str, Any], classes: tuple[str, ...]) -> Rows:
+    """Columns of one number per row as those of a table, columns of arrays as inputs by name, or as the one input; words are refused."""
+    _refuse_words([name for name, column in inputs.items() if len(column) and isinstance(column[0], (str, bytes))])
+    tensors = {name: to_tensor(column) for name, column in inputs.items()}
+    parts = list(tensors.values())
+    typed = all(isinstance(column, Tensor) for column in inputs.values())
+    if len(parts) > 1 and all(part.ndim == 1 for part in parts):
+        whole = all(not part.is_floating_point() for part in parts)
+        table = torch.stack([part.to(torch.int64 if whole else torch.float64) for part in parts], 1)
+        return Rows(tensors=table, features=tuple(tensors), classes=classes)
+    if len(parts) == 1:
+        return Rows(tensors=parts[0][:, None] if parts[0].ndim == 1 else parts[0], classes=classes, typed=typed)
+    return Rows(tensors=tensors, classes=classes, typed=typed)
+
+
+HUGGING_FACE = "datasets"
 TABLES = {"pandas": _from_pandas, "polars": _from_polars, "xarray": _from_xarray}
 """Readers of tables by library, none of which is imported here: who hands one over has it."""
 

@@ -35,7 +35,7 @@ from vesalius.games.moebius import MAX_PLAYERS
 from vesalius.games.network_game import ask_about_sample, characteristic_of_links, coalition_functions
 from vesalius.trace.network import Inputs, Network
 from vesalius.trace.question import Question
-from vesalius.trace.receive import receive, resolve_classes
+from vesalius.trace.receive import receive, resolve_classes, with_class_names
 from vesalius.trace.target import Target
 from vesalius.trace.text_questions import TextPlayers, TextWords, as_text_question, require_players
 
@@ -140,14 +140,15 @@ class Game:
             model, x, players, target, baseline, at = posed.arguments
         players = require_players(players)
         received = receive(model, x)
-        target = resolve_classes(target, name_list("classes", classes) or received.classes, received.outputs)
+        known = name_list("classes", classes) or received.classes
+        target = resolve_classes(target, known, received.outputs)
         question, absence = ask_about_sample(received.network, received.x, players, target=target, baseline=baseline, at=at, direct=direct)
         players = (players or default_players([tensor[0] for tensor in question.present])).named(
             names or received.columns(question.at), strict=bool(names)
         )
         links = players.kind == "links"
         masked = characteristic_of_links(question, players) if links else coalition_functions(question, absence)(players, 0)
-        facts = question_provenance(question, describe_absence(absence, question))
+        facts = with_class_names(question_provenance(question, describe_absence(absence, question)), known, received.outputs)
         game = cls(masked.value, players, batch=masked.batch, runs_torch=masked.runs_torch, provenance=facts)
         game.explained = () if links else tuple(here[0].detach().clone() for here in question.present)
         game._asked = (received.network, received.x, target, baseline if question.gated else absence, at, direct)

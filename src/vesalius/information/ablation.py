@@ -50,9 +50,9 @@ class AblationCurves:
         """Mean accuracy over all shares removed, by order; the higher, the better the order knows what is not needed."""
         return {name: float(torch.trapezoid(rows.median(0).values, self.removed)) for name, rows in self.accuracy.items()}
 
-    def plot(self, *, ax: Any = None) -> Any:
+    def plot(self, *, title: str | None = None, ax: Any = None) -> Any:
         """The curves; returns the matplotlib figure. See :func:`vesalius.views.flow.charts.plot_ablation`."""
-        return load_view("ablation_plot")(self, ax=ax)
+        return load_view("ablation_plot")(self, title=title, ax=ax)
 
     def _repr_html_(self) -> str:
         return str(load_view("ablation_html")(self))

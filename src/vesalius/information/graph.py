@@ -331,14 +331,14 @@ class FlowGraph:
         ]
         return tuple(sorted(found, key=lambda edge: -edge.product)[: int(k)])
 
-    # ---- showing ------------------------------------------------------------------------------------------------------------------
-
     def __repr__(self) -> str:
         return describe_graph(self)
 
-    def plot(self, *, most_units: int = 16, most_edges: int | None = None, shape: Sequence[int] | None = None, ax: Any = None) -> Any:
+    def plot(
+        self, *, most_units: int = 16, most_edges: int | None = None, shape: Sequence[int] | None = None, title: Any = None, ax: Any = None
+    ) -> Any:
         """A layered drawing; returns the matplotlib figure. See :func:`vesalius.views.flow.charts.plot_flow`."""
-        return load_view("flow_plot")(self, most_units=most_units, most_edges=most_edges, shape=shape, ax=ax)
+        return load_view("flow_plot")(self, most_units=most_units, most_edges=most_edges, shape=shape, title=title, ax=ax)
 
     def _repr_html_(self) -> str:
         return str(load_view("flow_html")(self))

@@ -91,8 +91,10 @@ def interactions(  # noqa: PLR0913 - a verb that users call
     received = receive(model, x)
     network = received.network
     _refuse_half_precision(network)
-    target = resolve_classes(target, name_list("classes", classes) or received.classes, received.outputs)
-    game = Game.on(network, received.x, players, target=target, baseline=baseline, at=at, direct=direct, names=names or received.features)
+    known = name_list("classes", classes) or received.classes
+    target = resolve_classes(target, known, received.outputs)
+    asked: dict[str, Any] = {"target": target, "baseline": baseline, "at": at, "direct": direct, "classes": known}
+    game = Game.on(network, received.x, players, names=names or received.features, **asked)
     if game.players.n <= MAX_EXACT_PLAYERS:
         return harsanyi_dividends(game, max_order=max_order)
     order = ESTIMATED_ORDER if max_order is None else max_order

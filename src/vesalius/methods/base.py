@@ -27,7 +27,7 @@ from vesalius.methods.upcast import upcast_half_precision
 from vesalius.trace.default_inputs import embedding_behind
 from vesalius.trace.network import Inputs, Network
 from vesalius.trace.question import Question
-from vesalius.trace.receive import receive, resolve_classes
+from vesalius.trace.receive import receive, resolve_classes, with_class_names
 from vesalius.trace.target import Target
 from vesalius.trace.text_questions import TextPlayers, TextWords, require_players
 from vesalius.trace.texts import read_texts
@@ -186,7 +186,8 @@ def attribute(  # noqa: PLR0913 - a verb that users call
     settings = {field.name: _describe_option(getattr(chosen, field.name)) for field in fields(chosen)}
     posed = {"method": chosen.name, "options": settings, **question_provenance(question, describe_absence(absence, question))}
     each = {"target": sample_targets(question)} | ({"id": list(received.ids)} if len(received.ids) == question.batch else {})
-    facts = {**posed, **allocation.provenance, PER_SAMPLE: each}
+    known = name_list("classes", classes) or received.classes
+    facts = with_class_names({**posed, **allocation.provenance, PER_SAMPLE: each}, known, received.outputs)
     whole = replace(allocation, provenance=facts, explained=tuple(here.detach().clone() for here in question.present))
     return whole[0] if question.single else whole
 

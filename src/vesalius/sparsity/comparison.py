@@ -40,6 +40,7 @@ class PruningMethod(Options):
 
 PRUNING_METHODS: Mapping[str, PruningMethod] = {
     "refit": PruningMethod(),
+    "refit, gate": PruningMethod(pruning=Pruning(score="gate")),
     "refit, magnitude": PruningMethod(pruning=Pruning(score="magnitude")),
     "ALPS": PruningMethod(mode="alps", pruning=Pruning(allocation="erk")),
     "SparseGPT": PruningMethod(mode="sparse_gpt", pruning=Pruning(allocation="erk")),
@@ -74,9 +75,9 @@ class PruningComparison:
         require_known("measure", name, self.found)
         return self.found[name]
 
-    def plot(self, measure: str = "", *, ax: Any = None) -> Any:
+    def plot(self, measure: str = "", *, title: str | None = None, ax: Any = None) -> Any:
         """Curves of a measure, the first by default; returns the matplotlib figure."""
-        return load_view("pruning_comparison_plot")(self, measure or next(iter(self.found)), ax=ax)
+        return load_view("pruning_comparison_plot")(self, measure or next(iter(self.found)), title=title, ax=ax)
 
     def _repr_html_(self) -> str:
         return str(load_view("pruning_comparison_html")(self))

@@ -98,6 +98,8 @@ def link_importance(
     options = {option.name: getattr(how, option.name) for option in fields(how)}
     facts: dict[str, Any] = {"model": network.name, "digest": network.digest(), "baseline": baseline, "estimator": estimator}
     facts["coverage"] = weight_coverage(network, {one.layer.weight for one in links.values()}).to_facts()
+    if received.features:
+        facts["features"] = [str(one) for one in received.features]
     versions = {"vesalius": VERSION, "torch": torch.__version__}
     return LinkImportance(layers=found, provenance=facts | {"options": options, "versions": versions})
 

@@ -5,13 +5,13 @@ Axes: U units, C input units.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vesalius.core import store
@@ -19,6 +19,7 @@ from vesalius.core.display import load_view
 from vesalius.core.entry import verb
 from vesalius.core.names import require_known
 from vesalius.sparsity.coverage import Coverage
+from vesalius.sparsity.link_ranks import LinkRank, important_links, rank_link
 
 KIND = "link importance"
 FACTS: Mapping[str, type] = {"name": str, "groups": int, "estimator": str, "activation": str, "error": float, "rows": int}
@@ -69,6 +70,27 @@ class LayerImportance:
         """Of every unit that the layer reads: variance of its outgoing links over the units they lead to; large where its influence is
         concentrated on a few."""
         return self._by_input().var(1, correction=0).flatten()
+
+    @verb
+    def important_links(self, importance_level: float) -> Bool[Tensor, "..."]:
+        """True for the fewest links that carry a share of the layer's importance, in (0, 1]; false for the other set.
+
+        Raises:
+            InvalidInput: a level out of range.
+        """
+        return important_links(self.name, self.values, importance_level)
+
+    @verb
+    def rank(self, *index: int) -> LinkRank:
+        """Why a link is among the important ones, or not; printed, a sentence.
+
+        Args:
+            index: of the link, one number for each axis of ``values``.
+
+        Raises:
+            InvalidInput: no such link.
+        """
+        return rank_link(self.name, self.values, index)
 
     def _by_input(self) -> Float[Tensor, "G U C"]:
         table = (
@@ -129,9 +151,40 @@ class LinkImportance:
     def __repr__(self) -> str:
         return self.summary()
 
-    def plot(self, *, ax: Any = None) -> Any:
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of the columns that the network reads, where the data had some."""
+        return tuple(str(one) for one in self.provenance.get("features", ()))
+
+    def plot(self, *, title: str | None = None, ax: Any = None) -> Any:
         """How much the strongest links carry; returns the matplotlib figure. See :func:`vesalius.views.sparsity.charts.plot_importance`."""
-        return load_view("importance_plot")(self, ax=ax)
+        return load_view("importance_plot")(self, title=title, ax=ax)
+
+    def plot_units(
+        self,
+        layer: str | None = None,
+        *,
+        measure: str = "unit_importance",
+        names: Sequence[str] | None = None,
+        title: str | None = None,
+        ax: Any = None,
+    ) -> Any:
+        """Bars of unit importance, or of the variance of link importance, by name; returns the matplotlib figure. See
+        :func:`vesalius.views.sparsity.link_charts.plot_units`."""
+        return load_view("unit_importance_plot")(self, layer, measure=measure, names=names, title=title, ax=ax)
+
+    def plot_links(
+        self,
+        layer: str | None = None,
+        *,
+        importance_level: float | None = None,
+        names: Sequence[str] | None = None,
+        title: str | None = None,
+        ax: Any = None,
+    ) -> Any:
+        """A heat map of the links of a layer, and which of them an importance level keeps; returns the matplotlib figure. See
+        :func:`vesalius.views.sparsity.link_charts.plot_links`."""
+        return load_view("link_map_plot")(self, layer, importance_level=importance_level, names=names, title=title, ax=ax)
 
     def _repr_html_(self) -> str:
         return str(load_view("importance_html")(self))

@@ -68,8 +68,9 @@ class Pruning(Options):
 
     Attributes:
         layers: names of the layers that are pruned; all linear layers and convolutions by default.
-        score: name in :data:`vesalius.sparsity.scores.SCORES`, or a function of :class:`vesalius.sparsity.scores.ScoreInputs`; by default
-            ``"gate"`` to refit, which is as good as Shapley values there and cheaper, and ``"shapley"`` as in the paper.
+        score: name in :data:`vesalius.sparsity.scores.SCORES`, or a function of :class:`vesalius.sparsity.scores.ScoreInputs`; to refit,
+            links are then cut in rounds by it. By default alternating directions choose them all at once, and ``"gate"`` is what
+            ``importance`` holds and what patterns, rows of a unit and grouped convolutions are cut by; ``"shapley"`` as in the paper.
         scope: links compete within their ``"layer"``, their unit (``"row"``), or over all layers (``"global"``). A pattern is kept by
             ``"2:4"`` and any other n:m (of every m neighbouring input channels of a unit n stay), and ``"4x1"`` and any other block of
             units by links, which stays or goes as one.
@@ -77,7 +78,8 @@ class Pruning(Options):
             score everywhere, ``"global"``: one ranking of scores in units of their layer's total. By default ``"erk"`` to refit, and
             ``"uniform"`` as in the paper.
         compensate: what a pruned link carried on average goes into the bias; refitting does so in any case.
-        rounds: of scoring, pruning and refitting; more of them leave less error, and take as much longer.
+        rounds: of scoring, pruning and refitting, where a score or a pattern is given, or units are removed; more of them leave less error,
+            and take as much longer.
         ridge: pull of refitted weights towards those they had, in units of the mean variance of what links carry.
         rows: samples that are computed with, and rows of a layer's inputs that are kept; 2,000 to 8,000 are enough (measured).
         batch_norm: whether the statistics of batch norms are measured anew after pruning, on the same samples.
@@ -118,6 +120,11 @@ class Pruning(Options):
             score_of(self.score)
         if self.scope == "global" and self.allocation is not None:
             raise InvalidInput(f"scope='global' decides how much each layer keeps, and so does allocation={self.allocation!r}; give one")
+
+    @property
+    def alternating(self) -> bool:
+        """Whether a refit chooses links by alternating directions: no score was named, and no pattern or number of each unit."""
+        return self.score is None and self.scope in ("layer", "global")
 
     @property
     def pattern(self) -> Pattern:

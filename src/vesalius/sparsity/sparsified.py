@@ -20,6 +20,7 @@ from vesalius.core.names import require_known
 from vesalius.sparsity.compact import Compact, compact
 from vesalius.sparsity.compression.exporting import export
 from vesalius.sparsity.coverage import Coverage, weight_coverage
+from vesalius.sparsity.link_ranks import LinkRank, rank_link
 from vesalius.sparsity.links import links_of
 from vesalius.sparsity.parametrizations import copy_with_plain_weights
 from vesalius.sparsity.pruning.masked_copy import update_weights
@@ -111,9 +112,24 @@ class Sparsified:
         require_known("pruned layer", layer, self.masks)
         return self.masks[layer]
 
-    def plot(self, *, ax: Any = None) -> Any:
+    @verb
+    def rank(self, layer: str, *index: int) -> LinkRank:
+        """Why a link stayed or went: its importance, its place in the layer, and whether it was kept; printed, a sentence.
+
+        Args:
+            layer: name of a pruned layer.
+            index: of the link, one number for each axis of the weight.
+
+        Raises:
+            UnknownName: the layer was not pruned.
+            InvalidInput: no such link; scores below 0.
+        """
+        mask = self.mask(layer)
+        return rank_link(layer, self.importance[layer], index, mask)
+
+    def plot(self, *, title: str | None = None, ax: Any = None) -> Any:
         """Cumulative importance of links; returns the matplotlib figure. See :func:`vesalius.views.sparsity.charts.plot_sparsified`."""
-        return load_view("sparsified_plot")(self, ax=ax)
+        return load_view("sparsified_plot")(self, title=title, ax=ax)
 
     def _repr_html_(self) -> str:
         return str(load_view("sparsified_html")(self))

@@ -24,6 +24,7 @@ from vesalius.sparsity.parametrizations import bounds_of, plain_network
 from vesalius.sparsity.pruning.calibration import LinkScorer, PruningSamples, collect_samples, make_scorer
 from vesalius.sparsity.pruning.finetune import finetune
 from vesalius.sparsity.pruning.group_importance import group_importance, unlinked_importance
+from vesalius.sparsity.pruning.latency import LatencyRatio, flops_for_latency, latency_facts
 from vesalius.sparsity.pruning.layer_inputs import LayerInputs
 from vesalius.sparsity.pruning.masked_copy import build_masked_model, copy_network, write_weights
 from vesalius.sparsity.pruning.refit import RegressionMoments, solve_ridge
@@ -53,6 +54,7 @@ def remove_units(  # noqa: PLR0913 - a verb that users call
     keep: Mapping[str, int] | None = None,
     parameters: float | None = None,
     flops: float | None = None,
+    latency: float | Mapping[int, float] | None = None,
     round_to: int = 1,
     pruning: Pruning | None = None,
 ) -> Sparsified:
@@ -71,6 +73,8 @@ def remove_units(  # noqa: PLR0913 - a verb that users call
         parameters: instead, share of the model's parameters that goes, in (0, 1): of all layers the units that are worth least, in units of
             the mean of their layer.
         flops: instead, share of the operations that goes, likewise.
+        latency: instead, share of the time of a call with one sample that goes, or of a batch, as ``{64: 0.5}``: smaller models are
+            built and timed on this machine until as many operations are found that must go. ``provenance["latency"]`` is what was reached.
         round_to: units that layers keep are a multiple of this.
         pruning: score, layers, rows, rounds, ridge, seed, loss and finetune are heeded; the other options are of links.
 
@@ -81,7 +85,8 @@ def remove_units(  # noqa: PLR0913 - a verb that users call
 
     Raises:
         UnknownName: no such layer or score.
-        InvalidInput: a share or number out of range; two amounts; a layer whose units cannot be removed, with the reason; too few samples.
+        InvalidInput: a share or number out of range; two amounts; a layer whose units cannot be removed, with the reason; too few samples;
+            a latency that cannot be reached.
         NotTraceable: an opaque network.
         WrongType: neither a network nor a model.
 
@@ -91,20 +96,19 @@ def remove_units(  # noqa: PLR0913 - a verb that users call
     received = receive_data(model, data)
     network, labels = received.network, row_labels(received.network, data)
     network.graph("removing units")
-    goal = UnitGoal.of(share=share, keep=keep, parameters=parameters, flops=flops, round_to=round_to)
+    amounts = {"share": share, "keep": keep, "parameters": parameters, "flops": flops, "latency": latency}
+    goal = UnitGoal.of(amounts, round_to)
     found = collect_samples(network, received.x, how.rows, how.seed, labels)
     samples = found.inputs
     plain = plain_network(network, samples)
     whole = with_all_outputs(plain, samples)
     units = find_units(whole)
-    budget = UnitBudget.of(units, goal, how.layers)
-    if len(samples[0]) < MIN_SAMPLES:
-        raise InvalidInput(
-            f"{len(samples[0])} samples came; refitting units needs at least {MIN_SAMPLES}, and some 2,000 to be any good: give more"
-        )
+    UnitBudget.of(units, goal, how.layers)
+    _require_samples(len(samples[0]))
     held = torch.arange(len(samples[0]), device=samples[0].device) % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
     learnt = PruningSamples(tuple(part[~held] for part in samples), None if found.labels is None else found.labels[~held])
     table = _UnitPruning.of(whole, units, learnt, how, bounds_of(network))
+    budget, timed = _budget(table, goal)
     copied, gone, scores = _prune_units(table, budget)
     lasting = {**table.bounds, **{name: table.kept(name, gone) for name in units.touched(gone)}}
     if how.finetune is not None:
@@ -124,9 +128,16 @@ def remove_units(  # noqa: PLR0913 - a verb that users call
             **_facts(units, how),
             "samples": len(samples[0]),
             "lost": lost,
+            **({} if timed is None else {"latency": latency_facts(timed, build_masked_model(copied, {})[1], goal.amount)}),
             "seconds": time.monotonic() - began,
         },
     )
+
+
+def _require_samples(count: int) -> None:
+    """Refuse to refit on next to nothing."""
+    if count < MIN_SAMPLES:
+        raise InvalidInput(f"{count} samples came; refitting units needs at least {MIN_SAMPLES}, and some 2,000 to be any good: give more")
 
 
 def _facts(units: UnitGroups, how: Pruning) -> dict[str, Any]:
@@ -197,6 +208,32 @@ def _link_mask(table: _UnitPruning, links: Links, gone: Gone) -> Bool[Tensor, "U
     return links.matrix(table.kept(links.layer.weight, gone)).to(links.weight.device)
 
 
+@torch.no_grad()
+def _budget(table: _UnitPruning, goal: UnitGoal) -> tuple[UnitBudget, LatencyRatio | None]:
+    """What may go; of a share of the time, the share of the operations that must go for it, found by timing smaller models."""
+    layers = table.how.layers
+    if goal.kind != "latency":
+        return UnitBudget.of(table.units, goal, layers), None
+    timed = LatencyRatio(dense=table.network, samples=table.samples.inputs, batch=goal.batch)
+    here, inputs = links_of(table.network, list(table.links)) if table.links else {}, table.inputs_of(table.network)
+    worth = _worth(table, table.network, here, {name: inputs.read(one) for name, one in here.items()})
+
+    def ratio_without(flops: float) -> float:
+        budget = UnitBudget.of(table.units, replace(goal, kind="flops", amount=flops), layers)
+        cleared = copy_network(table.network)
+        _clear(table, cleared, budget.cut(worth, torch.zeros(table.units.count, dtype=torch.bool), 1.0))
+        return timed.measure(build_masked_model(cleared, {})[1])
+
+    flops = flops_for_latency(ratio_without, goal.amount, goal.batch)
+    return UnitBudget.of(table.units, replace(goal, kind="flops", amount=flops), layers), timed
+
+
+def _worth(table: _UnitPruning, network: Network, here: Mapping[str, Links], rows: Mapping[str, Tensor]) -> Tensor:
+    """Importance of groups in a network, by what the links of its layers carry."""
+    found = group_importance(table.units, here, rows, table.judge)
+    return found + unlinked_importance(table.units, network, here, table.samples.inputs)
+
+
 def _prune_units(table: _UnitPruning, budget: UnitBudget) -> tuple[Network, Gone, dict[str, Tensor]]:
     """Rounds of scoring, cutting and refitting; the network, the groups that are gone and the scores of the first round."""
     copied, how = copy_network(table.network), table.how
@@ -210,9 +247,7 @@ def _prune_units(table: _UnitPruning, budget: UnitBudget) -> tuple[Network, Gone
             inputs = table.inputs_of(copied)
             rows = {name: inputs.read(one) for name, one in here.items()}
             first = first or {name: table.judge(here[name], rows[name], here[name].weight, here[name].bias) for name in table.links}
-            worth = group_importance(table.units, here, rows, table.judge)
-            worth += unlinked_importance(table.units, copied, here, table.samples.inputs)
-            gone = budget.cut(worth, gone, step / how.rounds)
+            gone = budget.cut(_worth(table, copied, here, rows), gone, step / how.rounds)
             _clear(table, copied, gone)
             _refit_layers(table, copied, gone, targets)
             if how.report is not None:

@@ -87,8 +87,9 @@ def sparsify(
 ) -> Sparsified:
     """Cut the links a network does not need; the model is never changed.
 
-    ``mode="refit"`` scores, cuts and refits the links of one layer after the other, in rounds and in closed form. ``mode="paper"`` scores
-    once on the dense network and cuts. ``"sparse_gpt"`` and ``"alps"`` are what others do, for comparison.
+    ``mode="refit"`` cuts and refits the links of one layer after the other: chosen by alternating directions (Meng2024) or, by a score or
+    under a pattern that is asked for, in rounds; refitted in closed form. ``mode="paper"`` scores once on the dense network and
+    cuts. ``"sparse_gpt"`` and ``"alps"`` are what others do, for comparison.
 
     Args:
         model: a Network, or any model that :func:`vesalius.trace` takes.
@@ -248,7 +249,8 @@ class _PruningRun:
             "scope": how.scope,
             "allocation": how.allocation_in(self.mode),
             "compensate": how.compensate,
-            "rounds": how.rounds,
+            "rounds": 1 if self.mode == "refit" and how.alternating else how.rounds,
+            "choice": "alternating directions" if self.mode == "alps" or (self.mode == "refit" and how.alternating) else "score",
             "ridge": how.ridge,
             "samples": len(self.bench.samples.inputs[0]),
             "seed": how.seed,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -12,12 +13,15 @@ from torch import Tensor
 from vesalius.core.errors import InvalidInput
 from vesalius.core.names import name_list, require_known
 from vesalius.core.rows import as_batches, is_batches, read_rows, split_labels
+from vesalius.core.samples import PER_SAMPLE
 from vesalius.trace.batches import Data
 from vesalius.trace.network import Network
 from vesalius.trace.sequence_axes import sequence_axes
 from vesalius.trace.target import Target
 from vesalius.trace.texts import open_pipeline, padded_rows, read_texts
 from vesalius.trace.trace import trace_rows
+
+CLASS_NUMBER = re.compile(r"class (\d+)")
 
 BATCH_ROWS = 256
 """Rows of a batch of a data set that has none."""
@@ -137,6 +141,26 @@ def resolve_classes(target: Target, classes: Sequence[str], outputs: int | None 
     if classes and outputs is not None and len(classes) != outputs:
         raise InvalidInput(f"{len(classes)} names of classes, and the output has {outputs}; name all of them, in the output's order")
     return _class_number(target, classes) if single else [_class_number(name, classes) for name in target]
+
+
+def with_class_names(facts: Mapping[str, Any], classes: Sequence[str], outputs: int | None = None) -> dict[str, Any]:
+    """A provenance in which a class that was explained goes by its name: ``class versicolor`` for ``class 1``.
+
+    Args:
+        facts: with what was explained under ``target``, and under ``samples`` of each sample.
+        classes: names of all classes in the output's order; of another number than there are outputs, they name something else.
+        outputs: how many there are, if that is known.
+    """
+    names, each = name_list("classes", classes), facts.get(PER_SAMPLE) or {}
+    if not names or (outputs is not None and len(names) != outputs):
+        return dict(facts)
+
+    def named(words: Any) -> Any:
+        number = CLASS_NUMBER.fullmatch(str(words))
+        return f"class {names[int(number[1])]}" if number and int(number[1]) < len(names) else words
+
+    found = {**facts, "target": named(facts["target"])} if "target" in facts else dict(facts)
+    return found | ({PER_SAMPLE: {**each, "target": [*map(named, each["target"])]}} if "target" in each else {})
 
 
 def _class_number(name: str, classes: Sequence[str]) -> int:

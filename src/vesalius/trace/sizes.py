@@ -52,6 +52,8 @@ WRITTEN_AS = {
 """Our ops by the names that torch's symbolic shapes have for them."""
 MOST_DEPTH = 20
 """Ops within ops, and power of a length, that an expression may have."""
+MOST_SIZE = (1 << 48) - 1
+"""Beyond every size; what torch writes for no end, which releases do differently, is brought here."""
 
 
 class UnsayableSize(ValueError):
@@ -68,7 +70,7 @@ def read_size(expression: Any, depth: int = 0) -> Size:
     if expression.is_Symbol:
         return str(expression)
     if getattr(expression, "is_Integer", False):
-        return int(expression)
+        return max(-MOST_SIZE, min(int(expression), MOST_SIZE))
     if name in ("BooleanTrue", "BooleanFalse"):
         return int(name == "BooleanTrue")
     if name == "Pow" and expression.args[1].is_Integer and 0 < int(expression.args[1]) < MOST_DEPTH:
@@ -95,7 +97,7 @@ def decode_size(found: Any, names: frozenset[str], depth: int = 0) -> Size:
     Raises:
         ValueError: it is none, or of other lengths than those named.
     """
-    if (type(found) is int and abs(found) < 1 << 48) or (isinstance(found, str) and found in names):
+    if (type(found) is int and abs(found) <= MOST_SIZE) or (isinstance(found, str) and found in names):
         return found
     if not isinstance(found, (list, tuple)) or not 3 <= len(found) <= MOST_DEPTH or found[0] not in OPS or depth > MOST_DEPTH:
         raise ValueError(f"{found!r} is no size")

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType
 from typing import Any, cast
-from weakref import ref
+from weakref import CallableProxyType, ProxyType, proxy, ref
 
 import numpy as np
 import torch
@@ -83,6 +83,7 @@ class _StructureCopier:
             MethodType: self._method,
             functools.partial: self._partial,
             ref: self._reference,
+            **dict.fromkeys((ProxyType, CallableProxyType), self._proxy),
         }
 
     def value(self, given: Any) -> Any:
@@ -207,6 +208,15 @@ class _StructureCopier:
     def _reference(self, held: ref[Any]) -> Any:
         target = held()
         return held if target is None or self.value(target) is target else ref(self.value(target))
+
+    def _proxy(self, held: Any) -> Any:
+        """A weak proxy, which passes for its target: one of the target's copy. A trainer of Lightning has one of its module."""
+        try:
+            target = held.__repr__.__self__
+        except ReferenceError:
+            return held
+        made = self.value(target)
+        return held if made is target else proxy(made)
 
     def _function(self, function: FunctionType) -> Any:
         """A function over copies of what it closes over, and of what it finds in its module that it may write to."""

@@ -92,6 +92,6 @@ def _bounds(ranges: Mapping[Any, Any], lengths: Mapping[str, int]) -> Iterable[S
     for symbol, span in ranges.items():
         if str(symbol) in lengths:
             if span.lower.is_Integer:
-                yield (">=", str(symbol), int(span.lower))
+                yield (">=", str(symbol), read_size(span.lower))
             if span.upper.is_Integer:
-                yield ("<=", str(symbol), int(span.upper))
+                yield ("<=", str(symbol), read_size(span.upper))

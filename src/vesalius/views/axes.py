@@ -5,8 +5,9 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from io import BytesIO
-from typing import final
+from typing import Any, final
 
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
@@ -44,7 +45,12 @@ WRAP_WIDTH = 30
 
 @final
 class NotebookFigure(Figure):
-    """A figure that a notebook shows although pyplot does not know it."""
+    """A figure that a notebook shows although pyplot does not know it, and whose letters stay letters in a paper (Type 42 fonts)."""
+
+    def savefig(self, fname: Any, **options: Any) -> None:
+        """As any figure's; what is written in a PDF or PostScript file can be searched and edited."""
+        with rc_context({"pdf.fonttype": 42, "ps.fonttype": 42}):
+            super().savefig(fname, **options)
 
     def _repr_png_(self) -> bytes:
         file = BytesIO()

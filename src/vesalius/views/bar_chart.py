@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 from numpy import ndarray
 
 from vesalius.core.errors import InvalidInput
-from vesalius.views import style
+from vesalius.views import style, svg
 from vesalius.views.line_chart import BOTTOM, LEFT, SIZE, TOP, ChartLabels, LinearScale, chart_frame, round_ticks
 
 RIGHT = 12.0
@@ -79,7 +79,14 @@ def svg_grouped_bars(groups: Sequence[str], series: Series, labels: ChartLabels)
     shown = f"{labels.title}: {style.join_words([name for name, _, _ in rows])} by {labels.x}"
     size = f"0 0 {SIZE[0]:.0f} {SIZE[1]:.0f}"
     body = "".join([frame, *parts, zero])
-    return Markup(f'<svg class="lines" viewBox="{size}" role="img" aria-label="{escape(shown)}">{body}</svg>')
+    table: list[tuple[object, ...]] = [(labels.x, "series", labels.y, "standard error")]
+    table += [
+        (group, name, value, error)
+        for name, values, errors in rows
+        for group, value, error in zip(groups, values.tolist(), errors.tolist(), strict=True)
+    ]
+    told = svg.numbers_attribute(table)
+    return Markup(f'<svg class="lines" viewBox="{size}" role="img" aria-label="{escape(shown)}"{told}>{body}</svg>')
 
 
 def _bar(left: float, wide: float, base: float, end: float, kind: str, title: str) -> str:

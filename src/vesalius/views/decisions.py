@@ -132,6 +132,7 @@ def decisions_section(decisions: Decisions) -> Section:
     targets = sorted({item.target for item in decisions.items})
     per_pixel = any(player_counts_differ(_heatmap_allocations(item)) for item in decisions.items if item.picture is not None)
     shown = [_view_table(item) if item.picture is None else _view_image(item, decisions.unit, per_pixel) for item in decisions.items]
+    stepping = {style.method_name(item.allocations[0].method) for item in decisions.items if item.picture is None}
     body = render_template(
         "decisions.html.j2",
         {
@@ -140,10 +141,22 @@ def decisions_section(decisions: Decisions) -> Section:
             "per_pixel": per_pixel,
             "unit": decisions.unit,
             "baseline": decisions.baseline,
+            "stepped": stepping.pop() if len(stepping) == 1 else "",
         },
     )
     allocations = tuple(allocation for item in decisions.items for allocation in item.allocations)
-    return Section(heading=decisions.heading, anchor=decisions.anchor, body=body, allocations=allocations)
+    return Section(heading=decisions.heading, anchor=decisions.anchor, body=body, allocations=allocations, finding=_finding(decisions))
+
+
+def _finding(decisions: Decisions) -> str:
+    """How many are right, and how many of the explanations are complete."""
+    known = [item for item in decisions.items if item.label is not None]
+    right = sum(item.label == item.predicted for item in known)
+    told = [style.gap_verdict(allocation).level for item in decisions.items for allocation in item.allocations]
+    rights = f"{right} of {style.pluralize(len(known), 'prediction')} {'is' if right == 1 else 'are'} right; " if known else ""
+    names = style.join_words(list(dict.fromkeys(style.method_name(part.method) for part in decisions.items[0].allocations)))
+    whole = f"{told.count('ok')} of {style.pluralize(len(told), 'explanation')} ({names}) add up"
+    return f"{rights}{whole}."
 
 
 def _heatmap_allocations(item: Decision) -> list[Allocation]:

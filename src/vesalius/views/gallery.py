@@ -116,7 +116,9 @@ def exhibit_section(exhibit: Exhibit) -> Section:
     drawn = [_view_answer(exhibit, answer, order) for answer in exhibit.answers]
     photo = None if exhibit.picture is None else svg.image(exhibit.picture.detach().float().cpu().numpy(), f"input: {exhibit.outcome.text}")
     body = render_template("gallery.html.j2", {"exhibit": exhibit, "drawn": drawn, "heads": heads, "photo": photo})
-    return Section(heading=exhibit.heading, anchor=exhibit.heading, body=body, allocations=tuple(known))
+    whole = sum(map(adds_up, exhibit.answers))
+    finding = f"{exhibit.outcome.text}; the values of {whole} of {style.pluralize(len(exhibit.answers), 'method')} add up."
+    return Section(heading=exhibit.heading, anchor=exhibit.heading, body=body, allocations=tuple(known), finding=finding)
 
 
 def overview_section(exhibits: Sequence[Exhibit], *, heading: str = "Completeness") -> Section:

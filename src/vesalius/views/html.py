@@ -35,6 +35,7 @@ class Section:
         body: HTML below the heading.
         allocations: what it shows, for the last section, which says how to make it again.
         sources: provenance of all else that it shows, for the same.
+        finding: what it found, in one sentence, for the summary of a page; empty where there is none.
     """
 
     heading: str
@@ -42,6 +43,7 @@ class Section:
     body: Markup
     allocations: tuple[Allocation, ...] = ()
     sources: tuple[Mapping[str, Any], ...] = ()
+    finding: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,8 +112,8 @@ class ColouredText:
 def coloured_text(value: float, scale: float, text: str, *, spread: str = "") -> ColouredText:
     """A word or number on the diverging scale, in letters that can be read on it."""
     red, green, blue = style.diverging_colours(np.array(value), scale).tolist()
-    front = "#fff" if abs(value) > WHITE_TEXT_THRESHOLD * scale else style.to_hex(style.INK)
-    return ColouredText(text=text, back=style.to_hex((red, green, blue)), front=front, spread=spread)
+    ground = (red, green, blue)
+    return ColouredText(text=text, back=style.to_hex(ground), front=style.readable_on(ground), spread=spread)
 
 
 def render_template(template: str, facts: Mapping[str, Any]) -> Markup:

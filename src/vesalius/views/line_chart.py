@@ -10,7 +10,7 @@ from jaxtyping import Float
 from markupsafe import Markup, escape
 from numpy import ndarray
 
-from vesalius.views import style
+from vesalius.views import style, svg
 from vesalius.views.median_curves import MedianCurve, median_curves, separate_labels
 
 SIZE = (480.0, 270.0)
@@ -71,7 +71,17 @@ def svg_curves(curves: Mapping[str, tuple[object, object]], labels: ChartLabels)
         parts.append(f'<text class="name {kind}" x="{SIZE[0] - RIGHT + 8:.0f}" y="{down + 4:.1f}">{escape(line.name)}</text>')
     shown = f"{labels.title}: {labels.y} against {labels.x} for {style.join_words([line.name for line in lines])}"
     size = f"0 0 {SIZE[0]:.0f} {SIZE[1]:.0f}"
-    return Markup(f'<svg class="lines" viewBox="{size}" role="img" aria-label="{escape(shown)}">{"".join(parts)}</svg>')
+    told = svg.numbers_attribute(_curve_rows(lines, labels))
+    return Markup(f'<svg class="lines" viewBox="{size}" role="img" aria-label="{escape(shown)}"{told}>{"".join(parts)}</svg>')
+
+
+def _curve_rows(lines: Sequence[MedianCurve], labels: ChartLabels) -> list[tuple[object, ...]]:
+    """The curves as a table."""
+    rows: list[tuple[object, ...]] = [("curve", labels.x, f"median of {labels.y}", "first quartile", "third quartile", "runs")]
+    for line in lines:
+        points = zip(line.x.tolist(), line.middle.tolist(), line.low.tolist(), line.high.tolist(), strict=True)
+        rows += [(line.name, *point, line.runs) for point in points]
+    return rows
 
 
 @dataclass(frozen=True)

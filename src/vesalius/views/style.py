@@ -100,6 +100,9 @@ METHOD_NAMES: Mapping[str, str] = {
 }
 """How a method is called on a page; others have the underscores taken out of their name."""
 
+LEAST_CONTRAST = 4.5
+"""Of letters to what is behind them."""
+
 TOLERANCE = 1e-2
 """A gap of this share of total - base is nothing to worry about."""
 
@@ -248,6 +251,20 @@ def sequential_colours(values: Float[ndarray, "*shape"], scale: float) -> UInt8[
 def to_hex(colour: RGB) -> str:
     """A colour as ``#2166ac``."""
     return "#{:02x}{:02x}{:02x}".format(*colour)
+
+
+def readable_on(colour: RGB) -> str:
+    """The colour of letters on a ground: white where that is readable, else ink, else black; at least 4.5 to 1 (WCAG 2.2, 1.4.3)."""
+    ground = _luminance(colour)
+    if 1.05 / (ground + 0.05) >= LEAST_CONTRAST:
+        return "#fff"
+    return to_hex(INK) if (ground + 0.05) / (_luminance(INK) + 0.05) >= LEAST_CONTRAST else "#000"
+
+
+def _luminance(colour: RGB) -> float:
+    """Relative luminance of an sRGB colour, 0 to 1."""
+    linear = [side / 12.92 if side <= 0.04045 else ((side + 0.055) / 1.055) ** 2.4 for side in (part / 255 for part in colour)]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 def css_gradient() -> str:

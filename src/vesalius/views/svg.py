@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
-from io import BytesIO
+import csv
+from collections.abc import Iterable, Sequence
+from io import BytesIO, StringIO
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -17,6 +19,49 @@ from vesalius.views.chart_data import WaterfallStep
 MOST_PIXELS = 28 * 28
 """Images of up to so many pixels are drawn as shapes, which print sharp; larger ones are embedded as PNG, which is smaller."""
 
+MOST_NUMBERS = 64 * 64
+"""Numbers of a map that a page holds besides its colours; of larger ones it holds means of blocks."""
+
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet would take for the start of a formula."""
+
+
+def numbers_attribute(rows: Iterable[Sequence[object]]) -> str:
+    """The numbers that a picture was drawn from, as an attribute; a page's script offers them as a CSV file.
+
+    Args:
+        rows: cells; words that a spreadsheet would run as a formula are quoted by an apostrophe.
+    """
+    text = StringIO()
+    csv.writer(text, lineterminator="\n").writerows([_csv_cell(cell) for cell in row] for row in rows)
+    lines = "&#10;".join(str(escape(line)) for line in text.getvalue().split("\n"))
+    return f' data-csv="{lines}"'
+
+
+def _csv_cell(cell: object) -> str:
+    if isinstance(cell, (float, np.floating)):
+        return f"{cell:.6g}"
+    text = str(cell)
+    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
+
+
+def _map_numbers(values: Float[ndarray, "height width"]) -> str:
+    """A map line by line, to three digits."""
+    side = 1
+    while values[::side, ::side].size > MOST_NUMBERS:
+        side += 1
+    if side == 1:
+        return numbers_attribute([_three_digits(value) for value in line] for line in values.tolist())
+    rows: list[list[object]] = [[f"means of blocks of {side} by {side}"]]
+    for down in range(0, values.shape[0], side):
+        blocks = [values[down : down + side, across : across + side] for across in range(0, values.shape[1], side)]
+        rows.append([_three_digits(float(block.mean())) for block in blocks])
+    return numbers_attribute(rows)
+
+
+def _three_digits(value: float) -> float:
+    return float(f"{value:.3g}")
+
 
 def heatmap(values: Float[ndarray, "height width"], scale: float, text: str) -> Markup:
     """A map on the diverging scale.
@@ -26,7 +71,12 @@ def heatmap(values: Float[ndarray, "height width"], scale: float, text: str) -> 
         scale: the value of full red, in the unit of ``values``.
         text: what the map shows.
     """
-    return pixels(style.diverging_colours(values, scale), text)
+    return pixels(style.diverging_colours(values, scale), text, numbers=_map_numbers(values))
+
+
+def sequential_map(values: Float[ndarray, "height width"], scale: float, text: str) -> Markup:
+    """A map of sizes without a sign, on the scale from paper to full."""
+    return pixels(style.sequential_colours(values, scale), text, numbers=_map_numbers(values))
 
 
 def image(picture: Float[ndarray, "channels height width"], text: str) -> Markup:
@@ -35,13 +85,20 @@ def image(picture: Float[ndarray, "channels height width"], text: str) -> Markup
     return pixels(np.broadcast_to(bright, (3, *bright.shape[1:])).transpose(1, 2, 0), text)
 
 
-def pixels(colours: UInt8[ndarray, "height width 3"], text: str, *, stretch: bool = False) -> Markup:
-    """An image of the given colours, sharp at any size; ``stretch``: to whatever height and width it is given."""
+def pixels(colours: UInt8[ndarray, "height width 3"], text: str, *, stretch: bool = False, numbers: str = "") -> Markup:
+    """An image of the given colours, sharp at any size.
+
+    Args:
+        colours: of the pixels.
+        text: what they show.
+        stretch: to whatever height and width it is given.
+        numbers: that the colours stand for, from :func:`numbers_attribute`.
+    """
     height, width = colours.shape[:2]
     inside = _pixel_paths(colours) if height * width <= MOST_PIXELS else _embedded_png(colours)
     label = escape(text)
     free = ' preserveAspectRatio="none"' if stretch else ""
-    return Markup(f'<svg viewBox="0 0 {width} {height}"{free} role="img" aria-label="{label}">{inside}</svg>')
+    return Markup(f'<svg viewBox="0 0 {width} {height}"{free} role="img" aria-label="{label}"{numbers}>{inside}</svg>')
 
 
 def _pixel_paths(colours: UInt8[ndarray, "height width 3"]) -> str:

@@ -7,6 +7,7 @@ from vesalius.core.lazy import LazyPackage
 
 if TYPE_CHECKING:
     from vesalius.workflow.demo import demo as demo
+    from vesalius.workflow.display import AttributionDisplay as AttributionDisplay
     from vesalius.workflow.explain import ExplainOptions as ExplainOptions
     from vesalius.workflow.explain import explain as explain
     from vesalius.workflow.gallery import gallery as gallery
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from vesalius.workflow.survey import survey as survey
 
 PUBLIC = {
+    "AttributionDisplay": "vesalius.workflow.display",
     "ExplainOptions": "vesalius.workflow.explain",
     "SparsifyOptions": "vesalius.workflow.sparsify",
     "SurveyPageOptions": "vesalius.workflow.survey",

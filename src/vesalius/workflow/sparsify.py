@@ -110,7 +110,7 @@ def sparsify(  # noqa: PLR0913 - a verb that users call
             :class:`~vesalius.workflow.samples.Samples`.
         sparsity: share of the connections that is pruned, in [0, 1); 0.9 by default.
         importance_level: instead, the share of each layer's importance that is kept by the fewest connections.
-        mode: ``"refit"``: in rounds, refitting the rest; ``"paper"``: once.
+        mode: ``"refit"``: layer by layer, refitting the rest; ``"paper"``: once.
         test: rows to evaluate on, likewise with labels or without; those of the data by default.
         labels: of ``data``, where it has none: one per row, or the name of a column.
         out: folder to write to: the smaller model, ``summary.json`` and ``report.html``. ``None``: nothing is written.

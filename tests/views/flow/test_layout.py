@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 import numpy as np
 from hypothesis import given
 
-from vesalius.views.flow.layout import crossings, order_units, skip_rise, split_budget, unit_positions
+from vesalius.views.flow.layout import crossings, layer_blocks, order_units, skip_rise, split_budget, unit_positions
 
 
 def brute(order, pairs, ends, weights):
@@ -83,3 +83,11 @@ def test_an_edge_rises_for_each_column_that_it_goes_past():
     assert rises[0] == 0 < rises[1] < rises[2] and rises == sorted(rises) and rises[-1] == rises[-2], (
         "and no higher than the drawing can hold"
     )
+
+
+def test_layers_of_one_module_are_a_block():
+    resnet = ["x", "conv1", "layer1.0.conv1", "layer1.0.conv2", "layer1.0/relu_1", "layer1.1.conv1", "layer1.1/relu_1", "output"]
+    assert layer_blocks(resnet) == [("layer1.0", 2, 4), ("layer1.1", 5, 6)]
+    encoder = ["add", "layers.layers.0.self_attn/attention", "layers.layers.0/add", "layers.layers.1.linear1", "stem.a", "stem.b", "stem.a"]
+    assert layer_blocks(encoder) == [("layers.layers.0", 1, 2), ("stem", 4, 6)]
+    assert layer_blocks(["0", "1", "2"]) == layer_blocks(["a", "b"]) == layer_blocks([]) == []

@@ -84,7 +84,7 @@ def build_forms(network: Network, check: OutputDifference, tolerance: float) -> 
         found[name] = Form(name=name, model=model, difference=difference)
         return True
 
-    smaller, shrunk = _build_smaller(network, base, offer, left_out)
+    smaller, shrunk = build_smaller(network, base, offer, left_out)
     builders: dict[str, Callable[[nn.Module], nn.Module | None]] = {
         "picked": to_picked_linear,
         "csr": lambda one: to_sparse_linear(one, "csr"),
@@ -96,10 +96,17 @@ def build_forms(network: Network, check: OutputDifference, tolerance: float) -> 
     return Forms(forms=found, left_out=left_out, removed=shrunk.removed, why=shrunk.why)
 
 
-def _build_smaller(
+def build_smaller(
     network: Network, base: nn.Module, offer: Callable[[str, nn.Module], bool], left_out: dict[str, str]
 ) -> tuple[nn.Module, ShrunkTensors]:
-    """The model without dead and unused units: in its own code, or where that has sizes written down, as the graph of what it computes."""
+    """The model without dead and unused units: in its own code, or where that has sizes written down, as the graph of what it computes.
+
+    Args:
+        network: of the model.
+        base: the model, whose weights hold zeros.
+        offer: whether a model, under a name, computes the same.
+        left_out: gets reasons.
+    """
     shrunk = remove_dead_units(network, base)
     if not shrunk.tensors:
         return base, shrunk

@@ -21,6 +21,8 @@ from vesalius.sparsity.compression.dependencies import STAYS, UnitGroups
 
 Gone = Bool[Tensor, " G"]
 DEFAULT_SHARE = 0.5
+RANKED = ("parameters", "flops", "latency")
+"""Amounts for which the groups of all layers are ranked together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,29 +30,38 @@ class UnitGoal:
     """How much is removed.
 
     Attributes:
-        kind: ``share``, ``keep``, ``parameters`` or ``flops``.
+        kind: ``share``, ``keep``, ``parameters``, ``flops`` or ``latency``.
         amount: for all layers, or by layer.
         round_to: units that layers keep are a multiple of this.
+        batch: samples at once whose time is meant.
     """
 
     kind: str
     amount: Any
     round_to: int = 1
+    batch: int = 1
 
     @classmethod
-    def of(cls, *, share: Any, keep: Any, parameters: Any, flops: Any, round_to: Any) -> UnitGoal:
+    def of(cls, amounts: Mapping[str, Any], round_to: Any) -> UnitGoal:
         """The amount that was given, checked.
+
+        Args:
+            amounts: by kind, all but one of them ``None``.
+            round_to: as it was given.
 
         Raises:
             InvalidInput: several; out of range.
             WrongType: counts that are not by layer.
         """
-        given = {"share": share, "keep": keep, "parameters": parameters, "flops": flops}
-        named = [name for name, amount in given.items() if amount is not None]
+        named = [name for name, amount in amounts.items() if amount is not None]
         if len(named) > 1:
             raise InvalidInput(f"{' and '.join(named)} each say how many units go; give one of them")
         kind = named[0] if named else "share"
-        amount = given[kind] if named else DEFAULT_SHARE
+        amount = amounts[kind] if named else DEFAULT_SHARE
+        rounded = whole_number("round_to", round_to, Limit(least=1))
+        if kind == "latency":
+            share, batch = _latency(amount)
+            return cls(kind=kind, amount=share, round_to=rounded, batch=batch)
         if (kind == "keep" and not isinstance(amount, Mapping)) or (isinstance(amount, Mapping) and not amount):
             raise WrongType(f"keep is how many units each layer keeps, and share a number or one of each layer, not {amount!r}")
         if kind in ("parameters", "flops"):
@@ -62,7 +73,15 @@ class UnitGoal:
                 if isinstance(amount, Mapping)
                 else real_number("share", amount, limit)
             )
-        return cls(kind=kind, amount=amount, round_to=whole_number("round_to", round_to, Limit(least=1)))
+        return cls(kind=kind, amount=amount, round_to=rounded)
+
+
+def _latency(amount: Any) -> tuple[float, int]:
+    """Share of the time that goes, and the samples at once whose time is meant."""
+    if isinstance(amount, Mapping) and len(amount) != 1:
+        raise InvalidInput(f"latency is a share of the time of one batch size, such as {{64: 0.5}}, not of {len(amount)}")
+    batch, share = next(iter(amount.items())) if isinstance(amount, Mapping) else (1, amount)
+    return real_number("latency", share, Limit(above=0, below=1)), whole_number("batch size of latency", batch, Limit(least=1))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -99,9 +118,7 @@ class UnitBudget:
         if not pools:
             reasons = "; ".join(f"{name}: {why}" for name, why in units.why.items())
             raise InvalidInput(f"no layer of {units.network.name} has units that can be removed: {reasons}")
-        left = (
-            {} if goal.kind in ("parameters", "flops") else {names: _groups_left(units, names, pool, goal) for names, pool in pools.items()}
-        )
+        left = {} if goal.kind in RANKED else {names: _groups_left(units, names, pool, goal) for names, pool in pools.items()}
         return cls(units=units, pools=pools, left=left, goal=goal)
 
     def cut(self, worth: Float[Tensor, " G"], gone: Gone, part: float) -> Gone:

@@ -47,7 +47,17 @@ class MethodRowView:
 
 def audit_section(audit: Audit) -> Section:
     """Every method with its shares as small bars, what they say in words, and whether they predict faithfulness."""
-    return Section(heading=HEADING, anchor=anchor_of(HEADING), body=audit_body(audit), sources=(audit.provenance,))
+    return Section(heading=HEADING, anchor=anchor_of(HEADING), body=audit_body(audit), sources=(audit.provenance,), finding=_finding(audit))
+
+
+def _finding(audit: Audit) -> str:
+    """What is to be said of the best, and how many hold the principles."""
+    tiers = method_tiers(audit)
+    if not tiers:
+        return ""
+    held = sum(audit[method].holds for _, method in audit.ranking())
+    names, sentence = tiers[0]
+    return f"{held} of {style.pluralize(len(audit), 'method')} broke none of the principles. {names}: {sentence}"
 
 
 def audit_body(audit: Audit) -> Markup:

@@ -45,11 +45,12 @@ def plot_heads(allocation: Allocation, *, title: str = "", ax: Axes | None = Non
     return figure
 
 
-def plot_circuit(shown: Circuit, *, ax: Axes | None = None) -> Figure:
+def plot_circuit(shown: Circuit, *, title: str | None = None, ax: Axes | None = None) -> Figure:
     """A circuit as a layered graph, from the embedding at the bottom to the output; an arrow is as wide as its score is large.
 
     Args:
         shown: from ``vesalius.circuits``.
+        title: of the chart; that of the section of a page by default.
         ax: where to draw; a new figure by default.
 
     Raises:
@@ -74,7 +75,7 @@ def plot_circuit(shown: Circuit, *, ax: Axes | None = None) -> Figure:
     ax.set_ylim(-0.6, max(rows - 0.4, 0.6))
     axes.hide_frame(ax)
     words = f"{len(shown)} of {len(shown.names)} edges, faithfulness {shown.faithfulness:.2f}, completeness {shown.completeness:.2f}"
-    axes.set_titles(ax, "Circuit", words, axes.COLOURS["mut"])
+    axes.set_titles(ax, "Circuit" if title is None else title, words, axes.COLOURS["mut"])
     return figure
 
 
@@ -88,11 +89,12 @@ def _draw_edge(ax: Axes, start: NodePlace, end: NodePlace, score: float, largest
     )  # fmt: skip
 
 
-def plot_faithfulness(shown: FaithfulnessCurve, *, ax: Axes | None = None) -> Figure:
+def plot_faithfulness(shown: FaithfulnessCurve, *, title: str | None = None, ax: Axes | None = None) -> Figure:
     """Faithfulness of the best edges, and of all others (completeness), by how many are kept.
 
     Args:
         shown: from ``vesalius.circuits.faithfulness_curve``.
+        title: of the chart; what the curves show by default.
         ax: where to draw; a new figure by default.
     """
     if not isinstance(shown, FaithfulnessCurve):
@@ -113,5 +115,5 @@ def plot_faithfulness(shown: FaithfulnessCurve, *, ax: Axes | None = None) -> Fi
     ax.set_ylabel(labels.y)
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False, fontsize=9)
-    axes.set_titles(ax, labels.title, f"of {shown.edges} edges, area {shown.area:.2f}", axes.COLOURS["mut"])
+    axes.set_titles(ax, labels.title if title is None else title, f"of {shown.edges} edges, area {shown.area:.2f}", axes.COLOURS["mut"])
     return figure

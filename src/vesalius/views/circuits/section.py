@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from markupsafe import Markup, escape
 
 from vesalius.circuits.circuit import Circuit
 from vesalius.circuits.faithfulness import FaithfulnessCurve
 from vesalius.core.errors import WrongType
-from vesalius.views import style
+from vesalius.views import style, svg
 from vesalius.views.circuits.layout import NodePlace, circuit_layout, edge_scores
 from vesalius.views.html import Section, anchor_of, render_template
 from vesalius.views.line_chart import ChartLabels, svg_curves
@@ -28,7 +30,12 @@ def circuit_section(shown: Circuit) -> Section:
     Raises:
         WrongType: no circuit.
     """
-    return Section(heading=CIRCUIT_HEADING, anchor=anchor_of(CIRCUIT_HEADING), body=circuit_body(shown), sources=(dict(shown.provenance),))
+    finding = (
+        f"{len(shown):,} of {len(shown.names):,} edges make {style.percent(shown.faithfulness)} of the change of the target;"
+        f" all others together make {style.percent(shown.completeness)}."
+    )
+    anchor, source = anchor_of(CIRCUIT_HEADING), dict(shown.provenance)
+    return Section(heading=CIRCUIT_HEADING, anchor=anchor, body=circuit_body(shown), sources=(source,), finding=finding)
 
 
 def circuit_body(shown: Circuit) -> Markup:
@@ -65,23 +72,27 @@ def svg_circuit(shown: Circuit) -> Markup:
     levels = max((place.level for place in places.values()), default=0)
     largest = max([abs(score) for score in scores.values()], default=0.0) or 1.0
     tall = 2 * MARGIN + STEP * levels
-    lines = [_line(places[writer], places[reader], score, largest, tall) for (writer, reader), score in scores.items()]
+    lines = [_line((writer, reader), places, score, largest, tall) for (writer, reader), score in scores.items()]
     boxes = [_box(name, place, tall) for name, place in places.items()]
     text = escape(f"circuit of {len(shown)} edges between {len(places)} parts")
-    return Markup(f'<svg viewBox="0 0 {WIDE} {tall}" role="img" aria-label="{text}">{"".join(lines + boxes)}</svg>')
+    told = svg.numbers_attribute([("writer", "reader", "score"), *((*ends, score) for ends, score in scores.items())])
+    return Markup(f'<svg viewBox="0 0 {WIDE} {tall}" role="img" aria-label="{text}"{told}>{"".join(lines + boxes)}</svg>')
 
 
 def _at(place: NodePlace, tall: float) -> tuple[float, float]:
     return MARGIN + place.x * (WIDE - 2 * MARGIN), tall - MARGIN - STEP * place.level
 
 
-def _line(start: NodePlace, end: NodePlace, score: float, largest: float, tall: float) -> str:
+def _line(ends: tuple[str, str], places: Mapping[str, NodePlace], score: float, largest: float, tall: float) -> str:
+    start, end = (places[name] for name in ends)
+    title = escape(f"{ends[0]} \N{RIGHTWARDS ARROW} {ends[1]}: {style.signed_number(score)}")
     (x, y), (to_x, to_y) = _at(start, tall), _at(end, tall)
     bend = 0.0 if end.level - start.level <= 1 else 34.0 * (1 if start.x <= end.x else -1)
     colour = style.to_hex(style.RED if score > 0 else style.BLUE)
     wide = 1 + 3.5 * abs(score) / largest
     path = f"M{x:.1f} {y - 11:.1f}Q{(x + to_x) / 2 + bend:.1f} {(y + to_y) / 2:.1f} {to_x:.1f} {to_y + 11:.1f}"
-    return f'<path d="{path}" fill="none" stroke="{colour}" stroke-width="{wide:.2f}" stroke-opacity="0.8"/>'
+    look = f'fill="none" stroke="{colour}" stroke-width="{wide:.2f}" stroke-opacity="0.8"'
+    return f'<path d="{path}" {look}><title>{title}</title></path>'
 
 
 def _box(name: str, place: NodePlace, tall: float) -> str:
@@ -95,8 +106,9 @@ def _box(name: str, place: NodePlace, tall: float) -> str:
 
 def faithfulness_section(shown: FaithfulnessCurve) -> Section:
     """The curves of faithfulness and completeness."""
-    body = faithfulness_body(shown)
-    return Section(heading=FAITHFULNESS_HEADING, anchor=anchor_of(FAITHFULNESS_HEADING), body=body, sources=(dict(shown.provenance),))
+    body, anchor, source = faithfulness_body(shown), anchor_of(FAITHFULNESS_HEADING), dict(shown.provenance)
+    finding = f"The area under the curve of faithfulness over {shown.edges:,} edges is {shown.area:.3f}."
+    return Section(heading=FAITHFULNESS_HEADING, anchor=anchor, body=body, sources=(source,), finding=finding)
 
 
 def faithfulness_body(shown: FaithfulnessCurve) -> Markup:

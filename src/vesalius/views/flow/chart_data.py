@@ -20,7 +20,7 @@ from vesalius.core.numbers import POSITIVE_COUNT, whole_number, whole_numbers
 from vesalius.information.communities import Communities
 from vesalius.information.graph import FlowGraph
 from vesalius.information.redundancy import RedundantPair
-from vesalius.views.flow.layout import order_units, split_budget, unit_positions
+from vesalius.views.flow.layout import layer_blocks, order_units, split_budget, unit_positions
 
 MOST_UNITS = 16
 """Units of a layer that are drawn, those with the most flow through them."""
@@ -154,6 +154,7 @@ class FlowDrawing:
         slots: its height, in units.
         left_out: edges that are not drawn.
         shape: of the picture, if there is one.
+        blocks: modules that several columns are parts of: name, first and last column.
     """
 
     columns: tuple[DrawnLayer, ...]
@@ -162,6 +163,7 @@ class FlowDrawing:
     slots: float
     left_out: int
     shape: tuple[int, ...] | None
+    blocks: tuple[tuple[str, int, int], ...] = ()
 
     @property
     def pictured(self) -> bool:
@@ -286,6 +288,7 @@ def flow_drawing(
         slots=float(slots),
         left_out=reading.edges - drawn,
         shape=shape,
+        blocks=tuple(layer_blocks(graph.names)),
     )
 
 

@@ -5,7 +5,9 @@ Axes: K edges between two columns, U units of a column.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from itertools import groupby
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -16,6 +18,8 @@ SWEEPS = 12
 
 SKIP_RISE, MAX_RISE = 0.9, 3.0
 """Slots that an edge rises for each column that it goes past, and at most."""
+
+MODULE_SEPARATOR = re.compile(r"[./]")
 
 MAX_PITCH = 1.6
 """Most slots that a unit of a short column takes."""
@@ -78,6 +82,23 @@ def unit_positions(count: int, slots: float) -> list[float]:
 def skip_rise(first: int, second: int) -> float:
     """How far an edge is bent upwards that goes past columns, in slots: the more of them, the higher, so that it is seen to skip them."""
     return min(SKIP_RISE * (second - first - 1), MAX_RISE)
+
+
+def layer_blocks(names: Sequence[str]) -> list[tuple[str, int, int]]:
+    """Runs of columns that are parts of one module: its name, the first and the last column.
+
+    A module is named by what stands before the dots of its parts, up to the first number: ``layer1.0`` of ``layer1.0.conv1`` and
+    ``layers.3`` of ``layers.3.attention.heads``; ``stem`` of ``stem.conv`` and ``stem.pool``.
+    """
+    runs = [(key, [at for at, _ in run]) for key, run in groupby(enumerate(map(_module_of, names)), key=lambda one: one[1])]
+    return [(key, columns[0], columns[-1]) for key, columns in runs if key and len(columns) > 1]
+
+
+def _module_of(name: str) -> str:
+    """The block that a layer is part of; nothing for one that stands alone."""
+    parts = MODULE_SEPARATOR.split(name)
+    number = next((place for place, part in enumerate(parts) if part.isdigit()), 0)
+    return ".".join(parts[: number + 1]) if len(parts) > number + 1 else ""
 
 
 def split_budget(available: Sequence[int], most: int) -> list[int]:

@@ -39,7 +39,7 @@ from vesalius.views.flow.chart_data import (
     top_betweenness,
 )
 from vesalius.views.flow.paths import DrawnPath, NamedPath, input_maps, paths_through_units, strongest_named_paths
-from vesalius.views.html import WHITE_TEXT_THRESHOLD, ColouredText, Section, anchor_of, render_template
+from vesalius.views.html import ColouredText, Section, anchor_of, render_template
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +48,7 @@ class FlowRow:
 
     name: str
     layer: str = ""
+    first: bool = False
     cells: tuple[tuple[Markup, str], ...] = ()
 
 
@@ -59,7 +60,9 @@ def flow_section(graph: FlowGraph, *, shape: Sequence[int] | None = None) -> Sec
         shape: (height, width), or with channels first, if the first layer is an image; by default as the graph's provenance says.
     """
     body = flow_body(graph, shape=shape)
-    return Section(heading=HEADING, anchor=anchor_of(HEADING), body=body, sources=(graph.provenance,))
+    best = strongest_named_paths(graph, shape=image_shape(graph, shape))[:1]
+    finding = "".join(f"The strongest path, {path.words}, carries {style.percent(path.share)} of all flow." for path in best)
+    return Section(heading=HEADING, anchor=anchor_of(HEADING), body=body, sources=(graph.provenance,), finding=finding)
 
 
 def flow_body(graph: FlowGraph, *, shape: Sequence[int] | None = None, scripted: bool = True) -> Markup:
@@ -174,8 +177,8 @@ def _unit_rows(graph: FlowGraph, reading: FlowStatistics) -> list[FlowRow]:
             (_bar(between / most, kind, f"{name}, betweenness {style.number(between)}"), style.number(between)),
             (_bar(share / through, kind, f"{name}, {style.percent(share)} of all flow"), style.percent(share)),
         )
-        seen = any(line.layer == layer for line in lines)
-        lines.append(FlowRow(name=name, layer="" if seen else layer, cells=cells))
+        first = not lines or lines[-1].layer != layer
+        lines.append(FlowRow(name=name, layer=layer, first=first, cells=cells))
     return lines
 
 
@@ -192,8 +195,8 @@ def _share_cells(table: AttributionTable) -> list[tuple[str, list[ColouredText]]
         patches = []
         for share, depth in zip(shares.tolist(), depths.tolist(), strict=True):
             red, green, blue = style.sequential_colours(np.array(depth), 1.0).tolist()
-            front = "#fff" if depth > WHITE_TEXT_THRESHOLD else style.to_hex(style.INK)
-            patches.append(ColouredText(text=f"{100 * share:.1f}", back=style.to_hex((red, green, blue)), front=front))
+            ground = (red, green, blue)
+            patches.append(ColouredText(text=f"{100 * share:.1f}", back=style.to_hex(ground), front=style.readable_on(ground)))
         lines.append((name, patches))
     return lines
 
@@ -201,6 +204,6 @@ def _share_cells(table: AttributionTable) -> list[tuple[str, list[ColouredText]]
 def _class_maps(table: AttributionTable) -> list[tuple[str, Markup]]:
     """A map per class, on one scale, where inputs are an image."""
     return [
-        (name, svg.pixels(style.sequential_colours(image, table.scale), f"what flows from each pixel to {name}"))
+        (name, svg.sequential_map(image, table.scale, f"what flows from each pixel to {name}"))
         for name, image in zip(table.columns if table.maps else (), table.maps, strict=True)
     ]

@@ -69,7 +69,10 @@ def draw_pair_graph(graph: PairGraph, text: str) -> Markup:
         shapes.append(f'<circle class="{_sign_class(node.value)}" {spot}><title>{title}</title></circle>')
     names = "" if graph.placed else "".join(_name_label(node) for node in graph.nodes)
     box = "0 0 100 100" if graph.placed else "-34 -4 168 108"
-    return Markup(f'<svg class="graph" viewBox="{box}" role="img" aria-label="{escape(text)}">{"".join(shapes)}{names}</svg>')
+    rows: list[tuple[object, ...]] = [("player", "and", "value"), *((node.name, "", node.value) for node in graph.nodes)]
+    rows += [(graph.nodes[edge.first].name, graph.nodes[edge.second].name, edge.value) for edge in graph.edges]
+    told = svg.numbers_attribute(rows)
+    return Markup(f'<svg class="graph" viewBox="{box}" role="img" aria-label="{escape(text)}"{told}>{"".join(shapes)}{names}</svg>')
 
 
 def partner_map(players: Players, involvement: Float[ndarray, " P"], together: Float[ndarray, "P P"], text: str) -> Markup:
@@ -82,7 +85,7 @@ def partner_map(players: Players, involvement: Float[ndarray, " P"], together: F
     """
     strongest = float(involvement.max()) or 1.0
     if players.n > MOST_PARTNERS:
-        return svg.pixels(style.sequential_colours(paint_players(players, involvement), strongest), text)
+        return svg.sequential_map(paint_players(players, involvement), strongest, text)
     scale = float(np.abs(together).max()) or 1.0
     fills = _hex_colours(style.sequential_colours(involvement, strongest))
     rows = escape(json.dumps([_hex_colours(line) for line in style.diverging_colours(together, scale)], separators=(",", ":")))
@@ -92,7 +95,10 @@ def partner_map(players: Players, involvement: Float[ndarray, " P"], together: F
         for player, name in enumerate(players.names)
     )
     box = f"0 0 {owner.shape[1]} {owner.shape[0]}"
-    return Markup(f'<svg class="partners" viewBox="{box}" role="img" aria-label="{escape(text)}" data-partners="{rows}">{shapes}</svg>')
+    values = ((name, *line) for name, line in zip(players.names, together.tolist(), strict=True))
+    told = svg.numbers_attribute([("player", *players.names), *values])
+    label = escape(text)
+    return Markup(f'<svg class="partners" viewBox="{box}" role="img" aria-label="{label}" data-partners="{rows}"{told}>{shapes}</svg>')
 
 
 def _hex_colours(colours: UInt8[ndarray, "P 3"]) -> list[str]:

@@ -38,7 +38,8 @@ def summary(shown: Sparsified, errors: Mapping[str, float]) -> str:
 def facts(shown: Sparsified) -> dict[str, str]:
     """What it rests on."""
     known = shown.provenance
-    way = {"refit": f"in {known.get('rounds')} rounds, refitted", "paper": "once, not refitted"}.get(str(known.get("mode")), "")
+    steps = known.get("choice") if known.get("choice") == "alternating directions" else f"in {known.get('rounds')} rounds"
+    way = {"refit": f"{steps}, refitted", "paper": "once, not refitted"}.get(str(known.get("mode")), "")
     return {
         "importance": SCORE_NAMES.get(str(known.get("score")), str(known.get("score", ""))),
         **({"pruned": way} if way else {}),
@@ -57,6 +58,8 @@ def notes(shown: Sparsified, cuts: Sequence[PrunedLayer]) -> list[str]:
             "Links were scored anew in every round, and ranks are of the first: one of low rank may have been kept where redundant ones"
             " were pruned."
         )
+    elif shown.provenance.get("choice") == "alternating directions":
+        told.append("Alternating directions chose all links together: one of low rank may have been kept where redundant ones were pruned.")
     constant = [f"{cut.scores.shape[0] - cut.alive:,} of {cut.name}" for cut in cuts if cut.alive < cut.scores.shape[0]]
     if constant:
         told.append(f"Units without a link left are constant: {style.join_words(constant)}.")

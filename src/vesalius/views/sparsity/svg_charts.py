@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from markupsafe import Markup, escape
 
-from vesalius.views import style
+from vesalius.views import style, svg
 from vesalius.views.sparsity.drawing import KeptLink, KeptNetwork, UnitDot
 
 WIDTH = 860
@@ -31,7 +31,11 @@ def draw_kept_network(kept: KeptNetwork, text: str) -> Markup:
     shapes += [_label(dot, spot) for dot, spot in zip(kept.dots, spots, strict=True) if dot.column in (0, columns - 1)]
     shapes += [_name(kept, at, LEFT + (WIDTH - 2 * LEFT) * at / (columns - 1)) for at in range(columns)]
     box = f"0 0 {WIDTH} {TOP + kept.slots * PITCH + BELOW:.0f}"
-    return Markup(f'<svg class="flow" viewBox="{box}" role="img" aria-label="{escape(text)}">{"".join(shapes)}</svg>')
+    rows: list[tuple[object, ...]] = [("from", "to", "importance", "weight")]
+    for line in kept.lines:
+        rows.append((_dot_name(kept, kept.dots[line.first]), _dot_name(kept, kept.dots[line.second]), line.score, line.weight))
+    told = svg.numbers_attribute(rows)
+    return Markup(f'<svg class="flow" viewBox="{box}" role="img" aria-label="{escape(text)}"{told}>{"".join(shapes)}</svg>')
 
 
 def _link_path(kept: KeptNetwork, line: KeptLink, spots: list[tuple[float, float]]) -> str:

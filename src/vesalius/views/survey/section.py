@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from vesalius.core.samples import PER_SAMPLE
 from vesalius.scale import ExplanationDrift, Survey
+from vesalius.scale.beeswarm import BeeswarmCells, Dependence
 from vesalius.views import style, svg
 from vesalius.views.chart_data import paint_players
 from vesalius.views.html import Section, anchor_of, coloured_text, render_template
@@ -32,6 +33,8 @@ from vesalius.views.survey.chart_data import (
     importance_bars,
     survey_overview,
 )
+
+SWARM_TEXT = "distributions of the values of the most important players"
 
 
 def survey_section(survey: Survey) -> Section:
@@ -96,7 +99,7 @@ def _maps(shown: SurveyOverview) -> list[tuple[str, Markup]]:
     """Mean sizes, then the mean map of each class on one scale."""
     if shown.sizes is None:
         return []
-    first = svg.pixels(style.sequential_colours(shown.sizes, float(shown.sizes.max()) or 1.0), "mean size of the values")
+    first = svg.sequential_map(shown.sizes, float(shown.sizes.max()) or 1.0, "mean size of the values")
     scale = max((float(np.abs(values).max()) for values in shown.maps.values()), default=1.0) or 1.0
     return [("mean size", first), *((name, svg.heatmap(values, scale, f"mean map of {name}")) for name, values in shown.maps.items())]
 
@@ -109,12 +112,21 @@ def _swarm(shown: SurveyOverview) -> dict[str, object] | None:
     return {
         "names": cells.names,
         "strip": STRIP,
-        "picture": svg.pixels(beeswarm_picture(cells), "distributions of the values of the most important players", stretch=True),
+        "picture": svg.pixels(beeswarm_picture(cells), SWARM_TEXT, stretch=True, numbers=svg.numbers_attribute(_swarm_rows(cells))),
         "low": style.signed_number(low),
         "high": style.signed_number(high),
         "zero": f"{100 * (0 - low) / (high - low):.2f}",
         "caption": swarm_caption(shown.summary, cells.counts.shape[2] > 1),
     }
+
+
+def _swarm_rows(cells: BeeswarmCells) -> list[tuple[object, ...]]:
+    """How many rows have a value between which ends, player by player."""
+    ends = list(zip(cells.edges[:-1].tolist(), cells.edges[1:].tolist(), strict=True))
+    rows: list[tuple[object, ...]] = [("player", "from", "to", "rows")]
+    for name, counts in zip(cells.names, cells.counts.sum(2).tolist(), strict=True):
+        rows += [(name, low, high, int(count)) for (low, high), count in zip(ends, counts, strict=True) if count]
+    return rows
 
 
 def _dependence(shown: SurveyOverview) -> dict[str, object] | None:
@@ -123,11 +135,15 @@ def _dependence(shown: SurveyOverview) -> dict[str, object] | None:
     picture, x, y = dependence_picture(shown.dependence)
     caption = dependence_caption(shown.dependence)
     return {
-        "picture": svg.pixels(picture, caption, stretch=True),
+        "picture": svg.pixels(picture, caption, stretch=True, numbers=svg.numbers_attribute(_dependence_rows(shown.dependence))),
         "x": [*map(style.number, x)],
         "y": [*map(style.signed_number, y)],
         "caption": caption,
     }
+
+
+def _dependence_rows(shown: Dependence) -> list[tuple[object, ...]]:
+    return [(shown.name, "value"), *zip(shown.x.tolist(), shown.y.tolist(), strict=True)]
 
 
 def _cohort_lines(table: CohortTable) -> list[tuple[str, list[object]]]:

