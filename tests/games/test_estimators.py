@@ -12,11 +12,20 @@ from hypothesis import given, settings
 from tests.reference import shapley as slow
 from vesalius.core.errors import BudgetTooSmall, InvalidInput, TooManyPlayers, UnknownName
 from vesalius.games import moebius
-from vesalius.games.estimators import ESTIMATORS, AdaptiveShapley, AutoShapley, KernelShapley, PermutationShapley, SurrogateShapley, shapley
+from vesalius.games.estimators import (
+    ESTIMATORS,
+    AdaptiveShapley,
+    AutoShapley,
+    KernelShapley,
+    PermutationShapley,
+    PolynomialShapley,
+    SurrogateShapley,
+    shapley,
+)
 from vesalius.games.estimators.kernel_regression import KernelRegression, kernel_weights
 from vesalius.games.game import Game
 
-SAMPLED = ["adaptive", "surrogate", "kernel", "permutation"]
+SAMPLED = ["adaptive", "surrogate", "polynomial", "kernel", "permutation"]
 
 
 def rng(seed=0):
@@ -46,7 +55,7 @@ def truth(table):
 
 
 @pytest.mark.parametrize(("name", "players"), [
-    *[(name, players) for name in ("auto", "exact", "adaptive", "surrogate", "kernel") for players in (1, 2, 3, 6)],
+    *[(name, players) for name in ("auto", "exact", "adaptive", "surrogate", "polynomial", "kernel") for players in (1, 2, 3, 6)],
     *[("permutation", players) for players in (1, 2)],  # sampling of orders does not end with the coalitions
 ])  # fmt: skip
 def test_all_coalitions_give_the_exact_values(name, players):
@@ -114,7 +123,7 @@ def test_the_generator_decides(name):
 
 
 @pytest.mark.parametrize(("name", "players", "budget", "least"), [
-    ("auto", 5, 3, 4), ("auto", 1, 1, 2), ("kernel", 5, 3, 4), ("surrogate", 5, 2, 4), ("adaptive", 5, 2, 4),
+    ("auto", 5, 3, 4), ("auto", 1, 1, 2), ("kernel", 5, 3, 4), ("surrogate", 5, 2, 4), ("polynomial", 5, 2, 4), ("adaptive", 5, 2, 4),
     ("permutation", 5, 9, 10), ("exact", 5, 31, 32),
 ])  # fmt: skip
 def test_a_budget_that_is_too_small_is_refused_before_anything_is_asked(name, players, budget, least):
@@ -164,10 +173,11 @@ def test_exact_refuses_what_cannot_be_enumerated():
 def test_auto_enumerates_when_it_may_chooses_coalitions_where_they_are_dear_and_regresses_when_there_is_plenty():
     game, dear = table_game(smooth_table(10, 1)), AutoShapley(evaluation_seconds=0.1)
     assert shapley(game, budget=1024).provenance["estimator"] == "exact"
-    assert shapley(game, budget=120, generator=rng()).provenance["estimator"] == "surrogate"
+    assert shapley(game, budget=120, generator=rng()).provenance["estimator"] == "polynomial"
     assert shapley(game, budget=120, estimator=dear, generator=rng()).provenance["estimator"] == "adaptive"
     assert shapley(game, budget=121, estimator=dear, generator=rng()).provenance["estimator"] == "surrogate"
-    assert AutoShapley(surrogate_pairs=100).estimate(game, 202, generator=rng()).provenance["estimator"] == "kernel"
+    many, cheap = table_game(smooth_table(12, 1)), AutoShapley(evaluation_seconds=1e-6)
+    assert cheap.estimate(many, 2002, generator=rng()).provenance["estimator"] == "kernel"
 
 
 def test_permutation_pairs_are_averaged_over_orders_and_unbiased():
@@ -204,7 +214,14 @@ def repeated(estimator, budget):
     return hit, square, claimed, notes
 
 
-CLAIMS = [(AdaptiveShapley(), 50), (AdaptiveShapley(), 100), (SurrogateShapley(), 100), (KernelShapley(), 150), (PermutationShapley(), 500)]
+CLAIMS = [
+    (AdaptiveShapley(), 100),
+    (SurrogateShapley(), 100),
+    (PolynomialShapley(), 50),
+    (PolynomialShapley(), 150),
+    (KernelShapley(), 150),
+    (PermutationShapley(), 500),
+]
 
 
 @pytest.mark.parametrize(("estimator", "budget"), CLAIMS)

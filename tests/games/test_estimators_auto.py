@@ -12,10 +12,12 @@ import vesalius as vs
 from tests.games.test_estimators import rng, smooth_table, table_game
 from vesalius.core.errors import InvalidInput
 from vesalius.games.estimators import (
+    ESTIMATORS,
     AdaptiveShapley,
     AutoShapley,
     KernelShapley,
     PermutationShapley,
+    PolynomialShapley,
     SurrogateShapley,
     algebra,
     shapley,
@@ -24,7 +26,7 @@ from vesalius.games.estimators.coalition_sampling import balanced_pairs
 from vesalius.games.estimators.tolerance import is_precise
 from vesalius.games.game import Game
 
-GROWING = [AdaptiveShapley(), SurrogateShapley(), KernelShapley(), PermutationShapley()]
+GROWING = [AdaptiveShapley(), SurrogateShapley(), PolynomialShapley(), KernelShapley(), PermutationShapley()]
 
 
 def pair_game(players, seed=0):
@@ -74,10 +76,10 @@ def test_stand_ins_are_counted_too():
 
 def test_dear_evaluations_get_processes_and_cheap_ones_the_regression():
     kinds = {}
-    for seconds in (1e-6, 1e-1):
+    for seconds in (1e-6, 1e-4, 1e-1):
         game = mixed_game(30)
         kinds[seconds] = shapley(game, tol=0.05, estimator=AutoShapley(evaluation_seconds=seconds), generator=rng()).provenance["estimator"]
-    assert kinds == {1e-6: "kernel", 1e-1: "adaptive"}
+    assert kinds == {1e-6: "kernel", 1e-4: "polynomial", 1e-1: "adaptive"}
     cheap = AutoShapley(evaluation_seconds=1e-6)
     assert shapley(mixed_game(400), tol=0.5, estimator=cheap, generator=rng()).provenance["estimator"] == "permutation"
 
@@ -89,6 +91,24 @@ def test_evaluations_that_are_of_no_use_to_the_next_estimator_are_counted():
     second, _ = auto.extend(game, 90, known, generator=generator)
     assert [one.provenance["estimator"] for one in (first, second)] == ["adaptive", "surrogate"]
     assert second.evaluations == 70 + 90
+
+
+@pytest.mark.parametrize(("seconds", "players", "budget", "estimator"), [
+    (1e-6, 14, 256, "polynomial"), (1e-6, 14, 1400, "polynomial"), (1e-6, 48, 4800, "kernel"),
+    (1e-6, 1000, 10_000, "permutation"), (1e-1, 10_000, 30_000, "permutation"),
+    (1e-3, 14, 420, "surrogate"), (1e-1, 14, 100, "adaptive"),
+])  # fmt: skip
+def test_the_algebra_takes_no_longer_than_the_evaluations(seconds, players, budget, estimator):
+    chosen = AutoShapley()._choose_estimator(players, budget, seconds)
+    assert type(chosen) is ESTIMATORS[estimator]
+
+
+def test_what_an_evaluation_costs_is_counted_once_for_a_batch(monkeypatch):
+    counted = []
+    count = Game.nominal_seconds
+    monkeypatch.setattr(Game, "nominal_seconds", lambda game: counted.append(game) or count(game))
+    vs.attribute(nn.Linear(14, 1), torch.randn(3, 14, generator=rng()), vs.METHODS["shapley_value"](budget=40))
+    assert len(counted) == 1
 
 
 @pytest.mark.parametrize("rows", [50, 3000, 100_000])
@@ -113,7 +133,7 @@ def test_an_estimator_goes_on_with_what_it_knows(estimator):
     assert abs(float(found.values.sum() - found.total + found.base)) < 1e-9
 
 
-@pytest.mark.parametrize("estimator", ["auto", "surrogate", "kernel", "permutation", "adaptive"])
+@pytest.mark.parametrize("estimator", ["auto", "surrogate", "polynomial", "kernel", "permutation", "adaptive"])
 def test_a_tolerance_is_reached_or_said_to_be_missed(estimator):
     game = mixed_game(14, seed=3)
     found = shapley(game, tol=0.05, budget=6000 if estimator != "adaptive" else 150, estimator=estimator, generator=rng())

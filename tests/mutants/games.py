@@ -53,4 +53,16 @@ MUTANTS = [
         "if pairs < 10 * n:",
         "tests/games/test_estimators_auto.py -k exact_on_games_of_pairs",
     ),
+    Mutant(
+        "games/estimators/gaussian_process/isotropic.py",
+        "(players - k + 1) * found[k - 1]",
+        "(players - k) * found[k - 1]",
+        "tests/games/test_estimators_polynomial.py -k products_of_signs",
+    ),
+    Mutant(
+        "games/estimators/gaussian_process/isotropic.py",
+        "share = 2 / order * variance",
+        "share = 2 * variance",
+        "tests/games/test_estimators_polynomial.py -k shapley_values_of_the_process",
+    ),
 ]

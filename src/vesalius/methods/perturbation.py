@@ -18,7 +18,7 @@ from vesalius.core.names import resolve_choice
 from vesalius.core.numbers import POSITIVE, POSITIVE_COUNT, Limit, numbers_per_axis
 from vesalius.core.players import Players
 from vesalius.games.absence import Absence
-from vesalius.games.estimators import ESTIMATORS, ShapleyEstimator, shapley
+from vesalius.games.estimators import ESTIMATORS, AutoShapley, ShapleyEstimator, shapley
 from vesalius.games.game import Game
 from vesalius.games.network_game import coalition_functions, share_outputs
 from vesalius.methods.base import Method, register
@@ -68,7 +68,7 @@ class ShapleyValue(Method):
         budget: most coalitions evaluated per sample; by default all of them up to 12 players, else 100 per player (10,000 with ``tol``).
         tol: the largest standard error that is asked for, as a share of ``|total - base|``: more and more coalitions are evaluated until no
             player's is larger, or the budget spent; ``converged`` tells, for each sample.
-        estimator: ``auto``, ``exact``, ``permutation``, ``kernel``, ``surrogate`` or ``adaptive``.
+        estimator: ``auto``, ``exact``, ``permutation``, ``kernel``, ``polynomial``, ``surrogate`` or ``adaptive``.
         seed: of the coalitions drawn; every sample gets the same ones, so that its values do not depend on the samples beside it. Errors of
             different samples are therefore not independent: a mean over samples is not more precise than ``stderr / sqrt(B)`` would say.
 
@@ -90,10 +90,14 @@ class ShapleyValue(Method):
 
     def allocate(self, question: Question, absence: Absence) -> Allocation:
         players = self.players or _default_players(question)
+        estimator = resolve_choice("Shapley estimator", self.estimator, ESTIMATORS, ShapleyEstimator)
 
         def play(game: Game) -> Allocation:
+            nonlocal estimator
+            if isinstance(estimator, AutoShapley):
+                estimator = estimator.for_games_like(game)
             generator = torch.Generator().manual_seed(self.seed)
-            return shapley(game, budget=self.budget, tol=self.tol, estimator=self.estimator, generator=generator)
+            return shapley(game, budget=self.budget, tol=self.tol, estimator=estimator, generator=generator)
 
         return _play_samples(question, players, absence, play)
 

@@ -6,6 +6,7 @@ from vesalius.games.estimators.estimate import GameLike, ShapleyEstimator
 from vesalius.games.estimators.exact import ExactShapley
 from vesalius.games.estimators.kernel_shap import KernelShapley
 from vesalius.games.estimators.permutation import PermutationShapley
+from vesalius.games.estimators.polynomial import PolynomialShapley
 from vesalius.games.estimators.surrogate import SurrogateShapley
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "GameLike",
     "KernelShapley",
     "PermutationShapley",
+    "PolynomialShapley",
     "ShapleyEstimator",
     "SurrogateShapley",
     "shapley",

@@ -6,12 +6,15 @@ else depends on them.
 
 from __future__ import annotations
 
-FREE_SECONDS = 0.06  # that algebra may take whatever the evaluations take
+FREE_SECONDS = 0.01  # that algebra may take whatever the evaluations take
 MOST_ELEMENTS = 30_000_000  # players times pairs that are held in memory as float64
 MOST_PLAYERS = 1500  # of a regression or a process, whose algebra grows with their cube
 DENSE_SECONDS = 2e-10  # of the cube of rows: a factorisation, an inverse, and the matrix itself
 INDUCING_SECONDS = 4e-10  # of rows times the square of inducing rows
 FITS_SECONDS = 0.1  # of both processes on 100 pairs
+SHARED_SECONDS = 0.1  # that algebra may take which is done once for all samples of a batch
+POLYNOMIAL_SECONDS = 0.003  # of polynomial regression, however few the pairs
+POLYNOMIAL_CUBE_SECONDS = 1.2e-10  # of the cube of its pairs
 REGRESSION_SECONDS = 5e-10  # of pairs times the square of players
 COVARIANCE_SECONDS = 2.5e-8  # of an element of the odd covariance
 REGRESSION_PLAYERS = 300  # above which permutations are sooner at an error than a regression whose cost grows with the square of players
@@ -43,6 +46,27 @@ def fit_rows(seconds: float) -> int:
     return 200 if seconds >= 1 else 100
 
 
+def process_seconds(pairs: int) -> float:
+    """Of two fitted processes on so many pairs, on the least number of inducing rows where pairs are many."""
+    rows = min(pairs, 1000)
+    return FITS_SECONDS + 2 * DENSE_SECONDS * rows**3 + INDUCING_SECONDS * pairs * 100**2
+
+
+def polynomial_seconds(pairs: int) -> float:
+    """Of polynomial regression on so many pairs, most of it shared by the games that are asked there."""
+    return POLYNOMIAL_SECONDS + POLYNOMIAL_CUBE_SECONDS * pairs**3
+
+
+def regression_seconds(players: int, pairs: int) -> float:
+    """Of the regression on single players."""
+    return REGRESSION_SECONDS * pairs * players**2
+
+
+def polynomial_is_sooner(players: int, seconds: float) -> bool:
+    """Whether polynomial regression, which saves some 5 evaluations per player at the same error, takes less time than those."""
+    return polynomial_seconds(5 * players) <= 5 * players * seconds
+
+
 def regression_is_sooner(players: int, seconds: float) -> bool:
     """Whether an error is reached sooner by asking more than by learning more from what was asked.
 
@@ -50,7 +74,7 @@ def regression_is_sooner(players: int, seconds: float) -> bool:
     is left over.
     """
     pairs = 10 * players
-    algebra = FITS_SECONDS + INDUCING_SECONDS * pairs * 200**2 + REGRESSION_SECONDS * pairs * players**2
+    algebra = FITS_SECONDS + INDUCING_SECONDS * pairs * 200**2 + regression_seconds(players, pairs)
     return 20 * players * seconds < algebra
 
 

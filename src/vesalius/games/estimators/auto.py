@@ -24,6 +24,7 @@ from vesalius.games.estimators.exact import ExactShapley
 from vesalius.games.estimators.kernel_shap import KernelShapley
 from vesalius.games.estimators.pairs import PairObservations
 from vesalius.games.estimators.permutation import PermutationShapley, PermutationSums
+from vesalius.games.estimators.polynomial import PolynomialShapley
 from vesalius.games.estimators.surrogate import SurrogateShapley
 from vesalius.games.estimators.tolerance import estimate_to_tolerance
 
@@ -43,12 +44,14 @@ class AutoShapley(Options):
     What an evaluation takes is counted in floating point operations (:meth:`vesalius.Game.nominal_seconds`) and never timed, so the same
     call gives the same numbers everywhere; for functions whose operations cannot be counted, ``evaluation_seconds`` says it.
 
-    Exact where the budget reaches 2**n. Else adaptive where evaluations are dear, up to ``adaptive_per_player`` evaluations per player and
-    ``adaptive_most`` in all; then the surrogate, with as many inducing pairs as there is time for; above ``surrogate_pairs`` pairs the
-    regression; and permutations, which need no memory, where there are too many players (``algebra.too_large``).
+    Exact where the budget reaches 2**n. Else, where evaluations are dear, adaptive up to ``adaptive_per_player`` evaluations per player and
+    ``adaptive_most`` in all, then the surrogate, with as many inducing pairs as there is time for. Where they are cheap, polynomial
+    regression, whose algebra the samples of a batch share (``algebra.SHARED_SECONDS``), and the regression on single players where pairs
+    are too many for it (for dear ones, above ``surrogate_pairs``). Permutations, which need no memory and no algebra, where there
+    are too many players for those.
 
     With a tolerance in place of a budget the time to the asked error is what counts: where evaluations are cheap, the regression (or
-    permutations, where players are many) on many of them, else the processes on few.
+    permutations, where players are many) on many of them, where they are less so, polynomial regression, else the processes on few.
 
     Args:
         adaptive_per_player: see above.
@@ -97,12 +100,18 @@ class AutoShapley(Options):
         lost = 0 if known is usable else len(known[0]) if isinstance(known, tuple) else getattr(known, "evaluations", 0)
         return replace(found, evaluations=found.evaluations + lost), now
 
+    def for_games_like(self, game: GameLike) -> AutoShapley:
+        """The same with what an evaluation of a game takes, so that it is counted once for all samples of a batch."""
+        return replace(self, evaluation_seconds=self._seconds(game))
+
     def _soonest(self, players: int, budget: int, seconds: float) -> ShapleyEstimator:
         """The estimator that is precise soonest, of those that can take so many evaluations."""
-        sooner = algebra.regression_is_sooner(players, seconds)
-        if algebra.too_large(players, budget // 2) or (sooner and not algebra.regression_fits(players)):
+        pairs, sooner = budget // 2, algebra.regression_is_sooner(players, seconds)
+        if algebra.too_large(players, pairs) or (sooner and not algebra.regression_fits(players)):
             return PermutationShapley()
-        if sooner or budget // 2 > self.surrogate_pairs:
+        if sooner and algebra.polynomial_is_sooner(players, seconds) and algebra.polynomial_seconds(pairs) <= budget * seconds:
+            return PolynomialShapley()
+        if sooner or pairs > self.surrogate_pairs:
             return KernelShapley()
         if budget <= 2 * self.adaptive_most and algebra.adaptive_seconds(budget) <= budget * seconds:
             return AdaptiveShapley()
@@ -115,16 +124,20 @@ class AutoShapley(Options):
         return (count() if count is not None else None) or UNKNOWN_SECONDS
 
     def _choose_estimator(self, players: int, budget: int, seconds: float) -> ShapleyEstimator:
-        pairs, spare = budget // 2, max(algebra.FREE_SECONDS, budget * seconds)
-        if algebra.too_large(players, pairs) and budget >= 2 * players:
+        pairs, time = budget // 2, budget * seconds
+        spare = max(algebra.FREE_SECONDS, time)
+        unfit = not algebra.regression_fits(players) and algebra.regression_seconds(players, pairs) > spare
+        if budget >= 2 * players and (algebra.too_large(players, pairs) or unfit):
             return PermutationShapley()
         few = budget <= min(self.adaptive_per_player * players, self.adaptive_most)
-        fits_pairs = pairs in (players, players + 1)  # with the ends: n - 1 or n pairs, at which the surrogate is exact on games of pairs
-        if few and algebra.adaptive_seconds(budget) <= spare and not fits_pairs:
+        fits_pairs = pairs in (players, players + 1)  # with the ends: n - 1 or n pairs, at which the others are exact on games of pairs
+        if few and algebra.adaptive_seconds(budget) <= time and not fits_pairs:
             return AdaptiveShapley()
-        if pairs > self.surrogate_pairs:
-            return KernelShapley()
-        return self._surrogate(budget, seconds)
+        if pairs <= self.surrogate_pairs and algebra.process_seconds(pairs) <= time:
+            return self._surrogate(budget, seconds)
+        if algebra.polynomial_seconds(pairs) <= max(algebra.SHARED_SECONDS, time) or pairs < 2 * players:
+            return PolynomialShapley()
+        return KernelShapley()
 
     def _surrogate(self, budget: int, seconds: float) -> SurrogateShapley:
         pairs, spare = budget // 2, max(algebra.FREE_SECONDS, budget * seconds)
@@ -140,6 +153,7 @@ KNOWN_BY: dict[type, type] = {
     AdaptiveShapley: tuple,
     KernelShapley: PairObservations,
     PermutationShapley: PermutationSums,
+    PolynomialShapley: PairObservations,
     SurrogateShapley: PairObservations,
 }
 """What each goes on from."""
@@ -149,6 +163,7 @@ ESTIMATORS: dict[str, type[ShapleyEstimator]] = {
     "exact": ExactShapley,
     "adaptive": AdaptiveShapley,
     "surrogate": SurrogateShapley,
+    "polynomial": PolynomialShapley,
     "kernel": KernelShapley,
     "permutation": PermutationShapley,
 }

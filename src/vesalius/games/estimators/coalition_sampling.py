@@ -122,7 +122,8 @@ def _draw_pairs(players: int, counts: Mapping[int, int], generator: torch.Genera
         for turn in range(int(missing.max())):
             on = np.flatnonzero(missing > turn)
             here = slice(at, at + len(on))
-            np.put_along_axis(drawn[here], (noise[here] + used[on]).argsort(axis=1, kind="stable"), first[on], axis=1)
+            least_used = (noise[here] + used[on]).argsort(axis=1, kind="stable")
+            drawn[np.arange(at, at + len(on)).repeat(size[on]), least_used[first[on]]] = True
             used[on] += drawn[here]
             at += len(on)
         rows = drop_repeated_pairs(torch.cat([rows, torch.from_numpy(drawn)]))

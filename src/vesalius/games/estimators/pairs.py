@@ -72,6 +72,36 @@ class PairObservations:
         every = torch.cat([self.first, self.second, torch.tensor([self.base, self.total], dtype=torch.float64)])
         return bool(every.max() - every.min() <= 1e-14 * every.abs().max())
 
+    def known_values(self) -> tuple[Float[Tensor, " P"], Float[Tensor, " P"]] | None:
+        """Shapley values and errors where no process has to say anything: of a constant, and where no three players act together."""
+        n = self.rows.shape[1]
+        if self.flat:  # nothing varies: there is no scale to fit
+            return torch.full((n,), self.gain / n, dtype=torch.float64), torch.zeros(n, dtype=torch.float64)
+        if len(self.rows) < n or not self.design.regression.fits(self.odd, self.gain):
+            return None
+        values, stderr = self.design.regression.estimate(self.odd, self.gain)
+        return values, torch.zeros_like(values) if stderr is None else stderr
+
+    def settle(
+        self, values: Float[Tensor, " P"], stderr: Float[Tensor, " P"], widening: float
+    ) -> tuple[Float[Tensor, " P"], Float[Tensor, " P"]]:
+        """What a process says, its errors widened for what was fitted; of n - 1 pairs their regression, where the process does not mind.
+
+        The regression on n - 1 pairs fits any values, so nothing tells whether it is exact; those of an order and its reverse are then the
+        mean contributions (antithetic permutations).
+
+        Args:
+            values: what it says.
+            stderr: the errors of those.
+            widening: of variances, in players per pair.
+        """
+        n, pairs = self.rows.shape[1], len(self.rows)
+        stderr = stderr * (1 + widening * n / pairs) ** 0.5
+        if pairs == n - 1:
+            permuted, _ = self.design.regression.estimate(self.odd, self.gain)
+            values = permuted if bool((permuted - values).square().sum() <= stderr.square().sum()) else values
+        return values, stderr
+
     def seen(self, odd: bool) -> tuple[Float[Tensor, "R P"], Float[Tensor, " R"], float]:
         """Rows and standardised values for a process, with the unit they were divided by."""
         full, rows = torch.ones(1, self.rows.shape[1], dtype=torch.float64), self.rows.double()

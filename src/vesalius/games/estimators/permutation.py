@@ -120,7 +120,8 @@ def _walk_orders(
     masks = prefix_coalitions(ranks).reshape(-1, n)
     place = torch.arange(len(masks))
     if pairs > 1 and n > 1 and n < REPEATS_BELOW:
-        masks, place = masks.unique(dim=0, return_inverse=True)
+        keys, place = (masks.long() << torch.arange(n)).sum(1).unique(return_inverse=True)
+        masks = (keys[:, None] >> torch.arange(n) & 1).bool()
     inner = evaluate(game, masks)[place].view(pairs, 2, n - 1) if n > 1 else torch.empty(pairs, 2, 0, dtype=torch.float64)
     first, last = (torch.full((pairs, 2, 1), value, dtype=torch.float64) for value in ends)
     return torch.cat([first, inner, last], 2).diff(dim=2).gather(2, ranks).mean(1), len(masks) if n > 1 else 0

@@ -198,12 +198,18 @@ def indicator_shapley(b: Float[Tensor, "B P"], odd: bool) -> Float[Tensor, "B P"
 
     Zero for the empty and the full coalition, which carry no noise.
     """
-    n = b.shape[1]
-    gain = torch.tensor([0.0] + [reciprocal(n * comb(n - 1, size - 1)) for size in range(1, n)] + [0.0], dtype=b.dtype)
-    loss = torch.tensor([0.0] + [reciprocal(n * comb(n - 1, size)) for size in range(1, n)] + [0.0], dtype=b.dtype)
+    gain, loss = (torch.tensor(part, dtype=b.dtype) for part in _shares_by_size(b.shape[1]))
     size = b.sum(1).long()
     share = b * gain[size][:, None] - (1 - b) * loss[size][:, None]
     return 2 * share if odd else share
+
+
+@cache
+def _shares_by_size(players: int) -> tuple[list[float], list[float]]:
+    """What the value of one coalition adds to the Shapley value of a member, and takes from that of another player, by its size."""
+    gain = [reciprocal(players * comb(players - 1, size - 1)) for size in range(1, players)]
+    loss = [reciprocal(players * comb(players - 1, size)) for size in range(1, players)]
+    return [0.0, *gain, 0.0], [0.0, *loss, 0.0]
 
 
 @cache
