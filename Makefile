@@ -1,5 +1,7 @@
 # make demo   environment, then the demo; the last line is the path of its page
-# make test   environment, then all tests
+# make test   environment, then the tests that a change waits for
+# make test-slow  the others: trainings, cluster, tutorials, and the library broken on purpose
+# make test-all   both
 # make lint   ruff and mypy
 # make zoo    which methods add up on which architectures (hours; goes on where it stopped)
 # make docs   the documentation site, build/site/index.html
@@ -15,13 +17,19 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint zoo docs browser bench clean
+.PHONY: demo test test-slow test-all lint zoo docs browser bench clean
 
 demo: $(READY)
 	$(BIN)/vesalius demo --out demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -n auto --dist worksteal
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
+
+# without the check of shapes at every call, which takes as long as the tests; those of make test have it
+test-slow: $(READY)
+	JAXTYPING_DISABLE=1 $(BIN)/python -m pytest -n auto --dist worksteal -m slow
+
+test-all: test test-slow
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -249,3 +249,11 @@ def test_a_gradient_that_is_the_same_everywhere_is_not_written_to():
     network, x = vs.trace(lambda x: x.sum(1), torch.zeros(1, 3)), torch.tensor([[1.0, -2.0, 3.0]])
     found = vs.attribute(network, x, IntegratedGradients(rule="quadrature", steps=8))
     torch.testing.assert_close(found.values, x)
+
+
+@pytest.mark.parametrize("threshold", [1.0, 20.0])
+def test_a_softplus_that_jumps_goes_by_secants(threshold):
+    x = torch.tensor([[0.2, 2.0]]).double()
+    found = vs.attribute(torch.nn.Softplus(beta=2, threshold=threshold), x, target=lambda y: y.sum(1), baseline=0.3)
+    assert found.gap.abs().max() < 1e-6 and bool(found.converged.all())
+    assert (found.provenance["rule"] == "quadrature") == (threshold > 15)

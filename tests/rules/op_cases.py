@@ -209,6 +209,10 @@ MOVES = {
     "grid_sample": (lambda z: F.grid_sample(z, torch.full((1, 2, 2, 2), 0.3).double().expand(z.shape[0], -1, -1, -1)), [(1, 3, 3)]),
     "triangular system": (lambda z: torch.linalg.solve_triangular(GATES[:3, :3].tril() + 2 * EYE, z, upper=False), [(3, 2)]),
     "positive definite system": (lambda z: torch.cholesky_solve(z, GATES[:3, :3].tril() + 2 * EYE), [(3, 2)]),
+    "one system for all": (lambda z: torch.linalg.solve(GATES[:3, :3] + 3 * EYE, z), [(3, 2)]),
+    "one system for all, by its inverse": (lambda z: torch.linalg.solve_ex(GATES[:3, :3] + 3 * EYE, z)[0], [(3, 2)]),
+    "matrices in a row": (lambda z: torch.linalg.multi_dot([z, GATES[:4, :3], EYE]), [(4,)]),
+    "take_along_dim of one row": (lambda z: z.take_along_dim(torch.tensor([[0, 2, 2]]), 1), [(4,)]),
     "kernels for a constant": (lambda z: F.conv2d(SQUARE.expand(1, len(z), 3, 3), z, groups=len(z))[0], [(1, 2, 2)]),
     "hstack and diff": (lambda z: torch.hstack([z, z.flip(1)]).diff(dim=1), [(5,)]),
 }
@@ -302,6 +306,10 @@ SELECTIONS = {
 """Ops that choose by value."""
 
 WITHOUT_A_SERIES = {
+    "inverse": (lambda z: torch.linalg.inv(z @ z.mT + EYE[:2, :2]), [(2, 2)]),
+    "systems of a batch": (lambda z, y: torch.linalg.solve(z @ z.mT + EYE[:2, :2], y), [(2, 2), (2, 3)]),
+    "systems from the right": (lambda z, y: torch.linalg.solve(z @ z.mT + EYE[:2, :2], y, left=False), [(2, 2), (3, 2)]),
+    "systems of vectors": (lambda z, y: torch.linalg.solve(z @ z.mT + EYE[:2, :2], y), [(2, 2), (2,)]),
     "stft": (
         lambda z: torch.stft(z, 4, 2, window=torch.ones(4).double(), return_complex=True).abs(),
         [(8,)],

@@ -1,5 +1,7 @@
 """Places that are counted or rounded from numbers, against what is known of them."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -8,8 +10,12 @@ from torch import nn
 import vesalius as vs
 from tests.rules.single_op import EXACT, TABLES, multipliers, random
 from vesalius.core.errors import NoRule
+from vesalius.rules.network_contributions import ReferenceComparison
+from vesalius.rules.rescale import RESCALE
+from vesalius.trace.question import ask
 
 TABLE = random(6, 2, seed=4)
+EDGES = torch.tensor([-0.5, 0.0, 0.5]).double()
 
 
 def counted(z):
@@ -43,6 +49,12 @@ CASES = {
     "written": (written, (5,)),
     "put": (put, (4, 2)),
     "asked as a truth": (lambda z: (z > 0).to(z.dtype).bool() * z, (4,)),
+    "bucketize": (lambda z: torch.bucketize(z, EDGES).to(z.dtype) * z, (4,)),
+    "bucketize, closed": (lambda z: F.one_hot(torch.bucketize(z, EDGES, right=True), 4).to(z.dtype).flatten(1), (4,)),
+    "searchsorted": (lambda z: torch.searchsorted(EDGES, z, side="right").to(z.dtype).square(), (4,)),
+    "searchsorted, a row each": (lambda z: torch.searchsorted(EDGES.expand(len(z), -1).contiguous(), z).to(z.dtype), (4,)),
+    "take": (lambda z: torch.take(TABLE, (2 * z.sigmoid() * 2.99).long()), (4,)),
+    "take_along_dim of all": (lambda z: TABLE.take_along_dim((z > 0).sum(1)), (5,)),
     "index": (lambda z: TABLE[(z > 0).sum(1)], (5,)),
 }
 
@@ -87,3 +99,42 @@ def test_inputs_may_have_the_names_of_modules():
     pair = torch.randn(2, 3).double(), torch.randn(2, 3).double()
     found = vs.attribute(vs.trace(Towers().double(), *pair), pair, "deeplift_rescale", baseline=0.1)
     assert found.relative_gap.max() < 1e-10
+
+
+def test_crossing_an_edge_is_owed_to_the_number_that_crosses():
+    x, b = torch.tensor([[0.5, 0.25, -1.0]]).double(), torch.tensor([[-1.0, 0.2, -2.0]]).double()
+    (found,) = multipliers(lambda z: torch.bucketize(z, EDGES).to(z.dtype), (x,), (b,), torch.ones(1, 3).double())
+    assert (found * (x - b))[0].tolist() == pytest.approx([2.0, 0.0, 0.0]), "0.5 itself is below no edge but two"
+
+
+def test_what_a_rule_cannot_do_is_refused_in_words():
+    def broken(run, call):
+        raise IndexError("tuple index out of range")
+
+    network = vs.trace(nn.Sequential(nn.Linear(2, 2), nn.Tanh()), torch.zeros(2, 2))
+    comparison = ReferenceComparison(ask(network, torch.ones(2, 2), target=0), replace(RESCALE, ops={"tanh": broken}))
+    with pytest.raises(NoRule, match=r"tanh .* as it is used here \(IndexError: tuple index out of range\)"):
+        comparison.rescale(torch.arange(2), [torch.zeros(2, 1, 2)])
+
+
+def test_out_of_memory_goes_through():
+    def full(run, call):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    network = vs.trace(nn.Sequential(nn.Linear(2, 2), nn.Tanh()), torch.zeros(2, 2))
+    comparison = ReferenceComparison(ask(network, torch.ones(2, 2), target=0), replace(RESCALE, ops={"tanh": full}))
+    with pytest.raises(RuntimeError, match="allocate"):
+        comparison.rescale(torch.arange(2), [torch.zeros(2, 1, 2)])
+
+
+class ReadsAsOneRow(nn.Module):
+    """Places of all rows in one axis: one row of a reference cannot stand for the others."""
+
+    def forward(self, x):
+        return TABLE.take_along_dim((x.abs() + 0.5).floor().clamp(0, 9).long().flatten()).reshape(x.shape)
+
+
+def test_references_are_as_many_as_rows_where_places_of_rows_share_an_axis():
+    x = random(3, 4, seed=5)
+    found = vs.attribute(ReadsAsOneRow(), x, "deeplift_rescale", target=lambda y: y.sum(1))
+    assert found.gap.abs().max() < 1e-12

@@ -119,7 +119,7 @@ def test_what_torch_can_open_adds_up_in_any_batch(name):
 
 
 def test_what_nobody_can_open_is_refused_by_its_own_name():
-    model = Op(lambda z: torch.linalg.inv(z @ z.mT + torch.eye(3).double()), random(3, 3, seed=3))
+    model = Op(lambda z: torch.linalg.eigvalsh(z @ z.mT), random(3, seed=3))
     network, x = vs.trace(model, random(2, 3, 3)), random(2, 3, 3, seed=1)
-    with pytest.raises(NoRule, match="linalg_inv"):
+    with pytest.raises(NoRule, match="linalg_eigvalsh"):
         slopes(ask(network, x), (torch.zeros_like(x),), "rescale")

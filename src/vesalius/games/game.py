@@ -30,7 +30,7 @@ from vesalius.core.rows import real_values, to_tensor
 from vesalius.core.version import VERSION
 from vesalius.games.absence import Baseline, describe_absence
 from vesalius.games.cost import count_seconds
-from vesalius.games.memory import free_cached_memory, is_out_of_memory
+from vesalius.games.memory import free_cached_memory
 from vesalius.games.moebius import MAX_PLAYERS
 from vesalius.games.network_game import ask_about_sample, characteristic_of_links, coalition_functions
 from vesalius.trace.network import Inputs, Network

@@ -11,6 +11,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from vesalius.core.errors import MemoryExhausted
+from vesalius.core.out_of_memory import is_out_of_memory
 from vesalius.trace.network import Network
 from vesalius.trace.question import Question
 
@@ -71,14 +72,6 @@ class Batches:
             raise MemoryExhausted(f"{self.what} does not fit into memory; use a smaller input or another device") from error
         free_cached_memory()
         self.size = max(1, tried // 2)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that memory ran out, on any device."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) and not isinstance(error, MemoryExhausted):
-        return True
-    text = str(error).lower()
-    return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
 
 
 def free_cached_memory() -> None:

@@ -15,6 +15,8 @@ from vesalius.trace.question import Question
 SMOOTH_FAMILIES = frozenset({"linear", "bilinear", "reshape"})
 STEPS = frozenset("argmax argmin argsort floor ceil round trunc sign sgn bucketize searchsorted".split())
 """Functions with jumps, beside comparisons."""
+SOFT_THRESHOLD = 15
+"""Threshold of softplus at which its step is below single precision's rounding."""
 CHOICES = frozenset({"where", "masked_fill"})
 """Ops that are linear where no input reaches their first tensor that is a condition."""
 
@@ -51,7 +53,7 @@ def smoothness(question: Question) -> Smoothness:
     inputs = [node for node in graph.nodes if node.op == "placeholder"]
     reached = downstream_nodes(inputs[: len(question.at)])
     nodes = [node for node in graph.nodes if node.op == "call_function" and node in reached and op_kind(node.target) != "shape"]
-    kinked = dict.fromkeys(op_name(node.target) for node in nodes if op_name(node.target) in KINKED_OPS)
+    kinked = dict.fromkeys(op_name(node.target) for node in nodes if op_name(node.target) in KINKED_OPS or _is_hard_softplus(node))
     doubtful = dict.fromkeys(op_name(node.target) for node in nodes if _is_doubtful(node, reached))
     singular, stepped = any(_is_singular(node, reached) for node in nodes), any(map(_is_step, nodes))
     return Smoothness(tuple(kinked), tuple(doubtful), singular, stepped)
@@ -70,7 +72,13 @@ def _is_step(node: Node) -> bool:
     name = op_name(node.target)
     if name == "getitem" and isinstance(node.args[0], Node):
         return bool(node.args[1] == 1) and op_kind(node.args[0].target) in ("select", "largest", "running")
-    return name in STEPS or op_kind(node.target) == "step"
+    return name in STEPS or op_kind(node.target) == "step" or _is_hard_softplus(node)
+
+
+def _is_hard_softplus(node: Node) -> bool:
+    """Whether softplus becomes its argument so early that it jumps there, by log(1 + exp(-threshold)) / beta."""
+    threshold = node.args[2] if len(node.args) > 2 else node.kwargs.get("threshold", SOFT_THRESHOLD)
+    return op_name(node.target) == "softplus" and isinstance(threshold, (int, float)) and threshold < SOFT_THRESHOLD
 
 
 def _is_singular(node: Node, reached: set[Any]) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from vesalius.core.errors import NoRule
-from vesalius.rules.interpreter import Interpreter, OpCall
+from vesalius.rules.interpreter import Interpreter, OpCall, Rule
 from vesalius.rules.op_kinds import op_name
 from vesalius.rules.places import MOST_RANKED
 from vesalius.rules.signal import Places, Signal
@@ -32,6 +32,9 @@ INDEX_ARGUMENTS: Mapping[str, int] = {
 
 def with_counted_places(run: Interpreter, call: OpCall) -> OpCall:
     """A call whose index is made of numbers, with places for it; the call itself where its index is a constant."""
+    if op_name(call.target) == "take_along_dim" and call.argument(2, "dim") is None:
+        table, index = (_flat(run, one) for one in call.args[:2])
+        call = OpCall(call.target, (table, index, 0), {}, call.node)
     where = INDEX_ARGUMENTS[op_name(call.target)]
     index = call.args[where]
     args = list(call.args)
@@ -53,13 +56,39 @@ def at_counted_places(run: Interpreter, call: OpCall) -> Any:
     return run(aten.index.Tensor, table, [places])
 
 
+def take(run: Interpreter, call: OpCall) -> Any:
+    """Elements of a table that is read as one row."""
+    return run(aten.index.Tensor, _flat(run, call.args[0]), [call.args[1]])
+
+
+def bucketize(run: Interpreter, call: OpCall) -> Any:
+    """How many of some rising numbers lie below a number, or are no larger (``right``): a sum of steps."""
+    name = op_name(call.target)
+    edges, numbers = call.args[:2] if name == "searchsorted" else (call.args[1], call.args[0])
+    if call.kwargs.get("sorter") is not None:
+        raise NoRule(run.table.name, [f"{name} with a sorter"])
+    if len(_shape(edges)) > 1:
+        edges = run(aten.unsqueeze.default, edges, -2)
+    closed = bool(call.kwargs.get("right")) or call.kwargs.get("side") == "right"
+    op = (aten.ge if closed else aten.gt).Tensor
+    return run(aten.sum.dim_IntList, run(op, run(aten.unsqueeze.default, numbers, -1), edges), [-1])
+
+
+def _flat(run: Interpreter, tensor: Any) -> Any:
+    return run(aten.reshape.default, tensor, [-1])
+
+
+def _shape(tensor: Any) -> torch.Size:
+    found: torch.Size = (tensor.value if isinstance(tensor, Signal) else tensor).shape
+    return found
+
+
 def _count(call: OpCall, axis: int) -> int:
     """How many places there are to choose from."""
     name = op_name(call.target)
     if name == "one_hot":
         return int(call.argument(1, "num_classes", -1))
-    given = call.args[0]
-    shape = given.value.shape if isinstance(given, Signal) else given.shape
+    shape = _shape(call.args[0])
     if name in ("index", "index_put", "embedding"):
         return int(shape[axis])
     return int(shape[call.argument(2, "dim") if name == "take_along_dim" else call.args[1]])
@@ -84,3 +113,11 @@ def _to_places(run: Interpreter, call: OpCall, number: Signal, count: int) -> Pl
         return found
 
     return Places("counting", chosen=chosen)
+
+
+COUNTED: Mapping[str, Rule] = {
+    **dict.fromkeys("embedding one_hot".split(), at_counted_places),
+    **dict.fromkeys("bucketize searchsorted".split(), bucketize),
+    "take": take,
+}
+"""Ops that count places, or look up what stands there."""

@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
 
-from vesalius.core.errors import NoRule
+from vesalius.core.errors import NoRule, VesaliusError
+from vesalius.core.out_of_memory import is_out_of_memory
 from vesalius.rules.masked_assignment import open_masked_assignments
 from vesalius.rules.op_kinds import op_kind, op_name
 from vesalius.rules.signal import Places, Signal, places_in, signals_in, to_tensors
@@ -25,6 +26,8 @@ from vesalius.trace.graph import Value, data_inputs
 
 LIKE_ANOTHER = frozenset("expand_as view_as reshape_as type_as".split())
 """Ops that ask a second tensor for its shape or its type alone."""
+UNFORESEEN = (ArithmeticError, AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError)
+"""What a rule raises on arguments that it was not written for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,7 +167,7 @@ class Interpreter:
                 known[node] = _get_attribute(plan.program, str(node.target))
             elif node.op == "call_function":
                 args, kwargs = map_arg((node.args, node.kwargs), known.__getitem__)
-                known[node] = self._step(OpCall(node.target, tuple(args), kwargs, node))
+                known[node] = self._step_of_graph(OpCall(node.target, tuple(args), kwargs, node))
             for finished in plan.done.get(node, ()):
                 del known[finished]
         return known[plan.output]
@@ -172,6 +175,16 @@ class Interpreter:
     def __call__(self, target: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """One op, for rules that decompose an op into others."""
         return self._step(OpCall(target, args, kwargs))
+
+    def _step_of_graph(self, call: OpCall) -> Any:
+        """An op of the program; one that a rule cannot do with such arguments has none, and ends in no error of Python's."""
+        try:
+            return self._step(call)
+        except UNFORESEEN as error:
+            if isinstance(error, VesaliusError) or is_out_of_memory(error):
+                raise
+            said = str(error).strip().split("\n")[0][:200]
+            raise NoRule(self.table.name, [f"{describe_call(call)} as it is used here ({type(error).__name__}: {said})"]) from error
 
     def _step(self, call: OpCall) -> Any:
         if op_name(call.target) in LIKE_ANOTHER:
@@ -186,7 +199,7 @@ class Interpreter:
             return call.evaluate()
         rule = self.table.find(call.target)
         if rule is None:
-            raise NoRule(self.table.name, [describe_op(call.node) if call.node else op_name(call.target)])
+            raise NoRule(self.table.name, [describe_call(call)])
         return rule(self, call)
 
     def _step_of_places(self, call: OpCall, places: Places) -> Any:
@@ -196,7 +209,7 @@ class Interpreter:
             return OpCall(call.target, (here, *call.args[1:]), call.kwargs).evaluate()
         if name in self.table.by_places:
             return self.table.by_places[name](self, call)
-        raise NoRule(self.table.name, [f"{describe_op(call.node) if call.node is not None else name} with places found by {places.op}"])
+        raise NoRule(self.table.name, [f"{describe_call(call)} with places found by {places.op}"])
 
 
 def linear(run: Interpreter, call: OpCall) -> Any:
@@ -253,3 +266,8 @@ def describe_op(node: Node) -> str:
         return op_name(node.target)
     where = [f"in module {value.module!r}"] * bool(value.module) + [value.line] * bool(value.line)
     return f"{op_name(node.target)} ({', '.join([f'value {value.name!r}', *where])})"
+
+
+def describe_call(call: OpCall) -> str:
+    """The same of a call, which has no place where it is part of a decomposition."""
+    return op_name(call.target) if call.node is None else describe_op(call.node)

@@ -5,15 +5,17 @@ Axes: N rows, M references of each row, D elements of all explained tensors of o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
+from torch.fx import Node
 
+from vesalius.rules.counted_places import INDEX_ARGUMENTS
 from vesalius.rules.interpreter import Interpreter, Plan, RuleTable
-from vesalius.rules.op_kinds import op_kind
+from vesalius.rules.op_kinds import op_kind, op_name
 from vesalius.rules.signal import Signal
 from vesalius.rules.two_point import Tape, TwoPointState
 from vesalius.rules.unit_rules import UnitRule
@@ -155,13 +157,22 @@ BILINEAR_OP_KINDS = frozenset({"map", "multiply", "divide"})
 """Kinds of ops that are linear, whose ends no rule compares; the second where one factor is constant."""
 
 
+def _index_in(node: Node, traced: Container[Node]) -> bool:
+    """Whether an op reads or writes at places that explained tensors reach, so that tables at both ends are compared."""
+    where = INDEX_ARGUMENTS.get(op_name(node.target)) if node.op == "call_function" else None
+    if where is None or where >= len(node.args):
+        return False
+    index = node.args[where]
+    return any(one in traced for one in (index if isinstance(index, (list, tuple)) else [index]) if isinstance(one, Node))
+
+
 def _one_row_suffices(plan: Plan) -> bool:
     """Whether one row of a reference can stand for all: the batch is an axis of its own on both sides of every op that is compared."""
     traced = set(plan.traced)
     for node in plan.traced:
         sources = [source for source in data_inputs(node) if source in traced]
         kind = "" if node.op == "placeholder" else op_kind(node.target)
-        if kind in LINEAR_OP_KINDS or (kind in BILINEAR_OP_KINDS and len(sources) == 1):
+        if (kind in LINEAR_OP_KINDS and not _index_in(node, traced)) or (kind in BILINEAR_OP_KINDS and len(sources) == 1):
             continue
         values: list[Value | None] = [found.meta.get("value") for found in (node, *sources)]
         if any(value is not None and value.batch_axis is None for value in values):

@@ -51,6 +51,7 @@ OPS_BY_KIND: Mapping[str, str] = {
     " special_ndtri special_erfcx special_entr",
     "pair": "maximum minimum fmax fmin atan2 xlogy special_xlog1py copysign",
     "product": "prod cumprod",
+    "inverse": "linalg_inv inverse linalg_inv_ex",
     "softmax": "softmax _softmax _safe_softmax",
     "log_softmax": "log_softmax _log_softmax",
     "logsumexp": "logsumexp",

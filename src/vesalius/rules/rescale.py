@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from vesalius.core.errors import NoRule
-from vesalius.rules.counted_places import INDEX_ARGUMENTS, at_counted_places, with_counted_places
+from vesalius.rules.counted_places import COUNTED, INDEX_ARGUMENTS, with_counted_places
 from vesalius.rules.decompositions import DECOMPOSITIONS, clamp, einsum_pairwise
 from vesalius.rules.interpreter import Interpreter, OpCall, Rule, RuleTable, is_number, linear
+from vesalius.rules.linear_systems import inverse, solve
 from vesalius.rules.max_pool import reduce_max
 from vesalius.rules.norms import norm
 from vesalius.rules.op_kinds import op_name
@@ -322,6 +323,7 @@ RULES: Mapping[str, Rule] = {
     "elementwise": elementwise,
     "special": elementwise,
     "product": product,
+    "inverse": inverse,
     "transform": transform,
     "detach": detach,
     "pair": elementwise_pair,
@@ -341,7 +343,8 @@ ALL_DECOMPOSITIONS: Mapping[str, Rule] = {
     **DECOMPOSITIONS,
     **RECURRENT_DECOMPOSITIONS,
     **dict.fromkeys("argsort argmax argmin".split(), sorted_places),
-    **dict.fromkeys("embedding one_hot".split(), at_counted_places),
+    **COUNTED,
+    **dict.fromkeys("linalg_solve linalg_solve_ex".split(), solve),
 }
 
 BY_PLACES: Mapping[str, Rule] = {**PLACE_RULES, "max_unpool2d": unpool, "max_unpool3d": unpool}

@@ -16,8 +16,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.node import map_arg
 
 from vesalius.core.errors import NoRule
-from vesalius.rules.interpreter import Interpreter, OpCall, Rule, describe_op
-from vesalius.rules.op_kinds import op_name
+from vesalius.rules.interpreter import Interpreter, OpCall, Rule, describe_call
 from vesalius.rules.signal import Signal
 
 
@@ -35,7 +34,7 @@ def open_by_torch(run: Interpreter, call: OpCall) -> Any:
     Raises:
         NoRule: one of them has no rule either, or which they are depends on the numbers.
     """
-    missing = NoRule(run.table.name, [describe_op(call.node) if call.node is not None else op_name(call.target)])
+    missing = NoRule(run.table.name, [describe_call(call)])
     if any(signal.boolean for signal in call.signals):
         raise missing
     try:

@@ -26,6 +26,7 @@ from vesalius.trace.graph import ModelGraph, Value, downstream_nodes
 from vesalius.trace.inline import inline_full_precision
 from vesalius.trace.opset import op_family, readable_op_name, resolve_family
 from vesalius.trace.quiet import silence_torch
+from vesalius.trace.readable_calls import ReadableCalls
 from vesalius.trace.recurrent_export import recurrent_layers_by_shape
 from vesalius.trace.signature import ModelCall
 from vesalius.trace.sizes import UnsayableSize, evaluate_size
@@ -115,7 +116,8 @@ def export_program(
             _multiply_experts_in_batches(copied.model, call.model)
             if strict:
                 return export_by_reading(copied, doubled, {"tensors": dynamic})
-            return torch.export.export(_ExportWrapper(copied), doubled, dynamic_shapes={"tensors": dynamic}, strict=False)
+            with ReadableCalls():
+                return torch.export.export(_ExportWrapper(copied), doubled, dynamic_shapes={"tensors": dynamic}, strict=False)
     except Exception as error:
         raise NoGraph(_describe_error(error)) from error
 

@@ -235,6 +235,14 @@ def take_any_strides(graph: Graph) -> None:
     for node in graph.nodes:
         if node.target is torch.ops.aten.view.default:
             node.target = torch.ops.aten.reshape.default
+        elif node.target is torch.ops.aten.view_as_complex.default:
+            node.target = view_as_complex
+
+
+def view_as_complex(tensor: Tensor) -> Tensor:
+    """As aten's, by whose name it is known, of a tensor in any memory order."""
+    found: Tensor = torch.ops.aten.view_as_complex.default(tensor.contiguous())
+    return found
 
 
 def _parameter_node(model_graph: ModelGraph, name: str) -> Node:
