@@ -58,7 +58,7 @@ def test_what_is_within_its_error_of_nothing_is_said_to_be():
     """Groups of rows that disagree about what a deeper net adds, and the same where they agree."""
     agreed = torch.tensor([[0.5, 0.5, 0.5], [0.5, 0.6, 0.6], [0.5, 0.6, 1.0]]).double().expand(8, 3, 3) / 8
     swing = torch.tensor([1.0, -1.0] * 4).double()[:, None, None] * torch.tensor([[0, 0, 0], [0, 0, 0.05], [0, 0.05, 0]]).double()
-    base = {"orders": (0, 1), "kept": torch.tensor([[True, True]]), "nets": (small_complexity().nets[0][:2],)}
+    base = {"orders": (0, 1), "kept": torch.tensor([[True, True]]), "nets": (small_complexity().nets[0][:2],), "time_matched_gain": None}
     told = [summary(replace(small_complexity(), moments=moments, **base)) for moments in (agreed, agreed + swing)]
     assert "nets of 1 nonlinear layer add 10.0" in told[0] and "within two standard errors" not in told[0]
     assert told[1].endswith("What order 1 adds is within two standard errors of nothing.")
