@@ -24,6 +24,7 @@ WAYS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("noun", NOUNS)
 def test_a_copy_is_the_same(noun, way):

@@ -77,6 +77,7 @@ def call(verb, model, data):
     return (SAMPLE_VERBS | DATA_VERBS)[verb](MODELS[model](), DATA[data]())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("verb", "model", "data"), CALLS, ids=[" - ".join(row) for row in CALLS])
 def test_a_first_call_works(as_a_user, verb, model, data):
     assert call(verb, model, data) is not None

@@ -243,11 +243,13 @@ def table_of_faults(
     return {name: found for name, found in wrong.items() if found}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_every_verb_in_every_mode(mode, plain):
     assert table_of_faults(Subject.make(), plain, MODES[mode], every=SOME if mode in LIKE_ANOTHER else 1) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("modes", PAIRS, ids=" and ".join)
 def test_verbs_in_two_modes_at_once(modes, plain):
     @contextlib.contextmanager
@@ -258,6 +260,7 @@ def test_verbs_in_two_modes_at_once(modes, plain):
     assert table_of_faults(Subject.make(), plain, both, every=SOME) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SUBJECTS)
 def test_every_verb_on_models_and_data_of_every_kind(kind, plain):
     assert table_of_faults(SUBJECTS[kind](), plain) == {}
@@ -282,6 +285,7 @@ class DefaultDtypeWatch(TorchDispatchMode):
         return any(isinstance(value, Tensor) and value.dtype == self.dtype for value in tree_leaves(values))
 
 
+@pytest.mark.slow
 def test_no_tensor_is_made_in_the_default_dtype():
     """Neither by a factory without a dtype nor by an operation on integers: float16 is nobody's here but the default's."""
     subject, watch = Subject.make(), DefaultDtypeWatch(torch.float16)

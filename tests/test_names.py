@@ -4,6 +4,8 @@ import ast
 from collections import defaultdict
 from pathlib import Path
 
+import pytest
+
 SOURCE = Path(__file__).parent.parent / "src" / "vesalius"
 
 
@@ -17,6 +19,7 @@ def classes_defined_twice(trees):
     return {name: found for name, found in places.items() if len(found) > 1}
 
 
+@pytest.mark.slow
 def test_a_class_name_has_one_meaning():
     trees = {str(path.relative_to(SOURCE)): ast.parse(path.read_text()) for path in sorted(SOURCE.rglob("*.py"))}
     assert len(trees) > 100

@@ -29,6 +29,7 @@ def assert_close(mine, theirs, rtol=1e-5):
     torch.testing.assert_close(mine, theirs, rtol=rtol, atol=rtol * float(theirs.abs().max()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("case", "name", "options"), METHOD_CASES)
 def test_a_sample_has_the_same_values_alone_in_a_batch_and_in_another_order(case, name, options):
     whole = ask_method(case, name, options)
@@ -54,6 +55,7 @@ def noisy_game(size, seed=0):
     return Game.of(value, 14)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("estimate", "name"),
     [(shapley, name) for name in ESTIMATORS if name != "exact"]
@@ -82,6 +84,7 @@ def numbers(tmp_path_factory):
     return [torch.load(folder / f"{at}.pt") for at in range(len(SETTINGS))]
 
 
+@pytest.mark.slow
 def test_any_processor_and_any_number_of_threads_give_the_same_numbers(numbers):
     first, *others = numbers
     apart = [

@@ -10,6 +10,8 @@ import pytest
 from tests.mutants import MUTANTS
 from tests.mutants.running import ROOT, run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def copied(tmp_path):

@@ -23,6 +23,7 @@ def as_before():
     METHODS.update(before)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("as_before")
 @pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
 def test_a_tutorial_runs(path, monkeypatch, tmp_path):

@@ -279,6 +279,7 @@ def sampled():
         return auditor.audit(traced(tanh_net()), sample(), columns(), methods=methods)
 
 
+@pytest.mark.slow
 def test_a_sampled_audit_agrees_with_the_exact_one_within_its_intervals(smooth, sampled):
     assert not sampled.exact and sampled.provenance["coalitions"] < 400 < smooth.provenance["coalitions"]
     for name in sampled:

@@ -11,6 +11,7 @@ from vesalius.core.errors import InvalidInput, UnknownName
 from vesalius.methods import METHODS, GradientXInput, IntegratedGradients, Method, Occlusion, ShapleyValue
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(METHODS))
 def test_every_registered_method_keeps_its_contract(as_a_user, name):
     found = check_method(name)
@@ -124,6 +125,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", BROKEN)
 def test_a_broken_method_is_told_what_it_broke(as_a_user, method):
     found = check_method(method())

@@ -35,6 +35,7 @@ def digits(case):
         return audit(*case, twelve_segments(), methods={name: QUICK[name] for name in QUICK if name not in games})
 
 
+@pytest.mark.slow
 def test_a_digit_in_twelve_segments(digits):
     assert not digits.skipped and digits.provenance["coalitions"] == 4096
     assert set(digits.tiers[0]) == set(ALL) & set(digits) and all(digits[name].holds for name in digits.tiers[0])
@@ -67,6 +68,7 @@ def test_positions_that_cross_segments_are_not_divided(case):
     assert "cannot be told apart" in small.skipped["coarse"] and "pixels" in small
 
 
+@pytest.mark.slow
 def test_a_sentence_at_its_embedding():
     one = specimen("bert")
     args, kwargs = one.example(2)

@@ -120,6 +120,7 @@ def score(net, x):
     return float((found[-1, 3] if found.ndim == 2 else found[1]).detach())
 
 
+@pytest.mark.slow
 def test_heads_of_all_layers_are_found(traced):
     _, net, x, _ = traced
     heads = vs.Players.heads(net)

@@ -30,6 +30,7 @@ def summary(ran):
     return json.loads((ran[0] / "page/summary.json").read_text())
 
 
+@pytest.mark.slow
 def test_the_last_line_is_the_path_of_the_page(ran):
     folder, done = ran
     page = folder / done.stdout.splitlines()[-1]
@@ -90,6 +91,7 @@ def test_an_autoencoder_is_made_smaller_and_its_command_makes_its_numbers_again(
     assert json.loads(Path("smaller/summary.json").read_text())["error, pruned"] == pytest.approx(links["error, pruned"], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_second_run_keeps_everything(ran, vesalius, monkeypatch):
     monkeypatch.chdir(ran[0])
     threads = torch.get_num_threads()

@@ -237,6 +237,7 @@ def test_probabilities_are_seen_as_such(explain):
     assert all(row["probability"] == pytest.approx(row["total"]) for row in found["methods"]["occlusion"]["rows"])
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_be_exported_is_explained_all_the_same(explain):
     without_graph = sorted(name for name, method in METHODS.items() if "graph" not in method.claims)
     assert explain("models.py:branch", "x.npz", "--methods", *without_graph, "--budget", "64").code == 0
@@ -288,6 +289,7 @@ def test_a_second_run_computes_nothing_again_and_says_so(explain, monkeypatch):
     assert all(method["kept"] for method in summary()["methods"].values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "fresh"),
     [

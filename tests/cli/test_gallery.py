@@ -57,6 +57,7 @@ def nowhere(monkeypatch):
     monkeypatch.setattr("pooch.retrieve", refuse)
 
 
+@pytest.mark.slow
 def test_every_example_is_explained_by_every_method_or_says_why_not(gallery, tmp_path, data_dir):
     done = gallery(methods=("--methods", "gradient_x_input", "refusing"))
     assert done.code == 0 and done.out.strip() == "shown/gallery.html", done.err
@@ -70,6 +71,7 @@ def test_every_example_is_explained_by_every_method_or_says_why_not(gallery, tmp
     assert "0 of 2 methods are complete" in html
 
 
+@pytest.mark.slow
 def test_values_are_those_of_the_method_itself(gallery, tmp_path, data_dir):
     assert gallery("--examples", "row", "digit", methods=("--methods", "occlusion")).code == 0
     row = EXAMPLES["row"](tmp_path / "cache")

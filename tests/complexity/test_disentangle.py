@@ -70,6 +70,7 @@ def test_a_linear_feature_has_no_other_component(model, x):
     assert found.residual.max() < 1e-3
 
 
+@pytest.mark.slow
 def test_a_random_net_of_one_layer_has_order_one():
     x = draw(5000, 6)
     how = Training(epochs=100, batch=128, held_out=0.3, seeds=2, width=48, patience=20)
@@ -95,6 +96,7 @@ def test_noise_has_no_component_of_any_order():
     assert not found.kept.any()
 
 
+@pytest.mark.slow
 def test_all_modes_agree_and_the_paper_s_says_what_time_did():
     x = draw(1500, 6)
     network = trace_model(Deep, x)

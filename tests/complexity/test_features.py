@@ -52,6 +52,7 @@ def test_a_cut_makes_the_output(network):
     torch.testing.assert_close(split.head(*split.front(X)), network(X), rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("found", [one for one in SPECIMENS if one.exportable], ids=lambda one: one.name)
 def test_heads_of_zoo_models_equal_the_model(found):
     args, kwargs = found.example(3)

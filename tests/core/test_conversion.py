@@ -195,6 +195,7 @@ def test_one_sample_goes_there_and_back(ours):
     assert Allocation.from_shap(ours.to_shap()[3]).values.tolist() == ours.values[3].tolist()
 
 
+@pytest.mark.slow
 def test_shap_itself_explains_and_we_show_it(model, x):
     explain = shap.Explainer(lambda rows: model(torch.as_tensor(rows, dtype=torch.float32)).detach().numpy(), x.numpy())
     all_outputs = explain(x.numpy())

@@ -52,6 +52,7 @@ def test_an_unknown_network_is_refused():
         models.trained("digit_cnn")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "least"), [("adult_mlp", 0.845), ("reviews_cnn", 0.8)])
 def test_networks_for_rows_and_reviews_are_good(name, least, tmp_path, data_dir):
     found = models.trained(name, cache=tmp_path)

@@ -49,6 +49,7 @@ TABLE_QUESTIONS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("question", TABLE_QUESTIONS, ids=str)
 def test_rows_of_a_table(table, rows, trained_models, question):
     before = rows.clone()

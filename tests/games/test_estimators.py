@@ -224,6 +224,7 @@ CLAIMS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("estimator", "budget"), CLAIMS)
 def test_intervals_cover_the_truth_as_often_as_they_say(estimator, budget):
     """Intervals of one game are not independent: counted as if 1 in 3 were, so 80 draws, 95 % less 3 sd is 87.7 %."""

@@ -53,6 +53,7 @@ def network(seed):
     return nn.Sequential(nn.Linear(5, 6), nn.ReLU(), nn.Linear(6, 3)).eval()
 
 
+@pytest.mark.slow
 def test_other_rows_of_the_same_network_seldom_differ():
     false = 0
     for seed in range(10):

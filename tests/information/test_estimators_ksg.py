@@ -127,6 +127,7 @@ def test_the_error_is_widened_by_what_terms_share():
         assert float(found.stderr) == pytest.approx(np.hypot(np.sqrt(share) * local.std() / 20, bias), rel=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["gaussian 0.9", "rectified 0.8", "noisy label", "independent, rectified"])
 def test_some_rows_stand_for_all_within_their_error(name):
     """40 draws of 2000 rows, neighbours looked up at 300: the mean is that of all rows, and the scatter about it is what the error adds."""

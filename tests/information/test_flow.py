@@ -36,6 +36,7 @@ def test_edges_are_the_information_of_the_units_read(network):
     torch.testing.assert_close(found.flows[0], torch.where(expected.dead_y, 0, expected.values.clamp_min(0)))
 
 
+@pytest.mark.slow
 def test_planted_dead_twin_and_unread_units_are_found():
     hits = {"dead": 0, "twins": 0, "unread": 0}
     for seed in SEEDS:
@@ -111,6 +112,7 @@ def test_it_is_saved_and_loaded(network, tmp_path):
     assert again.names == found.names and torch.equal(again.flows[1], found.flows[1])
 
 
+@pytest.mark.slow
 def test_networks_of_every_kind(resnet_flow):
     assert resnet_flow.provenance["shape"] == [3, 32, 32]
     assert len(resnet_flow) == 30 and float(resnet_flow.attribution().max()) > 0

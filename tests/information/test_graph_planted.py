@@ -145,6 +145,7 @@ def branches():
     return model, found
 
 
+@pytest.mark.slow
 def test_the_graph_is_that_of_the_network(branches):
     for net in branches[1]:
         assert {f"{first}>{second}" for first, second in net.joined} == set(PAIRS.split())

@@ -94,6 +94,7 @@ class Loop(nn.Module):
         return self.o(state[0] if isinstance(state, tuple) else state)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", [nn.LSTMCell, nn.GRUCell, nn.RNNCell])
 def test_a_loop_of_cells_is_one_layer(cell):
     network, found = sites(Loop(cell(3, 6), 12))

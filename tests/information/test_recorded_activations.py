@@ -110,6 +110,7 @@ def test_values_that_many_rows_share_but_for_rounding_are_one():
     assert torch.equal(found[:, 2], rounded[:, 2]) and torch.equal(found[24:, 1], rounded[24:, 1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [8, 33])
 def test_the_flow_of_inputs_that_take_few_values_does_not_depend_on_the_batch(width):
     with torch.random.fork_rng():

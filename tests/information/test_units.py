@@ -74,6 +74,7 @@ def test_of_a_transformer_heads_hidden_units_and_the_residual_stream_are_read():
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chosen", [one for one in SPECIMENS if one.exportable], ids=lambda one: one.name)
 def test_every_ordinary_network_has_sites_of_one_row_per_sample(chosen):
     args, kwargs = chosen.example(3)
@@ -181,6 +182,7 @@ def test_a_sampled_position_is_the_same_place_in_all_layers(residual):
     assert torch.equal(read[2], values[2]), "a layer without positions is read as it is"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "layer"), [place for place in PLACES if place[1] != "norm"])
 def test_units_in_any_layout_are_the_means_that_hooks_see(name, layer):
     model, x = laid_out(name)

@@ -173,6 +173,7 @@ def test_a_constant_game_is_worth_nothing(name, players):
     assert float(found.stderr.max()) < 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*SAMPLED, "auto"])
 def test_the_generator_decides(name):
     game = table_game(smooth_table(9, 2))
@@ -200,6 +201,7 @@ def test_the_least_budget_works(name):
     assert bool(found.values.isfinite().all() and found.stderr.isfinite().all())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*SAMPLED, "auto"])
 def test_without_a_budget_there_is_enough(name):
     found = interactions_of(table_game(smooth_table(6, 0)), estimator=name, generator=rng())
@@ -249,6 +251,7 @@ def test_values_that_are_not_finite_are_refused(name):
         interactions_of(Broken(), budget=64, estimator=name)
 
 
+@pytest.mark.slow
 def test_auto_chooses_by_what_is_asked():
     game = table_game(smooth_table(9, 1))
     asked = [
@@ -324,6 +327,7 @@ CLAIMS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("estimator", "budget"), CLAIMS)
 def test_intervals_cover_the_truth_about_as_often_as_they_say(estimator, budget):
     """440 intervals, of which those of one game are far from independent: counted as if 1 in 5 were, 95 % less 3 sd is 88 %."""
@@ -377,6 +381,7 @@ def test_sparse_errors_are_those_of_its_terms():
     assert 0.5 < float(torch.cat(score).square().mean()) < 3.0
 
 
+@pytest.mark.slow
 def test_sparse_does_not_claim_to_explain_more_than_it_does():
     """Against all coalitions, of which one in thirteen was asked: what it says and what is so, in the median of 48 games."""
     said, found_so = [], []

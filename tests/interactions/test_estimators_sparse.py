@@ -125,6 +125,7 @@ def test_1000_players_and_a_term_of_six():
     assert len(got) == 7 and set(got.values()) == {-1.0, 1.0}
 
 
+@pytest.mark.slow
 def test_order_three_of_60_players_lists_all_and_of_more_what_is_within_a_term():
     def value(masks):
         return masks[:, [3, 30, 59]].all(1).double() + masks[:, [1, 2]].any(1).double()
@@ -144,6 +145,7 @@ NOISY = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("players", "sizes", "shape", "budget", "share"), NOISY)
 def test_intervals_of_what_is_not_zero_hold_it_where_values_are_noisy(players, sizes, shape, budget, share):
     """New noise at every coalition, the ends included: of two games dozens of values; at least 85 in 100, and no huge intervals."""

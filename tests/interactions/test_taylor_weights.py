@@ -59,6 +59,7 @@ def test_noise_is_scaled_along():
     torch.testing.assert_close(found[1, 2, 1], torch.tensor(KAPPA_WEIGHTS["smooth_grad"]).double(), rtol=0, atol=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("baseline", [[0.0, 0.0, 0.0], [0.5, 1.0, -0.5]])
 @pytest.mark.parametrize("name", METHODS)
 def test_weights_are_those_of_single_monomials(name, baseline):
@@ -80,6 +81,7 @@ def test_allocated_effects_are_the_map(name):
     torch.testing.assert_close(found.allocated.sum(0), vs.attribute(network(P4), P4.x[0], method).flat, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", reproduction.table(), ids=lambda row: row.label)
 def test_the_unification_holds(row):
     """The table of docs/reproductions.md, from the last of its baselines."""

@@ -59,6 +59,7 @@ def asked(case, row):
     }.get(row, (row, case.baseline))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("case", "row"), ROWS, ids=[f"{case.name}-{row}" for case, row in ROWS])
 def test_every_row_of_the_tables(case, row):
     method, baseline = asked(case, row)

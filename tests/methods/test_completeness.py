@@ -50,6 +50,7 @@ def opened(name, dtype):
     return network, {**dict(zip([value.name for value in network.inputs], args, strict=False)), **kwargs}, at
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXPORTABLE)
 def test_adds_up(name):
     """All methods on one specimen: in single precision to 1e-5 of the change, in double to 1e-10 of it."""

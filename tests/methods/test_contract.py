@@ -175,6 +175,7 @@ def test_the_same_question_has_the_same_answer_to_the_bit(stage):
     assert torch.equal(stage.attribute(target=1).values, stage.attribute(target=1).values)
 
 
+@pytest.mark.slow
 def test_a_half_precision_network_is_explained_in_single(stage):
     model = Sum([smooth(0)])
     half = (Channels(model) if stage.channels else model).to(torch.bfloat16)

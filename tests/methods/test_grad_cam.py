@@ -21,6 +21,7 @@ def opened(name):
     return vs.trace(model, *args, kwargs=kwargs, output=found.output), model, args[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("relu", [False, True])
 @pytest.mark.parametrize(
     ("name", "layer"),
@@ -162,6 +163,7 @@ def test_the_map_does_not_depend_on_the_layout_of_the_memory():
     torch.testing.assert_close(large[1], large[0], **EXACT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "layer", "shape"), [("swin", "proj", (4, 4)), ("film", "conv", (3, 4, 4)), ("steps first", "fc", (5,))])
 def test_positions_that_share_an_axis_with_the_batch(name, layer, shape):
     """Held against hooks, one sample at a time."""

@@ -10,6 +10,7 @@ from tests.zoo import SPECIMENS, specimen
 FLOATING = [found.name for found in SPECIMENS if found.integer_at is None]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FLOATING)
 def test_matches_autograd_on_the_users_own_model(name):
     found = specimen(name)

@@ -130,6 +130,7 @@ def test_a_step_that_no_gradient_sees_is_reported():
     assert "NOT CONVERGED" in repr(found)
 
 
+@pytest.mark.slow
 def test_samples_that_have_converged_stop_costing(data_dir):
     network = vs.trace(resnet20(data_dir), torch.zeros(1, 3, 32, 32))
     images = cifar_test_images(data_dir)[0][:4]
@@ -142,6 +143,7 @@ def test_samples_that_have_converged_stop_costing(data_dir):
     torch.testing.assert_close(alone.values, found.values[2], rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", ["layer2", "layer3.1.conv1", "conv1"])
 def test_inner_layers_add_up_too(data_dir, at):
     network = vs.trace(resnet20(data_dir), torch.zeros(1, 3, 32, 32))

@@ -267,6 +267,7 @@ print(-blocks(1) + blocks(300))
 """
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_calls():
     """Blocks of Python's memory that are alive, in a process without the checks that tests have.
 

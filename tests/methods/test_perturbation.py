@@ -58,6 +58,7 @@ def test_occlusion_is_the_loss_of_one_patch():
     assert found.evaluations.tolist() == [players.n + 2] * 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [found.name for found in SPECIMENS])
 def test_shapley_values_add_up_on_the_whole_zoo(name):
     network, x = opened(name)

@@ -101,6 +101,7 @@ def test_the_strip_converges_faster_than_the_ellipse():
     assert abs(even - exact) < abs(plain - exact) / 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", NORMS)
 def test_norms_at_a_zero_baseline_are_known_to_the_tolerance(norm):
     model, x = normed(NORMS[norm], nn.GELU), rows(2, 12, seed=1)

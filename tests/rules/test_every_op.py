@@ -26,6 +26,7 @@ def shared(found, xs, bs):
     return sum((part * (x - b)).flatten(1).sum(1) for part, x, b in zip(found, xs, bs, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", TABLES)
 @pytest.mark.parametrize("name", OPS)
 def test_adds_up(name, table):
@@ -39,6 +40,7 @@ def test_adds_up(name, table):
         torch.testing.assert_close(shared(found, xs, bs), total - base, **EXACT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", TABLES)
 @pytest.mark.parametrize("name", OPS)
 def test_is_the_gradient_where_the_ends_meet(name, table):
@@ -52,6 +54,7 @@ def test_is_the_gradient_where_the_ends_meet(name, table):
         torch.testing.assert_close(part, slope, **EXACT)
 
 
+@pytest.mark.slow
 def test_every_kind_of_op_is_among_them():
     """The names the rules have seen in these graphs, against the kinds they are written for."""
     graphs = [traced(name)[1].graph("listing ops").graph for name in OPS]

@@ -59,6 +59,7 @@ def placed(name):
     return {key: method for key, method in METHODS.items() if key not in without}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXPORTABLE)
 def test_every_network_adds_up_sample_by_sample(name):
     """In either precision; and in double precision, where no rounding hides it, a sample has the accounts that it has alone."""
@@ -94,6 +95,7 @@ def test_a_rule_for_a_first_layer_that_is_none_is_refused(name):
 # ---- every op
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPS)
 def test_every_op_adds_up(name):
     function, shapes = OPS[name]
@@ -119,6 +121,7 @@ def test_a_layer_that_no_row_was_sent_to_absorbs_nothing():
     assert found.absorbed["bias"].abs().min() > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("positive", [False, True])
 def test_every_function_passes_what_it_adds_to_its_value_at_0(positive):
     """A row for each function; where it has no value at 0, all of it."""
@@ -176,6 +179,7 @@ ROWS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [3, 6])
 @pytest.mark.parametrize("name", ROWS)
 def test_samples_are_told_apart_where_batch_and_steps_are_one_axis(name, batch):

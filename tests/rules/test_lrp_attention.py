@@ -42,6 +42,7 @@ def relevance(function, *xs, **options):
     return vs.attribute(vs.trace(Function(function), *xs), xs if len(xs) > 1 else xs[0], method, target=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("setting", SETTINGS)
 @pytest.mark.parametrize("name", MODELS)
 def test_transformers_match_the_detach_trick(name, setting):

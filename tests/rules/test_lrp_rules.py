@@ -91,6 +91,7 @@ def test_spelling_does_not_matter(twins):
         torch.testing.assert_close(one.absorbed, other.absorbed, **EXACT)
 
 
+@pytest.mark.slow
 def test_relevance_does_not_explode_in_deep_networks(data_dir):
     """20 layers, 9 residual sums: relevance that is divided at every sum grows by 20 orders of magnitude (layer_rules.md)."""
     images = cifar_test_images(data_dir)[0][:4]

@@ -43,6 +43,7 @@ SPELLINGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", TABLES)
 @pytest.mark.parametrize("name", SPELLINGS)
 def test_a_second_name_has_the_rule_of_the_first(name, table):

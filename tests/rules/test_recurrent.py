@@ -112,6 +112,7 @@ def built(name):
     return First(layer), Unrolled(layer, cell, states)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_recurrent_layer_is_what_it_is_unrolled(name):
     whole, unrolled = built(name)
@@ -147,6 +148,7 @@ class Steps(nn.Module):
         return torch.stack(outputs, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", TABLES)
 @pytest.mark.parametrize("name", CELLS)
 def test_cells_step_by_step_are_the_layer(name, table):

@@ -47,6 +47,7 @@ def test_roots_of_zero_at_both_ends(name):
         assert found.relative_gap.max() < 1e-10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ROOTS)
 @pytest.mark.parametrize("table", TABLES)
 @pytest.mark.parametrize("size", [0.0, 1e-30, 1e-12, 1e-9, 1e-4, 1.0])

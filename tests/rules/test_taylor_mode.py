@@ -51,6 +51,7 @@ def test_functions_of_one_number(name):
         torch.testing.assert_close(found[place, row], expected, **CLOSE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPS)
 def test_ops_of_several_numbers(name):
     function, shapes = OPS[name]

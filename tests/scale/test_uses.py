@@ -59,6 +59,7 @@ def planted(tmp_path_factory):
     return found, patched, wrong
 
 
+@pytest.mark.slow
 def test_the_planted_shortcut_is_found_and_ranked_first(planted):
     found, patched, _ = planted
     first, *others = find_shortcuts(found)

@@ -93,6 +93,7 @@ def build(function):
     return model, vs.trace(model, X[:2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("baseline", ["data", "zero"])
 @pytest.mark.parametrize("name", FUNCTIONS)
 @torch.no_grad()
@@ -109,6 +110,7 @@ def test_a_function_is_called_by_its_formula(name):
     assert (found.activation.name, found.after.unread) == (name, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["prelu(h, c)", "hardtanh(h, 0, 6)", "(h * sigmoid(h))", "norm of relu", "mish", "(h * (h > 0))"])
 @pytest.mark.parametrize("baseline", ["data", "zero"])
 def test_estimators_agree(name, baseline):

@@ -8,6 +8,7 @@ from vesalius.data.models import adult_mlp, trained
 from vesalius.sparsity import ImportanceOptions, load_sparse
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("data_dir")
 def test_a_classifier_of_a_table(tmp_path):
     adult = trained("adult_mlp")

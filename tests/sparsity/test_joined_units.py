@@ -39,6 +39,7 @@ def sliced(network, model, units, gone):
     return masked, slice_model(network, tensors, units, gone)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", JOINED)
 @torch.no_grad()
 def test_without_units_the_graph_computes_what_it_does_with_zeros_in_their_place(name):
@@ -55,6 +56,7 @@ def test_without_units_the_graph_computes_what_it_does_with_zeros_in_their_place
         assert sum(one.numel() for one in smaller.parameters()) < sum(one.numel() for one in model.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", JOINED)
 def test_all_units_but_outputs_can_go(name):
     model, x = build(name)
@@ -64,6 +66,7 @@ def test_all_units_but_outputs_can_go(name):
     assert all("output" in why or "stay" in why or "looks rows up" in why for why in units.why.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", JOINED)
 def test_half_of_the_units_go_and_the_smaller_model_computes_the_same(name):
     model, x = build(name)
@@ -97,6 +100,7 @@ def expected_importance(model, layer, rows, owners, activation):
     return unit_removal.group_importance(activation, weights, layer.bias.tolist(), rows.tolist(), owners)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["residual", "concat", "gated", "flatten", "heads"])
 @torch.no_grad()
 def test_importance_of_groups_is_that_of_enumeration(name):

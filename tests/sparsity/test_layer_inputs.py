@@ -23,6 +23,7 @@ def traced(name):
     return net, net.bind([*args, *kwargs.values()])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("held", [True, False])
 @pytest.mark.parametrize("name", NAMES)
 def test_rows_are_those_of_a_pass_of_their_own(name, held, monkeypatch):

@@ -29,6 +29,7 @@ class Twice(nn.Module):
         return h @ self.fc.weight
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["two_input", "tied_autoencoder", "unet", "resnet", "mobilenet_v3", "conv1d", "conv3d", "encoder", "bert", "gpt2"]
 )

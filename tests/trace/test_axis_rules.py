@@ -30,6 +30,7 @@ def assert_samples_are_where_the_axes_say(network, inputs, count):
             torch.testing.assert_close(alone[name][0], tensor[place], rtol=1e-4, atol=1e-4, msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chosen", [one for one in SPECIMENS if one.exportable], ids=lambda one: one.name)
 def test_every_value_of_ordinary_networks(chosen):
     args, kwargs = chosen.example(3)

@@ -39,6 +39,7 @@ class Act(nn.Module):
         return self.act(h).clamp(max=self.options["cap"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mlp", "two_input", "tied_autoencoder", "resnet", "lstm", "gru", "vit", "bert", "gpt2"])
 def test_a_kept_trace_is_used_and_bound_to_new_weights(name: str, tmp_path: Path, exports: list[int]):
     one = specimen(name)

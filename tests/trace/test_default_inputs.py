@@ -24,6 +24,7 @@ class Unnamed(TwoLayers):
         return self.body(self.embed(tokens), keep == 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", MASKS)
 def test_the_ids_are_explained_and_not_the_mask_before_them(dtype):
     mask = MASKS[dtype]

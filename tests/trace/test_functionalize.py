@@ -184,6 +184,7 @@ def test_writing_in_place(way):
     assert [node for node in net.model_graph.graph.nodes if node.op == "call_function" and is_inplace(node.target)] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 def test_a_value_read_is_not_written_to_afterwards(way):
     """fc's value is what fc returned, however much the model writes over it later."""

@@ -52,6 +52,7 @@ def test_a_model_that_learned_is_cast_anew_and_the_copy_stays_as_it_was(case, wr
     assert network.cast(torch.float64) is not earlier
 
 
+@pytest.mark.slow
 def test_a_cast_keeps_nothing_alive():
     """Neither does the copy hold the network, nor anything else either of them."""
     network = vs.trace(nn.Linear(3, 2), torch.zeros(1, 3))

@@ -103,11 +103,13 @@ def calls_of(model: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tenso
     return seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 3, 8])
 def test_output_in_float32_traced_from_train_mode(single: Traced, size: int):
     torch.testing.assert_close(single.net(*single.batch(size)), single.expected(size), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 3, 8])
 def test_output_in_float64(double: Traced, size: int):
     torch.testing.assert_close(double.net(*double.batch(size)), double.expected(size), **EXACT)
@@ -212,6 +214,7 @@ def test_reading_a_module_gives_what_its_hook_sees(double: Traced):
     assert compared >= len(list(double.model.children()))
 
 
+@pytest.mark.slow
 def test_cut_at_any_value(double: Traced):
     """head(front(x)) is the model; a head fed with repeated rows gives repeated rows."""
     net, x = double.net, double.batch(2)

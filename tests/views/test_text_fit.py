@@ -64,6 +64,7 @@ def overhang(figure):
     return max(-box.x0, -box.y0, box.x1 - figure.bbox.x1, box.y1 - figure.bbox.y1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("title", [None, LONG])
 def test_nothing_is_cut_beside_another_chart_in_a_small_figure(kind, title, draw):
