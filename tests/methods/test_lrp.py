@@ -13,7 +13,7 @@ from torch import nn
 import vesalius as vs
 from tests.rules.layer_rule_networks import EXACT, Function, everywhere, random, settled
 from tests.zoo import specimen
-from vesalius.core.errors import InvalidInput, NoRule, NotTraceable, UnknownName, WrongType
+from vesalius.core.errors import InvalidInput, NotTraceable, UnknownName, WrongType
 from vesalius.methods import DeepTaylor, LRPAlphaBeta, LRPEpsilon
 from vesalius.rules.composite import Composite, epsilon_gamma_box
 from vesalius.rules.layer_rules import AlphaBeta, Box, Epsilon, Gamma, WSquare
@@ -219,10 +219,13 @@ def test_integers_and_statistics_of_the_batch_are_refused():
         vs.attribute(model, random(2, 2, 4, 4), LRPEpsilon(), target=0)
 
 
-def test_a_kernel_that_depends_on_the_input_has_no_rule():
-    network = vs.trace(Function(lambda x: nn.functional.conv1d(SERIES, x[:, None])[0].sum(1, keepdim=True)), random(3, 2))
-    with pytest.raises(NoRule, match="conv1d with a kernel that depends on the input"):
-        vs.attribute(network, random(3, 2), LRPEpsilon(), target=0)
+def test_of_a_kernel_that_depends_on_the_input_over_a_constant_all_is_passed_on():
+    """A linear map of the kernel: each gets its summand."""
+    x = random(3, 2)
+    found = vs.attribute(Function(lambda z: nn.functional.conv1d(SERIES, z[:, None])[0].sum(1, keepdim=True)), x, LRPEpsilon(), target=0)
+    weights = torch.stack([SERIES[0, 0, :-1].sum(), SERIES[0, 0, 1:].sum()])
+    torch.testing.assert_close(found.values, x * weights, rtol=1e-5, atol=1e-8)
+    assert found.unaccounted.abs().max() < 1e-12
 
 
 # ---- nothing is left behind

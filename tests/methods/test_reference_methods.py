@@ -143,7 +143,7 @@ class NoRules(nn.Module):
         self.inner = Exponential()
 
     def forward(self, x):
-        return torch.linalg.solve_triangular(self.inner(x), x[:, :, None], upper=True).sum((1, 2))
+        return self.inner(x).sum(2).mode(1)[0]
 
 
 class Exponential(nn.Module):
@@ -161,7 +161,7 @@ def test_ops_without_a_rule_are_all_listed_with_their_places(method):
         f"{'deeplift_rescale' if method.name == 'deep_shap' and method.variant == 'rescale' else method.name} has no rule for: "
     )
     assert "linalg_matrix_exp (value 'inner/linalg_matrix_exp', in module 'inner', test_reference_methods.py:" in text
-    assert "linalg_solve_triangular" in text.partition("; ")[2]
+    assert "mode (value" in text.partition("; ")[2]
     assert "test_reference_methods.py:" in text.partition("; ")[2]
     assert "shapley_value" in text
     after = vs.attribute(network, torch.ones(2, 4), "integrated_gradients")

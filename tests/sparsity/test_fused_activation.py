@@ -54,3 +54,13 @@ def test_a_bias_is_that_of_units_where_it_is_added_along_them(moved):
 
     (links,) = links_of(vs.trace(Function(model), random(2, SIDE, SIDE))).values()
     assert (links.after.shift is None) == moved
+
+
+def test_what_sums_become_is_what_the_network_computes():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.GELU(), nn.Linear(4, 2)).eval()
+    model[1].running_mean.normal_()
+    model[1].weight.data.normal_()
+    x = torch.randn(5, 3)
+    (links, _) = links_of(vs.trace(model, x)).values()
+    torch.testing.assert_close(links.after.value(model[0](x)), model[2](model[1](model[0](x))))

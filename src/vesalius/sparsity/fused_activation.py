@@ -43,6 +43,13 @@ class FusedActivation:
         scale, shift, gain = (None if part is None else part[units] for part in (self.scale, self.shift, self.gain))
         return replace(self, activation=self.activation.select(units), scale=scale, shift=shift, gain=gain)
 
+    def value(self, sums: Float[Tensor, "N U"]) -> Float[Tensor, "N U"]:
+        """What the sums of units become."""
+        scale, shift, gain = (None if part is None else part.to(sums) for part in (self.scale, self.shift, self.gain))
+        scaled = sums if scale is None else sums * scale
+        found = self.activation.at(-1)(scaled if shift is None else scaled + shift)
+        return found if gain is None else found * gain
+
     def is_same(self, other: FusedActivation) -> bool:
         """Whether another one is known to do the same."""
         pairs = ((self.scale, other.scale), (self.shift, other.shift), (self.gain, other.gain))

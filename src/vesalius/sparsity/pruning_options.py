@@ -69,8 +69,9 @@ class Pruning(Options):
     Attributes:
         layers: names of the layers that are pruned; all linear layers and convolutions by default.
         score: name in :data:`vesalius.sparsity.scores.SCORES`, or a function of :class:`vesalius.sparsity.scores.ScoreInputs`; to refit,
-            links are then cut in rounds by it. By default alternating directions choose them all at once, and ``"gate"`` is what
-            ``importance`` holds and what patterns, rows of a unit and grouped convolutions are cut by; ``"shapley"`` as in the paper.
+            links are then cut in rounds by it. By default alternating directions choose them all at once, unless rounds by
+            ``"gate"`` leave a tenth less error behind the activation; ``"gate"`` is what ``importance`` holds and what patterns, rows of a
+            unit and grouped convolutions are cut by; ``"shapley"`` as in the paper.
         scope: links compete within their ``"layer"``, their unit (``"row"``), or over all layers (``"global"``). A pattern is kept by
             ``"2:4"`` and any other n:m (of every m neighbouring input channels of a unit n stay), and ``"4x1"`` and any other block of
             units by links, which stays or goes as one.

@@ -33,6 +33,10 @@ SCHEDULE_POWER = 0.5
 and Fashion-MNIST, 12 rounds at this pace cost as much as 6 at pace 1, and leave 5 to 10 % less error."""
 TINY, LEAST_STEEPNESS = 1e-30, 1e-3
 """What divides instead of 0; the least that a unit counts, beside the steepest, when links are chosen by alternating directions."""
+CLEARLY_LESS = 0.9
+"""Share of the error at which rounds are taken. On ResNet-20 the way with the least error of each layer is not the best for the network
+(at 70 and 90 % it keeps 91.2 and 75.7 % where alternating directions keep 91.8 and 77.7, and this rule 91.8 and 77.8); on small decoders,
+where rounds are better by a fifth, this rule takes most of it."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -193,10 +197,26 @@ def prune_layer_by_layer(bench: PruningProblem, counts: Mapping[str, LinkCount],
 
 
 def prune_and_refit(bench: PruningProblem, here: Links, rows: Tensor, targets: Tensor, count: LinkCount) -> PrunedWeight:
-    """Links chosen by alternating directions or, where a score or a pattern is asked for, in rounds; refitted by least squares."""
-    if bench.how.alternating and here.layer.groups == 1:
-        return _prune_alternating(bench, here, rows, targets, count)
-    return _prune_in_rounds(bench, here, rows, targets, count)
+    """Links chosen by alternating directions, unless rounds leave clearly less error behind the activation; in rounds alone where a score
+    or a pattern is asked for; refitted by least squares.
+    """
+    if not bench.how.alternating or here.layer.groups > 1:
+        return _prune_in_rounds(bench, here, rows, targets, count)
+    start, step = (here.weight.clone(), here.bias.clone()), -(-len(rows) // SCORE_ROWS)
+    tries: list[tuple[float, PrunedWeight, Tensor, Tensor]] = []
+    for way in (_prune_alternating, _prune_in_rounds):
+        write_weights(here, *start)
+        cut = way(bench, here, rows, targets, count)
+        tries.append((_error_behind(here, rows[::step], targets[::step]), cut, here.weight.clone(), here.bias.clone()))
+    _, cut, weight, bias = tries[tries[1][0] < CLEARLY_LESS * tries[0][0]]
+    write_weights(here, weight, bias)
+    return cut
+
+
+def _error_behind(here: Links, rows: Float[Tensor, "N F"], targets: Float[Tensor, "N U"]) -> float:
+    """Squared error of what follows the units, against what follows the dense ones."""
+    sums = _unit_sums(here, here.weight, rows) + here.bias
+    return float((here.after.value(sums) - here.after.value(targets)).double().square().sum())
 
 
 def _prune_alternating(bench: PruningProblem, here: Links, rows: Tensor, targets: Tensor, count: LinkCount) -> PrunedWeight:
