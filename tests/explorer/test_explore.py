@@ -49,7 +49,6 @@ TABLE_QUESTIONS = [
 ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("question", TABLE_QUESTIONS, ids=str)
 def test_rows_of_a_table(table, rows, trained_models, question):
     before = rows.clone()
@@ -72,6 +71,18 @@ PICTURE_QUESTIONS = [
 def test_pictures(gallery, pictures, trained_models, question):
     for what, shown, found in results(gallery, (trained_models["picture"],), {"data": pictures}, **question):
         assert_same(what, shown, found)
+
+
+def test_pictures_in_another_memory_order(pictures, trained_models):
+    turned = pictures.transpose(2, 3)
+    explorer = explore(trained_models["picture"], turned)
+    try:
+        for what, shown, found in results(
+            explorer, (trained_models["picture"],), {"data": turned}, row=1, edits={9: 0.75}, method="occlusion"
+        ):
+            assert_same(what, shown, found)
+    finally:
+        explorer.close()
 
 
 TEXT_QUESTIONS = [

@@ -149,7 +149,7 @@ def _batch_losses(
         value = loss(outputs, wanted)
         if value.shape != wanted.shape[:1]:
             raise InvalidInput(f"a loss gives one number per row, {list(wanted.shape[:1])}, not shape {list(value.shape)}; do not average")
-        losses.append(value.double().view(len(present), -1).cpu())
+        losses.append(value.double().reshape(len(present), -1).cpu())
         if not wanted.is_floating_point() and outputs.ndim == 2 and wanted.ndim == 1:
-            correct.append((outputs.argmax(1) == wanted).view(len(present), -1).cpu())
+            correct.append((outputs.argmax(1) == wanted).reshape(len(present), -1).cpu())
     return torch.cat(losses), torch.cat(correct) if correct else None

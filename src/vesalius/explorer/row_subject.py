@@ -104,7 +104,7 @@ class RowSubject(Subject):
 
     def changed(self, question: ExplorerQuestion) -> Tensor:
         """A row with the changes of the question; the data are left alone."""
-        x = self.row(question).clone()
+        x = self.row(question).contiguous().clone()
         flat = x.view(-1)
         for place, value in question.edits.items():
             whole_number("the number of an element", place, Limit(least=0, most=flat.numel() - 1))
@@ -136,7 +136,7 @@ class RowSubject(Subject):
 
     def _shared(self, question: ExplorerQuestion) -> tuple[CallArgument, dict[str, CallArgument], tuple[str, ...]]:
         changed = self.changed(question)
-        lines = [f"x = data[{question.row}].clone()"]
+        lines = [f"x = data[{question.row}].contiguous().clone()"]
         lines += [f"x.view(-1)[{place}] = {changed.view(-1)[place].item()!r}" for place in question.edits]
         lines += [f"x[..., {top}:{bottom}, {left}:{right}] = {question.fill!r}" for top, left, bottom, right in question.masks]
         options: dict[str, CallArgument] = {"target": self._target(question)}
