@@ -143,7 +143,7 @@ def test_tables_keep_their_names_and_ids(model, rows, tmp_path):
     table.loc["person 3", "income"] = "high"
     found = vs.survey(model, table, labels="income", classes=["low", "high", "none"], target="true", out=tmp_path, options=small())
     assert found[3].provenance["id"] == "person 3" and found.column("label")[:5] == [0, 0, 0, 1, 0]
-    assert found[3].provenance["target"] == "class 1" and found.classes == ("low", "high", "none")
+    assert found[3].provenance["target"] == "class high" and found.classes == ("low", "high", "none")
     assert found[0].players.names == list("abcde") or tuple(found[0].players.names) == tuple("abcde")
     assert found.to_dataframe().index[3] == "person 3"
 

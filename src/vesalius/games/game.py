@@ -25,6 +25,7 @@ from vesalius.core.entry import as_caller, verb
 from vesalius.core.errors import InvalidInput, MemoryExhausted, TooManyPlayers, WrongType
 from vesalius.core.names import name_list
 from vesalius.core.numbers import POSITIVE_COUNT, flag, whole_number
+from vesalius.core.out_of_memory import is_out_of_memory
 from vesalius.core.players import Players
 from vesalius.core.rows import real_values, to_tensor
 from vesalius.core.version import VERSION

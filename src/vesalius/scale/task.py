@@ -110,6 +110,7 @@ class SurveyTask:
                     at=self.at,
                     players=self.players,
                     names=self.names,
+                    classes=self.classes,
                 )
             elif isinstance(self.method, Dividends):
                 found = self._dividends(network, inputs, target)
@@ -150,6 +151,7 @@ class SurveyTask:
                     at=self.at,
                     max_order=self.method.max_order,
                     names=self.names,
+                    classes=self.classes,
                 )
             )
         return stack_samples(found)

@@ -38,6 +38,9 @@ MIN_SAMPLES = 16
 
 Amount = float | Mapping[str, float]
 
+ALTERNATING = {"alps": "alternating directions", "refit": "alternating directions, or rounds where they left clearly less error"}
+"""How links were chosen where no score decides alone, by mode; as the provenance says it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Goal:
@@ -250,7 +253,7 @@ class _PruningRun:
             "allocation": how.allocation_in(self.mode),
             "compensate": how.compensate,
             "rounds": 1 if self.mode == "refit" and how.alternating else how.rounds,
-            "choice": "alternating directions" if self.mode == "alps" or (self.mode == "refit" and how.alternating) else "score",
+            "choice": ALTERNATING[self.mode] if self.mode in ALTERNATING and (self.mode == "alps" or how.alternating) else "score",
             "ridge": how.ridge,
             "samples": len(self.bench.samples.inputs[0]),
             "seed": how.seed,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import jaxtyping
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
@@ -159,8 +160,8 @@ def _describe_error(error: Exception) -> str:
 
 
 def _user_frame(error: BaseException) -> traceback.FrameSummary | None:
-    """The innermost line of the traceback that is neither torch's nor ours."""
-    own = (str(Path(torch.__file__).parent), str(Path(__file__).parent), "<")
+    """The innermost line of the traceback that is neither torch's nor ours, nor of what checks shapes between the two."""
+    own = (*(str(Path(module.__file__ or "").parent) for module in (torch, jaxtyping)), str(Path(__file__).parent), "<")
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(own)]
     inner = [frame for frame in frames if Path(frame.filename).parent != Path(inspect.__file__).parent]
     return inner[-1] if inner else None

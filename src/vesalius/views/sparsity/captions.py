@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from vesalius.sparsity.coverage import Coverage
 from vesalius.sparsity.sparsified import Sparsified
@@ -38,7 +39,7 @@ def summary(shown: Sparsified, errors: Mapping[str, float]) -> str:
 def facts(shown: Sparsified) -> dict[str, str]:
     """What it rests on."""
     known = shown.provenance
-    steps = known.get("choice") if known.get("choice") == "alternating directions" else f"in {known.get('rounds')} rounds"
+    steps = known["choice"] if _chosen_together(known) else f"in {known.get('rounds')} rounds"
     way = {"refit": f"{steps}, refitted", "paper": "once, not refitted"}.get(str(known.get("mode")), "")
     return {
         "importance": SCORE_NAMES.get(str(known.get("score")), str(known.get("score", ""))),
@@ -46,6 +47,11 @@ def facts(shown: Sparsified) -> dict[str, str]:
         **({"measured on": style.pluralize(int(known["samples"]), "sample")} if "samples" in known else {}),
         **({"took": f"{style.number(float(known['seconds']))} s"} if "seconds" in known else {}),
     }
+
+
+def _chosen_together(known: Mapping[str, Any]) -> bool:
+    """Whether alternating directions had a part in the choice."""
+    return str(known.get("choice", "")).startswith("alternating directions")
 
 
 def notes(shown: Sparsified, cuts: Sequence[PrunedLayer]) -> list[str]:
@@ -58,8 +64,8 @@ def notes(shown: Sparsified, cuts: Sequence[PrunedLayer]) -> list[str]:
             "Links were scored anew in every round, and ranks are of the first: one of low rank may have been kept where redundant ones"
             " were pruned."
         )
-    elif shown.provenance.get("choice") == "alternating directions":
-        told.append("Alternating directions chose all links together: one of low rank may have been kept where redundant ones were pruned.")
+    elif _chosen_together(shown.provenance):
+        told.append("Links were chosen together, not one by one: one of low rank may have been kept where redundant ones were pruned.")
     constant = [f"{cut.scores.shape[0] - cut.alive:,} of {cut.name}" for cut in cuts if cut.alive < cut.scores.shape[0]]
     if constant:
         told.append(f"Units without a link left are constant: {style.join_words(constant)}.")
