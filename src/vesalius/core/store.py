@@ -25,6 +25,8 @@ from torch import Tensor
 from vesalius.core.arguments import read_argument
 from vesalius.core.errors import ForeignFile, InvalidInput, MemoryExhausted
 
+MOST_READS = 10
+"""How often a file is read that is replaced meanwhile: its table of contents and its tensors are opened one after the other."""
 FORMAT_VERSION = 1
 MAX_HEADER_BYTES = 100_000_000
 """Longest table of contents that safetensors reads."""
@@ -90,6 +92,26 @@ def read(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]
         MemoryExhausted: it does not fit into memory.
     """
     path = Path(read_argument("path", path, "str | Path"))
+    for _ in range(MOST_READS - 1):
+        before = _state_of(path)
+        try:
+            return _read_once(path, kind)
+        except ForeignFile:
+            if _state_of(path) == before:
+                raise
+    return _read_once(path, kind)
+
+
+def _state_of(path: Path) -> tuple[int, int, int] | None:
+    """What changes when another file takes a path."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def _read_once(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     _check_size(path)
     try:
         with safe_open(str(path), framework="pt") as file:
