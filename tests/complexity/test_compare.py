@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 import vesalius as vs
-from tests.complexity.small_network import TRAINING, labelled_rows, network, rows, small_complexity
+from tests.complexity.small_network import TRAINING, labelled_rows, model, network, rows, small_complexity
 from tests.trace.laid_out_networks import ConvNeXt, laid_out, same_weights
 from vesalius.complexity import complexity
 from vesalius.complexity.compare import compare
@@ -13,7 +13,7 @@ from vesalius.complexity.component_effects import component_losses, labelled_com
 from vesalius.complexity.features import cut_at
 from vesalius.complexity.profile import MEASURES
 from vesalius.complexity.strength import weighted_significance
-from vesalius.core.errors import InvalidInput, UnknownName
+from vesalius.core.errors import InvalidInput, UnknownName, WrongType
 
 NETWORKS = {"first": 0, "second": 1}
 
@@ -49,6 +49,16 @@ def test_a_difference_has_the_errors_of_both(comparison):
 def test_a_network_is_reliable_to_itself():
     found = small_complexity().profile(train=labelled_rows(200), others=[network()]).reliability
     assert float(found.explained[0]) > 0.999 and float(found.values[0]) > 0.999
+
+
+def test_others_are_models_in_any_form_and_in_a_list(as_a_user):
+    """One traced, one not; what is no list is said to be none."""
+    x, found = rows(200), small_complexity()
+    traced, plain = (found.reliability(x, others=[one]) for one in (network(1), model(1)))
+    torch.testing.assert_close(traced.values, plain.values, equal_nan=True)  # of a component that is nothing there is no share
+    for one in (network(1), model(1)):
+        with pytest.raises(WrongType, match=r"others are networks in a list, not (Network|SmallNet); .*others=\[network\]"):
+            found.reliability(x, others=one)
 
 
 class Straight(ConvNeXt):

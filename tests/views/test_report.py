@@ -71,6 +71,14 @@ def test_a_page_without_a_title_goes_by_the_model(pixels, read):
     assert "The anatomy of a network" in read(report(Section(heading="A", anchor="a", body=Markup("x"))).html).text
 
 
+def test_a_finding_in_the_summary_ends_as_a_sentence(read):
+    parts = [
+        Section(heading=name, anchor=name, body=Markup('<p class="finding">{}</p>').format(words))
+        for name, words in (("A", "No stop"), ("B", "A stop."), ("C", "Why?"))
+    ]
+    assert "A No stop. B A stop. C Why?" in read(report(parts).html).text
+
+
 def test_how_to_read_a_picture_is_said_once(page):
     assert page.text.count("Red raised the score, blue lowered it.") == 1
 

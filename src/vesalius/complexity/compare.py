@@ -78,7 +78,7 @@ def compare(  # noqa: PLR0913 - each is one question a comparison answers, as in
     orders: Sequence[int] = (0, 1, 2, 4),
     train: LabelledInputs | None = None,
     test: LabelledInputs | None = None,
-    others: Sequence[Network] = (),
+    others: Sequence[Any] = (),
     weighted: bool = False,
     scoring: Scoring | None = None,
     training: Training | None = None,

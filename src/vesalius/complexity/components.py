@@ -185,7 +185,7 @@ class Complexity:
         train: LabelledInputs | None = None,
         test: LabelledInputs | None = None,
         *,
-        others: Sequence[Network] = (),
+        others: Sequence[Any] = (),
         weighted: bool = False,
         scoring: Scoring | None = None,
         seed: int = 0,
@@ -196,7 +196,7 @@ class Complexity:
             train: rows the network was trained on, with their classes or numbers, as a pair; effectiveness needs them, and a thousand are
                 enough for most errors.
             test: rows it was not trained on, likewise; over-fitting needs them.
-            others: other networks of the same task, whose value of the same name is compared; reliability needs them, and rows.
+            others: other networks of the same task, as :meth:`reliability` takes them; that needs them, and rows.
             weighted: whether strengths as the head sees them are measured, which differentiates it; ``train`` says on which rows.
             scoring: loss, absence, errors.
             seed: which run's disentanglers, from 0.
@@ -224,12 +224,12 @@ class Complexity:
         return component_losses(self, train, scoring=scoring, seed=seed).effectiveness(None)
 
     @verb
-    def reliability(self, x: Inputs, *, others: Sequence[Network], matching: Matching | None = None, seed: int = 0) -> Reliability:
+    def reliability(self, x: Inputs, *, others: Sequence[Any], matching: Matching | None = None, seed: int = 0) -> Reliability:
         """How much of each component other networks of the same task know too.
 
         Args:
             x: rows that all of them read, thousands of them.
-            others: the other networks; their value, or module, of the same name is compared.
+            others: the other networks in a list, models in any form that verbs take; their value, or module, of the same name is compared.
             matching: threshold, ridge.
             seed: which run's disentanglers, from 0.
 

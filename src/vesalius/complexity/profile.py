@@ -23,7 +23,6 @@ from vesalius.core.display import load_view
 from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput
 from vesalius.core.names import require_known
-from vesalius.trace.network import Network
 
 if TYPE_CHECKING:
     from vesalius.complexity.components import Complexity
@@ -100,7 +99,7 @@ class ProfileRows:
 
     train: LabelledInputs | None = None
     test: LabelledInputs | None = None
-    others: Sequence[Network] = ()
+    others: Sequence[Any] = ()
     weighted: bool = False
     scoring: Scoring | None = None
     seed: int = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
@@ -12,7 +12,9 @@ from torch import Tensor
 
 from vesalius.complexity.features import feature_source
 from vesalius.complexity.reliability import Matching, Reliability, match_features
+from vesalius.core.errors import WrongType
 from vesalius.trace.network import Inputs, Network
+from vesalius.trace.receive import receive
 
 if TYPE_CHECKING:
     from vesalius.complexity.components import Complexity
@@ -22,7 +24,7 @@ BATCH = 256
 
 
 def component_reliability(
-    found: Complexity, x: Inputs, others: Sequence[Network], *, matching: Matching | None = None, seed: int = 0
+    found: Complexity, x: Inputs, others: Sequence[Any], *, matching: Matching | None = None, seed: int = 0
 ) -> Reliability:
     """What other networks know of the components of some rows: :meth:`vesalius.Complexity.reliability`."""
     batches = [found.components(part, seed=seed) for part in _batches(found.reading.network, x)]
@@ -34,13 +36,16 @@ def shared_reliability(
     found: Complexity,
     components: tuple[Float[Tensor, "L N *event"], Float[Tensor, "N *event"]],
     x: Inputs,
-    others: Sequence[Network],
+    others: Sequence[Any],
     *,
     matching: Matching | None = None,
 ) -> Reliability:
     """The same, where components and rest of these rows are known."""
     axis = 1 + found.shape.channel_axis
-    known = [_read_feature(other, found.at, x, axis) for other in others]
+    if not isinstance(others, (list, tuple)):
+        raise WrongType(f"others are networks in a list, not {type(others).__name__}; for a single one: others=[network]")
+    rows = tuple(part[:1] for part in found.reading.network.bind(x))
+    known = [_read_feature(receive(other, rows if len(rows) > 1 else rows[0]).network, found.at, x, axis) for other in others]
     return match_features(*components, known, matching=replace(matching or Matching(), axis=axis))
 
 

@@ -207,8 +207,7 @@ class FlowGraph:
         Args:
             units: as (layer, position or label), or by layer, as :meth:`prunable` lists them.
 
-        Raises:
-            UnknownName, InvalidInput: see :meth:`find`.
+        Raises: as :meth:`find`.
         """
         places = [self.find(unit) for unit in list_units(units)]
         flows = paths.cut_units(self.structure, self.flows, places)
@@ -324,18 +323,19 @@ class FlowGraph:
     @verb
     def strongest_edges(self, k: int = 5) -> tuple[paths.FlowPath, ...]:
         """The k edges with the largest weights."""
-        found = [
-            paths.FlowPath(tuple((name, unit) for name, (_, unit) in zip(pair, ends, strict=True)), weight)
-            for pair, flow in zip(self.joined, self.flows, strict=True)
-            for ends, weight in paths.strongest_paths(LayerGraph.chain(tuple(flow.shape)), [flow], k)
-        ]
-        return tuple(sorted(found, key=lambda edge: -edge.product)[: int(k)])
+        return paths.strongest_edges(self.joined, self.flows, k)
 
     def __repr__(self) -> str:
         return describe_graph(self)
 
     def plot(
-        self, *, most_units: int = 16, most_edges: int | None = None, shape: Sequence[int] | None = None, title: Any = None, ax: Any = None
+        self,
+        *,
+        most_units: int = 16,
+        most_edges: int | None = None,
+        shape: Sequence[int] | None = None,
+        title: str | None = None,
+        ax: Any = None,
     ) -> Any:
         """A layered drawing; returns the matplotlib figure. See :func:`vesalius.views.flow.charts.plot_flow`."""
         return load_view("flow_plot")(self, most_units=most_units, most_edges=most_edges, shape=shape, title=title, ax=ax)

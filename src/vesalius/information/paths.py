@@ -175,6 +175,22 @@ def strongest_paths(
     return [ways.path(end) for end in sorted(ends, key=lambda end: -end.product)[:k]]
 
 
+def strongest_edges(joined: Sequence[tuple[str, str]], flows: Sequence[Float64[Tensor, "_ _"]], k: int) -> tuple[FlowPath, ...]:
+    """The k edges with the largest weights, as paths of one edge.
+
+    Args:
+        joined: names of the layers of each matrix.
+        flows: weights.
+        k: at least 1.
+    """
+    found = [
+        FlowPath(tuple((name, unit) for name, (_, unit) in zip(pair, ends, strict=True)), weight)
+        for pair, flow in zip(joined, flows, strict=True)
+        for ends, weight in strongest_paths(LayerGraph.chain(tuple(flow.shape)), [flow], k)
+    ]
+    return tuple(sorted(found, key=lambda edge: -edge.product)[: int(k)])
+
+
 class _Steps(NamedTuple):
     """Where the best ways to each unit come from, by unit and rank: the layer before, its unit, and the rank there."""
 

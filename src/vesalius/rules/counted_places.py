@@ -18,7 +18,7 @@ from vesalius.core.errors import NoRule
 from vesalius.rules.interpreter import Interpreter, OpCall, Rule
 from vesalius.rules.op_kinds import op_name
 from vesalius.rules.places import MOST_RANKED
-from vesalius.rules.signal import Places, Signal
+from vesalius.rules.signal import Places, Signal, shape_of
 
 aten = torch.ops.aten
 
@@ -67,7 +67,7 @@ def bucketize(run: Interpreter, call: OpCall) -> Any:
     edges, numbers = call.args[:2] if name == "searchsorted" else (call.args[1], call.args[0])
     if call.kwargs.get("sorter") is not None:
         raise NoRule(run.table.name, [f"{name} with a sorter"])
-    if len(_shape(edges)) > 1:
+    if len(shape_of(edges)) > 1:
         edges = run(aten.unsqueeze.default, edges, -2)
     closed = bool(call.kwargs.get("right")) or call.kwargs.get("side") == "right"
     op = (aten.ge if closed else aten.gt).Tensor
@@ -78,17 +78,12 @@ def _flat(run: Interpreter, tensor: Any) -> Any:
     return run(aten.reshape.default, tensor, [-1])
 
 
-def _shape(tensor: Any) -> torch.Size:
-    found: torch.Size = (tensor.value if isinstance(tensor, Signal) else tensor).shape
-    return found
-
-
 def _count(call: OpCall, axis: int) -> int:
     """How many places there are to choose from."""
     name = op_name(call.target)
     if name == "one_hot":
         return int(call.argument(1, "num_classes", -1))
-    shape = _shape(call.args[0])
+    shape = shape_of(call.args[0])
     if name in ("index", "index_put", "embedding"):
         return int(shape[axis])
     return int(shape[call.argument(2, "dim") if name == "take_along_dim" else call.args[1]])

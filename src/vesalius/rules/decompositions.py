@@ -16,6 +16,7 @@ from vesalius.core.errors import NoRule
 from vesalius.rules.interpreter import Interpreter, OpCall, Rule
 from vesalius.rules.op_kinds import op_name
 from vesalius.rules.scattering import SCATTERING
+from vesalius.rules.signal import dtype_of, shape_of
 from vesalius.rules.transforms import angle, hypot, polar
 
 aten = torch.ops.aten
@@ -25,13 +26,13 @@ def attention(run: Interpreter, call: OpCall) -> Any:
     """softmax(q k / sqrt(d) + mask) v."""
     query, key, value = call.args[:3]
     mask = call.argument(3, "attn_mask")
-    scale = call.kwargs.get("scale") or 1 / math.sqrt(_shape(query)[-1])
+    scale = call.kwargs.get("scale") or 1 / math.sqrt(shape_of(query)[-1])
     if call.kwargs.get("enable_gqa"):
-        groups = _shape(query)[-3] // _shape(key)[-3]
+        groups = shape_of(query)[-3] // shape_of(key)[-3]
         key, value = (run(aten.repeat_interleave.self_int, part, groups, -3) for part in (key, value))
     scores = run(aten.mul.Tensor, run(aten.matmul.default, query, run(aten.transpose.int, key, -2, -1)), scale)
     if call.argument(5, "is_causal", False):
-        ahead = torch.ones(_shape(scores)[-2:], dtype=torch.bool, device=_device(query)).triu(1)
+        ahead = torch.ones(shape_of(scores)[-2:], dtype=torch.bool, device=_device(query)).triu(1)
         scores = run(aten.masked_fill.Scalar, scores, ahead, -math.inf)
     if mask is not None:
         boolean = isinstance(mask, torch.Tensor) and mask.dtype == torch.bool
@@ -61,13 +62,13 @@ def layer_norm(run: Interpreter, x: Any, shape: Sequence[int], weight: Any = Non
 
 def rms_norm(run: Interpreter, x: Any, shape: Sequence[int], weight: Any = None, eps: float | None = None) -> Any:
     """Over the last axes, about zero."""
-    eps = torch.finfo(_dtype(x)).eps if eps is None else eps
+    eps = torch.finfo(dtype_of(x)).eps if eps is None else eps
     return scale_and_shift(run, normalise(run, x, range(-len(shape), 0), eps, centred=False), weight, None, tuple(shape))
 
 
 def group_norm(run: Interpreter, x: Any, groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5, *rest: Any) -> Any:
     """Over the channels of a group and all positions."""
-    shape = _shape(x)
+    shape = shape_of(x)
     split = run(aten.view.default, x, [shape[0], groups, shape[1] // groups, *shape[2:]])
     whole = run(aten.view.default, normalise(run, split, range(2, len(shape) + 1), eps), list(shape))
     return scale_and_shift(run, whole, weight, bias, (-1, *[1] * (len(shape) - 2)))
@@ -84,7 +85,7 @@ def instance_norm(run: Interpreter, x: Any, weight: Any = None, bias: Any = None
     mean, variance, by_input, _, eps, *_ = rest
     if not by_input:
         return run(aten.batch_norm.default, x, weight, bias, mean, variance, False, 0.0, eps, False)
-    return group_norm(run, x, _shape(x)[1], weight, bias, eps)
+    return group_norm(run, x, shape_of(x)[1], weight, bias, eps)
 
 
 def glu(run: Interpreter, x: Any, dim: int = -1) -> Any:
@@ -96,7 +97,7 @@ def glu(run: Interpreter, x: Any, dim: int = -1) -> Any:
 def variance(run: Interpreter, x: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: Any = None) -> Any:
     """Mean square about the mean, with Bessel's correction."""
     axes, unbiased = _axes(x, dim), dim if isinstance(dim, bool) else unbiased  # var.default has unbiased in the place of dim
-    count = math.prod(_shape(x)[axis] for axis in axes)
+    count = math.prod(shape_of(x)[axis] for axis in axes)
     centred = run(aten.sub.Tensor, x, run(aten.mean.dim, x, axes, True))
     total = run(aten.sum.dim_IntList, run(aten.mul.Tensor, centred, centred), axes, keepdim)
     return run(aten.div.Scalar, total, max(count - (int(unbiased) if correction is None else correction), 0))
@@ -123,7 +124,7 @@ def vector_norm(run: Interpreter, x: Any, order: float = 2, dim: Any = None, kee
     if order == 2:
         return run(aten.sqrt.default, run(aten.sum.dim_IntList, run(aten.mul.Tensor, x, x), axes, keepdim))
     if order == 0:
-        return run(aten.sum.dim_IntList, run(aten._to_copy.default, run(aten.ne.Scalar, x, 0), dtype=_dtype(x)), axes, keepdim)
+        return run(aten.sum.dim_IntList, run(aten._to_copy.default, run(aten.ne.Scalar, x, 0), dtype=dtype_of(x)), axes, keepdim)
     size = run(aten.abs.default, x)
     if abs(order) == math.inf:
         return run(aten.amax.default if order > 0 else aten.amin.default, size, axes, keepdim)
@@ -162,9 +163,9 @@ def logaddexp(run: Interpreter, x: Any, y: Any) -> Any:
 def logcumsumexp(run: Interpreter, x: Any, dim: int) -> Any:
     """The log-sum-exp of all up to each."""
     last = run(aten.transpose.int, x, dim, -1)
-    size = _shape(last)[-1]
+    size = shape_of(last)[-1]
     ahead = torch.ones(size, size, dtype=torch.bool, device=_device(x)).triu(1)
-    rows = run(aten.expand.default, run(aten.unsqueeze.default, last, -2), [*_shape(last)[:-1], size, size])
+    rows = run(aten.expand.default, run(aten.unsqueeze.default, last, -2), [*shape_of(last)[:-1], size, size])
     found = run(aten.logsumexp.default, run(aten.masked_fill.Scalar, rows, ahead, -math.inf), [-1])
     return run(aten.transpose.int, found, dim, -1)
 
@@ -175,7 +176,7 @@ def quantile(run: Interpreter, call: OpCall) -> Any:
     if isinstance(q, torch.Tensor) or dim is None or call.kwargs.get("interpolation", "linear") != "linear":
         raise NoRule(run.table.name, ["quantile of all samples, of several, or that is not interpolated"])
     rising = run(aten.sort.default, x, dim, False)[0]
-    place = q * (_shape(x)[dim] - 1)
+    place = q * (shape_of(x)[dim] - 1)
     low, high = math.floor(place), math.ceil(place)
     first, second = (run(aten.slice.Tensor, rising, dim, i, i + 1) for i in (low, high))
     found = lerp(run, first, second, place - low)
@@ -239,16 +240,8 @@ def _with_no_statistics(function: Callable[..., Any]) -> Callable[..., Any]:
 def _axes(x: Any, dim: Any) -> list[int]:
     """Axes of a reduction; all of them where none are given."""
     if dim is None or isinstance(dim, bool) or dim == []:
-        return list(range(len(_shape(x))))
+        return list(range(len(shape_of(x))))
     return [dim] if isinstance(dim, int) else list(dim)
-
-
-def _shape(x: Any) -> torch.Size:
-    return x.shape if isinstance(x, torch.Tensor) else x.value.shape
-
-
-def _dtype(x: Any) -> torch.dtype:
-    return x.dtype if isinstance(x, torch.Tensor) else x.value.dtype
 
 
 def _device(x: Any) -> torch.device:

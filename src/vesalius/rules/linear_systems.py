@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vesalius.rules.interpreter import Interpreter, OpCall
 from vesalius.rules.op_kinds import op_name
-from vesalius.rules.signal import Signal
+from vesalius.rules.signal import shape_of
 from vesalius.rules.two_point import Endpoint, TwoPointRule, apply_two_point
 
 aten = torch.ops.aten
@@ -44,7 +44,7 @@ def inverse(run: Interpreter, call: OpCall) -> Any:
 def solve(run: Interpreter, call: OpCall) -> Any:
     """X with A X = B, or X A = B: a product with the inverse of A."""
     matrix, right = call.args[:2]
-    sizes, others = _shape(matrix), _shape(right)
+    sizes, others = shape_of(matrix), shape_of(right)
     vectors = len(others) == 1 or (len(others) == len(sizes) - 1 and others == sizes[:-1])
     inverted = run(aten.linalg_inv.default, matrix)
     columns = run(aten.unsqueeze.default, right, -1) if vectors else right
@@ -52,8 +52,3 @@ def solve(run: Interpreter, call: OpCall) -> Any:
     product = run(aten.matmul.default, *factors)
     found = run(aten.squeeze.dim, product, -1) if vectors else product
     return (found, None) if op_name(call.target) == "linalg_solve_ex" else found
-
-
-def _shape(tensor: Any) -> torch.Size:
-    found: torch.Size = (tensor.value if isinstance(tensor, Signal) else tensor).shape
-    return found

@@ -21,7 +21,7 @@ from torch import Tensor
 from vesalius.core.errors import NoRule
 from vesalius.rules.interpreter import Interpreter, OpCall, Rule
 from vesalius.rules.op_kinds import op_name
-from vesalius.rules.signal import Places, Signal, places_in
+from vesalius.rules.signal import Places, Signal, places_in, shape_of
 from vesalius.rules.two_point import Endpoint, TwoPointRule, apply_two_point, bounded
 
 aten = torch.ops.aten
@@ -152,7 +152,7 @@ def gather(run: Interpreter, call: OpCall) -> Any:
     values, (places,) = bounded(call.args[0]), places_in(call.args)
     dim = call.args[1] if op_name(call.target) == "gather" else call.argument(2, "dim")
     chosen = _choices(run, places, "gather")
-    rank = len(_shape(values))
+    rank = len(shape_of(values))
     if dim is None or rank != chosen.value.ndim - 1:
         raise NoRule(run.table.name, ["gather from places of another rank"])
     chosen, dim = run(aten.movedim.int, chosen, dim % rank, -2), dim % rank
@@ -172,14 +172,14 @@ def index(run: Interpreter, call: OpCall) -> Any:
         raise NoRule(run.table.name, [f"index by a mask and by places found by {indices[dim].op}"])
     chosen = _choices(run, indices[dim], "index")
     fixed = [axis for axis in at if axis != dim]
-    others = [axis for axis in range(len(_shape(values))) if axis not in at]
+    others = [axis for axis in range(len(shape_of(values))) if axis not in at]
     values = run(aten.slice.Tensor, values, dim, 0, chosen.value.shape[-1])
     values = run(aten.permute.default, values, [*fixed, dim, *others])
     lead = torch.broadcast_shapes(chosen.value.shape[:-1], *(indices[axis].shape for axis in fixed))
     if fixed:
         values = run(aten.index.Tensor, values, [indices[axis].expand(lead) for axis in fixed])
-    tail = [_shape(values)[axis - len(others)] for axis in range(len(others))]
-    rows = run(aten.reshape.default, values, [*(lead if fixed else ()), _shape(values)[-1 - len(others)], -1])
+    tail = [shape_of(values)[axis - len(others)] for axis in range(len(others))]
+    rows = run(aten.reshape.default, values, [*(lead if fixed else ()), shape_of(values)[-1 - len(others)], -1])
     if fixed:
         chosen = run(aten.unsqueeze.default, run(aten.expand.default, chosen, [*lead, chosen.value.shape[-1]]), -2)
     found = run(aten.reshape.default, run(aten.matmul.default, chosen, rows), [*lead, *tail])
@@ -195,7 +195,7 @@ def _lead_after(lead: int, others: int, ahead: int) -> list[int]:
 def index_select(run: Interpreter, call: OpCall) -> Any:
     """Rows fetched along one axis."""
     values, dim, places = call.args
-    dim %= len(_shape(values))
+    dim %= len(shape_of(values))
     return index(run, OpCall(aten.index.Tensor, (values, [*[None] * dim, places])))
 
 
@@ -220,14 +220,14 @@ def scatter(run: Interpreter, call: OpCall) -> Any:
     """Values sent to places, in the stead of what was there, or added to it."""
     x, dim, places, source = bounded(call.args[0]), *call.args[1:4]
     chosen = _choices(run, places, op_name(call.target))
-    rank = len(_shape(x))
+    rank = len(shape_of(x))
     dim %= rank
     chosen = run(aten.movedim.int, chosen, dim, -2)
     lead = chosen.value.shape[:-2]
     x = run(aten.movedim.int, x, dim, -1)
-    if call.kwargs or len(call.args) > 4 or _shape(x)[:-1] != lead or chosen.value.shape[-1] > _shape(x)[-1]:
+    if call.kwargs or len(call.args) > 4 or shape_of(x)[:-1] != lead or chosen.value.shape[-1] > shape_of(x)[-1]:
         raise NoRule(run.table.name, [f"{op_name(call.target)} that reduces, or leaves rows out"])
-    chosen = _pad_last(run, chosen, _shape(x)[-1])
+    chosen = _pad_last(run, chosen, shape_of(x)[-1])
     source = _like_source(run, source, dim, chosen)
     sent = run(aten.squeeze.dim, run(aten.matmul.default, run(aten.unsqueeze.default, source, -2), chosen), -2)
     if op_name(call.target) == "scatter_add":
@@ -244,7 +244,7 @@ def _like_source(run: Interpreter, source: Any, dim: int, chosen: Signal) -> Any
     shape = chosen.value.shape[:-1]
     if not isinstance(source, (Tensor, Signal)):
         return chosen.value.new_full(shape, float(source))
-    if _shape(source) == torch.Size([]):
+    if shape_of(source) == torch.Size([]):
         return run(aten.expand.default, source, list(shape))
     source = run(aten.movedim.int, source, dim, -1)
     for axis, size in enumerate(shape):
@@ -258,7 +258,7 @@ def index_put(run: Interpreter, call: OpCall) -> Any:
     *fixed, places = indices
     if isinstance(places, Places) and len(fixed) == 1 and isinstance(fixed[0], Tensor):
         lead = _choices(run, places, "index_put").value.shape[:-1]
-        rows, shape = fixed[0].expand(lead), _shape(x)
+        rows, shape = fixed[0].expand(lead), shape_of(x)
         if torch.equal(rows, torch.arange(shape[0], device=rows.device).reshape(-1, *[1] * (rows.ndim - 1)).expand(rows.shape)):
             each = run(aten.unsqueeze.default, run(aten.reshape.default, places, [rows.shape[0], -1]), -1)
             source = run(aten.expand.default, source, [*lead, *shape[2:]]) if isinstance(source, (Tensor, Signal)) else source
@@ -329,10 +329,6 @@ def _pad_last(run: Interpreter, chosen: Signal, size: int) -> Signal:
     short = size - chosen.value.shape[-1]
     padded: Signal = run(aten.constant_pad_nd.default, chosen, [0, short]) if short else chosen
     return padded
-
-
-def _shape(x: Any) -> torch.Size:
-    return x.shape if isinstance(x, Tensor) else x.value.shape
 
 
 def _either(of_places: Rule, at_places: Rule) -> Rule:

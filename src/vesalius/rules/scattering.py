@@ -19,7 +19,7 @@ from torch import Tensor
 from vesalius.core.errors import NoRule
 from vesalius.rules.interpreter import Interpreter, OpCall, Rule
 from vesalius.rules.op_kinds import op_name
-from vesalius.rules.signal import Signal
+from vesalius.rules.signal import Signal, dtype_of, shape_of
 
 aten = torch.ops.aten
 
@@ -39,9 +39,9 @@ class _Sent:
 
     def counts(self) -> Tensor:
         """How many come to each place."""
-        dtype, device = _dtype(self.x), self.index.device
+        dtype, device = dtype_of(self.x), self.index.device
         ones = torch.ones(self.index.shape, dtype=dtype, device=device)
-        return torch.zeros(_shape(self.x), dtype=dtype, device=device).scatter_add(self.dim, self.index, ones)
+        return torch.zeros(shape_of(self.x), dtype=dtype, device=device).scatter_add(self.dim, self.index, ones)
 
 
 def scatter_reduce(run: Interpreter, call: OpCall) -> Any:
@@ -50,16 +50,16 @@ def scatter_reduce(run: Interpreter, call: OpCall) -> Any:
     if isinstance(index, Signal):
         raise NoRule(run.table.name, [f"{op_name(call.target)} to places that depend on the input"])
     for axis, size in enumerate(index.shape):
-        source = run(aten.slice.Tensor, source, axis, 0, size) if size < _shape(source)[axis] else source
+        source = run(aten.slice.Tensor, source, axis, 0, size) if size < shape_of(source)[axis] else source
     return _reduce(run, _Sent(x, dim % max(index.ndim, 1), index, source, bool(call.argument(5, "include_self", True))), how)
 
 
 def index_reduce(run: Interpreter, call: OpCall) -> Any:
     """By the rows of an axis."""
     x, dim, index, source, how = call.args[:5]
-    dim %= len(_shape(x))
-    along = [-1 if axis == dim else 1 for axis in range(len(_shape(x)))]
-    every = index.reshape(along).expand(_shape(source))
+    dim %= len(shape_of(x))
+    along = [-1 if axis == dim else 1 for axis in range(len(shape_of(x)))]
+    every = index.reshape(along).expand(shape_of(source))
     return _reduce(run, _Sent(x, dim, every, source, bool(call.argument(5, "include_self", True))), how)
 
 
@@ -81,7 +81,7 @@ def _sum(run: Interpreter, sent: _Sent, *, mean: bool) -> Any:
 
 def _table(run: Interpreter, sent: _Sent, fill: float) -> Any:
     """[*places, K + 1]: what was at each place, where it counts, and what comes there."""
-    shape, device = _shape(sent.x), sent.index.device
+    shape, device = shape_of(sent.x), sent.index.device
     numbers = torch.arange(math.prod(shape), device=device).reshape(shape)
     inside = tuple(slice(0, size) for size in sent.index.shape)
     lane = numbers.movedim(sent.dim, -1)[..., :1].movedim(-1, sent.dim)[inside]
@@ -104,19 +104,11 @@ def _table(run: Interpreter, sent: _Sent, fill: float) -> Any:
 def _fetch(run: Interpreter, sent: _Sent, lists: Tensor) -> Any:
     """What lists of elements of the source hold, row by row where the first axis stays, so that samples are kept apart."""
     rows = sent.index.shape[0]
-    if sent.dim == 0 or rows != _shape(sent.x)[0]:
+    if sent.dim == 0 or rows != shape_of(sent.x)[0]:
         return run(aten.index_select.default, run(aten.reshape.default, sent.source, [-1]), 0, lists.flatten())
     width = sent.index.numel() // rows
     within = (lists.reshape(rows, -1) - torch.arange(rows, device=lists.device)[:, None] * width).clamp_min(0)
     return run(aten.gather.default, run(aten.flatten.using_ints, sent.source, 1, -1), 1, within)
-
-
-def _shape(x: Any) -> torch.Size:
-    return x.shape if isinstance(x, Tensor) else x.value.shape
-
-
-def _dtype(x: Any) -> torch.dtype:
-    return x.dtype if isinstance(x, Tensor) else x.value.dtype
 
 
 SCATTERING: Mapping[str, Rule] = {"scatter_reduce": scatter_reduce, "index_reduce": index_reduce}

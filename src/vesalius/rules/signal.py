@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -46,6 +47,16 @@ class Places:
     def to_tensor(self) -> Tensor | None:
         """The places themselves, where they are told apart."""
         return None if self.chosen is None else self.chosen().value.argmax(-1)
+
+
+def shape_of(argument: Tensor | Signal) -> torch.Size:
+    """The shape of a constant or of a signal's value."""
+    return (argument.value if isinstance(argument, Signal) else argument).shape
+
+
+def dtype_of(argument: Tensor | Signal) -> torch.dtype:
+    """Likewise its type."""
+    return (argument.value if isinstance(argument, Signal) else argument).dtype
 
 
 def to_tensors(argument: Any) -> Any:

@@ -111,7 +111,9 @@ def _finding_of(section: Section) -> str:
         return section.finding
     said = FINDING.search(str(section.body))
     words = Markup(said.group(1)).striptags() if said else ""
-    return words if len(words) <= MAX_FINDING_LENGTH else f"{words.partition('. ')[0]}."
+    if len(words) > MAX_FINDING_LENGTH:
+        words = words.partition(". ")[0]
+    return words if not words or words.endswith((".", "!", "?", ";")) else f"{words}."
 
 
 def _distinct_labels(sections: Sequence[Section]) -> list[str]:

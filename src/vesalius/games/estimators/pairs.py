@@ -13,9 +13,17 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from vesalius.core.allocation import Allocation
 from vesalius.games.estimators import coalition_sampling
 from vesalius.games.estimators.coalition_sampling import drop_repeated_pairs
-from vesalius.games.estimators.estimate import GameLike, empty_and_full_values, evaluate
+from vesalius.games.estimators.estimate import (
+    SHAPLEY_FACTS,
+    GameLike,
+    empty_and_full_values,
+    estimate_fields,
+    evaluate,
+    shapley_allocation,
+)
 from vesalius.games.estimators.kernel_regression import KernelRegression
 
 Draw = Callable[..., Bool[Tensor, "M P"]]
@@ -118,6 +126,36 @@ class PairObservations:
         if odd:
             return torch.cat([torch.tensor([0]), 1 + pairs])
         return torch.cat([torch.tensor([0, 1]), 2 + pairs, 2 + len(self.rows) + pairs])
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PairReader:
+    """What Shapley values are read off the values of pairs by.
+
+    Attributes:
+        name: of the estimator.
+        honest_from: evaluations per player from which its errors hold.
+        read: values and standard errors from pairs.
+    """
+
+    name: str
+    honest_from: int
+    read: Callable[[PairObservations], tuple[Float[Tensor, " P"], Float[Tensor, " P"]]]
+
+
+def read_pairs(
+    game: GameLike, budget: int, known: PairObservations | None, by: PairReader, generator: torch.Generator | None
+) -> tuple[Allocation, PairObservations]:
+    """Shapley values from ``(budget - 2) // 2`` pairs, of which some may be known, and what is known then; n - 1 pairs are those of one
+    order of arrival.
+    """
+    n, pairs = game.players.n, (budget - 2) // 2
+    data = observe_pairs(game, pairs, known, design="chain" if pairs == n - 1 else "singles_first", generator=generator)
+    values, stderr = by.read(data)
+    honest = data.evaluations >= by.honest_from * n - 1
+    fields = estimate_fields(game, (data.base, data.total), by.name, generator, SHAPLEY_FACTS)
+    note = "" if honest else f"{data.evaluations} evaluations; the error is honest from {by.honest_from * n} on"
+    return shapley_allocation(fields, values, stderr, data.evaluations, note), data
 
 
 def observe_pairs(

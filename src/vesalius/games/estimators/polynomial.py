@@ -19,18 +19,15 @@ from vesalius.core.entry import verb
 from vesalius.core.numbers import POSITIVE_COUNT, Limit
 from vesalius.core.options import Options
 from vesalius.games.estimators.estimate import (
-    SHAPLEY_FACTS,
     GameLike,
     check_request,
-    estimate_fields,
     make_efficient,
     require_budget,
-    shapley_allocation,
 )
 from vesalius.games.estimators.exact import ExactShapley
 from vesalius.games.estimators.gaussian_process.isotropic import CandidateEvidence, ConditionedProcess, candidates
 from vesalius.games.estimators.kernel_shap import KernelShapley
-from vesalius.games.estimators.pairs import PairDesign, PairObservations, observe_pairs
+from vesalius.games.estimators.pairs import PairDesign, PairObservations, PairReader, read_pairs
 
 CALIBRATED_FROM = 5  # evaluations per player from which intervals hold, those of the largest values too
 WIDENING = 1  # of variances, in players per pair: for orders that are themselves weighed
@@ -80,15 +77,10 @@ class PolynomialShapley(Options):
         budget = require_budget(budget, 2 if n == 1 else 4, estimator="polynomial")
         if ExactShapley().affords(n, budget):
             return ExactShapley().estimate(game, budget), None
-        pairs = (budget - 2) // 2
-        if pairs > self.most_pairs:
+        if (budget - 2) // 2 > self.most_pairs:
             return KernelShapley().extend(game, budget, known, generator=generator)
-        data = observe_pairs(game, pairs, known, design="chain" if pairs == n - 1 else "singles_first", generator=generator)
-        values, stderr = self.read(data)
-        honest = data.evaluations >= CALIBRATED_FROM * n - 1
-        fields = estimate_fields(game, (data.base, data.total), "polynomial", generator, SHAPLEY_FACTS)
-        note = "" if honest else f"{data.evaluations} evaluations; the error is honest from {CALIBRATED_FROM * n} on"
-        return shapley_allocation(fields, values, stderr, data.evaluations, note), data
+        reader = PairReader(name="polynomial", honest_from=CALIBRATED_FROM, read=self.read)
+        return read_pairs(game, budget, known, reader, generator)
 
     def read(self, data: PairObservations) -> tuple[Float[Tensor, " P"], Float[Tensor, " P"]]:
         """Shapley values and standard errors."""

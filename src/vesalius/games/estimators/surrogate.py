@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -26,19 +27,16 @@ from vesalius.core.entry import verb
 from vesalius.core.numbers import POSITIVE_COUNT, Limit
 from vesalius.core.options import Options
 from vesalius.games.estimators.estimate import (
-    SHAPLEY_FACTS,
     GameLike,
     check_request,
-    estimate_fields,
     make_efficient,
     require_budget,
-    shapley_allocation,
 )
 from vesalius.games.estimators.exact import ExactShapley
 from vesalius.games.estimators.gaussian_process.covariance import Covariance
 from vesalius.games.estimators.gaussian_process.low_rank import project
 from vesalius.games.estimators.gaussian_process.posterior import Posterior, condition, fit_covariance
-from vesalius.games.estimators.pairs import PairObservations, observe_pairs
+from vesalius.games.estimators.pairs import PairObservations, PairReader, read_pairs
 
 CALIBRATED_FROM = 10  # evaluations per player from which intervals hold, those of the largest values too
 WIDENING = 3  # of variances, in players per pair: for parameters that are themselves fitted; on benchmarks/unlike_games.py 1 and 2
@@ -97,13 +95,8 @@ class SurrogateShapley(Options):
         budget = require_budget(budget, 2 if n == 1 else 4, estimator="surrogate")
         if ExactShapley().affords(n, budget):
             return ExactShapley().estimate(game, budget), None
-        pairs = (budget - 2) // 2
-        data = observe_pairs(game, pairs, known, design="chain" if pairs == n - 1 else "singles_first", generator=generator)
-        values, stderr = self.read(data, generator)
-        honest = data.evaluations >= CALIBRATED_FROM * n - 1
-        fields = estimate_fields(game, (data.base, data.total), "surrogate", generator, SHAPLEY_FACTS)
-        note = "" if honest else f"{data.evaluations} evaluations; the error is honest from {CALIBRATED_FROM * n} on"
-        return shapley_allocation(fields, values, stderr, data.evaluations, note), data
+        reader = PairReader(name="surrogate", honest_from=CALIBRATED_FROM, read=partial(self.read, generator=generator))
+        return read_pairs(game, budget, known, reader, generator)
 
     def read(self, data: PairObservations, generator: torch.Generator | None) -> tuple[Float[Tensor, " P"], Float[Tensor, " P"]]:
         """Shapley values and standard errors."""
