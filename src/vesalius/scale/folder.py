@@ -18,6 +18,7 @@ from typing import IO, Any
 from vesalius.core import store
 from vesalius.core.allocation import Allocation
 from vesalius.core.errors import ForeignFile, InvalidInput
+from vesalius.scale.aggregate import PLAN, SUMS_KIND, Answers, BlockSums
 
 MANIFEST = "survey.json"
 LOCK = ".survey.lock"
@@ -63,6 +64,11 @@ class Manifest:
     key: str
     sample: Sequence[float]
     shards: tuple[Shard, ...] | None = None
+
+    @property
+    def sums(self) -> bool:
+        """Whether shards hold sums over their rows, rather than an answer for each."""
+        return bool(self.question.get("plan"))
 
     def write(self, folder: Path) -> None:
         """To its place, whole or not at all."""
@@ -128,30 +134,34 @@ def shard_path(folder: Path, start: int) -> Path:
     return folder / f"rows-{start:012d}.safetensors"
 
 
-def save_shard(folder: Path, allocation: Allocation, key: str, start: int, data: str) -> Shard:
+def save_shard(folder: Path, answers: Answers, key: str, start: int, data: str) -> Shard:
     """Write the answers for some rows, and say what was written.
 
     Raises:
         InvalidInput: it cannot be written, for want of space or of permission; what is there stays.
     """
-    own = dict(zip(OWN_FACTS, (key, data, start, len(allocation)), strict=True))
+    own = dict(zip(OWN_FACTS, (key, data, start, len(answers)), strict=True))
     path = shard_path(folder, start)
     try:
-        replace(allocation, provenance={**allocation.provenance, **own}).save(path)
+        replace(answers, provenance={**answers.provenance, **own}).save(path)
     except OSError as error:
         raise InvalidInput(
             f"{path} cannot be written ({error.strerror}); what is finished stays: make room, and call again to go on from here"
         ) from error
-    return read_shard_facts(path)[0]
+    return read_shard_facts(path, sums=isinstance(answers, BlockSums))[0]
 
 
-def read_shard_facts(path: Path) -> tuple[Shard, dict[str, Any]]:
+def read_shard_facts(path: Path, *, sums: bool) -> tuple[Shard, dict[str, Any]]:
     """What a shard says of itself, without its tensors, and its provenance.
+
+    Args:
+        path: of the shard.
+        sums: whether it holds sums over its rows, rather than an answer for each.
 
     Raises:
         ForeignFile: damaged, or no shard.
     """
-    facts, header = store.read_facts(path, "allocation")
+    facts, header = store.read_facts(path, SUMS_KIND if sums else "allocation")
     with store.decoding(path):
         held = store.fact(facts, "provenance", dict)
         named = SHARD_NAME.fullmatch(path.name)
@@ -161,7 +171,7 @@ def read_shard_facts(path: Path) -> tuple[Shard, dict[str, Any]]:
         return Shard(file=path.name, start=start, rows=rows, data=data, header=header), held
 
 
-def load_shard(folder: Path, shard: Shard, key: str) -> Allocation:
+def load_shard(folder: Path, shard: Shard, key: str, *, sums: bool) -> Answers:
     """The answers of a shard, if it is the one that is meant.
 
     Raises:
@@ -169,11 +179,12 @@ def load_shard(folder: Path, shard: Shard, key: str) -> Allocation:
     """
     path = folder / shard.file
     try:
-        found = Allocation.load(path)
+        found: Answers = BlockSums.load(path) if sums else Allocation.load(path)
     except FileNotFoundError as error:
         raise ForeignFile(f"{path} is missing; call vesalius.survey again to compute its {shard.rows:,} rows anew") from error
     own = tuple(found.provenance.get(name) for name in OWN_FACTS)
-    if own != (key, shard.data, shard.start, shard.rows) or len(found) != shard.rows or not found.base.ndim:
+    single = isinstance(found, Allocation) and not found.base.ndim
+    if own != (key, shard.data, shard.start, shard.rows) or single or len(found) != shard.rows:
         raise ForeignFile(f"{path} belongs to another survey; call vesalius.survey again to compute its {shard.rows:,} rows anew")
     return found
 
@@ -183,7 +194,7 @@ def find_shards(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if SHARD_NAME.fullmatch(path.name))
 
 
-def find_intact(folder: Path, key: str) -> dict[int, Shard]:
+def find_intact(folder: Path, key: str, *, sums: bool) -> dict[int, Shard]:
     """Shards of this question by their first row; what is damaged is taken out, to be computed again.
 
     Raises:
@@ -192,8 +203,8 @@ def find_intact(folder: Path, key: str) -> dict[int, Shard]:
     found = {}
     for path in find_shards(folder):
         try:
-            shard, _ = read_shard_facts(path)
-            load_shard(folder, shard, key)
+            shard, _ = read_shard_facts(path, sums=sums)
+            load_shard(folder, shard, key, sums=sums)
         except ForeignFile:
             if store.what_is_there(path) != "a file":
                 raise InvalidInput(f"{path} stands where rows of this survey belong; move it, or name another folder with out=") from None
@@ -206,7 +217,7 @@ def find_intact(folder: Path, key: str) -> dict[int, Shard]:
 def clear(folder: Path) -> None:
     """Remove what a survey left: its shards, drafts and manifest, nothing else."""
     clear_drafts(folder)
-    for path in (*find_shards(folder), folder / MANIFEST):
+    for path in (*find_shards(folder), folder / MANIFEST, folder / PLAN):
         path.unlink(missing_ok=True)
 
 

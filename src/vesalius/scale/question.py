@@ -8,18 +8,23 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import partial
+from pathlib import Path
 from types import FunctionType
 from typing import Any
 
 import numpy as np
 import torch
 
+from vesalius.complexity.components import Complexity
+from vesalius.complexity.result_file import result_contents
+from vesalius.core import store
 from vesalius.core.errors import InvalidInput
 from vesalius.core.fingerprint import json_description
 from vesalius.core.options import Options
 from vesalius.core.version import VERSION
 from vesalius.games.absence import Absence
 from vesalius.methods import Method
+from vesalius.scale.folder import read_manifest
 from vesalius.scale.stream import RowBlock
 from vesalius.scale.task import SurveyTask
 from vesalius.trace.network import Network
@@ -82,6 +87,19 @@ def check_same(found: Mapping[str, Any], asked: Mapping[str, Any], folder: objec
         )
 
 
+def check_folder(folder: Path, question: Mapping[str, Any]) -> None:
+    """Refuse a folder that holds a survey of another question, before anything is settled for this one.
+
+    Raises:
+        InvalidInput: something differs.
+    """
+    try:
+        found = read_manifest(folder)
+    except FileNotFoundError:
+        return
+    check_same({name: value for name, value in found.question.items() if name != "plan"}, question, folder)
+
+
 def check_same_output(found: Sequence[float], now: Sequence[float], folder: object) -> None:
     """Refuse to go on with a model that computes something else, or with other first rows.
 
@@ -110,12 +128,19 @@ def _short(value: Any) -> str:
 
 def _describe(value: Any) -> Any:
     """A value as JSON, the same in every process."""
+    if isinstance(value, Complexity):
+        tensors, facts = result_contents(value)
+        return store.file_digest(store.json_text(facts), {name: tensor.detach().cpu() for name, tensor in tensors.items()})
     if isinstance(value, (Method, Options)):
         return {field.name: _describe(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Absence):
         return {"kind": type(value).__name__, **{name: _describe(part) for name, part in sorted(vars(value).items())}}
     if isinstance(value, (FunctionType, partial)):
         return _describe_function(value)
+    if isinstance(value, Mapping):
+        return {str(name): _describe(part) for name, part in value.items()}
+    if isinstance(value, type):
+        return value.__qualname__
     if isinstance(value, (tuple, list)):
         return [_describe(part) for part in value]
     found = json_description(value)

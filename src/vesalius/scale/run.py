@@ -10,10 +10,10 @@ from typing import Any
 
 from torch import Tensor
 
-from vesalius.core.allocation import Allocation
+from vesalius.complexity.components import Complexity
 from vesalius.core.arguments import read_argument
 from vesalius.core.entry import verb
-from vesalius.core.errors import InvalidInput, UnknownName, WrongType
+from vesalius.core.errors import ForeignFile, InvalidInput, UnknownName, WrongType
 from vesalius.core.names import name_list, require_known
 from vesalius.core.players import Players
 from vesalius.core.progress import ProgressCallback, progress_bar
@@ -21,11 +21,14 @@ from vesalius.core.rows import is_table
 from vesalius.games.absence import Baseline
 from vesalius.methods import METHODS, Method
 from vesalius.methods.base import resolve_method
+from vesalius.scale.aggregate import Aggregate, Answers, Plan, PlanRows
+from vesalius.scale.aggregates import AGGREGATES
 from vesalius.scale.baseline import settle_baseline
 from vesalius.scale.folder import Manifest, Shard, clear, clear_drafts, find_intact, locked, read_manifest, save_shard
 from vesalius.scale.local_engine import run_here
+from vesalius.scale.moments import ComponentMoments
 from vesalius.scale.options import SurveyOptions
-from vesalius.scale.question import check_same, check_same_output, describe_question, question_key, sample_output
+from vesalius.scale.question import check_folder, check_same, check_same_output, describe_question, question_key, sample_output
 from vesalius.scale.ray_engine import run_on_ray
 from vesalius.scale.result import Survey
 from vesalius.scale.stream import RowBlock, RowStream, expected_rows, read_column, refuse_shuffled
@@ -33,14 +36,15 @@ from vesalius.scale.task import TARGET_COLUMN, TRUE_CLASS, BlockFunction, Divide
 from vesalius.trace.network import Network
 from vesalius.trace.receive import Received, receive_data, resolve_classes
 
-ENGINES: dict[str, Callable[..., Iterator[tuple[RowBlock, Allocation]]]] = {"local": run_here, "ray": run_on_ray}
+ENGINES: dict[str, Callable[..., Iterator[tuple[RowBlock, Answers]]]] = {"local": run_here, "ray": run_on_ray}
 """Who computes the blocks."""
 RESERVED = ("row", "id", "label", "predicted", "error", "margin", "target", TARGET_COLUMN)
 """Columns that a survey makes itself."""
 SHARD_BYTES = 64_000_000
 MOST_SHARD_ROWS = 1024
-SurveyMethod = str | type[Method] | Method | Dividends | BlockFunction
-"""An attribution by name, class or instance; ``"interactions"`` or ``Dividends(...)``; a function from rows to an Allocation."""
+SurveyMethod = str | type[Method] | Method | Dividends | Aggregate | Complexity | BlockFunction
+"""An attribution by name, class or instance; ``"interactions"`` or ``Dividends(...)``; a sum over rows by name or with its options; a
+result of :func:`vesalius.complexity`; a function from rows to an Allocation."""
 
 
 @verb
@@ -70,7 +74,10 @@ def survey(  # noqa: PLR0913 - a verb that users call
         method: an attribution by name, class or instance; ``"interactions"`` or ``Dividends(max_order=2)``; or a function that is given the
             inputs of some rows (a tensor, or tensors by name) and gives an :class:`vesalius.Allocation` over them. A function is known
             by its name and code alone: what it reads from elsewhere is not noticed when it changes; what it draws from torch's generator
-            depends on the place of its first row.
+            depends on the place of its first row. Or a sum over rows, whose shards hold sums and whose :meth:`vesalius.Survey.result` is
+            that of the verb: ``"audit"``, ``"information_flow"``, ``"link_importance"``, or with options
+            :class:`vesalius.scale.Audits`, :class:`vesalius.scale.InformationFlow`, :class:`vesalius.scale.LinkImportances`; or a result
+            of :func:`vesalius.complexity`, whose disentanglers are measured on all rows.
         out: folder of the survey. What is there already is not computed again; what was computed for another model, other rows or other
             options is refused.
         engine: ``"local"``, or ``"ray"``: actors on the cluster this process is connected to, or that ``RAY_ADDRESS`` names; else on this
@@ -133,15 +140,34 @@ class _Run:
             clear(self.folder)
         clear_drafts(self.folder)
         question = describe_question(self.network, self.task, self.stream.block_rows)
+        task = self.task
+        if isinstance(task.method, Aggregate):
+            check_folder(self.folder, question)
+            plan = self._plan(task.method, question_key(question))
+            task, question = replace(task, plan=plan), {**question, "plan": plan.digest()}
         key = question_key(question)
         done: dict[int, Shard] = {}
         blocks = self._missing(question, key, done)
         with progress_bar(f"survey, {question['method'].replace('_', ' ')}") as step:
-            for block, allocation in ENGINES[engine](self.network, self.task, blocks, self.options.ray):
-                done[block.start] = save_shard(self.folder, allocation, key, block.start, block.digest())
+            for block, answers in ENGINES[engine](self.network, task, blocks, self.options.ray):
+                done[block.start] = save_shard(self.folder, answers, key, block.start, block.digest())
                 self._report(step, done)
         shards = tuple(shard for _, shard in sorted(done.items()))
         replace(read_manifest(self.folder), shards=shards).write(self.folder)
+
+    def _plan(self, method: Aggregate, key: str) -> Plan:
+        """What all shards share: as it was settled when the survey was begun."""
+        try:
+            found, question = Plan.load(self.folder)
+            if question == key:
+                return found
+        except (FileNotFoundError, ForeignFile):
+            pass
+        rows = self.stream.sample(method.sample) if method.settled else None
+        given = PlanRows(network=self.network, rows=rows, classes=self.task.classes, names=tuple(self.task.names))
+        found = method.plan(given)
+        found.save(self.folder, key)
+        return found
 
     def _report(self, step: ProgressCallback, done: Mapping[int, Shard]) -> None:
         step(sum(shard.rows for shard in done.values()), self.stream.expected)
@@ -152,7 +178,7 @@ class _Run:
         for block in self.stream:
             if not block.start:
                 self._begin(question, key, block)
-                kept = find_intact(self.folder, key)
+                kept = find_intact(self.folder, key, sums="plan" in question)
             shard = kept.pop(block.start, None)
             if shard is None:
                 yield block
@@ -180,7 +206,9 @@ class _Run:
         except FileNotFoundError:
             Manifest(question=question, key=key, sample=sample).write(self.folder)
             return
-        check_same(found.question, question, self.folder)
+        check_same(found.question, {**question, "plan": found.question.get("plan")} if "plan" in question else question, self.folder)
+        if found.key != key:
+            replace(found, question=question, key=key, shards=None).write(self.folder)  # the plan was lost, and made again
         check_same_output(found.sample, sample, self.folder)
 
 
@@ -207,7 +235,20 @@ def _make_task(
     )
 
 
-def _resolve(method: Any) -> Method | Dividends | BlockFunction:
+def _resolve(method: Any) -> Method | Dividends | Aggregate | BlockFunction:
+    if isinstance(method, Complexity):
+        return ComponentMoments(parts=method)
+    if method == ComponentMoments.name or method is ComponentMoments:
+        raise InvalidInput(
+            "complexity trains disentanglers, which is no sum over rows; train them on a sample, parts = vesalius.complexity(model, sample,"
+            " at=...), and survey what they explain of all rows: vesalius.survey(model, data, parts, out=...)"
+        )
+    if isinstance(method, type) and issubclass(method, Aggregate):
+        return method()
+    if isinstance(method, Aggregate):
+        return method
+    if isinstance(method, str) and method in AGGREGATES:
+        return AGGREGATES[method]()
     if isinstance(method, Dividends) or method is Dividends or method == Dividends.name:
         return method if isinstance(method, Dividends) else Dividends()
     ours = isinstance(method, (str, Method)) or (isinstance(method, type) and issubclass(method, Method))
@@ -217,7 +258,7 @@ def _resolve(method: Any) -> Method | Dividends | BlockFunction:
         try:
             return resolve_method(method)
         except UnknownName as error:
-            raise UnknownName("method", method, [*METHODS, Dividends.name], listed=True) from error
+            raise UnknownName("method", method, [*METHODS, Dividends.name, *AGGREGATES], listed=True) from error
     return resolve_method(method) if ours else method
 
 

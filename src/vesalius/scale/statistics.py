@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,20 +27,6 @@ MOST_COVARIANCES = 4096
 BUCKETS = 1 << 19
 """Codes of one value's buckets: negative numbers, zero, positive ones."""
 MIDDLE = BUCKETS // 2
-
-
-@runtime_checkable
-class Statistic(Protocol):
-    """What is a sum over rows, or made of such sums."""
-
-    def add(self, batch: Allocation) -> None:
-        """Take in some rows."""
-
-    def merge(self, other: Any) -> None:
-        """Take in all rows that another statistic of the same kind has."""
-
-    def result(self) -> Any:
-        """What is known now."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

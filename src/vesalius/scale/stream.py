@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Int
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
@@ -57,6 +58,21 @@ class RowBlock:
             labels=self.labels[rows],
             columns={name: values[rows] for name, values in self.columns.items()},
         )
+
+    def choose(self, rows: Int[Tensor, " _"]) -> RowBlock:
+        """Rows at some places, which are no more one after the other."""
+        places = rows.tolist()
+        return RowBlock(
+            start=0,
+            inputs=tuple(tensor[rows] for tensor in self.inputs),
+            ids=tuple(self.ids[place] for place in places) if self.ids else (),
+            labels=tuple(self.labels[place] for place in places) if self.labels else (),
+            columns={},
+        )
+
+    def batches(self, size: int) -> Iterator[RowBlock]:
+        """The rows, so many at once."""
+        return (self.part(slice(start, min(start + size, len(self)))) for start in range(0, len(self), size))
 
     def digest(self) -> str:
         """A hash of all that is in it."""
@@ -113,6 +129,34 @@ class RowStream:
             raise InvalidInput("the data holds no rows")
         self._check_lengths(start + count)
 
+    def sample(self, count: int, seed: int = 0) -> RowBlock:
+        """Some rows, drawn from all of the data in one pass; all of them, where they are no more.
+
+        Raises:
+            InvalidInput: data that is gone through only once.
+        """
+        self.require_repeatable("a plan that all shards share")
+        kept: list[RowBlock] = []
+        draws, keys = torch.Generator().manual_seed(seed), torch.zeros(0, dtype=torch.float64)
+        for block in self:
+            drawn = torch.cat([keys, torch.rand(len(block), generator=draws, dtype=torch.float64)])
+            rows = _join([*kept, block], 0)
+            chosen = drawn.topk(min(count, len(drawn)), largest=False, sorted=False).indices.sort().values
+            kept, keys = [rows.choose(chosen)], drawn[chosen]
+        return kept[0]
+
+    def require_repeatable(self, what: str) -> None:
+        """Refuse data that is gone through only once, where something needs a look at it first.
+
+        Raises:
+            InvalidInput: it is an iterator.
+        """
+        if isinstance(self.data, Iterator):
+            raise InvalidInput(
+                f"{what} needs a look at the data first, and an iterator is gone through only once; give a Dataset or a DataLoader, or an"
+                " absence: vesalius.Constant(values), vesalius.Marginal(rows)"
+            )
+
     def _parts(self) -> Iterator[RowBlock]:
         """The rows as they come."""
         if not is_batches(self.data):
@@ -161,6 +205,15 @@ def refuse_shuffled(data: Any) -> None:
             "this DataLoader shuffles, so that its rows have no places by which a survey could be taken up; use shuffle=False (a sample of"
             " the rows: torch.utils.data.Subset)"
         )
+
+
+def class_numbers(labels: Sequence[Label], classes: Sequence[str]) -> list[int | None]:
+    """Labels as numbers of classes, ``None`` for one that is none."""
+    places = {name: place for place, name in enumerate(classes)}
+    return [
+        label if isinstance(label, int) and not isinstance(label, bool) else places.get(str(label)) if isinstance(label, str) else None
+        for label in labels
+    ]
 
 
 def read_labels(labels: Any, count: int) -> tuple[Label, ...]:
