@@ -59,7 +59,7 @@ def test_every_form_of_data_gives_the_same(done, model, rows, labels, form, tmp_
 
 @pytest.mark.parametrize("texts", ["a film", ["a film", "a plot"], [["a film"], ["a plot"]]])
 def test_texts_are_refused_with_what_to_give(model, texts, tmp_path):
-    with pytest.raises(InvalidInput, match=r"texts came \('a film'\).*input_ids"):
+    with pytest.raises(InvalidInput, match=r"texts came \('a film'\).*give tokenizer="):
         vs.survey(model, texts, out=tmp_path)
 
 

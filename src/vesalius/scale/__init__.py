@@ -19,10 +19,10 @@ from vesalius.scale.statistics import (
     MeanEstimate,
     QuantileSketch,
     RunningMoments,
-    TokenMeans,
 )
 from vesalius.scale.summary import SurveySummary
 from vesalius.scale.task import Dividends
+from vesalius.scale.tokens import TokenEstimate, TokenMeans, TokenSummary
 
 __all__ = [
     "AuditSummary",
@@ -49,7 +49,9 @@ __all__ = [
     "Survey",
     "SurveyOptions",
     "SurveySummary",
+    "TokenEstimate",
     "TokenMeans",
+    "TokenSummary",
     "beeswarm_cells",
     "dependence",
     "explanation_clusters",

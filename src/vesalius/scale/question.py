@@ -27,6 +27,7 @@ from vesalius.methods import Method
 from vesalius.scale.folder import read_manifest
 from vesalius.scale.stream import RowBlock
 from vesalius.scale.task import SurveyTask
+from vesalius.scale.texts import describe_tokenizer, text_outputs
 from vesalius.trace.network import Network
 
 SAMPLE_ROWS = 4
@@ -45,6 +46,7 @@ def describe_question(network: Network, task: SurveyTask, shard_rows: int) -> di
         "baseline": _describe(task.baseline),
         "players": _describe(task.players),
         "at": _describe(task.at),
+        **({} if task.tokenizer is None else {"tokenizer": describe_tokenizer(task.tokenizer)}),
         "names": list(task.names),
         "classes": list(task.classes),
         "model": network.name,
@@ -62,8 +64,11 @@ def question_key(question: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def sample_output(network: Network, block: RowBlock) -> list[float]:
+def sample_output(network: Network, block: RowBlock, tokenizer: Any = None) -> list[float]:
     """The network's output on the first rows."""
+    if block.texts:
+        output = text_outputs(network, block.texts[:1], tokenizer)
+        return [] if output is None else list(output.double().reshape(-1)[:64].tolist())
     homes = network.devices
     inputs = tuple(tensor[:SAMPLE_ROWS].to(homes[0]) if len(homes) == 1 else tensor[:SAMPLE_ROWS] for tensor in block.inputs)
     with torch.no_grad():

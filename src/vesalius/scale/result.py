@@ -30,6 +30,7 @@ from vesalius.scale.aggregate import PLAN, BlockSums, Plan
 from vesalius.scale.aggregates import READERS
 from vesalius.scale.folder import Manifest, Shard, find_shards, load_shard, read_manifest, read_shard_facts
 from vesalius.scale.summary import SurveySummary, summarise
+from vesalius.scale.tokens import TokenMeans, TokenSummary
 
 Choice = Callable[[Allocation], Any]
 """From an allocation over some rows to a boolean for each."""
@@ -276,6 +277,21 @@ class Survey:
             for statistic in statistics:
                 statistic.add(part)
         return tuple(statistic.result() for statistic in statistics)
+
+    @property
+    def of_texts(self) -> bool:
+        """Whether the rows are texts, each with players of its own."""
+        return bool(self.question.get("tokenizer"))
+
+    @verb
+    def tokens(self) -> TokenSummary:
+        """What each token, or word, is worth over all texts, with intervals; ids, where rows of them were explained.
+
+        Raises:
+            InvalidInput: neither texts nor ids.
+        """
+        (found,) = self.measure(TokenMeans())
+        return TokenSummary(tokens=found, rows=len(self), kind=self[0].players.kind)
 
     @verb
     def summary(self, by: str | None = None) -> SurveySummary:

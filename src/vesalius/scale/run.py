@@ -8,43 +8,40 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from vesalius.complexity.components import Complexity
 from vesalius.core.arguments import read_argument
 from vesalius.core.entry import verb
-from vesalius.core.errors import ForeignFile, InvalidInput, UnknownName, WrongType
+from vesalius.core.errors import ForeignFile, InvalidInput, UnknownName
 from vesalius.core.names import name_list, require_known
-from vesalius.core.players import Players
 from vesalius.core.progress import ProgressCallback, progress_bar
 from vesalius.core.rows import is_table
 from vesalius.games.absence import Baseline
-from vesalius.methods import METHODS, Method
-from vesalius.methods.base import resolve_method
+from vesalius.methods import Method
 from vesalius.scale.aggregate import Aggregate, Answers, Plan, PlanRows
-from vesalius.scale.aggregates import AGGREGATES
 from vesalius.scale.baseline import settle_baseline
 from vesalius.scale.folder import Manifest, Shard, clear, clear_drafts, find_intact, locked, read_manifest, save_shard
 from vesalius.scale.local_engine import run_here
-from vesalius.scale.moments import ComponentMoments
+from vesalius.scale.method import SurveyMethod, resolve_survey_method
 from vesalius.scale.options import SurveyOptions
 from vesalius.scale.question import check_folder, check_same, check_same_output, describe_question, question_key, sample_output
 from vesalius.scale.ray_engine import run_on_ray
 from vesalius.scale.result import Survey
 from vesalius.scale.stream import RowBlock, RowStream, expected_rows, read_column, refuse_shuffled
-from vesalius.scale.task import TARGET_COLUMN, TRUE_CLASS, BlockFunction, Dividends, SurveyTask
+from vesalius.scale.task import TARGET_COLUMN, TRUE_CLASS, SurveyTask
+from vesalius.scale.texts import expected_texts, first_texts
 from vesalius.trace.network import Network
 from vesalius.trace.receive import Received, receive_data, resolve_classes
+from vesalius.trace.text_questions import TextPlayers, require_players
+from vesalius.trace.texts import class_names, open_pipeline, read_texts
 
 ENGINES: dict[str, Callable[..., Iterator[tuple[RowBlock, Answers]]]] = {"local": run_here, "ray": run_on_ray}
 """Who computes the blocks."""
-RESERVED = ("row", "id", "label", "predicted", "error", "margin", "target", TARGET_COLUMN)
+RESERVED = ("row", "id", "text", "label", "predicted", "error", "margin", "target", TARGET_COLUMN)
 """Columns that a survey makes itself."""
 SHARD_BYTES = 64_000_000
 MOST_SHARD_ROWS = 1024
-SurveyMethod = str | type[Method] | Method | Dividends | Aggregate | Complexity | BlockFunction
-"""An attribution by name, class or instance; ``"interactions"`` or ``Dividends(...)``; a sum over rows by name or with its options; a
-result of :func:`vesalius.complexity`; a function from rows to an Allocation."""
 
 
 @verb
@@ -57,11 +54,12 @@ def survey(  # noqa: PLR0913 - a verb that users call
     engine: str = "local",
     target: Any = None,
     baseline: Baseline = None,
-    players: Players | None = None,
+    players: TextPlayers = None,
     labels: Any = None,
     columns: Mapping[str, Any] | None = None,
     classes: Sequence[str] = (),
     options: SurveyOptions | None = None,
+    tokenizer: Any = None,  # a tenth, since all verbs that take texts have it
 ) -> Survey:
     """Ask one question of every row of a data set: streamed, written in shards, and taken up where it stopped.
 
@@ -90,6 +88,9 @@ def survey(  # noqa: PLR0913 - a verb that users call
         columns: what else is known of each row, by name, to choose rows and cohorts by.
         classes: names of the classes in the output's order, where neither the data nor the model has them.
         options: sizes of batches and shards, an inner value, resuming, Ray.
+        tokenizer: of the model, as :func:`vesalius.attribute` takes it; then the rows are texts of any length: a list or column of
+            strings, or a Dataset, DataLoader or iterable of them, with or without labels. ``players="word"`` explains words. A pipeline of
+            ``transformers`` in place of the model has its own.
 
     Returns:
         The survey, which reads from its folder what it is asked for.
@@ -100,12 +101,17 @@ def survey(  # noqa: PLR0913 - a verb that users call
     require_known("engine", engine, ENGINES)
     options = options or SurveyOptions()
     refuse_shuffled(data)
-    _refuse_texts(data)
+    model, tokenizer = open_pipeline(model, tokenizer)
+    if tokenizer is None:
+        _refuse_texts(data)
+        players = require_players(players)
     data, given = _split_label_column(data, labels)
-    received = receive_data(model, data)
-    task = _make_task(method, received, classes=classes, target=target, players=players, options=options)
-    rows = received.x if isinstance(data, Iterator) else data  # of what is read once, the first batch has been looked at
+    received = receive_data(model, data) if tokenizer is None else _receive_texts(model, data, tokenizer)
+    task = replace(_make_task(method, received, tokenizer, classes=classes, target=target, options=options), players=players)
+    rows = received.x if isinstance(data, Iterator) or tokenizer is not None else data  # of what is read once, some has been looked at
     stream = _make_stream(received, rows, given, columns, target, options)
+    texts = tokenizer is not None
+    stream = replace(stream, texts=texts, expected=expected_texts(rows) if texts else expected_rows(rows))
     task = replace(task, baseline=settle_baseline(baseline, task, stream))
     folder = Path(out)
     if folder.exists() and not folder.is_dir():
@@ -200,7 +206,7 @@ class _Run:
 
     def _begin(self, question: Mapping[str, Any], key: str, block: RowBlock) -> None:
         """Write down what is asked, or make sure that it was asked before."""
-        sample = sample_output(self.network, block)
+        sample = sample_output(self.network, block, self.task.tokenizer)
         try:
             found = read_manifest(self.folder)
         except FileNotFoundError:
@@ -215,51 +221,36 @@ class _Run:
 # ---- what is asked ------------------------------------------------------------------------------------------------------------------
 
 
+def _receive_texts(model: Any, data: Any, tokenizer: Any) -> Received:
+    """A network for texts, and these with the first still among them."""
+    first, data = first_texts(data)
+    given = read_texts(model, list(first), tokenizer)
+    assert given is not None
+    network = given.network(given.rows(torch.tensor([given.texts[0].ids])))
+    return Received(network=network, x=data, features=(), classes=class_names(model))
+
+
 def _make_task(
-    method: Any, received: Received, *, classes: Sequence[str], target: Any, players: Players | None, options: SurveyOptions
+    method: Any, received: Received, tokenizer: Any, *, classes: Sequence[str], target: Any, options: SurveyOptions
 ) -> SurveyTask:
+    method = resolve_survey_method(method)
+    if tokenizer is not None and not isinstance(method, Method):
+        raise InvalidInput("texts are surveyed by an attribution; interactions, sums over rows and own functions are of rows of ids")
     known = name_list("classes", classes) or received.classes
     names = name_list("names", options.names) or received.columns(options.at)
     resolved = None if _is_per_row(target) else target
-    if not (isinstance(resolved, str) and resolved == TRUE_CLASS):
+    if tokenizer is None and not (isinstance(resolved, str) and resolved == TRUE_CLASS):
         resolved = resolve_classes(resolved, known, received.outputs)
     return SurveyTask(
-        method=_resolve(method),
+        method=method,
         target=resolved,
-        players=players,
         at=options.at,
         names=names,
         classes=known,
         batch_rows=options.batch_rows,
         keep_inputs=options.keep_inputs,
+        tokenizer=tokenizer,
     )
-
-
-def _resolve(method: Any) -> Method | Dividends | Aggregate | BlockFunction:
-    if isinstance(method, Complexity):
-        return ComponentMoments(parts=method)
-    if method == ComponentMoments.name or method is ComponentMoments:
-        raise InvalidInput(
-            "complexity trains disentanglers, which is no sum over rows; train them on a sample, parts = vesalius.complexity(model, sample,"
-            " at=...), and survey what they explain of all rows: vesalius.survey(model, data, parts, out=...)"
-        )
-    if isinstance(method, type) and issubclass(method, Aggregate):
-        return method()
-    if isinstance(method, Aggregate):
-        return method
-    if isinstance(method, str) and method in AGGREGATES:
-        return AGGREGATES[method]()
-    if isinstance(method, Dividends) or method is Dividends or method == Dividends.name:
-        return method if isinstance(method, Dividends) else Dividends()
-    ours = isinstance(method, (str, Method)) or (isinstance(method, type) and issubclass(method, Method))
-    if not ours and not callable(method):
-        raise WrongType(f"a method is a name, a class or instance of vesalius.methods, Dividends, or a function of rows, not {method!r}")
-    if isinstance(method, str) and method not in METHODS:
-        try:
-            return resolve_method(method)
-        except UnknownName as error:
-            raise UnknownName("method", method, [*METHODS, Dividends.name, *AGGREGATES], listed=True) from error
-    return resolve_method(method) if ours else method
 
 
 def _is_per_row(target: Any) -> bool:
@@ -283,7 +274,7 @@ def _make_stream(
         labels=None if labels is None else read_column("labels", labels),
         columns=known,
         block_rows=options.shard_rows or 1 << (fitting.bit_length() - 1),
-        expected=expected_rows(data),
+        expected=None,
     )
 
 
@@ -294,8 +285,8 @@ def _refuse_texts(data: Any) -> None:
         first = next(iter(first), None)
     if isinstance(first, str):
         raise InvalidInput(
-            f"texts came ({first[:40]!r}), and a survey is of rows of ids; give what the tokenizer makes of them, of one length:"
-            " input_ids and attention_mask as a mapping, with the model alone"
+            f"texts came ({first[:40]!r}), and no tokenizer that makes ids of them; give tokenizer=, or a pipeline in place of the model;"
+            " or what the tokenizer makes of them, of one length: input_ids and attention_mask as a mapping, with the model alone"
         )
 
 

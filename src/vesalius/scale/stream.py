@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler
 from vesalius.core.entry import without_history
 from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.core.rows import as_batches, is_batches, read_rows, split_labels
+from vesalius.scale.texts import text_batches
 from vesalius.trace.batches import row_labels
 from vesalius.trace.network import Network
 from vesalius.trace.receive import BATCH_ROWS
@@ -38,6 +39,7 @@ class RowBlock:
         ids: what the rows are called; empty where they are only counted.
         labels: one per row, or empty.
         columns: what else is known of each row, by name.
+        texts: in place of inputs, where texts are explained.
     """
 
     start: int
@@ -45,9 +47,10 @@ class RowBlock:
     ids: tuple[Any, ...] = ()
     labels: tuple[Label, ...] = ()
     columns: Mapping[str, tuple[Any, ...]]
+    texts: tuple[str, ...] = ()
 
     def __len__(self) -> int:
-        return len(self.inputs[0])
+        return len(self.inputs[0]) if self.inputs else len(self.texts)
 
     def part(self, rows: slice) -> RowBlock:
         """Some of the rows."""
@@ -57,6 +60,7 @@ class RowBlock:
             ids=self.ids[rows],
             labels=self.labels[rows],
             columns={name: values[rows] for name, values in self.columns.items()},
+            texts=self.texts[rows],
         )
 
     def choose(self, rows: Int[Tensor, " _"]) -> RowBlock:
@@ -68,6 +72,7 @@ class RowBlock:
             ids=tuple(self.ids[place] for place in places) if self.ids else (),
             labels=tuple(self.labels[place] for place in places) if self.labels else (),
             columns={},
+            texts=tuple(self.texts[place] for place in places) if self.texts else (),
         )
 
     def batches(self, size: int) -> Iterator[RowBlock]:
@@ -77,7 +82,8 @@ class RowBlock:
     def digest(self) -> str:
         """A hash of all that is in it."""
         total = hashlib.blake2b(digest_size=16)
-        total.update(json.dumps([self.ids, self.labels, dict(self.columns)], default=str).encode())
+        told = [self.ids, self.labels, dict(self.columns), *([self.texts] if self.texts else [])]
+        total.update(json.dumps(told, default=str).encode())
         for tensor in self.inputs:
             total.update(json.dumps([str(tensor.dtype), list(tensor.shape)]).encode())
             total.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
@@ -95,6 +101,7 @@ class RowStream:
         columns: what else is given, by name.
         block_rows: rows of a block.
         expected: how many rows there are, where that can be known.
+        texts: whether the rows are texts.
     """
 
     network: Network
@@ -103,6 +110,7 @@ class RowStream:
     columns: Mapping[str, Sequence[Any]]
     block_rows: int
     expected: int | None
+    texts: bool = False
 
     def __iter__(self) -> Iterator[RowBlock]:
         """All rows in blocks of ``block_rows``, of which the last may be shorter.
@@ -159,6 +167,10 @@ class RowStream:
 
     def _parts(self) -> Iterator[RowBlock]:
         """The rows as they come."""
+        if self.texts:
+            for texts, given in text_batches(self.data, BATCH_ROWS):
+                yield RowBlock(start=0, inputs=(), labels=read_labels(given, len(texts)), columns={}, texts=texts)
+            return
         if not is_batches(self.data):
             found = read_rows(self.data)
             tensors = tuple(tensor.detach().cpu() for tensor in self.network.bind(found))
@@ -182,7 +194,7 @@ class RowStream:
         for name, values in (*given, *columns.items()):
             if len(values) != len(block):
                 self._refuse_length(name, rows.start + len(values), f"at least {rows.stop:,}")
-        return RowBlock(start=block.start, inputs=block.inputs, ids=block.ids, labels=labels, columns=columns)
+        return RowBlock(start=block.start, inputs=block.inputs, ids=block.ids, labels=labels, columns=columns, texts=block.texts)
 
     def _check_lengths(self, count: int) -> None:
         for name, values in (*([("labels", self.labels)] if self.labels is not None else []), *self.columns.items()):
@@ -290,4 +302,5 @@ def _join(parts: Sequence[RowBlock], start: int) -> RowBlock:
         ids=tuple(one for part in parts for one in part.ids),
         labels=tuple(one for part in parts for one in part.labels),
         columns={},
+        texts=tuple(one for part in parts for one in part.texts),
     )

@@ -20,7 +20,6 @@ from vesalius.core.entry import as_caller, neutral_modes
 from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.core.numbers import POSITIVE_COUNT, Limit
 from vesalius.core.options import Options
-from vesalius.core.players import Players
 from vesalius.core.random_state import RandomState
 from vesalius.core.samples import PER_SAMPLE
 from vesalius.games.absence import Baseline
@@ -28,6 +27,7 @@ from vesalius.interactions import interactions
 from vesalius.methods import Method, attribute
 from vesalius.scale.aggregate import Aggregate, Answers, BlockSums, Plan
 from vesalius.scale.stream import RowBlock, class_numbers
+from vesalius.scale.texts import text_outputs
 from vesalius.trace.network import Network
 from vesalius.trace.target import predicted_classes
 
@@ -69,18 +69,20 @@ class SurveyTask:
         batch_rows: rows that are computed at once.
         keep_inputs: whether the samples go into the result.
         plan: of a method that is a sum over rows.
+        tokenizer: of texts, where these are the rows.
     """
 
     method: Method | Dividends | Aggregate | BlockFunction
     target: Any = None
     baseline: Baseline = None
-    players: Players | None = None
+    players: Any = None
     at: Any = None
     names: Sequence[str] = ()
     classes: tuple[str, ...] = ()
     batch_rows: int = 64
     keep_inputs: bool = True
     plan: Plan | None = None
+    tokenizer: Any = None
 
     def run(self, network: Network, block: RowBlock) -> Answers:
         """An allocation over the rows of a block, on the CPU, each with its own facts; or the sums over them.
@@ -111,6 +113,8 @@ class SurveyTask:
         return BlockSums(rows=len(block), tensors=statistic.to_tensors(), columns=columns, provenance={})
 
     def _allocate(self, network: Network, batch: RowBlock) -> Allocation:
+        if batch.texts:
+            return self._allocate_texts(network, batch)
         homes = network.devices
         # cloned, since rows of a larger tensor lie where they lie: on other addresses kernels take other paths, and round otherwise
         inputs = tuple(tensor.clone().to(homes[0]) if len(homes) == 1 else tensor.clone() for tensor in batch.inputs)
@@ -136,6 +140,20 @@ class SurveyTask:
         known = dict(found.provenance.get(PER_SAMPLE) or {})
         kept = found.explained if self.keep_inputs else ()
         return replace(found, explained=kept, provenance={**found.provenance, PER_SAMPLE: {**known, **facts}})
+
+    def _allocate_texts(self, network: Network, batch: RowBlock) -> Allocation:
+        """An allocation over texts; what their tokens are is kept in place of the samples."""
+        assert isinstance(self.method, Method)
+        asked = {"target": self.target_of(batch), "baseline": self.baseline, "at": self.at, "players": self.players}
+        with neutral_modes():
+            found = attribute(network, list(batch.texts), self.method, classes=self.classes, tokenizer=self.tokenizer, **asked)
+            output = text_outputs(network, batch.texts, self.tokenizer)
+            told = {} if output is None else _output_facts(output, batch, self.classes)
+        facts = {**_facts(batch, self.classes), **told, "text": list(batch.texts)}
+        if not found.base.ndim:
+            found = stack_samples([found])
+        known = dict(found.provenance.get(PER_SAMPLE) or {})
+        return replace(found, explained=(), provenance={**found.provenance, PER_SAMPLE: {**known, **facts}})
 
     def target_of(self, batch: RowBlock) -> Any:
         """What is explained of some rows.
@@ -243,6 +261,11 @@ def _predictions(network: Network, inputs: Sequence[Tensor], batch: RowBlock, cl
     """The predicted class of each row, or the value, and by how much the class it should have leads the others."""
     with torch.no_grad():
         output = network.run(tuple(inputs)).detach().cpu()
+    return _output_facts(output, batch, classes)
+
+
+def _output_facts(output: Shaped[Tensor, "B ..."], batch: RowBlock, classes: Sequence[str]) -> dict[str, list[Any]]:
+    """What an output says of each row."""
     if output.ndim == 1 or (output.ndim == 2 and output.shape[1] == 1):
         return {"predicted": output.double().reshape(-1).tolist()}
     if output.ndim != 2:
