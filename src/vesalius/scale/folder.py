@@ -90,6 +90,14 @@ def read_manifest(folder: Path) -> Manifest:
         raise FileNotFoundError(f"there is no survey in {folder}: it has no {MANIFEST}")
     if there != "a file":
         raise ForeignFile(f"{path} is {there}, and no survey of vesalius")
+    try:
+        return _decode_manifest(path)
+    except ForeignFile as error:
+        advice = "; name another folder, or begin anew with SurveyOptions(resume=False)"
+        raise ForeignFile(str(error).replace("; write it again with .save()", advice)) from error
+
+
+def _decode_manifest(path: Path) -> Manifest:
     with store.decoding(path):
         content = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(content, dict) or content.get("kind") != KIND:
@@ -119,6 +127,18 @@ def _read_shard(facts: Any) -> Shard:
     if named is None or int(named[1]) != start or rows < 1:
         raise ValueError(f"{str(held)[:100]} is no shard")
     return Shard(file=named[0], start=start, rows=rows, data=store.fact(held, "data", str), header=store.fact(held, "header", str))
+
+
+def check_sizes(folder: Path, shards: Sequence[Shard]) -> None:
+    """Refuse more rows than a shard has bytes, before memory is asked for them.
+
+    Raises:
+        ForeignFile: a manifest that says so.
+    """
+    for shard in shards:
+        path = folder / shard.file
+        if store.what_is_there(path) == "a file" and shard.rows > path.stat().st_size:
+            raise ForeignFile(f"{folder / MANIFEST} is damaged: {shard.rows:,} rows are not in {path}; call vesalius.survey again")
 
 
 def _check_order(shards: Sequence[Shard]) -> None:
@@ -205,7 +225,7 @@ def find_intact(folder: Path, key: str, *, sums: bool) -> dict[int, Shard]:
         try:
             shard, _ = read_shard_facts(path, sums=sums)
             load_shard(folder, shard, key, sums=sums)
-        except ForeignFile:
+        except (ForeignFile, FileNotFoundError):
             if store.what_is_there(path) != "a file":
                 raise InvalidInput(f"{path} stands where rows of this survey belong; move it, or name another folder with out=") from None
             path.unlink()
@@ -226,6 +246,25 @@ def clear_drafts(folder: Path) -> None:
     for path in folder.iterdir():
         if DRAFT_NAME.fullmatch(path.name):
             path.unlink(missing_ok=True)
+
+
+def make_folder(out: str | Path) -> Path:
+    """The folder of a survey, there and open to be written to.
+
+    Raises:
+        InvalidInput: it cannot be made or written to.
+    """
+    if not str(out):
+        raise InvalidInput("out= is empty; name a folder for the survey (the one you are in is '.')")
+    folder = Path(out)
+    if folder.exists() and not folder.is_dir():
+        raise InvalidInput(f"{out} is a file; name a folder with out=")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / LOCK).open("a+").close()
+    except OSError as error:
+        raise InvalidInput(f"{out} cannot be written to ({error.strerror}); name another folder with out=") from error
+    return folder
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from vesalius.core.samples import PER_SAMPLE, resolve_rows
 from vesalius.core.statistic import Statistic
 from vesalius.scale.aggregate import PLAN, BlockSums, Plan
 from vesalius.scale.aggregates import READERS
-from vesalius.scale.folder import Manifest, Shard, find_shards, load_shard, read_manifest, read_shard_facts
+from vesalius.scale.folder import Manifest, Shard, check_sizes, find_shards, load_shard, read_manifest, read_shard_facts
 from vesalius.scale.summary import SurveySummary, summarise
 from vesalius.scale.tokens import TokenMeans, TokenSummary
 
@@ -66,6 +66,7 @@ class Survey:
         place = Path(read_argument("folder", folder, "str | Path"))
         manifest = read_manifest(place)
         if manifest.shards is not None:
+            check_sizes(place, manifest.shards)
             return cls(place, manifest, manifest.shards)
         found = (read_shard_facts(path, sums=manifest.sums) for path in find_shards(place))
         shards = tuple(shard for shard, facts in found if facts.get("survey") == manifest.key)
@@ -290,6 +291,8 @@ class Survey:
         Raises:
             InvalidInput: neither texts nor ids.
         """
+        if not len(self):
+            raise InvalidInput(f"the survey in {self.folder} has no rows yet; call vesalius.survey again")
         (found,) = self.measure(TokenMeans())
         return TokenSummary(tokens=found, rows=len(self), kind=self[0].players.kind)
 

@@ -21,14 +21,14 @@ from vesalius.games.absence import Baseline
 from vesalius.methods import Method
 from vesalius.scale.aggregate import Aggregate, Answers, Plan, PlanRows
 from vesalius.scale.baseline import settle_baseline
-from vesalius.scale.folder import Manifest, Shard, clear, clear_drafts, find_intact, locked, read_manifest, save_shard
+from vesalius.scale.folder import Manifest, Shard, clear, clear_drafts, find_intact, locked, make_folder, read_manifest, save_shard
 from vesalius.scale.local_engine import run_here
 from vesalius.scale.method import SurveyMethod, resolve_survey_method
 from vesalius.scale.options import SurveyOptions
 from vesalius.scale.question import check_folder, check_same, check_same_output, describe_question, question_key, sample_output
 from vesalius.scale.ray_engine import run_on_ray
 from vesalius.scale.result import Survey
-from vesalius.scale.stream import RowBlock, RowStream, expected_rows, read_column, refuse_shuffled
+from vesalius.scale.stream import RowBlock, RowStream, check_loader, expected_rows, read_column
 from vesalius.scale.task import TARGET_COLUMN, TRUE_CLASS, SurveyTask
 from vesalius.scale.texts import expected_texts, first_texts
 from vesalius.trace.network import Network
@@ -100,7 +100,7 @@ def survey(  # noqa: PLR0913 - a verb that users call
     """
     require_known("engine", engine, ENGINES)
     options = options or SurveyOptions()
-    refuse_shuffled(data)
+    check_loader(data)
     model, tokenizer = open_pipeline(model, tokenizer)
     if tokenizer is None:
         _refuse_texts(data)
@@ -113,10 +113,7 @@ def survey(  # noqa: PLR0913 - a verb that users call
     texts = tokenizer is not None
     stream = replace(stream, texts=texts, expected=expected_texts(rows) if texts else expected_rows(rows))
     task = replace(task, baseline=settle_baseline(baseline, task, stream))
-    folder = Path(out)
-    if folder.exists() and not folder.is_dir():
-        raise InvalidInput(f"{out} is a file; name a folder with out=")
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = make_folder(out)
     with locked(folder):
         _Run(folder, received.network, task, stream, options).finish(engine)
     return Survey.load(folder)

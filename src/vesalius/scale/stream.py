@@ -7,24 +7,30 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, RandomSampler
+from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, SubsetRandomSampler, WeightedRandomSampler
 
 from vesalius.core.entry import without_history
 from vesalius.core.errors import InvalidInput, WrongType
+from vesalius.core.random_state import RandomState
 from vesalius.core.rows import as_batches, is_batches, read_rows, split_labels
 from vesalius.scale.texts import text_batches
 from vesalius.trace.batches import row_labels
 from vesalius.trace.network import Network
 from vesalius.trace.receive import BATCH_ROWS
 
+SHUFFLING = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
+"""Samplers that draw."""
+LOOKED_AT = 1000
+"""Places of a sampler that are compared with those of the next time."""
 Label = int | float | str
 """The class of a row by number or name, or a real number that it should have."""
 
@@ -181,6 +187,8 @@ class RowStream:
         for batch in as_batches(self.data, BATCH_ROWS):
             inputs, given = split_labels(without_history(batch), len(self.network.inputs))
             found = read_rows(inputs)
+            if found.parts[0].ndim and not len(found.parts[0]):
+                continue  # as a filter leaves them
             tensors = tuple(tensor.detach().cpu() for tensor in self.network.bind(found))
             labels = read_labels(found.labels if given is None else given, len(tensors[0]))
             yield RowBlock(start=0, inputs=tensors, ids=tuple(map(_plain, found.ids)), labels=labels, columns={})
@@ -205,18 +213,33 @@ class RowStream:
         raise InvalidInput(f"{name}: {came:,} values for {rows} rows; expected one per row, in order")
 
 
-def refuse_shuffled(data: Any) -> None:
-    """Refuse a loader whose order is drawn anew each time: a run could not be taken up, and no row found again.
+def check_loader(data: Any) -> None:
+    """Refuse a loader whose order is drawn anew each time, so that a run could not be taken up and no row found again; or that leaves rows
+    out.
 
     Raises:
         InvalidInput: it is one.
     """
-    sampler = getattr(getattr(data, "batch_sampler", None), "sampler", None) or getattr(data, "sampler", None)
-    if isinstance(data, DataLoader) and isinstance(sampler, RandomSampler):
+    if not isinstance(data, DataLoader):
+        return
+    sampler = getattr(data.batch_sampler, "sampler", None) or data.sampler
+    if isinstance(sampler, SHUFFLING) or getattr(sampler, "shuffle", None) is True or _order_differs(data.batch_sampler or sampler):
         raise InvalidInput(
             "this DataLoader shuffles, so that its rows have no places by which a survey could be taken up; use shuffle=False (a sample of"
             " the rows: torch.utils.data.Subset)"
         )
+    rows = None if isinstance(data.dataset, IterableDataset) else len(data.dataset)  # type: ignore[arg-type]
+    if data.drop_last and data.batch_size and (rows is None or rows % data.batch_size):
+        raise InvalidInput("this DataLoader leaves out its last rows (drop_last=True), and a survey is of all; use drop_last=False")
+
+
+def _order_differs(sampler: Any) -> bool:
+    """Whether a sampler gives its rows in another order the next time."""
+    if not isinstance(sampler, Iterable) or "Infinite" in type(sampler).__name__:  # that of an iterable data set
+        return False
+    with RandomState():
+        first, again = (list(islice(iter(sampler), LOOKED_AT)) for _ in range(2))
+    return first != again
 
 
 def class_numbers(labels: Sequence[Label], classes: Sequence[str]) -> list[int | None]:
@@ -257,9 +280,12 @@ def read_column(name: str, values: Any) -> Sequence[Any]:
     if hasattr(values, "tolist"):
         values = values.tolist()
     try:
-        return list(values)
+        found = list(values)
     except TypeError as error:
         raise WrongType(f"{name} are one value for each row, in order, not {type(values).__name__}") from error
+    if several := next((one for one in found if isinstance(one, (list, Mapping)) or getattr(one, "ndim", 0)), None):
+        raise WrongType(f"{name} are one value for each row, and {str(several)[:60]} came for one; give a column for each of its parts")
+    return found
 
 
 def expected_rows(data: Any) -> int | None:
