@@ -3,6 +3,7 @@
 from vesalius.core.statistic import Statistic, StoredStatistic
 from vesalius.scale.audits import Audits, AuditSummary
 from vesalius.scale.beeswarm import BeeswarmCells, Dependence, beeswarm_cells, dependence
+from vesalius.scale.cost import SurveyCost, survey_cost
 from vesalius.scale.drift import ExplanationDrift, explanation_drift
 from vesalius.scale.flow import InformationFlow
 from vesalius.scale.links import LinkImportances
@@ -47,6 +48,7 @@ __all__ = [
     "Statistic",
     "StoredStatistic",
     "Survey",
+    "SurveyCost",
     "SurveyOptions",
     "SurveySummary",
     "TokenEstimate",
@@ -60,4 +62,5 @@ __all__ = [
     "likely_label_errors",
     "nearest",
     "survey",
+    "survey_cost",
 ]

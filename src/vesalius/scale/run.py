@@ -4,44 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import prod
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from vesalius.core.arguments import read_argument
 from vesalius.core.entry import verb
-from vesalius.core.errors import ForeignFile, InvalidInput, UnknownName
-from vesalius.core.names import name_list, require_known
+from vesalius.core.errors import ForeignFile, InvalidInput
+from vesalius.core.names import require_known
 from vesalius.core.progress import ProgressCallback, progress_bar
-from vesalius.core.rows import is_table
 from vesalius.games.absence import Baseline
-from vesalius.methods import Method
 from vesalius.scale.aggregate import Aggregate, Answers, Plan, PlanRows
-from vesalius.scale.baseline import settle_baseline
 from vesalius.scale.folder import Manifest, Shard, clear, clear_drafts, find_intact, locked, make_folder, read_manifest, save_shard
 from vesalius.scale.local_engine import run_here
-from vesalius.scale.method import SurveyMethod, resolve_survey_method
+from vesalius.scale.method import SurveyMethod
 from vesalius.scale.options import SurveyOptions
+from vesalius.scale.prepare import AskedOfRows, prepare_survey
 from vesalius.scale.question import check_folder, check_same, check_same_output, describe_question, question_key, sample_output
 from vesalius.scale.ray_engine import run_on_ray
 from vesalius.scale.result import Survey
-from vesalius.scale.stream import RowBlock, RowStream, check_loader, expected_rows, read_column
-from vesalius.scale.task import TARGET_COLUMN, TRUE_CLASS, SurveyTask
-from vesalius.scale.texts import expected_texts, first_texts
+from vesalius.scale.stream import RowBlock, RowStream
+from vesalius.scale.task import SurveyTask
 from vesalius.trace.network import Network
-from vesalius.trace.receive import Received, receive_data, resolve_classes
-from vesalius.trace.text_questions import TextPlayers, require_players
-from vesalius.trace.texts import class_names, open_pipeline, read_texts
+from vesalius.trace.text_questions import TextPlayers
 
 ENGINES: dict[str, Callable[..., Iterator[tuple[RowBlock, Answers]]]] = {"local": run_here, "ray": run_on_ray}
 """Who computes the blocks."""
-RESERVED = ("row", "id", "text", "label", "predicted", "error", "margin", "target", TARGET_COLUMN)
-"""Columns that a survey makes itself."""
-SHARD_BYTES = 64_000_000
-MOST_SHARD_ROWS = 1024
 
 
 @verb
@@ -100,22 +86,14 @@ def survey(  # noqa: PLR0913 - a verb that users call
     """
     require_known("engine", engine, ENGINES)
     options = options or SurveyOptions()
-    check_loader(data)
-    model, tokenizer = open_pipeline(model, tokenizer)
-    if tokenizer is None:
-        _refuse_texts(data)
-        players = require_players(players)
-    data, given = _split_label_column(data, labels)
-    received = receive_data(model, data) if tokenizer is None else _receive_texts(model, data, tokenizer)
-    task = replace(_make_task(method, received, tokenizer, classes=classes, target=target, options=options), players=players)
-    rows = received.x if isinstance(data, Iterator) or tokenizer is not None else data  # of what is read once, some has been looked at
-    stream = _make_stream(received, rows, given, columns, target, options)
-    texts = tokenizer is not None
-    stream = replace(stream, texts=texts, expected=expected_texts(rows) if texts else expected_rows(rows))
-    task = replace(task, baseline=settle_baseline(baseline, task, stream))
+    asked = AskedOfRows(
+        target=target, baseline=baseline, players=players, labels=labels, columns=columns, classes=classes, options=options,
+        tokenizer=tokenizer,
+    )  # fmt: skip
+    network, task, stream = prepare_survey(model, data, method, asked)
     folder = make_folder(out)
     with locked(folder):
-        _Run(folder, received.network, task, stream, options).finish(engine)
+        _Run(folder, network, task, stream, options).finish(engine)
     return Survey.load(folder)
 
 
@@ -213,85 +191,3 @@ class _Run:
         if found.key != key:
             replace(found, question=question, key=key, shards=None).write(self.folder)  # the plan was lost, and made again
         check_same_output(found.sample, sample, self.folder)
-
-
-# ---- what is asked ------------------------------------------------------------------------------------------------------------------
-
-
-def _receive_texts(model: Any, data: Any, tokenizer: Any) -> Received:
-    """A network for texts, and these with the first still among them."""
-    first, data = first_texts(data)
-    given = read_texts(model, list(first), tokenizer)
-    assert given is not None
-    network = given.network(given.rows(torch.tensor([given.texts[0].ids])))
-    return Received(network=network, x=data, features=(), classes=class_names(model))
-
-
-def _make_task(
-    method: Any, received: Received, tokenizer: Any, *, classes: Sequence[str], target: Any, options: SurveyOptions
-) -> SurveyTask:
-    method = resolve_survey_method(method)
-    if tokenizer is not None and not isinstance(method, Method):
-        raise InvalidInput("texts are surveyed by an attribution; interactions, sums over rows and own functions are of rows of ids")
-    known = name_list("classes", classes) or received.classes
-    names = name_list("names", options.names) or received.columns(options.at)
-    resolved = None if _is_per_row(target) else target
-    if tokenizer is None and not (isinstance(resolved, str) and resolved == TRUE_CLASS):
-        resolved = resolve_classes(resolved, known, received.outputs)
-    return SurveyTask(
-        method=method,
-        target=resolved,
-        at=options.at,
-        names=names,
-        classes=known,
-        batch_rows=options.batch_rows,
-        keep_inputs=options.keep_inputs,
-        tokenizer=tokenizer,
-    )
-
-
-def _is_per_row(target: Any) -> bool:
-    """Whether there is a class for each row."""
-    return isinstance(target, list) or (isinstance(target, Tensor) and target.ndim > 0) or is_table(target)
-
-
-def _make_stream(
-    received: Received, data: Any, labels: Any, columns: Mapping[str, Any] | None, target: Any, options: SurveyOptions
-) -> RowStream:
-    known = {read_argument("the name of a column", name, "str"): read_column(name, values) for name, values in (columns or {}).items()}
-    if taken := [name for name in known if name in RESERVED]:
-        raise InvalidInput(f"a survey has a column {taken[0]!r} of its own; call yours otherwise")
-    if _is_per_row(target):
-        known[TARGET_COLUMN] = read_column("targets", resolve_classes(target, received.classes))
-    per_row = sum(2 * 8 * prod(side or 1 for side in value.shape[1:]) for value in received.network.inputs)
-    fitting = max(1, min(MOST_SHARD_ROWS, SHARD_BYTES // max(per_row, 1)))
-    return RowStream(
-        network=received.network,
-        data=data,
-        labels=None if labels is None else read_column("labels", labels),
-        columns=known,
-        block_rows=options.shard_rows or 1 << (fitting.bit_length() - 1),
-        expected=None,
-    )
-
-
-def _refuse_texts(data: Any) -> None:
-    """Say what is surveyed in the place of texts, which have players of their own each."""
-    first = next(iter(data), None) if isinstance(data, (list, tuple)) else data
-    if isinstance(first, (list, tuple)):
-        first = next(iter(first), None)
-    if isinstance(first, str):
-        raise InvalidInput(
-            f"texts came ({first[:40]!r}), and no tokenizer that makes ids of them; give tokenizer=, or a pipeline in place of the model;"
-            " or what the tokenizer makes of them, of one length: input_ids and attention_mask as a mapping, with the model alone"
-        )
-
-
-def _split_label_column(data: Any, labels: Any) -> tuple[Any, Any]:
-    """A table without the column of labels, and these; other data as it is."""
-    if not isinstance(labels, str):
-        return data, labels
-    known = list(map(str, getattr(data, "columns", ())))
-    if not is_table(data) or labels not in known:
-        raise UnknownName("column of labels", labels, known)
-    return data[[name for name in data.columns if str(name) != labels]], data[labels]
