@@ -1,4 +1,4 @@
-"""What a survey will take: the form of the model of time, and what it is made of. How true it is is measured in ``benchmarks/survey_cost.py``."""
+"""What a survey will take: the form of the model of time. How true it is, ``benchmarks/survey_cost.py`` measures."""
 
 import pytest
 
