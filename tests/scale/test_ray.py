@@ -107,7 +107,7 @@ def test_sums_and_texts_are_those_of_the_local_run(model, rows, tmp_path):
     for mine, theirs in zip(remote.result().layers.values(), local.result().layers.values(), strict=True):
         assert torch.equal(mine.values, theirs.values) and torch.equal(mine.stderr, theirs.stderr)
     texts = [f"{text} indeed" * (1 + place % 2) for place, text in enumerate(CORPUS)]
-    asked = {"method": "occlusion", "tokenizer": piece_tokenizer(), "players": "word"}
-    local = vs.survey(Mood(60), texts, out=tmp_path / "texts", options=small(shard_rows=2), **asked)
-    remote = vs.survey(Mood(60), texts, out=tmp_path / "sent", engine="ray", options=on_ray(1, shard_rows=2), **asked)
+    reader, asked = Mood(60).eval(), {"method": "occlusion", "tokenizer": piece_tokenizer(), "players": "word"}
+    local = vs.survey(reader, texts, out=tmp_path / "texts", options=small(shard_rows=2), **asked)
+    remote = vs.survey(reader, texts, out=tmp_path / "sent", engine="ray", options=on_ray(1, shard_rows=2), **asked)
     assert_same_survey(remote, local)

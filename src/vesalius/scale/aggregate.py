@@ -28,7 +28,7 @@ Columns = dict[str, list[Any]]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Plan:
+class SumPlan:
     """What was settled on some rows before the sums were begun: edges of bins, background rows, estimators.
 
     Attributes:
@@ -51,7 +51,7 @@ class Plan:
         store.write(folder / PLAN, PLAN_KIND, self.tensors, {"question": key, "plan": self.facts})
 
     @classmethod
-    def load(cls, folder: Path) -> tuple[Plan, str]:
+    def load(cls, folder: Path) -> tuple[SumPlan, str]:
         """What a folder holds, and of which question.
 
         Raises:
@@ -145,11 +145,11 @@ class Aggregate(Options, ABC):
     sample: int = 2048
 
     @abstractmethod
-    def plan(self, given: PlanRows) -> Plan:
+    def plan(self, given: PlanRows) -> SumPlan:
         """Settle what all parts must have in common."""
 
     @abstractmethod
-    def reader(self, network: Network, plan: Plan, asked: Any) -> BlockReader:
+    def reader(self, network: Network, plan: SumPlan, asked: Any) -> BlockReader:
         """What a statistic is given of rows.
 
         Args:
@@ -160,7 +160,7 @@ class Aggregate(Options, ABC):
 
     @staticmethod
     @abstractmethod
-    def empty(plan: Plan) -> StoredStatistic:
+    def empty(plan: SumPlan) -> StoredStatistic:
         """The statistic without any row; no network is needed to read what it says."""
 
 

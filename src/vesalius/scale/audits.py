@@ -16,7 +16,7 @@ from vesalius.audit import Audit, audit
 from vesalius.audit.method_labels import Methods, label_methods
 from vesalius.core import store
 from vesalius.methods import METHODS
-from vesalius.scale.aggregate import Aggregate, BlockReader, Plan, PlanRows, named_inputs
+from vesalius.scale.aggregate import Aggregate, BlockReader, PlanRows, SumPlan, named_inputs
 from vesalius.scale.stream import RowBlock
 from vesalius.trace.network import Network
 
@@ -165,10 +165,10 @@ class Audits(Aggregate):
         super().__post_init__()
         label_methods(self.methods)
 
-    def plan(self, given: PlanRows) -> Plan:
-        return Plan(tensors={}, facts={"methods": list(label_methods(self.methods))})
+    def plan(self, given: PlanRows) -> SumPlan:
+        return SumPlan(tensors={}, facts={"methods": list(label_methods(self.methods))})
 
-    def reader(self, network: Network, plan: Plan, asked: Any) -> BlockReader:
+    def reader(self, network: Network, plan: SumPlan, asked: Any) -> BlockReader:
         methods: Methods = label_methods(self.methods)
         labels = tuple(plan.facts["methods"])
 
@@ -185,5 +185,5 @@ class Audits(Aggregate):
         return read
 
     @staticmethod
-    def empty(plan: Plan) -> AuditMeans:
+    def empty(plan: SumPlan) -> AuditMeans:
         return AuditMeans(tuple(store.words(plan.facts, "methods")))

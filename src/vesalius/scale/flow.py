@@ -20,7 +20,7 @@ from vesalius.information.graph_file import graph_contents, read_graph
 from vesalius.information.options import MeasurementOptions
 from vesalius.information.recorded_activations import record_activations
 from vesalius.information.units import draw_positions, pool_units
-from vesalius.scale.aggregate import Aggregate, BlockReader, Plan, PlanRows, class_labels, named_inputs
+from vesalius.scale.aggregate import Aggregate, BlockReader, PlanRows, SumPlan, class_labels, named_inputs
 from vesalius.scale.stream import RowBlock, class_numbers
 from vesalius.trace.network import Network
 
@@ -58,7 +58,7 @@ class InformationFlow(Aggregate):
                 " MeasurementOptions(estimator='binned'), or vesalius.information_flow on a sample of the rows"
             )
 
-    def plan(self, given: PlanRows) -> Plan:
+    def plan(self, given: PlanRows) -> SumPlan:
         network, rows = given.network, given.rows
         assert rows is not None
         told = class_labels(rows, class_numbers(rows.labels, given.classes)) if self.labels else None
@@ -74,9 +74,9 @@ class InformationFlow(Aggregate):
         tensors, facts = graph_contents(graph)
         for place, one in enumerate(slots):
             tensors |= {f"slots.{place}.{name}": tensor for name, tensor in one.to_tensors().items()}
-        return Plan(tensors=tensors, facts={**facts, "weighting": asdict(self.weighting), "slots": len(slots)})
+        return SumPlan(tensors=tensors, facts={**facts, "weighting": asdict(self.weighting), "slots": len(slots)})
 
-    def reader(self, network: Network, plan: Plan, asked: Any) -> BlockReader:
+    def reader(self, network: Network, plan: SumPlan, asked: Any) -> BlockReader:
         how = self.measuring
         sites, _, _ = joined_layers(network, self.layers, how, labelled=self.labels)
         program = network.program([value.name for value in network.inputs], [site.value for site in sites])
@@ -102,7 +102,7 @@ class InformationFlow(Aggregate):
         return read
 
     @staticmethod
-    def empty(plan: Plan) -> FlowCounts:
+    def empty(plan: SumPlan) -> FlowCounts:
         graph = FlowGraph(**read_graph(plan.tensors, plan.facts))
         own: list[dict[str, torch.Tensor]] = [{} for _ in range(store.fact(plan.facts, "slots", int))]
         for name, tensor in plan.tensors.items():

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vesalius.core import store
 from vesalius.core.names import require_known
-from vesalius.scale.aggregate import Aggregate, BlockReader, Plan, PlanRows, named_inputs
+from vesalius.scale.aggregate import Aggregate, BlockReader, PlanRows, SumPlan, named_inputs
 from vesalius.scale.stream import RowBlock
 from vesalius.sparsity.estimators.unit_games import BASELINES
 from vesalius.sparsity.importance import ESTIMATORS, LayerQuestion, link_provenance, settle_layer
@@ -72,7 +72,7 @@ class LinkImportances(Aggregate):
         require_known("baseline", self.baseline, BASELINES)
         require_known("estimator", self.estimator, ESTIMATORS)
 
-    def plan(self, given: PlanRows) -> Plan:
+    def plan(self, given: PlanRows) -> SumPlan:
         assert given.rows is not None
         links, how = links_of(given.network, self.layers), self.weighing
         rows = read_link_inputs(
@@ -85,9 +85,9 @@ class LinkImportances(Aggregate):
         )
         settled = [{"estimator": one.estimator, "order": one.order, "error": one.error} for one in questions.values()]
         known = {f"known.{place}": one.known for place, one in enumerate(questions.values())}
-        return Plan(tensors={**tensors, **known}, facts={**said, "settled": settled, "aggregate": how.aggregate})
+        return SumPlan(tensors={**tensors, **known}, facts={**said, "settled": settled, "aggregate": how.aggregate})
 
-    def reader(self, network: Network, plan: Plan, asked: Any) -> BlockReader:
+    def reader(self, network: Network, plan: SumPlan, asked: Any) -> BlockReader:
         links, how = links_of(network, self.layers), self.weighing
         questions = {
             name: LayerQuestion(links=one, known=plan.tensors[f"known.{place}"].to(one.weight), baseline=self.baseline, how=how, **settled)
@@ -108,7 +108,7 @@ class LinkImportances(Aggregate):
         return read
 
     @staticmethod
-    def empty(plan: Plan) -> LinkImportanceSums:
+    def empty(plan: SumPlan) -> LinkImportanceSums:
         known = read_importance(plan.tensors, plan.facts)
         return LinkImportanceSums(known, LinkSums(known.layers, store.fact(plan.facts, "aggregate", str)))
 

@@ -13,7 +13,7 @@ from vesalius.complexity.components import Complexity
 from vesalius.complexity.held_out import GROUPS, PredictionMoments, predictions
 from vesalius.complexity.result_file import read_result, result_contents
 from vesalius.core.errors import InvalidInput
-from vesalius.scale.aggregate import Aggregate, BlockReader, Plan, PlanRows, named_inputs
+from vesalius.scale.aggregate import Aggregate, BlockReader, PlanRows, SumPlan, named_inputs
 from vesalius.scale.stream import RowBlock
 from vesalius.trace.network import Network
 
@@ -64,7 +64,7 @@ class ComponentMoments(Aggregate):
     rows_at_once: ClassVar[int] = 256
     parts: Complexity
 
-    def plan(self, given: PlanRows) -> Plan:
+    def plan(self, given: PlanRows) -> SumPlan:
         about = self.parts.provenance.get("digest")
         if about != given.network.digest():
             raise InvalidInput(
@@ -72,9 +72,9 @@ class ComponentMoments(Aggregate):
                 " network: vesalius.complexity(model, sample, at=...)"
             )
         tensors, facts = result_contents(self.parts)
-        return Plan(tensors=tensors, facts=facts)
+        return SumPlan(tensors=tensors, facts=facts)
 
-    def reader(self, network: Network, plan: Plan, asked: Any) -> BlockReader:
+    def reader(self, network: Network, plan: SumPlan, asked: Any) -> BlockReader:
         parts = Complexity(**read_result(plan.tensors, plan.facts, network))
         nets, shape, where = [net for row in parts.nets for net in row], parts.shape, parts.reading
 
@@ -89,5 +89,5 @@ class ComponentMoments(Aggregate):
         return read
 
     @staticmethod
-    def empty(plan: Plan) -> ComplexitySums:
+    def empty(plan: SumPlan) -> ComplexitySums:
         return ComplexitySums(Complexity(**read_result(plan.tensors, plan.facts, None)), PredictionMoments())

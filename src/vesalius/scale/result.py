@@ -26,7 +26,7 @@ from vesalius.core.entry import verb
 from vesalius.core.errors import ForeignFile, InvalidInput, UnknownName
 from vesalius.core.samples import PER_SAMPLE, resolve_rows
 from vesalius.core.statistic import Statistic
-from vesalius.scale.aggregate import PLAN, BlockSums, Plan
+from vesalius.scale.aggregate import PLAN, BlockSums, SumPlan
 from vesalius.scale.aggregates import READERS
 from vesalius.scale.folder import Manifest, Shard, check_sizes, find_shards, load_shard, read_manifest, read_shard_facts
 from vesalius.scale.summary import SurveySummary, summarise
@@ -251,7 +251,7 @@ class Survey:
             raise InvalidInput(f"the survey in {self.folder} has no rows yet; call vesalius.survey again")
         path = self.folder / PLAN
         try:
-            plan, _ = Plan.load(self.folder)
+            plan, _ = SumPlan.load(self.folder)
         except FileNotFoundError as error:
             raise ForeignFile(f"{path} is missing, without which the sums cannot be read; call vesalius.survey again") from error
         if plan.digest() != self.question.get("plan"):

@@ -12,7 +12,7 @@ from vesalius.core.errors import ForeignFile, InvalidInput
 from vesalius.core.names import require_known
 from vesalius.core.progress import ProgressCallback, progress_bar
 from vesalius.games.absence import Baseline
-from vesalius.scale.aggregate import Aggregate, Answers, Plan, PlanRows
+from vesalius.scale.aggregate import Aggregate, Answers, PlanRows, SumPlan
 from vesalius.scale.folder import Manifest, Shard, clear, clear_drafts, find_intact, locked, make_folder, read_manifest, save_shard
 from vesalius.scale.local_engine import run_here
 from vesalius.scale.method import SurveyMethod
@@ -136,10 +136,10 @@ class _Run:
         shards = tuple(shard for _, shard in sorted(done.items()))
         replace(read_manifest(self.folder), shards=shards).write(self.folder)
 
-    def _plan(self, method: Aggregate, key: str) -> Plan:
+    def _plan(self, method: Aggregate, key: str) -> SumPlan:
         """What all shards share: as it was settled when the survey was begun."""
         try:
-            found, question = Plan.load(self.folder)
+            found, question = SumPlan.load(self.folder)
             if question == key:
                 return found
         except (FileNotFoundError, ForeignFile):

@@ -25,7 +25,7 @@ from vesalius.core.samples import PER_SAMPLE
 from vesalius.games.absence import Baseline
 from vesalius.interactions import interactions
 from vesalius.methods import Method, attribute
-from vesalius.scale.aggregate import Aggregate, Answers, BlockSums, Plan
+from vesalius.scale.aggregate import Aggregate, Answers, BlockSums, SumPlan
 from vesalius.scale.stream import RowBlock, class_numbers
 from vesalius.scale.texts import text_outputs
 from vesalius.trace.network import Network
@@ -81,7 +81,7 @@ class SurveyTask:
     classes: tuple[str, ...] = ()
     batch_rows: int = 64
     keep_inputs: bool = True
-    plan: Plan | None = None
+    plan: SumPlan | None = None
     tokenizer: Any = None
 
     def run(self, network: Network, block: RowBlock) -> Answers:
