@@ -250,6 +250,8 @@ def test_what_sums_do_not_have_is_refused(links_survey, net, data, parts, tmp_pa
         vs.survey(net, data[0], "information_flow", target=1, out=tmp_path / "t")
     with pytest.raises(InvalidInput, match="gone through only once"):
         vs.survey(net, iter([data[0]]), "link_importance", out=tmp_path / "i")
+    with pytest.raises(InvalidInput, match=r"10 rows \(samples\) are too few"):
+        vs.survey(net, data[0][:10], "information_flow", out=tmp_path / "few")
     with pytest.raises(InvalidInput, match="a class number of each row"):
         vs.survey(net, data[0], InformationFlow(labels=True), out=tmp_path / "n")
 

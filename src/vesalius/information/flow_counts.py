@@ -103,7 +103,8 @@ class FlowCounts:
 
     def to_tensors(self) -> dict[str, Tensor]:
         """The sums, without what is the same for all parts."""
-        found = {f"joint.{place}": one.joint for place, one in enumerate(self.counts)}
+        small = self.counts[0].samples <= torch.iinfo(torch.int16).max  # no count is larger than that of the rows
+        found = {f"joint.{place}": one.joint.to(torch.int16 if small else torch.int32) for place, one in enumerate(self.counts)}
         found |= {f"low.{place}": one for place, one in enumerate(self.low)} | {f"high.{place}": one for place, one in enumerate(self.high)}
         return found | {"samples": torch.tensor(self.counts[0].samples)}
 
@@ -116,9 +117,9 @@ class FlowCounts:
         new = FlowCounts.empty(self.graph, self.slots, self.weighting)
         for place, one in enumerate(new.counts):
             table = tensors[f"joint.{place}"]
-            if table.shape != one.joint.shape or table.dtype != torch.int32 or bool((table < 0).any()):
+            if table.shape != one.joint.shape or table.dtype not in (torch.int16, torch.int32) or bool((table < 0).any()):
                 raise ValueError("a table of other slots, or no counts")
-            one.joint, one.samples = table, int(tensors["samples"])
+            one.joint, one.samples = table.int(), int(tensors["samples"])
         for name, own in (("low", new.low), ("high", new.high)):
             for place, known in enumerate(own):
                 if tensors[f"{name}.{place}"].shape != known.shape:

@@ -140,6 +140,8 @@ class Aggregate(Options, ABC):
     """Whether there is a target, a baseline and players."""
     settled: ClassVar[bool] = True
     """Whether the plan is made on rows."""
+    shard_rows: ClassVar[int] = 1 << 14
+    """Of a shard, at most; the sums of few rows take as much space as those of many."""
     rows_at_once: ClassVar[int] = 1024
     """That a statistic is given, of which the network computes fewer at once."""
     sample: int = 2048

@@ -158,6 +158,7 @@ class Audits(Aggregate):
     name: ClassVar[str] = "audit"
     explains: ClassVar[bool] = True
     settled: ClassVar[bool] = False
+    shard_rows: ClassVar[int] = 128
     rows_at_once: ClassVar[int] = 64
     methods: Any = tuple(METHODS)
 

@@ -13,6 +13,7 @@ from vesalius.core.errors import InvalidInput
 from vesalius.information.edge_weights import EdgeWeighting
 from vesalius.information.estimators import Binned
 from vesalius.information.estimators.discretization import Discretization
+from vesalius.information.estimators.estimate import require_rows
 from vesalius.information.flow import information_flow, joined_layers, one_vs_rest
 from vesalius.information.flow_counts import FlowCounts, fit_slots
 from vesalius.information.graph import FlowGraph
@@ -62,6 +63,7 @@ class InformationFlow(Aggregate):
         network, rows = given.network, given.rows
         assert rows is not None
         told = class_labels(rows, class_numbers(rows.labels, given.classes)) if self.labels else None
+        require_rows(len(rows))
         x, how = named_inputs(network, rows), replace(self.measuring, rows=len(rows))
         classes = given.classes if self.labels and told is not None and len(given.classes) == int(told.max()) + 1 else None
         graph = information_flow(

@@ -16,6 +16,7 @@ from vesalius.core.names import name_list
 from vesalius.core.rows import is_table
 from vesalius.games.absence import Baseline
 from vesalius.methods import Method
+from vesalius.scale.aggregate import Aggregate
 from vesalius.scale.baseline import settle_baseline
 from vesalius.scale.method import resolve_survey_method
 from vesalius.scale.options import SurveyOptions
@@ -67,7 +68,8 @@ def prepare_survey(model: Any, data: Any, method: Any, asked: AskedOfRows) -> tu
     received = _receive_texts(model, data, tokenizer) if texts else receive_data(model, data)
     task = _make_task(method, received, asked)
     rows = received.x if isinstance(data, Iterator) or texts else data  # of what is read once, some has been looked at
-    stream = replace(_make_stream(received, rows, given, asked), texts=texts)
+    most = task.method.shard_rows if isinstance(task.method, Aggregate) else MOST_SHARD_ROWS
+    stream = replace(_make_stream(received, rows, given, asked, most), texts=texts)
     stream = replace(stream, expected=expected_texts(rows) if texts else expected_rows(rows))
     return received.network, replace(task, baseline=settle_baseline(asked.baseline, task, stream)), stream
 
@@ -108,7 +110,7 @@ def _is_per_row(target: Any) -> bool:
     return isinstance(target, list) or (isinstance(target, Tensor) and target.ndim > 0) or is_table(target)
 
 
-def _make_stream(received: Received, data: Any, labels: Any, asked: AskedOfRows) -> RowStream:
+def _make_stream(received: Received, data: Any, labels: Any, asked: AskedOfRows, most: int) -> RowStream:
     known = {
         read_argument("the name of a column", name, "str"): read_column(name, values) for name, values in (asked.columns or {}).items()
     }
@@ -117,7 +119,7 @@ def _make_stream(received: Received, data: Any, labels: Any, asked: AskedOfRows)
     if _is_per_row(asked.target):
         known[TARGET_COLUMN] = read_column("targets", resolve_classes(asked.target, received.classes))
     per_row = sum(2 * 8 * prod(side or 1 for side in value.shape[1:]) for value in received.network.inputs)
-    fitting = max(1, min(MOST_SHARD_ROWS, SHARD_BYTES // max(per_row, 1)))
+    fitting = max(1, min(most, SHARD_BYTES // max(per_row, 1)))
     return RowStream(
         network=received.network,
         data=data,
