@@ -222,20 +222,23 @@ def check_loader(data: Any) -> None:
     """
     if not isinstance(data, DataLoader):
         return
-    sampler = getattr(data.batch_sampler, "sampler", None) or data.sampler
-    if isinstance(sampler, SHUFFLING) or getattr(sampler, "shuffle", None) is True or _order_differs(data.batch_sampler or sampler):
+    streamed = isinstance(data.dataset, IterableDataset)
+    inner = getattr(data.batch_sampler, "sampler", None)
+    sampler = data.sampler if inner is None else inner
+    order = sampler if data.batch_sampler is None else data.batch_sampler
+    if isinstance(sampler, SHUFFLING) or getattr(sampler, "shuffle", None) is True or (not streamed and _order_differs(order)):
         raise InvalidInput(
             "this DataLoader shuffles, so that its rows have no places by which a survey could be taken up; use shuffle=False (a sample of"
             " the rows: torch.utils.data.Subset)"
         )
-    rows = None if isinstance(data.dataset, IterableDataset) else len(data.dataset)  # type: ignore[arg-type]
+    rows = None if streamed else len(data.dataset)  # type: ignore[arg-type]
     if data.drop_last and data.batch_size and (rows is None or rows % data.batch_size):
         raise InvalidInput("this DataLoader leaves out its last rows (drop_last=True), and a survey is of all; use drop_last=False")
 
 
 def _order_differs(sampler: Any) -> bool:
     """Whether a sampler gives its rows in another order the next time."""
-    if not isinstance(sampler, Iterable) or "Infinite" in type(sampler).__name__:  # that of an iterable data set
+    if not isinstance(sampler, Iterable):
         return False
     with RandomState():
         first, again = (list(islice(iter(sampler), LOOKED_AT)) for _ in range(2))
@@ -283,8 +286,9 @@ def read_column(name: str, values: Any) -> Sequence[Any]:
         found = list(values)
     except TypeError as error:
         raise WrongType(f"{name} are one value for each row, in order, not {type(values).__name__}") from error
-    if several := next((one for one in found if isinstance(one, (list, Mapping)) or getattr(one, "ndim", 0)), None):
-        raise WrongType(f"{name} are one value for each row, and {str(several)[:60]} came for one; give a column for each of its parts")
+    for one in found:
+        if isinstance(one, (list, Mapping)) or len(getattr(one, "shape", ())):
+            raise WrongType(f"{name} are one value for each row, and {str(one)[:60]} came for one; give a column for each of its parts")
     return found
 
 
