@@ -10,6 +10,7 @@ digests; two workers give the same numbers as the local run. Peers run on a part
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 import time
@@ -68,7 +69,14 @@ HEAD = (
     "s to find it all there",
 )
 SCHEDULER_HEAD = ("simulated workers", "blocks", "ms of the scheduler a block", "workers busy")
-RAY_HEAD = ("engine", "s with the start", "speed-up, median (least to most)", "ms of a processor a row, in this process", "same numbers")
+RAY_HEAD = (
+    "engine",
+    "rows/s between first and last shard",
+    "speed-up, median (least to most)",
+    "s with the start",
+    "ms of a processor a row, in this process",
+    "same numbers",
+)
 TURNS = 3
 
 
@@ -166,37 +174,40 @@ def deep_network() -> nn.Module:
 
 def ray_rows(x: Tensor) -> list[tuple[object, ...]]:
     """The same survey here, on one worker, on two, and on two of which one is killed in the middle, in turns, so that other work on the
-    machine falls on all alike; with what the driver itself computes for a row."""
+    machine falls on all alike; rows a second between the first shard and the last, without the start of the actors."""
     import ray
 
+    os.environ["RAY_worker_niceness"] = "0"  # as the driver; Ray's own 15 gives its workers what other work on the machine leaves
     method = vs.METHODS["integrated_gradients"](rule="quadrature", steps=50)
-    model, took, driver = vs.trace(deep_network(), x[:2]), {}, {}
+    model, pace, took, driver = vs.trace(deep_network(), x[:2]), {}, {}, {}
     with tempfile.TemporaryDirectory() as folder:
         quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
         ray.init(address="local", num_cpus=2, object_store_memory=200_000_000, **quiet)
         for turn in range(TURNS):
             for name in ("local", "1 worker", "2 workers", "2 workers, one killed"):
-                out, workers = f"{folder}/{turn} {name}", 1 if name == "1 worker" else 2
-                options = SurveyOptions(shard_rows=32, ray=RayOptions(workers=workers))
-                engine, before = "local" if name == "local" else "ray", time.process_time()
-                began = time.perf_counter()
-                killer = Thread(target=kill_a_worker, args=(Path(out),)) if "killed" in name else None
+                out = Path(f"{folder}/{turn} {name}")
+                options = SurveyOptions(shard_rows=32, ray=RayOptions(workers=1 if name == "1 worker" else 2))
+                engine, before, began = "local" if name == "local" else "ray", time.process_time(), time.perf_counter()
+                killer = Thread(target=kill_a_worker, args=(out,)) if "killed" in name else None
                 if killer:
                     killer.start()
                 vs.survey(model, x, method, target=1, out=out, engine=engine, options=options)
                 took.setdefault(name, []).append(time.perf_counter() - began)
                 driver.setdefault(name, []).append(1e3 * (time.process_time() - before) / len(x))
+                written = sorted(path.stat().st_mtime for path in out.glob("rows-*"))
+                pace.setdefault(name, []).append((len(x) - 32) / (written[-1] - written[0]))
                 if killer:
                     killer.join()
         ray.shutdown()
         one = vs.Survey.load(f"{folder}/0 local")
         rows: list[tuple[object, ...]] = []
-        for name, each in took.items():
+        for name, each in pace.items():
             other = vs.Survey.load(f"{folder}/0 {name}")
             same = all(torch.equal(a.values, b.values) for a, b in zip(one.parts(), other.parts(), strict=True))
-            speed = [here / there for here, there in zip(took["local"], each, strict=True)]
+            speed = [there / here for here, there in zip(pace["local"], each, strict=True)]
             told = f"{np.median(speed):.2f} ({min(speed):.2f} to {max(speed):.2f})"
-            rows.append((name, float(np.median(each)), told, float(np.median(driver[name])), "yes" if same else "NO"))
+            numbers = float(np.median(each)), told, float(np.median(took[name])), float(np.median(driver[name]))
+            rows.append((name, *numbers, "yes" if same else "NO"))
     return rows
 
 

@@ -288,7 +288,7 @@ def test_folders_that_cannot_be_written_to(model, rows, tmp_path):
     (tmp_path / "s" / "rows-000000000000.safetensors").symlink_to(tmp_path / "nowhere")
     with pytest.raises(InvalidInput, match="stands where rows of this survey belong"):
         vs.survey(model, rows, out=tmp_path / "s", options=small())
-    with pytest.raises(WrongType, match="one value for each row, and .* came for one"):
+    with pytest.raises(WrongType, match=r"one value for each row, and .* came for one"):
         vs.survey(model, rows, columns={"place": rows[:, :2]}, out=tmp_path / "columns")
 
 
