@@ -177,7 +177,7 @@ def ray_rows(x: Tensor) -> list[tuple[object, ...]]:
     machine falls on all alike; rows a second between the first shard and the last, without the start of the actors."""
     import ray
 
-    os.environ["RAY_worker_niceness"] = "0"  # as the driver; Ray's own 15 gives its workers what other work on the machine leaves
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - its name; the workers as the driver, not at Ray's own 15
     method = vs.METHODS["integrated_gradients"](rule="quadrature", steps=50)
     model, pace, took, driver = vs.trace(deep_network(), x[:2]), {}, {}, {}
     with tempfile.TemporaryDirectory() as folder:
