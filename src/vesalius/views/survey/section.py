@@ -118,7 +118,7 @@ def short_survey_body(survey: Survey) -> Markup:
         return render_template("survey_short.html.j2", {"text": repr(survey), "bars": [], "said": text})
     summary = survey.summary()
     bars = importance_bars(summary)
-    return render_template("survey_short.html.j2", {"text": repr(survey), "bars": bar_lines(bars)})
+    return render_template("survey_short.html.j2", {"text": repr(survey), "bars": bar_lines(bars), "said": ""})
 
 
 def bar_lines(bars: Sequence[ImportanceBar]) -> list[tuple[str, Markup, str, str, str]]:
