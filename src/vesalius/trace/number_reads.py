@@ -13,9 +13,11 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import jaxtyping
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
@@ -128,7 +130,7 @@ class _Recorder(TorchFunctionMode):
     def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
         found = func(*args, **(kwargs or {}))
         if func in READS and not self.sources.lost:
-            known = not self.sources.depends(args) or _only_checks(sys._getframe(1))
+            known = not self.sources.depends(args) or _only_checks(_reading_frame())
             self.sources.lost = not known
             self.reads.append(NumberRead(func.__name__, known, found))
         return found
@@ -144,6 +146,15 @@ def _tensors(given: Any) -> list[Tensor]:
     if isinstance(given, Tensor):
         return [given]
     return [tensor for item in given for tensor in _tensors(item)] if isinstance(given, (tuple, list)) else []
+
+
+def _reading_frame() -> FrameType:
+    """Where a tensor is read: outside of this module, and of what checks types and shapes around its functions."""
+    frame = sys._getframe(1)
+    own = (__file__, str(Path(jaxtyping.__file__).parent), "<@beartype")
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(own):
+        frame = frame.f_back
+    return frame
 
 
 def _only_checks(frame: FrameType) -> bool:
