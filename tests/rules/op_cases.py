@@ -322,7 +322,8 @@ WITHOUT_A_SERIES = {
     "eigenvalues beside vectors": (lambda z: torch.linalg.eigh(z + z.mT)[0], [(2, 2)]),
     "singular values": (lambda z: torch.linalg.svdvals(z + 3 * EYE[:2, :2]), [(2, 2)]),
     "nuclear norm": (lambda z: torch.linalg.matrix_norm(z + 3 * EYE[:2, :2], "nuc")[:, None], [(2, 2)]),
-    "spectral and other norms": (lambda z: torch.stack([torch.linalg.matrix_norm(z, p) for p in ("fro", 1)], 1), [(2, 3)]),
+    "spectral norm": (lambda z: torch.linalg.matrix_norm(z + 3 * EYE[:2, :2], 2)[:, None], [(2, 2)]),
+    "matrix norm": (lambda z: torch.linalg.matrix_norm(z)[:, None], [(2, 3)]),
     "pseudo-inverse": (lambda z: torch.linalg.pinv(z.tanh() + 3 * EYE[:3, :2]), [(3, 2)]),
     "reflections": (lambda z, y: torch.linalg.householder_product(z, y), [(3, 2), (2,)]),
     "stft": (
@@ -342,7 +343,7 @@ WITHOUT_A_SERIES = {
     "all": (lambda z: (z > -0.5).all(2).to(z.dtype), [(3, 2)]),
     "isnan": (lambda z: torch.where(torch.isnan(z), 0.0, z), [(5,)]),
     "count_nonzero": (lambda z: torch.relu(z).count_nonzero(1).to(z.dtype), [(5, 2)]),
-    "quotient rounded down": (lambda z: torch.floor_divide(z, 0.3) + z.div(0.2, rounding_mode="trunc"), [(5,)]),
+    "quotient rounded down": (lambda z: z.div(0.3, rounding_mode="floor") + z.div(0.2, rounding_mode="trunc"), [(5,)]),
     "norm of order 0": (lambda z: torch.relu(z).norm(0, dim=1), [(5,)]),
 }
 """Ops that no series is known of here, or whose pieces are single points."""

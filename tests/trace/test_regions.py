@@ -163,3 +163,44 @@ def test_a_target_that_is_no_number_at_the_baseline_is_refused(method):
     given = model if method == "deeplift_rescale" else model.forward
     with pytest.raises(InvalidInput, match="baseline"):
         vs.attribute(given, X, method, target=1)
+
+
+class Packed(nn.Module):
+    """A recurrent layer of sequences that are packed and padded again."""
+
+    def __init__(self, kind, enforce_sorted, **options):
+        super().__init__()
+        self.layer, self.enforce_sorted = kind(6, 4, batch_first=True, **options), enforce_sorted
+
+    def forward(self, x, lengths=None):
+        lengths = torch.full((x.shape[0],), x.shape[1] - 1) if lengths is None else lengths
+        packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=self.enforce_sorted)
+        packed = packed._replace(data=packed.data.tanh())
+        hidden, last = self.layer(packed)
+        steps, _ = nn.utils.rnn.pad_packed_sequence(hidden, batch_first=True, total_length=x.shape[1])
+        return steps.sum(1) + (last[0] if isinstance(last, tuple) else last)[0, :, :1]
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [(nn.LSTM, False, {"num_layers": 2, "bidirectional": True}), (nn.GRU, True, {}), (nn.RNN, False, {"bidirectional": True})],
+    ids=lambda layer: layer[0].__name__,
+)
+def test_packed_sequences_of_equal_lengths(layer):
+    kind, enforce_sorted, options = layer
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model, x = Packed(kind, enforce_sorted, **options).eval(), torch.randn(3, 4, 6)
+    network = vs.trace(model, x)
+    assert not network.opaque, network.reason
+    for rows in (x, x[:1], torch.cat([x, -x])):
+        torch.testing.assert_close(network(rows), model(rows))
+    found = vs.attribute(network, x, "deeplift_rescale", target=1)
+    torch.testing.assert_close(found.values.flatten(1).sum(1), found.total - found.base, atol=1e-5, rtol=1e-5)
+
+
+def test_packed_sequences_of_given_lengths_are_a_black_box_in_words():
+    model, x = Packed(nn.GRU, False).eval(), torch.randn(2, 4, 6, generator=torch.Generator().manual_seed(0))
+    network = vs.trace(model, x, torch.tensor([4, 3]))
+    assert "not known to be equal" in network.reason
+    torch.testing.assert_close(network(x, torch.tensor([2, 4])), model(x, torch.tensor([2, 4])))

@@ -26,8 +26,9 @@ from vesalius.trace.fake_leftovers import without_fake_leftovers
 from vesalius.trace.functionalize import functionalize, is_assertion
 from vesalius.trace.graph import ModelGraph, Value, downstream_nodes
 from vesalius.trace.inline import inline_regions
-from vesalius.trace.number_reads import KnownReads, NumberRead
+from vesalius.trace.number_reads import KnownReads, NumberRead, packs_sequences
 from vesalius.trace.opset import draws_random_numbers, op_family, readable_op_name, resolve_family
+from vesalius.trace.packed_sequences import without_size_checks
 from vesalius.trace.quiet import silence_torch
 from vesalius.trace.readable_calls import ReadableCalls
 from vesalius.trace.recurrent_export import recurrent_layers_by_shape
@@ -129,7 +130,7 @@ def export_program(call: ModelCall, example: Sequence[Tensor], mode: ExportMode 
             _multiply_experts_in_batches(copied.model, call.model)
             if strict:
                 return export_by_reading(copied, doubled, {"tensors": dynamic})
-            with ReadableCalls(), KnownReads(mode.reads):
+            with ReadableCalls(), KnownReads(mode.reads), without_size_checks(packs_sequences(mode.reads)):
                 return torch.export.export(_ExportWrapper(copied), doubled, dynamic_shapes={"tensors": dynamic}, strict=False)
     except Exception as error:
         raise NoGraph(_describe_error(error)) from error

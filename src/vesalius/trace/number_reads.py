@@ -24,14 +24,15 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from vesalius.core.random_state import RandomState
+from vesalius.trace.packed_sequences import PACK, EqualLengths, equal_lengths
 from vesalius.trace.signature import ModelCall
 from vesalius.trace.write_guard import forget_failed_compilation
 
 READS: frozenset[Any] = frozenset(
     {Tensor.item, Tensor.tolist, Tensor.__bool__, Tensor.__int__, Tensor.__float__, Tensor.__index__, Tensor.is_nonzero, Tensor.equal}
-    | {Tensor.allclose, torch.is_nonzero, torch.equal, torch.allclose, torch.combinations}
+    | {Tensor.allclose, torch.is_nonzero, torch.equal, torch.allclose, torch.combinations, PACK}
 )
-"""Calls that make numbers or truth values of tensors; and one that makes a tensor of a size that torch.export cannot know."""
+"""Calls that make numbers or truth values of tensors; and two that make tensors of sizes that torch.export cannot know."""
 Range = tuple[tuple[int, int], tuple[int, int]]
 """A piece of a file: line and column of its first and of its last character."""
 TELLING = frozenset("warn warning warning_once warn_once print debug info error log".split())
@@ -63,6 +64,7 @@ class KnownReads(TorchFunctionMode):
     def __init__(self, reads: Sequence[NumberRead]) -> None:
         super().__init__()
         self.reads, self.place = reads, 0
+        self.packing = EqualLengths() if packs_sequences(reads) else None
 
     def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in READS and self.place < len(self.reads):
@@ -70,9 +72,23 @@ class KnownReads(TorchFunctionMode):
             self.place += 1
             if read.name != func.__name__:
                 raise UnforeseenRead(f"{func.__name__} where {read.name} was read before")
+            if read.known and func == PACK and self.packing is not None:
+                return self.packing.pack(read.value, *args)
             if read.known:
                 return list(read.value) if isinstance(read.value, list) else read.value
+        if func == PACK:
+            raise UnforeseenRead(
+                "sequences of lengths that are not known to be equal are packed; give the layer padded ones, and use a mask"
+            )
+        made = None if self.packing is None else self.packing.find(func, args, _reading_frame())
+        if made is not None:
+            return made()
         return func(*args, **(kwargs or {}))
+
+
+def packs_sequences(reads: Sequence[NumberRead]) -> bool:
+    """Whether sequences of equal lengths are packed."""
+    return any(read.known and read.name == PACK.__name__ for read in reads)
 
 
 def read_numbers(call: ModelCall, tensors: Sequence[Tensor]) -> tuple[NumberRead, ...]:
@@ -130,9 +146,12 @@ class _Recorder(TorchFunctionMode):
     def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
         found = func(*args, **(kwargs or {}))
         if func in READS and not self.sources.lost:
-            known = not self.sources.depends(args) or _only_checks(_reading_frame())
+            read: Any = args[1] if func == PACK else args
+            depends = self.sources.depends(read)
+            value = equal_lengths(read) if func == PACK and not depends else found
+            known = not depends or (func != PACK and _only_checks(_reading_frame()))
             self.sources.lost = not known
-            self.reads.append(NumberRead(func.__name__, known, found))
+            self.reads.append(NumberRead(func.__name__, known and value is not None, value))
         return found
 
 
