@@ -72,7 +72,8 @@ def _layer(func: Callable[..., Any], rows: Tensor, counts: Tensor, states: Any, 
 
 
 def _by_step(rows: Tensor, steps: int) -> Tensor:
-    return rows.unflatten(0, (steps, -1))
+    found: Tensor = rows.unflatten(0, (steps, -1))
+    return found
 
 
 @contextlib.contextmanager

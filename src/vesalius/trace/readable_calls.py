@@ -48,8 +48,10 @@ def solve(matrix: Tensor, right: Tensor, *, left: bool = True) -> Tensor:
 def matrix_norm(tensor: Tensor, ord: Any = "fro", dim: Sequence[int] = (-2, -1), keepdim: bool = False, **named: Any) -> Tensor:
     """A norm of matrices; that of Frobenius is one of all elements."""
     if ord == "fro" and not named:
-        return torch.linalg.vector_norm(tensor, 2, tuple(dim), keepdim)
-    return torch.linalg.matrix_norm(tensor, ord, dim, keepdim, **named)
+        found: Tensor = torch.linalg.vector_norm(tensor, 2, tuple(dim), keepdim)
+    else:
+        found = torch.linalg.matrix_norm(tensor, ord, dim, keepdim, **named)
+    return found
 
 
 READABLE: Mapping[Callable[..., Any], Callable[..., Any]] = {

@@ -34,8 +34,8 @@ FLAT_GRADIENT = 1e-3
 """A gradient smaller than this share of output over input is compared as if it were that large: it may be rounding and nothing else."""
 
 GRAPH_DISAGREES = (
-    "on the example, the exported graph has another output or another gradient than the model (torch.no_grad or a custom"
-    " autograd.Function in its forward does that)"
+    "on the example, the exported graph has another output or another gradient than the model (a custom autograd.Function in its forward"
+    " does that, and so does a tensor's .data)"
 )
 ONE_BY_ONE = "; a sample's output depends on the others of its batch, and so it is called on one sample at a time"
 PLAIN_CALLABLE = "it is a plain callable, not a torch.nn.Module"
