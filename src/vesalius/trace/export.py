@@ -27,7 +27,7 @@ from vesalius.trace.functionalize import functionalize, is_assertion
 from vesalius.trace.graph import ModelGraph, Value, downstream_nodes
 from vesalius.trace.inline import inline_regions
 from vesalius.trace.number_reads import KnownReads, NumberRead, packs_sequences
-from vesalius.trace.opset import draws_random_numbers, op_family, readable_op_name, resolve_family
+from vesalius.trace.opset import op_family, readable_op_name, resolve_family
 from vesalius.trace.packed_sequences import without_size_checks
 from vesalius.trace.quiet import silence_torch
 from vesalius.trace.readable_calls import ReadableCalls
@@ -226,7 +226,6 @@ class _GraphCleaner:
             elif node.op == "get_attr":
                 raise NoGraph(f"the graph holds a nested graph ({node.target}), which is not supported: {_source_line(node)}")
         output = self._output_node()
-        _refuse_random_numbers(output)
         self.graph.output(output)
         self.graph.eliminate_dead_code()
         found = self._at_length_of_example(output.meta["value"].name)
@@ -347,22 +346,6 @@ def _name_type(node: Node, value: Any) -> None:
         made = "dtype" in kinds and not any("Tensor" in kind for kind in kinds.values())
         if made and len(node.args) <= list(kinds).index("dtype") and node.kwargs.get("dtype") is None:
             node.kwargs = {**node.kwargs, "dtype": value.dtype}
-
-
-def _refuse_random_numbers(output: Node) -> None:
-    """Random numbers that a model seeds itself are the same in every call of it, and others in every call of a graph.
-
-    Raises:
-        NoGraph: the output depends on some.
-    """
-    reached, waiting = {output}, [output]
-    while waiting:
-        node = waiting.pop()
-        if node.op == "call_function" and draws_random_numbers(node):
-            raise NoGraph(f"it draws random numbers at {node.meta['value'].line}, after it has set the seed itself")
-        fresh = [source for source in node.all_input_nodes if source not in reached]
-        reached.update(fresh)
-        waiting.extend(fresh)
 
 
 def _resolve_families(graph: Graph) -> None:

@@ -12,9 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
+from torch.fx import Node
 
 from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput, ModelFails, WrongType
+from vesalius.core.random_state import RandomState
 from vesalius.core.rows import SCALARS, Rows, is_table, map_tensors, read_rows
 from vesalius.inputs.models import arguments_of, as_model, example_forms, may_be_one_sequence
 from vesalius.trace import cache as caching
@@ -25,6 +27,7 @@ from vesalius.trace.mixing import describe_mixing, differs_by_rounding, has_batc
 from vesalius.trace.network import Network
 from vesalius.trace.number_reads import read_numbers
 from vesalius.trace.observe import GRADIENT_MODE, RANDOM, Behaviour, check_output, is_close, observe, run_with_gradients, two_rows
+from vesalius.trace.opset import draws_random_numbers
 from vesalius.trace.other_lengths import hold_at_other_lengths
 from vesalius.trace.sequence_axes import SHORTEST, sequence_axes
 from vesalius.trace.signature import CallableModule, ModelCall, bind_call
@@ -179,6 +182,8 @@ def _find_graph(
         except NoGraph as error:
             reason = reason or error.reason
             continue
+        if (line := _line_of_noise(found, tensors)) is not None:
+            return None, f"it draws random numbers at {line}, after it has set the seed itself"
         if _graph_matches(found, tensors, seen) and (not mode.reads or _graph_matches_other_batches(found, call, tensors)):
             found = hold_at_other_lengths(found, [tensor[:2] for tensor in tensors], call.evaluate, is_close)
             if cache is not None:
@@ -232,6 +237,9 @@ def from_exported(program: ExportedProgram, name: str = "exported") -> Network:
         model_graph = clean_graph(program, users, None)
     except NoGraph as error:
         raise InvalidInput(f"this exported program cannot be opened: {error.reason}. Export it with a dynamic batch size") from error
+    drawing = [value.line for node, value in _values(model_graph) if draws_random_numbers(node)]
+    if drawing:
+        raise InvalidInput(f"this exported program draws random numbers at {drawing[0]}, others in every call. Export it without")
     return Network(name, tuple(model_graph.value(user) for user in users), model_graph)
 
 
@@ -254,6 +262,20 @@ def _as_argument(item: Any, floating: torch.dtype) -> Any:
 
 def _input_value(name: str, tensor: Tensor) -> Value:
     return Value(name, "input", "input", (None, *tensor.shape[1:]), str(tensor.dtype).removeprefix("torch."), 0)
+
+
+def _line_of_noise(model_graph: ModelGraph, tensors: Sequence[Tensor]) -> str | None:
+    """Where a graph draws random numbers that its output depends on, which are others in every call of it; ``None`` if it does not."""
+    drawing = [value for node, value in _values(model_graph) if draws_random_numbers(node)]
+    if not drawing:
+        return None
+    run = _runner(model_graph)
+    with torch.no_grad(), RandomState():
+        return None if is_close(run(tensors), run(tensors)) else drawing[0].line
+
+
+def _values(model_graph: ModelGraph) -> Iterator[tuple[Node, Value]]:
+    yield from ((node, node.meta["value"]) for node in model_graph.graph.nodes if "value" in node.meta)
 
 
 def _graph_matches_other_batches(model_graph: ModelGraph, call: ModelCall, tensors: Sequence[Tensor]) -> bool:
