@@ -3,6 +3,8 @@
 from tests.mutants.mutant import Mutant
 
 MUTANTS = [
+    Mutant("trace/number_reads.py", "known = not depends or", "known = True or", "tests/trace/test_number_reads.py -k EarlyExit"),
+    Mutant("trace/inline.py", "_mark(region.graph, GRADIENTS, bool(node.args[0]))", "pass", "tests/trace/test_regions.py -k frozen"),
     Mutant(
         "trace/any_length.py",
         "all(evaluate_size(one, lengths) for one in self.conditions)",

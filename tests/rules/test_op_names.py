@@ -120,7 +120,7 @@ def test_what_torch_can_open_adds_up_in_any_batch(name):
 
 
 def test_what_nobody_can_open_is_refused_by_its_own_name():
-    model = Op(lambda z: torch.linalg.eigvalsh(z @ z.mT), random(3, seed=3))
-    network, x = vs.trace(model, random(2, 3, 3)), random(2, 3, 3, seed=1)
-    with pytest.raises(NoRule, match="linalg_eigvalsh"):
+    model = Op(torch.special.bessel_j0, random(3, seed=3))
+    network, x = vs.trace(model, random(2, 3)), random(2, 3, seed=1)
+    with pytest.raises(NoRule, match="special_bessel_j0"):
         slopes(ask(network, x), (torch.zeros_like(x),), "rescale")

@@ -8,8 +8,12 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from vesalius.trace.write_guard import forget_failed_compilation
+
 FLOP_PER_SECOND = 1e10
 """Of the nominal processor: what one core of a laptop makes of matrix products of the size that networks have."""
+UNCOUNTED = 1e-3
+"""Seconds of a model whose products cannot be counted: one that differentiates within, or compiles a part of itself."""
 OVERHEAD = 2e-6
 """Seconds that the nominal processor takes for a coalition beside that: writing it out, composing the sample, remembering the value."""
 
@@ -19,6 +23,12 @@ def count_seconds(value: Callable[[Tensor], Tensor], players: int) -> float:
 
     Counted are products of matrices and convolutions, of the full coalition.
     """
-    with FlopCounterMode(display=False) as counter:
-        value(torch.ones(1, players, dtype=torch.bool))
+    everybody = torch.ones(1, players, dtype=torch.bool)
+    try:
+        with FlopCounterMode(display=False) as counter:
+            value(everybody)
+    except Exception:  # the counter's fault, or the model's, which raises it again without one
+        forget_failed_compilation()
+        value(everybody)
+        return UNCOUNTED
     return OVERHEAD + float(counter.get_total_flops()) / FLOP_PER_SECOND

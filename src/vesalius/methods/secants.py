@@ -25,6 +25,7 @@ from torch import Tensor
 from vesalius.games.memory import Batches
 from vesalius.methods.line_maps import LineMaps
 from vesalius.methods.quadrature import GRADING, ROUNDING
+from vesalius.methods.straight_path import require_finite
 from vesalius.rules.network_contributions import ReferenceComparison
 
 Numbers = np.ndarray[Any, np.dtype[Any]]
@@ -161,6 +162,7 @@ def _run_pilot(lines: SecantLines, tol: float, most: int) -> list[_LineState]:
     lines_of_pieces = torch.arange(len(lines.rows), device=lines.rows.device).repeat_interleave(PILOT_PIECES)
     times = torch.from_numpy(nodes).to(lines.start[0]).unfold(0, 2, 1).repeat(len(lines.rows), 1)
     coarse = lines.chain(lines_of_pieces, times).reshape(len(lines.rows), PILOT_PIECES, -1)
+    require_finite(coarse.sum(1))
     tols = tol * _tolerance_factors(coarse.sum(1), lines.together)
     return [_plan_line(maps, nodes, float(allowed), most) for maps, allowed in zip(coarse, tols, strict=True)]
 

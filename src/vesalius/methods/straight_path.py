@@ -109,6 +109,20 @@ def flatten_samples(tensors: tuple[Tensor, ...]) -> Float[Tensor, "n D"]:
     return rows[0] if len(rows) == 1 else torch.cat(rows, 1)
 
 
+def require_finite(values: Float[Tensor, "B D"]) -> None:
+    """Refuse values that are no numbers.
+
+    Raises:
+        InvalidInput: some value is NaN or infinite.
+    """
+    if not bool(values.isfinite().all()):
+        row = int((~values.isfinite()).any(1).nonzero()[0])
+        raise InvalidInput(
+            f"the values of sample {row} hold NaN or infinity: some function has no finite slope between baseline and sample (a root, a"
+            " logarithm or a quotient at 0); try another baseline"
+        )
+
+
 def feature_allocation(
     question: Question,
     values: Float[Tensor, "B D"],
@@ -120,14 +134,15 @@ def feature_allocation(
     """An allocation in which every element is a player.
 
     Raises:
-        InvalidInput: some value is NaN or infinite.
+        InvalidInput: some value is NaN or infinite, or the target is.
     """
-    if not bool(values.isfinite().all()):
-        row = int((~values.isfinite()).any(1).nonzero()[0])
-        raise InvalidInput(
-            f"the values of sample {row} hold NaN or infinity: some function has no finite slope between baseline and sample (a root, a"
-            " logarithm or a quotient at 0); try another baseline"
-        )
+    for end, where in ((base, "the baseline"), (total, "the sample")):
+        if not bool(end.isfinite().all()):
+            row = int((~end.isfinite()).nonzero()[0])
+            raise InvalidInput(
+                f"the target of sample {row} is {float(end[row])} at {where}; try another baseline, or look at the model there"
+            )
+    require_finite(values)
     players = Players.features(*(tensor[0] for tensor in question.present))
     shaped = values.reshape(question.batch, *players.shape)
     return Allocation(players=players, values=shaped, base=base, total=total, evaluations=evaluations.cpu())

@@ -16,7 +16,7 @@ from vesalius.core.errors import NoRule
 from vesalius.rules.interpreter import Interpreter, OpCall, Rule
 from vesalius.rules.op_kinds import op_name
 from vesalius.rules.scattering import SCATTERING
-from vesalius.rules.signal import dtype_of, shape_of
+from vesalius.rules.signal import Signal, dtype_of, shape_of
 from vesalius.rules.transforms import angle, hypot, polar
 
 aten = torch.ops.aten
@@ -171,16 +171,36 @@ def logcumsumexp(run: Interpreter, x: Any, dim: int) -> Any:
 
 
 def quantile(run: Interpreter, call: OpCall) -> Any:
-    """Between two neighbours in rising order."""
+    """Between two neighbours in rising order; several along a first axis."""
     x, q, dim = call.args[0], call.args[1], call.argument(2, "dim")
-    if isinstance(q, torch.Tensor) or dim is None or call.kwargs.get("interpolation", "linear") != "linear":
-        raise NoRule(run.table.name, ["quantile of all samples, of several, or that is not interpolated"])
+    if isinstance(q, Signal) or dim is None or call.kwargs.get("interpolation", "linear") != "linear":
+        raise NoRule(
+            run.table.name, [f"{op_name(call.target)} of all samples, at shares that depend on the input, or that is not interpolated"]
+        )
     rising = run(aten.sort.default, x, dim, False)[0]
-    place = q * (shape_of(x)[dim] - 1)
-    low, high = math.floor(place), math.ceil(place)
-    first, second = (run(aten.slice.Tensor, rising, dim, i, i + 1) for i in (low, high))
-    found = lerp(run, first, second, place - low)
-    return found if call.argument(3, "keepdim", False) else run(aten.squeeze.dim, found, dim)
+    several = isinstance(q, torch.Tensor) and q.ndim > 0
+    found = []
+    for share in q.tolist() if several else [float(q)]:
+        place = share * (shape_of(x)[dim] - 1)
+        low, high = math.floor(place), math.ceil(place)
+        first, second = (run(aten.slice.Tensor, rising, dim, i, i + 1) for i in (low, high))
+        one = lerp(run, first, second, place - low)
+        found.append(one if call.argument(3, "keepdim", False) else run(aten.squeeze.dim, one, dim))
+    return run(aten.stack.default, found) if several else found[0]
+
+
+def masked_select(run: Interpreter, x: Any, mask: Any) -> Any:
+    """Elements where a mask of constants is true, one after the other."""
+    if isinstance(mask, Signal) or not isinstance(x, Signal):
+        raise NoRule(run.table.name, ["masked_select by a mask that depends on the input"])
+    shape = torch.broadcast_shapes(shape_of(x), mask.shape)
+    spread = x if shape == shape_of(x) else run(aten.expand.default, x, list(shape))
+    return run(aten.index.Tensor, spread, [mask.expand(shape)])
+
+
+def count_nonzero(run: Interpreter, x: Any, dim: Any = None) -> Any:
+    """A sum of steps."""
+    return run(aten.sum.dim_IntList, run(aten.ne.Scalar, x, 0) if not x.boolean else x, _axes(x, dim))
 
 
 def pairwise_distance(run: Interpreter, x: Any, y: Any, p: float = 2, eps: float = 1e-6, keepdim: bool = False) -> Any:
@@ -281,6 +301,9 @@ DECOMPOSITIONS: Mapping[str, Rule] = {
     "hypot": _rule_from_arguments(hypot),
     **SCATTERING,
     "quantile": quantile,
+    "nanquantile": quantile,
+    "masked_select": _rule_from_arguments(masked_select),
+    "count_nonzero": _rule_from_arguments(count_nonzero),
     "angle": _rule_from_arguments(angle),
     "polar": _rule_from_arguments(polar),
     "any": any_true,

@@ -52,6 +52,9 @@ OPS_BY_KIND: Mapping[str, str] = {
     "pair": "maximum minimum fmax fmin atan2 xlogy special_xlog1py copysign",
     "product": "prod cumprod",
     "inverse": "linalg_inv inverse linalg_inv_ex",
+    "matrix": "matrix_exp linalg_matrix_exp det linalg_det slogdet linalg_slogdet logdet cholesky linalg_cholesky linalg_cholesky_ex qr"
+    " linalg_qr linalg_eigvalsh linalg_eigh linalg_svdvals linalg_svd pinverse linalg_pinv linalg_lu linalg_lu_factor"
+    " linalg_householder_product linalg_matrix_norm",
     "softmax": "softmax _softmax _safe_softmax",
     "log_softmax": "log_softmax _log_softmax",
     "logsumexp": "logsumexp",

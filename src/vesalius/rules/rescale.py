@@ -18,6 +18,7 @@ from vesalius.rules.counted_places import COUNTED, INDEX_ARGUMENTS, with_counted
 from vesalius.rules.decompositions import DECOMPOSITIONS, clamp, einsum_pairwise
 from vesalius.rules.interpreter import Interpreter, OpCall, Rule, RuleTable, is_number, linear
 from vesalius.rules.linear_systems import inverse, solve
+from vesalius.rules.matrix_functions import matrix_function
 from vesalius.rules.max_pool import reduce_max
 from vesalius.rules.norms import norm
 from vesalius.rules.op_kinds import op_name
@@ -77,9 +78,15 @@ class Choice(TwoPointRule):
     def share(self, grad: Tensor, here: Endpoint, there: Endpoint) -> Sequence[Tensor | None]:
         (a1, b1), (a0, b0) = self._branches(here.inputs), self._branches(there.inputs)
         c1, c0 = here.inputs[0], there.inputs[0]
-        jump = ((a1 - b1) + (a0 - b0)).nan_to_num(posinf=0.0, neginf=0.0) / 2
-        chosen = (c1 + c0) / 2
-        found = [(grad * jump).sum_to_size(c1.shape), grad * chosen, grad * (1 - chosen)]
+        jump = ((a1 - b1) + (a0 - b0)) / 2
+        of_first = (c1 + c0) / 2
+        of_second = 1 - of_first
+        if not bool(jump.sum().isfinite()):
+            no_first, no_second = _is_undefined((a1, c1), (a0, c0)), _is_undefined((b1, 1 - c1), (b0, 1 - c0))
+            first, second = (_defined_mean(*ends) for ends in ((a1, a0, no_first), (b1, b0, no_second)))
+            jump = (first - second).nan_to_num(posinf=0.0, neginf=0.0)
+            of_first, of_second = (part.masked_fill(gone, 0) for part, gone in ((of_first, no_first), (of_second, no_second)))
+        found = [(grad * jump).sum_to_size(c1.shape), grad * of_first, grad * of_second]
         varying = [place for place, fixed in enumerate((None, *self.constants)) if fixed is None]
         return [found[place].sum_to_size(end.shape) for place, end in zip(varying, here.inputs, strict=True)]
 
@@ -87,6 +94,18 @@ class Choice(TwoPointRule):
         fresh = iter(inputs[1:])
         like = inputs[1] if len(inputs) > 1 else inputs[0]
         return [next(fresh) if fixed is None else torch.as_tensor(fixed, dtype=like.dtype, device=like.device) for fixed in self.constants]
+
+
+def _is_undefined(*ends: tuple[Tensor, Tensor]) -> Tensor:
+    """Where a branch is no number at an end at which it is not chosen: nothing can be said of its change, and nothing depends on it."""
+    found = [~value.isfinite() & (chosen == 0) for value, chosen in ends]
+    return torch.logical_or(*found)
+
+
+def _defined_mean(end: Tensor, other: Tensor, undefined: Tensor) -> Tensor:
+    """The mean of a branch's ends; the one that is a number where the other is not and does not matter."""
+    one = torch.where(end.isfinite(), end, other)
+    return torch.where(undefined, one, (end + other) / 2)
 
 
 def move(run: Interpreter, call: OpCall) -> Any:
@@ -143,7 +162,7 @@ def elementwise(run: Interpreter, call: OpCall) -> Any:
     if is_complex(call.signals[0]):
         return complex_function(run, call)
     signal = broadcast_signal(run, call)
-    power = call.argument(1, "exponent") if name == "pow" else None
+    power = call.argument(1, "exponent") if name == "pow" and not isinstance(call.argument(1, "exponent"), Tensor) else None
     if name == "square" or power == 2:
         return apply_two_point(run, Square(), signal)
     found = apply_two_point(run, Elementwise(lambda z: _first_result(call.on([z])), name in PIECEWISE_UNIT_SLOPE, name), signal)
@@ -197,8 +216,10 @@ def _reciprocal_source(run: Interpreter, call: OpCall) -> Callable[[], Signal] |
 
 def divide(run: Interpreter, call: OpCall) -> Any:
     """A quotient; by a constant it is linear, of a constant it is elementwise."""
-    if call.kwargs.get("rounding_mode") is not None:
-        raise NoRule(run.table.name, ["div with rounding"])
+    rounding = call.kwargs.get("rounding_mode")
+    if rounding is not None:
+        whole = aten.floor if rounding == "floor" else aten.trunc
+        return run(whole.default, run(aten.div.Tensor, *call.args))
     first, second = call.args[0], call.args[1]
     if not isinstance(second, Signal):
         return replace(linear(run, call), boolean=False)
@@ -324,6 +345,7 @@ RULES: Mapping[str, Rule] = {
     "special": elementwise,
     "product": product,
     "inverse": inverse,
+    "matrix": matrix_function,
     "transform": transform,
     "detach": detach,
     "pair": elementwise_pair,

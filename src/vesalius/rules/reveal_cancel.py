@@ -19,7 +19,7 @@ from vesalius.rules.linear_maps import LinearMap
 from vesalius.rules.rescale import ALL_DECOMPOSITIONS, BY_PLACES
 from vesalius.rules.signal import Signal
 from vesalius.rules.torch_decompositions import find_torch_decomposition
-from vesalius.rules.two_point_ops import Elementwise
+from vesalius.rules.two_point_ops import Elementwise, times_multiplier
 from vesalius.rules.unit_rules import RULES, PowerSum, UnitRule, ends_of
 
 REVEAL_CANCEL = RuleTable("deeplift_revealcancel", RULES, ALL_DECOMPOSITIONS, by_places=BY_PLACES, opened=find_torch_decomposition)
@@ -75,4 +75,4 @@ class _RevealCancelFunction(torch.autograd.Function):
         above, below = (None, None) if rule.has_closed_form else (rule.value(raised), rule.value(lowered))
         of_up = rule.slope(raised, start, above, y0) + rule.slope(end, lowered, y1, below)
         of_down = rule.slope(lowered, start, below, y0) + rule.slope(end, raised, y1, above)
-        return None, None, (of_up + of_down) / 4 * grad, (of_up - of_down) / 4 * grad
+        return None, None, times_multiplier((of_up + of_down) / 4, grad), times_multiplier((of_up - of_down) / 4, grad)

@@ -22,7 +22,7 @@ from vesalius.rules.signal import Signal
 
 def find_torch_decomposition(target: Callable[..., Any]) -> Rule | None:
     """The rule of an op that torch can open; ``None`` where it cannot."""
-    if not isinstance(target, torch._ops.OpOverload) or target.namespace != "aten":
+    if not isinstance(target, torch._ops.OpOverload):
         return None
     composite = torch._C.DispatchKey.CompositeImplicitAutograd
     return open_by_torch if target in decomposition_table or target.has_kernel_for_dispatch_key(composite) else None

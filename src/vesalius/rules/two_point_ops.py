@@ -51,7 +51,7 @@ class Elementwise(TwoPointRule):
 
     def share(self, grad: Tensor, here: Endpoint, there: Endpoint) -> Sequence[Tensor | None]:
         # the slope comes first, so that the result lies in memory as the input does; other layouts make the next op slow
-        return (self.slope(here.inputs[0], there.inputs[0], here.output, there.output) * grad,)
+        return (times_multiplier(self.slope(here.inputs[0], there.inputs[0], here.output, there.output), grad),)
 
     def slope(self, z1: Tensor, z0: Tensor, y1: Tensor | None = None, y0: Tensor | None = None) -> Tensor:
         """(s(z1) - s(z0)) / (z1 - z0), the derivative where the ends meet."""
@@ -149,7 +149,8 @@ class Quotient(TwoPointRule):
     def share(self, grad: Tensor, here: Endpoint, there: Endpoint) -> Sequence[Tensor | None]:
         (a1, c1), (a0, c0) = here.inputs, there.inputs
         numerator, early, late = quotient_multipliers(c1, c0)
-        return (grad * numerator).sum_to_size(a1.shape), -(grad * (a0 * early + a1 * late)).sum_to_size(c1.shape)
+        of_c = times_multiplier(-(a0 * early + a1 * late), grad)
+        return times_multiplier(numerator, grad).sum_to_size(a1.shape), of_c.sum_to_size(c1.shape)
 
 
 @final
@@ -228,6 +229,14 @@ class ElementwisePair(TwoPointRule):
         of_a, of_b = (both - second + first - none) / 2, (both - first + second - none) / 2
         limit_a, limit_b = vjp(self.function, [torch.lerp(a1, a0.expand_as(a1), 0.5), torch.lerp(b1, b0.expand_as(b1), 0.5)], grad)
         return divide_by_change(grad * of_a, a1, a0, limit_a), divide_by_change(grad * of_b, b1, b0, limit_b)
+
+
+def times_multiplier(slope: Tensor, grad: Tensor) -> Tensor:
+    """A multiplier handed on, element by element; where nobody asks for a result, that it has none there does not matter."""
+    found = slope * grad
+    if bool(found.sum().isfinite()):
+        return found
+    return torch.where(grad == 0, torch.zeros_like(found), found)
 
 
 def divide_by_change(effect: Tensor, end: Tensor, other: Tensor, limit: Tensor | None) -> Tensor:

@@ -23,6 +23,7 @@ from vesalius.rules.interpreter import Interpreter, OpCall, Rule, linear
 from vesalius.rules.linear_maps import LinearMap, moves_one, read_linear_map
 from vesalius.rules.op_kinds import BRINGING_CONSTANTS, KIND_BY_OP, op_name
 from vesalius.rules.signal import Signal
+from vesalius.rules.transforms import is_complex
 from vesalius.rules.two_point_ops import Elementwise
 
 AVERAGING_OPS = frozenset(op for op, kind in KIND_BY_OP.items() if kind == "move" and ("avg_pool" in op or op == "mean"))
@@ -167,7 +168,8 @@ def scale_by_constant(run: Interpreter, call: OpCall) -> Any:
     """Products with and quotients by a constant; of two values, a source."""
     rule = rescale.multiply if op_name(call.target) == "mul" else rescale.divide
     found = rule(run, call)
-    if len(call.signals) > 1 or (isinstance(call.args[1], Signal) and op_name(call.target) == "div"):
+    rounded = call.kwargs.get("rounding_mode") is not None
+    if rounded or len(call.signals) > 1 or (isinstance(call.args[1], Signal) and op_name(call.target) == "div"):
         return found
     parts = power_sum_of(run, call.signals[0])
     constant = next(arg for arg in call.args if not isinstance(arg, Signal))
@@ -221,7 +223,7 @@ def elementwise(run: Interpreter, call: OpCall) -> Any:
     name, signals = op_name(call.target), call.signals
     power = call.argument(1, "exponent") if name == "pow" else None
     tame = name in EVALUABLE_ANYWHERE or (isinstance(power, (int, float)) and power > 0 and power == int(power))
-    if not tame or len(signals) != 1 or power_sum_of(run, signals[0]).single:
+    if not tame or len(signals) != 1 or is_complex(signals[0]) or power_sum_of(run, signals[0]).single:
         return rescale.elementwise(run, call)
     rule = Elementwise(lambda z: call.on([z]), name in rescale.PIECEWISE_UNIT_SLOPE, name)
     return run.state.function(rule, signals[0])

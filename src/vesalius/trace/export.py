@@ -8,6 +8,7 @@ import threading
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,10 @@ from vesalius.trace.any_length import AnyLength
 from vesalius.trace.fake_leftovers import without_fake_leftovers
 from vesalius.trace.functionalize import functionalize, is_assertion
 from vesalius.trace.graph import ModelGraph, Value, downstream_nodes
-from vesalius.trace.inline import inline_full_precision
+from vesalius.trace.inline import inline_regions
+from vesalius.trace.number_reads import KnownReads, NumberRead, packs_sequences
 from vesalius.trace.opset import op_family, readable_op_name, resolve_family
+from vesalius.trace.packed_sequences import without_size_checks
 from vesalius.trace.quiet import silence_torch
 from vesalius.trace.readable_calls import ReadableCalls
 from vesalius.trace.recurrent_export import recurrent_layers_by_shape
@@ -48,6 +51,23 @@ class NoGraph(Exception):
     fixed_batch: bool = False
 
 
+@dataclass(frozen=True)
+class ExportMode:
+    """How a model is exported.
+
+    Attributes:
+        users_hooks: whether forward hooks are part of the model that are not torch's.
+        axes: of each input, those whose sizes may change, as far as the model lets them; besides the batch. None by default.
+        detached: whether what the model computes without gradients is cut from them in the graph, too, where it is used with them.
+        reads: numbers that the model reads from its own tensors on the way, in order.
+    """
+
+    users_hooks: bool = True
+    axes: Sequence[Sequence[int]] | None = None
+    detached: bool = False
+    reads: tuple[NumberRead, ...] = ()
+
+
 class _ExportWrapper(nn.Module):
     """The model with its call fixed: flat tensors in, one tensor out."""
 
@@ -59,68 +79,66 @@ class _ExportWrapper(nn.Module):
     def forward(self, *tensors: Tensor) -> Tensor:
         return self._call[0].run(tensors)
 
+    def named_parameters(self, *args: Any, **kwargs: Any) -> Iterator[tuple[str, nn.Parameter]]:
+        """Parameters of compiled modules are plain tensors to Python, which torch.export does not take for parameters."""
+        for name, found in super().named_parameters(*args, **kwargs):
+            yield name, found if isinstance(found, nn.Parameter) else nn.Parameter(found, found.requires_grad)
 
-def export_graph(
-    call: ModelCall, example: Sequence[Tensor], *, users_hooks: bool = True, axes: Sequence[Sequence[int]] | None = None
-) -> ModelGraph:
+
+def export_graph(call: ModelCall, example: Sequence[Tensor], mode: ExportMode = ExportMode()) -> ModelGraph:
     """Export a call and clean its graph.
 
     Args:
         call: the model and how it is called.
         example: one batch of inputs, flat.
-        users_hooks: whether forward hooks are part of the model that are not torch's.
-        axes: of each input, those whose sizes may change, as far as the model lets them; besides the batch. None by default.
+        mode: in which way.
 
     Raises:
         NoGraph: the model does not export, or only for one batch size.
     """
     try:
-        return _export_and_clean(call, example, axes, users_hooks=users_hooks)
+        return _export_and_clean(call, example, mode)
     except NoGraph as error:
-        if error.fixed_batch and axes is None:
+        if error.fixed_batch and mode.axes is None:
             with contextlib.suppress(NoGraph):
-                return _export_and_clean(call, example, users_hooks=users_hooks, strict=True)
+                return _export_and_clean(call, example, mode, strict=True)
         raise
 
 
-def _export_and_clean(
-    call: ModelCall, example: Sequence[Tensor], axes: Sequence[Sequence[int]] | None = None, *, users_hooks: bool, strict: bool = False
-) -> ModelGraph:
-    program = export_program(call, example, axes, users_hooks=users_hooks, strict=strict)
+def _export_and_clean(call: ModelCall, example: Sequence[Tensor], mode: ExportMode, *, strict: bool = False) -> ModelGraph:
+    program = export_program(call, example, mode, strict=strict)
     try:
-        return clean_graph(program, call.names, call.model)
+        return clean_graph(program, call.names, call.model, detached=mode.detached)
     except NoGraph:
         raise
     except Exception as error:  # whatever torch.export may write that is not foreseen here
         raise NoGraph(_describe_error(error)) from error
 
 
-def export_program(
-    call: ModelCall,
-    example: Sequence[Tensor],
-    axes: Sequence[Sequence[int]] | None = None,
-    *,
-    users_hooks: bool = True,
-    strict: bool = False,
-) -> ExportedProgram:
-    """torch.export of a copy of the model, in eval mode, with a dynamic batch and other dynamic ``axes`` of the inputs; ``strict`` reads
-    the model's code rather than run it."""
-    doubled = tuple(torch.cat([tensor, tensor]) if len(tensor) == 1 else tensor for tensor in example)
-    if axes is not None:  # strides of a part of a larger tensor would be symbols of their own
+def export_program(call: ModelCall, example: Sequence[Tensor], mode: ExportMode = ExportMode(), *, strict: bool = False) -> ExportedProgram:
+    """torch.export of a copy of the model, in eval mode, with a dynamic batch; ``strict`` reads the model's code rather than run it."""
+    doubled = two_samples(example)
+    if mode.axes is not None:  # strides of a part of a larger tensor would be symbols of their own
         doubled = tuple(tensor.contiguous() for tensor in doubled)
-    moving = axes or [()] * len(doubled)
+    moving = mode.axes or [()] * len(doubled)
     dynamic = tuple({axis: torch.export.Dim.AUTO for axis in (0, *of_input)} for of_input in moving)
     try:
         # without gradients, a torch.no_grad() around constants inside leaves no nested graph; one around data is found by trace's own check
-        with _EXPORTING, silence_torch(), _as_it_can_be_read(), without_fake_leftovers(call.model), torch.no_grad():
-            copied = call.isolated(users_hooks=users_hooks)
+        gradients = torch.set_grad_enabled(mode.detached)
+        with _EXPORTING, silence_torch(), _as_it_can_be_read(), without_fake_leftovers(call.model), gradients:
+            copied = call.isolated(users_hooks=mode.users_hooks)
             _multiply_experts_in_batches(copied.model, call.model)
             if strict:
                 return export_by_reading(copied, doubled, {"tensors": dynamic})
-            with ReadableCalls():
+            with ReadableCalls(), KnownReads(mode.reads), without_size_checks(packs_sequences(mode.reads)):
                 return torch.export.export(_ExportWrapper(copied), doubled, dynamic_shapes={"tensors": dynamic}, strict=False)
     except Exception as error:
         raise NoGraph(_describe_error(error)) from error
+
+
+def two_samples(example: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """A batch of several: torch.export takes a batch of one for a constant."""
+    return tuple(torch.cat([tensor, tensor]) if len(tensor) == 1 else tensor for tensor in example)
 
 
 def _multiply_experts_in_batches(copied: nn.Module, model: nn.Module) -> None:
@@ -167,16 +185,17 @@ def _user_frame(error: BaseException) -> traceback.FrameSummary | None:
     return inner[-1] if inner else None
 
 
-def clean_graph(program: ExportedProgram, names: Sequence[str], model: nn.Module | None) -> ModelGraph:
+def clean_graph(program: ExportedProgram, names: Sequence[str], model: nn.Module | None, *, detached: bool = False) -> ModelGraph:
     """Parameters as attributes, in-place ops as pure ones, checks dropped, values named.
 
     Args:
         program: an exported program with tensor inputs and at least one tensor output (the first is taken).
         names: names of the user's inputs, in order.
         model: where live parameters are taken from; the program's own copies otherwise.
+        detached: whether it was exported with gradients, and parts without them are to have none.
     """
     with _EXPORTING, silence_torch(), recurrent_layers_by_shape():
-        program = functionalize(inline_full_precision(program))
+        program = functionalize(inline_regions(program, detached=detached))
     try:
         return _GraphCleaner(program, list(names), model).run()
     except UnsayableSize as error:
@@ -244,9 +263,10 @@ class _GraphCleaner:
         tensor: Tensor = stored if stored is not None else self.program.constants[spec.target]
         if self.model is not None and spec.kind in (InputKind.PARAMETER, InputKind.BUFFER):
             owner, _, leaf = target.rpartition(".")
-            tensor = getattr(self.model.get_submodule(owner), leaf)
+            tensor = getattr(reduce(getattr, filter(None, owner.split(".")), self.model), leaf)
         if not isinstance(tensor, Tensor):
-            raise NoGraph(f"it uses {target!r}, which is no tensor but a {type(tensor).__name__}")
+            what = "it draws from a random generator of its own" if isinstance(tensor, torch.Generator) else f"it uses {target!r}"
+            raise NoGraph(f"{what}, which is no tensor but a {type(tensor).__name__}")
         return out_of_inference(tensor.detach())
 
     def _call(self, node: Node) -> None:
@@ -258,6 +278,7 @@ class _GraphCleaner:
         self.copies[node] = copy
         copy.meta = {}
         value = node.meta.get("val")
+        _name_type(copy, value)
         if isinstance(value, torch.SymInt):
             copy.meta["batch_size"] = value.node.expr in self.symbols.batch
         elif isinstance(value, (Tensor, tuple, list)):
@@ -316,6 +337,15 @@ class _GraphCleaner:
     def _used_tensors(self) -> dict[str, Tensor]:
         used = {node.target for node in self.graph.nodes if node.op == "get_attr"}
         return {name: tensor for name, tensor in self.tensors.items() if name in used}
+
+
+def _name_type(node: Node, value: Any) -> None:
+    """Say of a tensor that is made of nothing which type it has, where that was left to the default of the process."""
+    if isinstance(node.target, torch._ops.OpOverload) and isinstance(value, Tensor) and not value.is_complex():
+        kinds = {one.name: str(one.type) for one in node.target._schema.arguments}
+        made = "dtype" in kinds and not any("Tensor" in kind for kind in kinds.values())
+        if made and len(node.args) <= list(kinds).index("dtype") and node.kwargs.get("dtype") is None:
+            node.kwargs = {**node.kwargs, "dtype": value.dtype}
 
 
 def _resolve_families(graph: Graph) -> None:

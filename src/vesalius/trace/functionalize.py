@@ -18,7 +18,8 @@ from vesalius.trace.opset import base_op_name, is_inplace, is_view
 
 def functionalize(program: ExportedProgram) -> ExportedProgram:
     """The same program without in-place ops (its graph is changed when that is enough)."""
-    if any(_writes_shared_memory(node) for node in program.graph.nodes if _is_inplace_node(node)):
+    writes = any(_writes_shared_memory(node) for node in program.graph.nodes if _is_inplace_node(node))
+    if writes or any(_is_transform(node) for node in program.graph.nodes):
         for node in program.graph.nodes:
             if node.op == "call_function" and base_op_name(node.target) == "dropout" and not node.args[2]:
                 node.target, node.args = torch.ops.aten.alias.default, node.args[:1]  # in eval it hands its input on, memory and all
@@ -27,7 +28,17 @@ def functionalize(program: ExportedProgram) -> ExportedProgram:
     for node in list(program.graph.nodes):
         if _is_inplace_node(node):
             node.target = _pure_op(node)  # later uses refer to this node already: export follows the write
+        if _is_floor_division(node):
+            node.target = torch.ops.aten.div.Scalar_mode if node.target._overloadname == "Scalar" else torch.ops.aten.div.Tensor_mode
+            node.kwargs = {"rounding_mode": "floor"}
     return program
+
+
+def _is_floor_division(node: Node) -> bool:
+    """Whether a node is a quotient rounded down by the op for it, which has no derivative; the one with a word for it has."""
+    value = node.meta.get("val")
+    floating = isinstance(value, torch.Tensor) and value.is_floating_point()
+    return floating and node.op == "call_function" and base_op_name(node.target) == "floor_divide"  # type: ignore[arg-type]
 
 
 def _differentiable_copy(written: torch.Tensor, source: torch.Tensor, non_blocking: bool = False) -> torch.Tensor:
@@ -53,6 +64,11 @@ DIFFERENTIABLE: Mapping[Any, Callable[..., Any]] = {
     torch.ops.aten.select_scatter.default: _scatter_complex(torch.ops.aten.select_scatter.default),
 }
 """Ops that writing through views leaves behind, in others that have a derivative."""
+
+
+def _is_transform(node: Node) -> bool:
+    """Whether a node begins or ends what ``torch.vmap`` or another transform of functions is applied to."""
+    return node.op == "call_function" and str(getattr(node.target, "__module__", "")).startswith("torch._functorch")
 
 
 def _is_inplace_node(node: Node) -> bool:

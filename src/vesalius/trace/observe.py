@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from vesalius.core.errors import InvalidInput, ModelFails, VesaliusError
 from vesalius.core.random_state import RandomState
 from vesalius.trace.signature import ModelCall
-from vesalius.trace.write_guard import WriteGuard, WritesToWeights
+from vesalius.trace.write_guard import WriteGuard, WritesToWeights, forget_failed_compilation
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 5e-2, torch.bfloat16: 1e-1}
 """Largest relative difference between two computations of the same thing that is put down to rounding."""
@@ -72,7 +72,7 @@ def observe(call: ModelCall, tensors: Sequence[Tensor]) -> tuple[ModelCall, Beha
         watched, call = replace(watched, writes=guard.stopped), replace(call, writes=guard.stopped)
         check_output(found.output, len(tensors[0]))
         with torch.no_grad():
-            again = watched.evaluate(tensors)
+            again = _evaluate_again(watched, tensors)
             if not is_close(again, found.output):
                 if not is_close(watched.evaluate(tensors), again):
                     guard.drew = True
@@ -141,8 +141,14 @@ def _first_run(call: ModelCall, tensors: Sequence[Tensor], guard: WriteGuard) ->
     known = {name for name, _ in copied.model.named_parameters()}
 
     def run(given: Sequence[Tensor]) -> Tensor:
-        with guard:
-            return copied.run(given)
+        try:
+            with guard:
+                return copied.run(given)
+        except (WritesToWeights, MemoryError):
+            raise
+        except Exception:  # the model's fault, or the guard's: torch compiles nothing under it, and some models ask for that
+            forget_failed_compilation()
+            return replace(call, writes=True).isolated().run([tensor.clone() for tensor in given])
 
     try:
         found = run_with_gradients(run, tensors)
@@ -151,6 +157,21 @@ def _first_run(call: ModelCall, tensors: Sequence[Tensor], guard: WriteGuard) ->
     if {name for name, _ in copied.model.named_parameters()} - known:
         raise InvalidInput(FIRST_CALL.format(name=type(call.model).__name__))
     return found
+
+
+def _evaluate_again(call: ModelCall, tensors: Sequence[Tensor]) -> Tensor:
+    """The output of a second call, with gradients off.
+
+    Raises:
+        ModelFails: it fails.
+    """
+    try:
+        return call.evaluate(tensors)
+    except (VesaliusError, MemoryError):
+        raise
+    except Exception as error:  # a user's model may raise anything
+        words = next(iter(str(error).splitlines()), "")
+        raise ModelFails(f"the model fails when it is called again, with gradients off: {type(error).__name__}: {words}") from error
 
 
 def _run_without_gradients(run: Callable[[Sequence[Tensor]], Tensor], tensors: Sequence[Tensor], first: Exception) -> Behaviour:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch.fx import Node
 
 FAMILIES: dict[str, frozenset[str]] = {
     "zero": frozenset(
@@ -180,3 +181,14 @@ def is_view(target: Callable[..., Any]) -> bool:
 def is_inplace(target: Callable[..., Any]) -> bool:
     """Whether the op writes into its first argument."""
     return isinstance(target, torch._ops.OpOverload) and base_op_name(target).endswith("_") and target._schema.is_mutable
+
+
+def draws_random_numbers(node: Node) -> bool:
+    """Whether an op draws random numbers; dropout and the like do not in evaluation."""
+    target = node.target
+    if not isinstance(target, torch._ops.OpOverload) or torch.Tag.nondeterministic_seeded not in target.tags:
+        return False
+    given = dict(zip([one.name for one in target._schema.arguments], node.args, strict=False)) | node.kwargs
+    share = given.get("dropout_p", given.get("p"))
+    off = given.get("train", given.get("training")) is False or share == 0
+    return not off and not ("dropout_p" in [one.name for one in target._schema.arguments] and share is None)

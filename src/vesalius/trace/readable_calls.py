@@ -45,12 +45,22 @@ def solve(matrix: Tensor, right: Tensor, *, left: bool = True) -> Tensor:
     return solved.squeeze(-1) if vectors else solved
 
 
+def matrix_norm(tensor: Tensor, ord: Any = "fro", dim: Sequence[int] = (-2, -1), keepdim: bool = False, **named: Any) -> Tensor:
+    """A norm of matrices; that of Frobenius is one of all elements."""
+    if ord == "fro" and not named:
+        found: Tensor = torch.linalg.vector_norm(tensor, 2, tuple(dim), keepdim)
+    else:
+        found = torch.linalg.matrix_norm(tensor, ord, dim, keepdim, **named)
+    return found
+
+
 READABLE: Mapping[Callable[..., Any], Callable[..., Any]] = {
     torch.take_along_dim: take_along_dim,
     Tensor.take_along_dim: take_along_dim,
     torch.linalg.multi_dot: multi_dot,
     torch.chain_matmul: lambda *matrices: multi_dot(matrices),
     torch.linalg.solve: solve,
+    torch.linalg.matrix_norm: matrix_norm,
 }
 
 

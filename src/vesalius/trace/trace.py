@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -12,18 +12,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
+from torch.fx import Node
 
 from vesalius.core.entry import verb
 from vesalius.core.errors import InvalidInput, ModelFails, WrongType
+from vesalius.core.random_state import RandomState
 from vesalius.core.rows import SCALARS, Rows, is_table, map_tensors, read_rows
 from vesalius.inputs.models import arguments_of, as_model, example_forms, may_be_one_sequence
 from vesalius.trace import cache as caching
 from vesalius.trace import remembered
-from vesalius.trace.export import NoGraph, clean_graph, export_graph
+from vesalius.trace.export import ExportMode, NoGraph, clean_graph, export_graph, two_samples
 from vesalius.trace.graph import ModelGraph, Value
 from vesalius.trace.mixing import describe_mixing, differs_by_rounding, has_batch_statistics
 from vesalius.trace.network import Network
-from vesalius.trace.observe import GRADIENT_MODE, RANDOM, Behaviour, check_output, is_close, observe, run_with_gradients
+from vesalius.trace.number_reads import read_numbers
+from vesalius.trace.observe import GRADIENT_MODE, RANDOM, Behaviour, check_output, is_close, observe, run_with_gradients, two_rows
+from vesalius.trace.opset import draws_random_numbers
 from vesalius.trace.other_lengths import hold_at_other_lengths
 from vesalius.trace.sequence_axes import SHORTEST, sequence_axes
 from vesalius.trace.signature import CallableModule, ModelCall, bind_call
@@ -33,8 +37,8 @@ FLAT_GRADIENT = 1e-3
 """A gradient smaller than this share of output over input is compared as if it were that large: it may be rounding and nothing else."""
 
 GRAPH_DISAGREES = (
-    "on the example, the exported graph has another output or another gradient than the model (torch.no_grad or a custom"
-    " autograd.Function in its forward does that)"
+    "on the example, the exported graph has another output or another gradient than the model (a custom autograd.Function in its forward"
+    " does that, and so does a tensor's .data)"
 )
 ONE_BY_ONE = "; a sample's output depends on the others of its batch, and so it is called on one sample at a time"
 PLAIN_CALLABLE = "it is a plain callable, not a torch.nn.Module"
@@ -169,20 +173,36 @@ def _find_graph(
     """
     if cache is not None and (kept := caching.load(Path(cache), call, tensors)) is not None and _graph_matches(kept, tensors, seen):
         return kept, ""
-    hooks = (False, True) if has_users_hooks(call.model) else (True,)
-    for users_hooks, moving in product(hooks, (axes, None) if any(axes) else (None,)):
-        try:
-            found = export_graph(call, tensors, users_hooks=users_hooks, axes=moving)
-        except NoGraph as error:
-            reason = error.reason
+    reason = ""
+    for mode in _export_modes(call, tensors, axes):
+        if mode.detached and reason != GRAPH_DISAGREES:
             continue
-        if _graph_matches(found, tensors, seen):
+        try:
+            found = export_graph(call, tensors, mode)
+        except NoGraph as error:
+            reason = reason or error.reason
+            continue
+        if (line := _line_of_noise(found, tensors)) is not None:
+            return None, f"it draws random numbers at {line}, after it has set the seed itself"
+        if _graph_matches(found, tensors, seen) and (not mode.reads or _graph_matches_other_batches(found, call, tensors)):
             found = hold_at_other_lengths(found, [tensor[:2] for tensor in tensors], call.evaluate, is_close)
             if cache is not None:
                 caching.save(Path(cache), call, tensors, found)
             return found, ""
         reason = GRAPH_DISAGREES
     return None, reason
+
+
+def _export_modes(call: ModelCall, tensors: Sequence[Tensor], axes: Sequence[Sequence[int]]) -> Iterator[ExportMode]:
+    """Ways to export a model, the likeliest first. What is read from its tensors is asked when all else has failed."""
+    hooks = (False, True) if has_users_hooks(call.model) else (True,)
+    for detached in (False, True):
+        for users_hooks, moving in product(hooks, (axes, None) if any(axes) else (None,)):
+            yield ExportMode(users_hooks, moving, detached)
+    reads = read_numbers(call, two_samples(tensors))
+    if any(read.known for read in reads):
+        yield ExportMode(reads=reads)
+        yield ExportMode(detached=True, reads=reads)
 
 
 def recall(bound: tuple[ModelCall, tuple[Tensor, ...]]) -> Network:
@@ -217,6 +237,9 @@ def from_exported(program: ExportedProgram, name: str = "exported") -> Network:
         model_graph = clean_graph(program, users, None)
     except NoGraph as error:
         raise InvalidInput(f"this exported program cannot be opened: {error.reason}. Export it with a dynamic batch size") from error
+    drawing = [value.line for node, value in _values(model_graph) if draws_random_numbers(node)]
+    if drawing:
+        raise InvalidInput(f"this exported program draws random numbers at {drawing[0]}, others in every call. Export it without")
     return Network(name, tuple(model_graph.value(user) for user in users), model_graph)
 
 
@@ -239,6 +262,34 @@ def _as_argument(item: Any, floating: torch.dtype) -> Any:
 
 def _input_value(name: str, tensor: Tensor) -> Value:
     return Value(name, "input", "input", (None, *tensor.shape[1:]), str(tensor.dtype).removeprefix("torch."), 0)
+
+
+def _line_of_noise(model_graph: ModelGraph, tensors: Sequence[Tensor]) -> str | None:
+    """Where a graph draws random numbers that its output depends on, which are others in every call of it; ``None`` if it does not."""
+    drawing = [value for node, value in _values(model_graph) if draws_random_numbers(node)]
+    if not drawing:
+        return None
+    run = _runner(model_graph)
+    with torch.no_grad(), RandomState():
+        return None if is_close(run(tensors), run(tensors)) else drawing[0].line
+
+
+def _values(model_graph: ModelGraph) -> Iterator[tuple[Node, Value]]:
+    yield from ((node, node.meta["value"]) for node in model_graph.graph.nodes if "value" in node.meta)
+
+
+def _graph_matches_other_batches(model_graph: ModelGraph, call: ModelCall, tensors: Sequence[Tensor]) -> bool:
+    """Whether a graph does what the model does for one sample and for three."""
+    pair = two_rows(tensors)
+    run = _runner(model_graph)
+    for batch in ([tensor[:1] for tensor in pair], [torch.cat([tensor, tensor[:1]]) for tensor in pair]):
+        try:
+            with torch.no_grad():
+                if not is_close(run(batch), call.evaluate(batch)):
+                    return False
+        except Exception:  # a user's model may raise anything
+            return False
+    return True
 
 
 def _is_smooth(model_graph: ModelGraph, tensors: Sequence[Tensor]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -43,6 +44,15 @@ class WriteGuard(TorchDispatchMode):
                     self.stopped = True
                     raise WritesToWeights
         return func(*args, **named)
+
+
+def forget_failed_compilation() -> None:
+    """After a call under a mode has failed: torch compiles loops and branches that are ops when they are called, but not under a mode, and
+    remembers that it did not, which would break the model for its owner. All that is lost is the time to compile again.
+    """
+    compiler = sys.modules.get("torch._dynamo")
+    if compiler is not None:
+        compiler.reset()
 
 
 def _memory(tensor: Tensor) -> int:
