@@ -88,7 +88,7 @@ def remove_units(  # noqa: PLR0913 - a verb that users call
     Raises:
         UnknownName: no such layer or score.
         InvalidInput: a share or number out of range; two amounts; a layer whose units cannot be removed, with the reason; too few samples;
-            a latency that cannot be reached.
+            an amount that cannot be reached.
         NotTraceable: an opaque network.
         WrongType: neither a network nor a model.
 
@@ -105,7 +105,7 @@ def remove_units(  # noqa: PLR0913 - a verb that users call
     plain = plain_network(network, samples)
     whole = with_all_outputs(plain, samples)
     units = find_units(whole)
-    UnitBudget.of(units, goal, how.layers)
+    UnitBudget.of(units, goal, how.layers).require_reachable()
     _require_samples(len(samples[0]))
     held = torch.arange(len(samples[0]), device=samples[0].device) % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
     learnt = PruningSamples(tuple(part[~held] for part in samples), None if found.labels is None else found.labels[~held])

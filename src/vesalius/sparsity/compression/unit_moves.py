@@ -128,7 +128,7 @@ def _channel_shuffle(run: UnitPass, node: Node) -> Any:
     known, groups = run.moving(node.args[0]), int(argument(node, 1, "groups"))
     labels = run.along(known, 1, f"{described(node)} is not along its units")
     run.labels.join_along(labels.reshape(groups, -1), 0, f"{described(node)} takes its units apart")
-    return Moving(run.labels.find(known.labels), known.zero)
+    return Moving(known.labels.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2), known.zero)
 
 
 def _stored_transpose(run: UnitPass, node: Node, known: Stored) -> Any:

@@ -58,7 +58,7 @@ def _elementwise(run: UnitPass, node: Node) -> Any:
         run.of(_before_expansion(one, node)) for one in [*node.args, *node.kwargs.values()] if isinstance(run.of(one), (Moving, Stored))
     ]
     if all(isinstance(one, Stored) for one in operands):
-        return _stored_elementwise(run, node, operands)
+        return _spread_parameter(run, node, operands) or _stored_elementwise(run, node, operands)
     rank = len(node.meta["value"].shape)
     moving = [one for one in operands if isinstance(one, Moving)]
     varying = {axis + rank - one.labels.ndim for one in moving for axis in run.labels.varies(one.labels)}
@@ -98,18 +98,27 @@ EXPANSIONS = frozenset("expand expand_as broadcast_to".split())
 
 
 def _spread_parameter(run: UnitPass, node: Node, operands: list[Any]) -> Moving | None:
-    """A parameter, or a slope per head, that meets values which are the same along its one axis."""
-    stored = [one for one in operands if isinstance(one, Stored)]
-    wide = [at for at, axis in enumerate(stored[0].axes) if len(axis) > 1] if len(stored) == 1 else []
-    if len(wide) != 1:
-        return None
-    at = wide[0] - len(stored[0].axes)
-    moving = [one.labels for one in operands if isinstance(one, Moving)]
-    if any(_side(labels, at, 0) > 1 for labels in moving):
-        return None
-    known = run.moving(next(one for one in node.all_input_nodes if run.of(one) is stored[0]))
-    sides = torch.broadcast_shapes(known.labels.shape, *(labels.shape for labels in moving))
-    return Moving(known.labels.expand(sides), _zero_after(run, node))
+    """A number for each head, or unit, that meets values which are the same along its one axis."""
+    for one in operands:
+        wide = [at for at, axis in enumerate(one.axes) if len(axis) > 1] if isinstance(one, Stored) else []
+        others = [other for other in operands if other is not one]
+        if len(wide) != 1 or not others or any(_length(other, wide[0] - len(one.axes)) > 1 for other in others):
+            continue
+        run.fix([other for other in others if isinstance(other, Stored)], f"{described(node)} takes one number for all units")
+        known = run.moving(next(given for given in node.all_input_nodes if run.of(given) is one))
+        sides = torch.broadcast_shapes(known.labels.shape, *(_lengths(other) for other in others))
+        return Moving(known.labels.expand(sides), _zero_after(run, node))
+    return None
+
+
+def _lengths(known: Any) -> list[int]:
+    return list(known.labels.shape) if isinstance(known, Moving) else [len(axis) for axis in known.axes]
+
+
+def _length(known: Any, axis: int) -> int:
+    """Elements along an axis, counted from the last."""
+    sides = _lengths(known)
+    return sides[axis] if -axis <= len(sides) else 1
 
 
 def _side(labels: Tensor, axis: int, rank: int) -> int:

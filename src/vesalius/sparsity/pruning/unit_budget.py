@@ -121,6 +121,23 @@ class UnitBudget:
         left = {} if goal.kind in RANKED else {names: _groups_left(units, names, pool, goal) for names, pool in pools.items()}
         return cls(units=units, pools=pools, left=left, goal=goal)
 
+    def require_reachable(self) -> None:
+        """Refuse a budget that is not met by one unit in every layer.
+
+        Raises:
+            InvalidInput: more is to go than can.
+        """
+        if self.goal.kind not in ("parameters", "flops"):
+            return
+        ranked = torch.tensor([group for pool in self.pools.values() for group in pool])
+        least = self.cost(self._feasible(ranked, torch.zeros(self.units.count)))
+        if least > 1 - self.goal.amount:
+            what = "parameters" if self.goal.kind == "parameters" else "operations"
+            raise InvalidInput(
+                f"{self.goal.kind}={self.goal.amount:g} leaves {1 - self.goal.amount:.3g} of the {what}, and with the fewest units that layers"
+                f" can have {least:.3g} of them are left; ask for less than {1 - least:.3g}"
+            )
+
     def cut(self, worth: Float[Tensor, " G"], gone: Gone, part: float) -> Gone:
         """More groups that go, after a part of the rounds.
 
