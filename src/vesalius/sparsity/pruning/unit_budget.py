@@ -134,8 +134,8 @@ class UnitBudget:
         if least > 1 - self.goal.amount:
             what = "parameters" if self.goal.kind == "parameters" else "operations"
             raise InvalidInput(
-                f"{self.goal.kind}={self.goal.amount:g} leaves {1 - self.goal.amount:.3g} of the {what}, and with the fewest units that layers"
-                f" can have {least:.3g} of them are left; ask for less than {1 - least:.3g}"
+                f"{self.goal.kind}={self.goal.amount:g} leaves {1 - self.goal.amount:.3g} of the {what}, and with the fewest units that"
+                f" layers can have {least:.3g} of them are left; ask for less than {1 - least:.3g}"
             )
 
     def cut(self, worth: Float[Tensor, " G"], gone: Gone, part: float) -> Gone:
