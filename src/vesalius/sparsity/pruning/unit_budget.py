@@ -130,7 +130,7 @@ class UnitBudget:
         if self.goal.kind not in ("parameters", "flops"):
             return
         ranked = torch.tensor([group for pool in self.pools.values() for group in pool])
-        least = self.cost(self._feasible(ranked, torch.zeros(self.units.count)))
+        least = self.cost(self._feasible(ranked, torch.zeros(self.units.count, dtype=torch.float64)))
         if least > 1 - self.goal.amount:
             what = "parameters" if self.goal.kind == "parameters" else "operations"
             raise InvalidInput(
