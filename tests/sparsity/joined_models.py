@@ -193,6 +193,123 @@ class TwoHeads(nn.Module):
         return self.one(h), self.other(h)
 
 
+class Cells(nn.Module):
+    """Steps by hand, from zeros and from a state that is computed."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.lstm, self.gru, self.last = nn.Linear(6, 8), nn.LSTMCell(6, 8), nn.GRUCell(8, 6), nn.Linear(6, 3)
+
+    def forward(self, x):
+        h, c, g = torch.tanh(self.first(x[:, 0])), x.new_zeros(len(x), 8), x.new_zeros(len(x), 6)
+        for step in range(3):
+            h, c = self.lstm(x[:, step], (h, c))
+            g = self.gru(h, g)
+        return self.last(g)
+
+
+class Projected(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.cells, self.last = nn.Linear(6, 8), nn.LSTM(8, 8, batch_first=True, proj_size=4), nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.last(self.cells(torch.relu(self.first(x)))[0][:, -1])
+
+
+class Einsums(nn.Module):
+    """Heads whose weights have an axis each for heads and for their units, without a softmax."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(6, 16), nn.Linear(16, 3)
+        self.query, self.key, self.value = (nn.Parameter(0.3 * torch.randn(4, 16, 8)) for _ in range(3))
+        self.out = nn.Parameter(0.3 * torch.randn(4, 8, 16))
+
+    def forward(self, x):
+        h = self.first(x)
+        query, key, value = (torch.einsum("...td,hde->...hte", h, one) for one in (self.query, self.key, self.value))
+        mixed = torch.einsum("bhts,bhse->bhte", torch.einsum("bhte,bhse->bhts", query, key).softmax(-1), value)
+        return self.last((h + torch.einsum("bhte,hed->btd", mixed, self.out)).mean(1))
+
+
+class BiasedHeads(nn.Module):
+    """A bias for relative positions and a slope for each head, inside of attention."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.qkv, self.out, self.last = nn.Linear(6, 16), nn.Linear(16, 48), nn.Linear(16, 16), nn.Linear(16, 3)
+        self.table = nn.Parameter(torch.randn(9, 4))
+        places = torch.arange(5)
+        self.register_buffer("places", places[:, None] - places[None] + 4)
+        self.register_buffer("slopes", torch.tensor([1.0, 0.5, 0.25, 0.125]).reshape(4, 1, 1))
+
+    def forward(self, x):
+        h = self.first(x)
+        query, key, value = self.qkv(h).reshape(len(x), 5, 3, 4, 4).permute(2, 0, 3, 1, 4)
+        bias = self.table[self.places].permute(2, 0, 1) - self.slopes * (self.places - 4).abs()
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias[None])
+        return self.last((h + self.out(mixed.transpose(1, 2).reshape(len(x), 5, 16))).mean(1))
+
+
+class PaddedShortcut(nn.Module):
+    """Channels of zeros beside those of a shortcut, as in ResNets without projections; and slopes for each channel."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.slopes, self.second = nn.Conv2d(2, 8, 3, padding=1), nn.PReLU(8), nn.Conv2d(8, 12, 3, stride=2, padding=1)
+        self.slope, self.last = nn.PReLU(), nn.Linear(12, 3)
+
+    def forward(self, x):
+        h = self.slopes(self.first(x))
+        return self.last(self.slope(self.second(h) + F.pad(h[:, :, ::2, ::2], (0, 0, 0, 0, 2, 2))).mean((2, 3)))
+
+
+class Shuffled(nn.Module):
+    """Channels that change places, are picked by these, and are dealt out to two readers."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.depth, self.last = nn.Conv2d(2, 16, 3, padding=1), nn.Conv2d(8, 8, 3, groups=8), nn.Linear(8 + 6 + 8, 3)
+        self.shuffle = nn.ChannelShuffle(2)
+        self.register_buffer("places", torch.tensor([7, 1, 0, 4, 2, 5]))
+
+    def forward(self, x):
+        one, other = self.shuffle(torch.relu(self.first(x))).chunk(2, 1)
+        deep, picked = self.depth(one).mean((2, 3)), other[:, self.places].mean((2, 3))
+        return self.last(torch.cat([deep, picked, torch.cat([deep[:, ::2], deep[:, 1::2]], 1)], 1))
+
+
+class ManyNorms(nn.Module):
+    """Norms over channels and positions, over each channel, to unit length, and over positions alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.layer, self.second = nn.Conv2d(2, 8, 1), nn.LayerNorm([8, 4, 4]), nn.Conv2d(8, 8, 1)
+        self.instance, self.positions = nn.InstanceNorm2d(8, affine=True, track_running_stats=True), nn.LayerNorm([4, 4])
+        self.last = nn.Linear(16, 3)
+
+    def forward(self, x):
+        h = torch.relu(self.layer(self.first(x)))
+        unit = F.normalize(F.adaptive_max_pool2d(torch.relu(self.instance(self.second(h))), 1).flatten(1), dim=-1)
+        return self.last(torch.cat([unit, torch.relu(self.positions(h)).mean((2, 3))], 1))
+
+
+class SelectiveKernel(nn.Module):
+    """Two branches, weighed by a softmax over both; and the largest of three units each."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.other, self.squeeze = nn.Conv2d(2, 8, 1), nn.Conv2d(2, 8, 3, padding=1), nn.Linear(8, 12)
+        self.weigh, self.last = nn.Linear(4, 16), nn.Linear(8, 3)
+
+    def forward(self, x):
+        both = torch.stack([torch.relu(self.one(x)), torch.relu(self.other(x))], 1)
+        few = self.squeeze(both.sum(1).mean((2, 3))).view(-1, 4, 3).amax(-1)
+        weights = self.weigh(few).view(-1, 2, 8).softmax(1)
+        return self.last((both * weights[..., None, None]).sum(1).mean((2, 3)))
+
+
 def _sequential(*layers):
     return lambda: nn.Sequential(*layers)
 
@@ -229,6 +346,15 @@ JOINED = {
     "u-net": (UNet, IMAGES, 1.0),
     "tied": (Tied, FLAT, 0.9),
     "windows": (Windows, IMAGES, 1.0),
+    "cells": (Cells, STEPS, 1.0),
+    "projected": (Projected, STEPS, 1.0),
+    "einsums": (Einsums, STEPS, 1.0),
+    "biased heads": (BiasedHeads, STEPS, 1.0),
+    "padded shortcut": (PaddedShortcut, IMAGES, 1.0),
+    "shuffled": (Shuffled, IMAGES, 1.0),
+    "many norms": (ManyNorms, IMAGES, 0.8),
+    "selective kernel": (SelectiveKernel, IMAGES, 1.0),
+    "bags": (_sequential(nn.EmbeddingBag(11, 8), nn.ReLU(), nn.Linear(8, 3)), IDS, 1.0),
 }
 """By name: a model, inputs, and the least share of the weights that belongs to units which can be removed, less biases of outputs."""
 

@@ -8,18 +8,19 @@ from torch import nn
 
 import vesalius as vs
 from tests.reference import unit_removal
-from tests.sparsity.joined_models import FLAT, JOINED, TwoHeads, build
+from tests.sparsity.joined_models import FLAT, IMAGES, JOINED, TwoHeads, build
 from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.sparsity import Pruning, remove_units
 from vesalius.sparsity.compression.dead_units import remove_dead_units
 from vesalius.sparsity.compression.dependencies import STAYS, find_units
-from vesalius.sparsity.compression.sliced_graph import slice_model
+from vesalius.sparsity.compression.sliced_graph import GraphModel, slice_model
 from vesalius.sparsity.estimators.enumeration import exact_values
 from vesalius.sparsity.estimators.unit_games import UnitGames
 from vesalius.sparsity.fused_activation import fold_affine
 from vesalius.sparsity.links import links_of, read_link_inputs
 from vesalius.sparsity.pruning.calibration import LinkScorer
 from vesalius.sparsity.pruning.group_importance import group_importance
+from vesalius.sparsity.pruning.unit_budget import UnitBudget, UnitGoal
 from vesalius.sparsity.scores import Score
 
 
@@ -174,6 +175,86 @@ def test_a_budget_over_all_layers_is_met_by_the_units_that_are_worth_least():
         assert 0.4 < share <= 0.62
     shares = {left / had for left, had in result.provenance["units"].values()}
     assert len(shares) > 1
+
+
+def test_a_budget_goes_by_squared_importance_for_the_cost():
+    model, x = build("concat")
+    units = find_units(vs.trace(model, x[:2]))
+    budget = UnitBudget.of(units, UnitGoal.of({"parameters": 0.3}, 1), None)
+    worth = torch.linspace(1, 2, units.count, dtype=torch.float64)
+    gone = budget.cut(worth, torch.zeros(units.count, dtype=torch.bool), 1.0)
+    cost = torch.zeros(units.count, dtype=torch.float64)
+    for name, axes in units.axes.items():
+        for axis, groups in enumerate(axes):
+            others = units.network.parameters[name].numel() // len(groups)
+            cost += others * groups[groups != STAYS].bincount(minlength=units.count) * (1 if axis == 0 or len(axes) > 1 else 0)
+    order = (worth.square() / cost).argsort()
+    assert set(gone.nonzero().flatten().tolist()) == set(order[: int(gone.sum())].tolist())
+    assert budget.cost(gone) <= 0.7 < budget.cost(gone & (torch.arange(units.count) != order[int(gone.sum()) - 1]))
+
+
+def test_amounts_that_cannot_be_reached_are_refused():
+    model, x = build("concat")
+    with pytest.raises(InvalidInput, match=r"leaves 0\.01 of the parameters, and with the fewest units .* less than 0\."):
+        remove_units(model, x, parameters=0.99)
+
+
+def test_units_that_can_only_go_all_together_stay_with_the_reason():
+    """One part of the channels is shared by four groups, another by three."""
+    layers = nn.Conv2d(2, 8, 1), nn.ConvTranspose2d(8, 12, 2, 2, groups=4), nn.Conv2d(12, 6, 3, groups=3), nn.Conv2d(6, 2, 1)
+    units = find_units(vs.trace(nn.Sequential(*layers).eval(), IMAGES[:2]))
+    assert units.count == 0
+    assert units.why["1"] == "its units can only go all together, and some must stay"
+
+
+def test_matrices_of_no_layer_are_named_where_they_stay():
+    class Pairs(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.table, self.last = nn.Linear(6, 8), nn.Parameter(torch.randn(6, 6)), nn.Linear(8, 3)
+
+        def forward(self, x):
+            return self.last(torch.relu(self.first(x @ torch.linalg.matrix_exp(self.table))))
+
+    coverage = find_units(vs.trace(Pairs().eval(), FLAT[:2])).coverage
+    assert coverage.left["table"][0] == 36
+    assert "linalg_matrix_exp" in coverage.left["table"][1]
+
+
+@torch.no_grad()
+def test_a_bias_of_heads_goes_with_them_in_the_models_own_code():
+    """Where a model asks for as many heads as there are."""
+    model, x = build("einsums")
+    small = remove_units(model, x, pruning=Pruning(rounds=1)).compact(x, batches=(1,))
+    assert small.smallest.query.shape == (2, 8, 8)
+    assert type(small.smallest) is type(model)
+
+
+def test_a_smaller_graph_is_trained_as_a_model_is():
+    class Fixed(nn.Module):
+        """Its code writes a number of channels down."""
+
+        def __init__(self):
+            super().__init__()
+            self.first, self.norm, self.drop, self.last = nn.Conv2d(2, 8, 1), nn.BatchNorm2d(8), nn.Dropout(0.5), nn.Linear(8, 3)
+
+        def forward(self, x):
+            return self.last(self.drop(torch.relu(self.norm(self.first(x))).view(len(x), 8, -1).mean(2)))
+
+    torch.manual_seed(0)
+    small = remove_units(Fixed().eval(), IMAGES, pruning=Pruning(rounds=1)).compact(IMAGES, batches=(1,)).smallest
+    assert isinstance(small, GraphModel)
+    before = small(IMAGES)
+    torch.testing.assert_close(small(IMAGES), before)
+    assert not torch.allclose(small.train()(IMAGES), small(IMAGES))
+    assert not torch.allclose(small.eval()(IMAGES), before)
+
+
+def test_an_output_that_never_changes_loses_nothing():
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3)).eval()
+    with torch.no_grad():
+        model[2].weight.zero_()
+    assert remove_units(model, FLAT, pruning=Pruning(rounds=1)).provenance["lost"] == 0
 
 
 def test_layers_keep_multiples():

@@ -51,7 +51,9 @@ def test_an_output_is_chosen_by_name_place_or_being_the_only_tensor():
 
 def test_an_unclear_or_unknown_output_is_refused():
     x = torch.randn(2, 4)
-    with pytest.raises(InvalidInput, match=r"several tensors; choose one with output=, out of 'logits', 'hidden'"):
+    with pytest.raises(
+        InvalidInput, match=r"several tensors; choose one with vesalius\.trace\(model, x, output=\.\.\.\), out of 'logits', 'hidden'"
+    ):
         vesalius.trace(Tail(lambda h: {"logits": h, "hidden": h}), x)
     with pytest.raises(UnknownName, match=r"no output 'logit'; did you mean 'logits'"):
         vesalius.trace(Tail(lambda h: {"logits": h, "hidden": h}), x, output="logit")

@@ -39,6 +39,8 @@ from vesalius.trace.receive import receive_data
 
 HELD_OUT_EVERY = 8
 """Of so many samples one is held out, to measure what was lost."""
+ROUNDING = 1e-5
+"""Spread of an output, as a share of its size, below which it is constant."""
 MIN_SAMPLES = 32
 """Samples below which a refit would only learn them by heart."""
 
@@ -70,8 +72,8 @@ def remove_units(  # noqa: PLR0913 - a verb that users call
         data: samples in any form, see :func:`vesalius.trace.receive.receive_data`; some 2,000 to 8,000 are used. Labels are passed over.
         share: of the units of each hidden layer that is removed, in [0, 1), half of them if nothing else is asked; or of each layer named.
         keep: instead, how many units each layer named keeps.
-        parameters: instead, share of the model's parameters that goes, in (0, 1): of all layers the units that are worth least, in units of
-            the mean of their layer.
+        parameters: instead, share of the model's parameters that goes, in (0, 1): of all layers the units whose squared importance is the
+            least for what they cost.
         flops: instead, share of the operations that goes, likewise.
         latency: instead, share of the time of a call with one sample that goes, or of a batch, as ``{64: 0.5}``: smaller models are
             built and timed on this machine until as many operations are found that must go. ``provenance["latency"]`` is what was reached.
@@ -86,7 +88,7 @@ def remove_units(  # noqa: PLR0913 - a verb that users call
     Raises:
         UnknownName: no such layer or score.
         InvalidInput: a share or number out of range; two amounts; a layer whose units cannot be removed, with the reason; too few samples;
-            a latency that cannot be reached.
+            an amount that cannot be reached.
         NotTraceable: an opaque network.
         WrongType: neither a network nor a model.
 
@@ -103,7 +105,7 @@ def remove_units(  # noqa: PLR0913 - a verb that users call
     plain = plain_network(network, samples)
     whole = with_all_outputs(plain, samples)
     units = find_units(whole)
-    UnitBudget.of(units, goal, how.layers)
+    UnitBudget.of(units, goal, how.layers).require_reachable()
     _require_samples(len(samples[0]))
     held = torch.arange(len(samples[0]), device=samples[0].device) % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
     learnt = PruningSamples(tuple(part[~held] for part in samples), None if found.labels is None else found.labels[~held])
@@ -323,8 +325,11 @@ def _unit_sums(links: Links, rows: Float[Tensor, "N GF"]) -> Float[Tensor, "N U"
 
 
 def _output_error(dense: Network, pruned: Network, held: tuple[Tensor, ...]) -> float:
-    """Mean squared change of the output, as a share of its variance."""
+    """Mean squared change of the output, as a share of its variance; infinite where an output that was constant changes."""
     with torch.no_grad():
         before, after = dense.run(held).double(), pruned.run(held).double()
-    spread = (before - before.mean(0)).square().mean()
-    return float((after - before).square().mean() / spread.clamp_min(1e-30))
+    spread, floor = (before - before.mean(0)).square().mean(), (ROUNDING * before).square().mean()
+    changed = (after - before).square().mean()
+    if bool(spread > floor):
+        return float(changed / spread)
+    return 0.0 if bool(changed <= floor.clamp_min(torch.finfo(torch.float32).tiny)) else float("inf")

@@ -192,7 +192,8 @@ def select_output(result: Any, output: str | int | None) -> Tensor:
             return next(iter(tensors.values()))
         if not tensors:
             raise WrongType(f"the model returned {type(result).__name__}, in which there is no tensor to explain")
-        raise InvalidInput(f"the model returned several tensors; choose one with output=, out of {', '.join(map(repr, tensors))}")
+        known = ", ".join(map(repr, tensors))
+        raise InvalidInput(f"the model returned several tensors; choose one with vesalius.trace(model, x, output=...), out of {known}")
     if str(output) not in parts:
         raise UnknownName("output", output, parts)
     chosen = parts[str(output)]

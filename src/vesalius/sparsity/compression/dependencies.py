@@ -34,12 +34,14 @@ class UnitReader:
         source: name of the value it reads them in; empty for what a recurrent layer reads of itself.
         weight: name of the weight.
         axis: of the weight, along which it reads them.
+        along: axis of the value that they are on; by default that of channels or features.
     """
 
     layer: str
     source: str
     weight: str
     axis: int
+    along: int | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -54,6 +56,7 @@ class UnitGroups:
         readers: layers that read units.
         zeros: groups that may be removed only where what they compute is 0 without them, as it is normalised or summed with others.
         why: layers some of whose units stay, and why.
+        stays: weights of no such layer of which nothing can go, and why.
         values: the group of each element of a value, of two samples; of one made of parameters those along each axis.
         parts: the same of ops with several results.
     """
@@ -65,6 +68,7 @@ class UnitGroups:
     readers: tuple[UnitReader, ...]
     zeros: Bool[Tensor, " G"]
     why: Mapping[str, str]
+    stays: Mapping[str, str]
     values: Mapping[str, Elements]
     parts: Mapping[str, tuple[Elements, ...]]
 
@@ -111,6 +115,7 @@ class UnitGroups:
             layer = self.network.layers.get(name)
             stays = float((self.layers[name] == STAYS).double().mean())
             left[name] = (round(stays * (sizes.get(layer.weight, 0) if layer else 0)), why)
+        left |= {name: (sizes[name], why) for name, why in self.stays.items() if name in sizes}
         return Coverage(
             looked_at=sum(int((~self.mask(name, everything)).sum()) for name in sizes),
             total=sum(sizes.values()),
@@ -140,6 +145,7 @@ def find_units(network: Network) -> UnitGroups:
     run.run()
     made = _layer_names(network, run)
     labels = run.labels
+    _keep_the_last(run, made)
     roots = torch.cat([labels.find(one) for one in made.values()] or [torch.zeros(0, dtype=torch.long)]).unique()
     roots = roots[~labels.is_fixed(roots)]
     place = torch.full_like(labels.parent, STAYS)
@@ -152,6 +158,8 @@ def find_units(network: Network) -> UnitGroups:
 
     known = {node.meta["value"].name: one for node, one in run.found.items() if "value" in node.meta}
     names = {layer.value: name for name, layer in network.layers.items()}
+    why = {name: _reason(run, one) for name, one in made.items() if bool(labels.is_fixed(one).any())}
+    named = {layer.weight for layer in network.layers.values() if layer.name in why}
     return UnitGroups(
         network=network,
         count=len(roots),
@@ -159,22 +167,50 @@ def find_units(network: Network) -> UnitGroups:
         axes={name: tuple(place[labels.find(axis)] for axis in stored.axes) for name, stored in run.stored.items()},
         readers=tuple(_reader(one, names, run.modules[one.value]) for one in run.reads),
         zeros=labels.zeros[roots],
-        why={name: _reason(run, one) for name, one in made.items() if bool(labels.is_fixed(one).any())},
+        why=why,
+        stays={
+            name: _reason(run, axis)
+            for name, one in run.stored.items()
+            if name not in named and (axis := _whole(run, place, one)) is not None
+        },
         values={name: groups_of(one) for name, one in known.items() if isinstance(one, (Moving, Stored))},
         parts={name: tuple(groups_of(part) for part in one) for name, one in known.items() if isinstance(one, tuple)},
     )
 
 
+def _keep_the_last(run: UnitPass, made: Mapping[str, Tensor]) -> None:
+    """Units stay that can only go all together, since a layer must keep some."""
+    owners: dict[int, list[str]] = {}
+    for name, labels in made.items():
+        for label in run.labels.find(labels).unique().tolist():
+            owners.setdefault(label, []).append(name)
+    pools: dict[tuple[str, ...], list[int]] = {}
+    for label, names in owners.items():
+        pools.setdefault(tuple(names), []).append(label)
+    for layers, pool in pools.items():
+        if len(pool) == 1:
+            alone = all(len(made[name]) == 1 for name in layers)
+            run.labels.fix(
+                torch.tensor(pool), "it has no other unit" if alone else "its units can only go all together, and some must stay"
+            )
+
+
 def _layer_names(network: Network, run: UnitPass) -> dict[str, Tensor]:
     """Labels of the units of each layer, by the layer's name; the module's for those that are no layers, such as recurrent ones."""
     known = {layer.value: name for name, layer in network.layers.items()}
-    return {known.get(value, run.modules[value] or value): labels for value, labels in run.made.items()}
+    return {known.get(value, run.modules.get(value) or value): labels for value, labels in run.made.items()}
 
 
 def _reader(one: ReadAxis, names: Mapping[str, str], module: str) -> UnitReader:
-    return UnitReader(layer=names.get(one.value, module or one.value), source=one.source, weight=one.weight, axis=one.axis)
+    return UnitReader(layer=names.get(one.value, module or one.value), source=one.source, weight=one.weight, axis=one.axis, along=one.along)
+
+
+def _whole(run: UnitPass, place: Tensor, one: Stored) -> Tensor | None:
+    """Labels along the axes of a matrix no slice of which can go."""
+    found = torch.cat([run.labels.find(axis) for axis in one.axes] or [torch.zeros(0, dtype=torch.long)])
+    return found if len(one.axes) > 1 and bool((place[found] == STAYS).all()) else None
 
 
 def _reason(run: UnitPass, labels: Tensor) -> str:
     fixed = labels[run.labels.is_fixed(labels)]
-    return run.labels.why(int(fixed[0]))
+    return run.labels.why(int(fixed[0])) if len(fixed) else "no layer makes or reads its units"

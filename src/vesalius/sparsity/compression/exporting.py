@@ -75,7 +75,13 @@ def _write_onnx(path: Path, model: nn.Module, network: Network) -> Path:
         raise InvalidInput(f"writing {path.name} needs {' and '.join(missing)}; install them with: pip install 'vesalius[onnx]'")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        made = torch.onnx.export(_export_program(model, network), dynamo=True, verbose=False)
+        program = _export_program(model, network)
+        try:
+            made = torch.onnx.export(program, dynamo=True, verbose=False)
+        except Exception as error:  # PyTorch's exporter may fail in any way on an op
+            raise InvalidInput(
+                f"PyTorch cannot write the smaller {network.name} as ONNX ({type(error).__name__}); write a path that ends with .pt2"
+            ) from error
     assert made is not None
     return store.write_bytes(path, made.model_proto.SerializeToString())
 

@@ -16,9 +16,12 @@ Scale = Tensor | None
 
 
 def layer_norm_with_zeros(
-    x: Float[Tensor, "... U"], total: int, weight: Scale = None, bias: Scale = None, eps: float = 1e-5
+    x: Float[Tensor, "... U"], total: int, weight: Scale = None, bias: Scale = None, eps: float = 1e-5, over: int = 1
 ) -> Float[Tensor, "... U"]:
-    """Layer norm over so many units, of which those that are missing are 0."""
+    """Layer norm over so many elements of the last axes, of which those that are missing are 0."""
+    if over > 1:
+        scale, shift = (None if one is None else one.flatten() for one in (weight, bias))
+        return layer_norm_with_zeros(x.flatten(-over), total, scale, shift, eps).reshape(x.shape)
     mean = x.sum(-1, keepdim=True) / total
     centred = x - mean
     variance = (centred.square().sum(-1, keepdim=True) + (total - x.shape[-1]) * mean.square()) / total

@@ -63,7 +63,7 @@ def _update_convolution(module: Any) -> None:
     module.out_channels, module.in_channels = made, read
 
 
-def _update_batch_norm(module: Any) -> None:
+def _update_channel_norm(module: Any) -> None:
     sized = next((one for one in (module.weight, module.running_mean) if one is not None), None)
     module.num_features = module.num_features if sized is None else len(sized)
 
@@ -84,18 +84,26 @@ def _update_prelu(module: Any) -> None:
 
 
 def _update_recurrent(module: Any) -> None:
-    module.hidden_size, module.input_size = module.weight_hh_l0.shape[1], module.weight_ih_l0.shape[1]
+    module.input_size = module.weight_ih_l0.shape[1]
+    module.proj_size = module.weight_hr_l0.shape[0] if module.proj_size else 0
+    module.hidden_size = module.weight_hr_l0.shape[1] if module.proj_size else module.weight_hh_l0.shape[1]
     module._flat_weights = [getattr(module, name) for name in module._flat_weights_names]
+
+
+def _update_cell(module: Any) -> None:
+    module.hidden_size, module.input_size = module.weight_hh.shape[1], module.weight_ih.shape[1]
 
 
 SIZE_UPDATES: Mapping[Any, Callable[[Any], None]] = {
     nn.Linear: _update_linear,
     nn.Bilinear: _update_bilinear,
     (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d): _update_convolution,
-    (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d): _update_batch_norm,
+    (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d): _update_channel_norm,
+    (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d): _update_channel_norm,
     nn.GroupNorm: _update_group_norm,
     nn.Embedding: _update_embedding,
     nn.PReLU: _update_prelu,
     (nn.LSTM, nn.GRU, nn.RNN): _update_recurrent,
+    (nn.LSTMCell, nn.GRUCell, nn.RNNCell): _update_cell,
 }
 """How the sizes that PyTorch's modules note down follow their weights."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any, final
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 from torch import Tensor, nn
 from torch.fx import Graph, GraphModule, Node
 
@@ -19,9 +20,15 @@ from vesalius.core.errors import InvalidInput
 from vesalius.sparsity.compression.dependencies import Elements, UnitGroups
 from vesalius.sparsity.compression.partial_norms import channel_norm_with_zeros, layer_norm_with_zeros, rms_norm_with_zeros
 from vesalius.sparsity.compression.unit_pass import BATCH
+from vesalius.sparsity.compression.unit_recurrent import RECURRENT_RULES, makes_zeros
+from vesalius.sparsity.compression.unit_rules import JOINING, expands_for
+from vesalius.sparsity.unit_region import evaluate_constant
 from vesalius.trace.axis_pass import argument, op_of
 from vesalius.trace.network import Network
 from vesalius.trace.signature import EVERY_OUTPUT, InputSlot, ModelCall
+
+MODE_ARGUMENT = {"batch_norm": 5, **dict.fromkeys("dropout feature_dropout alpha_dropout".split(), 2)}
+"""Where ops have whether the model is trained."""
 
 
 @final
@@ -39,6 +46,15 @@ class GraphModel(nn.Module):
         self.places = {at: arg.place for at, arg in enumerate(call.args) if isinstance(arg, InputSlot)}
         self.output = call.output
         self.keywords = {name: arg.place for name, arg in call.kwargs.items() if isinstance(arg, InputSlot)}
+
+    def train(self, mode: bool = True) -> GraphModel:
+        """Batch norms and dropouts compute as those of modules do."""
+        super().train(mode)
+        for node in self.graph_module.graph.nodes:
+            if node.op == "call_function" and op_of(node) in MODE_ARGUMENT and len(node.args) > MODE_ARGUMENT[op_of(node)]:
+                _set(node, MODE_ARGUMENT[op_of(node)], mode)
+        self.graph_module.recompile()
+        return self
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         given = {self.places[at]: arg for at, arg in enumerate(args) if at in self.places}
@@ -65,7 +81,7 @@ def slice_model(network: Network, tensors: Mapping[str, Tensor], units: UnitGrou
     copied = Graph()
     twins: dict[Node, Node] = {}
     copied.output(copied.graph_copy(model_graph.graph, twins))
-    sizes = _Sizes(units, gone)
+    sizes = _Sizes(units, gone, {})
     for node, twin in twins.items():
         if node.op == "call_function" and op_of(node) in RESIZE:
             RESIZE[op_of(node)](sizes, node, twin)
@@ -73,7 +89,7 @@ def slice_model(network: Network, tensors: Mapping[str, Tensor], units: UnitGrou
             twin.target = torch.ops.aten.reshape.default
     copied.eliminate_dead_code()
     copied.lint()
-    held = {name: _as_held(network, name, tensor) for name, tensor in tensors.items()}
+    held = {name: _as_held(network, name, tensor) for name, tensor in tensors.items()} | sizes.places
     return GraphModel(GraphModule(held, copied), network.call).train(network.call.model.training)
 
 
@@ -85,10 +101,16 @@ def _as_held(network: Network, name: str, tensor: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class _Sizes:
-    """How many elements of values are left."""
+    """How many elements of values are left.
+
+    Attributes:
+        units, gone: as for :func:`slice_model`.
+        places: of units that are picked by their places, under the names of new tensors.
+    """
 
     units: UnitGroups
     gone: Bool[Tensor, " G"]
+    places: dict[str, Tensor]
 
     def kept(self, node: Any) -> list[Bool[Tensor, " _"]] | None:
         """Which elements are left along each axis of a value; ``None`` if all are."""
@@ -165,14 +187,27 @@ def _slice(sizes: _Sizes, node: Node, twin: Node) -> None:
         return
     dim = int(argument(node, 1, "dim", 0))
     left = kept[dim]
-    start, end = argument(node, 2, "start", 0) or 0, argument(node, 3, "end", None)
+    start, end, step = argument(node, 2, "start", 0) or 0, argument(node, 3, "end", None), argument(node, 4, "step", 1)
     if bool(left.all()) or not isinstance(start, int):
         return
-    last = len(left) if not isinstance(end, int) or end > len(left) else end % len(left) if end < 0 else end
-    if argument(node, 4, "step", 1) != 1:
-        raise InvalidInput(f"{node.meta['value'].name!r} takes every other unit")
-    first = start % len(left) if start < 0 else start
-    twin.args, twin.kwargs = (twin.args[0], dim, int(left[:first].sum()), int(left[:last].sum())), {}
+    places = torch.arange(len(left))[start : end if isinstance(end, int) else None : step]
+    if step != 1:
+        _pick(sizes, twin, dim, left, places)
+    else:
+        first = int(places[0]) if len(places) else 0
+        twin.args = (twin.args[0], dim, int(left[:first].sum()), int(left[: first + len(places)].sum()))
+        twin.kwargs = {}
+
+
+def _pick(sizes: _Sizes, twin: Node, dim: int, left: Bool[Tensor, " _"], places: Int[Tensor, " _"]) -> None:
+    """Units by where they stand now, those that are gone left out."""
+    name = f"places_{len(sizes.places)}"
+    tensor = next(iter(sizes.units.network.parameters.values()))
+    sizes.places[name] = (left.long().cumsum(0) - 1)[places[left[places]]].to(tensor.device)
+    with twin.graph.inserting_before(twin):
+        held = twin.graph.get_attr(name)
+    twin.target = torch.ops.aten.index_select.default
+    twin.args, twin.kwargs = (twin.args[0], dim, held), {}
 
 
 def _select(sizes: _Sizes, node: Node, twin: Node) -> None:
@@ -184,13 +219,38 @@ def _select(sizes: _Sizes, node: Node, twin: Node) -> None:
         _set(twin, 2, int(left[: place % len(left)].sum()))
 
 
-def _refuse(sizes: _Sizes, node: Node, twin: Node) -> None:
-    """Elements picked by their places: those of units would be others now."""
-    kept = sizes.kept(node.args[0])
+def _index(sizes: _Sizes, node: Node, twin: Node) -> None:
+    """Elements picked by their places: those of units are others now."""
+    if (kept := sizes.kept(node.args[0])) is None:
+        return
     given = argument(node, 1, "indices")
-    axes = [at for at, one in enumerate(given) if one is not None] if op_of(node) == "index" else [int(given)]
-    if kept is not None and not all(bool(kept[axis].all()) for axis in axes):
-        raise InvalidInput(f"{node.meta['value'].name!r} picks units by their places")
+    picked: list[tuple[int, Any]] = (
+        [(at, one) for at, one in enumerate(given) if one is not None] if op_of(node) == "index" else [(int(given), node.args[2])]
+    )
+    if all(bool(kept[axis].all()) for axis, _ in picked):
+        return
+    places = evaluate_constant(sizes.units.network.axes, picked[0][1]) if len(picked) == 1 else None
+    if places is None or places.ndim != 1 or places.is_floating_point():
+        raise InvalidInput(f"{node.meta['value'].name!r} picks units by places that are computed, or along several axes")
+    axis = picked[0][0]
+    every = torch.arange(len(kept[axis]))
+    _pick(sizes, twin, axis, kept[axis], every[places.cpu()])
+
+
+def _pad(sizes: _Sizes, node: Node, twin: Node) -> None:
+    """Fewer zeros beside units."""
+    if (kept := sizes.kept(node)) is None:
+        return
+    before: Any = node.meta["value"].shape
+    sides = list(argument(node, 1, "pad"))
+    for at in range(len(sides) // 2):
+        axis, ahead, behind = len(kept) - 1 - at, *sides[2 * at : 2 * at + 2]
+        if not bool(kept[axis].all()) and min(ahead, behind) < 0:
+            raise InvalidInput(f"{node.meta['value'].name!r} crops units")
+        if before[axis] is not None:
+            sides[2 * at] = int(kept[axis][:ahead].sum()) if ahead > 0 else ahead
+            sides[2 * at + 1] = int(kept[axis][len(kept[axis]) - behind :].sum()) if behind > 0 else behind
+    _set(twin, 1, sides)
 
 
 def _groups(sizes: _Sizes, node: Node, twin: Node) -> None:
@@ -201,13 +261,14 @@ def _groups(sizes: _Sizes, node: Node, twin: Node) -> None:
 
 
 def _layer_norm(sizes: _Sizes, node: Node, twin: Node) -> None:
-    if (kept := sizes.kept(node.args[0])) is None or bool(kept[-1].all()):
+    over = len(argument(node, 1, "normalized_shape"))
+    if (kept := sizes.kept(node.args[0])) is None or all(bool(one.all()) for one in kept[-over:]):
         return
-    total, scale, shift = len(kept[-1]), argument(twin, 2, "weight"), argument(twin, 3, "bias")
+    total, scale, shift = prod(map(len, kept[-over:])), argument(twin, 2, "weight"), argument(twin, 3, "bias")
     if op_of(node) == "rms_norm":
         twin.target, twin.args = rms_norm_with_zeros, (twin.args[0], total, scale, argument(twin, 3, "eps"))
     else:
-        twin.target, twin.args = layer_norm_with_zeros, (twin.args[0], total, scale, shift, argument(twin, 4, "eps", 1e-5))
+        twin.target, twin.args = layer_norm_with_zeros, (twin.args[0], total, scale, shift, argument(twin, 4, "eps", 1e-5), over)
     twin.kwargs = {}
 
 
@@ -238,11 +299,30 @@ def _mean(sizes: _Sizes, node: Node, twin: Node) -> None:
 
 def _recurrent(sizes: _Sizes, node: Node, twin: Node) -> None:
     """States of zeros at the start are as wide as the units that are left."""
-    states: Any = twin.args[1] if isinstance(twin.args[1], (list, tuple)) else [twin.args[1]]
-    back: Any = node.args[2][1]  # type: ignore[index]
-    kept = sizes.units.kept(str(back.target), sizes.gone)[1]
-    for state in states:
-        _set(state, 0, [*state.args[0][:-1], int(kept.sum())])
+    first: Any = node.args[2]
+    weights: list[Any] = list(first) if isinstance(first, (list, tuple)) else list(node.args[2:])
+    axes = [sizes.units.kept(str(one.target), sizes.gone) for one in weights if isinstance(one, Node)]
+    given = int(axes[1][1].sum())
+    cells = next((int(kept[1].sum()) for one, kept in zip(weights, axes, strict=False) if str(one.target).endswith("weight_hr_l0")), given)
+    several = isinstance(twin.args[1], (list, tuple))
+    states: Any = list(twin.args[1]) if several else [twin.args[1]]  # type: ignore[arg-type]
+    for at, (state, width) in enumerate(zip(states, (given, cells), strict=False)):
+        if makes_zeros(state):
+            with twin.graph.inserting_before(twin):
+                states[at] = twin.graph.node_copy(state)  # others may read the same zeros
+            place = len(state.args) - 1
+            _set(states[at], place, [*state.args[place][:-1], width])
+    _set(twin, 1, states if several else states[0])
+
+
+def _joined(sizes: _Sizes, node: Node, twin: Node) -> None:
+    """An operand that was expanded to as many units as there were is expanded by the op itself."""
+    if sizes.kept(node) is None:
+        return
+    for given in node.all_input_nodes:
+        if expands_for(given, node) and sizes.kept(given) is None:
+            expanded = next(one for one in twin.all_input_nodes if one.name == given.name or one.meta.get("value") is given.meta["value"])
+            twin.replace_input_with(expanded, expanded.args[0])  # type: ignore[arg-type]
 
 
 RESIZE: Mapping[str, Resize] = {
@@ -250,11 +330,13 @@ RESIZE: Mapping[str, Resize] = {
     **dict.fromkeys("split split_with_sizes chunk".split(), _split),
     **dict.fromkeys(("layer_norm", "rms_norm"), _layer_norm),
     **{f"conv{kind}{axes}d": _groups for axes in (1, 2, 3) for kind in ("", "_transpose")},
-    **dict.fromkeys("lstm gru rnn_tanh rnn_relu".split(), _recurrent),
+    **dict.fromkeys(RECURRENT_RULES, _recurrent),
+    **dict.fromkeys(JOINING, _joined),
     "unflatten": _unflatten,
     "slice": _slice,
     "select": _select,
-    **dict.fromkeys(("index", "index_select"), _refuse),
+    **dict.fromkeys(("index", "index_select"), _index),
+    **dict.fromkeys(("pad", "constant_pad_nd"), _pad),
     "group_norm": _group_norm,
     "mean": _mean,
 }

@@ -94,16 +94,41 @@ def _pixel_shuffle(run: UnitPass, node: Node) -> Any:
 
 
 def _pad(run: UnitPass, node: Node) -> Any:
-    """Positions may be added, not units."""
+    """Positions may be added; and zeros beside units, which go with whatever they are added to."""
     known, sides = run.moving(node.args[0]), argument(node, 1, "pad")
-    padded = [known.labels.ndim - 1 - at // 2 for at, side in enumerate(sides) if side]
-    if set(padded) & set(run.labels.varies(known.labels)):
-        return None
-    labels = known.labels
-    for axis in set(padded):
-        side = labels.shape[axis] + sum(sides[2 * (labels.ndim - 1 - axis) :][:2])
-        labels = labels.narrow(axis, 0, 1).expand([side if at == axis else -1 for at in range(labels.ndim)])
-    return Moving(labels, known.zero)
+    labels, varying = known.labels, set(run.labels.varies(known.labels))
+    for at in range(len(sides) // 2):
+        axis, ahead, behind = labels.ndim - 1 - at, *(int(side) for side in sides[2 * at : 2 * at + 2])
+        if axis not in varying:
+            side = labels.shape[axis] + ahead + behind
+            labels = labels.narrow(axis, 0, 1).expand([side if one == axis else -1 for one in range(labels.ndim)])
+            continue
+        if (ahead or behind) and not _pads_zeros(node):
+            return None
+        labels = labels.narrow(axis, max(0, -ahead), labels.shape[axis] - max(0, -ahead) - max(0, -behind))
+        labels = torch.cat([_fresh_along(run, labels, axis, ahead), labels, _fresh_along(run, labels, axis, behind)], axis)
+    return Moving(labels, known.zero and _pads_zeros(node))
+
+
+def _pads_zeros(node: Node) -> bool:
+    if op_of(node) == "constant_pad_nd":
+        return not argument(node, 2, "value", 0)
+    return argument(node, 2, "mode", "constant") == "constant" and not argument(node, 3, "value", 0)
+
+
+def _fresh_along(run: UnitPass, labels: Tensor, axis: int, count: int) -> Tensor:
+    """New labels, the same along all other axes."""
+    fresh = run.labels.fresh(max(0, count))
+    shape = [len(fresh) if at == axis else 1 for at in range(labels.ndim)]
+    return fresh.reshape(shape).expand([len(fresh) if at == axis else side for at, side in enumerate(labels.shape)])
+
+
+def _channel_shuffle(run: UnitPass, node: Node) -> Any:
+    """Channels that change places with each other go together, so that as many are left in each group."""
+    known, groups = run.moving(node.args[0]), int(argument(node, 1, "groups"))
+    labels = run.along(known, 1, f"{described(node)} is not along its units")
+    run.labels.join_along(labels.reshape(groups, -1), 0, f"{described(node)} takes its units apart")
+    return Moving(known.labels.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2), known.zero)
 
 
 def _stored_transpose(run: UnitPass, node: Node, known: Stored) -> Any:
@@ -152,6 +177,7 @@ MOVE_RULES: Mapping[str, Rule] = {
     **dict.fromkeys(("cat", "concat", "stack"), _join_parts),
     **dict.fromkeys(("pad", "constant_pad_nd"), _pad),
     "pixel_shuffle": _pixel_shuffle,
+    **dict.fromkeys(("channel_shuffle", "native_channel_shuffle"), _channel_shuffle),
     "getitem": _getitem,
 }
 """Rules of ops that move elements."""

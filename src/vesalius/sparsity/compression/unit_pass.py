@@ -73,6 +73,7 @@ class ReadAxis:
         weight: of the weight.
         axis: of the weight.
         labels: along that axis.
+        along: axis of what it reads; by default that of channels or features.
     """
 
     value: str
@@ -80,6 +81,7 @@ class ReadAxis:
     weight: str
     axis: int
     labels: Int[Tensor, " _"]
+    along: int | None = None
 
 
 @dataclass(eq=False)
@@ -219,21 +221,24 @@ class UnitPass:
 
     def along(self, known: Moving, axis: int, reason: str) -> Int[Tensor, " _"]:
         """Labels along an axis; what differs along others stays."""
-        labels = known.labels
+        labels, own = known.labels, axis % known.labels.ndim
         for other in self.labels.varies(labels):
-            if other != axis % labels.ndim:
+            if other != own:
                 self.labels.fix(labels, reason)
         for other in reversed(range(labels.ndim)):
-            if other != axis % labels.ndim:
+            if other != own:
                 labels = labels.select(other, 0)
         return labels
 
     def _join_ragged(self) -> bool:
-        """Values from which whole slices cannot be taken: their units become one along all axes but the first."""
+        """Values from which whole slices cannot be taken: their units become one along all axes but that with the most of them."""
         changed = False
         for node, known in self.found.items():
             axes = self.labels.varies(known.labels) if isinstance(known, Moving) else []
-            for axis in axes[1:]:
-                changed = True
-                self.labels.join_along(known.labels, axis, f"{node.meta['value'].name!r} takes its units apart")
+            if len(axes) < 2:
+                continue
+            changed, widest = True, max(axes, key=lambda axis: known.labels.shape[axis])
+            for axis in axes:
+                if axis != widest:
+                    self.labels.join_along(known.labels, axis, f"{node.meta['value'].name!r} takes its units apart")
         return changed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 from torch.fx import Node
 
+from vesalius.sparsity.compression.unit_einsum import EINSUM_RULES
 from vesalius.sparsity.compression.unit_layers import LAYER_RULES, apply_matrix
 from vesalius.sparsity.compression.unit_moves import MOVE_RULES, described
 from vesalius.sparsity.compression.unit_pass import Moving, Rule, Stored, UnitPass
+from vesalius.sparsity.compression.unit_recurrent import RECURRENT_RULES
 from vesalius.trace.axis_pass import argument, op_of
 from vesalius.trace.opset import FAMILIES
 
@@ -33,19 +35,36 @@ def _keeps_zero(node: Node) -> bool:
     return bool((torch.nan_to_num(node.target(zero, *args, **node.kwargs), nan=1.0) == 0).all())  # type: ignore[operator]
 
 
+def _prelu(run: UnitPass, node: Node) -> Any:
+    """A slope for each channel, or one for all."""
+    known, slopes = run.moving(node.args[0]), run.of(node.args[1])
+    if not isinstance(slopes, Stored) or len(slopes.axes) != 1:
+        return None
+    if len(slopes.axes[0]) == 1:
+        run.labels.fix(slopes.axes[0], f"{described(node)} has one slope for all units")
+    else:
+        labels = run.along(known, 1, f"{described(node)} is not along its units")
+        run.labels.join(slopes.axes[0], labels, f"{described(node)} bends values that stay")
+    return Moving(known.labels, known.zero)
+
+
 def _same(run: UnitPass, node: Node) -> Any:
     return run.of(node.args[0])
 
 
 def _elementwise(run: UnitPass, node: Node) -> Any:
     """Elements of several values that meet: their units are one, but for values that have one element for all of them."""
-    operands = [run.of(one) for one in [*node.args, *node.kwargs.values()] if isinstance(run.of(one), (Moving, Stored))]
+    operands = [
+        run.of(_before_expansion(one, node)) for one in [*node.args, *node.kwargs.values()] if isinstance(run.of(one), (Moving, Stored))
+    ]
     if all(isinstance(one, Stored) for one in operands):
-        return _stored_elementwise(run, node, operands)
+        return _spread_parameter(run, node, operands) or _stored_elementwise(run, node, operands)
     rank = len(node.meta["value"].shape)
     moving = [one for one in operands if isinstance(one, Moving)]
     varying = {axis + rank - one.labels.ndim for one in moving for axis in run.labels.varies(one.labels)}
     reason = f"{described(node)} joins it with values that stay"
+    if not varying and (alone := _spread_parameter(run, node, operands)) is not None:
+        return alone
     sides = torch.broadcast_shapes(*(one.labels.shape if isinstance(one, Moving) else [len(axis) for axis in one.axes] for one in operands))
     whole = [one for one in moving if all(_side(one.labels, axis, rank) == sides[axis - rank + len(sides)] for axis in varying)]
     for one in moving:
@@ -59,6 +78,47 @@ def _elementwise(run: UnitPass, node: Node) -> Any:
     for stored in (one for one in operands if isinstance(one, Stored)):
         _meet_parameter(run, stored, first, reason)
     return Moving(first, _zero_after(run, node))
+
+
+def _before_expansion(argument: Any, node: Node) -> Any:
+    """What was expanded, where an op expands it to the size of another operand, as it does by itself."""
+    return argument.args[0] if expands_for(argument, node) else argument
+
+
+def expands_for(argument: Any, node: Node) -> bool:
+    """Whether an operand is expanded along axes that another operand has in full."""
+    if not isinstance(argument, Node) or op_of(argument) not in EXPANSIONS:
+        return False
+    shape = node.meta["value"].shape
+    others = [one for one in node.all_input_nodes if one is not argument and "value" in one.meta]
+    return any(one.meta["value"].shape == shape for one in others if op_of(one) not in EXPANSIONS)
+
+
+EXPANSIONS = frozenset("expand expand_as broadcast_to".split())
+
+
+def _spread_parameter(run: UnitPass, node: Node, operands: list[Any]) -> Moving | None:
+    """A number for each head, or unit, that meets values which are the same along its one axis."""
+    for one in operands:
+        wide = [at for at, axis in enumerate(one.axes) if len(axis) > 1] if isinstance(one, Stored) else []
+        others = [other for other in operands if other is not one]
+        if len(wide) != 1 or not others or any(_length(other, wide[0] - len(one.axes)) > 1 for other in others):
+            continue
+        run.fix([other for other in others if isinstance(other, Stored)], f"{described(node)} takes one number for all units")
+        known = run.moving(next(given for given in node.all_input_nodes if run.of(given) is one))
+        sides = torch.broadcast_shapes(known.labels.shape, *(_lengths(other) for other in others))
+        return Moving(known.labels.expand(sides), _zero_after(run, node))
+    return None
+
+
+def _lengths(known: Any) -> list[int]:
+    return list(known.labels.shape) if isinstance(known, Moving) else [len(axis) for axis in known.axes]
+
+
+def _length(known: Any, axis: int) -> int:
+    """Elements along an axis, counted from the last."""
+    sides = _lengths(known)
+    return sides[axis] if -axis <= len(sides) else 1
 
 
 def _side(labels: Tensor, axis: int, rank: int) -> int:
@@ -127,44 +187,72 @@ def _glu(run: UnitPass, node: Node) -> Any:
 
 
 def _reduce(run: UnitPass, node: Node) -> Any:
-    """A sum or mean over positions; or over units, of which those that are gone must be 0."""
-    known = run.moving(node.args[0])
-    dims = argument(node, 1, "dim")
+    """A number for many, over positions; or over units, of which those that are gone must be 0."""
+    known, op = run.moving(node.args[0]), op_of(node)
+    dims = argument(node, 2 if op in NORMS else 1, "dim")
     rank = known.labels.ndim
-    gone = {int(axis) % rank for axis in ([dims] if isinstance(dims, int) else dims or range(rank))}
-    varying = set(run.labels.varies(known.labels))
-    if gone & varying:
-        if op_of(node) not in SUMS or not known.zero or len(varying) > 1:
+    whole = dims is None or isinstance(dims, bool)  # statistics of everything may have a flag there
+    gone = set(range(rank)) if whole else {int(axis) % rank for axis in ([dims] if isinstance(dims, int) else dims)}
+    varying = run.labels.varies(known.labels)
+    for axis in gone & set(varying) if set(varying) - gone else ():
+        run.labels.join_along(known.labels, axis, f"{described(node)} mixes its units")
+    if gone & set(run.labels.varies(known.labels)):
+        if not _adds_zeros(node) or not known.zero or len(varying) > 1:
             return None
         run.labels.need_zeros(known.labels)
         return run.unlabelled(node)
-    labels, kept = known.labels, len(node.meta["value"].shape) == rank
+    labels, kept = known.labels, len(_shapes(node)[0]) == rank
     for axis in sorted(gone, reverse=True):
         labels = labels.narrow(axis, 0, 1) if kept else labels.select(axis, 0)
-    return Moving(labels, known.zero)
+    return _results(node, Moving(labels, known.zero and op not in NOT_ZERO))
 
 
-SUMS = frozenset(("mean", "sum"))
+NORMS = frozenset(("norm", "linalg_vector_norm"))
+SUMS = NORMS | frozenset(("mean", "sum"))
 """Reductions that elements of 0 add nothing to."""
+NOT_ZERO = frozenset("logsumexp argmax argmin max min median".split())
+"""Reductions of zeros that are not zero, or give places too."""
+
+
+def _adds_zeros(node: Node) -> bool:
+    """Whether a reduction is the same with some zeros more."""
+    order = argument(node, 1, "ord" if op_of(node) == "linalg_vector_norm" else "p", 2) if op_of(node) in NORMS else 1
+    return op_of(node) in SUMS and (order is None or (isinstance(order, (int, float)) and order > 0))
+
+
+def _shapes(node: Node) -> list[Sequence[int | None]]:
+    """Shapes of what a node gives, in order."""
+    if node.meta["value"].is_tensor:
+        return [node.meta["value"].shape]
+    parts = {int(user.args[1]): user.meta["value"].shape for user in node.users if op_of(user) == "getitem"}  # type: ignore[arg-type]
+    return [parts.get(place, next(iter(parts.values()))) for place in range(max(parts) + 1)]
+
+
+def _results(node: Node, one: Moving) -> Any:
+    """The same labels for each of a node's results."""
+    return one if node.meta["value"].is_tensor else (one,) * len(_shapes(node))
 
 
 def _along_positions(run: UnitPass, node: Node) -> Any:
-    """An op along an axis, such as softmax, that must not be that of the units."""
-    known, dim = run.moving(node.args[0]), argument(node, 1, "dim")
-    if int(dim) % known.labels.ndim in run.labels.varies(known.labels):
+    """An op along an axis, such as softmax, that must not be that of the units; units that vary along others go together along it."""
+    known, dim = run.moving(node.args[0]), int(argument(node, 1, "dim")) % run.moving(node.args[0]).labels.ndim
+    varying = run.labels.varies(known.labels)
+    if dim in varying and len(varying) == 1:
         return None
+    if dim in varying:
+        run.labels.join_along(known.labels, dim, f"{described(node)} mixes its units")
     return Moving(known.labels, zero=False)
 
 
 def _pool(run: UnitPass, node: Node) -> Any:
     """Space in other sizes."""
-    known, shape = run.moving(node.args[0]), node.meta["value"].shape
+    known, shape = run.moving(node.args[0]), _shapes(node)[0]
     if any(axis > 1 for axis in run.labels.varies(known.labels)):
         return None
     labels = known.labels
     for axis in range(2, labels.ndim):
-        labels = labels.narrow(axis, 0, 1).expand([int(shape[axis]) if at == axis else -1 for at in range(labels.ndim)])
-    return Moving(labels, known.zero)
+        labels = labels.narrow(axis, 0, 1).expand([int(shape[axis] or 1) if at == axis else -1 for at in range(labels.ndim)])
+    return _results(node, Moving(labels, known.zero))
 
 
 def _product(run: UnitPass, node: Node) -> Any:
@@ -193,7 +281,7 @@ def _product(run: UnitPass, node: Node) -> Any:
     if right is not None and right < -2:
         return Moving(other[..., :1, :1].expand(sides), zero)
     if left == -2 and right == -1:
-        return None
+        run.labels.fix(other, f"{described(node)} has a number for each pair of units")
     if left == -2:
         return Moving(one[..., :1].expand(sides), zero)
     return Moving(other[..., :1, :].expand(sides), zero) if right == -1 else run.unlabelled(node)
@@ -227,7 +315,22 @@ def _attention(run: UnitPass, node: Node) -> Any:
     run.labels.join(ask, key, reason)
     run.labels.join(ask, give, reason)
     sides = (*queries.labels.shape[:-1], values.labels.shape[-1])
+    _join_mask(run, node, ask.expand(*sides[:-1], keys.labels.shape[-2]))
     return Moving(ask.expand(sides), values.zero)
+
+
+def _join_mask(run: UnitPass, node: Node, scores: Tensor) -> None:
+    """What is added to the scores of heads, such as a bias for relative positions, has a slice per head, or one for all."""
+    mask = run.of(argument(node, 3, "attn_mask"))
+    reason = f"{described(node)} adds values that stay to its scores"
+    if isinstance(mask, Stored):
+        _meet_parameter(run, mask, scores, reason)
+    elif isinstance(mask, Moving):
+        for axis in run.labels.varies(scores):
+            if _side(mask.labels, axis, scores.ndim) > 1:
+                run.labels.join(scores, mask.labels, reason)
+            else:
+                run.fix(mask, f"{described(node)} takes one number for all heads")
 
 
 def _unlabelled(run: UnitPass, node: Node) -> Any:
@@ -237,23 +340,28 @@ def _unlabelled(run: UnitPass, node: Node) -> Any:
 
 SAME = "dropout feature_dropout alpha_dropout contiguous clone detach alias to type_as lift_fresh_copy native_dropout".split()
 
+JOINING = "add sub rsub mul div maximum minimum where masked_fill lerp pow eq ne lt le gt ge logical_and logical_or".split()
+"""Ops on elements of several values."""
+
 RULES: Mapping[str, Rule] = {
     **dict.fromkeys(FAMILIES["elementwise"] | {"neg", "isnan", "logical_not"}, _unary),
     **dict.fromkeys(SAME, _same),
-    **dict.fromkeys(
-        "add sub rsub mul div maximum minimum where masked_fill lerp pow eq ne lt le gt ge logical_and logical_or".split(), _elementwise
-    ),
+    **dict.fromkeys(JOINING, _elementwise),
     **dict.fromkeys(("softmax", "log_softmax", "cumsum"), _along_positions),
-    **dict.fromkeys("mean sum amax amin".split(), _reduce),
+    **dict.fromkeys((*SUMS, *NOT_ZERO, *"amax amin var std var_mean std_mean prod".split()), _reduce),
     **{f"{kind}_pool{axes}d": _pool for axes in (1, 2, 3) for kind in ("max", "avg", "adaptive_avg", "adaptive_max", "_adaptive_avg")},
+    **{f"max_pool{axes}d_with_indices": _pool for axes in (2, 3)},
     **dict.fromkeys("upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_bilinear2d upsample_bicubic2d".split(), _pool),
     **dict.fromkeys("zeros ones full arange zeros_like ones_like full_like scalar_tensor empty new_zeros new_ones".split(), _unlabelled),
     "glu": _glu,
+    "prelu": _prelu,
     "attention": _attention,
     "bmm": _product,
     "matmul": _matmul,
     "mm": _matmul,
     **MOVE_RULES,
     **LAYER_RULES,
+    **RECURRENT_RULES,
+    **EINSUM_RULES,
 }
 """Rule of every op that units can be followed through; those of all others stay."""

@@ -37,11 +37,10 @@ def group_importance(
         into = None if axes is None else axes[one.layer.in_axis]
         if into is None or (one.layer.groups == 1 and bool((into == STAYS).all())):
             continue
-        grouped = axes[0] if one.layer.groups > 1 else into  # type: ignore[index]
-        for part, seen in one.split(rows[name]):
-            players = _players(grouped[part] if one.layer.groups > 1 else into, one, seen.shape[1])
+        for place, (part, seen) in enumerate(one.split(rows[name])):
+            owners = into if one.layer.groups == 1 else axes[0].reshape(one.layer.groups, -1)[place, :1]  # type: ignore[index]
+            players = _players(owners, one, seen.shape[1])
             worth = layer_importance(one, part, seen, players, judge).double().cpu()
-            owners = (grouped[part][:1] if one.layer.groups > 1 else into).clone()
             for player, value in enumerate(worth.tolist()):
                 owner = int(_owner(players, player, owners, one))
                 if owner != STAYS:
@@ -68,7 +67,7 @@ def unlinked_importance(units: UnitGroups, network: Network, links: Mapping[str,
     values = dict(zip(sources, network.program(inputs, sources)(*samples), strict=True))
     for reader in readers:
         value, weight = values[reader.source], network.parameters[reader.weight]
-        axis = 1 if weight.ndim > 2 else value.ndim - 1
+        axis = reader.along if reader.along is not None else 1 if weight.ndim > 2 else value.ndim - 1
         moved = value.movedim(axis, 0).flatten(1).double()
         spread = (moved - moved.mean(1, keepdim=True)).abs().mean(1)
         size = weight.movedim(reader.axis, 0).reshape(len(spread), -1).abs().double().mean(1)

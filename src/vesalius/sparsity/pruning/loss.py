@@ -40,6 +40,11 @@ def evaluate_loss(loss: Loss, output: Float[Tensor, "B *out"], inputs: tuple[Ten
     arguments, any_number = _positional_arguments(loss)
     if len(arguments) == 2 and arguments[1] in TARGET_NAMES:
         likeness = output.shape == inputs[0].shape != getattr(labels, "shape", None)
+        if labels is None and not likeness:
+            raise InvalidInput(
+                f"the loss compares the output, of shape {list(output.shape)}, with a {arguments[1]}, and this data has no labels;"
+                " give rows as (x, y), or batches of (inputs, labels)"
+            )
         return as_caller(loss, output, inputs[0] if labels is None or likeness else labels)
     if len(arguments) == len(inputs) + 2 and labels is None:
         raise InvalidInput(

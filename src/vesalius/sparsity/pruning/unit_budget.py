@@ -116,10 +116,27 @@ class UnitBudget:
                 raise InvalidInput(f"the units of layer {name!r} cannot be removed: {units.why[name]}; name other layers")
         pools = {names: pool for names, pool in units.pools.items() if not named or set(names) & set(named)}
         if not pools:
-            reasons = "; ".join(f"{name}: {why}" for name, why in units.why.items())
+            reasons = "; ".join(f"{name}: {why}" for name, why in {**units.stays, **units.why}.items())
             raise InvalidInput(f"no layer of {units.network.name} has units that can be removed: {reasons}")
         left = {} if goal.kind in RANKED else {names: _groups_left(units, names, pool, goal) for names, pool in pools.items()}
         return cls(units=units, pools=pools, left=left, goal=goal)
+
+    def require_reachable(self) -> None:
+        """Refuse a budget that is not met by one unit in every layer.
+
+        Raises:
+            InvalidInput: more is to go than can.
+        """
+        if self.goal.kind not in ("parameters", "flops"):
+            return
+        ranked = torch.tensor([group for pool in self.pools.values() for group in pool])
+        least = self.cost(self._feasible(ranked, torch.zeros(self.units.count, dtype=torch.float64)))
+        if least > 1 - self.goal.amount:
+            what = "parameters" if self.goal.kind == "parameters" else "operations"
+            raise InvalidInput(
+                f"{self.goal.kind}={self.goal.amount:g} leaves {1 - self.goal.amount:.3g} of the {what}, and with the fewest units that"
+                f" layers can have {least:.3g} of them are left; ask for less than {1 - least:.3g}"
+            )
 
     def cut(self, worth: Float[Tensor, " G"], gone: Gone, part: float) -> Gone:
         """More groups that go, after a part of the rounds.
@@ -144,10 +161,7 @@ class UnitBudget:
 
     def _cut_ranked(self, worth: Float[Tensor, " G"], gone: Gone, part: float) -> Gone:
         """The fewest groups of the ranking with which enough is gone; the best of each pool, and a multiple where one is asked, stay."""
-        scaled = torch.full_like(worth, torch.inf)
-        for pool in self.pools.values():
-            groups = torch.tensor(pool)
-            scaled[groups] = worth[groups] / worth[groups].mean().clamp_min(1e-30)
+        scaled = self._worth_for_cost(worth)
         ranked = torch.where(gone, -torch.inf, scaled).argsort(dim=0, stable=True)
         aim = 1 - self.goal.amount * part
         low, high = int(gone.sum()), int((scaled < torch.inf).sum())
@@ -155,6 +169,15 @@ class UnitBudget:
             middle = (low + high) // 2
             low, high = (low, middle) if self.cost(self._feasible(ranked[:middle], scaled)) <= aim else (middle + 1, high)
         return self._feasible(ranked[:low], scaled)
+
+    def _worth_for_cost(self, worth: Float[Tensor, " G"]) -> Float[Tensor, " G"]:
+        """Square of the importance for what a group costs: errors add up as squares do; infinite for groups that may not go."""
+        found = torch.full_like(worth, torch.inf)
+        for pool in self.pools.values():
+            one = torch.zeros(self.units.count, dtype=torch.bool)
+            one[pool[0]] = True
+            found[torch.tensor(pool)] = worth[pool].square() / max(1 - self.cost(one), 1e-30)
+        return found
 
     def _feasible(self, some: Tensor, scaled: Float[Tensor, " G"]) -> Gone:
         """Groups that go, less those that each pool must keep."""
