@@ -19,8 +19,9 @@ from vesalius.core.names import name_list, require_known
 from vesalius.core.rows import to_tensor
 from vesalius.core.version import VERSION
 from vesalius.information.edge_weights import EdgeWeighting
-from vesalius.information.estimators import Binned, Gaussian, Neural, PairwiseInformation, pairwise
+from vesalius.information.estimators import Binned, Neural, PairwiseInformation, pairwise
 from vesalius.information.estimators.estimate import is_constant
+from vesalius.information.estimators.gaussian import information_within
 from vesalius.information.graph import FlowGraph
 from vesalius.information.histograms import Histograms
 from vesalius.information.layers import LABELS, TARGETS, FlowEdges, FlowLayer
@@ -208,8 +209,9 @@ def _flow_layer(site: LayerUnits, rows: Float64[Tensor, "N A"], weighting: EdgeW
 
 def _within_layer_information(rows: Float64[Tensor, "N A"]) -> Float64[Tensor, "A A"]:
     """Information between the units of a layer. Of many it is that of their correlation, a lower bound that costs one product."""
-    estimator = Binned() if rows.shape[1] <= MOST_BINNED_UNITS else Gaussian()
-    return estimator.estimate(rows, rows).values.clamp_min(0)
+    if rows.shape[1] > MOST_BINNED_UNITS:
+        return information_within(rows).clamp_min_(0)
+    return Binned().estimate(rows, rows).values.clamp_min(0)
 
 
 def _layer_pair_information(
