@@ -9,7 +9,8 @@ from scipy.special import ndtri
 from scipy.stats import rankdata
 
 from tests.reference.known_mutual_information import CHANNELS
-from vesalius.information.estimators import pairwise
+from vesalius.information.estimators import Gaussian, pairwise
+from vesalius.information.estimators.gaussian import information_within
 
 
 def columns(name, rows, seed):
@@ -43,3 +44,11 @@ def test_gaussian_copulas_are_met_and_intervals_cover(name):
 def test_what_is_not_monotone_is_missed():
     x = torch.linspace(-1, 1, 501, dtype=torch.float64)[:, None]
     assert abs(float(pairwise(x, x**2, estimator="gaussian").values)) < 0.01 < 1 < float(pairwise(x, x**2).values)
+
+
+def test_information_within_a_layer_is_that_of_the_pairs():
+    rows = torch.randn(300, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    rows[:, 1], rows[:, 2] = rows[:, 0] + rows[:, 1], 4.0
+    found, expected = information_within(rows), Gaussian().estimate(rows, rows).values
+    torch.testing.assert_close(found.triu(1), expected.triu(1), atol=1e-12, rtol=0)
+    assert not found[2].any() and not found[:, 2].any() and float(found[0, 1]) > 0.2

@@ -64,8 +64,9 @@ def test_classes_with_too_few_rows_are_flagged_and_say_why(name):
 
 def test_levels_named_anew_are_the_same_levels():
     rows = torch.stack([torch.arange(200.0) % 7, torch.randn(200, generator=rng())], 1).double()
-    assert count_levels(rows).tolist() == [7.0, 0.0]
-    assert count_levels((rows[:, 1:] - 1.5).relu()).tolist() == [1.0], "a unit that is seldom on has one level, and values besides"
+    assert [part.tolist() for part in count_levels(rows)] == [[7.0, 0.0], [True, False]]
+    seldom = [part.tolist() for part in count_levels((rows[:, 1:] - 1.0).relu())]
+    assert seldom == [[1.0], [False]], "a unit that is seldom on has one level, and values besides"
     named = shuffle_levels(rows, rng(5))
     assert torch.equal(named[:, 1], rows[:, 1]) and not torch.equal(named[:, 0], rows[:, 0])
     assert len(torch.stack([rows[:, 0], named[:, 0]], 1).unique(dim=0)) == 7
@@ -86,3 +87,30 @@ def test_few_rows_of_rounded_values_stay_within_their_entropy(rows):
     sides = (torch.from_numpy(np.round(20 * numbers.standard_normal((rows, 40)))) for _ in range(2))
     found = pairwise(*sides, generator=rng())
     assert float(found.values.min()) > -log(rows) and float(found.values.max()) < log(rows)
+
+
+def test_pixels_and_a_continuous_unit_are_read_in_order_and_not_flagged():
+    """256 grey values, 8 rows each, from next to nothing to nearly all: neighbours within a level alone would be too few."""
+    draws = np.random.default_rng(4)
+    z = draws.standard_normal((2000, 1))
+    rho = np.array([0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9])
+    pixels = np.clip(np.round(42 * (rho * z + np.sqrt(1 - rho**2) * draws.standard_normal((2000, 8))) + 127.5), 0, 255)
+    found = pairwise(torch.from_numpy(pixels), torch.from_numpy(z), generator=rng())
+    assert not bool(found.unreliable.any())
+    error = found.values[:, 0] - torch.from_numpy(-0.5 * np.log1p(-(rho**2)))
+    assert float(error.abs().max()) < 0.06 and bool((error.abs() <= 2.5 * found.stderr[:, 0]).all())
+
+
+def test_classes_that_shift_a_continuous_unit_are_read_by_class_and_flagged():
+    """250 classes with a mean of their own, in no order: in order they seem to say almost nothing."""
+    draws = np.random.default_rng(5)
+    means = draws.standard_normal(250)
+    x = draws.integers(0, 250, 2000)
+    y = means[x] + 0.3 * draws.standard_normal(2000)
+    near = np.linspace(-8, 8, 4000)
+    each = np.exp(-((near[:, None] - means) ** 2) / 0.18) / (0.3 * (2 * np.pi) ** 0.5)
+    whole = each.mean(1)
+    truth = -np.trapezoid(whole * np.log(whole), near) - 0.5 * np.log(2 * np.pi * np.e * 0.09)
+    found = pairwise(*columns(x, y), generator=rng())
+    assert bool(found.unreliable) and "too few rows for so many levels" in found.why_unreliable(0, 0)
+    assert abs(float(found.values) - truth) < 0.25 * truth

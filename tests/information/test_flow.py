@@ -299,3 +299,25 @@ def test_targets_that_say_nothing_are_refused(network):
         information_flow(network, rows(40, 4), labels=torch.full((40,), 0.5))
     with pytest.raises(InvalidInput, match="NaN or infinite"):
         information_flow(network, rows(40, 4), labels=torch.full((40,), torch.nan))
+
+
+def test_one_number_per_row_without_an_axis_of_units_is_a_unit():
+    class Score(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.hidden, self.out = nn.Linear(4, 3), nn.Linear(3, 1)
+
+        def forward(self, x):
+            return self.out(torch.tanh(self.hidden(x))).squeeze(-1)
+
+    torch.manual_seed(0)
+    model = Score()
+    found = information_flow(model, rows(200, 4), measuring=FAST)
+    assert [len(layer) for layer in found.layers] == [4, 3, 1] and bool(found.edges[-1].kept.any())
+
+
+def test_rows_that_are_no_numbers_are_named(network):
+    x = rows(200, 4)
+    x[7, 2] = float("nan")
+    with pytest.raises(InvalidInput, match=r"'input' has NaN .* the first in row 7 .* unit 2"):
+        information_flow(network, x, measuring=FAST)

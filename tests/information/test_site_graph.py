@@ -1,11 +1,14 @@
 """Sites are joined where the network has a way between them with no other site on it: by hand, on networks of every structure."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
 import vesalius as vs
 from tests.zoo.catalogue import specimen
+from vesalius.information import MeasurementOptions
 from vesalius.information.site_graph import joined_sites
 from vesalius.information.units import find_layer_units
 
@@ -149,3 +152,48 @@ def test_a_loop_of_cells_is_joined_step_by_step():
     assert names_joined(Loop(), SEQUENCE) == "x>cell cell>output"
     found = names_joined(Loop(), SEQUENCE, steps=[0, 1, 4]).split()
     assert set(found) == {"x>cell[0]", "x>cell[1]", "x>cell[4]", "cell[0]>cell[1]", "cell[1]>cell[4]", "cell[4]>output"}
+
+
+class SignGate(nn.Module):
+    """What the second input says is the sign of what the first says: alone, it says nothing of the output."""
+
+    def __init__(self, packed):
+        super().__init__()
+        self.value, self.gate, self.both, self.out = nn.Linear(3, 3), nn.Linear(3, 3), nn.Linear(6, 6), nn.Linear(3, 2, bias=False)
+        self.packed = packed
+        with torch.no_grad():
+            for part in (self.value, self.gate, self.both):
+                part.bias.zero_()
+                part.weight.copy_(torch.eye(len(part.weight)))
+
+    def forward(self, a, b):
+        if self.packed:
+            value, gate = self.both(torch.cat([a, b], 1)).chunk(2, 1)
+        else:
+            value, gate = self.value(a), self.gate(b)
+        return self.out(value * torch.tanh(20 * gate))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_gate_that_says_nothing_alone_is_not_prunable(packed):
+    torch.manual_seed(0)
+    a, b = torch.randn(2, 1000, 3)
+    graph = vs.information_flow(SignGate(packed), (a, b), measuring=MeasurementOptions(estimator="binned"))
+    gates = (["both"], "both", slice(3, 6)) if packed else (["value", "gate"], "gate", slice(0, 3))
+    assert list(graph.provenance["factors"]) == gates[0]
+    assert int(graph.between(gates[1], "output").kept[gates[2]].sum()) <= 1
+    assert graph.prunable() == {} and replace(graph, provenance={}).prunable() != {}
+
+
+def test_a_sum_and_an_activation_written_by_hand_are_no_gates():
+    class Plain(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.other, self.out = nn.Linear(3, 4), nn.Linear(3, 4), nn.Linear(4, 2)
+
+        def forward(self, x):
+            h = self.one(x)
+            return self.out(h * torch.sigmoid(h) + self.other(x))
+
+    network = vs.trace(Plain(), torch.randn(2, 3))
+    assert joined_sites(network.axes, find_layer_units(network, None, "post_activation")).factors == []

@@ -18,9 +18,11 @@ from vesalius.core.errors import InvalidInput
 from vesalius.core.names import name_list, require_known
 from vesalius.core.rows import to_tensor
 from vesalius.core.version import VERSION
+from vesalius.information.edge_stability import edge_stability
 from vesalius.information.edge_weights import EdgeWeighting
-from vesalius.information.estimators import Binned, Gaussian, Neural, PairwiseInformation, pairwise
+from vesalius.information.estimators import Binned, Neural, PairwiseInformation, pairwise
 from vesalius.information.estimators.estimate import is_constant
+from vesalius.information.estimators.gaussian import information_within
 from vesalius.information.graph import FlowGraph
 from vesalius.information.histograms import Histograms
 from vesalius.information.layers import LABELS, TARGETS, FlowEdges, FlowLayer
@@ -71,7 +73,8 @@ def information_flow(  # noqa: PLR0913 - a verb that users call
         measuring: how units are read and their information measured.
 
     Returns:
-        The graph. Constant units have no edges and are listed in ``.dead``.
+        The graph. Constant units have no edges and are listed in ``.dead``. Of fewer than 500 rows it says how many of its edges half
+        of them show again.
 
     Raises:
         NotTraceable: a network without a graph.
@@ -91,7 +94,7 @@ def information_flow(  # noqa: PLR0913 - a verb that users call
     received = receive_data(model, data)
     network, labels = received.network, _labels(received, labels)
     how, weights = measuring or MeasurementOptions(), weighting or EdgeWeighting()
-    sites, pairs, unseen = joined_layers(network, layers, how, labelled=labels is not None)
+    sites, pairs, unseen, factors = joined_layers(network, layers, how, labelled=labels is not None)
     found = record_activations(network, received.x, labels, sites, how)
     rows = [units.double() for units in found.units]
     named = [_flow_layer(site, part, weights) for site, part in zip(sites, rows, strict=True)]
@@ -105,33 +108,34 @@ def information_flow(  # noqa: PLR0913 - a verb that users call
     ]
     ends = [(named[first].name, named[second].name) for first, second in pairs]
     made = FlowGraph.from_information(named, edges, weights, pairs=ends, provenance=_provenance(network, found, sites, how))
-    return replace(made, unseen=unseen)
+    stability = edge_stability(rows, pairs, made.edges, weights.rate, generator) if how.relevance == "pairwise" else {}
+    return replace(made, unseen=unseen, provenance={**made.provenance, **stability, "factors": factors})
 
 
 def joined_layers(
     network: Network, layers: Sequence[str] | None, how: MeasurementOptions, *, labelled: bool
-) -> tuple[tuple[LayerUnits, ...], list[tuple[int, int]], tuple[str, ...]]:
-    """What is read, which of it is joined, by place, and which reads an input besides that is no layer; the labels are behind all, in
-    place of the output or after it.
+) -> tuple[tuple[LayerUnits, ...], list[tuple[int, int]], tuple[str, ...], list[str]]:
+    """What is read, which of it is joined, by place, which reads an input besides that is no layer, and which is multiplied with another
+    way; the labels are behind all, in place of the output or after it.
 
     Raises:
         InvalidInput: as :func:`find_layer_units`; a layer that is named and that nothing joins with another.
     """
     sites = find_layer_units(network, layers, how.unit, how.steps, how.position)
-    pairs, past = joined_sites(network.axes, sites)
-    unseen = tuple(sites[place].name for place in past)
+    pairs, past, multiplied = joined_sites(network.axes, sites)
+    unseen, factors = tuple(sites[place].name for place in past), [sites[place].name for place in multiplied]
     apart = [site for place, site in enumerate(sites) if not any(place in pair for pair in pairs)]
     if apart and layers is not None:
         raise InvalidInput(f"no way through the network joins {apart[0].name!r} with another of these layers; leave it out, or name more")
     kept = [place for place, site in enumerate(sites) if site not in apart]
     pairs, sites = [(kept.index(first), kept.index(second)) for first, second in pairs], tuple(sites[place] for place in kept)
     if not labelled:
-        return sites, pairs, unseen
+        return sites, pairs, unseen, factors
     last = len(sites) - 1
     if len(sites) > 2 and sites[-1].kind == "classes":
-        return sites[:-1], pairs, tuple(name for name in unseen if name != sites[-1].name)
+        return sites[:-1], pairs, tuple(name for name in unseen if name != sites[-1].name), factors
     ends = [place for place in range(len(sites)) if not any(first == place for first, _ in pairs)]
-    return sites, [*pairs, *((place, last + 1) for place in ends)], unseen
+    return sites, [*pairs, *((place, last + 1) for place in ends)], unseen, factors
 
 
 def _label_layer(labels: Tensor) -> tuple[FlowLayer, Float64[Tensor, "N _"]]:
@@ -208,8 +212,9 @@ def _flow_layer(site: LayerUnits, rows: Float64[Tensor, "N A"], weighting: EdgeW
 
 def _within_layer_information(rows: Float64[Tensor, "N A"]) -> Float64[Tensor, "A A"]:
     """Information between the units of a layer. Of many it is that of their correlation, a lower bound that costs one product."""
-    estimator = Binned() if rows.shape[1] <= MOST_BINNED_UNITS else Gaussian()
-    return estimator.estimate(rows, rows).values.clamp_min(0)
+    if rows.shape[1] > MOST_BINNED_UNITS:
+        return information_within(rows).clamp_min_(0)
+    return Binned().estimate(rows, rows).values.clamp_min(0)
 
 
 def _layer_pair_information(

@@ -192,13 +192,13 @@ class FlowGraph:
     def prunable(self, *, share: float = 0.0) -> dict[str, dict[int, str]]:
         """Units between the first and the last layers that carry at most a share of the flow: positions by layer, each with the reason.
 
-        Never are all live units of a layer listed that everything passes through, where the measurement fails, nor units that may carry
-        what comes into layers of :attr:`unseen`. One that is not listed need not be necessary: others may say the same (:attr:`bypassed`).
+        Never listed are all live units of a layer that everything passes through, live ones that others multiply (gates: pairs cannot show
+        them), and what may carry what comes into layers of :attr:`unseen`. Others need not be necessary: see :attr:`bypassed`.
 
         Args:
             share: of all flow from the first layers to the last, in [0, 1); by default only what carries none is listed.
         """
-        return pruning.prunable_units(self.layers, self.structure, self.flows, share, [self.place(name) for name in self.unseen])
+        return pruning.prunable_units(self.layers, self.structure, self.flows, share, self.unseen, self.provenance.get("factors", ()))
 
     @verb
     def without(self, units: Iterable[UnitKey] | Mapping[str, Iterable[int | str]]) -> FlowGraph:

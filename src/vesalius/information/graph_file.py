@@ -88,7 +88,13 @@ def _reads(who: Mapping[str, Any]) -> list[list[int]]:
 
 def load_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
     """What the weights of a file are, where its graph comes from, and which layers read what it does not show."""
-    made = store.provenance(facts, rows=lambda count: int(count or 0), weighting=lambda how: float(store.mapping(how or {}).get("rate", 1)))
+    made = store.provenance(
+        facts,
+        rows=lambda count: int(count or 0),
+        weighting=lambda how: float(store.mapping(how or {}).get("rate", 1)),
+        factors=lambda names: [str(name) for name in names],
+        few_rows=lambda few: float(store.mapping(few).get("kept", 0)),
+    )
     transform = None if facts["transform"] is None else store.fact(facts, "transform", str)
     return {"unseen": _load_unseen(facts), "transform": transform, "provenance": made}
 

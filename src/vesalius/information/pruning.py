@@ -17,7 +17,12 @@ from vesalius.information.paths import throughput
 
 
 def prunable_units(
-    layers: Sequence[FlowLayer], structure: LayerGraph, flows: Sequence[Float64[Tensor, "_ _"]], share: float, unseen: Sequence[int] = ()
+    layers: Sequence[FlowLayer],
+    structure: LayerGraph,
+    flows: Sequence[Float64[Tensor, "_ _"]],
+    share: float,
+    unseen: Sequence[str] = (),
+    factors: Sequence[str] = (),
 ) -> dict[str, dict[int, str]]:
     """Units between the first layers and the last that carry at most a share of the flow, each with the reason.
 
@@ -29,20 +34,25 @@ def prunable_units(
         structure: which are joined.
         flows: weights, one matrix per layer pair.
         share: most that passes through a unit, of all that flows, in [0, 1).
-        unseen: layers that read an input besides that is no layer; what begins there counts as well.
+        unseen: names of layers that read an input besides that is no layer; what begins there counts as well.
+        factors: names of layers that are multiplied with others, or choose among them; a unit there may say nothing alone and everything
+            together with the other, so that only dead ones are listed.
 
     Returns:
         For each layer that has such units, their positions and why.
     """
     share = real_number("share", share, Limit(least=0, below=1))
     carried = [part.tolist() for part in throughput(structure, flows)]
-    besides = [part.tolist() for part in throughput(structure, flows, unseen)] if unseen else carried
+    begin = [at for at, layer in enumerate(layers) if layer.name in unseen]
+    besides = [part.tolist() for part in throughput(structure, flows, begin)] if begin else carried
     inner = [at for at in range(len(layers)) if structure.into[at] and structure.out_of[at]]
     chosen = {at: {unit for unit, flow in enumerate(carried[at]) if max(flow, besides[at][unit]) <= share} for at in inner}
     live = [set((~layer.dead).nonzero().flatten().tolist()) for layer in layers]
     spare = {at for at in inner if live[at] and live[at] <= chosen[at]}
     for at in needed_layers(structure, spare, without=[at for at, units in enumerate(live) if not units]):
         chosen[at] -= live[at]
+    for at in inner:
+        chosen[at] -= live[at] if layers[at].name in factors else set()
     return {
         layers[at].name: {unit: _prune_reason(layers[at], structure, flows, (at, unit), carried[at][unit]) for unit in sorted(units)}
         for at, units in chosen.items()

@@ -20,19 +20,19 @@ def find_residual_sums(axes: GraphAxes) -> dict[str, tuple[str, ...]]:
     A sum of several, as in ``x + attention(x) + mlp(x)``, is one, though it is computed in steps.
     """
     graph = axes.model_graph
-    behind = _mixing_before(axes)
+    behind = mixing_before(axes)
     found = {name: parts for name, node in graph.nodes.items() if (parts := _added_values(axes, node, behind))}
     partial = {name for parts in found.values() for name in parts if name in found and len(_readers(graph.nodes[name])) == 1}
     return {name: _all_parts(parts, found, partial) for name, parts in found.items() if name not in partial}
 
 
-def _mixing_before(axes: GraphAxes) -> dict[Node, frozenset[Node]]:
-    """For each node that depends on an input, the layers that it depends on."""
+def mixing_before(axes: GraphAxes, ops: frozenset[str] = MIXING_OPS) -> dict[Node, frozenset[Node]]:
+    """For each node that depends on an input, the layers, or other nodes of some ops, that it depends on."""
     varying = downstream_nodes(axes.model_graph.nodes[name] for name in axes.model_graph.inputs)
     found: dict[Node, frozenset[Node]] = {}
     for node in axes.model_graph.graph.nodes:
         if node in varying:
-            own = {node} if "value" in node.meta and node.meta["value"].op in MIXING_OPS else set[Node]()
+            own = {node} if "value" in node.meta and node.meta["value"].op in ops else set[Node]()
             found[node] = frozenset(own).union(*(found[source] for source in data_inputs(node) if source in found))
     return found
 

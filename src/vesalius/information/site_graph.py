@@ -9,9 +9,17 @@ from typing import NamedTuple
 from torch.fx import Node
 
 from vesalius.information.hidden_states import find_recurrent_layers, reads_step
+from vesalius.information.residual_sums import MIXING_OPS, SUM_OPS, mixing_before
 from vesalius.information.units import LayerUnits
 from vesalius.trace.graph import data_inputs, downstream_nodes
 from vesalius.trace.graph_axes import GraphAxes
+
+JOINING_OPS = frozenset({"cat", "concat", "concatenate", "stack"})
+"""Ops that put values side by side."""
+PARTING_OPS = frozenset({"getitem", "slice", "select", "narrow", "index_select", "roll", "flip"})
+"""Ops that take a part of a value, or move its units: two parts that are multiplied are two ways."""
+PRODUCT_OPS = frozenset({"glu", "attention", "bmm", "baddbmm"})
+"""Ops that multiply whatever they are given."""
 
 
 class JoinedSites(NamedTuple):
@@ -20,10 +28,13 @@ class JoinedSites(NamedTuple):
     Attributes:
         pairs: of sites, by place, the one that is read first; in order.
         unseen: sites that read another, and also an input of the network past all sites.
+        factors: sites that come together with another way of the network otherwise than by a sum or side by side: a gate, a router, what
+            attention reads.
     """
 
     pairs: list[tuple[int, int]]
     unseen: list[int]
+    factors: list[int]
 
 
 def joined_sites(axes: GraphAxes, sites: Sequence[LayerUnits]) -> JoinedSites:
@@ -54,7 +65,23 @@ def joined_sites(axes: GraphAxes, sites: Sequence[LayerUnits]) -> JoinedSites:
             found |= {(first, second) for first in read for second in places}
         found |= set(combinations(places, 2) if remembers.get(sites[places[0]].value) else pairwise(places))
     pairs = sorted(found, key=lambda pair: (pair[1], pair[0]))
-    return JoinedSites(pairs, sorted(unseen & {second for _, second in pairs}))
+    whole: dict[Node, tuple[None]] = dict.fromkeys(by_node, (None,))
+    multiplied = {before for node in _products(axes) for before, _ in _nearest_sites(axes, node, varying, whole, set())}
+    factors = {place for node in multiplied for place in by_node[node]}
+    return JoinedSites(pairs, sorted(unseen & {second for _, second in pairs}), sorted(factors))
+
+
+def _products(axes: GraphAxes) -> list[Node]:
+    """Nodes in which two ways through the network come together otherwise than by a sum or side by side."""
+    behind, found = mixing_before(axes, MIXING_OPS | PARTING_OPS), []
+    for node in behind:
+        ways, op = (
+            {behind[source] for source in data_inputs(node) if source in behind},
+            node.meta["value"].op if "value" in node.meta else "",
+        )
+        if (len(ways) > 1 and op and op not in SUM_OPS | JOINING_OPS) or op in PRODUCT_OPS:
+            found.append(node)
+    return found
 
 
 def _nearest_sites(

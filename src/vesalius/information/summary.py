@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vesalius.information.edge_stability import stability_note
+
 if TYPE_CHECKING:
     from vesalius.information.graph import FlowGraph
 
@@ -21,6 +23,8 @@ def describe_graph(graph: FlowGraph) -> str:
         + (f", {doubtful} of them unreliable (edges.why_unreliable says why)" if doubtful else ""),
         *(f"  {layer!r}{_read_by(graph, at)}" for at, layer in enumerate(graph.layers)),
     ]
+    if note := stability_note(graph.provenance):
+        lines.append(note)
     if kept:
         lines.append(f"strongest edges ({WEIGHTS[graph.transform]})")
         lines += [f"  {weight:.3g}  {graph.title(a)} -> {graph.title(b)}" for (a, b), weight in graph.strongest_edges()]

@@ -24,7 +24,7 @@ from vesalius.information.activation_sites import post_activation_site, pre_acti
 from vesalius.information.hidden_states import MOST_STEPS, HiddenState, RecurrentLayer, find_recurrent_layers
 from vesalius.information.residual_sums import find_residual_sums
 from vesalius.trace.axes import BATCH_FIRST, BatchLayout
-from vesalius.trace.graph import ModelGraph, Value, downstream_nodes
+from vesalius.trace.graph import ModelGraph, Value, data_inputs, downstream_nodes
 from vesalius.trace.layers import Layer
 from vesalius.trace.network import Network
 from vesalius.trace.vocabulary import WHOLE_NAMES
@@ -81,7 +81,7 @@ class LayerUnits:
         """
         tensor = self.layout.batch_first(tensor)
         if self.axis is None:
-            return tensor.flatten(1)
+            return tensor.reshape(len(tensor), self.units)
         rows = tensor.movedim(self.axis, 1)
         if self.step is not None:
             return rows[:, :, self.step]
@@ -136,7 +136,8 @@ class _Reader:
             *(self.of_sum(name) for name in self._shown_sums({layer.value for layer in layers} - {layer.value for layer in chosen})),
         ]
         inner += [self.of_value(name) for name in self._stream_starts([*inputs, *heads, *inner])] if heads else []
-        inner = [site for site in inner if site.value != graph.output]
+        same = _same_as_output(graph)
+        inner = [site for site in inner if site.value not in same]
         return [*inputs, *heads, *inner, _output_units(graph)]
 
     def by_name(self, name: str) -> LayerUnits:
@@ -259,6 +260,18 @@ def _output_units(model_graph: ModelGraph) -> LayerUnits:
     return LayerUnits(name=OUTPUT, value=value.name, kind="classes", units=prod(int(side or 1) for side in value.event), axis=None)
 
 
+def _same_as_output(model_graph: ModelGraph) -> set[str]:
+    """Names of the output and of what it is another shape of."""
+    name, found = model_graph.output, {model_graph.output}
+    while (value := model_graph.value(name)).family == "reshape" and not text_positions(model_graph):
+        before = [node.meta["value"] for node in data_inputs(model_graph.nodes[name]) if "value" in node.meta]
+        if len(before) != 1 or prod(int(side or 1) for side in before[0].event) != prod(int(side or 1) for side in value.event):
+            break
+        name = before[0].name
+        found.add(name)
+    return found
+
+
 def text_positions(model_graph: ModelGraph) -> int:
     """How many positions the text of a language model has: ids [B, T] come in, and logits [B, T, V] go out; 0 for any other network."""
     output = model_graph.value(model_graph.output)
@@ -298,6 +311,10 @@ def pool_units(
     for site, value in zip(sites, values, strict=True):
         rows = site.read(value.detach().float(), pool, spots).cpu()
         if not bool(torch.isfinite(rows).all()):
-            raise InvalidInput(f"layer {site.name!r} has NaN or infinite values on this data; clean the data, or look at the network")
+            row, unit = (~rows.isfinite()).nonzero()[0].tolist()
+            raise InvalidInput(
+                f"layer {site.name!r} has NaN or infinite values on this data, the first in row {row} of a batch, unit {unit}; leave such"
+                " rows out, or look at the network"
+            )
         found.append(rows)
     return found

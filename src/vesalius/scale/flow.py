@@ -69,7 +69,7 @@ class InformationFlow(Aggregate):
         graph = information_flow(
             network, x, layers=self.layers, labels=told, names=None, classes=classes, weighting=self.weighting, measuring=how
         )
-        sites, pairs, _ = joined_layers(network, self.layers, how, labelled=self.labels)
+        sites, pairs, *_ = joined_layers(network, self.layers, how, labelled=self.labels)
         units = [part.double() for part in record_activations(network, x, None, sites, how).units]
         own = self.measuring.estimator.bins if isinstance(self.measuring.estimator, Binned) else None
         slots = fit_slots(units if told is None else [*units, one_vs_rest(told)], pairs, own)
@@ -80,7 +80,7 @@ class InformationFlow(Aggregate):
 
     def reader(self, network: Network, plan: SumPlan, asked: Any) -> BlockReader:
         how = self.measuring
-        sites, _, _ = joined_layers(network, self.layers, how, labelled=self.labels)
+        sites, *_ = joined_layers(network, self.layers, how, labelled=self.labels)
         program = network.program([value.name for value in network.inputs], [site.value for site in sites])
         kinds = len(self.empty(plan).graph.layers[-1]) if self.labels else 0
 

@@ -23,8 +23,8 @@ from vesalius.information.estimators.gaussian import Gaussian
 from vesalius.information.estimators.ksg import KSG
 from vesalius.information.estimators.neural import Neural
 
-LOOKUPS = 1 << 21
-"""Neighbours that are looked up in one call where no number of rows is asked for: half a second or so."""
+LOOKUPS = 1 << 20
+"""Neighbours that are looked up in one call where no number of rows is asked for: a third of a second or so."""
 FEWEST_QUERIES = 500
 """Rows at which they are looked up at least, if there are so many."""
 
@@ -40,7 +40,7 @@ class AutoInformation(Options):
         level: pairs are refined if their adjusted p-value is at most this.
         strong: and if the table gives at least so many nats, whatever their p-value is.
         queries: most rows at which neighbours are looked up, as :class:`~vesalius.information.estimators.ksg.KSG` says. By default as many
-            as two million look-ups allow, and at least 500: all rows where there are few pairs. Errors say what that costs, up to twice
+            as a million look-ups allow, and at least 500: all rows where there are few pairs. Errors say what that costs, up to twice
             those of all rows.
     """
 

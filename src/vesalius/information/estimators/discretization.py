@@ -27,15 +27,22 @@ ATOM_SHARE = 0.01
 
 
 def find_atoms(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Values [K] that are atoms of a unit [N], ascending, and how many rows have each.
+    """Values [K] that are atoms of a unit [N], ascending, and how many rows have each; :func:`are_atoms` says which."""
+    found, counts = np.unique(values, return_counts=True)
+    chosen = are_atoms(counts)
+    return found[chosen], counts[chosen]
+
+
+def are_atoms(counts: np.ndarray) -> np.ndarray:
+    """Which values of a unit are atoms, by how many rows have each of them.
 
     A value is an atom if 8 rows share it, and 1 % of all rows. In a discrete unit, one whose values are shared by 8 rows on average, the
     1 % is not asked.
     """
-    found, counts = np.unique(values, return_counts=True)
-    discrete = len(values) >= ATOM_ROWS * len(found)
-    least = ATOM_ROWS if discrete else max(ATOM_ROWS, int(ATOM_SHARE * len(values)))
-    return found[counts >= least], counts[counts >= least]
+    rows = int(counts.sum())
+    discrete = rows >= ATOM_ROWS * len(counts)
+    chosen: np.ndarray = counts >= (ATOM_ROWS if discrete else max(ATOM_ROWS, int(ATOM_SHARE * rows)))
+    return chosen
 
 
 @dataclass(frozen=True, eq=False)

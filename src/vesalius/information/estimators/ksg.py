@@ -34,7 +34,7 @@ from vesalius.information.estimators.estimate import (
     check_pair,
 )
 from vesalius.information.estimators.levels import count_levels, level_information, shuffle_levels
-from vesalius.information.estimators.mixed_variables import MixedVariables
+from vesalius.information.estimators.mixed_variables import AtomRule, MixedVariables
 
 special = LazyModule("scipy.special")
 
@@ -145,78 +145,121 @@ class KSG(Options):
 
     def _estimates(
         self, X: Float64[Tensor, "N A"], Y: Float64[Tensor, "N B"], chosen: Bool[Tensor, "A B"], generator: torch.Generator | None
-    ) -> tuple[NDArray[np.float64], ...]:
-        """Values, standard errors, what was taken off, and doubts of the pairs chosen."""
+    ) -> NDArray[np.float64]:
+        """Values, standard errors, what was taken off, and doubts of the pairs chosen.
+
+        Pairs whose joint table would be mostly empty are read by other means, by whether both units consist of levels or one of them.
+        """
         units = chosen.nonzero().T.contiguous().numpy()
         count = len(X) if self.queries is None else min(len(X), self.queries)
-        queries = np.sort(torch.randperm(len(X), generator=generator)[:count].numpy())
-        value, stderr, null, infinite, _ = self._local(X, Y, units, queries, generator)
-        doubts = np.where(value > 0.5 * np.log(len(X)), float(ABOVE_LIMIT), np.where(infinite > 0, float(DETERMINED), 0.0))
-        levels = torch.maximum(*(count_levels(side)[pick] for side, pick in zip((X, Y), torch.from_numpy(units), strict=True)))
-        sparse = (null > MOST_TABLE_BIAS) | (levels.numpy() > MOST_LEVELS * len(X))
-        if sparse.any():
-            found = self._levels(X, Y, units[:, sparse], queries, generator)
-            for table, numbers in zip((value, stderr, null, doubts), found, strict=True):
-                table[sparse] = numbers
-        return value, stderr, null, doubts
+        rows = _Rows(X, Y, np.sort(torch.randperm(len(X), generator=generator)[:count].numpy()), generator)
+        (levels_x, of_x), (levels_y, of_y) = count_levels(X), count_levels(Y)
+        sparse = torch.maximum(levels_x[units[0]], levels_y[units[1]]).numpy() > MOST_LEVELS * len(X)
+        both = (of_x[units[0]] & of_y[units[1]]).numpy()
+        found = np.zeros((4, units.shape[1]))
+        found[:, ~sparse] = self._local(rows, units[:, ~sparse]).table
+        sparse |= found[2] > MOST_TABLE_BIAS
+        for part, read in ((sparse & both, self._two_of_levels), (sparse & ~both, self._one_of_levels)):
+            if part.any():
+                found[:, part] = read(rows, units[:, part])
+        return found
 
-    def _levels(
-        self,
-        X: Float64[Tensor, "N A"],
-        Y: Float64[Tensor, "N B"],
-        units: NDArray[np.int64],
-        queries: NDArray[np.int64],
-        generator: torch.Generator | None,
-    ) -> tuple[NDArray[np.float64], ...]:
-        """The same of pairs with so many levels that their table is mostly empty.
+    def _one_of_levels(self, rows: _Rows, units: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The same where a unit of many levels meets one that varies continuously.
+
+        Where the order of levels carries the dependence, neighbours over levels that are spread over their steps have no bias, and more
+        rows near by than there are within a level. Where those within a level say clearly more, levels have no order, and few rows each.
+        """
+        half = replace(rows, queries=rows.queries[::2])
+        ordered, within = self._local(rows, units, AtomRule.COARSE), self._local(half, units, AtomRule.LEVELS)
+        gap = np.maximum(within.value - ordered.value, 0)
+        apart = gap > 3 * np.hypot(ordered.stderr, within.stderr)
+        found = np.where(apart, within.table, ordered.table)
+        found[1] = np.where(apart, found[1], np.hypot(found[1], gap / 2))
+        found[3] = np.where(apart & (found[3] == 0), SPARSE_LEVELS, found[3])
+        return found
+
+    def _two_of_levels(self, rows: _Rows, units: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The same where both units consist of levels, too many for their table.
 
         Where the order of levels carries the dependence, so that it goes if they are named anew, neighbours over levels that are spread
         over their steps have no bias. Where it does not, as with classes, the larger of that and of what rows that were left out confirm is
-        taken, and flagged where the plug-in is far above it.
+        taken, and flagged where the plug-in is far above it. Where neighbours see nothing, classes may still be behind it.
         """
-        value, stderr, null, infinite, table = self._local(X, Y, units, queries, generator, coarse=True)
-        shuffled = self._local(shuffle_levels(X, generator), shuffle_levels(Y, generator), units, queries, generator, coarse=True)[0]
-        doubts = np.where(value > 0.5 * np.log(len(X)), float(ABOVE_LIMIT), np.where(infinite > 0, float(DETERMINED), 0.0))
-        for at in np.flatnonzero(shuffled - table > ORDERED_SHARE * (value - table)):
-            x, y = X[:, units[0, at]].numpy(), Y[:, units[1, at]].numpy()
-            levels = level_information(x, y)
-            if levels.lower > value[at] + 2 * stderr[at]:  # the larger of two that agree would be too large on average
-                value[at], stderr[at] = levels.lower, np.sqrt(levels.variance / len(x))
-            gap = max(levels.upper - value[at], 0.0)
-            stderr[at] = np.hypot(stderr[at], gap / 3)
-            if gap > MOST_GAP and not doubts[at]:
-                doubts[at] = SPARSE_LEVELS
-        return value, stderr, null, doubts
+        ordered = self._local(rows, units, AtomRule.COARSE)
+        renamed = self._local(
+            replace(rows, X=shuffle_levels(rows.X, rows.generator), Y=shuffle_levels(rows.Y, rows.generator)), units, AtomRule.COARSE
+        )
+        value, stderr, _, doubts = found = ordered.table
+        in_order, left = value - ordered.atoms, renamed.value - ordered.atoms
+        classes = (left > ORDERED_SHARE * in_order) & (left > 2 * renamed.stderr)
+        for at in np.flatnonzero(classes | (in_order < 2 * stderr)):
+            levels = level_information(rows.X[:, units[0, at]].numpy(), rows.Y[:, units[1, at]].numpy())
+            confirmed = levels.lower > value[at] + 2 * stderr[at]  # the larger of two that agree would be too large on average
+            if confirmed:
+                value[at], stderr[at] = levels.lower, np.sqrt(levels.variance / len(rows.X))
+            if confirmed or classes[at]:
+                gap = max(levels.upper - value[at], 0.0)
+                stderr[at] = np.hypot(stderr[at], gap / 3)
+                if gap > MOST_GAP and not doubts[at]:
+                    doubts[at] = SPARSE_LEVELS
+        return found
 
-    def _local(
-        self,
-        X: Float64[Tensor, "N A"],
-        Y: Float64[Tensor, "N B"],
-        units: NDArray[np.int64],
-        queries: NDArray[np.int64],
-        generator: torch.Generator | None,
-        *,
-        coarse: bool = False,
-    ) -> NDArray[np.float64]:
-        """Value, standard error, bias taken off, whether the continuous part is infinite, and value of the table of atoms [5, pairs] of
-        pairs [2, pairs]; on as many threads as torch uses."""
-        x, y = MixedVariables.of(X, generator, coarse=coarse), MixedVariables.of(Y, generator, coarse=coarse)
-        psi = np.concatenate([[-np.inf], special.digamma(np.arange(1, len(X) + 2))])
+    def _local(self, rows: _Rows, units: NDArray[np.int64], atoms: AtomRule = AtomRule.SHARED) -> _Found:
+        """Pairs [2, pairs] by neighbours, on as many threads as torch uses."""
+        (left, a), (right, b) = (np.unique(side, return_inverse=True) for side in units)
+        x, y = (MixedVariables.of(side[:, pick], rows.generator, atoms) for side, pick in ((rows.X, left), (rows.Y, right)))
+        n, pairs = len(rows.X), np.stack([a, b])
+        psi = np.concatenate([[-np.inf], special.digamma(np.arange(1, n + 2))])
         with_numba = _has_numba() if self.compiled is None else self.compiled
-        pairs: Callable[..., None] = import_module(NUMBA_MODULE).estimate_pairs if with_numba else ksg_kdtree.estimate_pairs
-        parts = [np.ascontiguousarray(units[:, start : start + PAIRS_AT_ONCE]) for start in range(0, units.shape[1], PAIRS_AT_ONCE)]
+        estimate: Callable[..., None] = import_module(NUMBA_MODULE).estimate_pairs if with_numba else ksg_kdtree.estimate_pairs
+        parts = [np.ascontiguousarray(pairs[:, start : start + PAIRS_AT_ONCE]) for start in range(0, pairs.shape[1], PAIRS_AT_ONCE)]
 
         def run(part: NDArray[np.int64]) -> NDArray[np.float64]:
             found = np.empty((6, part.shape[1]))
-            pairs(x.arrays, y.arrays, part, queries, (self.k, psi), found)
+            estimate(x.arrays, y.arrays, part, rows.queries, (self.k, psi), found)
             return found
 
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            value, variance, null, apart, infinite, table = np.concatenate(list(pool.map(run, parts)), 1)
-        wider, continuous = (table[tuple(units)] for table in _stderr_inflation(x, y))
-        few = max(1.0, np.sqrt(SYSTEMATIC_ROWS / len(X)))
+            value, variance, null, apart, infinite, table = np.concatenate([np.empty((6, 0)), *pool.map(run, parts)], 1)
+        wider, continuous = (table[tuple(pairs)] for table in _stderr_inflation(x, y))
+        few = max(1.0, np.sqrt(SYSTEMATIC_ROWS / n))
         systematic = SYSTEMATIC_ERROR * few * continuous * np.clip(value / SYSTEMATIC_FROM, 0, 1) * np.maximum(value, 1)
-        return np.stack([value, np.sqrt(wider * variance / len(X) + apart + systematic**2), null, infinite, table])
+        doubts = np.where(value > 0.5 * np.log(n), float(ABOVE_LIMIT), np.where(infinite > 0, float(DETERMINED), 0.0))
+        return _Found(np.stack([value, np.sqrt(wider * variance / n + apart + systematic**2), null, doubts]), table)
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """Both sides, the rows at which neighbours are looked up, and a source of randomness."""
+
+    X: Float64[Tensor, "N A"]
+    Y: Float64[Tensor, "N B"]
+    queries: NDArray[np.int64]
+    generator: torch.Generator | None
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """What neighbours say of pairs.
+
+    Attributes:
+        table: values, standard errors, bias taken off, and doubts.
+        atoms: values of the table of atoms alone.
+    """
+
+    table: NDArray[np.float64]
+    atoms: NDArray[np.float64]
+
+    @property
+    def value(self) -> NDArray[np.float64]:
+        value: NDArray[np.float64] = self.table[0]
+        return value
+
+    @property
+    def stderr(self) -> NDArray[np.float64]:
+        stderr: NDArray[np.float64] = self.table[1]
+        return stderr
 
 
 def _stderr_inflation(x: MixedVariables, y: MixedVariables) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -28,30 +28,39 @@ def insert_distance(nearest, distance):
 @njit(cache=True, nogil=True)
 @no_type_check
 def sort_into_strips(xs, ys, upward, width):
-    """Points with ascending xs in strips of so many, each strip by ascending y; ``upward`` are the places of the points by ascending y."""
+    """Points with ascending xs in strips of so many, each strip by ascending y; ``upward`` are the places of the points by ascending y.
+
+    Bands are of as many points by ascending y; also returned are the band of each point, and how many points each strip has below each
+    band, so that where to look first need not be searched.
+    """
     strip_x, strip_y = np.empty(xs.size), np.empty(xs.size)
-    filled = np.zeros(xs.size // width + 1, np.int64)
-    for place in upward:
+    strips = xs.size // width + 1
+    filled, band, below = np.zeros(strips, np.int64), np.empty(xs.size, np.int64), np.empty((strips, strips), np.int64)
+    for j in range(xs.size):
+        if j % width == 0:
+            below[:, j // width] = filled
+        place = upward[j]
         strip = place // width
         strip_x[strip * width + filled[strip]] = xs[place]
         strip_y[strip * width + filled[strip]] = ys[place]
         filled[strip] += 1
-    return strip_x, strip_y
+        band[place] = j // width
+    return strip_x, strip_y, band, below
 
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def search_strip(strips, start, stop, point, nearest):
-    """Offer the points of one strip, from those with the nearest y on, up and down; return the k-th distance then."""
-    strip_x, strip_y = strips
+def search_strip(strips, start, stop, first, point, nearest):
+    """Offer the points of one strip, from those with the nearest y on, up and down; return the k-th distance then.
+
+    ``first`` is at or below the first with a larger y.
+    """
+    strip_x, strip_y, _, _ = strips
     x, y = point
-    low, high, eps = start, stop, nearest[nearest.size - 1]
-    while low < high:
-        middle = (low + high) >> 1
-        if strip_y[middle] < y:
-            low = middle + 1
-        else:
-            high = middle
+    eps = nearest[nearest.size - 1]
+    low = first
+    while low < stop and strip_y[low] < y:
+        low += 1
     at = low
     while at < stop and strip_y[at] - y < eps:
         distance = max(abs(strip_x[at] - x), strip_y[at] - y)
@@ -77,20 +86,22 @@ def kth_neighbour_distance(xs, strips, width, i, y, nearest):
     Its own strip is searched, then those to the left and right, the nearer first, until both are as far as the k-th neighbour so far.
     """
     nearest[:] = np.inf
-    x, start = xs[i], i // width * width
-    eps = search_strip(strips, start, min(start + width, xs.size), (x, y), nearest)
-    left, right = start - width, start + width
+    _, _, band, below = strips
+    own, begins = i // width, below[:, band[i]]
+    x, start = xs[i], own * width
+    eps = search_strip(strips, start, min(start + width, xs.size), start + begins[own], (x, y), nearest)
+    left, right, before, behind = start - width, start + width, own - 1, own + 1
     while True:
         gap_left = x - xs[left + width - 1] if left >= 0 else np.inf
         gap_right = xs[right] - x if right < xs.size else np.inf
         if gap_left >= eps and gap_right >= eps:
             return eps
         if gap_left < gap_right:
-            eps = search_strip(strips, left, left + width, (x, y), nearest)
-            left -= width
+            eps = search_strip(strips, left, left + width, left + begins[before], (x, y), nearest)
+            left, before = left - width, before - 1
         else:
-            eps = search_strip(strips, right, min(right + width, xs.size), (x, y), nearest)
-            right += width
+            eps = search_strip(strips, right, min(right + width, xs.size), right + begins[behind], (x, y), nearest)
+            right, behind = right + width, behind + 1
 
 
 @njit(cache=True, nogil=True)
@@ -193,6 +204,27 @@ def kth_class_distance(xs, members, at, k):
 
 @njit(cache=True, nogil=True)
 @no_type_check
+def others_up_to(xs, i, distance):
+    """How many other ascending numbers are at most so far from the i-th."""
+    first, inside = -1, i
+    while inside - first > 1:
+        middle = (first + inside) >> 1
+        if xs[i] - xs[middle] <= distance:
+            inside = middle
+        else:
+            first = middle
+    last, outside = i, xs.size
+    while outside - last > 1:
+        middle = (last + outside) >> 1
+        if xs[middle] - xs[i] <= distance:
+            last = middle
+        else:
+            outside = middle
+    return last - inside
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
 def class_sizes(classes, count):
     """Rows of each class, and how many classes have any."""
     sizes, used = np.zeros(count, np.int64), 0
@@ -214,21 +246,21 @@ def ross_terms(xs, classes, count, asked, how, local):
     sizes, used = class_sizes(classes, count)
     if used < 2 or xs.size <= 4 * k:
         return
+    last_of = np.cumsum(sizes)
+    filled, listed = last_of - sizes, np.empty(xs.size, np.int64)
+    for i in range(xs.size):
+        listed[filled[classes[i]]] = i
+        filled[classes[i]] += 1
     for which in range(count):
         if sizes[which] <= k:
             continue
-        members = np.flatnonzero(classes == which)
+        members = listed[last_of[which] - sizes[which] : last_of[which]]
         for at in range(members.size):
             i = members[at]
             if not asked[i]:
                 continue
             distance = kth_class_distance(xs, members, at, k)
-            first, last = i, i
-            while first > 0 and xs[i] - xs[first - 1] <= distance:
-                first -= 1
-            while last < xs.size - 1 and xs[last + 1] - xs[i] <= distance:
-                last += 1
-            local[i] = psi[xs.size] + psi[k] - psi[members.size] - psi[last - first]
+            local[i] = psi[xs.size] + psi[k] - psi[members.size] - psi[others_up_to(xs, i, distance)]
 
 
 @njit(cache=True, nogil=True)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -30,13 +30,18 @@ class LevelInformation(NamedTuple):
 
 MOST_DISTINCT = 0.25
 """Distinct values of a unit, as a share of the rows, up to which they are levels."""
+MOST_UNSHARED = 0.1
+"""Share of the rows with a value of their own, up to which a unit consists of levels."""
 
 
-def count_levels(rows: Float64[Tensor, "N A"]) -> Float64[Tensor, " A"]:
-    """How many values each unit takes that several rows share; 0 for a continuous one, with its own value in most rows."""
-    same = rows.sort(dim=0).values.diff(dim=0) == 0
+def count_levels(rows: Float64[Tensor, "N A"]) -> tuple[Float64[Tensor, " A"], Bool[Tensor, " A"]]:
+    """How many values each unit takes that several rows share, 0 for a continuous one, with its own value in most rows; and whether it
+    consists of such levels, with its own value in few rows."""
+    same = torch.from_numpy(np.sort(rows.T.contiguous().numpy(), axis=1)).T.diff(dim=0) == 0
     shared = same[0].long() + (same[1:] & ~same[:-1]).sum(0)
-    return torch.where((~same).sum(0) + 1 <= MOST_DISTINCT * len(rows), shared, 0).double()
+    distinct = (~same).sum(0) + 1
+    few = distinct <= MOST_DISTINCT * len(rows)
+    return torch.where(few, shared, 0).double(), few & (distinct - shared <= MOST_UNSHARED * len(rows))
 
 
 def shuffle_levels(rows: Float64[Tensor, "N A"], generator: torch.Generator | None) -> Float64[Tensor, "N A"]:
@@ -45,7 +50,7 @@ def shuffle_levels(rows: Float64[Tensor, "N A"], generator: torch.Generator | No
     Units without levels stay as they are.
     """
     found = rows.clone()
-    for unit in count_levels(rows).nonzero().flatten().tolist():
+    for unit in count_levels(rows)[0].nonzero().flatten().tolist():
         levels, which = rows[:, unit].unique(return_inverse=True)
         found[:, unit] = torch.randperm(len(levels), generator=generator)[which].double()
     return found

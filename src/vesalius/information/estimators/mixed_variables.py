@@ -6,6 +6,7 @@ Axes: N rows, A units.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 import torch
@@ -14,8 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vesalius.core.lazy import LazyModule
-from vesalius.information.estimators.discretization import find_atoms
+from vesalius.information.estimators.discretization import are_atoms
 from vesalius.information.estimators.estimate import is_constant
+from vesalius.information.estimators.levels import MOST_UNSHARED
 
 special, stats = LazyModule("scipy.special"), LazyModule("scipy.stats")
 
@@ -27,6 +29,23 @@ FEWEST_ON_A_CURVE = 20
 """Points that show it at least."""
 COARSE_SHARE = 0.05
 """Share of all rows that an atom has where a table of all levels would be too sparse: the others are spread over their steps at random."""
+FEWEST_OF_A_LEVEL = 5
+"""Rows of a level whose neighbours are looked for within it."""
+
+
+class AtomRule(Enum):
+    """Which values are atoms.
+
+    Attributes:
+        SHARED: as :func:`~vesalius.information.estimators.discretization.are_atoms` says.
+        COARSE: of these, values that 5 % of all rows share. Levels that are none are spread at random over the step to the next, which
+            leaves the information of levels as it is: which level a row is at can be read off its spread value.
+        LEVELS: all levels with 5 rows or more of a unit that consists of levels; of others as ``SHARED``.
+    """
+
+    SHARED = 1
+    COARSE = 2
+    LEVELS = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,24 +69,57 @@ class MixedVariables:
     bin: NDArray[np.int64]
 
     @classmethod
-    def of(cls, rows: Float64[Tensor, "N A"], generator: torch.Generator | None, *, coarse: bool = False) -> MixedVariables:
+    def of(cls, rows: Float64[Tensor, "N A"], generator: torch.Generator | None, atoms: AtomRule = AtomRule.SHARED) -> MixedVariables:
         """Split all units.
 
         Args:
             rows: the units.
-            coarse: take only values that 5 % of all rows share for atoms. Levels that are none are spread at random over the step to the
-                next, which leaves the information of levels as it is: which level a row is at can be read off its spread value.
-            generator: breaks ties. Both sides draw from it in turn: the same draws on both would make ties agree, which is information.
+            generator: breaks ties, for all units of a side in one order. Both sides draw in turn: the same order on both would make ties
+                agree, which is information.
+            atoms: which values are.
         """
         n, units = rows.shape
-        draws = torch.rand(units, n, dtype=torch.float64, generator=generator).numpy()
-        parts = [
-            _split_atoms(column, draw, 1 if dead else COARSE_SHARE if coarse else 0)
-            for column, draw, dead in zip(rows.T.numpy(), draws, is_constant(rows).tolist(), strict=True)
-        ]
-        atom, score, order, size, atoms = zip(*parts, strict=True)
-        bins = ((stats.rankdata(rows.numpy(), axis=0) - 0.5) * BINS / n).astype(np.int64).T
-        return cls(np.stack(atom), np.stack(score), np.stack(order), np.array(size), np.array(atoms), np.ascontiguousarray(bins))
+        mixed = torch.randperm(n, generator=generator)
+        columns = rows[mixed].T.contiguous().numpy()
+        found = cls(
+            atom=np.zeros((units, n), np.int64),
+            score=np.zeros((units, n)),
+            order=np.zeros((units, n), np.int64),
+            size=np.zeros(units, np.int64),
+            atoms=np.zeros(units, np.int64),
+            bin=np.zeros((units, n), np.int64),
+        )
+        scores: dict[int, NDArray[np.float64]] = {}
+        for unit, (column, dead) in enumerate(zip(columns, is_constant(rows).tolist(), strict=True)):
+            order = _argsort(column)
+            found._split_atoms(unit, column[order], mixed.numpy()[order], None if dead else atoms, scores)
+        return found
+
+    def _split_atoms(
+        self,
+        unit: int,
+        values: NDArray[np.float64],
+        order: NDArray[np.int64],
+        atoms: AtomRule | None,
+        scores: dict[int, NDArray[np.float64]],
+    ) -> None:
+        """Write one unit, given by its ascending values and the rows that they are of; None for a constant one, which is one atom.
+
+        Scores depend on the size of the continuous part alone, and are kept.
+        """
+        n = len(values)
+        first = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]])) if atoms else np.zeros(1, np.int64)
+        counts = np.diff(first, append=n)
+        chosen = np.ones(1, np.bool_) if atoms is None else _atoms_by_rule(counts, atoms)
+        number = np.repeat(np.where(chosen, chosen.cumsum(), 0), counts)
+        rest = order[number == 0]
+        if len(rest) not in scores:
+            scores[len(rest)] = special.ndtri((np.arange(len(rest)) + 0.5) / max(len(rest), 1))
+        self.atom[unit, order] = number
+        self.score[unit, rest] = scores[len(rest)]
+        self.order[unit, : len(rest)] = rest
+        self.size[unit], self.atoms[unit] = len(rest), chosen.sum()
+        self.bin[unit, order] = np.repeat(((first + counts / 2) * BINS / n).astype(np.int64), counts)
 
     @property
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -75,23 +127,18 @@ class MixedVariables:
         return self.atom, self.score, self.order, self.size, self.atoms, self.bin
 
 
-def _split_atoms(
-    column: NDArray[np.float64], draw: NDArray[np.float64], share: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, int, int]:
-    """Atom, score and order of one unit, and the sizes of both parts; atoms have at least a share of the rows, 1 for a constant unit."""
-    values = column[:1]
-    atom = np.ones(len(column), np.int64)
-    if share < 1:
-        values, counts = find_atoms(column)
-        values = values[counts >= share * len(column)]
-        nearest = np.minimum(np.searchsorted(values, column), max(len(values) - 1, 0))
-        atom = np.where(values[nearest] == column, nearest + 1, 0) if len(values) else np.zeros(len(column), np.int64)
-    rest = np.flatnonzero(atom == 0)
-    rest = rest[np.lexsort((draw[rest], column[rest]))]
-    score, order = np.zeros(len(column)), np.zeros(len(column), np.int64)
-    score[rest] = special.ndtri((np.arange(len(rest)) + 0.5) / max(len(rest), 1))
-    order[: len(rest)] = rest
-    return atom, score, order, len(rest), len(values)
+def _argsort(column: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Places by ascending value, equal values in their order: by the faster sort, which has no such order, where none are equal."""
+    order = column.argsort()
+    ordered = column[order]
+    return column.argsort(kind="stable") if (ordered[1:] == ordered[:-1]).any() else order
+
+
+def _atoms_by_rule(counts: NDArray[np.int64], rule: AtomRule) -> NDArray[np.bool_]:
+    """Which values are atoms, by how many rows have each."""
+    if rule is AtomRule.LEVELS and counts[counts == 1].sum() <= MOST_UNSHARED * counts.sum():
+        return counts >= FEWEST_OF_A_LEVEL
+    return are_atoms(counts) & (counts >= (COARSE_SHARE * counts.sum() if rule is AtomRule.COARSE else 0))
 
 
 def normal_scores(rows: Float64[Tensor, "N A"]) -> Float64[Tensor, "N A"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from vesalius.information.edge_stability import stability_note
 from vesalius.information.estimators.estimate import DOUBTS
 from vesalius.information.graph import FlowGraph
 from vesalius.information.redundancy import RedundantPair
@@ -57,6 +58,7 @@ def facts(graph: FlowGraph, reading: FlowStatistics) -> dict[str, str]:
         "modularity": f"{style.number(found.modularity)} ({style.number(float(found.null.mean()))} shuffled)",
         "communities": community_stability(reading),
         **({"measured on": style.pluralize(int(rows), "row")} if rows else {}),
+        **({"stability": stability_note(graph.provenance)} if graph.provenance.get("few_rows") else {}),
     }
 
 
