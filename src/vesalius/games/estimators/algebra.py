@@ -15,8 +15,12 @@ FITS_SECONDS = 0.1  # of both processes on 100 pairs
 SHARED_SECONDS = 0.1  # that algebra may take which is done once for all samples of a batch
 POLYNOMIAL_SECONDS = 0.003  # of polynomial regression, however few the pairs
 POLYNOMIAL_CUBE_SECONDS = 1.2e-10  # of the cube of its pairs
-REGRESSION_SECONDS = 5e-10  # of pairs times the square of players
+REGRESSION_SECONDS = 2.5e-10  # of pairs times the square of players
 COVARIANCE_SECONDS = 2.5e-8  # of an element of the odd covariance
+REGRESSION_ROW_SECONDS = 1.4e-6  # of a coalition of the regression beside that: drawing it, asking for it
+PERMUTATION_ROW_SECONDS = 0.8e-6  # of a coalition of permutations
+PERMUTATIONS_NEED = 2.0  # times the evaluations of the regression at the same error (networks of 10 to 1,000 columns: 1.3 to 4)
+BALANCE_SECONDS = 1e-5  # that an evaluation takes from which on balanced coalitions are worth the time to draw them
 REGRESSION_PLAYERS = 300  # above which permutations are sooner at an error than a regression whose cost grows with the square of players
 
 
@@ -76,6 +80,12 @@ def regression_is_sooner(players: int, seconds: float) -> bool:
     pairs = 10 * players
     algebra = FITS_SECONDS + INDUCING_SECONDS * pairs * 200**2 + regression_seconds(players, pairs)
     return 20 * players * seconds < algebra
+
+
+def permutations_are_sooner(players: int, seconds: float) -> bool:
+    """Whether permutations reach an error before the regression does, on more evaluations."""
+    regression = seconds + REGRESSION_ROW_SECONDS + REGRESSION_SECONDS / 2 * players**2
+    return players > MOST_PLAYERS or PERMUTATIONS_NEED * (seconds + PERMUTATION_ROW_SECONDS) < regression
 
 
 def regression_fits(players: int) -> bool:

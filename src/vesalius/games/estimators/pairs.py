@@ -29,6 +29,7 @@ from vesalius.games.estimators.kernel_regression import KernelRegression
 Draw = Callable[..., Bool[Tensor, "M P"]]
 DESIGNS: dict[str, Draw] = {
     "balanced": coalition_sampling.balanced_pairs,
+    "independent": coalition_sampling.independent_pairs,
     "singles_first": coalition_sampling.singles_first_pairs,
     "chain": coalition_sampling.chain_pairs,
 }
