@@ -50,10 +50,10 @@ def fit_rows(seconds: float) -> int:
     return 200 if seconds >= 1 else 100
 
 
-def process_seconds(pairs: int) -> float:
-    """Of two fitted processes on so many pairs, on the least number of inducing rows where pairs are many."""
-    rows = min(pairs, 1000)
-    return FITS_SECONDS + 2 * DENSE_SECONDS * rows**3 + INDUCING_SECONDS * pairs * 100**2
+def process_seconds(pairs: int, *, dense: bool = False) -> float:
+    """Of two fitted processes on so many pairs, on the least number of inducing rows where pairs are many, unless they are to be dense."""
+    rows = pairs if dense else min(pairs, 1000)
+    return FITS_SECONDS + 2 * DENSE_SECONDS * rows**3 + (0 if dense else INDUCING_SECONDS * pairs * 100**2)
 
 
 def polynomial_seconds(pairs: int) -> float:
@@ -74,12 +74,10 @@ def polynomial_is_sooner(players: int, seconds: float) -> bool:
 def regression_is_sooner(players: int, seconds: float) -> bool:
     """Whether an error is reached sooner by asking more than by learning more from what was asked.
 
-    The processes save some 20 evaluations per player. Their algebra at 20 per player is two fits, a projection, and the regression of what
-    is left over.
+    The processes need some 10 evaluations per player where the regression needs 20. Projected on few inducing rows they save none, so that
+    their algebra is that of the whole matrix.
     """
-    pairs = 10 * players
-    algebra = FITS_SECONDS + INDUCING_SECONDS * pairs * 200**2 + regression_seconds(players, pairs)
-    return 20 * players * seconds < algebra
+    return 10 * players * seconds < process_seconds(5 * players, dense=True)
 
 
 def permutations_are_sooner(players: int, seconds: float) -> bool:

@@ -47,6 +47,8 @@ class ShapleyEstimator(Protocol):
     def estimate(self, game: GameLike, budget: int, *, generator: torch.Generator | None = None) -> Allocation: ...
 
 
+LARGEST_VALUE = 1e140  # beyond, squares of values overflow
+SMALLEST_VALUE = 1e-140  # below, they vanish, and so would all errors: such a value is taken for 0
 SHAPLEY_FACTS = {"method": "shapley_value", "index": "shapley"}
 
 
@@ -92,17 +94,17 @@ def shapley_allocation(
 
 
 def evaluate(game: GameLike, masks: Bool[Tensor, "C P"]) -> Float[Tensor, " C"]:
-    """Values of coalitions in float64.
+    """Values of coalitions in float64; those too small to be squared are 0.
 
     Raises:
         InvalidInput: a value is NaN or infinite, or there is not one value per coalition.
     """
     values = real_values(game(masks), len(masks), "the game")
-    if not bool(values.isfinite().all()):
-        bad = (~values.isfinite()).nonzero().flatten()
+    if not bool((values.abs() <= LARGEST_VALUE).all()):
+        bad = (~(values.abs() <= LARGEST_VALUE)).nonzero().flatten()
         present = masks[bad[0]].nonzero().flatten().tolist()
-        raise InvalidInput(f"the game is {float(values[bad[0]])} for the coalition of players {present}; Shapley values need finite values")
-    return values
+        raise InvalidInput(f"the game is {float(values[bad[0]])} for the coalition of players {present}; Shapley values need finite values, of at most {LARGEST_VALUE:g}")
+    return values * (values.abs() >= SMALLEST_VALUE)
 
 
 def empty_and_full_values(game: GameLike) -> tuple[float, float]:
