@@ -7,8 +7,8 @@ Networks are random MLPs n-32-32-1 (tanh, ReLU) at a random input, absent column
 grid and with the same seeds for all, until the error over the seeds, |found - true| / |true|, is at most 5 %; between the last two budgets
 evaluations and seconds are interpolated in the logarithm of the error. Its time is what it takes beside the network, measured on the
 processor, plus its evaluations times what one is said to cost: so all costs are seen in one run, and none is slept. Ours is told the cost,
-as it counts it where the game is on a network. A peer that raises, or is not precise enough with ``MULTIPLES[-1]`` evaluations per player or
-``CALL_SECONDS`` of its own, is listed with its reason.
+as it counts it where the game is on a network. A peer that raises, or is not precise enough with ``MULTIPLES[-1]`` evaluations per player
+or ``CALL_SECONDS`` of its own, is listed with its reason.
 
 A run that was stopped goes on where it was: delete the file to begin anew.
 """

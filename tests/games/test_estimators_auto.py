@@ -84,6 +84,14 @@ def test_dear_evaluations_get_processes_and_cheap_ones_the_regression():
     assert shapley(mixed_game(400), tol=0.5, estimator=cheap, generator=rng()).provenance["estimator"] == "permutation"
 
 
+@pytest.mark.parametrize(("seconds", "players", "estimator"), [
+    (1e-6, 49, KernelShapley(balanced=False)), (1e-4, 196, KernelShapley()), (1e-6, 196, PermutationShapley()),
+    (1e-6, 1000, PermutationShapley()), (1e-4, 30, PolynomialShapley()), (1e-1, 30, AdaptiveShapley()),
+])  # fmt: skip
+def test_what_is_precise_soonest(seconds, players, estimator):
+    assert AutoShapley().soonest(players, 20 * players, seconds) == estimator
+
+
 def test_evaluations_that_are_of_no_use_to_the_next_estimator_are_counted():
     """Above twice ``adaptive_most`` the surrogate takes over, which wants pairs of complements."""
     auto, game, generator = AutoShapley(evaluation_seconds=10.0, adaptive_most=40), mixed_game(13), rng()

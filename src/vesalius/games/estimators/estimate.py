@@ -103,7 +103,10 @@ def evaluate(game: GameLike, masks: Bool[Tensor, "C P"]) -> Float[Tensor, " C"]:
     if not bool((values.abs() <= LARGEST_VALUE).all()):
         bad = (~(values.abs() <= LARGEST_VALUE)).nonzero().flatten()
         present = masks[bad[0]].nonzero().flatten().tolist()
-        raise InvalidInput(f"the game is {float(values[bad[0]])} for the coalition of players {present}; Shapley values need finite values, of at most {LARGEST_VALUE:g}")
+        raise InvalidInput(
+            f"the game is {float(values[bad[0]])} for the coalition of players {present}; Shapley values need finite values, of at most"
+            f" {LARGEST_VALUE:g}"
+        )
     return values * (values.abs() >= SMALLEST_VALUE)
 
 
