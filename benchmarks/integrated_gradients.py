@@ -3,8 +3,8 @@
 Claims: the reported error is at least half of the true one in 95 % of samples; ``converged`` never where it is above twice the tolerance;
 for the same mean error captum's Gauss-Legendre rule needs at least as many gradients and as much time, at its best internal batch, and
 three times as many on networks with kinks. Times are of the processor, medians of interleaved calls. Errors are relative L2 from a zero
-baseline, against panels of Gauss-Legendre nodes in double precision that are halved until they agree to 1e-9; on ResNet-20 against ``TRUTH`` secants. The second table is of networks that no
-constant was tried on.
+baseline, against panels of Gauss-Legendre nodes in double precision that are halved until they agree to 1e-9; on ResNet-20 against
+``TRUTH`` secants. The second table is of networks that no constant was tried on.
 
     python benchmarks/integrated_gradients.py                    everything (most of it references in double precision)
     python benchmarks/integrated_gradients.py "KAN" "Mamba"      some networks

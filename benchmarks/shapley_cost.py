@@ -8,7 +8,8 @@ grid and with the same seeds for all, until the error over the seeds, |found - t
 evaluations and seconds are interpolated in the logarithm of the error. Its time is what it takes beside the network, measured on the
 processor, plus its evaluations times what one is said to cost: so all costs are seen in one run, and none is slept. Ours is told the cost,
 as it counts it where the game is on a network. A peer that raises, or is not precise enough with ``MULTIPLES[-1]`` evaluations per player
-or ``CALL_SECONDS`` of its own, is listed with its reason.
+or ``CALL_SECONDS`` of its own, is listed with its reason; where
+none is left, ours is not asked.
 
 A run that was stopped goes on where it was: delete the file to begin anew.
 """
@@ -192,6 +193,8 @@ def compare(n: int, seed: int, kept: Measurements) -> tuple[list[tuple[object, .
     words = {name: found if isinstance(found, str) else f"{found[0]:.4f} s, {found[1]:.0f}" for name, found in others.items()}
     print(f"n = {n}, seed {seed}:", words, flush=True)
     done = {name: found for name, found in others.items() if not isinstance(found, str)}
+    if not done:
+        return [(n, seed, "any", "", "", "", "none", "", "", "")], []
     rows, ratios = [], []
     for word, cost in COSTS.items():
         auto, taken = AutoShapley(evaluation_seconds=cost), []
@@ -208,9 +211,6 @@ def compare(n: int, seed: int, kept: Measurements) -> tuple[list[tuple[object, .
             continue
         spent = mine[0] + cost * mine[1]
         totals = {name: seconds + cost * count for name, (seconds, count) in done.items()}
-        if not totals:
-            rows.append((n, seed, word, which, f"{spent:.3g}", round(mine[1]), "none", "", "", ""))
-            continue
         best = min(totals, key=lambda name: totals[name])
         ratios.append(totals[best] / spent)
         told = f"{totals[best]:.3g}", round(done[best][1]), f"{ratios[-1]:.1f}"
