@@ -5,12 +5,15 @@
 Asked: whether what shapiq 1.5 and 1.6 brought would make ``auto`` better where evaluations are dear. Those versions want another Python, so
 the ideas are written anew here, on the same coalitions as ours (pairs of complements, single players first):
 
-- proxy (ProxySHAP, arXiv 2605.22738, without its correction): boosted trees on the coalitions; their Shapley values, read off the trees exactly, answer.
-- proxy, adjusted (after regression-adjusted MSR, arXiv 2506.11849): the same, plus the Shapley regression of what trees, fitted on the other half of
-  the pairs, leave over (two-fold, so that no pair is judged by trees that have seen it).
-- odd (after OddSHAP, Fumagalli et al. 2026): regression on single players and on those products of three that a sparse fit of the odd part selects.
+- proxy (ProxySHAP, arXiv 2605.22738, without its correction): boosted trees on the coalitions; their Shapley values, read off the trees
+  exactly, answer.
+- proxy, adjusted (after regression-adjusted MSR, arXiv 2506.11849): the same, plus the Shapley regression of what trees, fitted on the
+  other half of the pairs, leave over (two-fold, so that no pair is judged by trees that have seen it).
+- odd (after OddSHAP, Fumagalli et al. 2026): regression on single players and on those products of three that a sparse fit of the odd part
+  selects.
 
-PolySHAP, all products of few players, is ``polynomial``; ShaplEIG, a Gaussian process that chooses what to ask, is ``adaptive``. Games are the sixteen of ``unlike_games.py``, instance 903, which chose nothing.
+PolySHAP, all products of few players, is ``polynomial``; ShaplEIG, a Gaussian process that chooses what to ask, is ``adaptive``. Games are
+the sixteen of ``unlike_games.py``, instance 903, which chose nothing.
 Mean square errors are in that of answering 0, geometric means over the games.
 """
 

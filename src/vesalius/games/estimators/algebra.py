@@ -20,6 +20,7 @@ COVARIANCE_SECONDS = 2.5e-8  # of an element of the odd covariance
 REGRESSION_ROW_SECONDS = 1.4e-6  # of a coalition of the regression beside that: drawing it, asking for it
 PERMUTATION_ROW_SECONDS = 0.8e-6  # of a coalition of permutations
 PERMUTATIONS_NEED = 2.0  # times the evaluations of the regression at the same error (networks of 10 to 1,000 columns: 1.3 to 4)
+REGRESSION_FIXED_SECONDS = 7e-4  # of the regression, beyond those of permutations, whatever it is asked
 BALANCE_SECONDS = 1e-5  # that an evaluation takes from which on balanced coalitions are worth the time to draw them
 REGRESSION_PLAYERS = 300  # above which permutations are sooner at an error than a regression whose cost grows with the square of players
 
@@ -81,9 +82,10 @@ def regression_is_sooner(players: int, seconds: float) -> bool:
 
 
 def permutations_are_sooner(players: int, seconds: float) -> bool:
-    """Whether permutations reach an error before the regression does, on more evaluations."""
-    regression = seconds + REGRESSION_ROW_SECONDS + REGRESSION_SECONDS / 2 * players**2
-    return players > MOST_PLAYERS or PERMUTATIONS_NEED * (seconds + PERMUTATION_ROW_SECONDS) < regression
+    """Whether permutations reach an error before the regression does with 10 evaluations per player, although they need more."""
+    asked = 10 * players
+    regression = asked * (seconds + REGRESSION_ROW_SECONDS + REGRESSION_SECONDS / 2 * players**2) + REGRESSION_FIXED_SECONDS
+    return players > MOST_PLAYERS or PERMUTATIONS_NEED * asked * (seconds + PERMUTATION_ROW_SECONDS) < regression
 
 
 def regression_fits(players: int) -> bool:
