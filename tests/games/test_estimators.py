@@ -22,7 +22,8 @@ from vesalius.games.estimators import (
     SurrogateShapley,
     shapley,
 )
-from vesalius.games.estimators.kernel_regression import KernelRegression, kernel_weights
+from vesalius.games.estimators.coalition_sampling import balanced_pairs
+from vesalius.games.estimators.kernel_regression import KernelRegression, kernel_weights, pseudo_inverse
 from vesalius.games.game import Game
 
 SAMPLED = ["adaptive", "surrogate", "polynomial", "kernel", "permutation"]
@@ -250,3 +251,39 @@ def test_the_processes_are_more_precise_than_regression_on_smooth_games():
     _, regression, _, _ = repeated(KernelShapley(), 100)
     assert repeated(SurrogateShapley(), 100)[1] < 0.75 * regression
     assert repeated(AdaptiveShapley(), 100)[1] < 0.5 * regression
+
+
+@pytest.mark.parametrize("name", ["surrogate", "polynomial", "kernel", "permutation"])  # the others do not ask in pairs
+@pytest.mark.parametrize("budget", [24, 60, 200])
+def test_complements_of_equal_value_leave_nothing_to_share(name, budget):
+    """As in a game of how evenly players are parted, which is far from constant."""
+    estimate = ESTIMATORS[name]().estimate(Game.of(lambda masks: (masks.sum(1) * (~masks).sum(1)).double(), 12), budget, generator=rng())
+    torch.testing.assert_close(estimate.values, torch.zeros(12, dtype=torch.float64), atol=1e-6 * 36, rtol=0)
+    assert estimate.stderr is None or bool(estimate.stderr.isfinite().all())
+
+
+@pytest.mark.parametrize("name", SAMPLED)
+def test_values_whose_squares_overflow_are_refused_and_those_whose_squares_vanish_are_nothing(name):
+    table = smooth_table(9, 0)
+    with pytest.raises(InvalidInput, match=r"at most 1e\+140"):
+        ESTIMATORS[name]().estimate(table_game(table * 1e200), 60, generator=rng())
+    found = ESTIMATORS[name]().estimate(table_game(table * 1e-200), 60, generator=rng())
+    assert not bool(found.values.any())
+
+
+@pytest.mark.parametrize("name", ["surrogate", "polynomial", "auto"])
+def test_an_error_is_no_smaller_than_what_the_algebra_resolves(name):
+    """One product of three players, which a process fits to the last digit that it has."""
+    game = Game.of(lambda masks: masks[:, [3, 7, 9]].all(1).double(), 12)
+    truth = torch.zeros(12, dtype=torch.float64)
+    truth[[3, 7, 9]] = 1 / 3
+    found = ESTIMATORS[name]().estimate(game, 240, generator=rng())
+    assert bool(((found.values - truth).abs() <= 4 * found.stderr).all())
+
+
+def test_the_factor_of_a_regression_is_its_pseudo_inverse():
+    rows = balanced_pairs(12, 80, generator=rng())
+    found = KernelRegression.of(rows)
+    torch.testing.assert_close(found.inverse, found.left @ pseudo_inverse(found.left.T @ found.left))
+    few = KernelRegression.of(rows[:7])
+    torch.testing.assert_close(few.inverse, few.left @ pseudo_inverse(few.left.T @ few.left))

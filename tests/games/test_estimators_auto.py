@@ -76,12 +76,21 @@ def test_stand_ins_are_counted_too():
 
 def test_dear_evaluations_get_processes_and_cheap_ones_the_regression():
     kinds = {}
-    for seconds in (1e-6, 1e-4, 1e-1):
+    for seconds in (4e-6, 1e-4, 1e-1):
         game = mixed_game(30)
         kinds[seconds] = shapley(game, tol=0.05, estimator=AutoShapley(evaluation_seconds=seconds), generator=rng()).provenance["estimator"]
-    assert kinds == {1e-6: "kernel", 1e-4: "polynomial", 1e-1: "adaptive"}
+    assert kinds == {4e-6: "kernel", 1e-4: "polynomial", 1e-1: "adaptive"}
     cheap = AutoShapley(evaluation_seconds=1e-6)
     assert shapley(mixed_game(400), tol=0.5, estimator=cheap, generator=rng()).provenance["estimator"] == "permutation"
+
+
+@pytest.mark.parametrize(("seconds", "players", "estimator"), [
+    (1e-6, 49, PermutationShapley()), (4e-6, 49, KernelShapley(balanced=False)), (1e-4, 196, KernelShapley()),
+    (1e-6, 196, PermutationShapley()),
+    (1e-6, 1000, PermutationShapley()), (1e-4, 30, PolynomialShapley()), (1e-1, 30, AdaptiveShapley()),
+])  # fmt: skip
+def test_what_is_precise_soonest(seconds, players, estimator):
+    assert AutoShapley().soonest(players, 20 * players, seconds) == estimator
 
 
 def test_evaluations_that_are_of_no_use_to_the_next_estimator_are_counted():

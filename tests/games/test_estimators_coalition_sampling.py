@@ -9,7 +9,7 @@ import torch
 
 from vesalius.games.estimators import coalition_sampling
 
-DESIGNS = [coalition_sampling.balanced_pairs, coalition_sampling.singles_first_pairs]
+DESIGNS = [coalition_sampling.balanced_pairs, coalition_sampling.singles_first_pairs, coalition_sampling.independent_pairs]
 
 
 def rng(seed=0):
@@ -83,3 +83,20 @@ def test_strata_add_up_to_all_pairs(players):
     strata = [coalition_sampling.pairs_of_size(players, size) for size in range(1, players // 2 + 1)]
     assert sum(strata) == 2 ** (players - 1) - 1
     assert strata[0] == (players if players > 2 else 1) == comb(players, 1) // (2 if players == 2 else 1)
+
+
+@pytest.mark.parametrize("players", [3, 8, 40, 64, 65, 130])
+def test_the_first_of_each_pair_is_kept_in_order(players):
+    rows = torch.rand(60, players, generator=rng()) < 0.3
+    rows = torch.cat([rows, ~rows[:10], rows[20:25]])
+    seen, kept = set(), []
+    for row in rows.tolist():
+        if tuple(row) not in seen:
+            kept.append(row)
+        seen |= {tuple(row), tuple(not member for member in row)}
+    assert coalition_sampling.drop_repeated_pairs(rows).tolist() == kept
+
+
+def test_independent_pairs_have_sizes_spread_evenly():
+    size = coalition_sampling.independent_pairs(30, 600, generator=rng()).sum(1)
+    assert all(abs(float((size <= 30 * share).double().mean()) - share) < 0.06 for share in (0.25, 0.5, 0.75))

@@ -36,16 +36,31 @@ def verb(function: Callable[P, R]) -> Callable[P, R]:
     """Mark a public function, and run it in :func:`neutral_modes` with its arguments read by their annotations, without a history."""
     read = call_reader(function)
 
+    def run(args: Any, kwargs: Any) -> R:
+        found, by_name = read(args, kwargs)
+        given: Any = [without_history(value) for value in found]
+        named: Any = {name: without_history(value) for name, value in by_name.items()}
+        return function(*given, **named)
+
     @wraps(function)
     def entered(*args: P.args, **kwargs: P.kwargs) -> R:
+        if modes_are_neutral():  # as within another verb: entering them again costs as much as a small game
+            return run(args, kwargs)
         with neutral_modes():
-            found, by_name = read(args, kwargs)
-            given: Any = [without_history(value) for value in found]
-            named: Any = {name: without_history(value) for name, value in by_name.items()}
-            return function(*given, **named)
+            return run(args, kwargs)
 
     setattr(entered, ENTERED, True)
     return entered
+
+
+def modes_are_neutral() -> bool:
+    """Whether :func:`neutral_modes` would change nothing."""
+    return (
+        torch.is_grad_enabled()
+        and not torch.is_inference_mode_enabled()
+        and not any(map(torch.is_autocast_enabled, AUTOCAST_DEVICES))
+        and torch.get_default_device().type == "cpu"
+    )
 
 
 @contextmanager

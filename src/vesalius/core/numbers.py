@@ -74,6 +74,8 @@ def whole_number(name: str, value: Any, limit: Limit = ANY) -> int:
         WrongType: no number, or a boolean.
         InvalidInput: a fraction, NaN or infinite, or out of its limits.
     """
+    if type(value) is int and -LARGEST_WHOLE - 1 <= value <= LARGEST_WHOLE and limit.holds(value):
+        return value
     wanted = f"a whole number{limit if limit is not SEED else ''}"
     found: Any = plain_number(value)
     if not _is_real(found):
@@ -93,6 +95,8 @@ def whole_number(name: str, value: Any, limit: Limit = ANY) -> int:
 
 def real_number(name: str, value: Any, limit: Limit = ANY) -> float:
     """A real number in any form as a float. Args and Raises: as :func:`whole_number`, fractions being taken."""
+    if type(value) is float and math.isfinite(value) and limit.holds(value):
+        return value
     found, wanted = plain_number(value), f"a number{limit}"
     if not _is_real(found):
         raise WrongType(f"{name} is {wanted}, not {_describe(value)}")

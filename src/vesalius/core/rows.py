@@ -228,7 +228,7 @@ def real_values(values: Any, count: int, source: str) -> Tensor:
         WrongType: complex numbers, or none.
         InvalidInput: another shape.
     """
-    if values is None or (isinstance(values, Tensor) and values.is_complex()) or np.iscomplexobj(values):
+    if values is None or (values.is_complex() if isinstance(values, Tensor) else np.iscomplexobj(values)):
         came = "nothing" if values is None else "complex numbers"
         raise WrongType(f"{source} returned {came}; expected one real number for each of {count} coalitions (a modulus: .abs())")
     found = to_tensor(values).detach().to("cpu", torch.float64)

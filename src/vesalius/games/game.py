@@ -40,7 +40,8 @@ from vesalius.trace.receive import receive, resolve_classes, with_class_names
 from vesalius.trace.target import Target
 from vesalius.trace.text_questions import TextPlayers, TextWords, as_text_question, require_players
 
-LONGEST_KEY = 16  # bytes by which a coalition is remembered
+LONGEST_KEY = 256  # bytes by which a coalition is remembered as it is; a hash takes ten times as long, and is short
+HASH_BYTES = 16
 BLOCK = 1 << 14  # coalitions written out at once, where all are asked
 ValueFunction = Callable[[Bool[Tensor, "N P"]], Float[Tensor, " N"]]
 
@@ -183,9 +184,13 @@ class Game:
             return self._run(masks)
         keys = coalition_keys(masks)
         fresh = {key: row for row, key in enumerate(keys) if key not in self._known}
+        if len(fresh) == len(keys):
+            values = self._run(masks)
+            self._known.update(zip(keys, values.tolist(), strict=True))
+            return values
         if fresh:
-            values = self._run(masks[list(fresh.values())]).tolist()
-            self._known.update(zip(fresh, values, strict=True))
+            found = self._run(masks[list(fresh.values())]).tolist()
+            self._known.update(zip(fresh, found, strict=True))
         return torch.tensor([self._known[key] for key in keys], dtype=torch.float64)
 
     @verb
@@ -277,9 +282,11 @@ class Game:
 def coalition_keys(masks: Bool[Tensor, "N P"]) -> list[bytes]:
     """What coalitions are remembered by: a bit per player, or a hash where that is longer."""
     packed = np.packbits(masks.numpy(), axis=1)
-    if packed.shape[1] <= LONGEST_KEY:
-        return [row.tobytes() for row in packed]
-    return [hashlib.blake2b(row.tobytes(), digest_size=LONGEST_KEY).digest() for row in packed]
+    width = packed.shape[1]
+    if width <= LONGEST_KEY:
+        every = packed.tobytes()
+        return [every[start : start + width] for start in range(0, len(every), width)]
+    return [hashlib.blake2b(row.tobytes(), digest_size=HASH_BYTES).digest() for row in packed]
 
 
 def sample_targets(question: Question) -> list[str]:

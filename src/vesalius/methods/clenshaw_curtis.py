@@ -11,7 +11,7 @@ Reference: Trefethen2008 (Clenshaw-Curtis), Hale2008 (the strip).
 from __future__ import annotations
 
 import math
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,7 @@ def strip_nodes(count: int) -> tuple[Numbers, Numbers]:
     return place, strip.deriv()(nodes) / 2
 
 
+@lru_cache(maxsize=1024)
 def graded_nodes(count: int, grading: float) -> tuple[Numbers, Numbers]:
     """Nodes [count] on [0, 1] from 0 to 1, and their derivatives by Chebyshev's variable.
 

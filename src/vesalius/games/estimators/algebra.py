@@ -15,8 +15,13 @@ FITS_SECONDS = 0.1  # of both processes on 100 pairs
 SHARED_SECONDS = 0.1  # that algebra may take which is done once for all samples of a batch
 POLYNOMIAL_SECONDS = 0.003  # of polynomial regression, however few the pairs
 POLYNOMIAL_CUBE_SECONDS = 1.2e-10  # of the cube of its pairs
-REGRESSION_SECONDS = 5e-10  # of pairs times the square of players
+REGRESSION_SECONDS = 2.5e-10  # of pairs times the square of players
 COVARIANCE_SECONDS = 2.5e-8  # of an element of the odd covariance
+REGRESSION_ROW_SECONDS = 1.4e-6  # of a coalition of the regression beside that: drawing it, asking for it
+PERMUTATION_ROW_SECONDS = 0.8e-6  # of a coalition of permutations
+PERMUTATIONS_NEED = 2.0  # times the evaluations of the regression at the same error (networks of 10 to 1,000 columns: 1.3 to 4)
+REGRESSION_FIXED_SECONDS = 7e-4  # of the regression, beyond those of permutations, whatever it is asked
+BALANCE_SECONDS = 1e-5  # that an evaluation takes from which on balanced coalitions are worth the time to draw them
 REGRESSION_PLAYERS = 300  # above which permutations are sooner at an error than a regression whose cost grows with the square of players
 
 
@@ -46,10 +51,10 @@ def fit_rows(seconds: float) -> int:
     return 200 if seconds >= 1 else 100
 
 
-def process_seconds(pairs: int) -> float:
-    """Of two fitted processes on so many pairs, on the least number of inducing rows where pairs are many."""
-    rows = min(pairs, 1000)
-    return FITS_SECONDS + 2 * DENSE_SECONDS * rows**3 + INDUCING_SECONDS * pairs * 100**2
+def process_seconds(pairs: int, *, dense: bool = False) -> float:
+    """Of two fitted processes on so many pairs, on the least number of inducing rows where pairs are many, unless they are to be dense."""
+    rows = pairs if dense else min(pairs, 1000)
+    return FITS_SECONDS + 2 * DENSE_SECONDS * rows**3 + (0 if dense else INDUCING_SECONDS * pairs * 100**2)
 
 
 def polynomial_seconds(pairs: int) -> float:
@@ -70,12 +75,17 @@ def polynomial_is_sooner(players: int, seconds: float) -> bool:
 def regression_is_sooner(players: int, seconds: float) -> bool:
     """Whether an error is reached sooner by asking more than by learning more from what was asked.
 
-    The processes save some 20 evaluations per player. Their algebra at 20 per player is two fits, a projection, and the regression of what
-    is left over.
+    The processes need some 10 evaluations per player where the regression needs 20. Projected on few inducing rows they save none, so that
+    their algebra is that of the whole matrix.
     """
-    pairs = 10 * players
-    algebra = FITS_SECONDS + INDUCING_SECONDS * pairs * 200**2 + regression_seconds(players, pairs)
-    return 20 * players * seconds < algebra
+    return 10 * players * seconds < process_seconds(5 * players, dense=True)
+
+
+def permutations_are_sooner(players: int, seconds: float) -> bool:
+    """Whether permutations reach an error before the regression does with 10 evaluations per player, although they need more."""
+    asked = 10 * players
+    regression = asked * (seconds + REGRESSION_ROW_SECONDS + REGRESSION_SECONDS / 2 * players**2) + REGRESSION_FIXED_SECONDS
+    return players > MOST_PLAYERS or PERMUTATIONS_NEED * asked * (seconds + PERMUTATION_ROW_SECONDS) < regression
 
 
 def regression_fits(players: int) -> bool:

@@ -94,7 +94,7 @@ class AutoShapley(Options):
         seconds = self._seconds(game)
         if ExactShapley().affords(n, budget):
             return ExactShapley().estimate(game, budget), None
-        estimator: Any = self._soonest(n, budget, seconds)
+        estimator: Any = self.soonest(n, budget, seconds)
         usable = known if isinstance(known, KNOWN_BY[type(estimator)]) else None
         found, now = estimator.extend(game, budget, usable, generator=generator)
         lost = 0 if known is usable else len(known[0]) if isinstance(known, tuple) else getattr(known, "evaluations", 0)
@@ -104,15 +104,21 @@ class AutoShapley(Options):
         """The same with what an evaluation of a game takes, so that it is counted once for all samples of a batch."""
         return replace(self, evaluation_seconds=self._seconds(game))
 
-    def _soonest(self, players: int, budget: int, seconds: float) -> ShapleyEstimator:
-        """The estimator that is precise soonest, of those that can take so many evaluations."""
+    def soonest(self, players: int, budget: int, seconds: float) -> ShapleyEstimator:
+        """The estimator that is precise soonest where an evaluation takes ``evaluation_seconds``, of those that can take so many.
+
+        Args:
+            players: of the game.
+            budget: evaluations.
+            seconds: that an evaluation takes.
+        """
         pairs, sooner = budget // 2, algebra.regression_is_sooner(players, seconds)
-        if algebra.too_large(players, pairs) or (sooner and not algebra.regression_fits(players)):
+        if algebra.too_large(players, pairs) or (sooner and algebra.permutations_are_sooner(players, seconds)):
             return PermutationShapley()
         if sooner and algebra.polynomial_is_sooner(players, seconds) and algebra.polynomial_seconds(pairs) <= budget * seconds:
             return PolynomialShapley()
         if sooner or pairs > self.surrogate_pairs:
-            return KernelShapley()
+            return KernelShapley(balanced=seconds >= algebra.BALANCE_SECONDS)
         if budget <= 2 * self.adaptive_most and algebra.adaptive_seconds(budget) <= budget * seconds:
             return AdaptiveShapley()
         return self._surrogate(budget, seconds)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import combinations
 from math import comb
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +20,9 @@ from torch import Tensor
 
 ENUMERATE_BELOW = 4  # a stratum is listed in full when it holds at most this many times the pairs wanted from it
 BALANCED_BELOW = 64  # players; above, balance was measured to gain nothing and to cost most of the time
+MOST_ENUMERATED = 20  # players; with more, chance seldom draws a pair twice
 ROWS_AT_ONCE = 1024
+Numbers = np.ndarray[Any, np.dtype[Any]]
 
 
 def singles_first_pairs(players: int, pairs: int, *, generator: torch.Generator | None) -> Bool[Tensor, "M P"]:
@@ -28,6 +31,12 @@ def singles_first_pairs(players: int, pairs: int, *, generator: torch.Generator 
     alone = drop_repeated_pairs(alone)[:pairs]
     inner = balanced_pairs(players, pairs - len(alone), smallest=2, generator=generator)
     return torch.cat([alone, inner])
+
+
+def independent_pairs(players: int, pairs: int, *, generator: torch.Generator | None) -> Bool[Tensor, "M P"]:
+    """Pairs without replacement, sizes spread evenly, and nothing else balanced: a few per cent less precise, drawn in half of the time."""
+    few = players > MOST_ENUMERATED or pairs <= (1 << (players - 1)) // ENUMERATE_BELOW
+    return _draw_by_chance(players, pairs, 1, generator) if few else balanced_pairs(players, pairs, generator=generator)
 
 
 def chain_pairs(players: int, pairs: int, *, generator: torch.Generator | None) -> Bool[Tensor, "M P"]:
@@ -94,13 +103,25 @@ def pairs_of_size(players: int, size: int) -> int:
 
 def drop_repeated_pairs(rows: Bool[Tensor, "M P"]) -> Bool[Tensor, "K P"]:
     """First rows of every pair {S, complement}, in order."""
-    one_side = rows ^ ~rows[:, -1:]
-    packed = np.packbits(one_side.numpy(), axis=1)
-    first = dict.fromkeys(row.tobytes() for row in packed)
-    if len(first) == len(rows):
-        return rows
-    keep = {row.tobytes(): at for at, row in reversed(list(enumerate(packed)))}
-    return rows[sorted(keep.values())]
+    one_side = (rows ^ ~rows[:, -1:]).numpy()
+    if rows.shape[1] <= 64:  # a number each, whose order is found in a tenth of the time
+        _, first = np.unique(_bits(one_side), return_index=True)
+        return rows if len(first) == len(rows) else rows[np.sort(first)]
+    packed = np.packbits(one_side, axis=1)
+    every, width = packed.tobytes(), packed.shape[1]
+    keep: dict[bytes, int] = {}
+    for at in range(len(rows)):
+        keep.setdefault(every[at * width : (at + 1) * width], at)
+    return rows if len(keep) == len(rows) else rows[list(keep.values())]
+
+
+def _bits(rows: Numbers) -> Numbers:
+    """Rows of at most 64 truth values as whole numbers."""
+    padded = np.zeros((len(rows), 8), dtype=np.uint8)
+    packed = np.packbits(rows, axis=1)
+    padded[:, : packed.shape[1]] = packed
+    found: Numbers = padded.view(np.uint64)[:, 0]
+    return found
 
 
 def _choose_pairs(players: int, size: int, count: int, generator: torch.Generator | None) -> Bool[Tensor, "M P"]:

@@ -6,6 +6,7 @@ Axes: M pairs, P players.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from jaxtyping import Bool, Float
@@ -15,6 +16,7 @@ from vesalius.games.estimators import coalition_sampling
 from vesalius.games.estimators.estimate import make_efficient
 
 EIGENVALUE_CUTOFF = 1e-11  # eigenvalues below this part of the largest are rounding
+WELL_CONDITIONED = 1e-7  # of the largest pivot: above, a Cholesky factor is as good as eigenvalues
 ROUNDING = 1e-6  # of the values of a network in float32, relative to the largest
 
 
@@ -44,7 +46,7 @@ class KernelRegression:
         centred = rows.double() - 0.5
         sums = centred.sum(1)
         left = weight.sqrt()[:, None] * (centred - sums[:, None] / n)
-        return cls(left, left @ pseudo_inverse(left.T @ left), weight, sums, unseen)
+        return cls(left, left @ inverse_beside_sums(left.T @ left), weight, sums, unseen)
 
     def fits(self, odd: Float[Tensor, " M"], gain: float) -> bool:
         """Whether the regression leaves nothing over but rounding where it could: then no three players act together, and it is exact."""
@@ -75,6 +77,19 @@ class KernelRegression:
         return values, (self.inverse.square().T @ residual.square()).sqrt()
 
 
+def inverse_beside_sums(gram: Float[Tensor, "P P"]) -> Float[Tensor, "P P"]:
+    """Of a Gram matrix of rows that add up to nothing, without the directions that the sample says nothing about, on such rows.
+
+    With the one direction filled that is known to be empty, a Cholesky factor does, in a quarter of the time of eigenvalues.
+    """
+    filled = gram + gram.diagonal().mean()
+    factor, failed = torch.linalg.cholesky_ex(filled)
+    pivots = factor.diagonal().square()
+    if int(failed) or float(pivots.min()) <= WELL_CONDITIONED * float(pivots.max()):
+        return pseudo_inverse(gram)
+    return torch.cholesky_inverse(factor)
+
+
 def pseudo_inverse(gram: Float[Tensor, "P P"]) -> Float[Tensor, "P P"]:
     """Of a Gram matrix, without the directions that the sample says nothing about."""
     size, direction = torch.linalg.eigh(gram)
@@ -89,6 +104,13 @@ def kernel_weights(rows: Bool[Tensor, "M P"]) -> tuple[Float[Tensor, " M"], Floa
     size = rows.sum(1)
     size = torch.minimum(size, n - size)
     drawn = torch.bincount(size, minlength=n // 2 + 1).double()
-    exist = torch.tensor([float(coalition_sampling.pairs_of_size(n, s)) for s in range(n // 2 + 1)], dtype=torch.float64)
-    mass = torch.tensor([0.0] + [(n - 1) / (s * (n - s)) / (2 if 2 * s == n else 1) for s in range(1, n // 2 + 1)], dtype=torch.float64)
+    mass, exist = _kernel_by_size(n)
     return (mass / drawn)[size], (1 - drawn / exist)[size]
+
+
+@lru_cache(maxsize=16)
+def _kernel_by_size(n: int) -> tuple[Float[Tensor, " K"], Float[Tensor, " K"]]:
+    """Shapley kernel of all pairs of a size, and how many there are."""
+    mass = [0.0] + [(n - 1) / (s * (n - s)) / (2 if 2 * s == n else 1) for s in range(1, n // 2 + 1)]
+    exist = [float(coalition_sampling.pairs_of_size(n, s)) for s in range(n // 2 + 1)]
+    return torch.tensor(mass, dtype=torch.float64), torch.tensor(exist, dtype=torch.float64)

@@ -11,6 +11,7 @@ import torch
 
 from vesalius.core.allocation import Allocation
 from vesalius.core.entry import verb
+from vesalius.core.options import Options
 from vesalius.games.estimators.estimate import (
     SHAPLEY_FACTS,
     GameLike,
@@ -24,16 +25,22 @@ from vesalius.games.estimators.pairs import PairObservations, observe_pairs
 
 
 @dataclass(frozen=True, kw_only=True)
-class KernelShapley:
+class KernelShapley(Options):
     """Leverage-weighted KernelSHAP.
 
     The regression of u(S) = (v(S) - v(complement of S)) / 2 on [i in S] - 1/2, weighted by the Shapley kernel over the chance of being
     drawn, under the constraint that the values sum to v(N) - v(empty). Where fewer pairs than players are known, the values nearest to an
     equal share that fit them. Slightly biased at small samples, consistent, and exact once all pairs are drawn.
 
+    Args:
+        balanced: whether every player is drawn about equally often within a size: some 5 % more precise, and twice the time of drawing,
+            which is most of the algebra. Players are not balanced from 64 on.
+
     Reference: Lundberg2017, theorem 2; paired sampling Covert2021; sizes by leverage and without replacement Musco2025.
     Differs from the paper: players appear equally often within a size, and the weights use the numbers drawn per size, not expected ones.
     """
+
+    balanced: bool = True
 
     @verb
     def estimate(self, game: GameLike, budget: int, *, generator: torch.Generator | None = None) -> Allocation:
@@ -57,7 +64,8 @@ class KernelShapley:
         budget = require_budget(budget, 2 if n == 1 else 4, estimator="kernel")
         if n == 1:
             return ExactShapley().estimate(game, budget), None
-        data = observe_pairs(game, (budget - 2) // 2, known, design="balanced", generator=generator)
+        design = "balanced" if self.balanced else "independent"
+        data = observe_pairs(game, (budget - 2) // 2, known, design=design, generator=generator)
         values, stderr = data.design.regression.estimate(data.odd, data.gain)
         pairs = len(data.rows)
         enough = pairs >= 2 * n or pairs == 2 ** (n - 1) - 1

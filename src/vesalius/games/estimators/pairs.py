@@ -29,9 +29,11 @@ from vesalius.games.estimators.kernel_regression import KernelRegression
 Draw = Callable[..., Bool[Tensor, "M P"]]
 DESIGNS: dict[str, Draw] = {
     "balanced": coalition_sampling.balanced_pairs,
+    "independent": coalition_sampling.independent_pairs,
     "singles_first": coalition_sampling.singles_first_pairs,
     "chain": coalition_sampling.chain_pairs,
 }
+RESOLVED = 2e-7  # of the size of what was seen: the least error of a process, whose matrices are kept from being singular by as little
 REMEMBERED = 4  # designs, for the samples of a batch and the maps of an audit, which share theirs
 REMEMBERED_ELEMENTS = 1 << 22  # players times pairs above which a design is drawn anew each time
 
@@ -76,12 +78,14 @@ class PairObservations:
 
     @property
     def flat(self) -> bool:
-        """Whether all values seen are the same, up to rounding."""
+        """Whether complements have the same value, up to rounding: then so has everything that Shapley values are made of."""
         every = torch.cat([self.first, self.second, torch.tensor([self.base, self.total], dtype=torch.float64)])
-        return bool(every.max() - every.min() <= 1e-14 * every.abs().max())
+        return bool(torch.cat([self.odd, torch.tensor([self.gain / 2], dtype=torch.float64)]).abs().max() <= 1e-14 * every.abs().max())
 
     def known_values(self) -> tuple[Float[Tensor, " P"], Float[Tensor, " P"]] | None:
-        """Shapley values and errors where no process has to say anything: of a constant, and where no three players act together."""
+        """Shapley values and errors where no process has to say anything: where complements have equal values, as those of a constant
+        have, and where no three players act together.
+        """
         n = self.rows.shape[1]
         if self.flat:  # nothing varies: there is no scale to fit
             return torch.full((n,), self.gain / n, dtype=torch.float64), torch.zeros(n, dtype=torch.float64)
@@ -104,7 +108,7 @@ class PairObservations:
             widening: of variances, in players per pair.
         """
         n, pairs = self.rows.shape[1], len(self.rows)
-        stderr = stderr * (1 + widening * n / pairs) ** 0.5
+        stderr = stderr * (1 + widening * n / pairs) ** 0.5 + RESOLVED * self.odd.square().mean().sqrt()
         if pairs == n - 1:
             permuted, _ = self.design.regression.estimate(self.odd, self.gain)
             values = permuted if bool((permuted - values).square().sum() <= stderr.square().sum()) else values

@@ -17,7 +17,6 @@ from vesalius.games.estimators.estimate import (
     SHAPLEY_FACTS,
     GameLike,
     check_request,
-    empty_and_full_values,
     estimate_fields,
     evaluate,
     make_efficient,
@@ -48,12 +47,12 @@ class PermutationSums:
     ends: tuple[float, float]
     evaluations: int
 
-    def joined(self, gains: Float[Tensor, "K P"], evaluations: int) -> PermutationSums:
+    def joined(self, other: PermutationSums) -> PermutationSums:
         """With those of more pairs (Chan, Golub and LeVeque's update, which does not cancel)."""
-        more, mean = len(gains), gains.mean(0)
-        pairs, away = self.pairs + more, mean - self.mean
-        squares = self.squares + (gains - mean).square().sum(0) + away.square() * (self.pairs * more / pairs)
-        return PermutationSums(pairs, self.mean + away * (more / pairs), squares, self.ends, self.evaluations + evaluations)
+        pairs, away = self.pairs + other.pairs, other.mean - self.mean
+        squares = self.squares + other.squares + away.square() * (self.pairs * other.pairs / pairs)
+        mean = self.mean + away * (other.pairs / pairs)
+        return PermutationSums(pairs, mean, squares, self.ends, self.evaluations + other.evaluations)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,14 +86,11 @@ class PermutationShapley:
         """The same, with orders that were walked already among those; and what is known then."""
         n = check_request(game, generator)
         budget = require_budget(budget, 2 * n, estimator="permutation")
-        sums = known
-        if sums is None:
-            zero = torch.zeros(n, dtype=torch.float64)
-            sums = PermutationSums(0, zero, zero, empty_and_full_values(game), 2)
         wanted = max(1, (budget - 2) // (2 * (n - 1))) if n > 1 else 1
         at_once = max(1, ELEMENTS_AT_ONCE // (2 * n * n))
+        sums = known or _walk_orders(game, min(at_once, wanted), None, generator)
         while sums.pairs < wanted:
-            sums = sums.joined(*_walk_orders(game, min(at_once, wanted - sums.pairs), sums.ends, generator))
+            sums = sums.joined(_walk_orders(game, min(at_once, wanted - sums.pairs), sums.ends, generator))
         base, total = sums.ends
         stderr = (sums.squares / max(sums.pairs - 1, 1) / sums.pairs).sqrt()
         exact = n <= 2
@@ -110,21 +106,27 @@ class PermutationShapley:
         return allocation, sums
 
 
-def _walk_orders(
-    game: GameLike, pairs: int, ends: tuple[float, float], generator: torch.Generator | None
-) -> tuple[Float[Tensor, "K P"], int]:
-    """What every player adds in some pairs of orders, and how many coalitions were asked."""
+def _walk_orders(game: GameLike, pairs: int, ends: tuple[float, float] | None, generator: torch.Generator | None) -> PermutationSums:
+    """What some pairs of orders say; the two ends, which all orders share, are asked with them unless they are known."""
     n = game.players.n
     ranks = torch.rand(pairs, n, generator=generator, dtype=torch.float32).argsort(dim=1, stable=True)
     ranks = torch.stack([ranks, n - 1 - ranks], 1)
     masks = prefix_coalitions(ranks).reshape(-1, n)
-    place = torch.arange(len(masks))
-    if pairs > 1 and n > 1 and n < REPEATS_BELOW:
+    place = None
+    if pairs > 1 and 1 < n < REPEATS_BELOW:
         keys, place = (masks.long() << torch.arange(n)).sum(1).unique(return_inverse=True)
         masks = (keys[:, None] >> torch.arange(n) & 1).bool()
-    inner = evaluate(game, masks)[place].view(pairs, 2, n - 1) if n > 1 else torch.empty(pairs, 2, 0, dtype=torch.float64)
-    first, last = (torch.full((pairs, 2, 1), value, dtype=torch.float64) for value in ends)
-    return torch.cat([first, inner, last], 2).diff(dim=2).gather(2, ranks).mean(1), len(masks) if n > 1 else 0
+    if ends is None:
+        values = evaluate(game, torch.cat([torch.zeros(1, n, dtype=torch.bool), torch.ones(1, n, dtype=torch.bool), masks]))
+        inner, ends, asked = values[2:], (float(values[0]), float(values[1])), len(values)
+    else:
+        inner, asked = evaluate(game, masks), len(masks)
+    walked = torch.empty(pairs, 2, n + 1, dtype=torch.float64)
+    walked[..., 0], walked[..., -1] = ends
+    walked[..., 1:-1] = (inner if place is None else inner[place]).view(pairs, 2, n - 1)
+    gains = walked.diff(dim=2).gather(2, ranks).mean(1)
+    mean = gains.mean(0)
+    return PermutationSums(pairs, mean, (gains - mean).square().sum(0), ends, asked)
 
 
 def prefix_coalitions(ranks: Int[Tensor, "*K P"]) -> Bool[Tensor, "*K S P"]:
