@@ -59,9 +59,10 @@ class OpCall:
 
     def on(self, replaced: Sequence[Tensor]) -> Any:
         """The op with other tensors in place of its signals."""
+        signals = self.signals
+        if len(signals) == 1 and signals[0] is self.args[0]:  # what most ops are
+            return self.target(replaced[0], *self.args[1:], **self.kwargs)
         fresh = iter(replaced)
-        if not self.kwargs:
-            return self.target(*[next(fresh) if type(arg) is Signal else _substitute(arg, fresh) for arg in self.args])
         return self.target(*_substitute(self.args, fresh), **{key: _substitute(value, fresh) for key, value in self.kwargs.items()})
 
     def argument(self, place: int, name: str, default: Any = None) -> Any:
@@ -215,6 +216,11 @@ def linear(run: Interpreter, call: OpCall) -> Any:
     """The rule of an op that is linear in its signals: autograd's own."""
     del run
     signals = call.signals
+    if len(signals) == 1 and signals[0].base is None:
+        found, boolean = call.on([signals[0].value]), signals[0].boolean
+        if isinstance(found, (tuple, list)):
+            return type(found)([_to_signal(value, boolean, None) for value in found])
+        return Signal(found, boolean)
     values = call.on([signal.value for signal in signals])
     bases = None
     if all([signal.base is not None for signal in signals]):

@@ -25,12 +25,14 @@ from vesalius.rules.grid_sampling import samples_moving_grid
 from vesalius.rules.interpreter import Interpreter, OpCall, Rule, RuleTable, constant, linear
 from vesalius.rules.layer_rules import Epsilon, LayerRule, LayerVisit, apply_layer_rule
 from vesalius.rules.linear_maps import moves_one, read_linear_map
+from vesalius.rules.lrp_norms import NORM_RULES
 from vesalius.rules.op_kinds import BRINGING_CONSTANTS, op_kind, op_name
 from vesalius.rules.rescale import (
     ALL_DECOMPOSITIONS,
     CLAMPS,
     EXTREMES,
     PIECEWISE_UNIT_SLOPE,
+    bilinear_product,
     broadcast_signal,
     elementwise_of_several,
     only_signal,
@@ -40,7 +42,7 @@ from vesalius.rules.sample_owners import attach_meta
 from vesalius.rules.signal import Signal, signals_in, to_tensors
 from vesalius.rules.torch_decompositions import find_torch_decomposition
 from vesalius.rules.transforms import complex_function, is_complex, require_linear
-from vesalius.rules.two_point_ops import Elementwise, vjp
+from vesalius.rules.two_point_ops import Elementwise, Product, vjp
 from vesalius.rules.unit_rules import SUMMING_OPS, batch_norm_affine
 
 aten = torch.ops.aten
@@ -143,7 +145,8 @@ def _halve_or_gate(run: Interpreter, call: OpCall) -> Any:
     gates = [signal.extra.gate for signal in call.signals]
     if run.state.gated and sum(gates) == 1:
         return attach_meta(call, Signal(_apply_with_frozen(call, gates)))
-    value = _SharedProductFunction.apply(call, 2, *(signal.value for signal in call.signals))  # type: ignore[no-untyped-call]
+    product = bilinear_product(call)
+    value = _SharedProductFunction.apply(product, 2, *(signal.value for signal in call.signals))  # type: ignore[no-untyped-call]
     return attach_meta(call, Signal(value))
 
 
@@ -151,15 +154,13 @@ class _SharedProductFunction(torch.autograd.Function):
     """A product of several values: an equal part of the gradient to each."""
 
     @staticmethod
-    def forward(ctx: Any, call: OpCall, count: int | Tensor, *values: Tensor) -> Tensor:
-        ctx.call, ctx.count, ctx.values = call, count, [value.detach() for value in values]
-        output: Tensor = call.on(values)
-        return output
+    def forward(ctx: Any, product: Product, count: int | Tensor, *values: Tensor) -> Tensor:
+        ctx.product, ctx.count, ctx.values = product, count, [value.detach() for value in values]
+        return product.value(*values)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
-        found = vjp(lambda *values: ctx.call.on(values), ctx.values, grad / ctx.count)
-        return None, None, *found
+        return None, None, *ctx.product.gradients(grad / ctx.count, ctx.values)
 
 
 def divide(run: Interpreter, call: OpCall) -> Any:
@@ -355,7 +356,8 @@ def product(run: Interpreter, call: OpCall) -> Any:
         count = torch.arange(1, int(count) + 1, device=signal.value.device).reshape(
             [-1 if axis == dim % signal.value.ndim else 1 for axis in range(signal.value.ndim)]
         )
-    return attach_meta(call, Signal(_SharedProductFunction.apply(call, count, signal.value)))  # type: ignore[no-untyped-call]
+    whole = Product(lambda z: call.on([z]))
+    return attach_meta(call, Signal(_SharedProductFunction.apply(whole, count, signal.value)))  # type: ignore[no-untyped-call]
 
 
 def detach(run: Interpreter, call: OpCall) -> Any:
@@ -390,7 +392,7 @@ RULES: Mapping[str, Rule] = {
     "choose": choose,
 }
 
-OPS: Mapping[str, Rule] = dict.fromkeys("argmax argmin argsort any all count_nonzero bucketize".split(), constant)
-"""Whole numbers and truth values, which pass nothing on."""
+OPS: Mapping[str, Rule] = {**dict.fromkeys("argmax argmin argsort any all count_nonzero bucketize".split(), constant), **NORM_RULES}
+"""Whole numbers and truth values, which pass nothing on; and norms."""
 
 LRP = RuleTable("layer-wise relevance propagation", RULES, ALL_DECOMPOSITIONS, OPS, opened=find_torch_decomposition)

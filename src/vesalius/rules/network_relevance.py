@@ -71,8 +71,8 @@ class RelevancePropagation:
             total = self.question.pick(found.value if isinstance(found, Signal) else found, rows)
         values = self._values(total, leaves, [raw for _, raw in started])
         if not total.requires_grad:
-            ledger.accounts["bias"] = total.detach().double()
-        absorbed = {account: amount.to(total.dtype) for account, amount in sorted(ledger.accounts.items())}
+            ledger.accounts["bias"] = [total.detach().double()]
+        absorbed = {account: amount.to(total.dtype) for account, amount in ledger.totals().items()}
         return PropagatedRelevance(values, absorbed, total.detach())
 
     def _values(self, total: Float[Tensor, " N"], leaves: list[Tensor], raws: list[Tensor]) -> Float[Tensor, "N D"]:

@@ -121,11 +121,14 @@ class Product(TwoPointRule):
         return self.function(*inputs)
 
     def share(self, grad: Tensor, here: Endpoint, there: Endpoint) -> Sequence[Tensor | None]:
-        means = [(end + other) / 2 for end, other in zip(here.inputs, there.inputs, strict=True)]
+        return self.gradients(grad, [(end + other) / 2 for end, other in zip(here.inputs, there.inputs, strict=True)])
+
+    def gradients(self, grad: Tensor, points: Sequence[Tensor]) -> Sequence[Tensor | None]:
+        """The gradient at some factors."""
         if self.back is None:
-            return vjp(self.function, means, grad)
+            return vjp(self.function, points, grad)
         # a real factor of a complex product hears the real part alone
-        pairs = zip(self.back(grad, *means), here.inputs, strict=True)
+        pairs = zip(self.back(grad, *points), points, strict=True)
         return [(found if end.is_complex() or not found.is_complex() else found.real).sum_to_size(end.shape) for found, end in pairs]
 
 
@@ -264,7 +267,16 @@ def logsumexp_weights(z1: Tensor, z0: Tensor, dim: int | list[int] | tuple[int, 
 
 def quotient_multipliers(c1: Tensor, c0: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """What a and c of a quotient a / c count: n for a, and -(a0 early + a1 late) for c."""
-    one_sign = c1 * c0 > 0
+    product = c1 * c0
+    if not bool((product > 0).all()):
+        return _multipliers_across_zero(c1, c0, product)
+    first, second = line_means(c1, c0)
+    return first, 1 / product - second, second
+
+
+def _multipliers_across_zero(c1: Tensor, c0: Tensor, product: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The same where some c change their sign, or are 0."""
+    one_sign = product > 0
     safe1, safe0 = torch.where(one_sign, c1, torch.ones_like(c1)), torch.where(one_sign, c0, torch.ones_like(c0))
     first, second = line_means(safe1, safe0)
     half = 1 / (2 * c1 * c0)
@@ -276,11 +288,15 @@ def line_means(c1: Tensor, c0: Tensor) -> tuple[Tensor, Tensor]:
     """Means of 1 / c and of t / c**2 along the line from c0 (t = 0) to c1 (t = 1), both of one sign."""
     change = c1 - c0
     ratio = change / c0
-    close = ratio.abs() < CLOSE_DENOMINATORS
-    safe = torch.where(close, torch.ones_like(change), change)
-    log = torch.where(ratio.abs() < 0.5, torch.log1p(ratio), torch.log(c1 / c0))
-    first = torch.where(close, _alternating_series(ratio, lambda k: 1 / (k + 1)) / c0, log / safe)
-    second = torch.where(close, _alternating_series(ratio, lambda k: (k + 1) / (k + 2)) / c0**2, (log - change / c1) / safe**2)
+    size = ratio.abs()
+    close = size < CLOSE_DENOMINATORS
+    some = bool(close.any())
+    safe = torch.where(close, torch.ones_like(change), change) if some else change
+    log = torch.where(size < 0.5, torch.log1p(ratio), torch.log(c1 / c0))
+    first, second = log / safe, (log - change / c1) / safe**2
+    if some:  # the series costs as much as all the rest
+        first = torch.where(close, _alternating_series(ratio, lambda k: 1 / (k + 1)) / c0, first)
+        second = torch.where(close, _alternating_series(ratio, lambda k: (k + 1) / (k + 2)) / c0**2, second)
     return first, second
 
 
