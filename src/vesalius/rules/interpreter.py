@@ -152,6 +152,7 @@ class Interpreter:
         shapes = tuple(signal.value.shape for signal in explained)
         known = None if still is None else still.get(shapes)
         if known is None:
+            plan.fill_sized(values, self._run_steps)
             self._run_steps(plan.still, values)
             known = [values[slot] for slot in plan.still_slots]
             if still is not None:
@@ -165,6 +166,8 @@ class Interpreter:
         for step in steps:
             if step.parameter is not None:
                 values[step.slot] = getattr(*step.parameter)
+            elif step.alias is not None:
+                values[step.slot] = values[step.alias]
             else:
                 values[step.slot] = self._step_of_graph(OpCall(step.node.target, *step.arguments(values), step.node))  # type: ignore[arg-type]
             for finished in step.done:

@@ -31,10 +31,10 @@ from vesalius.rules.rescale import (
     ALL_DECOMPOSITIONS,
     CLAMPS,
     EXTREMES,
-    PIECEWISE_UNIT_SLOPE,
     bilinear_product,
     broadcast_signal,
     elementwise_of_several,
+    elementwise_rule,
     only_signal,
 )
 from vesalius.rules.running_products import count_factors
@@ -72,7 +72,7 @@ class LRPState:
 def move(run: Interpreter, call: OpCall) -> Any:
     """Elements moved, summed or averaged; constants among them keep their relevance."""
     mixing = op_name(call.target) in SUMMING_OPS or op_kind(call.target) == "choose"  # elements stay in their places, or are added up
-    found = attach_meta(call, linear(run, call), gate=all(signal.extra.gate for signal in call.signals), moved=not mixing)
+    found = attach_meta(call, linear(run, call), gate=all([signal.extra.gate for signal in call.signals]), moved=not mixing)
     if not signals_in(found):
         return constant(run, call)
     fixed = _evaluate_constant_part(call)
@@ -243,7 +243,7 @@ def elementwise(run: Interpreter, call: OpCall) -> Any:
 
     function = partial(_evaluate, call)
     result = attach_meta(call, Signal(function(signal.value.detach())), gate=name in GATES)
-    rule = Elementwise(function, name in PIECEWISE_UNIT_SLOPE)
+    rule = elementwise_rule(call, function)
     value = _SlopeFromZeroFunction.apply(rule, run.state.ledger, result.extra.owner, signal.value)  # type: ignore[no-untyped-call]
     falling = name in ("rsqrt", "reciprocal") or (name == "pow" and call.args[1] in (-0.5, -1))
     inverse = (lambda: signal) if falling else None

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
@@ -20,6 +21,10 @@ from vesalius.rules.signal import Signal
 from vesalius.trace.graph import data_inputs
 
 Fact = TypeVar("Fact")
+KEPT_BYTES = 1 << 20
+"""Most that is kept of what follows from sizes."""
+LAST = 2**63 - 1
+"""Where a slice ends that goes to the end."""
 Read = Callable[[list[Any]], Any]
 """An argument, from the values of a pass so far."""
 
@@ -37,6 +42,7 @@ class Step:
         kwargs: its arguments by name, or how they are read where they hold values.
         done: slots of values that nothing reads any more.
         parameter: the module that holds it and its name there; ``None`` for an op.
+        alias: slot of the value that the op hands on as it is, such as a dropout that is off; ``None`` for all others.
     """
 
     node: Node
@@ -47,6 +53,7 @@ class Step:
     kwargs: Mapping[str, Any] | Read
     done: tuple[int, ...]
     parameter: tuple[Any, str] | None = None
+    alias: int | None = None
 
     def arguments(self, values: list[Any]) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
         """By position and by name."""
@@ -67,6 +74,7 @@ class Plan:
 
     Attributes:
         traced: nodes that relevance may reach, in order.
+        sized: steps that do the same in every pass over as many rows: positions, masks.
         still: steps that do the same in every pass over the same rows: parameters, and what is made of them, of the context and of sizes.
         moving: all others, in order.
         slots: number of values of a pass.
@@ -99,6 +107,19 @@ class Plan:
             values[slot] = value
         return values
 
+    def fill_sized(self, values: list[Any], run: Callable[[Sequence[Step], list[Any]], None]) -> None:
+        """Values that follow from sizes alone; those of the latest sizes are kept, where they are small."""
+        tensors = [values[slot].value for slot in self._input_slots[: len(self.explained)]]
+        key = tuple((tensor.shape, tensor.dtype, tensor.device) for tensor in tensors)
+        if self._sized_values is None or self._sized_values[0] != key:
+            run(self.sized, values)
+            found = [values[slot] for slot in self._sized_slots]
+            taken = sum(item.untyped_storage().nbytes() for item in found if isinstance(item, Tensor))
+            self._sized_values = (key, found) if taken <= KEPT_BYTES else None
+            return
+        for slot, value in zip(self._sized_slots, self._sized_values[1], strict=True):
+            values[slot] = value
+
     def _downstream(self) -> list[Node]:
         """Nodes that relevance may reach, in order."""
         reached: dict[Node, None] = dict.fromkeys(self.explained)
@@ -113,11 +134,17 @@ class Plan:
         still = self._still_nodes()
         steps = [node for node in self.nodes if node.op != "placeholder"]
         first, then = [node for node in steps if node in still], [node for node in steps if node not in still]
+        sized = self._sized_nodes(first)
         kept = {source for node in then for source in node.all_input_nodes if source in still} | {self.output, *self.inputs}
+        shown = kept | {source for node in first if node not in sized for source in node.all_input_nodes}
         self.slots, self.output_slot = len(slots), slots[self.output]
         self._input_slots = [slots[node] for node in self.inputs]
         self.still_slots = [slots[node] for node in first if node in kept]
-        self.still, self.moving = (_compile_steps(self.program, part, slots, kept) for part in (first, then))
+        self._sized_slots = [slots[node] for node in first if node in sized and node in shown]
+        self._sized_values: tuple[Any, list[Any]] | None = None
+        self.sized = _compile_steps(self.program, [node for node in first if node in sized], slots, shown)
+        self.still = _compile_steps(self.program, [node for node in first if node not in sized], slots, kept)
+        self.moving = _compile_steps(self.program, then, slots, kept)
 
     def _still_nodes(self) -> set[Node]:
         """Nodes that nothing explained reaches but by its sizes; and the context."""
@@ -128,6 +155,17 @@ class Plan:
             if node not in moving and all(source in still or (sizes and source in explained) for source in node.all_input_nodes):
                 still.add(node)
         return still
+
+    def _sized_nodes(self, still: Sequence[Node]) -> set[Node]:
+        """Nodes that read nothing but sizes and each other, and draw nothing."""
+        explained = set(self.explained)
+        found: set[Node] = set()
+        for node in still:
+            drawn = torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
+            known = isinstance(node.target, torch._ops.OpOverload) and not drawn
+            if known and all(source in found or source in explained for source in node.all_input_nodes):
+                found.add(node)
+        return found
 
 
 def plan_of(program: GraphModule, explained: int) -> Plan:

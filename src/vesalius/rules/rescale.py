@@ -46,6 +46,8 @@ aten = torch.ops.aten
 
 PIECEWISE_UNIT_SLOPE = frozenset("relu relu6 abs clamp clamp_min clamp_max hardtanh threshold".split())
 """Elementwise functions made of straight pieces of slope -1, 0 or 1."""
+MOST_FACTORS = 8
+"""Exponent up to which the secant of a power is written out."""
 CLAMPS = frozenset({"clamp", "clamp_min", "clamp_max"})
 EXTREMES = frozenset("maximum minimum fmax fmin".split())
 """Functions of two numbers that are one of them."""
@@ -151,12 +153,20 @@ def elementwise(run: Interpreter, call: OpCall) -> Any:
     power = call.argument(1, "exponent") if name == "pow" else None
     if name == "square" or power == 2:
         return apply_two_point(run, Square(), signal)
-    found = apply_two_point(run, Elementwise(lambda z: _first_result(call.on([z])), name in PIECEWISE_UNIT_SLOPE, name), signal)
+    found = apply_two_point(run, elementwise_rule(call, lambda z: _first_result(call.on([z]))), signal)
     if name == "rsqrt" or power == -0.5:
         return replace(found, inverse=lambda: run(aten.sqrt.default, signal))
     if name == "reciprocal" or power == -1:
         return replace(found, inverse=lambda: signal)
     return (found, None) if name == "log_sigmoid_forward" else found
+
+
+def elementwise_rule(call: OpCall, function: Callable[[Tensor], Tensor]) -> Elementwise:
+    """The two-point rule of a function of one value."""
+    name = op_name(call.target)
+    power = call.argument(1, "exponent") if name == "pow" else 0
+    whole = isinstance(power, (int, float)) and 2 <= power <= MOST_FACTORS and power == int(power)
+    return Elementwise(function, name in PIECEWISE_UNIT_SLOPE, name, int(power) if whole else 0)
 
 
 def elementwise_of_several(run: Interpreter, call: OpCall) -> Any:

@@ -34,17 +34,19 @@ class Elementwise(TwoPointRule):
     Attributes:
         function: s.
         pieces: whether s is made of straight pieces of slope -1, 0 and 1, so that the quotient of differences is exact however small.
-        name: of the op; some have a closed form in ``SECANTS``.
+        name: of the op; some have a closed form in ``SECANTS`` or in ``SECANTS_BY_VALUES``.
+        exponent: of a power that is a sum of products, from 2 on.
     """
 
     function: Callable[[Tensor], Tensor]
     pieces: bool = False
     name: str = ""
+    exponent: int = 0
 
     @property
     def has_closed_form(self) -> bool:
         """Whether slopes are found without the function's values."""
-        return self.name in SECANTS
+        return self.name in SECANTS or self.exponent > 0
 
     def value(self, *inputs: Tensor) -> Tensor:
         return self.function(inputs[0])
@@ -55,11 +57,15 @@ class Elementwise(TwoPointRule):
 
     def slope(self, z1: Tensor, z0: Tensor, y1: Tensor | None = None, y0: Tensor | None = None) -> Tensor:
         """(s(z1) - s(z0)) / (z1 - z0), the derivative where the ends meet."""
+        if self.exponent:
+            return _power_secant(z1, z0, self.exponent)
         if self.has_closed_form:
             return SECANTS[self.name](z1, z0)
         y1 = self.function(z1) if y1 is None else y1
         y0 = self.function(z0) if y0 is None else y0
         change = z1 - z0
+        if self.name in SECANTS_BY_VALUES:
+            return SECANTS_BY_VALUES[self.name](change, y1, y0)
         slope = (y1 - y0) / change
         # a reduction tells whether any ends meet; on a CPU truth values are ten times slower than numbers
         if self.pieces:
@@ -86,6 +92,35 @@ class Elementwise(TwoPointRule):
 def _relu_secant(z1: Tensor, z0: Tensor) -> Tensor:
     """max(z1, z0) over the distance is above 1 where both are positive, below 0 where both are negative, and the slope in between."""
     return torch.maximum(z1, z0).div_((z1 - z0).abs_()).nan_to_num_(0.0).clamp_(0, 1)
+
+
+def _power_secant(z1: Tensor, z0: Tensor, exponent: int) -> Tensor:
+    """(z1**n - z0**n) / (z1 - z0) = z1**(n - 1) + z1**(n - 2) z0 + ... + z0**(n - 1), which needs no division."""
+    total = z1 + z0
+    right = z0
+    for _ in range(exponent - 2):
+        right = right * z0
+        total = total * z1 + right
+    return total
+
+
+def _tanh_secant(change: Tensor, y1: Tensor, y0: Tensor) -> Tensor:
+    """tanh a - tanh b = tanh(a - b) (1 - tanh a tanh b)."""
+    return _over_change(torch.tanh(change), change, 1.0) * (1 - y1 * y0)
+
+
+def _sigmoid_secant(change: Tensor, y1: Tensor, y0: Tensor) -> Tensor:
+    """The same of (1 + tanh(z / 2)) / 2, in which all terms are positive."""
+    return _over_change(torch.tanh(change / 2), change, 0.5) * (y1 * (1 - y0) + y0 * (1 - y1))
+
+
+def _over_change(value: Tensor, change: Tensor, limit: float) -> Tensor:
+    """A function of a change over the change; its limit where nothing changed."""
+    return (value / change).nan_to_num_(limit)
+
+
+SECANTS_BY_VALUES: Mapping[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {"tanh": _tanh_secant, "sigmoid": _sigmoid_secant}
+"""The same from the change of the input and the function's values: exact however small the change, in a fifth of the ops."""
 
 
 SECANTS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {"relu": _relu_secant}
