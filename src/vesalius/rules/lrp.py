@@ -242,7 +242,7 @@ def elementwise(run: Interpreter, call: OpCall) -> Any:
         return attach_meta(call, linear(run, call))
 
     function = partial(_evaluate, call)
-    result = attach_meta(call, Signal(function(signal.value.detach())), gate=name in GATES)
+    result = attach_meta(call, Signal(signal.value), gate=name in GATES)
     rule = elementwise_rule(call, function)
     value = _SlopeFromZeroFunction.apply(rule, run.state.ledger, result.extra.owner, signal.value)  # type: ignore[no-untyped-call]
     falling = name in ("rsqrt", "reciprocal") or (name == "pow" and call.args[1] in (-0.5, -1))
@@ -282,11 +282,11 @@ def taylor_rule(account: str) -> Rule:
 
     def rule(run: Interpreter, call: OpCall) -> Any:
         values = [signal.value for signal in call.signals]
-        found = attach_meta(
-            call, Signal(call.on([value.detach() for value in values])), gate=account == "softmax" and "log" not in op_name(call.target)
-        )
+        with torch.no_grad():
+            output = call.on(values)
+        found = attach_meta(call, Signal(output), gate=account == "softmax" and "log" not in op_name(call.target))
         books = run.state.ledger, account, found.extra.owner, [signal.extra.owner for signal in call.signals]
-        value = _LinearTermFunction.apply(call, books, *values)  # type: ignore[no-untyped-call]
+        value = _LinearTermFunction.apply(call, books, output, *values)  # type: ignore[no-untyped-call]
         return replace(found, value=value)
 
     return rule
@@ -296,10 +296,9 @@ class _LinearTermFunction(torch.autograd.Function):
     """A function with its own gradient, and the account of y c - sum z c_z."""
 
     @staticmethod
-    def forward(ctx: Any, call: OpCall, books: tuple[Any, ...], *values: Tensor) -> Tensor:
-        output: Tensor = call.on(values)
-        ctx.kept = call, books, [z.detach() for z in values], output.detach()
-        return output
+    def forward(ctx: Any, call: OpCall, books: tuple[Any, ...], output: Tensor, *values: Tensor) -> Tensor:
+        ctx.kept = call, books, [z.detach() for z in values], output
+        return output.detach()
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
@@ -309,7 +308,7 @@ class _LinearTermFunction(torch.autograd.Function):
         found = [torch.zeros_like(z) if slope is None else slope.nan_to_num() for z, slope in zip(values, slopes, strict=True)]
         for z, slope, owner in zip(values, found, before, strict=True):
             ledger.absorb(account, -torch.where(slope == 0, slope, z * slope), owner)  # a masked logit is infinite
-        return None, None, *found
+        return None, None, None, *found
 
 
 def gradient_rule(run: Interpreter, call: OpCall) -> Any:

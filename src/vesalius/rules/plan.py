@@ -16,7 +16,7 @@ from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
 
 from vesalius.rules.masked_assignment import open_masked_assignments
-from vesalius.rules.op_kinds import op_kind
+from vesalius.rules.op_kinds import op_kind, op_name
 from vesalius.rules.signal import Signal
 from vesalius.trace.graph import data_inputs
 
@@ -190,9 +190,17 @@ def _compile_step(program: GraphModule, node: Node, slots: Mapping[Node, int], d
     nested = tuple((place, _reader(item, slots)) for place, item in enumerate(args) if not isinstance(item, Node) and _holds_values(item))
     by_name: Any = node.kwargs if node.op == "call_function" else {}
     kwargs = _reader(by_name, slots) if _holds_values(by_name) else dict(by_name)
-    return Step(
-        node, slots[node], tuple(args), reads, nested, kwargs, done, None if node.op == "call_function" else _owner_of(program, node)
-    )
+    parameter = None if node.op == "call_function" else _owner_of(program, node)
+    alias = slots[args[0]] if args and isinstance(args[0], Node) and _hands_on(node) else None
+    return Step(node, slots[node], tuple(args), reads, nested, kwargs, done, parameter, alias)
+
+
+def _hands_on(node: Node) -> bool:
+    """Whether an op does nothing: dropout in eval mode, all of an axis."""
+    name, args = op_name(node.target), node.args  # type: ignore[arg-type]
+    if node.kwargs:
+        return False
+    return (name == "dropout" and args[2:] == (False,)) or (name == "slice" and args[2:] == (0, LAST))
 
 
 def _holds_values(argument: Any) -> bool:
