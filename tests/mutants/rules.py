@@ -32,7 +32,7 @@ MUTANTS = [
         "visit.signed(up, down), visit.signed(up, down)]",
         "tests/rules/test_lrp_rules.py -k relu",
     ),
-    Mutant("rules/lrp.py", "grad / ctx.count)", "grad)", "tests/rules/test_lrp_attention.py -k detach"),
+    Mutant("rules/lrp.py", "grad / ctx.count,", "grad,", "tests/rules/test_lrp_attention.py -k detach"),
     Mutant("rules/sample_owners.py", "(somebody - nobody))", "somebody)", "tests/rules/test_lrp_absorbed.py -k one_axis"),
     Mutant(
         "rules/lrp.py",

@@ -141,17 +141,17 @@ class AlphaBeta(LayerRule):
         up, down = weight.clamp(min=0), weight.clamp(max=0)
         if not self.beta:
             whole = visit.signed(up, down)
-            shift = None if bias is None else bias.clamp(min=0)
-            kept = self._kept(visit, visit.z * c, (whole if shift is None else whole + shift)[None], (shift,))
+            shifts = [] if bias is None else [bias.clamp(min=0)]
+            kept = self._kept(visit, visit.z * c, sum(shifts, whole)[None], shifts)
             return visit.back_by_sign(kept[0], up, down)
-        sums, shifts = [visit.signed(up, down), visit.signed(down, up)], (None, None)
-        if bias is not None:
-            shifts = bias.clamp(min=0), bias.clamp(max=0)
+        sums = [visit.signed(up, down), visit.signed(down, up)]
+        shifts = [] if bias is None else [bias.clamp(min=0), bias.clamp(max=0)]
+        if shifts:
             sums = [whole + shift for whole, shift in zip(sums, shifts, strict=True)]
         first, second = self._kept(visit, visit.z * c, torch.stack(sums), shifts)
         return visit.back_by_sign(first, up, down, second)
 
-    def _kept(self, visit: LayerVisit, relevance: Tensor, whole: Tensor, shifts: Sequence[Tensor | None]) -> Tensor:
+    def _kept(self, visit: LayerVisit, relevance: Tensor, whole: Tensor, shifts: Sequence[Tensor]) -> Tensor:
         """Each side's multiplier, weighted; what does not pass is booked. The sides lie in one tensor: half as many ops."""
         place = [-1, *[1] * relevance.ndim]
         signs, factors = (whole.new_tensor(pair[: len(whole)]).reshape(place) for pair in ([1, -1], [self.alpha, -self.beta]))
@@ -162,7 +162,7 @@ class AlphaBeta(LayerRule):
         visit.absorb("one_sided", (left - rest).sum(0))
         visit.absorb("stabiliser", rest.sum(0))
         kept = factors * kept
-        constant = [shift * part for shift, part in zip(shifts, kept, strict=True) if shift is not None]
+        constant = [shift * part for shift, part in zip(shifts, kept, strict=False)]  # none without a bias
         if constant:
             visit.absorb("bias", sum(constant[1:], constant[0]))
         return kept

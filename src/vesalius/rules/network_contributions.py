@@ -132,7 +132,9 @@ class ReferenceComparison:
             output = found.value if isinstance(found, Signal) else found
             return self.question.pick(output.expand(len(rows), *output.shape[1:]), rows)
 
-    def reference(self, points: Sequence[Tensor], rows: Int[Tensor, " N"], tape: Tape, still: dict[Any, list[Any]]) -> Float[Tensor, " N"]:
+    def reference(
+        self, points: Sequence[Tensor], rows: Int[Tensor, " N"], tape: Tape, still: dict[Any, list[Any]] | None = None
+    ) -> Float[Tensor, " N"]:
         """A pass without gradients, of one row where all are the same."""
         alike = self.one_row_suffices and all(bool((point == point[:1]).all()) for point in points)
         return self.run([point[:1] for point in points] if alike else points, rows, TwoPointState(tape), still)

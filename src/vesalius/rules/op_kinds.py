@@ -72,12 +72,12 @@ BRINGING_CONSTANTS = frozenset("pad constant_pad_nd masked_fill where scatter in
 KIND_BY_OP = {op: kind for kind, ops in OPS_BY_KIND.items() for op in ops.split()}
 
 
-def by_identity(function: Callable[[Callable[..., Any]], str]) -> Callable[[Callable[..., Any]], str]:
+def by_identity(function: Callable[[Any], str]) -> Callable[[Any], str]:
     """As ``functools.cache``, for ops, whose hash is dear; each is kept, so that its identity is not given away again."""
     known: dict[int, tuple[Any, str]] = {}
 
     @wraps(function)
-    def found(target: Callable[..., Any]) -> str:
+    def found(target: Any) -> str:
         entry = known.get(id(target))
         if entry is None:
             entry = known[id(target)] = (target, function(target))

@@ -91,6 +91,7 @@ class Plan:
         self.explained = self.inputs[:explained]
         self.traced = self._downstream()
         self._facts: dict[Any, Any] = {}
+        self._sized_values: tuple[Any, list[Any]] | None = None
         self._compile()
 
     def remember(self, name: object, find: Callable[[Plan], Fact]) -> Fact:
@@ -141,8 +142,7 @@ class Plan:
         self._input_slots = [slots[node] for node in self.inputs]
         self.still_slots = [slots[node] for node in first if node in kept]
         self._sized_slots = [slots[node] for node in first if node in sized and node in shown]
-        self._sized_values: tuple[Any, list[Any]] | None = None
-        self.sized = _compile_steps(self.program, [node for node in first if node in sized], slots, shown)
+        self.sized: list[Step] = _compile_steps(self.program, [node for node in first if node in sized], slots, shown)
         self.still = _compile_steps(self.program, [node for node in first if node not in sized], slots, kept)
         self.moving = _compile_steps(self.program, then, slots, kept)
 
@@ -197,7 +197,7 @@ def _compile_step(program: GraphModule, node: Node, slots: Mapping[Node, int], d
 
 def _hands_on(node: Node) -> bool:
     """Whether an op does nothing: dropout in eval mode, all of an axis."""
-    name, args = op_name(node.target), node.args  # type: ignore[arg-type]
+    name, args = op_name(node.target), node.args
     if node.kwargs:
         return False
     return (name == "dropout" and args[2:] == (False,)) or (name == "slice" and args[2:] == (0, LAST))
