@@ -51,7 +51,7 @@ browser: docs
 
 bench: $(READY)
 	$(PIP) --constraint $(VENV)/constraints.txt '.[peers]'
-	for name in tracing rules integrated_gradients interactions audit mutual_information component_shapley complexity link_importance compact pruning joined_units resnet_units shapley_sampling shapley survey survey_kills; do $(BIN)/python -W ignore benchmarks/$$name.py || exit 1; done
+	for name in tracing rules small_networks integrated_gradients interactions audit mutual_information component_shapley complexity link_importance compact pruning joined_units resnet_units shapley_sampling shapley survey survey_kills; do $(BIN)/python -W ignore benchmarks/$$name.py || exit 1; done
 
 # torch comes first and alone: a bare "torch" among other requirements would pull in another build
 $(READY): pyproject.toml

@@ -28,8 +28,13 @@ MUTANTS = [
     ),
     Mutant("rules/unit_rules.py", "self.scale(found.weight)", "found.weight", "tests/methods/test_deeplift.py -k convolutional"),
     Mutant("rules/power_series.py", "b[: k + 1].flip(0)", "b[: k + 1]", "tests/rules/test_taylor_mode.py -k attention"),
-    Mutant("rules/layer_rules.py", "(down, up), -1)", "(up, down), -1)", "tests/rules/test_lrp_rules.py -k relu"),
-    Mutant("rules/lrp.py", "grad / ctx.count)", "grad)", "tests/rules/test_lrp_attention.py -k detach"),
+    Mutant(
+        "rules/layer_rules.py",
+        "visit.signed(up, down), visit.signed(down, up)]",
+        "visit.signed(up, down), visit.signed(up, down)]",
+        "tests/rules/test_lrp_rules.py -k relu",
+    ),
+    Mutant("rules/lrp.py", "grad / ctx.count,", "grad,", "tests/rules/test_lrp_attention.py -k detach"),
     Mutant("rules/sample_owners.py", "(somebody - nobody))", "somebody)", "tests/rules/test_lrp_absorbed.py -k one_axis"),
     Mutant(
         "rules/lrp.py",

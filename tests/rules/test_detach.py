@@ -6,7 +6,7 @@ from torch import nn
 
 import vesalius as vs
 from tests.rules.single_op import EXACT, TABLES, multipliers, random
-from vesalius.rules.interpreter import Plan
+from vesalius.rules.plan import Plan
 from vesalius.trace.question import ask
 
 CUTS = {

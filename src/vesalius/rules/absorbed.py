@@ -24,10 +24,12 @@ class SampleAxis:
     Attributes:
         axis: the axis that tells samples apart.
         rows: the sample of each position along it; ``None`` where the axis is the batch itself.
+        by_shape: whether it follows from shapes alone, so that it is the same in every run of this shape.
     """
 
     axis: int
     rows: Int[Tensor, " positions"] | None = None
+    by_shape: bool = False
 
     def per_sample(self, amount: Tensor, batch: int) -> Float[Tensor, " B"]:
         """Sums of a tensor over all that belongs to each sample, in double precision."""
@@ -61,19 +63,21 @@ def read_sample_axis(owners: Tensor) -> SampleAxis:
 
 def read_batch_layout(layout: BatchLayout, batch: int) -> SampleAxis:
     """The same in a tensor of so many samples, where they are known to lie."""
-    return SampleAxis(layout.axis, None if layout.is_plain else layout.sample_of_each(batch))
+    return SampleAxis(layout.axis, None if layout.is_plain else layout.sample_of_each(batch), by_shape=True)
 
 
 class LazySampleAxis:
     """A place, worked out when first asked for: most values are never asked."""
 
-    def __init__(self, find: Callable[[], SampleAxis]) -> None:
-        self._find = find
+    __slots__ = ("_asked", "_find", "_found")
+
+    def __init__(self, find: Callable[..., SampleAxis], *asked: Any) -> None:
+        self._find, self._asked = find, asked
         self._found: SampleAxis | None = None
 
     def __call__(self) -> SampleAxis:
         if self._found is None:
-            self._found = self._find()
+            self._found = self._find(*self._asked)
         return self._found
 
 
@@ -85,12 +89,15 @@ class AbsorbedRelevance:
     """
 
     batch: int
-    accounts: dict[str, Float[Tensor, " B"]] = field(default_factory=dict)
+    accounts: dict[str, list[Float[Tensor, " B"]]] = field(default_factory=dict)
 
     def absorb(self, account: str, amount: Tensor, owner: LazySampleAxis) -> None:
         """Add an amount of relevance, element by element of some value."""
-        sums = owner().per_sample(amount, self.batch)
-        self.accounts[account] = self.accounts[account] + sums if account in self.accounts else sums
+        self.accounts.setdefault(account, []).append(owner().per_sample(amount, self.batch))
+
+    def totals(self) -> dict[str, Float[Tensor, " B"]]:
+        """What every account came to."""
+        return {account: torch.stack(amounts).sum(0) for account, amounts in sorted(self.accounts.items())}
 
 
 class _AbsorbConstantFunction(torch.autograd.Function):

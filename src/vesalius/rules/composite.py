@@ -12,9 +12,9 @@ from torch.fx import GraphModule, Node
 
 from vesalius.core.errors import InvalidInput, UnknownName
 from vesalius.core.names import require_known
-from vesalius.rules.interpreter import Plan
 from vesalius.rules.layer_rules import AlphaBeta, Box, Epsilon, Gamma, LayerRule
 from vesalius.rules.op_kinds import op_kind, op_name
+from vesalius.rules.plan import Plan
 from vesalius.trace.graph import Value
 
 LINEAR_KINDS = frozenset("move add scale map affine shape transform".split())
@@ -45,17 +45,16 @@ class Composite:
             UnknownName: a layer that has no map in it.
             InvalidInput: no layer stands on the explained tensor, though there is a rule for those that do.
         """
-        maps = [node for node in plan.traced if node.op == "call_function" and op_kind(node.target) == "map"]
-        paths = {node: _module_path(node) for node in maps}
+        paths = plan.remember("maps", _map_paths)
         if unknown := [name for name in self.layers if name not in paths.values()]:
             raise UnknownName("layer", unknown[0], paths.values())
-        first, last = _first_layers(plan), _last_layers(plan)
+        first, last = plan.remember("first layers", _first_layers), plan.remember("last layers", _last_layers)
         if self.first is not None and not first:
             raise InvalidInput(
                 f"no layer stands on the explained tensor, so that {type(self.first).__name__}, which knows its domain, has no place;"
                 " explain the value that the first layer reads with at=, or leave that rule out"
             )
-        return {node: self._rule(node, paths[node], node in first, node in last) for node in maps}
+        return {node: self._rule(node, paths[node], node in first, node in last) for node in paths}
 
     def _rule(self, node: Node, path: str, first: bool, last: bool) -> LayerRule:
         rule = self.convolution if op_name(node.target).startswith("conv") else self.dense
@@ -93,6 +92,11 @@ def resolve_composite(composite: str | Composite) -> Composite:
         raise InvalidInput("epsilon_gamma_box needs the input's bounds: composite=epsilon_gamma_box(low, high)")
     require_known("composite", composite, PRESETS)
     return PRESETS[composite]()
+
+
+def _map_paths(plan: Plan) -> dict[Node, str]:
+    """The layer that each map is part of."""
+    return {node: _module_path(node) for node in plan.traced if node.op == "call_function" and op_kind(node.target) == "map"}
 
 
 def _module_path(node: Node) -> str:

@@ -9,20 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.fx import GraphModule, Node
-from torch.fx.node import map_arg
+from torch.fx import Node
 
 from vesalius.core.errors import NoRule, VesaliusError
 from vesalius.core.out_of_memory import is_out_of_memory
-from vesalius.rules.masked_assignment import open_masked_assignments
 from vesalius.rules.op_kinds import op_kind, op_name
+from vesalius.rules.plan import Plan, Step
 from vesalius.rules.signal import Places, Signal, places_in, signals_in, to_tensors
-from vesalius.trace.graph import Value, data_inputs
+from vesalius.trace.graph import Value
 
 LIKE_ANOTHER = frozenset("expand_as view_as reshape_as type_as".split())
 """Ops that ask a second tensor for its shape or its type alone."""
@@ -30,9 +28,9 @@ UNFORESEEN = (ArithmeticError, AttributeError, IndexError, KeyError, NotImplemen
 """What a rule raises on arguments that it was not written for."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, slots=True)
 class OpCall:
-    """An op and its arguments, some of them signals.
+    """An op and its arguments, some of them signals; never written to, and not frozen only since that costs a microsecond.
 
     Attributes:
         target: the op.
@@ -45,11 +43,15 @@ class OpCall:
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     node: Node | None = None
+    _signals: list[Signal] | None = field(default=None, init=False, repr=False)
 
-    @cached_property
+    @property
     def signals(self) -> list[Signal]:
         """All signals among the arguments."""
-        return signals_in([*self.args, *self.kwargs.values()])
+        found = self._signals
+        if found is None:
+            found = self._signals = signals_in([*self.args, *self.kwargs.values()] if self.kwargs else self.args)
+        return found
 
     def evaluate(self) -> Any:
         """The op on plain tensors, as torch would compute it."""
@@ -57,6 +59,9 @@ class OpCall:
 
     def on(self, replaced: Sequence[Tensor]) -> Any:
         """The op with other tensors in place of its signals."""
+        signals = self.signals
+        if len(signals) == 1 and signals[0] is self.args[0]:  # what most ops are
+            return self.target(replaced[0], *self.args[1:], **self.kwargs)
         fresh = iter(replaced)
         return self.target(*_substitute(self.args, fresh), **{key: _substitute(value, fresh) for key, value in self.kwargs.items()})
 
@@ -87,10 +92,14 @@ class RuleTable:
     ops: Mapping[str, Rule] = field(default_factory=dict)
     by_places: Mapping[str, Rule] = field(default_factory=dict)
     opened: Callable[[Callable[..., Any]], Rule | None] = lambda target: None
+    _found: dict[int, tuple[Any, Rule | None]] = field(default_factory=dict, init=False, repr=False)
 
     def find(self, target: Callable[..., Any]) -> Rule | None:
         """The rule for an op: its own, its kind's, its decomposition, or what is done with all others."""
-        return self.find_written(target) or self.opened(target)
+        known = self._found.get(id(target))
+        if known is None:  # with the op, so that no other one can have its identity
+            known = self._found[id(target)] = (target, self.find_written(target) or self.opened(target))
+        return known[1]
 
     def find_written(self, target: Callable[..., Any]) -> Rule | None:
         """The rule that is written down for an op."""
@@ -103,42 +112,13 @@ class RuleTable:
         Raises:
             NoRule: listing all such ops, each with its place.
         """
-        missing = [node for node in plan.traced if node.op == "call_function" and self.find(node.target) is None]  # type: ignore[arg-type]
+        missing = plan.remember(self, self._missing)
         if missing:
-            raise NoRule(self.name, [describe_op(node) for node in missing])
+            raise NoRule(self.name, missing)
 
-
-class Plan:
-    """A program as a list of steps, each with what may be forgotten after it.
-
-    Args:
-        program: its first placeholders are the explained tensors, the others context.
-        explained: how many those are.
-    """
-
-    def __init__(self, program: GraphModule, explained: int) -> None:
-        program = open_masked_assignments(program)
-        self.program = program
-        self.nodes = [node for node in program.graph.nodes if node.op != "output"]
-        output = next(node for node in program.graph.nodes if node.op == "output")
-        self.output: Node = output.args[0][0]
-        self.inputs = [node for node in self.nodes if node.op == "placeholder"]
-        self.explained = self.inputs[:explained]
-        self.traced = self._downstream()
-        last = {source: node for node in self.nodes for source in node.all_input_nodes}
-        self.done: dict[Node, list[Node]] = {}
-        for source, node in last.items():
-            if source is not self.output:
-                self.done.setdefault(node, []).append(source)
-
-    def _downstream(self) -> list[Node]:
-        """Nodes that relevance may reach, in order."""
-        reached: dict[Node, None] = dict.fromkeys(self.explained)
-        for node in self.nodes:
-            made_of_sizes = node.op == "call_function" and op_kind(node.target) == "shape"
-            if not made_of_sizes and any(source in reached for source in data_inputs(node)):
-                reached[node] = None
-        return list(reached)
+    def _missing(self, plan: Plan) -> list[str]:
+        nodes = [node for node in plan.traced if node.op == "call_function"]
+        return [describe_op(node) for node in nodes if self.find(node.target) is None]  # type: ignore[arg-type]
 
 
 class Interpreter:
@@ -153,24 +133,45 @@ class Interpreter:
         self.table = table
         self.state = state
 
-    def through(self, plan: Plan, explained: Sequence[Signal], context: Sequence[Tensor] = ()) -> Any:
+    def through(
+        self,
+        plan: Plan,
+        explained: Sequence[Signal],
+        context: Sequence[Tensor] = (),
+        still: dict[Any, list[Any]] | None = None,
+    ) -> Any:
         """Run a program.
 
         Args:
             plan: the program.
             explained: its first inputs.
             context: the others.
+            still: values that were the same in an earlier pass with this context, by the shapes of what is explained; filled in here.
         """
-        known: dict[Node, Any] = dict(zip(plan.inputs, [*explained, *context], strict=True))
-        for node in plan.nodes:
-            if node.op == "get_attr":
-                known[node] = _get_attribute(plan.program, str(node.target))
-            elif node.op == "call_function":
-                args, kwargs = map_arg((node.args, node.kwargs), known.__getitem__)
-                known[node] = self._step_of_graph(OpCall(node.target, tuple(args), kwargs, node))
-            for finished in plan.done.get(node, ()):
-                del known[finished]
-        return known[plan.output]
+        values = plan.start(explained, context)
+        shapes = tuple(signal.value.shape for signal in explained)
+        known = None if still is None else still.get(shapes)
+        if known is None:
+            plan.fill_sized(values, self._run_steps)
+            self._run_steps(plan.still, values)
+            known = [values[slot] for slot in plan.still_slots]
+            if still is not None:
+                still[shapes] = known
+        for slot, value in zip(plan.still_slots, known, strict=True):
+            values[slot] = value
+        self._run_steps(plan.moving, values)
+        return values[plan.output_slot]
+
+    def _run_steps(self, steps: Sequence[Step], values: list[Any]) -> None:
+        for step in steps:
+            if step.parameter is not None:
+                values[step.slot] = getattr(*step.parameter)
+            elif step.alias is not None:
+                values[step.slot] = values[step.alias]
+            else:
+                values[step.slot] = self._step_of_graph(OpCall(step.node.target, *step.arguments(values), step.node))  # type: ignore[arg-type]
+            for finished in step.done:
+                values[finished] = None
 
     def __call__(self, target: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """One op, for rules that decompose an op into others."""
@@ -187,17 +188,19 @@ class Interpreter:
             raise NoRule(self.table.name, [f"{describe_call(call)} as it is used here ({type(error).__name__}: {said})"]) from error
 
     def _step(self, call: OpCall) -> Any:
-        if op_name(call.target) in LIKE_ANOTHER:
-            call = OpCall(call.target, (call.args[0], *to_tensors(call.args[1:])), call.kwargs, call.node)
-        if op_name(call.target) == "getitem" and isinstance(call.args[0], (tuple, list)):
-            return call.target(*call.args)
-        if places := places_in(call.args):
+        target, args = call.target, call.args
+        name = op_name(target)
+        if name in LIKE_ANOTHER:
+            call = OpCall(target, (args[0], *to_tensors(args[1:])), call.kwargs, call.node)
+        if name == "getitem" and isinstance(args[0], (tuple, list)):
+            return target(*args)
+        if places := places_in(args):
             return self._step_of_places(call, places[0])
         if not call.signals:
-            return call.target(*call.args, **call.kwargs)
-        if op_kind(call.target) == "shape":
+            return target(*call.args, **call.kwargs)
+        if op_kind(target) == "shape":
             return call.evaluate()
-        rule = self.table.find(call.target)
+        rule = self.table.find(target)
         if rule is None:
             raise NoRule(self.table.name, [describe_call(call)])
         return rule(self, call)
@@ -215,12 +218,18 @@ class Interpreter:
 def linear(run: Interpreter, call: OpCall) -> Any:
     """The rule of an op that is linear in its signals: autograd's own."""
     del run
-    values = call.on([signal.value for signal in call.signals])
+    signals = call.signals
+    if len(signals) == 1 and signals[0].base is None:
+        found, boolean = call.on([signals[0].value]), signals[0].boolean
+        if isinstance(found, (tuple, list)):
+            return type(found)([_to_signal(value, boolean, None) for value in found])
+        return Signal(found, boolean)
+    values = call.on([signal.value for signal in signals])
     bases = None
-    if all(signal.base is not None for signal in call.signals):
+    if all([signal.base is not None for signal in signals]):
         with torch.no_grad():
-            bases = call.on([signal.base for signal in call.signals])  # type: ignore[misc]
-    boolean = all(signal.boolean for signal in call.signals)
+            bases = call.on([signal.base for signal in signals])  # type: ignore[misc]
+    boolean = all([signal.boolean for signal in signals])
     if isinstance(values, (tuple, list)):
         ends = bases if bases is not None else [None] * len(values)
         return type(values)(_to_signal(value, boolean, base) for value, base in zip(values, ends, strict=True))
@@ -250,13 +259,6 @@ def _substitute(argument: Any, fresh: Any) -> Any:
     if isinstance(argument, (tuple, list)):
         return type(argument)(_substitute(item, fresh) for item in argument)
     return argument
-
-
-def _get_attribute(program: GraphModule, name: str) -> Any:
-    owner: Any = program
-    for part in name.split("."):
-        owner = getattr(owner, part)
-    return owner
 
 
 def describe_op(node: Node) -> str:

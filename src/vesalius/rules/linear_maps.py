@@ -58,20 +58,31 @@ def read_linear_map(call: OpCall) -> tuple[LinearMap, Signal]:
     scaled = {key: value for key, value in call.kwargs.items() if key in ("alpha", "beta") and value != 1}
     factors = call.args[1] if name == "einsum" else call.args[1:] if bias is not None else call.args
     place = next(i for i, factor in enumerate(factors[:2]) if isinstance(factor, Signal))
-    if bias is not None:
-        bias = bias * scaled.get("beta", 1)
+    if bias is not None and "beta" in scaled:
+        bias = bias * scaled["beta"]
+    alpha = scaled.get("alpha")
 
     def apply(x: Tensor, weight: Tensor) -> Tensor:
         pair = (x, weight) if place == 0 else (weight, x)
         if name == "einsum":
             return torch.einsum(call.args[0], *pair)
-        return torch.matmul(*pair) * scaled.get("alpha", 1) if name != "outer" else torch.outer(*pair)
+        if name == "outer":
+            return torch.outer(*pair)
+        return torch.matmul(*pair) if alpha is None else torch.matmul(*pair) * alpha
 
     def back(grad: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+        if name not in ("einsum", "outer") and alpha is None and are_matrices(x, weight):
+            return grad @ weight.mT if place == 0 else weight.mT @ grad
         found = vjp(lambda tensor: apply(tensor, weight), [x], grad)[0]
         return torch.zeros_like(x) if found is None else found
 
     return LinearMap(factors[1 - place], bias, apply, back), factors[place]
+
+
+def are_matrices(x: Tensor, weight: Tensor) -> bool:
+    """Whether a product of two is that of real matrices, or of as many of both, so that no axis is summed on the way back."""
+    same = x.ndim == weight.ndim >= 2 and x.shape[:-2] == weight.shape[:-2]
+    return same and x.dtype == weight.dtype and not x.is_complex()
 
 
 def _read_moving_weight(call: OpCall) -> tuple[LinearMap, Signal]:

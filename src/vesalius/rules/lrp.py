@@ -25,14 +25,16 @@ from vesalius.rules.grid_sampling import samples_moving_grid
 from vesalius.rules.interpreter import Interpreter, OpCall, Rule, RuleTable, constant, linear
 from vesalius.rules.layer_rules import Epsilon, LayerRule, LayerVisit, apply_layer_rule
 from vesalius.rules.linear_maps import moves_one, read_linear_map
+from vesalius.rules.lrp_norms import NORM_RULES
 from vesalius.rules.op_kinds import BRINGING_CONSTANTS, op_kind, op_name
 from vesalius.rules.rescale import (
     ALL_DECOMPOSITIONS,
     CLAMPS,
     EXTREMES,
-    PIECEWISE_UNIT_SLOPE,
+    bilinear_product,
     broadcast_signal,
     elementwise_of_several,
+    elementwise_rule,
     only_signal,
 )
 from vesalius.rules.running_products import count_factors
@@ -40,7 +42,7 @@ from vesalius.rules.sample_owners import attach_meta
 from vesalius.rules.signal import Signal, signals_in, to_tensors
 from vesalius.rules.torch_decompositions import find_torch_decomposition
 from vesalius.rules.transforms import complex_function, is_complex, require_linear
-from vesalius.rules.two_point_ops import Elementwise, vjp
+from vesalius.rules.two_point_ops import Elementwise, Product, vjp
 from vesalius.rules.unit_rules import SUMMING_OPS, batch_norm_affine
 
 aten = torch.ops.aten
@@ -70,7 +72,7 @@ class LRPState:
 def move(run: Interpreter, call: OpCall) -> Any:
     """Elements moved, summed or averaged; constants among them keep their relevance."""
     mixing = op_name(call.target) in SUMMING_OPS or op_kind(call.target) == "choose"  # elements stay in their places, or are added up
-    found = attach_meta(call, linear(run, call), gate=all(signal.extra.gate for signal in call.signals), moved=not mixing)
+    found = attach_meta(call, linear(run, call), gate=all([signal.extra.gate for signal in call.signals]), moved=not mixing)
     if not signals_in(found):
         return constant(run, call)
     fixed = _evaluate_constant_part(call)
@@ -143,7 +145,8 @@ def _halve_or_gate(run: Interpreter, call: OpCall) -> Any:
     gates = [signal.extra.gate for signal in call.signals]
     if run.state.gated and sum(gates) == 1:
         return attach_meta(call, Signal(_apply_with_frozen(call, gates)))
-    value = _SharedProductFunction.apply(call, 2, *(signal.value for signal in call.signals))  # type: ignore[no-untyped-call]
+    product = bilinear_product(call)
+    value = _SharedProductFunction.apply(product, 2, *(signal.value for signal in call.signals))  # type: ignore[no-untyped-call]
     return attach_meta(call, Signal(value))
 
 
@@ -151,15 +154,13 @@ class _SharedProductFunction(torch.autograd.Function):
     """A product of several values: an equal part of the gradient to each."""
 
     @staticmethod
-    def forward(ctx: Any, call: OpCall, count: int | Tensor, *values: Tensor) -> Tensor:
-        ctx.call, ctx.count, ctx.values = call, count, [value.detach() for value in values]
-        output: Tensor = call.on(values)
-        return output
+    def forward(ctx: Any, product: Product, count: int | Tensor, *values: Tensor) -> Tensor:
+        ctx.product, ctx.count, ctx.values = product, count, [value.detach() for value in values]
+        return product.value(*values)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
-        found = vjp(lambda *values: ctx.call.on(values), ctx.values, grad / ctx.count)
-        return None, None, *found
+        return None, None, *ctx.product.gradients(grad / ctx.count, ctx.values)
 
 
 def divide(run: Interpreter, call: OpCall) -> Any:
@@ -241,8 +242,8 @@ def elementwise(run: Interpreter, call: OpCall) -> Any:
         return attach_meta(call, linear(run, call))
 
     function = partial(_evaluate, call)
-    result = attach_meta(call, Signal(function(signal.value.detach())), gate=name in GATES)
-    rule = Elementwise(function, name in PIECEWISE_UNIT_SLOPE)
+    result = attach_meta(call, Signal(signal.value), gate=name in GATES)
+    rule = elementwise_rule(call, function)
     value = _SlopeFromZeroFunction.apply(rule, run.state.ledger, result.extra.owner, signal.value)  # type: ignore[no-untyped-call]
     falling = name in ("rsqrt", "reciprocal") or (name == "pow" and call.args[1] in (-0.5, -1))
     inverse = (lambda: signal) if falling else None
@@ -281,11 +282,11 @@ def taylor_rule(account: str) -> Rule:
 
     def rule(run: Interpreter, call: OpCall) -> Any:
         values = [signal.value for signal in call.signals]
-        found = attach_meta(
-            call, Signal(call.on([value.detach() for value in values])), gate=account == "softmax" and "log" not in op_name(call.target)
-        )
+        with torch.no_grad():
+            output = call.on(values)
+        found = attach_meta(call, Signal(output), gate=account == "softmax" and "log" not in op_name(call.target))
         books = run.state.ledger, account, found.extra.owner, [signal.extra.owner for signal in call.signals]
-        value = _LinearTermFunction.apply(call, books, *values)  # type: ignore[no-untyped-call]
+        value = _LinearTermFunction.apply(call, books, output, *values)  # type: ignore[no-untyped-call]
         return replace(found, value=value)
 
     return rule
@@ -295,10 +296,9 @@ class _LinearTermFunction(torch.autograd.Function):
     """A function with its own gradient, and the account of y c - sum z c_z."""
 
     @staticmethod
-    def forward(ctx: Any, call: OpCall, books: tuple[Any, ...], *values: Tensor) -> Tensor:
-        output: Tensor = call.on(values)
-        ctx.kept = call, books, [z.detach() for z in values], output.detach()
-        return output
+    def forward(ctx: Any, call: OpCall, books: tuple[Any, ...], output: Tensor, *values: Tensor) -> Tensor:
+        ctx.kept = call, books, [z.detach() for z in values], output
+        return output.detach()
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
@@ -308,7 +308,7 @@ class _LinearTermFunction(torch.autograd.Function):
         found = [torch.zeros_like(z) if slope is None else slope.nan_to_num() for z, slope in zip(values, slopes, strict=True)]
         for z, slope, owner in zip(values, found, before, strict=True):
             ledger.absorb(account, -torch.where(slope == 0, slope, z * slope), owner)  # a masked logit is infinite
-        return None, None, *found
+        return None, None, None, *found
 
 
 def gradient_rule(run: Interpreter, call: OpCall) -> Any:
@@ -355,7 +355,8 @@ def product(run: Interpreter, call: OpCall) -> Any:
         count = torch.arange(1, int(count) + 1, device=signal.value.device).reshape(
             [-1 if axis == dim % signal.value.ndim else 1 for axis in range(signal.value.ndim)]
         )
-    return attach_meta(call, Signal(_SharedProductFunction.apply(call, count, signal.value)))  # type: ignore[no-untyped-call]
+    whole = Product(lambda z: call.on([z]))
+    return attach_meta(call, Signal(_SharedProductFunction.apply(whole, count, signal.value)))  # type: ignore[no-untyped-call]
 
 
 def detach(run: Interpreter, call: OpCall) -> Any:
@@ -390,7 +391,7 @@ RULES: Mapping[str, Rule] = {
     "choose": choose,
 }
 
-OPS: Mapping[str, Rule] = dict.fromkeys("argmax argmin argsort any all count_nonzero bucketize".split(), constant)
-"""Whole numbers and truth values, which pass nothing on."""
+OPS: Mapping[str, Rule] = {**dict.fromkeys("argmax argmin argsort any all count_nonzero bucketize".split(), constant), **NORM_RULES}
+"""Whole numbers and truth values, which pass nothing on; and norms."""
 
 LRP = RuleTable("layer-wise relevance propagation", RULES, ALL_DECOMPOSITIONS, OPS, opened=find_torch_decomposition)

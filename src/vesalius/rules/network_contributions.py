@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int, Shaped
@@ -14,8 +15,9 @@ from torch import Tensor
 from torch.fx import Node
 
 from vesalius.rules.counted_places import INDEX_ARGUMENTS
-from vesalius.rules.interpreter import Interpreter, Plan, RuleTable
+from vesalius.rules.interpreter import Interpreter, RuleTable
 from vesalius.rules.op_kinds import op_kind, op_name
+from vesalius.rules.plan import Plan, plan_of
 from vesalius.rules.signal import Signal
 from vesalius.rules.two_point import Tape, TwoPointState
 from vesalius.rules.unit_rules import UnitRule
@@ -47,27 +49,27 @@ class ReferenceComparison:
         assert question.subgraph is not None
         self.question, self.table = question, table
         self.subgraph: TargetSubgraph = question.subgraph
-        self.plan = Plan(self.subgraph.program, len(question.at))
+        self.plan = plan_of(self.subgraph.program, len(question.at))
         table.require_rules(self.plan)
-        self.one_row_suffices = not self.subgraph.context and _one_row_suffices(self.plan)
+        self.one_row_suffices = not self.subgraph.context and self.plan.remember("one row", _one_row_suffices)
 
     def rescale(self, rows: Int[Tensor, " N"], fills: Sequence[Shaped[Tensor, "B M ..."]]) -> Contributions:
         """Rescale multipliers against each reference: the rows are run once, a reference once without gradients."""
-        here, there = Tape(), Tape()
+        here, there, still = Tape(), Tape(), dict[Any, list[Any]]()
         leaves = self.leaves(rows)
-        total = self.run(leaves, rows, TwoPointState(here, there))
+        total = self.run(leaves, rows, TwoPointState(here, there), still)
         values, base = torch.zeros(len(rows), self.width, device=total.device, dtype=total.dtype), torch.zeros_like(total)
         count = fills[0].shape[1]
         for m in range(count):
             points = [fill[rows, m] for fill in fills]
-            base += self.reference(points, rows, there.rewind()).detach() / count
+            base += self.reference(points, rows, there.rewind(), still).detach() / count
             values += self._shares(total, leaves, points, keep=m + 1 < count) / count
         return Contributions(values, base, total.detach())
 
     def with_unit_rules(self, rows: Int[Tensor, " N"], fills: Sequence[Shaped[Tensor, "B M ..."]], algebra: UnitRule) -> Contributions:
         """Rules that look at a unit's players; both ends travel side by side, once per reference."""
         count = fills[0].shape[1]
-        parts = []
+        parts, still = [], dict[Any, list[Any]]()
         for m in range(count):
             leaves, points = self.leaves(rows), [fill[rows, m] for fill in fills]
             signals = [
@@ -75,7 +77,9 @@ class ReferenceComparison:
                 for value, base in zip(self.subgraph.arguments(leaves, rows), self.subgraph.arguments(points, rows), strict=True)
             ]
             explained = signals[: len(leaves)]
-            found = Interpreter(self.table, algebra).through(self.plan, explained, [signal.value for signal in signals[len(leaves) :]])
+            found = Interpreter(self.table, algebra).through(
+                self.plan, explained, [signal.value for signal in signals[len(leaves) :]], still
+            )
             value, other = (found.value, found.base) if isinstance(found, Signal) else (found, found)
             assert other is not None  # both ends of every signal of this pass are there
             total, base = self.question.pick(value, rows), self.question.pick(other, rows)
@@ -96,12 +100,12 @@ class ReferenceComparison:
         Yields:
             The change of the target over a secant, shared out, and the target at its right end.
         """
-        here, there = Tape(), Tape()
+        here, there, still = Tape(), Tape(), dict[Any, list[Any]]()
         start = _interpolate(ends, times[:, 0])
-        self.reference(start, rows, there)
+        self.reference(start, rows, there, still)
         for place in range(1, times.shape[1]):
             leaves = [point.requires_grad_() for point in _interpolate(ends, times[:, place])]
-            total = self.run(leaves, rows, TwoPointState(here.rewind(), there.rewind()))
+            total = self.run(leaves, rows, TwoPointState(here.rewind(), there.rewind()), still)
             values = self._shares(total, leaves, start)
             yield values, total.detach()
             here, there, start = there, here, [leaf.detach() for leaf in leaves]
@@ -117,19 +121,23 @@ class ReferenceComparison:
         """Explained tensors of some samples, to be differentiated."""
         return [tensor[rows].detach().requires_grad_() for tensor in self.question.present]
 
-    def run(self, values: Sequence[Tensor], rows: Int[Tensor, " N"], state: TwoPointState) -> Float[Tensor, " N"]:
-        """One pass; the target of each row."""
+    def run(
+        self, values: Sequence[Tensor], rows: Int[Tensor, " N"], state: TwoPointState, still: dict[Any, list[Any]] | None = None
+    ) -> Float[Tensor, " N"]:
+        """One pass; the target of each row. What is the same in every pass over these rows is in ``still``."""
         inputs = self.subgraph.arguments(values, rows)
         explained = [Signal(tensor) for tensor in inputs[: len(values)]]
         with torch.set_grad_enabled(state.there is not None):
-            found = Interpreter(self.table, state).through(self.plan, explained, inputs[len(values) :])
+            found = Interpreter(self.table, state).through(self.plan, explained, inputs[len(values) :], still)
             output = found.value if isinstance(found, Signal) else found
             return self.question.pick(output.expand(len(rows), *output.shape[1:]), rows)
 
-    def reference(self, points: Sequence[Tensor], rows: Int[Tensor, " N"], tape: Tape) -> Float[Tensor, " N"]:
+    def reference(
+        self, points: Sequence[Tensor], rows: Int[Tensor, " N"], tape: Tape, still: dict[Any, list[Any]] | None = None
+    ) -> Float[Tensor, " N"]:
         """A pass without gradients, of one row where all are the same."""
         alike = self.one_row_suffices and all(bool((point == point[:1]).all()) for point in points)
-        return self.run([point[:1] for point in points] if alike else points, rows, TwoPointState(tape))
+        return self.run([point[:1] for point in points] if alike else points, rows, TwoPointState(tape), still)
 
     def _shares(
         self, total: Float[Tensor, " N"], leaves: Sequence[Tensor], points: Sequence[Tensor], *, keep: bool = False

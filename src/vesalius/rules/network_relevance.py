@@ -14,8 +14,9 @@ from torch import Tensor
 
 from vesalius.rules.absorbed import AbsorbedRelevance, read_batch_layout
 from vesalius.rules.composite import Composite, fold_batch_norms
-from vesalius.rules.interpreter import Interpreter, Plan
+from vesalius.rules.interpreter import Interpreter
 from vesalius.rules.lrp import LRP, LRPState
+from vesalius.rules.plan import plan_of
 from vesalius.rules.sample_owners import start_signal
 from vesalius.rules.signal import Signal
 from vesalius.trace.question import Question
@@ -49,7 +50,7 @@ class RelevancePropagation:
         question.require_differentiable(LRP.name)
         assert question.subgraph is not None
         self.question, self.subgraph, self.gated = question, question.subgraph, gated
-        self.plan = Plan(fold_batch_norms(self.subgraph.program), len(question.at))
+        self.plan = plan_of(fold_batch_norms(self.subgraph.program), len(question.at))
         LRP.require_rules(self.plan)
         self.rules = composite.assign(self.plan)
         self.dense = composite.dense
@@ -70,8 +71,8 @@ class RelevancePropagation:
             total = self.question.pick(found.value if isinstance(found, Signal) else found, rows)
         values = self._values(total, leaves, [raw for _, raw in started])
         if not total.requires_grad:
-            ledger.accounts["bias"] = total.detach().double()
-        absorbed = {account: amount.to(total.dtype) for account, amount in sorted(ledger.accounts.items())}
+            ledger.accounts["bias"] = [total.detach().double()]
+        absorbed = {account: amount.to(total.dtype) for account, amount in ledger.totals().items()}
         return PropagatedRelevance(values, absorbed, total.detach())
 
     def _values(self, total: Float[Tensor, " N"], leaves: list[Tensor], raws: list[Tensor]) -> Float[Tensor, "N D"]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import wraps
 from typing import Any
 
 import torch
@@ -75,13 +75,27 @@ BRINGING_CONSTANTS = frozenset("pad constant_pad_nd masked_fill where scatter in
 KIND_BY_OP = {op: kind for kind, ops in OPS_BY_KIND.items() for op in ops.split()}
 
 
-@cache
+def by_identity(function: Callable[[Any], str]) -> Callable[[Any], str]:
+    """As ``functools.cache``, for ops, whose hash is dear; each is kept, so that its identity is not given away again."""
+    known: dict[int, tuple[Any, str]] = {}
+
+    @wraps(function)
+    def found(target: Any) -> str:
+        entry = known.get(id(target))
+        if entry is None:
+            entry = known[id(target)] = (target, function(target))
+        return entry[1]
+
+    return found
+
+
+@by_identity
 def op_kind(target: Callable[..., Any]) -> str:
     """Kind of an op; empty if it has none: some are decomposed into simpler ops, the rest have no rule."""
     return KIND_BY_OP.get(op_name(target), "")
 
 
-@cache
+@by_identity
 def op_name(target: Callable[..., Any]) -> str:
     """Name of an op without overload and in-place mark, under the first of its names; one of somebody's library that is called as one of
     torch's keeps its namespace, lest it be taken for that.

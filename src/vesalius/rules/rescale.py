@@ -47,6 +47,8 @@ aten = torch.ops.aten
 
 PIECEWISE_UNIT_SLOPE = frozenset("relu relu6 abs clamp clamp_min clamp_max hardtanh threshold".split())
 """Elementwise functions made of straight pieces of slope -1, 0 or 1."""
+MOST_FACTORS = 8
+"""Exponent up to which the secant of a power is written out."""
 CLAMPS = frozenset({"clamp", "clamp_min", "clamp_max"})
 EXTREMES = frozenset("maximum minimum fmax fmin".split())
 """Functions of two numbers that are one of them."""
@@ -122,8 +124,13 @@ def move(run: Interpreter, call: OpCall) -> Any:
         if source.inverse is not None and name in REARRANGING_OPS:
             origin = source.inverse
             return replace(result, inverse=lambda: move(run, replace_signal(call, origin())))
-        return replace(result, boolean=source.boolean and name not in COUNTING_OPS and name not in ("to", "_to_copy"))
+        return as_boolean(result, source.boolean and name not in COUNTING_OPS and name not in ("to", "_to_copy"))
     return result
+
+
+def as_boolean(signal: Signal, boolean: bool) -> Signal:
+    """A signal that is a truth value or is none; itself where it is so already."""
+    return signal if signal.boolean == boolean else replace(signal, boolean=boolean)
 
 
 def _counting_in_numbers(run: Interpreter, call: OpCall) -> OpCall:
@@ -151,7 +158,7 @@ def replace_signal(call: OpCall, signal: Signal) -> OpCall:
 
 def add(run: Interpreter, call: OpCall) -> Any:
     """Sums and differences: linear, and numbers whatever was added."""
-    return replace(linear(run, call), boolean=False)
+    return as_boolean(linear(run, call), False)
 
 
 def elementwise(run: Interpreter, call: OpCall) -> Any:
@@ -165,12 +172,20 @@ def elementwise(run: Interpreter, call: OpCall) -> Any:
     power = call.argument(1, "exponent") if name == "pow" and not isinstance(call.argument(1, "exponent"), Tensor) else None
     if name == "square" or power == 2:
         return apply_two_point(run, Square(), signal)
-    found = apply_two_point(run, Elementwise(lambda z: _first_result(call.on([z])), name in PIECEWISE_UNIT_SLOPE, name), signal)
+    found = apply_two_point(run, elementwise_rule(call, lambda z: _first_result(call.on([z]))), signal)
     if name == "rsqrt" or power == -0.5:
         return replace(found, inverse=lambda: run(aten.sqrt.default, signal))
     if name == "reciprocal" or power == -1:
         return replace(found, inverse=lambda: signal)
     return (found, None) if name == "log_sigmoid_forward" else found
+
+
+def elementwise_rule(call: OpCall, function: Callable[[Tensor], Tensor]) -> Elementwise:
+    """The two-point rule of a function of one value."""
+    name = op_name(call.target)
+    power = call.argument(1, "exponent") if name == "pow" else 0
+    whole = isinstance(power, (int, float)) and 2 <= power <= MOST_FACTORS and power == int(power)
+    return Elementwise(function, name in PIECEWISE_UNIT_SLOPE, name, int(power) if whole else 0)
 
 
 def elementwise_of_several(run: Interpreter, call: OpCall) -> Any:
@@ -188,6 +203,8 @@ def broadcast_signal(run: Interpreter, call: OpCall) -> Signal:
     """The only signal of a call, in the shape that its constants give the result."""
     signal = only_signal(run, call)
     shapes = [arg.shape for arg in (*call.args, *call.kwargs.values()) if isinstance(arg, Tensor) and op_name(call.target) != "prelu"]
+    if not shapes:
+        return signal
     shape = torch.broadcast_shapes(signal.value.shape, *shapes)
     return signal if shape == signal.value.shape else run(aten.expand.default, signal, list(shape))
 
@@ -195,7 +212,8 @@ def broadcast_signal(run: Interpreter, call: OpCall) -> Signal:
 def multiply(run: Interpreter, call: OpCall) -> Any:
     """A product of two values, one of which may be a constant or a reciprocal."""
     if len(call.signals) == 1:
-        return replace(linear(run, call), boolean=False, inverse=_reciprocal_source(run, call))
+        found = as_boolean(linear(run, call), False)
+        return found if call.signals[0].inverse is None else replace(found, inverse=_reciprocal_source(run, call))
     first, second = call.signals
     if first is second:
         return apply_two_point(run, Square(), first)
@@ -222,7 +240,7 @@ def divide(run: Interpreter, call: OpCall) -> Any:
         return run(whole.default, run(aten.div.Tensor, *call.args))
     first, second = call.args[0], call.args[1]
     if not isinstance(second, Signal):
-        return replace(linear(run, call), boolean=False)
+        return as_boolean(linear(run, call), False)
     if is_complex(second) or is_complex(first) or (isinstance(first, Tensor) and first.is_complex()):
         return complex_quotient(run, first, second)
     if isinstance(first, Signal):
@@ -243,8 +261,15 @@ def linear_map(run: Interpreter, call: OpCall) -> Any:
         return run(aten.add.Tensor, run(aten.mul.Scalar, call.args[0], call.kwargs.get("beta", 1)), product)
     if len(call.signals) != 2:
         raise NoRule(run.table.name, [f"{op_name(call.target)} of {len(call.signals)} values"])
-    matrices = op_name(call.target) in ("matmul", "mm", "bmm") and all(signal.value.ndim > 1 for signal in call.signals)
-    return apply_two_point(run, MATRIX_PRODUCT if matrices else Product(lambda first, second: call.on([first, second])), *call.signals)
+    return apply_two_point(run, bilinear_product(call), *call.signals)
+
+
+def bilinear_product(call: OpCall) -> Product:
+    """What a product of two values is."""
+    name = op_name(call.target)
+    if name in ("matmul", "mm", "bmm") and all(signal.value.ndim > 1 for signal in call.signals):
+        return MATRIX_PRODUCT
+    return ELEMENTWISE_PRODUCT if name == "mul" else Product(lambda first, second: call.on([first, second]))
 
 
 def affine(run: Interpreter, call: OpCall) -> Any:
@@ -315,7 +340,7 @@ def choose(run: Interpreter, call: OpCall) -> Any:
     """where and masked_fill."""
     condition, first, second = call.args if op_name(call.target) == "where" else (call.args[1], call.args[2], call.args[0])
     if not isinstance(condition, Signal):
-        return replace(linear(run, call), boolean=False)
+        return as_boolean(linear(run, call), False)
     branches = [branch for branch in (first, second) if isinstance(branch, Signal)]
     constants = None if isinstance(first, Signal) else bounded(first), None if isinstance(second, Signal) else bounded(second)
     return apply_two_point(run, Choice(constants), condition, *branches)

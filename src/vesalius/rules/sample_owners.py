@@ -6,7 +6,6 @@ Axes: B samples; * any.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -19,9 +18,9 @@ from vesalius.rules.op_kinds import op_kind, op_name
 from vesalius.rules.signal import Signal
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, slots=True)
 class LRPMeta:
-    """What a signal carries.
+    """What a signal carries; never written to, as the signal itself.
 
     Attributes:
         owner: which sample its parts belong to.
@@ -50,19 +49,33 @@ def attach_meta(call: OpCall, found: Any, *, gate: bool = False, moved: bool = F
 def _attach_meta(call: OpCall, found: Any, part: int | None, gate: bool, moved: bool) -> Any:
     if not isinstance(found, Signal):
         return found
-    return replace(found, extra=LRPMeta(LazySampleAxis(partial(_find_sample_axis, call, part, moved, found.value.shape)), gate))
+    owner = LazySampleAxis(_find_sample_axis, call, part, moved, found.value.shape)
+    return Signal(found.value, found.boolean, found.base, found.inverse, LRPMeta(owner, gate))
 
 
 def _find_sample_axis(call: OpCall, part: int | None, moved: bool, shape: torch.Size) -> SampleAxis:
     """How samples are told apart in a result: by the graph, else as in a factor of its shape, else by finding each element's sample."""
     value = call.node.meta.get("value") if call.node is not None else None
     if value is not None and value.batch_axis is not None:
-        return SampleAxis(value.batch_axis)
+        return SampleAxis(value.batch_axis, by_shape=True)
+    known: dict[Any, SampleAxis] = {} if call.node is None else call.node.meta.setdefault("sample_axes", {})
+    if (part, shape) in known:
+        return known[part, shape]
     for signal in [] if moved or op_name(call.target) == "einsum" else call.signals:
         place: SampleAxis = signal.extra.owner()
         if signal.value.ndim == len(shape) and signal.value.shape[place.axis] == shape[place.axis]:
             return place
-    return read_sample_axis(_find_element_samples(call, part))
+    found = read_sample_axis(_find_element_samples(call, part))
+    if _follows_from_shapes(call):
+        found = known[part, shape] = replace(found, by_shape=True)
+    return found
+
+
+def _follows_from_shapes(call: OpCall) -> bool:
+    """Whether nothing but shapes decides whose the elements of a result are: no index, mask or weight that is another one next time."""
+    constants = op_kind(call.target) != "map" and any(isinstance(item, Tensor) for item in (*call.args, *call.kwargs.values()))
+    lists = any(isinstance(one, Tensor) for arg in call.args if isinstance(arg, (tuple, list)) for one in arg)
+    return not constants and not lists and all([signal.extra.owner().by_shape for signal in call.signals])
 
 
 @torch.no_grad()

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
+Found = TypeVar("Found")
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(eq=False, slots=True)
 class Signal:
-    """A value that the explained tensors reach. Constants travel as plain tensors.
+    """A value that the explained tensors reach. Constants travel as plain tensors. Never written to, and not frozen only since that costs
+    a microsecond, of which a pass over a small network has few.
 
     Attributes:
         value: the tensor, part of the autograd graph in an explaining pass.
@@ -68,17 +71,23 @@ def to_tensors(argument: Any) -> Any:
     return argument
 
 
-def places_in(arguments: Any) -> list[Places]:
-    """All places among arguments."""
-    if isinstance(arguments, (tuple, list)):
-        return [places for item in arguments for places in places_in(item)]
-    return [arguments] if isinstance(arguments, Places) else []
+def places_in(arguments: Sequence[Any]) -> list[Places]:
+    """All places among arguments, those in lists included."""
+    return _instances_in(arguments, Places)
 
 
 def signals_in(arguments: Any) -> list[Signal]:
     """All signals among arguments, those in lists included."""
-    if isinstance(arguments, Signal):
-        return [arguments]
-    if isinstance(arguments, (tuple, list)):
-        return [signal for item in arguments for signal in signals_in(item)]
-    return []
+    return (
+        [arguments] if isinstance(arguments, Signal) else _instances_in(arguments, Signal) if isinstance(arguments, (tuple, list)) else []
+    )
+
+
+def _instances_in(arguments: Sequence[Any], kind: type[Found]) -> list[Found]:
+    found: list[Found] = []
+    for item in arguments:
+        if type(item) is kind:
+            found.append(item)
+        elif isinstance(item, (tuple, list)):
+            found += _instances_in(item, kind)
+    return found

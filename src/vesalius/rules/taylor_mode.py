@@ -26,8 +26,9 @@ from torch import Tensor
 from vesalius.core.errors import InvalidInput, NoRule
 from vesalius.rules import power_series
 from vesalius.rules.decompositions import einsum_pairwise
-from vesalius.rules.interpreter import Interpreter, OpCall, Plan, Rule, RuleTable, is_number
+from vesalius.rules.interpreter import Interpreter, OpCall, Rule, RuleTable, is_number
 from vesalius.rules.op_kinds import op_name
+from vesalius.rules.plan import plan_of
 from vesalius.rules.rescale import ALL_DECOMPOSITIONS, detach, only_signal
 from vesalius.rules.running_products import product_in_pairs
 from vesalius.rules.signal import Signal
@@ -99,7 +100,7 @@ class TaylorExpansion:
         question.require_differentiable(TAYLOR.name)
         assert question.subgraph is not None
         self.question, self.subgraph, self.order = question, question.subgraph, order
-        self.plan = Plan(self.subgraph.program, len(question.at))
+        self.plan = plan_of(self.subgraph.program, len(question.at))
         TAYLOR.require_rules(self.plan)
 
     def along(

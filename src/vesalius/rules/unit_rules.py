@@ -225,8 +225,7 @@ def elementwise(run: Interpreter, call: OpCall) -> Any:
     tame = name in EVALUABLE_ANYWHERE or (isinstance(power, (int, float)) and power > 0 and power == int(power))
     if not tame or len(signals) != 1 or is_complex(signals[0]) or power_sum_of(run, signals[0]).single:
         return rescale.elementwise(run, call)
-    rule = Elementwise(lambda z: call.on([z]), name in rescale.PIECEWISE_UNIT_SLOPE, name)
-    return run.state.function(rule, signals[0])
+    return run.state.function(rescale.elementwise_rule(call, lambda z: call.on([z])), signals[0])
 
 
 RULES: Mapping[str, Rule] = {
