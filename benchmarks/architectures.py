@@ -33,7 +33,7 @@ from benchmarks.zoo.subject import in_words
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "architectures.jsonl"
 PAGE = ROOT / "docs" / "architectures.md"
-SECONDS, BYTES = 240, 12 << 30
+SECONDS, BYTES = 120, 12 << 30
 """What one model may take of a processor, and of memory."""
 
 Results = dict[str, dict[str, Any]]

@@ -25,8 +25,8 @@ OF_A_BACKGROUND = ("deep_shap", "expected_gradients")
 ACCOUNT = "lrp_epsilon"
 PRECISIONS = {torch.float32: 1e-5, torch.float64: 1e-10}
 """Largest share of the change that may be missed."""
-ACCOUNT_BOUND = 1e-4
-"""Largest share of the output that LRP's account may leave open."""
+LEAST_CHANGE = 1e-6
+"""Share of the output that a change counts for at least, since some outputs do not change at all."""
 ROUNDS = 3
 PARTS = 4
 """Players of a black box: so few that all their orders can be gone through."""
@@ -127,9 +127,11 @@ def _share(subject: Subject, found: vs.Allocation, inputs: tuple[Tensor, ...], m
         return float((found.unaccounted.abs() / found.total.abs()).max())
     if not bool((found.total - subject.scored(inputs)).abs().max() <= 1e-4 * subject.scores.abs().max()):
         return "its total is not the model's output"
-    if found.converged is not None and not bool(found.converged.all()):
-        return f"not converged, as it says; off by {float(found.relative_gap.max()):.0e}"
-    return float(found.relative_gap.max())
+    size = torch.maximum(found.total.abs(), found.base.abs())
+    share = float((found.gap.abs() / torch.maximum((found.total - found.base).abs(), LEAST_CHANGE * size)).max())
+    if found.converged is not None and not bool(found.converged.all()) and not share <= PRECISIONS[subject.scores.dtype]:
+        return f"not converged, as it says; off by {share:.0e}"
+    return share
 
 
 def _forward_backward_seconds(subject: Subject) -> float:
