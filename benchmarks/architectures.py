@@ -95,7 +95,7 @@ def main() -> None:
             print(entry.name, flush=True)
     if "--more" not in sys.argv:
         put_in_order(read_results())
-        write_page(PAGE, list(read_results().values()))
+        write_page(PAGE, list(read_results().values()), [entry.name for entry in ENTRIES])
         print(PAGE)
 
 

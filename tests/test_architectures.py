@@ -13,7 +13,7 @@ RESULTS_KEPT = [json.loads(line) for line in RESULTS.read_text("utf-8").splitlin
 
 
 def test_the_page_is_made_of_the_results_that_are_kept():
-    assert PAGE.read_text("utf-8") == page.page(RESULTS_KEPT)
+    assert PAGE.read_text("utf-8") == page.page(RESULTS_KEPT, [entry.name for entry in ENTRIES])
 
 
 def test_the_results_are_of_models_of_the_zoo_each_once():
@@ -54,5 +54,6 @@ def test_what_misses_a_bound_or_is_refused_is_not_counted(changes):
 
 
 def test_words_of_an_error_do_not_break_a_table():
-    text = page.page([result(), {"name": "x", "family": "b", "fails": "a | `b`"}])
+    text = page.page([result(), {"name": "x", "family": "b", "fails": "a | `b`"}], ["a", "x", "y"])
+    assert "1 models of the zoo wait for the next `make zoo`: y." in text
     assert "| x | the model | `a \\| 'b'` |" in text

@@ -37,7 +37,8 @@ the output. Models are as small as in tests, so a pass takes milliseconds, and m
 networks of a useful size are in the [measured claims](../benchmarks/README.md).
 """
 FAMILY_NOTE = """Of each family how many models are traced (and equal to the model), and on how many each method is complete; median seconds
-of a trace, that as a multiple of a plain `torch.export`, and of a forward and backward pass.
+of a trace (the first of its process), that as a multiple of a plain `torch.export` after it, and passes forward and backward that
+a call takes.
 
 """
 BLACK_BOX_NOTE = """These have no graph that could be trusted. Methods that only call a model explain them: Shapley values, occlusion and
@@ -51,15 +52,16 @@ its integrated gradients of 50 steps, and zennit's EpsilonPlus, which keeps no a
 """
 
 
-def write_page(path: Path, results: Sequence[Found]) -> None:
+def write_page(path: Path, results: Sequence[Found], zoo: Sequence[str]) -> None:
     """Under a temporary name first."""
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(page(results), "utf-8")
+    temporary.write_text(page(results, zoo), "utf-8")
     temporary.replace(path)
 
 
-def page(results: Sequence[Found]) -> str:
-    """The text of the page."""
+def page(results: Sequence[Found], zoo: Sequence[str]) -> str:
+    """The text of the page, from results and the names of all models of the zoo."""
+    missing = [name for name in zoo if name not in {one["name"] for one in results}]
     families = {one["family"] for one in results}
     parts = [
         HEAD.format(count=len(results), families=len(families)),
@@ -69,8 +71,9 @@ def page(results: Sequence[Found]) -> str:
         "## Refused, or beyond the bound\n\n" + _refused(results),
         "## What captum and zennit raise\n\n" + _raised(results),
         "## Every model\n\n" + EVERY_NOTE + _every(results),
+        f"## Not examined yet\n\n{len(missing)} models of the zoo wait for the next `make zoo`: {', '.join(missing)}.\n" if missing else "",
     ]
-    return "\n".join(part.rstrip() + "\n" for part in parts)
+    return "\n".join(part.rstrip() + "\n" for part in parts if part)
 
 
 # ---- judging ----------------------------------------------------------------------------------------------------------------------

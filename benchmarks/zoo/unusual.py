@@ -1,4 +1,4 @@
-"""Networks whose layers are unusual: forecasts by lags, flows by splines, gradients of their own, weights made by networks, fixed points."""
+"""Networks whose layers are unusual: forecasts by lags, flows by splines, gradients of their own, written weights, fixed points."""
 
 from __future__ import annotations
 
