@@ -133,20 +133,11 @@ class _Integration:
         """By gradients, or what a few of them say; nothing where secants are better from the start, or gradients are not finite."""
         try:
             if known.smooth:
-                return self._smooth()
+                return self._gradients(smooth=True), {"rule": "quadrature", "why": "no op has kinks"}
             pilot = (not known.kinked or known.singular) and "detach" not in known.kinked
             return self._either(known) if pilot else None
         except NoFiniteGradient:
             return None
-
-    def _smooth(self) -> tuple[LineMaps, dict[str, str]]:
-        """By gradients; secants, which add up however steep a network is, for samples whose gradients did not settle."""
-        found = self._gradients(smooth=True)
-        rest = (~found.converged).nonzero().flatten().to(self.everything.device)
-        if not len(rest):
-            return found, {"rule": "quadrature", "why": "no op has kinks"}
-        rule = "secants" if len(rest) == self.question.batch else "quadrature and secants"
-        return found.put(rest, self._chains(rest)), {"rule": rule, "why": "gradients did not settle"}
 
     def _either(self, known: Smoothness) -> tuple[LineMaps, dict[str, str]]:
         """Gradients where a few of them show that the map is smooth, or has a spike; secants for the other samples."""
