@@ -3,7 +3,7 @@
 # make test-slow  the others: trainings, cluster, tutorials, and the library broken on purpose
 # make test-all   both
 # make lint   ruff and mypy
-# make zoo    which methods add up on which architectures (hours; goes on where it stopped)
+# make zoo    docs/architectures.md: which methods add up on which architectures (half an hour of a processor; goes on where it stopped)
 # make docs   the documentation site, build/site/index.html
 # make browser  pages, explorer and site in a Chromium of the system: quiet, offline, every control, attacks in every name
 # make bench  the tables behind every claim about speed or accuracy (slow)

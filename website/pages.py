@@ -41,7 +41,7 @@ CONTENTS = {
         "integrations",
         "gallery",
     ],
-    "Measured": ["benchmarks", "reproductions", "complexity_claims", "shapsae_claims", "nif"],
+    "Measured": ["benchmarks", "architectures", "reproductions", "complexity_claims", "shapsae_claims", "nif"],
     "Developers": ["architecture", "contributing", "reference/index"],
 }
 """The pages by part; tutorials follow the start. A test holds every page of ``docs/`` to be among them."""

@@ -12,7 +12,8 @@ from benchmarks.zoo.specimens import specimens
 from benchmarks.zoo.state_space import STATE_SPACES
 from benchmarks.zoo.tabular import TABULAR
 from benchmarks.zoo.text import TEXT
+from benchmarks.zoo.unusual import UNUSUAL
 from benchmarks.zoo.vision import VISION
 
-BY_HAND: tuple[Entry, ...] = (*CONVOLUTIONAL, *IMAGE_ATTENTION, *SEQUENCES, *STATE_SPACES, *TABULAR, *GENERATIVE)
+BY_HAND: tuple[Entry, ...] = (*CONVOLUTIONAL, *IMAGE_ATTENTION, *SEQUENCES, *STATE_SPACES, *TABULAR, *GENERATIVE, *UNUSUAL)
 ENTRIES: tuple[Entry, ...] = (*specimens(), *BY_HAND, *TEXT, *VISION, *SIGNALS)

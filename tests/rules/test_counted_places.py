@@ -138,3 +138,37 @@ def test_references_are_as_many_as_rows_where_places_of_rows_share_an_axis():
     x = random(3, 4, seed=5)
     found = vs.attribute(ReadsAsOneRow(), x, "deeplift_rescale", target=lambda y: y.sum(1))
     assert found.gap.abs().max() < 1e-12
+
+
+class Rolled(torch.nn.Module):
+    """A series rolled by the lags at which its scores are best, by an index or by a sum over all lags."""
+
+    def __init__(self, by_index):
+        super().__init__()
+        self.by_index, (self.scores, self.fc) = by_index, seeded(lambda: (torch.nn.Linear(6, 6), torch.nn.Linear(6, 2)), 3)
+
+    def forward(self, x):
+        weights, lags = self.scores(x).topk(2, dim=-1)
+        steps = torch.arange(6)
+        if self.by_index:
+            places = (steps + lags[..., None]) % 6
+            rolled = x[:, None].expand(-1, 2, -1).gather(2, places)
+        else:
+            each = torch.stack([x.roll(-lag, -1) for lag in range(6)], 1)
+            rolled = torch.nn.functional.one_hot(lags, 6).to(x.dtype) @ each
+        return self.fc((rolled * weights.softmax(-1)[..., None]).sum(1).tanh())
+
+
+def seeded(build, seed):
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return build()
+
+
+@pytest.mark.parametrize("method", ["deeplift_rescale", "deeplift_revealcancel", "integrated_gradients"])
+def test_a_series_rolled_by_lags_that_it_finds_is_a_sum_over_all_lags(method):
+    x = torch.randn(3, 6, generator=torch.Generator().manual_seed(1)).double()
+    baseline = torch.randn(6, generator=torch.Generator().manual_seed(2)).double()
+    by_index, by_sum = (vs.attribute(Rolled(form).double(), x, method, target=1, baseline=baseline) for form in (True, False))
+    assert (by_index.relative_gap < 1e-10).all()
+    torch.testing.assert_close(by_index.values, by_sum.values, rtol=1e-6, atol=1e-8)

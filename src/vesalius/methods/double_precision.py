@@ -6,6 +6,7 @@ Axes: B samples, D elements of all explained tensors of one sample, laid end to 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from jaxtyping import Bool, Int
@@ -22,8 +23,14 @@ ROUNDING = 5e-6
 DOUBLE_ROUNDING = 1e-12
 """The same share for double precision, which is lost where a network goes through a smaller one within."""
 
+NOISE = 1e-4
+"""Share of the ends' size below which a change is not told from none: what is missed of it is measured against that share."""
+
 HOLDS = 0.1
 """Share of the ends' size whose rounding a result may miss, before it is said in double precision."""
+
+LEAST_MOVED = 1e4
+"""How many times as large as what rounding lost a value is that takes it."""
 
 COMPARISON_COST = 2 * BACKWARD_COST
 """Memory of a comparison, as a multiple of the live values of a forward pass: both ends of every op are kept."""
@@ -54,7 +61,7 @@ def with_double_fallback(
         return found
     these = weak if rows is None else rows[weak]
     exact = compare(to_float64(question, these), tuple(fill[these].double() for fill in fills))
-    rounded = _in_place(found, weak, exact)
+    rounded = take_up_rounding(_in_place(found, weak, exact), weak)
     if bool(adds_up(rounded, of_size=HOLDS).all()):
         return rounded
     return _in_place(Contributions(found.values.double(), found.base.double(), found.total.double()), weak, exact)
@@ -66,7 +73,23 @@ def _in_place(found: Contributions, rows: Int[Tensor, " n"], better: Contributio
     return Contributions(*(old.index_copy(0, rows, new.to(old.dtype)) for old, new in pairs))
 
 
-def adds_up(found: Contributions, of_size: float = 1e-2, rounding: float = ROUNDING) -> Bool[Tensor, " B"]:
+def take_up_rounding(found: Contributions, rows: Int[Tensor, " n"]) -> Contributions:
+    """Contributions in single precision with what rounding of values and ends lost in some rows put into one value of each.
+
+    That is the smallest of those ``LEAST_MOVED`` times as large as what was lost, since the smaller a value the less its own rounding loses
+    again. Where there is none, or more was lost than rounding can lose, nothing is done.
+    """
+    values = found.values[rows].double()
+    lost = found.total[rows].double() - found.base[rows].double() - values.sum(1)
+    sizes = values.abs()
+    most = torch.finfo(found.values.dtype).eps * (sizes.sum(1) + found.total[rows].abs() + found.base[rows].abs())
+    able = (sizes >= LEAST_MOVED * lost.abs()[:, None]) & (sizes > 0) & (lost.abs() <= most)[:, None]
+    chosen = sizes.where(able, torch.full_like(sizes, torch.inf)).argmin(1, keepdim=True)
+    moved = values.scatter_add(1, chosen, lost.where(able.any(1), torch.zeros_like(lost))[:, None])
+    return replace(found, values=found.values.index_copy(0, rows, moved.to(found.values.dtype)))
+
+
+def adds_up(found: Contributions, of_size: float = NOISE, rounding: float = ROUNDING) -> Bool[Tensor, " B"]:
     """Whether values add up to rounding: of the change, and of a share of the size of its two ends."""
     change = found.total.double() - found.base.double()
     size = torch.maximum(found.total.abs(), found.base.abs()).double()

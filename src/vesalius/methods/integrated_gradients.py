@@ -23,7 +23,7 @@ from vesalius.games.absence import Absence
 from vesalius.games.memory import Batches, batch_size
 from vesalius.methods import quadrature, secants
 from vesalius.methods.base import Method, base_and_total, register
-from vesalius.methods.double_precision import COMPARISON_COST, HOLDS, adds_up, with_double_fallback
+from vesalius.methods.double_precision import COMPARISON_COST, HOLDS, adds_up, take_up_rounding, with_double_fallback
 from vesalius.methods.line_maps import LineMaps, average_over_baselines, concatenate
 from vesalius.methods.smoothness import Smoothness, smoothness
 from vesalius.methods.straight_path import NoFiniteGradient, StraightPath, feature_allocation
@@ -82,12 +82,10 @@ def _share_out_gap(allocation: Allocation, found: LineMaps) -> Allocation:
     known = found.converged.to(whole.device)[:, None] & (whole > 0)
     share = torch.where(known, weight / torch.where(known, whole, torch.ones_like(whole)), torch.zeros_like(weight))
     values = allocation.flat.double() + allocation.gap.double()[:, None] * share
-    rounded = values.to(allocation.values.dtype)
-    kept = (
-        rounded
-        if bool(adds_up(Contributions(rounded, allocation.base, allocation.total), of_size=HOLDS)[found.converged].all())
-        else values
-    )
+    rounded = Contributions(values.to(allocation.values.dtype), allocation.base, allocation.total)
+    rounded = take_up_rounding(rounded, found.converged.nonzero().flatten().to(values.device))
+    holds = bool(adds_up(rounded, of_size=HOLDS)[found.converged].all())
+    kept = rounded.values if holds else values
     return replace(allocation, values=kept.reshape(allocation.values.shape))
 
 

@@ -291,7 +291,7 @@ def function(run: Interpreter, call: OpCall) -> Any:
         raise NoRule(run.table.name, [f"{op_name(call.target)} of places found by {places.op} and another value"])
     table = call.target(*map(tabulated, call.args), **call.kwargs)
     if table.dtype != torch.bool and not table.is_floating_point():
-        return _renamed(run, places, table.reshape(-1)) if table.numel() == size else _no_function(run, call, places)
+        return _renamed(run, places, table.reshape(-1)) if table.numel() == size else _renamed_each(run, places, table)
     shape = torch.broadcast_shapes(chosen.value.shape, table.shape)
     read = run(aten.mul.Tensor, run(aten.expand.default, chosen, list(shape)), table.to(chosen.value.dtype))
     found = replace(run(aten.sum.dim_IntList, read, [-1]), boolean=table.dtype == torch.bool)
@@ -314,8 +314,22 @@ def _renamed(run: Interpreter, places: Places, names: Tensor) -> Places:
     return Places(places.op, chosen=chosen)
 
 
-def _no_function(run: Interpreter, call: OpCall, places: Places) -> Any:
-    raise NoRule(run.table.name, [f"{op_name(call.target)} of places found by {places.op} that gives whole numbers of its own to each"])
+def _renamed_each(run: Interpreter, places: Places, names: Tensor) -> Places:
+    """Places under numbers of each element's own [*, n], such as those a series is rolled by."""
+    if bool((names < 0).any()):
+        raise NoRule(run.table.name, [f"places found by {places.op}, made negative"])
+
+    @cache
+    def chosen() -> Signal:
+        old = _choices(run, places, "renamed")
+        shape = torch.broadcast_shapes(old.value.shape, names.shape)
+        wide = run(aten.unsqueeze.default, run(aten.expand.default, old, list(shape)), -1)
+        found: Signal = run(
+            aten.sum.dim_IntList, run(aten.mul.Tensor, wide, torch.nn.functional.one_hot(names.long()).to(old.value.dtype)), [-2]
+        )
+        return found
+
+    return Places(places.op, chosen=chosen)
 
 
 def _choices(run: Interpreter, places: Places, use: str) -> Signal:
