@@ -222,6 +222,7 @@ def test_a_space_that_a_tokenizer_puts_before_a_text_is_no_part_of_it():
     found = tokenize("ab a", tokenizer)
     assert found.pieces == ("", "a", "b", " ", "a")
     assert vs.Players.text("ab a", tokenizer).names == (" ", "a", "b", " ", "a")
+    assert continuation_ids("the film", "was", piece_tokenizer()) == tokenize("was", piece_tokenizer()).ids[1:-1]  # and not "filmwas"
     assert continuation_ids("a", "b", tokenizer) == (3,) and continuation_ids("a", " b", tokenizer) == (1, 3)
 
 

@@ -349,9 +349,11 @@ def content_ids(text: str, tokenizer: Any) -> tuple[int, ...]:
 
 def continuation_ids(text: str, continuation: str, tokenizer: Any) -> tuple[int, ...]:
     """The tokens of what comes behind a text, as the tokenizer cuts both together, where that leaves those of the text as they are; else
-    those of the continuation alone. (Alone it may get a space before it that it has not.)"""
+    those of the continuation alone. (Alone it may get a space before it that it has not.) Where tokens do not say where spaces are, a
+    continuation is another word."""
     before, both = content_ids(text, tokenizer), content_ids(text + continuation, tokenizer)
-    whole = len(both) > len(before) and both[: len(before)] == before
+    marked = _has_marks([token_name(tokenizer, one) for one in both])
+    whole = marked and len(both) > len(before) and both[: len(before)] == before
     return both[len(before) :] if whole else content_ids(continuation, tokenizer)
 
 
