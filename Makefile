@@ -5,7 +5,7 @@
 # make lint   ruff and mypy
 # make zoo    which methods add up on which architectures (hours; goes on where it stopped)
 # make docs   the documentation site, build/site/index.html
-# make browser  pages in a Chromium of the system: quiet, offline, every control, attacks in every name
+# make browser  pages, explorer and site in a Chromium of the system: quiet, offline, every control, attacks in every name
 # make bench  the tables behind every claim about speed or accuracy (slow)
 
 PYTHON ?= python3
@@ -45,7 +45,7 @@ docs: $(READY)
 	$(BIN)/sphinx-build -q -W --keep-going -c website build/source build/site
 	@echo $(abspath build/site/index.html)
 
-browser: $(READY)
+browser: docs
 	$(PIP) --constraint $(VENV)/constraints.txt '.[browser]'
 	$(BIN)/python -m pytest -n 0 tests/browser
 

@@ -43,7 +43,7 @@ counts.add(*batch())
 def run():
     for _ in range({batches}):
         counts.add(*batch())
-    counts.pairwise()
+    counts.result()
 """
 
 

@@ -10,6 +10,7 @@ digests; two workers give the same numbers as the local run. Peers run on a part
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 import time
@@ -17,6 +18,7 @@ import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from threading import Thread
 from types import SimpleNamespace
 from typing import Any
 
@@ -67,7 +69,15 @@ HEAD = (
     "s to find it all there",
 )
 SCHEDULER_HEAD = ("simulated workers", "blocks", "ms of the scheduler a block", "workers busy")
-RAY_HEAD = ("engine", "s without the start", "speed-up", "driver: ms of a processor a row", "s of the start of actors")
+RAY_HEAD = (
+    "engine",
+    "rows/s between first and last shard",
+    "speed-up, median (least to most)",
+    "s with the start",
+    "ms of a processor a row, in this process",
+    "same numbers",
+)
+TURNS = 3
 
 
 def train(model: nn.Module, x: Tensor, y: Tensor, epochs: int = 2) -> nn.Module:
@@ -156,27 +166,61 @@ def memory_rows(counts: tuple[int, ...]) -> list[tuple[object, ...]]:
     return found
 
 
-def ray_rows(model: nn.Module, x: Tensor) -> list[tuple[object, ...]]:
-    """The same survey here and on one and two workers, with what the driver itself computes for a row."""
+def deep_network() -> nn.Module:
+    """One whose rows take long enough that sending them does not matter: 784, four times 512, 10."""
+    inner = [part for _ in range(3) for part in (nn.Linear(512, 512), nn.ReLU())]
+    return nn.Sequential(nn.Flatten(), nn.Linear(784, 512), nn.ReLU(), *inner, nn.Linear(512, 10)).eval()
+
+
+def ray_rows(x: Tensor) -> list[tuple[object, ...]]:
+    """The same survey here, on one worker, on two, and on two of which one is killed in the middle, in turns, so that other work on the
+    machine falls on all alike; rows a second between the first shard and the last, without the start of the actors."""
     import ray
 
-    rows: list[tuple[object, ...]] = []
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - its name; the workers as the driver, not at Ray's own 15
+    method = vs.METHODS["integrated_gradients"](rule="quadrature", steps=50)
+    model, pace, took, driver = vs.trace(deep_network(), x[:2]), {}, {}, {}
     with tempfile.TemporaryDirectory() as folder:
-        here = seconds_of(lambda: vs.survey(model, x, out=f"{folder}/local", options=SurveyOptions(shard_rows=256)))
-        rows.append(("local", here, 1.0, 0.0, ""))
         quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
         ray.init(address="local", num_cpus=2, object_store_memory=200_000_000, **quiet)
-        for workers in (1, 2):
-            spread = SurveyOptions(shard_rows=256, ray=RayOptions(workers=workers))
-            start = seconds_of(lambda s=spread, w=workers: vs.survey(model, x[:1], out=f"{folder}/start{w}", engine="ray", options=s))
-            before = time.process_time()
-            took = seconds_of(lambda s=spread, w=workers: vs.survey(model, x, out=f"{folder}/{w}", engine="ray", options=s))
-            driver = 1e3 * (time.process_time() - before) / len(x)
-            one, other = vs.Survey.load(f"{folder}/local"), vs.Survey.load(f"{folder}/{workers}")
-            same = all(torch.equal(a.values, b.values) for a, b in zip(one.parts(), other.parts(), strict=True))
-            rows.append((f"ray, {workers} workers{'' if same else ', OTHER NUMBERS'}", took - start, here / (took - start), driver, start))
+        for turn in range(TURNS):
+            for name in ("local", "1 worker", "2 workers", "2 workers, one killed"):
+                out = Path(f"{folder}/{turn} {name}")
+                options = SurveyOptions(shard_rows=32, ray=RayOptions(workers=1 if name == "1 worker" else 2))
+                engine, before, began = "local" if name == "local" else "ray", time.process_time(), time.perf_counter()
+                killer = Thread(target=kill_a_worker, args=(out,)) if "killed" in name else None
+                if killer:
+                    killer.start()
+                vs.survey(model, x, method, target=1, out=out, engine=engine, options=options)
+                took.setdefault(name, []).append(time.perf_counter() - began)
+                driver.setdefault(name, []).append(1e3 * (time.process_time() - before) / len(x))
+                written = sorted(path.stat().st_mtime for path in out.glob("rows-*"))
+                pace.setdefault(name, []).append((len(x) - 32) / (written[-1] - written[0]))
+                if killer:
+                    killer.join()
         ray.shutdown()
+        one = vs.Survey.load(f"{folder}/0 local")
+        rows: list[tuple[object, ...]] = []
+        for name, each in pace.items():
+            other = vs.Survey.load(f"{folder}/0 {name}")
+            same = all(torch.equal(a.values, b.values) for a, b in zip(one.parts(), other.parts(), strict=True))
+            speed = [there / here for here, there in zip(pace["local"], each, strict=True)]
+            told = f"{np.median(speed):.2f} ({min(speed):.2f} to {max(speed):.2f})"
+            numbers = float(np.median(each)), told, float(np.median(took[name])), float(np.median(driver[name]))
+            rows.append((name, *numbers, "yes" if same else "NO"))
     return rows
+
+
+def kill_a_worker(out: Path) -> None:
+    """Kill the process of an actor once two shards are there."""
+    import psutil
+
+    while len(list(out.glob("rows-*"))) < 2 if out.exists() else True:
+        time.sleep(0.05)
+    actors = [one for one in psutil.process_iter(["cmdline"]) if "ray::SurveyWorker" in " ".join(one.info["cmdline"] or ())]
+    mine = [one for one in actors if psutil.Process() in one.parents()]
+    if mine:
+        mine[0].kill()
 
 
 class SimulatedRay:
@@ -238,7 +282,7 @@ def main() -> None:
     if asked.only_ray:
         print_table(scheduler_rows(), SCHEDULER_HEAD)
         print()
-        print_table(ray_rows(model, x[: asked.rows]), RAY_HEAD)
+        print_table(ray_rows(x[: asked.rows]), RAY_HEAD)
         return
     rows, labels = adult_table()
     table = train(nn.Sequential(nn.Linear(14, 32), nn.ReLU(), nn.Linear(32, 2)), rows, labels)
@@ -261,7 +305,7 @@ def main() -> None:
     print_table(scheduler_rows(), SCHEDULER_HEAD)
     print()
     if not asked.skip_ray:
-        print_table(ray_rows(model, x[: min(count, 4096)]), RAY_HEAD)
+        print_table(ray_rows(x[: min(count, 512)]), RAY_HEAD)
 
 
 if __name__ == "__main__":

@@ -24,13 +24,13 @@ LEVELS = {
     "audit": 5,
     "sparsity": 5,
     "circuits": 5,
-    "scale": 5,
-    "views": 6,
-    "logging": 7,
-    "workflow": 7,
-    "explorer": 8,
-    "cli": 9,
-    "__init__": 10,
+    "scale": 6,
+    "views": 7,
+    "logging": 8,
+    "workflow": 8,
+    "explorer": 9,
+    "cli": 10,
+    "__init__": 11,
 }
 OPTIONAL = {"mlflow", "onnx", "onnx2torch", "pandas", "pyarrow", "shap", "shapiq", "tokenizers", "transformers", "wandb", "xarray"}
 """Extras, which may be imported inside a function."""

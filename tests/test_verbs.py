@@ -31,7 +31,7 @@ METHODS = {
     "vesalius.sparsity.LayerImportance": "total unit_importance variance",
     "vesalius.sparsity.Sparsified": "mask compact load",
     "vesalius.trace.Network": "cast unit_index load",
-    "vesalius.scale.Survey": "load __getitem__ column find measure summary",
+    "vesalius.scale.Survey": "load __getitem__ column find measure summary result tokens",
 }
 """Methods and properties of nouns that make tensors."""
 ESTIMATORS = ("vesalius.games.estimators", "vesalius.information.estimators", "vesalius.interactions.estimators")

@@ -20,7 +20,7 @@ from vesalius.information.estimators import KSG, Neural, pairwise
 from vesalius.interactions import Scalings, interactions_of, taylor_terms
 from vesalius.interactions.estimators import ESTIMATORS as INTERACTION_ESTIMATORS
 from vesalius.models import Autoencoder, AutoencoderSparsity, AutoencoderTraining
-from vesalius.scale import Dividends, RayOptions, SurveyOptions
+from vesalius.scale import Dividends, InformationFlow, LinkImportances, RayOptions, SurveyOptions
 from vesalius.sparsity import Finetune, ImportanceOptions, Pruning, PruningMethod, links_of, remove_units
 from vesalius.workflow import ExplainOptions
 
@@ -341,6 +341,8 @@ REFUSED = {
     "SurveyOptions(batch_rows)": (option(SurveyOptions, "batch_rows"), [*NO_COUNT, 0]),
     "SurveyOptions(keep_inputs)": (option(SurveyOptions, "keep_inputs"), NO_FLAG),
     "RayOptions(workers)": (option(RayOptions, "workers"), [*NO_COUNT, 0]),
+    "LinkImportances(sample)": (option(LinkImportances, "sample"), [*NO_COUNT, 0, None]),
+    "InformationFlow(labels)": (option(InformationFlow, "labels"), NO_FLAG),
     "Dividends(max_order)": (option(Dividends, "max_order"), [*NO_COUNT, 0, None]),
     "ExplainOptions(budget)": (option(ExplainOptions, "budget"), [*NO_COUNT, 0]),
     "explain(rows)": (

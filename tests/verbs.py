@@ -447,7 +447,16 @@ def surveys() -> dict[str, Verb]:
     return {
         "survey": lambda g: surveyed(g.model, (g.x[:12].detach(), g.labels[:12])),
         "survey, interactions": lambda g: surveyed(g.model, g.x[:3].detach(), method="interactions", target=1),
+        "survey, links": lambda g: summed_up(g.model, g.x.detach(), "link_importance"),
+        "survey, flow": lambda g: summed_up(g.model, g.x.detach(), "information_flow"),
     }
+
+
+def summed_up(model: Any, data: Any, method: str) -> list[Any]:
+    """What sums over rows say."""
+    with TemporaryDirectory() as folder:
+        found = vs.survey(model, data, method, out=folder, options=SurveyOptions(batch_rows=4, shard_rows=8))
+        return [found.result(), found.column("row")]
 
 
 def surveyed(model: Any, data: Any, **asked: Any) -> list[Any]:

@@ -25,12 +25,11 @@ net
 
 # %%
 image, label = images[3], int(labels[3])
-figure, axes = plt.subplots(1, 3, figsize=(10, 3.4))
+figure, axes = plt.subplots(1, 3, figsize=(10, 3.2), layout="constrained")
 for ax, method in zip(
     axes, ("integrated_gradients", "deeplift_rescale", "lrp_epsilon"), strict=True
 ):
     vs.attribute(net, image, method, target=label).plot(ax=ax, title=method)
-figure
 
 # %% [markdown]
 # ## Patches as players

@@ -40,10 +40,10 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def visit(browser: Browser) -> Iterator[Callable[..., Opened]]:
-    """Opens a file: ``visit(path, width=400, theme="dark")``."""
+    """Opens a file or an address: ``visit(path, width=400, theme="dark")``."""
     contexts = []
 
-    def start(path: Path, *, width: int = 1600, theme: str = "light", **options: Any) -> Opened:
+    def start(place: Path | str, *, width: int = 1600, theme: str = "light", **options: Any) -> Opened:
         context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme, accept_downloads=True, **options)
         contexts.append(context)
         opened = Opened(context.new_page())
@@ -51,7 +51,7 @@ def visit(browser: Browser) -> Iterator[Callable[..., Opened]]:
         opened.page.on("pageerror", lambda error: opened.complaints.append(str(error)))
         opened.page.on("dialog", lambda dialog: (opened.complaints.append("a dialog"), dialog.dismiss()))
         opened.page.on("request", lambda asked: opened.requests.append(asked.url))
-        opened.page.goto(path.resolve().as_uri())
+        opened.page.goto(place.resolve().as_uri() if isinstance(place, Path) else place)
         return opened
 
     yield start

@@ -1,5 +1,6 @@
 """Who may ask the explorer, and what becomes of requests that no page of ours sends."""
 
+import http.client
 import json
 import re
 import socket
@@ -200,9 +201,15 @@ def test_an_error_of_ours_is_told_and_the_server_goes_on(capsys):
 def test_a_closed_explorer_listens_no_more():
     server = LoopbackServer(ServedApp(page=lambda nonce: "page", posts={}))
     thread = server.serve_in_background()
-    assert request(server, "", method="GET")[2] == "page"
+    kept = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
+    address = "/" + server.address.split("/", 3)[3]
+    kept.request("GET", address)
+    assert kept.getresponse().read() == b"page"
     server.shutdown()
     server.server_close()
+    with pytest.raises((http.client.HTTPException, OSError)):  # on the connection that is open already
+        kept.request("GET", address)
+        kept.getresponse()
     thread.join(5)
     assert not thread.is_alive() and thread not in threading.enumerate()
     with pytest.raises(OSError):

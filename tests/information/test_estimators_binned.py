@@ -152,7 +152,7 @@ def test_shards_add_up_to_one_shot_bit_for_bit():
     merged = shards[0] + shards[1] + shards[2]
     assert torch.equal(merged.joint, whole.joint) and merged.samples == 3000 and shards[0].samples == 1000
     for name in ("values", "stderr", "null", "p"):
-        assert torch.equal(getattr(merged.pairwise(), name), getattr(whole.pairwise(), name))
+        assert torch.equal(getattr(merged.result(), name), getattr(whole.result(), name))
 
 
 def test_a_stream_with_the_edges_of_all_rows_is_the_one_shot():
@@ -161,7 +161,7 @@ def test_a_stream_with_the_edges_of_all_rows_is_the_one_shot():
     stream = Binned().counts(X, Y)
     for start in range(0, 500, 7):
         stream.add(X[start : start + 7], Y[start : start + 7])
-    assert torch.equal(stream.pairwise().values, pairwise(X, Y, estimator="binned").values)
+    assert torch.equal(stream.result().values, pairwise(X, Y, estimator="binned").values)
 
 
 def test_blocks_of_units_and_rows_change_nothing(monkeypatch):
@@ -184,7 +184,7 @@ def test_counts_refuse_other_slots_and_other_units():
     with pytest.raises(InvalidInput, match="X has 1 units; these counts are of 2"):
         mine.add(X[:, :1], Y)
     with pytest.raises(InvalidInput, match="0 rows"):
-        mine.pairwise()
+        mine.result()
 
 
 @pytest.mark.parametrize("bins", [8, 20, 0])

@@ -38,8 +38,8 @@ MUTANTS = [
     ),
     Mutant(
         "sparsity/importance.py",
-        "part[0] for part in parts]) * gain",
-        "part[0] for part in parts])",
+        "part.total for part in parts]) * (gain.square() if rms else gain)",
+        "part.total for part in parts])",
         f"{STEPS} -k every_function",
     ),
     Mutant(

@@ -8,14 +8,15 @@ import pytest
 import torch
 
 import vesalius as vs
+from tests.language.models import CORPUS, Mood, piece_tokenizer
 from tests.scale.conftest import assert_same_survey, small
 from vesalius.core.errors import InvalidInput
-from vesalius.scale import RayOptions
+from vesalius.scale import LinkImportances, RayOptions
 from vesalius.scale.ray_engine import QUIET
 
 
-def on_ray(workers=2, **options):
-    return small(ray=RayOptions(workers=workers, object_store_bytes=100_000_000, **options))
+def on_ray(workers=2, *, shard_rows=16, **options):
+    return small(shard_rows=shard_rows, ray=RayOptions(workers=workers, object_store_bytes=100_000_000, **options))
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +97,17 @@ def test_rows_are_read_as_fast_as_they_are_used(model, rows, tmp_path):
     vs.survey(network, batches(), lambda x: vs.Allocation.from_array(x), out=tmp_path / "s", engine="ray", options=on_ray(1, ahead=1))
     ahead = [4 * place - 16 * done for place, (_, done) in enumerate(read)]
     assert max(ahead) <= 16 * 4, "no more than what waits at the worker, and what is on its way"
+
+
+@pytest.mark.usefixtures("cluster")
+def test_sums_and_texts_are_those_of_the_local_run(model, rows, tmp_path):
+    local = vs.survey(model, rows, LinkImportances(estimator="permutation"), out=tmp_path / "local", options=small())
+    remote = vs.survey(model, rows, LinkImportances(estimator="permutation"), out=tmp_path / "ray", engine="ray", options=on_ray())
+    assert [one.header for one in remote.shards] == [one.header for one in local.shards]
+    for mine, theirs in zip(remote.result().layers.values(), local.result().layers.values(), strict=True):
+        assert torch.equal(mine.values, theirs.values) and torch.equal(mine.stderr, theirs.stderr)
+    texts = [f"{text} indeed" * (1 + place % 2) for place, text in enumerate(CORPUS)]
+    reader, asked = Mood(60).eval(), {"method": "occlusion", "tokenizer": piece_tokenizer(), "players": "word"}
+    local = vs.survey(reader, texts, out=tmp_path / "texts", options=small(shard_rows=2), **asked)
+    remote = vs.survey(reader, texts, out=tmp_path / "sent", engine="ray", options=on_ray(1, shard_rows=2), **asked)
+    assert_same_survey(remote, local)

@@ -124,9 +124,29 @@ def test_means_of_tokens():
     whole.add(batch[:1])
     other.add(batch[1:])
     whole.merge(other)
-    assert whole.result() == {9: (7.0, 1), 3: (2.0, 2), 5: (2.0, 3)}
+    found = whole.result()
+    told = {token: (one.size, one.mean, one.count, one.rows) for token, one in found.items()}
+    assert told == {9: (7.0, -7.0, 1, 1), 3: (2.0, 2.0, 2, 1), 5: (2.0, pytest.approx(2 / 3), 3, 2)} and list(found) == [9, 3, 5]
+    sums, counts = np.array([-2.0, 4.0]), np.array([1, 2])
+    left = sums - 2 / 3 * counts
+    assert found[5].stderr == pytest.approx((left @ left * 2 / 1) ** 0.5 / 3) and np.isnan(found[9].stderr)
     with pytest.raises(InvalidInput, match="whole numbers"):
         TokenMeans().add(vs.Allocation.from_array(values))
+
+
+def test_intervals_of_tokens_hold_the_truth_though_places_of_a_text_go_together():
+    """A value is that of its text and of its place; a text has one to six places of the token, all of mean 0.3."""
+    inside = 0
+    for seed in range(200):
+        random = np.random.default_rng(seed)
+        sums = TokenMeans()
+        for _ in range(60):
+            places = random.integers(1, 7)
+            values = 0.3 + random.standard_normal() + 0.2 * random.standard_normal(places)
+            sums.add(vs.Allocation.from_array(torch.from_numpy(values)[None], data=torch.ones(1, places, dtype=torch.long)))
+        found = sums.result()[1]
+        inside += abs(found.mean - 0.3) < 1.96 * found.stderr
+    assert 178 <= inside <= 198
 
 
 def test_what_no_statistic_can_be_of_is_refused():

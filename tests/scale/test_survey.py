@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, Sampler, SubsetRandomSampler, TensorDataset, WeightedRandomSampler
+from torch.utils.data.distributed import DistributedSampler
 
 import vesalius as vs
 from tests.scale.conftest import assert_same_survey, small
@@ -59,7 +60,7 @@ def test_every_form_of_data_gives_the_same(done, model, rows, labels, form, tmp_
 
 @pytest.mark.parametrize("texts", ["a film", ["a film", "a plot"], [["a film"], ["a plot"]]])
 def test_texts_are_refused_with_what_to_give(model, texts, tmp_path):
-    with pytest.raises(InvalidInput, match=r"texts came \('a film'\).*input_ids"):
+    with pytest.raises(InvalidInput, match=r"texts came \('a film'\).*give tokenizer="):
         vs.survey(model, texts, out=tmp_path)
 
 
@@ -239,6 +240,58 @@ def test_data_without_an_order_or_a_shape_is_refused(model, rows, labels, tmp_pa
         vs.survey(vs.trace(model, rows[:2]), iter([]), out=tmp_path / "none")
 
 
+class Drawn(Sampler):
+    """An order of one's own, drawn anew each time."""
+
+    def __iter__(self):
+        return iter(torch.randperm(100).tolist())
+
+    def __len__(self):
+        return 100
+
+
+SAMPLERS = {
+    "one's own": Drawn,
+    "subset": lambda: SubsetRandomSampler(range(100)),
+    "weighted": lambda: WeightedRandomSampler([1.0] * 100, 100),
+    "distributed": lambda: DistributedSampler(range(100), num_replicas=2, rank=0, shuffle=True),
+}
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_loader_that_draws_is_refused_whatever_its_sampler(model, rows, labels, tmp_path, sampler):
+    before = torch.get_rng_state()
+    with pytest.raises(InvalidInput, match="this DataLoader shuffles"):
+        vs.survey(model, DataLoader(TensorDataset(rows, labels), sampler=SAMPLERS[sampler]()), out=tmp_path)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_no_row_is_left_out(done, model, rows, labels, tmp_path):
+    with pytest.raises(InvalidInput, match="leaves out its last rows"):
+        vs.survey(model, DataLoader(TensorDataset(rows, labels), batch_size=7, drop_last=True), out=tmp_path / "a")
+    whole = DataLoader(TensorDataset(rows, labels), batch_size=10, drop_last=True)
+    assert_same_survey(vs.survey(model, whole, out=tmp_path / "b", options=small()), done)
+    gaps = [(rows[:30], labels[:30]), (rows[:0], labels[:0]), (rows[30:], labels[30:])]
+    assert_same_survey(vs.survey(model, gaps, out=tmp_path / "c", options=small()), done)
+
+
+@pytest.mark.usefixtures("as_a_user")
+def test_folders_that_cannot_be_written_to(model, rows, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InvalidInput, match="is a file; name a folder"):
+        vs.survey(model, rows, out=tmp_path / "file")
+    with pytest.raises(InvalidInput, match=r"cannot be written to \(Not a directory"):
+        vs.survey(model, rows, out=tmp_path / "file" / "below")
+    with pytest.raises(InvalidInput, match="out= is empty"):
+        vs.survey(model, rows, out="")
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "rows-000000000000.safetensors").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(InvalidInput, match="stands where rows of this survey belong"):
+        vs.survey(model, rows, out=tmp_path / "s", options=small())
+    with pytest.raises(WrongType, match=r"one value for each row, and .* came for one"):
+        vs.survey(model, rows, columns={"place": rows[:, :2]}, out=tmp_path / "columns")
+
+
 # ---- files --------------------------------------------------------------------------------------------------------------------------
 
 
@@ -281,6 +334,7 @@ def test_a_damaged_or_foreign_file_is_told(done, tmp_path):
         lambda text: text.replace('"rows": 16', '"rows": "16"'),
         lambda text: text.replace('"kind": "survey"', '"kind": "model"'),
         lambda text: text.replace('"shards": [', '"shards": {').replace("]", "}"),
+        lambda text: text.replace('"rows": 16', '"rows": 1000000000000000000', 1).replace('"start": 16', '"start": 1000000000000000000'),
         lambda text: "\x00" * 50,
     ],
 )

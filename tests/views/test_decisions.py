@@ -93,6 +93,13 @@ def test_players_of_different_sizes_are_compared_per_pixel(give, pixels, read):
     assert "per pixel" not in read(body(image(pixels))).text
 
 
+def test_a_map_of_a_layer_covers_the_whole_picture(give, pixels):
+    """Each of four places of a layer stands for one and a half of six pixels: worth 1.5, it has the colour of a pixel worth 1."""
+    layer = give(Players.patches(torch.zeros(1, 2, 2), 1), [1.5] * 4)
+    of_pixels, of_layer = filled(body(image(pixels, layer)))
+    assert set(of_layer.values()) == {of_pixels["M0 1"]}
+
+
 def test_players_that_divide_no_image_are_shown_as_bars(give, pixels, read):
     channels = give(Players.channels(torch.zeros(3, 2, 3), names=("red", "green", "blue")), [1.0, -2.0, 0.5])
     page = read(body(image(pixels, channels)))

@@ -1,5 +1,7 @@
 """What the page is given: maps that can be compared, and words made from numbers."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -31,6 +33,14 @@ def test_pixels_are_added_up_over_large_patches(maps):
     assert same is patches and shown.players is patches.players
     torch.testing.assert_close(shown.values, pixels.values.sum(0).reshape(2, 4, 2, 4).sum((1, 3)))
     torch.testing.assert_close(shown.gap, pixels.gap, atol=1e-5, rtol=0)
+
+
+def test_the_map_of_a_layer_has_no_patches_to_add_up_over(maps):
+    """Grad-CAM's players are patches as well, of one place of a layer each; they hid the large ones behind them."""
+    pixels, patches = maps(4)
+    layer = replace(patches, players=vs.Players.patches(torch.zeros(1, 2, 2), 1))
+    first, shown, same = sum_pixels_over_patches([layer, pixels, patches])
+    assert first is layer and same is patches and shown.players is patches.players
 
 
 def test_small_patches_stand_beside_pixels(maps):

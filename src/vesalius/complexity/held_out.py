@@ -6,14 +6,16 @@ the feature.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import combinations
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from vesalius.complexity.readout import Disentangler
+from vesalius.core.errors import InvalidInput
 from vesalius.core.spread import jackknife_variance, normal_equivalent
 
 GROUPS = 25
@@ -21,6 +23,77 @@ GROUPS = 25
 
 HeldOutBatches = Callable[[], Iterable[tuple[Tensor, Tensor]]]
 """Batches of what the nets see and of the feature by position, the same each time."""
+
+
+@dataclass(eq=False)
+class PredictionMoments:
+    """Second moments of predictions and feature as a sum over rows, each of one of some groups.
+
+    Attributes:
+        count: [G] rows.
+        mean: [G Q E].
+        products: [G Q Q] of deviations from the group's own mean, summed over elements.
+    """
+
+    count: Float64[Tensor, " G"] = field(default_factory=lambda: torch.zeros(GROUPS, dtype=torch.float64))
+    mean: Float64[Tensor, "G Q E"] = field(default_factory=lambda: torch.zeros(GROUPS, 0, 0, dtype=torch.float64))
+    products: Float64[Tensor, "G Q Q"] = field(default_factory=lambda: torch.zeros(GROUPS, 0, 0, dtype=torch.float64))
+
+    def add(self, batch: tuple[Float64[Tensor, "Q B E"], Int64[Tensor, " B"]]) -> None:
+        """Take in some rows.
+
+        Args:
+            batch: predictions with the feature behind them, and the group of each row.
+        """
+        found, groups = batch
+        for group in groups.unique().tolist():
+            own = found[:, groups == group]
+            mean = own.mean(1)
+            away = (own - mean[:, None]).flatten(1)
+            self._join(group, torch.tensor(float(own.shape[1]), dtype=torch.float64), mean, away @ away.T)
+
+    def merge(self, other: PredictionMoments) -> None:
+        """Take in all rows that others have."""
+        for group in other.count.nonzero().flatten().tolist():
+            self._join(group, other.count[group], other.mean[group], other.products[group])
+
+    def _join(self, group: int, count: Tensor, mean: Float64[Tensor, "Q E"], products: Float64[Tensor, "Q Q"]) -> None:
+        """Reference: Chan1983."""
+        if not self.mean.numel():
+            self.mean, self.products = mean.new_zeros(GROUPS, *mean.shape), products.new_zeros(GROUPS, *products.shape)
+        total = self.count[group] + count
+        apart = mean - self.mean[group]
+        self.products[group] += products + apart @ apart.T * (self.count[group] * count / total)
+        self.mean[group] += apart * (count / total)
+        self.count[group] = total
+
+    def to_tensors(self) -> dict[str, Tensor]:
+        """The sums."""
+        return {"count": self.count, "mean": self.mean, "products": self.products}
+
+    def with_sums(self, tensors: Mapping[str, Tensor]) -> PredictionMoments:
+        """The sums that a file holds.
+
+        Raises:
+            ValueError, KeyError: they do not fit each other.
+        """
+        count, mean, products = (tensors[name].double() for name in ("count", "mean", "products"))
+        if len(count) != GROUPS or mean.ndim != 3 or products.shape != (GROUPS, mean.shape[1], mean.shape[1]):
+            raise ValueError("moments of other groups or predictions")
+        return PredictionMoments(count, mean, products)
+
+    def result(self) -> Float64[Tensor, "G Q Q"]:
+        """What each group adds to the covariances, see :func:`group_moments`.
+
+        Raises:
+            InvalidInput: nothing was added.
+        """
+        kept = self.count > 0
+        if not bool(kept.any()):
+            raise InvalidInput("moments need rows, and there are none")
+        count, mean = self.count[kept], self.mean[kept]
+        apart = mean - (count[:, None, None] * mean).sum(0) / count.sum()
+        return (self.products[kept] + count[:, None, None] * (apart @ apart.transpose(1, 2))) / count.sum()
 
 
 @torch.no_grad()
@@ -34,15 +107,12 @@ def group_moments(nets: Sequence[Disentangler], rows: HeldOutBatches) -> Float64
         nets: that predict.
         rows: held out.
     """
-    count, total = 0, torch.zeros((), dtype=torch.float64)
+    count, place, moments = sum(len(f) for _, f in rows()), 0, PredictionMoments()
+    group = torch.cat([torch.full((len(part),), at) for at, part in enumerate(torch.arange(count).tensor_split(min(GROUPS, count)))])
     for x, f in rows():
-        found = _predictions(nets, x, f)
-        count, total = count + found.shape[1], total + found.sum(1)
-    mean, kept = total / count, []
-    for x, f in rows():
-        away = (_predictions(nets, x, f) - mean[:, None]).transpose(0, 1)
-        kept.append(away @ away.transpose(1, 2) / count)
-    return torch.stack([some.sum(0) for some in torch.cat(kept).tensor_split(min(GROUPS, count))])
+        moments.add((predictions(nets, x, f), group[place : place + len(f)]))
+        place += len(f)
+    return moments.result()
 
 
 def without_each(groups: Float64[Tensor, "G Q Q"]) -> Float64[Tensor, "G Q Q"]:
@@ -50,7 +120,8 @@ def without_each(groups: Float64[Tensor, "G Q Q"]) -> Float64[Tensor, "G Q Q"]:
     return groups.sum(0) - groups
 
 
-def _predictions(nets: Sequence[Disentangler], x: Tensor, f: Tensor) -> Float64[Tensor, "Q B E"]:
+def predictions(nets: Sequence[Disentangler], x: Tensor, f: Tensor) -> Float64[Tensor, "Q B E"]:
+    """What the nets predict of some rows, and the feature behind them."""
     return torch.stack([*(net(x) for net in nets), f]).flatten(2).double().cpu()
 
 

@@ -73,7 +73,21 @@ class RidgeStatistics:
         self.gram = self.gram + a.T @ a  # in single precision its eigenvalues of 0, with fewer rows than columns, come out below -ridge
         self.cross = self.cross + a.T @ b
 
-    def centred(self) -> tuple[Float64[Tensor, "K K"], Float64[Tensor, "K D"], Float64[Tensor, "P K"], Float64[Tensor, "P D"]]:
+    def merge(self, other: RidgeStatistics) -> None:
+        """Take in all rows that others have: their sums, about this guess of the means."""
+        if other.shift is None or other.totals is None or other.gram is None or other.cross is None:
+            return
+        if self.shift is None or self.totals is None or self.gram is None or self.cross is None:
+            self.count, self.shift, self.totals, self.gram, self.cross = other.count, other.shift, other.totals, other.gram, other.cross
+            return
+        a, b = ((there - here).double() for there, here in zip(other.shift, self.shift, strict=True))
+        sum_a, sum_b = other.totals
+        self.gram = self.gram + other.gram + a.T @ sum_a + sum_a.T @ a + other.count * a.T @ a
+        self.cross = self.cross + other.cross + a.T @ sum_b + sum_a.T @ b + other.count * a.T @ b
+        self.totals = self.totals[0] + sum_a + other.count * a, self.totals[1] + sum_b + other.count * b
+        self.count += other.count
+
+    def result(self) -> tuple[Float64[Tensor, "K K"], Float64[Tensor, "K D"], Float64[Tensor, "P K"], Float64[Tensor, "P D"]]:
         """Covariances (mean over positions) and means.
 
         Raises:
@@ -96,7 +110,7 @@ def ridge_regression(sums: RidgeStatistics, strength: float) -> tuple[Float64[Te
     Raises:
         InvalidInput: no rows.
     """
-    gram, cross, read, target = sums.centred()
+    gram, cross, read, target = sums.result()
     penalty = strength * gram.diagonal().mean().clamp_min(1e-12)
     factor = torch.linalg.cholesky(gram + penalty * torch.eye(len(gram), dtype=gram.dtype, device=gram.device))
     weight = torch.cholesky_solve(cross, factor)

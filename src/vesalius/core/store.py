@@ -203,6 +203,11 @@ def _first_line(error: BaseException) -> str:
     return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]
 
 
+def json_text(facts: Mapping[str, Any]) -> str:
+    """Facts as a file holds them, in one order."""
+    return json.dumps(to_json_values(facts), sort_keys=True)
+
+
 def to_json_values(facts: Mapping[str, Any]) -> Any:
     """Facts as JSON holds them; what it has no word for as text."""
     return json.loads(json.dumps(dict(facts), default=str))

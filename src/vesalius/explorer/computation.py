@@ -25,8 +25,11 @@ class ComputationStopped(VesaliusError):
     """A computation was cancelled, or ran out of time."""
 
 
-class _Stop(BaseException):
-    """Raised inside of a computation that is to end; no ``except Exception`` on its way takes it for something else."""
+class _Stop(SystemExit):
+    """Raised inside of a computation that is to end.
+
+    No ``except Exception`` on its way takes it for something else, and a thread that ends by it is quiet.
+    """
 
 
 @dataclass(eq=False)
@@ -34,6 +37,7 @@ class _Work:
     """A function in a thread of its own, and what became of it."""
 
     function: Callable[[], Any]
+    asker: str
     cancelled: threading.Event = field(default_factory=threading.Event)
     result: Any = None
     error: Exception | None = None
@@ -71,14 +75,18 @@ class SingleComputation:
         self._lock = threading.Lock()
         self._work: _Work | None = None
 
-    def run(self, function: Callable[[], Any]) -> Any:
+    def run(self, function: Callable[[], Any], asker: str = "") -> Any:
         """What a function gives back, from a thread of its own.
+
+        Args:
+            function: that is run.
+            asker: who may cancel it.
 
         Raises:
             ExplorerBusy: another one is running.
             ComputationStopped: it was cancelled, or took too long.
         """
-        work = self._begin(function)
+        work = self._begin(function, asker)
         ends = time.monotonic() + self.seconds
         while work.thread.is_alive() and not work.cancelled.is_set() and time.monotonic() < ends:
             work.thread.join(LOOK_SECONDS)
@@ -95,19 +103,19 @@ class SingleComputation:
             else "cancelled"
         )
 
-    def _begin(self, function: Callable[[], Any]) -> _Work:
+    def _begin(self, function: Callable[[], Any], asker: str) -> _Work:
         with self._lock:
             if self._work is not None and self._work.thread.is_alive():
                 raise ExplorerBusy("another computation is running; cancel it, or wait until it is done")
-            work = self._work = _Work(function)
+            work = self._work = _Work(function, asker)
             work.thread.start()
             return work
 
-    def cancel(self) -> bool:
-        """Stop what is running; whether there was something."""
+    def cancel(self, asker: str | None = None) -> bool:
+        """Stop what is running, or only what was asked for by one; whether there was something."""
         with self._lock:
             work = self._work
-        if work is None or not work.thread.is_alive():
+        if work is None or not work.thread.is_alive() or asker not in (None, work.asker):
             return False
         work.cancelled.set()
         _end(work)

@@ -13,7 +13,7 @@ from vesalius.core.names import name_list
 from vesalius.core.numbers import POSITIVE, Limit
 from vesalius.core.options import Options
 from vesalius.explorer.answer import AnswerPart, ExplorerAnswer, ModelAnswer, answer_question
-from vesalius.explorer.computation import ComputationStopped, SingleComputation
+from vesalius.explorer.computation import ComputationStopped, ExplorerBusy, SingleComputation
 from vesalius.explorer.question import MAX_BUDGET, ExplorerQuestion, read_question
 from vesalius.explorer.row_subject import RowSubject
 from vesalius.explorer.server import LoopbackServer, ServedApp
@@ -86,7 +86,7 @@ class Explorer:
             InvalidInput, UnknownName, WrongType: of a question about no sample.
             ExplorerBusy, ComputationStopped: as :class:`vesalius.explorer.computation.SingleComputation`.
         """
-        found: ExplorerAnswer = self._computation.run(lambda: answer_question(self._subject, question))
+        found: ExplorerAnswer = self._computation.run(lambda: answer_question(self._subject, question), question.asker)
         return found
 
     def wait(self) -> None:
@@ -119,8 +119,10 @@ class Explorer:
         began = time.monotonic()
         try:
             found = self.ask(read_question(body))
-        except ComputationStopped as stopped:  # an answer like any other, and no failure of the request
+        except ComputationStopped as stopped:  # answers like any other, and no failures of the request
             return {"stopped": str(stopped)}
+        except ExplorerBusy as busy:
+            return {"busy": str(busy)}
         shown = found.sample
         return {
             "sample": {
@@ -134,7 +136,7 @@ class Explorer:
         }
 
     def _cancel(self, body: bytes) -> dict[str, Any]:
-        return {"cancelled": self._computation.cancel()}
+        return {"cancelled": self._computation.cancel(read_question(body).asker)}
 
 
 HEADINGS = {"map": "Map", "effects": "Effects", "audit": "Audit"}

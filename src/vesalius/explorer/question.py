@@ -41,6 +41,7 @@ class ExplorerQuestion:
         budget: evaluations of a method that has one.
         effects: whether interactions are asked for.
         audit: methods to audit: ``none``, ``method`` (the one that is chosen) or ``all``.
+        asker: the page that asks; it cancels what it asked for itself, and nothing of another page.
     """
 
     row: int = 0
@@ -56,6 +57,7 @@ class ExplorerQuestion:
     budget: int = 2_000
     effects: bool = False
     audit: str = "none"
+    asker: str = ""
 
 
 def read_question(body: bytes) -> ExplorerQuestion:
@@ -144,5 +146,6 @@ READERS: Mapping[str, Callable[[str, Any], Any]] = {
     "budget": _whole(Limit(least=2, most=MAX_BUDGET)),
     "effects": flag,
     "audit": _audit,
+    "asker": _word,
 }
 """How each field is read."""

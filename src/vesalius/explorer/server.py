@@ -14,7 +14,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from vesalius.core.errors import VesaliusError
-from vesalius.explorer.computation import ExplorerBusy
 
 LOOPBACK = "127.0.0.1"
 MAX_BODY = 64 * 1024
@@ -67,13 +66,14 @@ class LoopbackServer(ThreadingHTTPServer):
 
     Attributes:
         token: random, in every address.
+        closed: whether it answers no more, on connections either that a browser keeps open.
     """
 
     daemon_threads = True
     block_on_close = False
 
     def __init__(self, app: ServedApp, port: int = 0) -> None:
-        self.app, self.token = app, secrets.token_urlsafe(TOKEN_BYTES)
+        self.app, self.token, self.closed = app, secrets.token_urlsafe(TOKEN_BYTES), False
         super().__init__((LOOPBACK, port), _Handler)
 
     @property
@@ -91,6 +91,11 @@ class LoopbackServer(ThreadingHTTPServer):
         thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.1}, name="vesalius-explorer-server", daemon=True)
         thread.start()
         return thread
+
+    def server_close(self) -> None:
+        """Listen and answer no more."""
+        self.closed = True
+        super().server_close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Nothing: a client that hangs up is no news."""
@@ -114,13 +119,14 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(self._post)
 
     def _answer(self, make: Callable[[str], tuple[str, bytes, dict[str, str]]]) -> None:
+        if self.server.closed:
+            self.close_connection = True
+            return
         try:
             kind, body, extra = make(self._place())
             self._send(HTTPStatus.OK, kind, body, extra)
         except _Refusal as refusal:
             self._refuse(refusal.status, str(refusal))
-        except ExplorerBusy as error:
-            self._refuse(HTTPStatus.CONFLICT, str(error))
         except VesaliusError as error:
             self._refuse(HTTPStatus.BAD_REQUEST, str(error))
         except (TimeoutError, ConnectionError):

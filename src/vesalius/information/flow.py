@@ -91,7 +91,7 @@ def information_flow(  # noqa: PLR0913 - a verb that users call
     received = receive_data(model, data)
     network, labels = received.network, _labels(received, labels)
     how, weights = measuring or MeasurementOptions(), weighting or EdgeWeighting()
-    sites, pairs, unseen = _joined_layers(network, layers, how, labelled=labels is not None)
+    sites, pairs, unseen = joined_layers(network, layers, how, labelled=labels is not None)
     found = record_activations(network, received.x, labels, sites, how)
     rows = [units.double() for units in found.units]
     named = [_flow_layer(site, part, weights) for site, part in zip(sites, rows, strict=True)]
@@ -108,7 +108,7 @@ def information_flow(  # noqa: PLR0913 - a verb that users call
     return replace(made, unseen=unseen)
 
 
-def _joined_layers(
+def joined_layers(
     network: Network, layers: Sequence[str] | None, how: MeasurementOptions, *, labelled: bool
 ) -> tuple[tuple[LayerUnits, ...], list[tuple[int, int]], tuple[str, ...]]:
     """What is read, which of it is joined, by place, and which reads an input besides that is no layer; the labels are behind all, in
@@ -141,7 +141,7 @@ def _label_layer(labels: Tensor) -> tuple[FlowLayer, Float64[Tensor, "N _"]]:
         InvalidInput: targets that are all constant; too many classes.
     """
     if not labels.is_floating_point():
-        rows = _one_vs_rest(labels)
+        rows = one_vs_rest(labels)
         return FlowLayer.of(LABELS, rows.shape[1], kind="classes", dead=is_constant(rows)), rows
     rows = labels.reshape(len(labels), -1).double()
     dead = is_constant(rows)
@@ -241,7 +241,7 @@ def _flow_edges(found: PairwiseInformation, sources: int) -> FlowEdges:
     return FlowEdges.of(wide(found.values), p=wide(found.p), stderr=wide(found.stderr), doubts=wide(found.doubts))
 
 
-def _one_vs_rest(labels: Int[Tensor, " N"]) -> Float64[Tensor, "N C"]:
+def one_vs_rest(labels: Int[Tensor, " N"]) -> Float64[Tensor, "N C"]:
     if int(labels.max()) >= MOST_CLASSES:
         raise InvalidInput(
             f"labels go up to {int(labels.max())}, and at most {MOST_CLASSES:,} classes are told apart; number those there are:"

@@ -374,12 +374,7 @@ class FlowGraph:
     @verb
     def save(self, path: str | Path) -> Path:
         """Write to one file (safetensors with a JSON header), atomically."""
-        facts = {
-            "layers": graph_file.layer_facts(self.layers, self.structure, self.unseen),
-            "transform": self.transform,
-            "provenance": export.to_json_values(self.provenance),
-        }
-        return store.write(path, "flow graph", graph_file.graph_tensors(self.layers, self.edges), facts)
+        return store.write(path, "flow graph", *graph_file.graph_contents(self))
 
     @classmethod
     @verb
@@ -391,9 +386,7 @@ class FlowGraph:
         """
         tensors, facts = store.read(path, "flow graph")
         with store.decoding(path):
-            layers, pairs = graph_file.load_layers(facts, tensors), graph_file.load_pairs(facts)
-            edges = graph_file.load_edges(layers, pairs, tensors)
-            return cls(layers=layers, edges=edges, pairs=pairs, **graph_file.load_facts(facts))
+            return cls(**graph_file.read_graph(tensors, facts))
 
 
 def _one_unit(place: tuple[int, int]) -> dict[int, slice]:

@@ -6,17 +6,41 @@ Axes: A units of a layer, B units of one that reads it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from vesalius.core import store
+from vesalius.core.store import to_json_values
 from vesalius.information.histograms import Histograms
 from vesalius.information.layer_graph import LayerGraph, layer_graph
 from vesalius.information.layers import FlowEdges, FlowLayer
 
+if TYPE_CHECKING:
+    from vesalius.information.graph import FlowGraph
+
 EDGE_MATRICES = ("information", "flow", "p", "stderr", "doubts")
 HISTOGRAM_FIELDS = ("counts", "low", "high", "zero")
+
+
+def graph_contents(graph: FlowGraph) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """All that is kept of a graph."""
+    facts = {
+        "layers": layer_facts(graph.layers, graph.structure, graph.unseen),
+        "transform": graph.transform,
+        "provenance": to_json_values(graph.provenance),
+    }
+    return graph_tensors(graph.layers, graph.edges), facts
+
+
+def read_graph(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a graph.
+
+    Raises:
+        KeyError, TypeError, ValueError, RuntimeError: the file holds none.
+    """
+    layers, pairs = load_layers(facts, tensors), load_pairs(facts)
+    return {"layers": layers, "edges": load_edges(layers, pairs, tensors), "pairs": pairs, **load_facts(facts)}
 
 
 def graph_tensors(layers: Sequence[FlowLayer], edges: Sequence[FlowEdges]) -> dict[str, Tensor]:

@@ -1,7 +1,13 @@
 """Whole data sets, on one machine or on many: surveys, and statistics that merge."""
 
+from vesalius.core.statistic import Statistic, StoredStatistic
+from vesalius.scale.audits import Audits, AuditSummary
 from vesalius.scale.beeswarm import BeeswarmCells, Dependence, beeswarm_cells, dependence
+from vesalius.scale.cost import SurveyCost, survey_cost
 from vesalius.scale.drift import ExplanationDrift, explanation_drift
+from vesalius.scale.flow import InformationFlow
+from vesalius.scale.links import LinkImportances
+from vesalius.scale.moments import ComponentMoments
 from vesalius.scale.options import RayOptions, SurveyOptions
 from vesalius.scale.result import Survey
 from vesalius.scale.run import survey
@@ -14,19 +20,23 @@ from vesalius.scale.statistics import (
     MeanEstimate,
     QuantileSketch,
     RunningMoments,
-    Statistic,
-    TokenMeans,
 )
 from vesalius.scale.summary import SurveySummary
 from vesalius.scale.task import Dividends
+from vesalius.scale.tokens import TokenEstimate, TokenMeans, TokenSummary
 
 __all__ = [
+    "AuditSummary",
+    "Audits",
     "BeeswarmCells",
     "CohortMeans",
+    "ComponentMoments",
     "Dependence",
     "Dividends",
     "ExplanationClusters",
     "ExplanationDrift",
+    "InformationFlow",
+    "LinkImportances",
     "MapCovariance",
     "MeanAbsolute",
     "MeanEstimate",
@@ -36,10 +46,14 @@ __all__ = [
     "RunningMoments",
     "Shortcut",
     "Statistic",
+    "StoredStatistic",
     "Survey",
+    "SurveyCost",
     "SurveyOptions",
     "SurveySummary",
+    "TokenEstimate",
     "TokenMeans",
+    "TokenSummary",
     "beeswarm_cells",
     "dependence",
     "explanation_clusters",
@@ -48,4 +62,5 @@ __all__ = [
     "likely_label_errors",
     "nearest",
     "survey",
+    "survey_cost",
 ]

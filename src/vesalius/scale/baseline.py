@@ -5,8 +5,6 @@ Axes: rows of all blocks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from jaxtyping import Float
 from torch import Tensor
 
@@ -15,6 +13,7 @@ from vesalius.core.names import require_known
 from vesalius.core.numbers import is_number, plain_number
 from vesalius.games.absence import NAMED, Absence, Baseline, Constant, Mean, as_absence
 from vesalius.methods import Method
+from vesalius.scale.aggregate import Aggregate
 from vesalius.scale.stream import RowStream
 from vesalius.scale.task import Dividends, SurveyTask
 from vesalius.trace.question import ask
@@ -32,7 +31,13 @@ def settle_baseline(baseline: Baseline, task: SurveyTask, stream: RowStream) -> 
         InvalidInput: one beside a method of the caller's own; one that needs rows of data that is gone through only once.
         UnknownName, WrongType: as :func:`vesalius.games.absence.as_absence`.
     """
-    if not isinstance(task.method, (Method, Dividends)):
+    if isinstance(task.method, Aggregate) and not task.method.explains:
+        if any(part is not None for part in (baseline, task.players, task.at, task.target)):
+            raise InvalidInput(
+                f"{task.method.name!r} is asked in options of its own, without target=, baseline=, players= and at=; leave them out here"
+            )
+        return None
+    if not isinstance(task.method, (Method, Dividends, Aggregate)):
         if baseline is not None or task.players is not None or task.at is not None:
             raise InvalidInput("an own method has its own baseline=, players= and at=; leave them out here")
         return None
@@ -45,7 +50,7 @@ def settle_baseline(baseline: Baseline, task: SurveyTask, stream: RowStream) -> 
         return baseline
     if is_number(baseline):
         return Constant(plain_number(baseline))
-    _require_repeatable(stream, "this baseline")
+    stream.require_repeatable("this baseline")
     first = next(iter(stream))
     homes = stream.network.devices
     inputs = tuple(tensor[:1].to(homes[0]) if len(homes) == 1 else tensor[:1] for tensor in first.inputs)
@@ -56,7 +61,7 @@ def _mean_of(stream: RowStream, task: SurveyTask) -> Float[Tensor, "..."]:
     """The mean of all rows, in one pass."""
     if task.at is not None or len(stream.network.inputs) > 1:
         raise InvalidInput("the baseline 'mean' is that of the rows of one input; for another value give it, or vesalius.Mean(data)")
-    _require_repeatable(stream, "the baseline 'mean'")
+    stream.require_repeatable("the baseline 'mean'")
     total: Tensor | None = None
     count = 0
     for block in stream:
@@ -69,11 +74,3 @@ def _mean_of(stream: RowStream, task: SurveyTask) -> Float[Tensor, "..."]:
     assert total is not None, "a stream without rows is refused"
     mean: Tensor = (total / count).to(rows.dtype)
     return mean
-
-
-def _require_repeatable(stream: RowStream, what: str) -> None:
-    if isinstance(stream.data, Iterator):
-        raise InvalidInput(
-            f"{what} needs a look at the data first, and an iterator is gone through only once; give a Dataset or a DataLoader, or an"
-            " absence: vesalius.Constant(values), vesalius.Marginal(rows)"
-        )

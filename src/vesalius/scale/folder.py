@@ -18,6 +18,7 @@ from typing import IO, Any
 from vesalius.core import store
 from vesalius.core.allocation import Allocation
 from vesalius.core.errors import ForeignFile, InvalidInput
+from vesalius.scale.aggregate import PLAN, SUMS_KIND, Answers, BlockSums
 
 MANIFEST = "survey.json"
 LOCK = ".survey.lock"
@@ -64,6 +65,11 @@ class Manifest:
     sample: Sequence[float]
     shards: tuple[Shard, ...] | None = None
 
+    @property
+    def sums(self) -> bool:
+        """Whether shards hold sums over their rows, rather than an answer for each."""
+        return bool(self.question.get("plan"))
+
     def write(self, folder: Path) -> None:
         """To its place, whole or not at all."""
         shards = None if self.shards is None else [asdict(shard) for shard in self.shards]
@@ -84,6 +90,14 @@ def read_manifest(folder: Path) -> Manifest:
         raise FileNotFoundError(f"there is no survey in {folder}: it has no {MANIFEST}")
     if there != "a file":
         raise ForeignFile(f"{path} is {there}, and no survey of vesalius")
+    try:
+        return _decode_manifest(path)
+    except ForeignFile as error:
+        advice = "; name another folder, or begin anew with SurveyOptions(resume=False)"
+        raise ForeignFile(str(error).replace("; write it again with .save()", advice)) from error
+
+
+def _decode_manifest(path: Path) -> Manifest:
     with store.decoding(path):
         content = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(content, dict) or content.get("kind") != KIND:
@@ -115,6 +129,18 @@ def _read_shard(facts: Any) -> Shard:
     return Shard(file=named[0], start=start, rows=rows, data=store.fact(held, "data", str), header=store.fact(held, "header", str))
 
 
+def check_sizes(folder: Path, shards: Sequence[Shard]) -> None:
+    """Refuse more rows than a shard has bytes, before memory is asked for them.
+
+    Raises:
+        ForeignFile: a manifest that says so.
+    """
+    for shard in shards:
+        path = folder / shard.file
+        if store.what_is_there(path) == "a file" and shard.rows > path.stat().st_size:
+            raise ForeignFile(f"{folder / MANIFEST} is damaged: {shard.rows:,} rows are not in {path}; call vesalius.survey again")
+
+
 def _check_order(shards: Sequence[Shard]) -> None:
     place = 0
     for shard in shards:
@@ -128,30 +154,34 @@ def shard_path(folder: Path, start: int) -> Path:
     return folder / f"rows-{start:012d}.safetensors"
 
 
-def save_shard(folder: Path, allocation: Allocation, key: str, start: int, data: str) -> Shard:
+def save_shard(folder: Path, answers: Answers, key: str, start: int, data: str) -> Shard:
     """Write the answers for some rows, and say what was written.
 
     Raises:
         InvalidInput: it cannot be written, for want of space or of permission; what is there stays.
     """
-    own = dict(zip(OWN_FACTS, (key, data, start, len(allocation)), strict=True))
+    own = dict(zip(OWN_FACTS, (key, data, start, len(answers)), strict=True))
     path = shard_path(folder, start)
     try:
-        replace(allocation, provenance={**allocation.provenance, **own}).save(path)
+        replace(answers, provenance={**answers.provenance, **own}).save(path)
     except OSError as error:
         raise InvalidInput(
             f"{path} cannot be written ({error.strerror}); what is finished stays: make room, and call again to go on from here"
         ) from error
-    return read_shard_facts(path)[0]
+    return read_shard_facts(path, sums=isinstance(answers, BlockSums))[0]
 
 
-def read_shard_facts(path: Path) -> tuple[Shard, dict[str, Any]]:
+def read_shard_facts(path: Path, *, sums: bool) -> tuple[Shard, dict[str, Any]]:
     """What a shard says of itself, without its tensors, and its provenance.
+
+    Args:
+        path: of the shard.
+        sums: whether it holds sums over its rows, rather than an answer for each.
 
     Raises:
         ForeignFile: damaged, or no shard.
     """
-    facts, header = store.read_facts(path, "allocation")
+    facts, header = store.read_facts(path, SUMS_KIND if sums else "allocation")
     with store.decoding(path):
         held = store.fact(facts, "provenance", dict)
         named = SHARD_NAME.fullmatch(path.name)
@@ -161,7 +191,7 @@ def read_shard_facts(path: Path) -> tuple[Shard, dict[str, Any]]:
         return Shard(file=path.name, start=start, rows=rows, data=data, header=header), held
 
 
-def load_shard(folder: Path, shard: Shard, key: str) -> Allocation:
+def load_shard(folder: Path, shard: Shard, key: str, *, sums: bool) -> Answers:
     """The answers of a shard, if it is the one that is meant.
 
     Raises:
@@ -169,11 +199,12 @@ def load_shard(folder: Path, shard: Shard, key: str) -> Allocation:
     """
     path = folder / shard.file
     try:
-        found = Allocation.load(path)
+        found: Answers = BlockSums.load(path) if sums else Allocation.load(path)
     except FileNotFoundError as error:
         raise ForeignFile(f"{path} is missing; call vesalius.survey again to compute its {shard.rows:,} rows anew") from error
     own = tuple(found.provenance.get(name) for name in OWN_FACTS)
-    if own != (key, shard.data, shard.start, shard.rows) or len(found) != shard.rows or not found.base.ndim:
+    single = isinstance(found, Allocation) and not found.base.ndim
+    if own != (key, shard.data, shard.start, shard.rows) or single or len(found) != shard.rows:
         raise ForeignFile(f"{path} belongs to another survey; call vesalius.survey again to compute its {shard.rows:,} rows anew")
     return found
 
@@ -183,7 +214,7 @@ def find_shards(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if SHARD_NAME.fullmatch(path.name))
 
 
-def find_intact(folder: Path, key: str) -> dict[int, Shard]:
+def find_intact(folder: Path, key: str, *, sums: bool) -> dict[int, Shard]:
     """Shards of this question by their first row; what is damaged is taken out, to be computed again.
 
     Raises:
@@ -192,9 +223,9 @@ def find_intact(folder: Path, key: str) -> dict[int, Shard]:
     found = {}
     for path in find_shards(folder):
         try:
-            shard, _ = read_shard_facts(path)
-            load_shard(folder, shard, key)
-        except ForeignFile:
+            shard, _ = read_shard_facts(path, sums=sums)
+            load_shard(folder, shard, key, sums=sums)
+        except (ForeignFile, FileNotFoundError):
             if store.what_is_there(path) != "a file":
                 raise InvalidInput(f"{path} stands where rows of this survey belong; move it, or name another folder with out=") from None
             path.unlink()
@@ -206,7 +237,7 @@ def find_intact(folder: Path, key: str) -> dict[int, Shard]:
 def clear(folder: Path) -> None:
     """Remove what a survey left: its shards, drafts and manifest, nothing else."""
     clear_drafts(folder)
-    for path in (*find_shards(folder), folder / MANIFEST):
+    for path in (*find_shards(folder), folder / MANIFEST, folder / PLAN):
         path.unlink(missing_ok=True)
 
 
@@ -215,6 +246,25 @@ def clear_drafts(folder: Path) -> None:
     for path in folder.iterdir():
         if DRAFT_NAME.fullmatch(path.name):
             path.unlink(missing_ok=True)
+
+
+def make_folder(out: str | Path) -> Path:
+    """The folder of a survey, there and open to be written to.
+
+    Raises:
+        InvalidInput: it cannot be made or written to.
+    """
+    if not str(out):
+        raise InvalidInput("out= is empty; name a folder for the survey (the one you are in is '.')")
+    folder = Path(out)
+    if folder.exists() and not folder.is_dir():
+        raise InvalidInput(f"{out} is a file; name a folder with out=")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / LOCK).open("a+").close()
+    except OSError as error:
+        raise InvalidInput(f"{out} cannot be written to ({error.strerror}); name another folder with out=") from error
+    return folder
 
 
 @contextmanager

@@ -44,8 +44,8 @@ class SurveyOptions(Options):
         at: a value to explain instead of the input, or several, see :func:`vesalius.attribute`.
         names: of the players, by default those of the columns, where the data has them.
         batch_rows: rows that are computed at once, >= 1.
-        shard_rows: rows of a file, >= 1; by default as many as take 64 MB, and at most 1,024. What is lost when a run is killed is no more
-            than the shards in work.
+        shard_rows: rows of a file, >= 1; by default as many as take 64 MB, and at most 1,024 (of sums over rows 16,384, of audits 128).
+            What is lost when a run is killed is no more than the shards in work.
         keep_inputs: whether the samples are kept beside their values; beeswarms, dependence and prototypes show them.
         resume: go on where an earlier run stopped; False: begin anew, and remove what a survey left in the folder.
         ray: how the work is spread, with ``engine="ray"``.

@@ -8,20 +8,26 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import partial
+from pathlib import Path
 from types import FunctionType
 from typing import Any
 
 import numpy as np
 import torch
 
+from vesalius.complexity.components import Complexity
+from vesalius.complexity.result_file import result_contents
+from vesalius.core import store
 from vesalius.core.errors import InvalidInput
 from vesalius.core.fingerprint import json_description
 from vesalius.core.options import Options
 from vesalius.core.version import VERSION
 from vesalius.games.absence import Absence
 from vesalius.methods import Method
+from vesalius.scale.folder import read_manifest
 from vesalius.scale.stream import RowBlock
 from vesalius.scale.task import SurveyTask
+from vesalius.scale.texts import describe_tokenizer, text_outputs
 from vesalius.trace.network import Network
 
 SAMPLE_ROWS = 4
@@ -40,6 +46,7 @@ def describe_question(network: Network, task: SurveyTask, shard_rows: int) -> di
         "baseline": _describe(task.baseline),
         "players": _describe(task.players),
         "at": _describe(task.at),
+        **({} if task.tokenizer is None else {"tokenizer": describe_tokenizer(task.tokenizer)}),
         "names": list(task.names),
         "classes": list(task.classes),
         "model": network.name,
@@ -57,8 +64,11 @@ def question_key(question: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def sample_output(network: Network, block: RowBlock) -> list[float]:
+def sample_output(network: Network, block: RowBlock, tokenizer: Any = None) -> list[float]:
     """The network's output on the first rows."""
+    if block.texts:
+        output = text_outputs(network, block.texts[:1], tokenizer)
+        return [] if output is None else list(output.double().reshape(-1)[:64].tolist())
     homes = network.devices
     inputs = tuple(tensor[:SAMPLE_ROWS].to(homes[0]) if len(homes) == 1 else tensor[:SAMPLE_ROWS] for tensor in block.inputs)
     with torch.no_grad():
@@ -80,6 +90,19 @@ def check_same(found: Mapping[str, Any], asked: Mapping[str, Any], folder: objec
             f"{folder} holds a survey of another question ({said}); ask the same, name another folder with out=, or begin anew with"
             " SurveyOptions(resume=False)"
         )
+
+
+def check_folder(folder: Path, question: Mapping[str, Any]) -> None:
+    """Refuse a folder that holds a survey of another question, before anything is settled for this one.
+
+    Raises:
+        InvalidInput: something differs.
+    """
+    try:
+        found = read_manifest(folder)
+    except FileNotFoundError:
+        return
+    check_same({name: value for name, value in found.question.items() if name != "plan"}, question, folder)
 
 
 def check_same_output(found: Sequence[float], now: Sequence[float], folder: object) -> None:
@@ -110,12 +133,19 @@ def _short(value: Any) -> str:
 
 def _describe(value: Any) -> Any:
     """A value as JSON, the same in every process."""
+    if isinstance(value, Complexity):
+        tensors, facts = result_contents(value)
+        return store.file_digest(store.json_text(facts), {name: tensor.detach().cpu() for name, tensor in tensors.items()})
     if isinstance(value, (Method, Options)):
         return {field.name: _describe(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Absence):
         return {"kind": type(value).__name__, **{name: _describe(part) for name, part in sorted(vars(value).items())}}
     if isinstance(value, (FunctionType, partial)):
         return _describe_function(value)
+    if isinstance(value, Mapping):
+        return {str(name): _describe(part) for name, part in value.items()}
+    if isinstance(value, type):
+        return value.__qualname__
     if isinstance(value, (tuple, list)):
         return [_describe(part) for part in value]
     found = json_description(value)

@@ -15,9 +15,9 @@ from typing import Any
 
 import torch
 
-from vesalius.core.allocation import Allocation
 from vesalius.core.errors import InvalidInput, NotTraceable, VesaliusError
 from vesalius.core.lazy import LazyModule
+from vesalius.scale.aggregate import Answers
 from vesalius.scale.options import RayOptions
 from vesalius.scale.stream import RowBlock
 from vesalius.scale.task import SurveyTask
@@ -43,7 +43,7 @@ class SurveyWorker:
         self._device = "cuda" if gpu else "cpu"
         self._ready: tuple[Network, SurveyTask] | None = None
 
-    def run(self, sent: Sequence[Any], block: RowBlock) -> Allocation:
+    def run(self, sent: Sequence[Any], block: RowBlock) -> Answers:
         """The answers for some rows.
 
         Args:
@@ -58,13 +58,11 @@ class SurveyWorker:
                 path.write_bytes(network)
                 self._ready = Network.load(path, device=self._device), task
         network, task = self._ready
-        found: Allocation = task.run(network, block)
+        found: Answers = task.run(network, block)
         return found
 
 
-def run_on_ray(
-    network: Network, task: SurveyTask, blocks: Iterable[RowBlock], options: RayOptions
-) -> Iterator[tuple[RowBlock, Allocation]]:
+def run_on_ray(network: Network, task: SurveyTask, blocks: Iterable[RowBlock], options: RayOptions) -> Iterator[tuple[RowBlock, Answers]]:
     """Every block with its answers, in the order in which they are done.
 
     Raises:
@@ -142,7 +140,7 @@ def _start_workers(options: RayOptions) -> list[Any]:
     return [kind.remote(threads, bool(gpus)) for _ in range(count)]
 
 
-def _spread(workers: list[Any], sent: Sequence[Any], blocks: Iterable[RowBlock], ahead: int) -> Iterator[tuple[RowBlock, Allocation]]:
+def _spread(workers: list[Any], sent: Sequence[Any], blocks: Iterable[RowBlock], ahead: int) -> Iterator[tuple[RowBlock, Answers]]:
     """Hand blocks to whoever has fewest, never more than ``ahead`` to each, and give back what is done."""
     waiting: dict[Any, tuple[int, RowBlock]] = {}
     load = [0] * len(workers)
@@ -160,10 +158,10 @@ def _spread(workers: list[Any], sent: Sequence[Any], blocks: Iterable[RowBlock],
         yield finished, _take(done, finished)
 
 
-def _take(done: Any, block: RowBlock) -> Allocation:
+def _take(done: Any, block: RowBlock) -> Answers:
     """What a worker made, or what it met, as it would have been met here."""
     try:
-        found: Allocation = ray.get(done)
+        found: Answers = ray.get(done)
     except ray_exceptions.RayTaskError as error:
         raise error.cause if isinstance(error.cause, Exception) else error from None
     except ray_exceptions.RayError as error:

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Bool, Int, Shaped
 from torch import Tensor
 
-from vesalius.core import conversion
+from vesalius.core import conversion, store
 from vesalius.core.allocation import Allocation
 from vesalius.core.arguments import noun, read_argument
 from vesalius.core.concatenation import join_allocations
@@ -25,9 +25,12 @@ from vesalius.core.display import load_view
 from vesalius.core.entry import verb
 from vesalius.core.errors import ForeignFile, InvalidInput, UnknownName
 from vesalius.core.samples import PER_SAMPLE, resolve_rows
-from vesalius.scale.folder import Manifest, Shard, find_shards, load_shard, read_manifest, read_shard_facts
-from vesalius.scale.statistics import Statistic
+from vesalius.core.statistic import Statistic
+from vesalius.scale.aggregate import PLAN, BlockSums, SumPlan
+from vesalius.scale.aggregates import READERS
+from vesalius.scale.folder import Manifest, Shard, check_sizes, find_shards, load_shard, read_manifest, read_shard_facts
 from vesalius.scale.summary import SurveySummary, summarise
+from vesalius.scale.tokens import TokenMeans, TokenSummary
 
 Choice = Callable[[Allocation], Any]
 """From an allocation over some rows to a boolean for each."""
@@ -63,8 +66,9 @@ class Survey:
         place = Path(read_argument("folder", folder, "str | Path"))
         manifest = read_manifest(place)
         if manifest.shards is not None:
+            check_sizes(place, manifest.shards)
             return cls(place, manifest, manifest.shards)
-        found = (read_shard_facts(path) for path in find_shards(place))
+        found = (read_shard_facts(path, sums=manifest.sums) for path in find_shards(place))
         shards = tuple(shard for shard, facts in found if facts.get("survey") == manifest.key)
         return cls(place, manifest, tuple(sorted(shards, key=lambda shard: shard.start)))
 
@@ -137,7 +141,14 @@ class Survey:
         return joined[back]
 
     def _load(self, place: int) -> Allocation:
-        return load_shard(self.folder, self.shards[place], self.manifest.key)
+        if self.manifest.sums:
+            raise InvalidInput(
+                f"the survey in {self.folder} holds sums over rows ({self.method.replace('_', ' ')}), and no values of a row; .result() is"
+                " what they say, .column(name) and .find(column=...) what is known of each row"
+            )
+        found = load_shard(self.folder, self.shards[place], self.manifest.key, sums=False)
+        assert isinstance(found, Allocation)
+        return found
 
     def __iter__(self) -> Iterator[Allocation]:
         """The rows, one after another, of which one shard is held at a time."""
@@ -190,7 +201,7 @@ class Survey:
         """The columns of a shard, read without its tensors if they are known to be what was written."""
         path = self.folder / shard.file
         try:
-            known, facts = read_shard_facts(path)
+            known, facts = read_shard_facts(path, sums=self.manifest.sums)
         except FileNotFoundError as error:
             raise ForeignFile(f"{path} is missing; call vesalius.survey again to compute its {shard.rows:,} rows anew") from error
         if known != shard:
@@ -223,6 +234,41 @@ class Survey:
         """The rows that :meth:`find` finds, as an allocation over them."""
         return self[self.find(choice, **columns)]
 
+    # ---- sums ---------------------------------------------------------------------------------------------------------------------
+
+    @verb
+    def result(self) -> Any:
+        """What the sums over all rows say, where the method was such: an :class:`vesalius.scale.AuditSummary`, a
+        :class:`vesalius.FlowGraph`, a :class:`vesalius.sparsity.LinkImportance` or a :class:`vesalius.Complexity`.
+
+        Raises:
+            InvalidInput: a survey with an answer for each row, or without rows.
+            ForeignFile: a file is missing or damaged.
+        """
+        if not self.manifest.sums:
+            raise InvalidInput("this survey has an answer for each row, and no result over all; see .summary(), .measure(...) and [rows]")
+        if not self.shards:
+            raise InvalidInput(f"the survey in {self.folder} has no rows yet; call vesalius.survey again")
+        path = self.folder / PLAN
+        try:
+            plan, _ = SumPlan.load(self.folder)
+        except FileNotFoundError as error:
+            raise ForeignFile(f"{path} is missing, without which the sums cannot be read; call vesalius.survey again") from error
+        if plan.digest() != self.question.get("plan"):
+            raise ForeignFile(f"{path} is of another survey; call vesalius.survey again to settle and compute it anew")
+        kind = READERS.get(self.method)
+        if kind is None:
+            raise ForeignFile(f"{self.folder} holds sums of {self.method!r}, which this version does not know; upgrade vesalius")
+        with store.decoding(path):
+            merged, empty = kind.empty(plan), kind.empty(plan)
+        for shard in self.shards:
+            part = load_shard(self.folder, shard, self.manifest.key, sums=True)
+            assert isinstance(part, BlockSums)
+            with store.decoding(self.folder / shard.file):
+                one = empty.with_sums(part.tensors)
+            merged.merge(one)
+        return merged.result()
+
     # ---- statistics ---------------------------------------------------------------------------------------------------------------
 
     @verb
@@ -232,6 +278,23 @@ class Survey:
             for statistic in statistics:
                 statistic.add(part)
         return tuple(statistic.result() for statistic in statistics)
+
+    @property
+    def of_texts(self) -> bool:
+        """Whether the rows are texts, each with players of its own."""
+        return bool(self.question.get("tokenizer"))
+
+    @verb
+    def tokens(self) -> TokenSummary:
+        """What each token, or word, is worth over all texts, with intervals; ids, where rows of them were explained.
+
+        Raises:
+            InvalidInput: neither texts nor ids.
+        """
+        if not len(self):
+            raise InvalidInput(f"the survey in {self.folder} has no rows yet; call vesalius.survey again")
+        (found,) = self.measure(TokenMeans())
+        return TokenSummary(tokens=found, rows=len(self), kind=self[0].players.kind)
 
     @verb
     def summary(self, by: str | None = None) -> SurveySummary:

@@ -4,43 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import prod
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
-from vesalius.core.allocation import Allocation
-from vesalius.core.arguments import read_argument
 from vesalius.core.entry import verb
-from vesalius.core.errors import InvalidInput, UnknownName, WrongType
-from vesalius.core.names import name_list, require_known
-from vesalius.core.players import Players
+from vesalius.core.errors import ForeignFile, InvalidInput
+from vesalius.core.names import require_known
 from vesalius.core.progress import ProgressCallback, progress_bar
-from vesalius.core.rows import is_table
 from vesalius.games.absence import Baseline
-from vesalius.methods import METHODS, Method
-from vesalius.methods.base import resolve_method
-from vesalius.scale.baseline import settle_baseline
-from vesalius.scale.folder import Manifest, Shard, clear, clear_drafts, find_intact, locked, read_manifest, save_shard
+from vesalius.scale.aggregate import Aggregate, Answers, PlanRows, SumPlan
+from vesalius.scale.folder import Manifest, Shard, clear, clear_drafts, find_intact, locked, make_folder, read_manifest, save_shard
 from vesalius.scale.local_engine import run_here
+from vesalius.scale.method import SurveyMethod
 from vesalius.scale.options import SurveyOptions
-from vesalius.scale.question import check_same, check_same_output, describe_question, question_key, sample_output
+from vesalius.scale.prepare import AskedOfRows, prepare_survey
+from vesalius.scale.question import check_folder, check_same, check_same_output, describe_question, question_key, sample_output
 from vesalius.scale.ray_engine import run_on_ray
 from vesalius.scale.result import Survey
-from vesalius.scale.stream import RowBlock, RowStream, expected_rows, read_column, refuse_shuffled
-from vesalius.scale.task import TARGET_COLUMN, TRUE_CLASS, BlockFunction, Dividends, SurveyTask
+from vesalius.scale.stream import RowBlock, RowStream
+from vesalius.scale.task import SurveyTask
 from vesalius.trace.network import Network
-from vesalius.trace.receive import Received, receive_data, resolve_classes
+from vesalius.trace.text_questions import TextPlayers
 
-ENGINES: dict[str, Callable[..., Iterator[tuple[RowBlock, Allocation]]]] = {"local": run_here, "ray": run_on_ray}
+ENGINES: dict[str, Callable[..., Iterator[tuple[RowBlock, Answers]]]] = {"local": run_here, "ray": run_on_ray}
 """Who computes the blocks."""
-RESERVED = ("row", "id", "label", "predicted", "error", "margin", "target", TARGET_COLUMN)
-"""Columns that a survey makes itself."""
-SHARD_BYTES = 64_000_000
-MOST_SHARD_ROWS = 1024
-SurveyMethod = str | type[Method] | Method | Dividends | BlockFunction
-"""An attribution by name, class or instance; ``"interactions"`` or ``Dividends(...)``; a function from rows to an Allocation."""
 
 
 @verb
@@ -53,11 +40,12 @@ def survey(  # noqa: PLR0913 - a verb that users call
     engine: str = "local",
     target: Any = None,
     baseline: Baseline = None,
-    players: Players | None = None,
+    players: TextPlayers = None,
     labels: Any = None,
     columns: Mapping[str, Any] | None = None,
     classes: Sequence[str] = (),
     options: SurveyOptions | None = None,
+    tokenizer: Any = None,  # a tenth, since all verbs that take texts have it
 ) -> Survey:
     """Ask one question of every row of a data set: streamed, written in shards, and taken up where it stopped.
 
@@ -70,7 +58,10 @@ def survey(  # noqa: PLR0913 - a verb that users call
         method: an attribution by name, class or instance; ``"interactions"`` or ``Dividends(max_order=2)``; or a function that is given the
             inputs of some rows (a tensor, or tensors by name) and gives an :class:`vesalius.Allocation` over them. A function is known
             by its name and code alone: what it reads from elsewhere is not noticed when it changes; what it draws from torch's generator
-            depends on the place of its first row.
+            depends on the place of its first row. Or a sum over rows, whose shards hold sums and whose :meth:`vesalius.Survey.result` is
+            that of the verb: ``"audit"``, ``"information_flow"``, ``"link_importance"``, or with options
+            :class:`vesalius.scale.Audits`, :class:`vesalius.scale.InformationFlow`, :class:`vesalius.scale.LinkImportances`; or a result
+            of :func:`vesalius.complexity`, whose disentanglers are measured on all rows.
         out: folder of the survey. What is there already is not computed again; what was computed for another model, other rows or other
             options is refused.
         engine: ``"local"``, or ``"ray"``: actors on the cluster this process is connected to, or that ``RAY_ADDRESS`` names; else on this
@@ -83,6 +74,9 @@ def survey(  # noqa: PLR0913 - a verb that users call
         columns: what else is known of each row, by name, to choose rows and cohorts by.
         classes: names of the classes in the output's order, where neither the data nor the model has them.
         options: sizes of batches and shards, an inner value, resuming, Ray.
+        tokenizer: of the model, as :func:`vesalius.attribute` takes it; then the rows are texts of any length: a list or column of
+            strings, or a Dataset, DataLoader or iterable of them, with or without labels. ``players="word"`` explains words. A pipeline of
+            ``transformers`` in place of the model has its own.
 
     Returns:
         The survey, which reads from its folder what it is asked for.
@@ -92,20 +86,14 @@ def survey(  # noqa: PLR0913 - a verb that users call
     """
     require_known("engine", engine, ENGINES)
     options = options or SurveyOptions()
-    refuse_shuffled(data)
-    _refuse_texts(data)
-    data, given = _split_label_column(data, labels)
-    received = receive_data(model, data)
-    task = _make_task(method, received, classes=classes, target=target, players=players, options=options)
-    rows = received.x if isinstance(data, Iterator) else data  # of what is read once, the first batch has been looked at
-    stream = _make_stream(received, rows, given, columns, target, options)
-    task = replace(task, baseline=settle_baseline(baseline, task, stream))
-    folder = Path(out)
-    if folder.exists() and not folder.is_dir():
-        raise InvalidInput(f"{out} is a file; name a folder with out=")
-    folder.mkdir(parents=True, exist_ok=True)
+    asked = AskedOfRows(
+        target=target, baseline=baseline, players=players, labels=labels, columns=columns, classes=classes, options=options,
+        tokenizer=tokenizer,
+    )  # fmt: skip
+    network, task, stream = prepare_survey(model, data, method, asked)
+    folder = make_folder(out)
     with locked(folder):
-        _Run(folder, received.network, task, stream, options).finish(engine)
+        _Run(folder, network, task, stream, options).finish(engine)
     return Survey.load(folder)
 
 
@@ -133,15 +121,34 @@ class _Run:
             clear(self.folder)
         clear_drafts(self.folder)
         question = describe_question(self.network, self.task, self.stream.block_rows)
+        task = self.task
+        if isinstance(task.method, Aggregate):
+            check_folder(self.folder, question)
+            plan = self._plan(task.method, question_key(question))
+            task, question = replace(task, plan=plan), {**question, "plan": plan.digest()}
         key = question_key(question)
         done: dict[int, Shard] = {}
         blocks = self._missing(question, key, done)
         with progress_bar(f"survey, {question['method'].replace('_', ' ')}") as step:
-            for block, allocation in ENGINES[engine](self.network, self.task, blocks, self.options.ray):
-                done[block.start] = save_shard(self.folder, allocation, key, block.start, block.digest())
+            for block, answers in ENGINES[engine](self.network, task, blocks, self.options.ray):
+                done[block.start] = save_shard(self.folder, answers, key, block.start, block.digest())
                 self._report(step, done)
         shards = tuple(shard for _, shard in sorted(done.items()))
         replace(read_manifest(self.folder), shards=shards).write(self.folder)
+
+    def _plan(self, method: Aggregate, key: str) -> SumPlan:
+        """What all shards share: as it was settled when the survey was begun."""
+        try:
+            found, question = SumPlan.load(self.folder)
+            if question == key:
+                return found
+        except (FileNotFoundError, ForeignFile):
+            pass
+        rows = self.stream.sample(method.sample) if method.settled else None
+        given = PlanRows(network=self.network, rows=rows, classes=self.task.classes, names=tuple(self.task.names))
+        found = method.plan(given)
+        found.save(self.folder, key)
+        return found
 
     def _report(self, step: ProgressCallback, done: Mapping[int, Shard]) -> None:
         step(sum(shard.rows for shard in done.values()), self.stream.expected)
@@ -152,7 +159,7 @@ class _Run:
         for block in self.stream:
             if not block.start:
                 self._begin(question, key, block)
-                kept = find_intact(self.folder, key)
+                kept = find_intact(self.folder, key, sums="plan" in question)
             shard = kept.pop(block.start, None)
             if shard is None:
                 yield block
@@ -174,95 +181,13 @@ class _Run:
 
     def _begin(self, question: Mapping[str, Any], key: str, block: RowBlock) -> None:
         """Write down what is asked, or make sure that it was asked before."""
-        sample = sample_output(self.network, block)
+        sample = sample_output(self.network, block, self.task.tokenizer)
         try:
             found = read_manifest(self.folder)
         except FileNotFoundError:
             Manifest(question=question, key=key, sample=sample).write(self.folder)
             return
-        check_same(found.question, question, self.folder)
+        check_same(found.question, {**question, "plan": found.question.get("plan")} if "plan" in question else question, self.folder)
+        if found.key != key:
+            replace(found, question=question, key=key, shards=None).write(self.folder)  # the plan was lost, and made again
         check_same_output(found.sample, sample, self.folder)
-
-
-# ---- what is asked ------------------------------------------------------------------------------------------------------------------
-
-
-def _make_task(
-    method: Any, received: Received, *, classes: Sequence[str], target: Any, players: Players | None, options: SurveyOptions
-) -> SurveyTask:
-    known = name_list("classes", classes) or received.classes
-    names = name_list("names", options.names) or received.columns(options.at)
-    resolved = None if _is_per_row(target) else target
-    if not (isinstance(resolved, str) and resolved == TRUE_CLASS):
-        resolved = resolve_classes(resolved, known, received.outputs)
-    return SurveyTask(
-        method=_resolve(method),
-        target=resolved,
-        players=players,
-        at=options.at,
-        names=names,
-        classes=known,
-        batch_rows=options.batch_rows,
-        keep_inputs=options.keep_inputs,
-    )
-
-
-def _resolve(method: Any) -> Method | Dividends | BlockFunction:
-    if isinstance(method, Dividends) or method is Dividends or method == Dividends.name:
-        return method if isinstance(method, Dividends) else Dividends()
-    ours = isinstance(method, (str, Method)) or (isinstance(method, type) and issubclass(method, Method))
-    if not ours and not callable(method):
-        raise WrongType(f"a method is a name, a class or instance of vesalius.methods, Dividends, or a function of rows, not {method!r}")
-    if isinstance(method, str) and method not in METHODS:
-        try:
-            return resolve_method(method)
-        except UnknownName as error:
-            raise UnknownName("method", method, [*METHODS, Dividends.name], listed=True) from error
-    return resolve_method(method) if ours else method
-
-
-def _is_per_row(target: Any) -> bool:
-    """Whether there is a class for each row."""
-    return isinstance(target, list) or (isinstance(target, Tensor) and target.ndim > 0) or is_table(target)
-
-
-def _make_stream(
-    received: Received, data: Any, labels: Any, columns: Mapping[str, Any] | None, target: Any, options: SurveyOptions
-) -> RowStream:
-    known = {read_argument("the name of a column", name, "str"): read_column(name, values) for name, values in (columns or {}).items()}
-    if taken := [name for name in known if name in RESERVED]:
-        raise InvalidInput(f"a survey has a column {taken[0]!r} of its own; call yours otherwise")
-    if _is_per_row(target):
-        known[TARGET_COLUMN] = read_column("targets", resolve_classes(target, received.classes))
-    per_row = sum(2 * 8 * prod(side or 1 for side in value.shape[1:]) for value in received.network.inputs)
-    fitting = max(1, min(MOST_SHARD_ROWS, SHARD_BYTES // max(per_row, 1)))
-    return RowStream(
-        network=received.network,
-        data=data,
-        labels=None if labels is None else read_column("labels", labels),
-        columns=known,
-        block_rows=options.shard_rows or 1 << (fitting.bit_length() - 1),
-        expected=expected_rows(data),
-    )
-
-
-def _refuse_texts(data: Any) -> None:
-    """Say what is surveyed in the place of texts, which have players of their own each."""
-    first = next(iter(data), None) if isinstance(data, (list, tuple)) else data
-    if isinstance(first, (list, tuple)):
-        first = next(iter(first), None)
-    if isinstance(first, str):
-        raise InvalidInput(
-            f"texts came ({first[:40]!r}), and a survey is of rows of ids; give what the tokenizer makes of them, of one length:"
-            " input_ids and attention_mask as a mapping, with the model alone"
-        )
-
-
-def _split_label_column(data: Any, labels: Any) -> tuple[Any, Any]:
-    """A table without the column of labels, and these; other data as it is."""
-    if not isinstance(labels, str):
-        return data, labels
-    known = list(map(str, getattr(data, "columns", ())))
-    if not is_table(data) or labels not in known:
-        raise UnknownName("column of labels", labels, known)
-    return data[[name for name in data.columns if str(name) != labels]], data[labels]

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
 
@@ -27,20 +26,6 @@ MOST_COVARIANCES = 4096
 BUCKETS = 1 << 19
 """Codes of one value's buckets: negative numbers, zero, positive ones."""
 MIDDLE = BUCKETS // 2
-
-
-@runtime_checkable
-class Statistic(Protocol):
-    """What is a sum over rows, or made of such sums."""
-
-    def add(self, batch: Allocation) -> None:
-        """Take in some rows."""
-
-    def merge(self, other: Any) -> None:
-        """Take in all rows that another statistic of the same kind has."""
-
-    def result(self) -> Any:
-        """What is known now."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -271,42 +256,6 @@ class QuantileSketch:
         place = self.codes % BUCKETS - MIDDLE
         top = np.exp((np.abs(place) - MIDDLE // 2) * self._log_base)
         return np.where(place == 0, 0.0, np.sign(place) * top * (1 - self.accuracy))
-
-
-@dataclass(eq=False)
-class TokenMeans:
-    """Means of the sizes of values by what stands there, such as the id of a token.
-
-    Attributes:
-        count: how often each whole number was met.
-        total: sums of |value| over these places.
-    """
-
-    count: dict[int, int] = field(default_factory=dict)
-    total: dict[int, float] = field(default_factory=dict)
-
-    def add(self, batch: Allocation) -> None:
-        ids = batch.inputs_by_player
-        if ids is None or ids.dtype.is_floating_point or ids.dtype == torch.bool:
-            raise InvalidInput("statistics of tokens need the ids that were explained (whole numbers, kept beside the values)")
-        sizes = np.abs(value_rows(batch)).reshape(-1)
-        known, where, counts = np.unique(ids.cpu().numpy().reshape(-1), return_inverse=True, return_counts=True)
-        sums = np.bincount(where.reshape(-1), sizes)
-        for token, count, total in zip(known.tolist(), counts.tolist(), sums.tolist(), strict=True):
-            self._add_token(token, count, total)
-
-    def merge(self, other: TokenMeans) -> None:
-        for token, count in other.count.items():
-            self._add_token(token, count, other.total[token])
-
-    def _add_token(self, token: int, count: int, total: float) -> None:
-        self.count[token] = self.count.get(token, 0) + count
-        self.total[token] = self.total.get(token, 0.0) + total
-
-    def result(self) -> dict[int, tuple[float, int]]:
-        """Mean size and number of places by token, the largest mean first."""
-        means = {token: (self.total[token] / count, count) for token, count in self.count.items()}
-        return dict(sorted(means.items(), key=lambda one: -one[1][0]))
 
 
 def value_rows(batch: Allocation) -> Float[ndarray, "B K"]:

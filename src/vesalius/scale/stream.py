@@ -7,22 +7,30 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Int
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, RandomSampler
+from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, SubsetRandomSampler, WeightedRandomSampler
 
 from vesalius.core.entry import without_history
 from vesalius.core.errors import InvalidInput, WrongType
+from vesalius.core.random_state import RandomState
 from vesalius.core.rows import as_batches, is_batches, read_rows, split_labels
+from vesalius.scale.texts import text_batches
 from vesalius.trace.batches import row_labels
 from vesalius.trace.network import Network
 from vesalius.trace.receive import BATCH_ROWS
 
+SHUFFLING = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
+"""Samplers that draw."""
+LOOKED_AT = 1000
+"""Places of a sampler that are compared with those of the next time."""
 Label = int | float | str
 """The class of a row by number or name, or a real number that it should have."""
 
@@ -37,6 +45,7 @@ class RowBlock:
         ids: what the rows are called; empty where they are only counted.
         labels: one per row, or empty.
         columns: what else is known of each row, by name.
+        texts: in place of inputs, where texts are explained.
     """
 
     start: int
@@ -44,9 +53,10 @@ class RowBlock:
     ids: tuple[Any, ...] = ()
     labels: tuple[Label, ...] = ()
     columns: Mapping[str, tuple[Any, ...]]
+    texts: tuple[str, ...] = ()
 
     def __len__(self) -> int:
-        return len(self.inputs[0])
+        return len(self.inputs[0]) if self.inputs else len(self.texts)
 
     def part(self, rows: slice) -> RowBlock:
         """Some of the rows."""
@@ -56,12 +66,30 @@ class RowBlock:
             ids=self.ids[rows],
             labels=self.labels[rows],
             columns={name: values[rows] for name, values in self.columns.items()},
+            texts=self.texts[rows],
         )
+
+    def choose(self, rows: Int[Tensor, " _"]) -> RowBlock:
+        """Rows at some places, which are no more one after the other."""
+        places = rows.tolist()
+        return RowBlock(
+            start=0,
+            inputs=tuple(tensor[rows] for tensor in self.inputs),
+            ids=tuple(self.ids[place] for place in places) if self.ids else (),
+            labels=tuple(self.labels[place] for place in places) if self.labels else (),
+            columns={},
+            texts=tuple(self.texts[place] for place in places) if self.texts else (),
+        )
+
+    def batches(self, size: int) -> Iterator[RowBlock]:
+        """The rows, so many at once."""
+        return (self.part(slice(start, min(start + size, len(self)))) for start in range(0, len(self), size))
 
     def digest(self) -> str:
         """A hash of all that is in it."""
         total = hashlib.blake2b(digest_size=16)
-        total.update(json.dumps([self.ids, self.labels, dict(self.columns)], default=str).encode())
+        told = [self.ids, self.labels, dict(self.columns), *([self.texts] if self.texts else [])]
+        total.update(json.dumps(told, default=str).encode())
         for tensor in self.inputs:
             total.update(json.dumps([str(tensor.dtype), list(tensor.shape)]).encode())
             total.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
@@ -79,6 +107,7 @@ class RowStream:
         columns: what else is given, by name.
         block_rows: rows of a block.
         expected: how many rows there are, where that can be known.
+        texts: whether the rows are texts.
     """
 
     network: Network
@@ -87,6 +116,7 @@ class RowStream:
     columns: Mapping[str, Sequence[Any]]
     block_rows: int
     expected: int | None
+    texts: bool = False
 
     def __iter__(self) -> Iterator[RowBlock]:
         """All rows in blocks of ``block_rows``, of which the last may be shorter.
@@ -113,8 +143,40 @@ class RowStream:
             raise InvalidInput("the data holds no rows")
         self._check_lengths(start + count)
 
+    def sample(self, count: int, seed: int = 0) -> RowBlock:
+        """Some rows, drawn from all of the data in one pass; all of them, where they are no more.
+
+        Raises:
+            InvalidInput: data that is gone through only once.
+        """
+        self.require_repeatable("a plan that all shards share")
+        kept: list[RowBlock] = []
+        draws, keys = torch.Generator().manual_seed(seed), torch.zeros(0, dtype=torch.float64)
+        for block in self:
+            drawn = torch.cat([keys, torch.rand(len(block), generator=draws, dtype=torch.float64)])
+            rows = _join([*kept, block], 0)
+            chosen = drawn.topk(min(count, len(drawn)), largest=False, sorted=False).indices.sort().values
+            kept, keys = [rows.choose(chosen)], drawn[chosen]
+        return kept[0]
+
+    def require_repeatable(self, what: str) -> None:
+        """Refuse data that is gone through only once, where something needs a look at it first.
+
+        Raises:
+            InvalidInput: it is an iterator.
+        """
+        if isinstance(self.data, Iterator):
+            raise InvalidInput(
+                f"{what} needs a look at the data first, and an iterator is gone through only once; give a Dataset or a DataLoader, or an"
+                " absence: vesalius.Constant(values), vesalius.Marginal(rows)"
+            )
+
     def _parts(self) -> Iterator[RowBlock]:
         """The rows as they come."""
+        if self.texts:
+            for texts, given in text_batches(self.data, BATCH_ROWS):
+                yield RowBlock(start=0, inputs=(), labels=read_labels(given, len(texts)), columns={}, texts=texts)
+            return
         if not is_batches(self.data):
             found = read_rows(self.data)
             tensors = tuple(tensor.detach().cpu() for tensor in self.network.bind(found))
@@ -125,6 +187,8 @@ class RowStream:
         for batch in as_batches(self.data, BATCH_ROWS):
             inputs, given = split_labels(without_history(batch), len(self.network.inputs))
             found = read_rows(inputs)
+            if found.parts[0].ndim and not len(found.parts[0]):
+                continue  # as a filter leaves them
             tensors = tuple(tensor.detach().cpu() for tensor in self.network.bind(found))
             labels = read_labels(found.labels if given is None else given, len(tensors[0]))
             yield RowBlock(start=0, inputs=tensors, ids=tuple(map(_plain, found.ids)), labels=labels, columns={})
@@ -138,7 +202,7 @@ class RowStream:
         for name, values in (*given, *columns.items()):
             if len(values) != len(block):
                 self._refuse_length(name, rows.start + len(values), f"at least {rows.stop:,}")
-        return RowBlock(start=block.start, inputs=block.inputs, ids=block.ids, labels=labels, columns=columns)
+        return RowBlock(start=block.start, inputs=block.inputs, ids=block.ids, labels=labels, columns=columns, texts=block.texts)
 
     def _check_lengths(self, count: int) -> None:
         for name, values in (*([("labels", self.labels)] if self.labels is not None else []), *self.columns.items()):
@@ -149,18 +213,45 @@ class RowStream:
         raise InvalidInput(f"{name}: {came:,} values for {rows} rows; expected one per row, in order")
 
 
-def refuse_shuffled(data: Any) -> None:
-    """Refuse a loader whose order is drawn anew each time: a run could not be taken up, and no row found again.
+def check_loader(data: Any) -> None:
+    """Refuse a loader whose order is drawn anew each time, so that a run could not be taken up and no row found again; or that leaves rows
+    out.
 
     Raises:
         InvalidInput: it is one.
     """
-    sampler = getattr(getattr(data, "batch_sampler", None), "sampler", None) or getattr(data, "sampler", None)
-    if isinstance(data, DataLoader) and isinstance(sampler, RandomSampler):
+    if not isinstance(data, DataLoader):
+        return
+    streamed = isinstance(data.dataset, IterableDataset)
+    inner = getattr(data.batch_sampler, "sampler", None)
+    sampler = data.sampler if inner is None else inner
+    order = sampler if data.batch_sampler is None else data.batch_sampler
+    if isinstance(sampler, SHUFFLING) or getattr(sampler, "shuffle", None) is True or (not streamed and _order_differs(order)):
         raise InvalidInput(
             "this DataLoader shuffles, so that its rows have no places by which a survey could be taken up; use shuffle=False (a sample of"
             " the rows: torch.utils.data.Subset)"
         )
+    rows = None if streamed else len(data.dataset)  # type: ignore[arg-type]
+    if data.drop_last and data.batch_size and (rows is None or rows % data.batch_size):
+        raise InvalidInput("this DataLoader leaves out its last rows (drop_last=True), and a survey is of all; use drop_last=False")
+
+
+def _order_differs(sampler: Any) -> bool:
+    """Whether a sampler gives its rows in another order the next time."""
+    if not isinstance(sampler, Iterable):
+        return False
+    with RandomState():
+        first, again = (list(islice(iter(sampler), LOOKED_AT)) for _ in range(2))
+    return first != again
+
+
+def class_numbers(labels: Sequence[Label], classes: Sequence[str]) -> list[int | None]:
+    """Labels as numbers of classes, ``None`` for one that is none."""
+    places = {name: place for place, name in enumerate(classes)}
+    return [
+        label if isinstance(label, int) and not isinstance(label, bool) else places.get(str(label)) if isinstance(label, str) else None
+        for label in labels
+    ]
 
 
 def read_labels(labels: Any, count: int) -> tuple[Label, ...]:
@@ -192,9 +283,13 @@ def read_column(name: str, values: Any) -> Sequence[Any]:
     if hasattr(values, "tolist"):
         values = values.tolist()
     try:
-        return list(values)
+        found = list(values)
     except TypeError as error:
         raise WrongType(f"{name} are one value for each row, in order, not {type(values).__name__}") from error
+    for one in found:
+        if isinstance(one, (list, Mapping)) or len(getattr(one, "shape", ())):
+            raise WrongType(f"{name} are one value for each row, and {str(one)[:60]} came for one; give a column for each of its parts")
+    return found
 
 
 def expected_rows(data: Any) -> int | None:
@@ -237,4 +332,5 @@ def _join(parts: Sequence[RowBlock], start: int) -> RowBlock:
         ids=tuple(one for part in parts for one in part.ids),
         labels=tuple(one for part in parts for one in part.labels),
         columns={},
+        texts=tuple(one for part in parts for one in part.texts),
     )

@@ -96,6 +96,8 @@ def summarise(survey: Any, by: str | None) -> SurveySummary:
     """
     if not len(survey):
         raise InvalidInput(f"the survey in {survey.folder} has no rows yet; call vesalius.survey again")
+    if survey.of_texts:
+        raise InvalidInput("each of these texts has players of its own, so that no player has a mean over them; .tokens() sums up by token")
     known = survey.columns
     if by is not None and by not in known:
         raise UnknownName("column", by, known)

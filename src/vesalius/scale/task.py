@@ -5,7 +5,8 @@ Axes: b rows of a block, B rows that are computed at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -19,13 +20,14 @@ from vesalius.core.entry import as_caller, neutral_modes
 from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.core.numbers import POSITIVE_COUNT, Limit
 from vesalius.core.options import Options
-from vesalius.core.players import Players
 from vesalius.core.random_state import RandomState
 from vesalius.core.samples import PER_SAMPLE
 from vesalius.games.absence import Baseline
 from vesalius.interactions import interactions
 from vesalius.methods import Method, attribute
-from vesalius.scale.stream import Label, RowBlock
+from vesalius.scale.aggregate import Aggregate, Answers, BlockSums, SumPlan
+from vesalius.scale.stream import RowBlock, class_numbers
+from vesalius.scale.texts import text_outputs
 from vesalius.trace.network import Network
 from vesalius.trace.target import predicted_classes
 
@@ -66,39 +68,57 @@ class SurveyTask:
         classes: names of the classes in the output's order, or empty.
         batch_rows: rows that are computed at once.
         keep_inputs: whether the samples go into the result.
+        plan: of a method that is a sum over rows.
+        tokenizer: of texts, where these are the rows.
     """
 
-    method: Method | Dividends | BlockFunction
+    method: Method | Dividends | Aggregate | BlockFunction
     target: Any = None
     baseline: Baseline = None
-    players: Players | None = None
+    players: Any = None
     at: Any = None
     names: Sequence[str] = ()
     classes: tuple[str, ...] = ()
     batch_rows: int = 64
     keep_inputs: bool = True
+    plan: SumPlan | None = None
+    tokenizer: Any = None
 
-    def run(self, network: Network, block: RowBlock) -> Allocation:
-        """An allocation over the rows of a block, on the CPU, each with its own facts.
+    def run(self, network: Network, block: RowBlock) -> Answers:
+        """An allocation over the rows of a block, on the CPU, each with its own facts; or the sums over them.
 
         Raises:
             InvalidInput, WrongType: as the method, with the places of the rows.
         """
+        if isinstance(self.method, Aggregate):
+            return self._sum(network, block)
         parts = []
-        for start in range(0, len(block), self.batch_rows):
-            batch = block.part(slice(start, min(start + self.batch_rows, len(block))))
-            try:
+        for batch in block.batches(self.batch_rows):
+            with _told_where(batch):
                 parts.append(self._allocate(network, batch))
-            except InvalidInput as error:
-                where = f"rows {batch.start:,} to {batch.start + len(batch) - 1:,} of the data"
-                raise InvalidInput(f"{where}: {error}") from error
         return join_allocations(parts)
 
+    def _sum(self, network: Network, block: RowBlock) -> BlockSums:
+        """The sums over the rows of a block."""
+        assert isinstance(self.method, Aggregate) and self.plan is not None
+        statistic, columns = self.method.empty(self.plan), _facts(block, self.classes)
+        with neutral_modes():
+            read = self.method.reader(network, self.plan, self)
+            for part in block.batches(self.method.rows_at_once):
+                with _told_where(part):
+                    batch, told = read(part)
+                    statistic.add(batch)
+                for name, values in told.items():
+                    columns.setdefault(name, []).extend(values)
+        return BlockSums(rows=len(block), tensors=statistic.to_tensors(), columns=columns, provenance={})
+
     def _allocate(self, network: Network, batch: RowBlock) -> Allocation:
+        if batch.texts:
+            return self._allocate_texts(network, batch)
         homes = network.devices
         # cloned, since rows of a larger tensor lie where they lie: on other addresses kernels take other paths, and round otherwise
         inputs = tuple(tensor.clone().to(homes[0]) if len(homes) == 1 else tensor.clone() for tensor in batch.inputs)
-        target = self._target_of(batch)
+        target = self.target_of(batch)
         with neutral_modes():
             if isinstance(self.method, Method):
                 found = attribute(
@@ -121,7 +141,26 @@ class SurveyTask:
         kept = found.explained if self.keep_inputs else ()
         return replace(found, explained=kept, provenance={**found.provenance, PER_SAMPLE: {**known, **facts}})
 
-    def _target_of(self, batch: RowBlock) -> Any:
+    def _allocate_texts(self, network: Network, batch: RowBlock) -> Allocation:
+        """An allocation over texts; what their tokens are is kept in place of the samples."""
+        assert isinstance(self.method, Method)
+        asked = {"target": self.target_of(batch), "baseline": self.baseline, "at": self.at, "players": self.players}
+        with neutral_modes():
+            found = attribute(network, list(batch.texts), self.method, classes=self.classes, tokenizer=self.tokenizer, **asked)
+            output = text_outputs(network, batch.texts, self.tokenizer)
+            told = {} if output is None else _output_facts(output, batch, self.classes)
+        facts = {**_facts(batch, self.classes), **told, "text": list(batch.texts)}
+        if not found.base.ndim:
+            found = stack_samples([found])
+        known = dict(found.provenance.get(PER_SAMPLE) or {})
+        return replace(found, explained=(), provenance={**found.provenance, PER_SAMPLE: {**known, **facts}})
+
+    def target_of(self, batch: RowBlock) -> Any:
+        """What is explained of some rows.
+
+        Raises:
+            InvalidInput: labels are asked for, and a row has none.
+        """
         if TARGET_COLUMN in batch.columns:
             return list(batch.columns[TARGET_COLUMN])
         if not (isinstance(self.target, str) and self.target == TRUE_CLASS):
@@ -169,6 +208,16 @@ class SurveyTask:
         return found
 
 
+@contextmanager
+def _told_where(batch: RowBlock) -> Iterator[None]:
+    """Say of which rows an error is."""
+    try:
+        yield
+    except InvalidInput as error:
+        where = f"rows {batch.start:,} to {batch.start + len(batch) - 1:,} of the data"
+        raise InvalidInput(f"{where}: {error}") from error
+
+
 def stack_samples(found: Sequence[Allocation]) -> Allocation:
     """Allocations of single samples as one of a batch.
 
@@ -197,15 +246,6 @@ def stack_samples(found: Sequence[Allocation]) -> Allocation:
     return join_allocations([batched(one) for one in found])
 
 
-def class_numbers(labels: Sequence[Label], classes: Sequence[str]) -> list[int | None]:
-    """Labels as numbers of classes, ``None`` for one that is none."""
-    places = {name: place for place, name in enumerate(classes)}
-    return [
-        label if isinstance(label, int) and not isinstance(label, bool) else places.get(str(label)) if isinstance(label, str) else None
-        for label in labels
-    ]
-
-
 def _facts(batch: RowBlock, classes: Sequence[str]) -> dict[str, list[Any]]:
     """What is known of each row beside its values."""
     facts: dict[str, list[Any]] = {"row": list(range(batch.start, batch.start + len(batch)))}
@@ -221,6 +261,11 @@ def _predictions(network: Network, inputs: Sequence[Tensor], batch: RowBlock, cl
     """The predicted class of each row, or the value, and by how much the class it should have leads the others."""
     with torch.no_grad():
         output = network.run(tuple(inputs)).detach().cpu()
+    return _output_facts(output, batch, classes)
+
+
+def _output_facts(output: Shaped[Tensor, "B ..."], batch: RowBlock, classes: Sequence[str]) -> dict[str, list[Any]]:
+    """What an output says of each row."""
     if output.ndim == 1 or (output.ndim == 2 and output.shape[1] == 1):
         return {"predicted": output.double().reshape(-1).tolist()}
     if output.ndim != 2:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -21,11 +21,14 @@ from vesalius.sparsity.activations import Activation
 from vesalius.sparsity.coverage import weight_coverage
 from vesalius.sparsity.elementwise_function import UnitFunction
 from vesalius.sparsity.estimators import enumeration, gaussian, permutation
-from vesalius.sparsity.estimators.unit_games import BASELINES, UnitGames, importance_by_chunks
+from vesalius.sparsity.estimators.permutation import SampledSums
+from vesalius.sparsity.estimators.unit_games import BASELINES, UnitGames, sums_by_chunks
 from vesalius.sparsity.importance_options import ImportanceOptions
 from vesalius.sparsity.importance_result import LayerImportance, LinkImportance
+from vesalius.sparsity.link_sums import LayerSums, LinkSums
 from vesalius.sparsity.links import Links, links_of, read_link_inputs
 from vesalius.trace.batches import Data
+from vesalius.trace.network import Network
 from vesalius.trace.receive import receive_data
 
 ESTIMATORS = ("auto", "exact", "gaussian", "permutation", "rescale")
@@ -41,8 +44,6 @@ MAX_TRUSTED_ERROR = 0.1
 SAMPLED_ROWS = 1000
 MAX_SAMPLED_STEPS = 1 << 32
 """Rows that ``auto`` samples orders for where the Gaussian form is not to be trusted, and steps up to which it does."""
-
-ValuesAndStderr = tuple[Tensor, Tensor | None]
 
 
 @verb
@@ -91,20 +92,35 @@ def link_importance(
     if how.order is not None:
         gaussian.check_order(how.order, baseline)
     received = receive_data(model, data)
-    network = received.network
-    links = links_of(network, layers)
+    links = links_of(received.network, layers)
     rows = read_link_inputs(links, received.x, rows=how.rows, positions=how.positions, seed=how.seed)
-    found = {name: _layer_importance(one, rows[name], baseline, estimator, how) for name, one in links.items()}
+    questions = {name: settle_layer(one, rows[name], baseline, estimator, how) for name, one in links.items()}
+    sums = LinkSums({name: one.described() for name, one in questions.items()}, how.aggregate)
+    sums.add({name: one.sums(one.known, how.seed) for name, one in questions.items()})
+    return LinkImportance(
+        layers=sums.result(), provenance=link_provenance(received.network, links, received.features, baseline, estimator, how)
+    )
+
+
+def link_provenance(
+    network: Network, links: Mapping[str, Links], features: Sequence[Any], baseline: str, estimator: str, how: ImportanceOptions
+) -> dict[str, Any]:
+    """What importance of links depends on."""
     options = {option.name: getattr(how, option.name) for option in fields(how)}
     facts: dict[str, Any] = {"model": network.name, "digest": network.digest(), "baseline": baseline, "estimator": estimator}
     facts["coverage"] = weight_coverage(network, {one.layer.weight for one in links.values()}).to_facts()
-    if received.features:
-        facts["features"] = [str(one) for one in received.features]
-    versions = {"vesalius": VERSION, "torch": torch.__version__}
-    return LinkImportance(layers=found, provenance=facts | {"options": options, "versions": versions})
+    if features:
+        facts["features"] = [str(one) for one in features]
+    return facts | {"options": options, "versions": {"vesalius": VERSION, "torch": torch.__version__}}
 
 
-def _layer_importance(links: Links, rows: Float[Tensor, "N GF"], baseline: str, estimator: str, how: ImportanceOptions) -> LayerImportance:
+def settle_layer(links: Links, rows: Float[Tensor, "N GF"], baseline: str, estimator: str, how: ImportanceOptions) -> LayerQuestion:
+    """What is asked of a layer's links, settled on some rows of their inputs.
+
+    Raises:
+        InvalidInput: NaN or infinite weights.
+        TooManyPlayers: too many links to enumerate.
+    """
     weight, bias = links.argument()
     if not bool(weight.isfinite().all() and bias.isfinite().all()):
         raise InvalidInput(f"the weights of layer {links.name!r} hold NaN or infinity; importance needs numbers")
@@ -114,32 +130,94 @@ def _layer_importance(links: Links, rows: Float[Tensor, "N GF"], baseline: str, 
             " its links are scored before it",
             stacklevel=4,
         )
-    activation: UnitFunction = links.activation if how.output == "post" else Activation()
-    games = list(_unit_games(links, rows, activation, baseline, how))
+    question = LayerQuestion(links=links, known=rows, baseline=baseline, how=how, estimator=estimator, order=1, error=0.0)
+    games = list(question.games(rows))
     chosen, order = _choose_estimator(games[0], estimator, how)
-    parts = [ESTIMATOR_FUNCTIONS[chosen](game, order, how) for game in games]
-    linear = chosen == "gaussian" and activation.name == "identity"
+    linear = chosen == "gaussian" and question.activation.name == "identity"
     error = 0.0 if linear or chosen == "exact" else _gaussian_error(games, order, how) if chosen == "gaussian" else float("nan")
     if links.after.unread and how.output == "post":
         error = float("nan")  # of values that are not those of the unit's output
     if error > MAX_TRUSTED_ERROR and estimator == "auto" and _can_sample_orders(games, how):
-        chosen, error = "permutation", float("nan")
-        parts = [_permutation(_subsample_rows(game, SAMPLED_ROWS, how.seed), order, how) for game in games]
-    elif error > MAX_TRUSTED_ERROR:
+        few = torch.randperm(len(rows), generator=torch.Generator().manual_seed(how.seed))[:SAMPLED_ROWS]
+        return replace(question, known=rows[few.to(rows.device)], estimator="permutation", order=order, error=float("nan"))
+    if error > MAX_TRUSTED_ERROR:
         warnings.warn(f"layer {links.name!r}: the Gaussian form is {error:.0%} off permutations; use estimator='permutation'", stacklevel=4)
-    gain = _gain(links, how)
-    errors = [part[1] for part in parts if part[1] is not None]
-    return LayerImportance(
-        name=links.name,
-        values=_to_weight_shape(links, torch.cat([part[0] for part in parts]) * gain),
-        stderr=_to_weight_shape(links, torch.cat(errors) * gain.abs()) if errors else None,
-        axes=(links.layer.out_axis, links.layer.in_axis),
-        groups=links.layer.groups,
-        estimator="linear" if linear else chosen,
-        activation=activation.name,
-        error=error,
-        rows=min(len(rows), SAMPLED_ROWS) if chosen == "permutation" and estimator == "auto" else len(rows),
-    )
+    return replace(question, estimator=chosen, order=order, error=error)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LayerQuestion:
+    """What is asked of the links of one layer, with everything settled that depends on more rows than are at hand.
+
+    Attributes:
+        links: of the layer.
+        known: rows that say what an absent link adds.
+        baseline: ``data`` or ``zero``.
+        how: they are scored.
+        estimator: one of ``ESTIMATOR_FUNCTIONS``.
+        order: of the Gaussian form.
+        error: of the estimator, where it is known.
+    """
+
+    links: Links
+    known: Float[Tensor, "R GF"]
+    baseline: str
+    how: ImportanceOptions
+    estimator: str
+    order: int | str
+    error: float
+
+    @property
+    def activation(self) -> UnitFunction:
+        """Whose output is shared out."""
+        return self.links.activation if self.how.output == "post" else Activation()
+
+    def games(self, rows: Float[Tensor, "N GF"]) -> Iterator[UnitGames]:
+        """The units of every group, and their players, on some rows."""
+        links, how = self.links, self.how
+        weight, bias = links.argument()
+        kernel = links.kernel if how.granularity == "channel" else 1
+        for (units, part), (_, known) in zip(links.split(rows), links.split(self.known), strict=True):
+            yield UnitGames(
+                weight=weight[units].reshape(-1, links.fan_in // kernel, kernel),
+                bias=bias[units],
+                rows=part.reshape(len(part), -1, kernel),
+                activation=self.activation.select(units),
+                baseline=self.baseline,
+                background=how.background,
+                seed=how.seed,
+                reference=None if rows is self.known else known.reshape(len(known), -1, kernel),
+            )
+
+    def sums(self, rows: Float[Tensor, "N GF"], seed: int) -> LayerSums:
+        """Sums over some rows.
+
+        Args:
+            rows: inputs of the links.
+            seed: of the orders that are sampled for these rows.
+        """
+        parts = [ESTIMATOR_FUNCTIONS[self.estimator](game, self.order, replace(self.how, seed=seed)) for game in self.games(rows)]
+        gain, rms = _gain(self.links, self.how), self.how.aggregate == "rms"
+        total = _to_weight_shape(self.links, torch.cat([part.total for part in parts]) * (gain.square() if rms else gain))
+        spread = [part.variance for part in parts if part.variance is not None]
+        variance = _to_weight_shape(self.links, torch.cat(spread) * gain.square()).double() if spread else None
+        return LayerSums(total=total.double(), variance=variance, degrees=min(part.degrees for part in parts), rows=len(rows))
+
+    def described(self) -> LayerImportance:
+        """The layer's importance without any row."""
+        links, linear = self.links, self.estimator == "gaussian" and self.activation.name == "identity"
+        units, players = links.units, links.fan_in // (links.kernel if self.how.granularity == "channel" else 1)
+        return LayerImportance(
+            name=links.name,
+            values=_to_weight_shape(links, links.weight.new_zeros(units, players)),
+            stderr=None,
+            axes=(links.layer.out_axis, links.layer.in_axis),
+            groups=links.layer.groups,
+            estimator="linear" if linear else self.estimator,
+            activation=self.activation.name,
+            error=self.error,
+            rows=0,
+        )
 
 
 def _gain(links: Links, how: ImportanceOptions) -> Float[Tensor, "..."]:
@@ -154,30 +232,6 @@ def _can_sample_orders(games: Sequence[UnitGames], how: ImportanceOptions) -> bo
     """Whether orders can be sampled in a minute or so."""
     rows = min(len(games[0].rows), SAMPLED_ROWS)
     return 2 * rows * how.permutations * sum(game.weight[..., 0].numel() for game in games) <= MAX_SAMPLED_STEPS
-
-
-def _subsample_rows(game: UnitGames, count: int, seed: int) -> UnitGames:
-    """The game on a few of its rows."""
-    chosen = torch.randperm(len(game.rows), generator=torch.Generator().manual_seed(seed))[:count]
-    return replace(game, rows=game.rows[chosen.to(game.rows.device)])
-
-
-def _unit_games(
-    links: Links, rows: Float[Tensor, "N GF"], activation: UnitFunction, baseline: str, how: ImportanceOptions
-) -> Iterator[UnitGames]:
-    """The units of every group, and their players."""
-    weight, bias = links.argument()
-    kernel = links.kernel if how.granularity == "channel" else 1
-    for units, part in links.split(rows):
-        yield UnitGames(
-            weight=weight[units].reshape(-1, links.fan_in // kernel, kernel),
-            bias=bias[units],
-            rows=part.reshape(len(part), -1, kernel),
-            activation=activation.select(units),
-            baseline=baseline,
-            background=how.background,
-            seed=how.seed,
-        )
 
 
 def _to_weight_shape(links: Links, values: Float[Tensor, "U P"]) -> Float[Tensor, "..."]:
@@ -201,27 +255,31 @@ def _choose_estimator(units: UnitGames, estimator: str, how: ImportanceOptions) 
     return ("exact" if small and how.order is None else "gaussian") if estimator == "auto" else estimator, order
 
 
-def _exact(units: UnitGames, order: int | str, how: ImportanceOptions) -> ValuesAndStderr:
+def _exact(units: UnitGames, order: int | str, how: ImportanceOptions) -> SampledSums:
     if units.players > enumeration.MAX_PLAYERS:
         enumeration.exact_values(units, slice(0, 0), slice(0, 0))
-    return importance_by_chunks(units, enumeration.exact_values, how.aggregate, enumeration.exact_elements(units)), None
+    return _known_sums(sums_by_chunks(units, enumeration.exact_values, how.aggregate, enumeration.exact_elements(units)))
 
 
-def _gaussian(units: UnitGames, order: int | str, how: ImportanceOptions) -> ValuesAndStderr:
-    return gaussian.closed_form_importance(units, aggregate=how.aggregate, order=order), None
+def _gaussian(units: UnitGames, order: int | str, how: ImportanceOptions) -> SampledSums:
+    return _known_sums(gaussian.closed_form_sums(units, aggregate=how.aggregate, order=order))
 
 
-def _permutation(units: UnitGames, order: int | str, how: ImportanceOptions) -> ValuesAndStderr:
-    found = permutation.sample_importance(units, how.aggregate, how.permutations, how.seed)
-    return found.values, found.stderr
+def _permutation(units: UnitGames, order: int | str, how: ImportanceOptions) -> SampledSums:
+    return permutation.sample_sums(units, how.aggregate, how.permutations, how.seed)
 
 
-def _rescale(units: UnitGames, order: int | str, how: ImportanceOptions) -> ValuesAndStderr:
+def _rescale(units: UnitGames, order: int | str, how: ImportanceOptions) -> SampledSums:
     elements = 4 if units.baseline == "zero" else 4 + len(units.others) // units.players
-    return importance_by_chunks(units, enumeration.rescale_values, how.aggregate, elements), None
+    return _known_sums(sums_by_chunks(units, enumeration.rescale_values, how.aggregate, elements))
 
 
-ESTIMATOR_FUNCTIONS: Mapping[str, Callable[[UnitGames, int | str, ImportanceOptions], ValuesAndStderr]] = {
+def _known_sums(total: Float[Tensor, "U P"]) -> SampledSums:
+    """Sums that nothing random is in."""
+    return SampledSums(total=total, variance=None, degrees=0)
+
+
+ESTIMATOR_FUNCTIONS: Mapping[str, Callable[[UnitGames, int | str, ImportanceOptions], SampledSums]] = {
     "exact": _exact,
     "gaussian": _gaussian,
     "permutation": _permutation,

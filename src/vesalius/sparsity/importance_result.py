@@ -191,11 +191,7 @@ class LinkImportance:
 
     def save(self, path: str | Path) -> Path:
         """Write to one file (safetensors with a JSON header), atomically."""
-        tensors = {f"{place}.values": one.values for place, one in enumerate(self.layers.values())}
-        tensors |= {f"{place}.stderr": one.stderr for place, one in enumerate(self.layers.values()) if one.stderr is not None}
-        plain = ("name", "axes", "groups", "estimator", "activation", "error", "rows")
-        layers = [{name: getattr(one, name) for name in plain} for one in self.layers.values()]
-        return store.write(path, KIND, tensors, {"layers": layers, "provenance": store.to_json_values(self.provenance)})
+        return store.write(path, KIND, *importance_contents(self))
 
     @classmethod
     @verb
@@ -207,11 +203,29 @@ class LinkImportance:
         """
         tensors, facts = store.read(path, KIND)
         with store.decoding(path):
-            layers = [_load_layer(place, one, tensors) for place, one in enumerate(store.fact(facts, "layers", list))]
-            if not layers or len({one.name for one in layers}) < len(layers):
-                raise ValueError("there are no layers, or two of one name")
-            made = store.provenance(facts, options=store.mapping, coverage=lambda value: Coverage.of_facts(store.mapping(value)))
-            return cls(layers={one.name: one for one in layers}, provenance=made)
+            return read_importance(tensors, facts)
+
+
+def importance_contents(found: LinkImportance) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """All that is kept of the importance of links."""
+    tensors = {f"{place}.values": one.values for place, one in enumerate(found.layers.values())}
+    tensors |= {f"{place}.stderr": one.stderr for place, one in enumerate(found.layers.values()) if one.stderr is not None}
+    plain = ("name", "axes", "groups", "estimator", "activation", "error", "rows")
+    layers = [{name: getattr(one, name) for name in plain} for one in found.layers.values()]
+    return tensors, {"layers": layers, "provenance": store.to_json_values(found.provenance)}
+
+
+def read_importance(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> LinkImportance:
+    """The importance of links that a file holds.
+
+    Raises:
+        KeyError, TypeError, ValueError, RuntimeError: the file holds none.
+    """
+    layers = [_load_layer(place, one, tensors) for place, one in enumerate(store.fact(facts, "layers", list))]
+    if not layers or len({one.name for one in layers}) < len(layers):
+        raise ValueError("there are no layers, or two of one name")
+    made = store.provenance(facts, options=store.mapping, coverage=lambda value: Coverage.of_facts(store.mapping(value)))
+    return LinkImportance(layers={one.name: one for one in layers}, provenance=made)
 
 
 def _load_layer(place: int, facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> LayerImportance:

@@ -154,10 +154,14 @@ def heatmaps(allocations: Sequence[Allocation], unit: str, *, names: Sequence[st
         allocations: of a single sample each, with players that divide an image.
         unit: of the values; may be empty.
         names: shown instead of the methods', as in :func:`method_panel`.
-        per_pixel: show values per pixel, which can be compared between players of different sizes.
+        per_pixel: show values per pixel, which can be compared between players of different sizes: of the finest map, since one of a
+            layer has fewer places for the same picture.
     """
     images = [image for allocation in allocations if (image := heatmap_values(allocation, per_pixel=per_pixel)) is not None]
     assert len(images) == len(allocations)
+    if per_pixel:
+        finest = max(image.size for image in images)
+        images = [image * (image.size / finest) for image in images]
     scale, panels = symmetric_scale(images), []
     unit = f"{unit} per pixel".strip() if per_pixel else unit
     for allocation, image, name in zip(allocations, images, names or [None] * len(images), strict=True):

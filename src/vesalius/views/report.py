@@ -29,7 +29,7 @@ from vesalius.core.version import VERSION
 from vesalius.information.ablation import AblationCurves
 from vesalius.information.graph import FlowGraph
 from vesalius.interactions.taylor import TaylorProfile
-from vesalius.scale import ExplanationDrift, Survey
+from vesalius.scale import AuditSummary, ExplanationDrift, Survey
 from vesalius.sparsity.compact import Compact
 from vesalius.sparsity.comparison import PruningComparison
 from vesalius.sparsity.importance_result import LinkImportance
@@ -62,7 +62,7 @@ from vesalius.views.sparsity.compact import compact_section
 from vesalius.views.sparsity.comparison import pruning_comparison_section
 from vesalius.views.sparsity.importance import importance_section
 from vesalius.views.sparsity.section import sparsified_section
-from vesalius.views.survey.section import drift_section, survey_section
+from vesalius.views.survey.section import audit_summary_section, drift_section, survey_section
 from vesalius.views.text.chart_data import is_matrix, is_text
 from vesalius.views.text.section import matrix_markup, texts_markup
 
@@ -203,6 +203,8 @@ def section_of(shown: object) -> Section:
     """
     if isinstance(shown, Section):
         return shown
+    if isinstance(shown, Survey) and shown.manifest.sums:
+        shown = shown.result()
     for kind, draw in SECTIONS.items():
         if isinstance(shown, kind):
             return draw(shown)
@@ -276,6 +278,7 @@ SECTIONS: dict[type, Callable[[Any], Section]] = {
     Compact: compact_section,
     PruningComparison: pruning_comparison_section,
     Survey: survey_section,
+    AuditSummary: audit_summary_section,
     ExplanationDrift: drift_section,
 }
 """How each type is shown; whoever adds a type adds a line."""

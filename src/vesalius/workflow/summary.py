@@ -9,6 +9,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from vesalius.core.allocation import Allocation
+from vesalius.core.players import Players
 from vesalius.core.version import VERSION
 from vesalius.trace import Network
 from vesalius.trace.target import predicted_classes
@@ -49,11 +50,16 @@ def sum_pixels_over_patches(allocations: Sequence[Allocation]) -> tuple[Allocati
 
     On one scale for all, single pixels and large patches cannot both be seen. Small patches are left beside pixels.
     """
-    patches = next((one.players for one in allocations if one.players.kind == "patches"), None)
-    if patches is None or patches.index[0].numel() <= SMALL_PATCH_PIXELS * patches.n:
+    patches = next((one.players for one in allocations if _has_large_patches(one.players)), None)
+    if patches is None:
         return tuple(allocations)
     pixels = patches.index[0].shape
     return tuple(one.group(patches) if _is_per_pixel(one, pixels) else one for one in allocations)
+
+
+def _has_large_patches(players: Players) -> bool:
+    """Grad-CAM's, of one place of a layer each, are none."""
+    return players.kind == "patches" and players.index[0].numel() > SMALL_PATCH_PIXELS * players.n
 
 
 def _is_per_pixel(allocation: Allocation, pixels: Sequence[int]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,9 @@ from vesalius.core import store
 from vesalius.core.entry import verb
 from vesalius.core.options import Options
 from vesalius.games.absence import Baseline
-from vesalius.scale import SurveyOptions, SurveySummary
+from vesalius.scale import Survey, SurveyOptions, SurveySummary
 from vesalius.scale import survey as survey_rows
-from vesalius.scale.run import SurveyMethod
+from vesalius.scale.method import SurveyMethod
 from vesalius.trace import Network
 from vesalius.trace.receive import receive
 from vesalius.views.report import Report, report
@@ -56,6 +56,7 @@ def survey(  # noqa: PLR0913 - a verb that users call
     labels: Any = None,
     classes: Sequence[str] = (),
     options: SurveyPageOptions | None = None,
+    tokenizer: Any = None,
 ) -> Report:
     """Ask one question of every row of a data set, and show what comes out on a page.
 
@@ -64,6 +65,7 @@ def survey(  # noqa: PLR0913 - a verb that users call
             :class:`~vesalius.workflow.samples.Samples`.
         out: folder for the page, ``summary.json``, and the survey, in a folder of its own.
         options: the rest.
+        tokenizer: of the model, where the rows are texts.
 
     Returns:
         The page; ``vesalius.Survey.load(out / "survey")`` is the survey.
@@ -89,15 +91,26 @@ def survey(  # noqa: PLR0913 - a verb that users call
         labels=labels,
         classes=classes,
         options=options.survey,
+        tokenizer=tokenizer,
     )
     seconds = time.monotonic() - began
-    store.write_text(folder / "summary.json", json.dumps(_summary_facts(found.summary()), indent=1) + "\n")
+    store.write_text(folder / "summary.json", json.dumps(_facts_of(found), indent=1) + "\n")
     facts = {"method": method_name(found.method), "rows": f"{len(found):,}", "made in": f"{seconds:.1f} s"}
     known = {"model": describe_network(model)} if isinstance(model, Network) else {}
     title = options.title or f"What {found.question['model']} looks at, over {len(found):,} rows"
     page = report([found], title=title, facts={**known, **facts}, reproduce=options.reproduce)
     page.save(folder / PAGE)
     return page
+
+
+def _facts_of(found: Survey) -> dict[str, Any]:
+    """What a survey comes to, as JSON: a summary of players or of tokens; of sums, that they are there."""
+    if found.manifest.sums:
+        return {"rows": len(found), "method": found.method}
+    if not found.of_texts:
+        return _summary_facts(found.summary())
+    tokens = found.tokens()
+    return {"texts": tokens.rows, "tokens": {str(name): asdict(one) for name, one in tokens.tokens.items()}}
 
 
 def _summary_facts(summary: SurveySummary) -> dict[str, Any]:

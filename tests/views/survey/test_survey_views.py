@@ -140,7 +140,7 @@ def test_tokens_and_coalitions_are_shown(tmp_path):
     shown = survey_overview(found)
     assert set(shown.tokens) <= set(range(7)) and "Tokens with the largest mean size" in vs.report(found, title="Words").html
     sizes = found[:].values.abs()
-    for token, (mean, count) in shown.tokens.items():
-        assert mean == pytest.approx(float(sizes[ids == token].double().mean()), rel=1e-5) and count == int((ids == token).sum())
+    for token, one in shown.tokens.items():
+        assert one.size == pytest.approx(float(sizes[ids == token].double().mean()), rel=1e-5) and one.count == int((ids == token).sum())
     pairs = vs.survey(nn.Linear(3, 2).eval(), torch.randn(20, 3), "interactions", out=tmp_path / "pairs", target=0)
     assert "feature 0 &amp; feature 1" in vs.report(pairs, title="Pairs").html

@@ -68,7 +68,7 @@ class Binned(Options):
             last = min(first + units, len(x.bins))
             counts = JointCounts.empty(x.part(first, last), y)
             counts.add_codes(counts.x.codes(rows_x[:, first:last]), codes_y)
-            found.append(counts.pairwise())
+            found.append(counts.result())
         whole = found[0] if len(found) == 1 else _concatenate(found)
         repeat = rows_repeat(rows_x, rows_y)
         return replace(whole, doubts=torch.full_like(whole.doubts, REPEATED_ROWS)) if repeat else whole
@@ -90,11 +90,16 @@ class Binned(Options):
         return JointCounts.empty(*self._slots(*check_pair(X, Y), generator))
 
     def _slots(self, X: Tensor, Y: Tensor, generator: torch.Generator | None) -> tuple[Discretization, Discretization]:
-        bins = self.bins or (8 if len(X) < BINS_FROM[0] else 16 if len(X) < BINS_FROM[1] else 32)
+        bins = self.bins or usual_bins(len(X))
         if len(X) > MOST_PILOT_ROWS:
             kept = torch.randperm(len(X), generator=generator)[:MOST_PILOT_ROWS]
             X, Y = X[kept], Y[kept]
         return Discretization.fit(X, bins), Discretization.fit(Y, bins)
+
+
+def usual_bins(rows: int) -> int:
+    """Bins of a unit for so many rows."""
+    return 8 if rows < BINS_FROM[0] else 16 if rows < BINS_FROM[1] else 32
 
 
 def _concatenate(parts: list[PairwiseInformation]) -> PairwiseInformation:

@@ -106,7 +106,7 @@ class JointCounts:
         return JointCounts(self.x, self.y, self.joint.clone(), self.samples).merge(other)
 
     @verb
-    def pairwise(self) -> PairwiseInformation:
+    def result(self) -> PairwiseInformation:
         """Information of all pairs, debiased, with a test of each; as :class:`~vesalius.information.estimators.binned.Binned` says.
 
         Raises:

@@ -9,6 +9,7 @@ Axes: N rows, A units, S slots of all units in turn: of each unit first its bins
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -83,6 +84,27 @@ class Discretization:
 
     def __len__(self) -> int:
         return len(self.centres)
+
+    def to_tensors(self) -> dict[str, Tensor]:
+        """What a file holds of it."""
+        edges, atoms = (torch.from_numpy(np.concatenate(parts).astype(np.float64)) for parts in (self.edges, self.atoms))
+        return {"edges": edges, "atoms": atoms, "centres": self.centres, "bins": self.bins, "width": self.width}
+
+    @classmethod
+    def of_tensors(cls, tensors: Mapping[str, Tensor]) -> Discretization:
+        """Slots that a file holds.
+
+        Raises:
+            ValueError: tensors that do not fit each other.
+        """
+        bins, width = tensors["bins"].long(), tensors["width"].long()
+        inner, many = (bins - 1).tolist(), (width - bins).tolist()
+        ends, atoms, centres = (tensors[name].double() for name in ("edges", "atoms", "centres"))
+        if min([*inner, *many], default=0) < 0 or (sum(inner), sum(many), int(width.sum())) != (len(ends), len(atoms), len(centres)):
+            raise ValueError("slots of units that do not add up")
+        if not all(bool(part.isfinite().all()) for part in (ends, atoms, centres)):
+            raise ValueError("slots that are not finite")
+        return cls(tuple(part.numpy() for part in ends.split(inner)), tuple(part.numpy() for part in atoms.split(many)), centres, bins)
 
     def equals(self, other: Discretization) -> bool:
         """Whether every value goes to the same slot."""

@@ -20,7 +20,7 @@ from torch import Tensor
 from vesalius.core.errors import InvalidInput
 from vesalius.core.names import require_known
 from vesalius.sparsity.elementwise_function import UnitFunction
-from vesalius.sparsity.estimators.unit_games import AGGREGATES, WORKING_ELEMENTS, UnitGames, importance_by_chunks, importance_from_sums
+from vesalius.sparsity.estimators.unit_games import AGGREGATES, WORKING_ELEMENTS, UnitGames, importance_from_sums, sums_by_chunks
 
 NODES = 8
 """Nodes in q; the gates of 8 and of 64 differ by less than 1e-3 of the values (tests)."""
@@ -65,7 +65,13 @@ def default_order(baseline: str) -> int:
 
 
 def closed_form_importance(units: UnitGames, *, aggregate: str, order: int | str, nodes: int = NODES) -> Float[Tensor, "U P"]:
-    """Importance of the links of some units.
+    """Importance of the links of some units, from :func:`closed_form_sums`."""
+    found = importance_from_sums(closed_form_sums(units, aggregate=aggregate, order=order, nodes=nodes), len(units.rows), aggregate)
+    return found.clamp_min(0) if aggregate == "mean_abs" else found
+
+
+def closed_form_sums(units: UnitGames, *, aggregate: str, order: int | str, nodes: int = NODES) -> Float[Tensor, "U P"]:
+    """Sums over rows of what the links of some units are worth.
 
     Args:
         units: whose links.
@@ -80,20 +86,19 @@ def closed_form_importance(units: UnitGames, *, aggregate: str, order: int | str
     require_known("aggregate", aggregate, AGGREGATES)
     check_order(order, units.baseline)
     if order == "full":
-        return importance_by_chunks(units, lambda one, rows, chosen: full_values(one, rows, chosen, nodes), aggregate, elements=4)
+        return sums_by_chunks(units, lambda one, rows, chosen: full_values(one, rows, chosen, nodes), aggregate, elements=4)
     moments = SumMoments(units)
     total = units.weight.new_zeros(units.weight.shape[:2])
     if units.activation.name == "identity":
         ones = units.rows.new_ones(1, 1)
         for rows in row_chunks(units):
             total += _sum_terms(units, rows, [(POWERS[TERMS[aggregate][0][0]], ones)])
-        return importance_from_sums(total, len(units.rows), aggregate)
+        return total
     for rows in row_chunks(units):
         gates = moments.gates(rows, int(order), nodes)
         terms = [(POWERS[power], gate) for power, made in TERMS[aggregate] if (gate := made(gates)) is not None]
         total += _sum_terms(units, rows, terms)
-    found = importance_from_sums(total, len(units.rows), aggregate)
-    return found.clamp_min(0) if aggregate == "mean_abs" else found
+    return total
 
 
 def check_order(order: int | str, baseline: str) -> None:
@@ -130,11 +135,11 @@ for there the value has the sign of c. For GELU and SiLU, whose gates can be neg
 """
 
 
-def row_chunks(units: UnitGames) -> Iterator[slice]:
-    """Rows whose gates fit into working memory."""
+def row_chunks(units: UnitGames, count: int | None = None) -> Iterator[slice]:
+    """Rows whose gates fit into working memory; of the units' own rows, or of so many."""
     single = units.weight.shape[2] == 1
     step = max(1, WORKING_ELEMENTS // (len(units.weight) * (1 if single else units.players)))
-    for start in range(0, len(units.rows), step):
+    for start in range(0, len(units.rows) if count is None else count, step):
         yield slice(start, start + step)
 
 
@@ -160,25 +165,23 @@ class SumMoments:
         wide = units.weight.new_zeros(len(units.weight))
         self.spread = self.sum_spread = wide
         if units.baseline == "data":
-            sums = [self.of(rows) for rows in row_chunks(units)]
-            count = len(units.rows)
+            count = len(units.known)
+            sums = [self.of(units.moved_reference(rows)) for rows in row_chunks(units, count)]
             total, squares = (torch.cat([pair[place] for pair in sums]) for place in (0, 1))
             self.spread = total.square().sum(0) / count
             self.sum_spread = squares.sum(0) / count
 
-    def of(self, rows: slice) -> tuple[Float[Tensor, "n U"], Float[Tensor, "n U"]]:
-        """Sum of the contributions, and of their squares."""
-        units = self.units
+    def of(self, moved: Float[Tensor, "n P K"]) -> tuple[Float[Tensor, "n U"], Float[Tensor, "n U"]]:
+        """Sum of the contributions of rows about the centre, and of their squares."""
         if not self.single:
-            contributions = units.contributions(units.moved(rows))
+            contributions = self.units.contributions(moved)
             return contributions.sum(2), contributions.square().sum(2)
-        moved = units.moved(rows)[..., 0]
-        weight = units.weight[..., 0]
-        return moved @ weight.T, moved.square() @ weight.square().T
+        weight = self.units.weight[..., 0]
+        return moved[..., 0] @ weight.T, moved[..., 0].square() @ weight.square().T
 
     def gates(self, rows: slice, order: int, nodes: int) -> Gates:
         """g1 and, for order 2, g2 of every row and unit: a link's value is c g1 + c^2 g2."""
-        total, squares = self.of(rows)
+        total, squares = self.of(self.units.moved(rows))
         activation = self.units.activation.at(-1)
         first = torch.zeros_like(total)
         second = torch.zeros_like(total) if order > 1 else None
@@ -221,8 +224,8 @@ def _covariances(units: UnitGames, chosen: slice) -> tuple[Float[Tensor, "1 u 1"
     joint = torch.zeros_like(variance)
     spread = torch.zeros_like(variance[:, :1])
     step = max(1, WORKING_ELEMENTS // variance.numel())
-    for start in range(0, len(units.rows), step):
-        c = units.contributions(units.moved(slice(start, start + step)), chosen)
+    for start in range(0, len(units.known), step):
+        c = units.contributions(units.moved_reference(slice(start, start + step)), chosen)
         total = c.sum(2, keepdim=True)
         variance, joint, spread = variance + c.square().sum(0), joint + (c * total).sum(0), spread + total.square().sum(0)
-    return tuple(part[None] / len(units.rows) for part in (spread, variance, joint))  # type: ignore[return-value]
+    return tuple(part[None] / len(units.known) for part in (spread, variance, joint))  # type: ignore[return-value]

@@ -44,8 +44,8 @@ class SampledImportance:
             ``rms``.
     """
 
-    values: Float[Tensor, "U P"]
-    stderr: Float[Tensor, "U P"] | None
+    values: Float[Tensor, "..."]
+    stderr: Float[Tensor, "..."] | None
 
 
 def marginal_contributions(units: UnitGames, rows: slice, chosen: slice, draws: torch.Generator) -> Float[Tensor, "n u P"]:
@@ -56,8 +56,8 @@ def marginal_contributions(units: UnitGames, rows: slice, chosen: slice, draws: 
     present = units.contributions(units.moved(rows), chosen)
     start = units.base[chosen, None]
     if units.baseline == "data":
-        other = torch.randint(len(units.rows), (len(present),), generator=draws).to(present.device)
-        absent = units.contributions(units.moved(other), chosen)
+        other = torch.randint(len(units.known), (len(present),), generator=draws).to(present.device)
+        absent = units.contributions(units.moved_reference(other), chosen)
         present, start = present - absent, start + absent.sum(2, keepdim=True)
     order = torch.randperm(units.players, generator=draws).to(present.device)
     return _contributions_along(units.activation_of(chosen, -2), present, start, order)
@@ -75,8 +75,35 @@ def _contributions_along(
     return found
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SampledSums:
+    """Sums over rows by random orders; those of parts of the rows add up.
+
+    Attributes:
+        total: of what is summed for the importance.
+        variance: of it, that the orders leave; ``None`` for ``rms``.
+        degrees: of freedom of the variance.
+    """
+
+    total: Float[Tensor, "..."]
+    variance: Float[Tensor, "..."] | None
+    degrees: int
+
+    def importance(self, rows: int, aggregate: str) -> SampledImportance:
+        """The means over so many rows."""
+        values = importance_from_sums(self.total, rows, aggregate)
+        if self.variance is None:
+            return SampledImportance(values=values, stderr=None)
+        return SampledImportance(values=values, stderr=normal_equivalent(self.degrees) * self.variance.sqrt() / rows)
+
+
 def sample_importance(units: UnitGames, aggregate: str, permutations: int, seed: int) -> SampledImportance:
-    """Importance from random orders; every :data:`ROWS_PER_ORDER` rows have their own.
+    """Importance from random orders, see :func:`sample_sums`."""
+    return sample_sums(units, aggregate, permutations, seed).importance(len(units.rows), aggregate)
+
+
+def sample_sums(units: UnitGames, aggregate: str, permutations: int, seed: int) -> SampledSums:
+    """Sums over rows from random orders; every :data:`ROWS_PER_ORDER` rows have their own.
 
     A mean of absolute noisy values would add the noise, so two independent halves of the orders are made: one has the signs, the other
     the values, and the other way round; a few orders' worth of the Gaussian form steadies the signs. A wrong sign takes a value near 0 for
@@ -107,13 +134,10 @@ def sample_importance(units: UnitGames, aggregate: str, permutations: int, seed:
         signs = _signs(units, moments, rows, chosen) if aggregate == "mean_abs" else None
         total[chosen] += _sum_over_rows(one, two, each, signs)
         variance[chosen] += _variance_of_sum(one, two, each, signs)
-    count = len(units.rows)
-    values = importance_from_sums(total, count, aggregate)
-    if aggregate == "rms":
-        return SampledImportance(values=values, stderr=None)
-    degrees = (2 * blocks - 1) * math.ceil(count / _rows_per_chunk(units))
-    rounding = torch.finfo(values.dtype).eps * values.abs()
-    return SampledImportance(values=values, stderr=normal_equivalent(degrees) * variance.sqrt() / count + rounding)
+    degrees = (2 * blocks - 1) * math.ceil(len(units.rows) / _rows_per_chunk(units))
+    rounding = torch.finfo(total.dtype).eps * total.abs()
+    spread = None if aggregate == "rms" else (variance.sqrt() + rounding).square()
+    return SampledSums(total=total, variance=spread, degrees=degrees)
 
 
 @dataclass(frozen=True, eq=False)

@@ -39,6 +39,7 @@ class UnitGames:
         baseline: ``data`` or ``zero``.
         background: at most so many rows stand for the data where they are taken one by one.
         seed: of the choice of background rows.
+        reference: [R P K] rows that say what an absent link adds, where ``rows`` are only a part of the data; by default ``rows``.
     """
 
     weight: Float[Tensor, "U P K"]
@@ -48,6 +49,7 @@ class UnitGames:
     baseline: str = "data"
     background: int = 200
     seed: int = 0
+    reference: Float[Tensor, "R P K"] | None = None
 
     @classmethod
     def of(
@@ -83,13 +85,18 @@ class UnitGames:
         """The games of some units."""
         return replace(self, weight=self.weight[units], bias=self.bias[units], activation=self.activation.select(units))
 
+    @property
+    def known(self) -> Float[Tensor, "R P K"]:
+        """The rows that say what an absent link adds."""
+        return self.rows if self.reference is None else self.reference
+
     @cached_property
     def centre(self) -> Float[Tensor, "P K"]:
         """What an absent input is on average: the mean of the rows, or 0. That of a constant is the constant, to the last bit."""
         if self.baseline == "zero":
             return torch.zeros_like(self.rows[0])
-        low, high = self.rows.amin(0), self.rows.amax(0)
-        mean = self.rows.sum(0, dtype=_accumulation_dtype(self.rows)) / len(self.rows)
+        low, high = self.known.amin(0), self.known.amax(0)
+        mean = self.known.sum(0, dtype=_accumulation_dtype(self.rows)) / len(self.known)
         return torch.where(low == high, low, mean.to(self.rows.dtype))
 
     @cached_property
@@ -101,6 +108,10 @@ class UnitGames:
         """Some rows about the centre."""
         return self.rows[rows] if self.baseline == "zero" else self.rows[rows] - self.centre
 
+    def moved_reference(self, rows: slice | Int[Tensor, " n"]) -> Float[Tensor, "n P K"]:
+        """Some of the rows that say what an absent link adds, about the centre."""
+        return self.known[rows] - self.centre
+
     def contributions(self, moved: Float[Tensor, "n P K"], units: slice = slice(None)) -> Float[Tensor, "n u P"]:
         """What each link adds to the sum beyond what it adds at the centre, for rows about the centre."""
         if moved.shape[2] == 1:
@@ -110,10 +121,10 @@ class UnitGames:
     @cached_property
     def others(self) -> Float[Tensor, "B P K"]:
         """Background rows about the centre: all, or a random choice of them."""
-        if len(self.rows) <= self.background:
-            return self.moved(slice(None))
-        drawn = torch.randperm(len(self.rows), generator=torch.Generator().manual_seed(self.seed))[: self.background]
-        return self.moved(drawn.to(self.rows.device))
+        if len(self.known) <= self.background:
+            return self.moved_reference(slice(None))
+        drawn = torch.randperm(len(self.known), generator=torch.Generator().manual_seed(self.seed))[: self.background]
+        return self.moved_reference(drawn.to(self.rows.device))
 
     def chunks(self, elements: int = 1) -> Iterator[tuple[slice, slice]]:
         """Rows and units to be worked on at once, when one of each takes so many elements per player."""
@@ -139,7 +150,7 @@ AGGREGATES: Mapping[str, RowSum] = {
 """Sums over rows; a mean of them, and for ``rms`` its root, is the importance."""
 
 
-def importance_from_sums(total: Float[Tensor, "U P"], rows: int, aggregate: str) -> Float[Tensor, "U P"]:
+def importance_from_sums(total: Float[Tensor, "..."], rows: int, aggregate: str) -> Float[Tensor, "..."]:
     """Importance from the sums of :data:`AGGREGATES`."""
     mean = total / rows
     return mean.clamp_min(0).sqrt() if aggregate == "rms" else mean
@@ -148,7 +159,14 @@ def importance_from_sums(total: Float[Tensor, "U P"], rows: int, aggregate: str)
 def importance_by_chunks(
     units: UnitGames, values: Callable[[UnitGames, slice, slice], Float[Tensor, "n u P"]], aggregate: str, elements: int = 1
 ) -> Float[Tensor, "U P"]:
-    """Importance from Shapley values chunk by chunk.
+    """Importance from Shapley values chunk by chunk, see :func:`sums_by_chunks`."""
+    return importance_from_sums(sums_by_chunks(units, values, aggregate, elements), len(units.rows), aggregate)
+
+
+def sums_by_chunks(
+    units: UnitGames, values: Callable[[UnitGames, slice, slice], Float[Tensor, "n u P"]], aggregate: str, elements: int = 1
+) -> Float[Tensor, "U P"]:
+    """Sums over rows from Shapley values chunk by chunk, see :func:`importance_from_sums`.
 
     Args:
         units: whose links.
@@ -159,4 +177,4 @@ def importance_by_chunks(
     total = units.weight.new_zeros(units.weight.shape[:2])
     for rows, chosen in units.chunks(elements):
         total[chosen] += AGGREGATES[aggregate](values(units, rows, chosen))
-    return importance_from_sums(total, len(units.rows), aggregate)
+    return total

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from vesalius.scale import Dependence, ExplanationDrift, Shortcut, SurveySummary
+from vesalius.scale import AuditSummary, Dependence, ExplanationDrift, Shortcut, Survey, SurveySummary, TokenEstimate, TokenSummary
+from vesalius.scale.tokens import Token
 from vesalius.views import style
 from vesalius.views.survey.chart_data import SurveyOverview
 
 HEADING = "Whole data set"
+AUDIT_HEADING = "Audit of a data set"
 DRIFT_HEADING = "Drift of explanations"
 
 
@@ -33,10 +35,7 @@ def facts(shown: SurveyOverview) -> dict[str, str]:
         "largest completeness error (gap)": style.number(summary.gap),
         "largest change of the output": style.number(summary.change),
     }
-    if "error" in survey.columns:
-        errors = survey.column("error")
-        found["accuracy"] = style.percent(1 - sum(errors) / len(errors))
-    return found
+    return found | accuracy(survey)
 
 
 def swarm_caption(summary: SurveySummary, coloured: bool) -> str:
@@ -65,4 +64,51 @@ def drift_note(shown: ExplanationDrift) -> str:
     return (
         f"{shown.before.count:,} rows before and {shown.after.count:,} after: the mean size of {changed} of"
         f" {len(shown.names)} values changed (p < 0.05 after adjustment)."
+    )
+
+
+def text_finding(found: TokenSummary, up: Mapping[Token, TokenEstimate], down: Mapping[Token, TokenEstimate]) -> str:
+    """What raises and lowers the output."""
+    ends = [(tokens, word) for tokens, word in ((up, "raise"), (down, "lower")) if tokens]
+    said = [f"{style.join_words([str(name) for name in list(tokens)[:3]])} {word} it most" for tokens, word in ends]
+    whole = f"Over {found.rows:,} texts with {len(found.tokens):,} different {found.kind}"
+    return f"{whole}, of the output that is explained, {' and '.join(said)}." if said else f"{whole}, none moves the output in two texts."
+
+
+def text_facts(survey: Survey, found: TokenSummary) -> dict[str, str]:
+    """A strip of numbers."""
+    told = {
+        "method": style.method_name(survey.method),
+        "texts": f"{len(survey):,}" + ("" if survey.complete else " (not complete)"),
+        f"different {found.kind}": f"{len(found.tokens):,}",
+        "places": f"{sum(one.count for one in found.tokens.values()):,}",
+    }
+    return told | accuracy(survey)
+
+
+def token_note(found: TokenSummary, least: int) -> str:
+    """Which are listed, and what the intervals are of."""
+    return (
+        f"{found.kind.capitalize()} that are in {least:,} texts or more. Intervals hold the mean 19 times in 20, with texts as what was"
+        " drawn: the places of one text go together."
+    )
+
+
+def accuracy(survey: Survey) -> dict[str, str]:
+    """The share of rows that are classified as their label says, where that is known."""
+    if "error" not in survey.columns:
+        return {}
+    errors = survey.column("error")
+    return {"accuracy": style.percent(1 - sum(errors) / len(errors))}
+
+
+def audit_summary_note(found: AuditSummary) -> str:
+    """Which method keeps the principles best, and on how many rows."""
+    ranked = found.ranking()
+    if not ranked:
+        return f"None of the methods applies to these {found.rows:,} rows."
+    name, mean, _ = ranked[0]
+    return (
+        f"Over {found.rows:,} rows, {style.method_name(name)} has the smallest mean error ({style.number(mean)}): allocation error and"
+        " null-player violation together, as shares of the effects. Beside it the share of rows on which each principle is held."
     )

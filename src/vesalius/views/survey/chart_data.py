@@ -22,13 +22,14 @@ from vesalius.scale import (
     Shortcut,
     Survey,
     SurveySummary,
-    TokenMeans,
+    TokenEstimate,
     beeswarm_cells,
     dependence,
     explanation_clusters,
     find_shortcuts,
 )
 from vesalius.scale.statistics import CohortMeans, MeanEstimate
+from vesalius.scale.tokens import Token
 from vesalius.views import style
 from vesalius.views.chart_data import divides_image, paint_players
 
@@ -115,7 +116,7 @@ class SurveyOverview:
     clusters: ExplanationClusters | None
     prototypes: Allocation | None
     shortcuts: tuple[Shortcut, ...]
-    tokens: Mapping[int, tuple[float, int]]
+    tokens: Mapping[Token, TokenEstimate]
 
 
 def survey_overview(survey: Survey) -> SurveyOverview:
@@ -139,7 +140,7 @@ def survey_overview(survey: Survey) -> SurveyOverview:
         clusters=clusters,
         prototypes=None if clusters is None else survey[clusters.prototypes],
         shortcuts=tuple(found[:MOST_SHORTCUTS]),
-        tokens=dict(list(survey.measure(TokenMeans())[0].items())[:MOST_TOKENS]) if ids else {},
+        tokens=survey.tokens().top(MOST_TOKENS) if ids else {},
     )
 
 

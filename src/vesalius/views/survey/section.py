@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from markupsafe import Markup
 
 from vesalius.core.samples import PER_SAMPLE
-from vesalius.scale import ExplanationDrift, Survey
+from vesalius.scale import AuditSummary, ExplanationDrift, Survey, TokenEstimate
 from vesalius.scale.beeswarm import BeeswarmCells, Dependence
+from vesalius.scale.tokens import Token
 from vesalius.views import style, svg
 from vesalius.views.chart_data import paint_players
 from vesalius.views.html import Section, anchor_of, coloured_text, render_template
 from vesalius.views.survey.captions import (
+    AUDIT_HEADING,
     DRIFT_HEADING,
     HEADING,
+    audit_summary_note,
     dependence_caption,
     drift_note,
     facts,
     finding,
     shortcut_note,
     swarm_caption,
+    text_facts,
+    text_finding,
+    token_note,
 )
 from vesalius.views.survey.chart_data import (
+    INTERVAL,
+    MOST_TOKENS,
     STRIP,
     CohortTable,
     ImportanceBar,
@@ -34,13 +42,53 @@ from vesalius.views.survey.chart_data import (
     survey_overview,
 )
 
+LEAST_SHARE = 0.005
+"""Share of the texts that a token is in, if it is listed."""
 SWARM_TEXT = "distributions of the values of the most important players"
 
 
 def survey_section(survey: Survey) -> Section:
     """Importance, distributions, cohorts, clusters, and what is suspicious."""
     source = {**survey.question, "digest": survey.question.get("parameters", "")}
-    return Section(heading=HEADING, anchor=anchor_of(HEADING), body=survey_body(survey_overview(survey)), sources=(source,))
+    body = text_survey_body(survey) if survey.of_texts else survey_body(survey_overview(survey))
+    return Section(heading=HEADING, anchor=anchor_of(HEADING), body=body, sources=(source,))
+
+
+def text_survey_body(survey: Survey) -> Markup:
+    """Tokens or words with what they are worth over all texts."""
+    found = survey.tokens()
+    least = max(2, round(found.rows * LEAST_SHARE))
+    down, up = found.extremes(MOST_TOKENS, least=least)
+    shown = found.top(MOST_TOKENS, least=least)
+    return render_template(
+        "survey_texts.html.j2",
+        {
+            "finding": text_finding(found, up, down),
+            "facts": text_facts(survey, found),
+            "note": token_note(found, least),
+            "tables": [
+                (f"{found.kind.capitalize()} of the largest mean size", token_lines(shown)),
+                ("What raises the output most", token_lines(up)),
+                ("What lowers it most", token_lines(down)),
+            ],
+        },
+    )
+
+
+def token_lines(tokens: Mapping[Token, TokenEstimate]) -> list[tuple[str, Markup, str, str, str, str]]:
+    """Name, bar with its interval, and numbers."""
+    scale = max((one.size + INTERVAL * np.nan_to_num(one.size_stderr) for one in tokens.values()), default=1.0) or 1.0
+    return [
+        (
+            str(name),
+            svg.size_bar(one.size, scale, f"{name}: {style.number(one.size)}", error=INTERVAL * one.size_stderr),
+            f"{style.number(one.size)} \N{PLUS-MINUS SIGN} {style.number(INTERVAL * one.size_stderr, digits=2)}",
+            f"{style.signed_number(one.mean)} \N{PLUS-MINUS SIGN} {style.number(INTERVAL * one.stderr, digits=2)}",
+            f"{one.count:,}",
+            f"{one.rows:,}",
+        )
+        for name, one in tokens.items()
+    ]
 
 
 def survey_body(shown: SurveyOverview) -> Markup:
@@ -58,16 +106,19 @@ def survey_body(shown: SurveyOverview) -> Markup:
             "clusters": _clusters(shown),
             "shortcut_note": shortcut_note(shown.shortcuts) if shown.summary.by else "",
             "shortcuts": [repr(one) for one in shown.shortcuts],
-            "tokens": [(str(token), style.number(size), f"{count:,}") for token, (size, count) in shown.tokens.items()],
+            "tokens": token_lines(shown.tokens),
         },
     )
 
 
 def short_survey_body(survey: Survey) -> Markup:
     """Facts and the most important players, for a notebook."""
+    if survey.of_texts or survey.manifest.sums:
+        text = repr(survey.tokens()) if survey.of_texts else repr(survey.result())
+        return render_template("survey_short.html.j2", {"text": repr(survey), "bars": [], "said": text})
     summary = survey.summary()
     bars = importance_bars(summary)
-    return render_template("survey_short.html.j2", {"text": repr(survey), "bars": bar_lines(bars)})
+    return render_template("survey_short.html.j2", {"text": repr(survey), "bars": bar_lines(bars), "said": ""})
 
 
 def bar_lines(bars: Sequence[ImportanceBar]) -> list[tuple[str, Markup, str, str, str]]:
@@ -83,6 +134,23 @@ def bar_lines(bars: Sequence[ImportanceBar]) -> list[tuple[str, Markup, str, str
         )
         for bar in bars
     ]
+
+
+def audit_summary_section(found: AuditSummary) -> Section:
+    """How methods keep to the principles over many rows."""
+    errors = dict((name, error) for name, _, error in found.ranking())
+    scale = max((mean + INTERVAL * np.nan_to_num(error) for _, mean, error in found.ranking()), default=1.0) or 1.0
+    lines = [
+        (
+            style.method_name(name),
+            svg.size_bar(mean, scale, f"{name}: {style.number(mean)}", error=INTERVAL * errors[name]),
+            f"{style.number(mean)} \N{PLUS-MINUS SIGN} {style.number(INTERVAL * errors[name], digits=2)}",
+            *(style.percent(share) for share in found.held[found.methods.index(name)].tolist()),
+        )
+        for name, mean, _ in found.ranking()
+    ]
+    body = render_template("audit_summary.html.j2", {"note": audit_summary_note(found), "lines": lines})
+    return Section(heading=AUDIT_HEADING, anchor=anchor_of(AUDIT_HEADING), body=body)
 
 
 def drift_section(drift: ExplanationDrift) -> Section:

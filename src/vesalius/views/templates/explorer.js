@@ -6,19 +6,35 @@ const made = (kind, facts = {}, ...inside) => {
   return node;
 };
 const changes = { row: -1, edits: new Map(), masks: [], text: null };
+const asker = crypto.randomUUID();
+const PATIENCE = 300;
 let asking = null;
 
 async function post(place, body) {
-  const sent = await fetch(place, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+  const headers = { "Content-Type": "application/json" };
+  const sent = await fetch(place, { method: "POST", headers, body: JSON.stringify(body), keepalive: true });
   const found = await sent.json();
   if (!sent.ok || found.stopped) throw new Error(found.error || found.stopped);
   return found;
+}
+
+const cancel = () => post("cancel", { asker });
+
+async function answer(own) {
+  for (;;) {
+    const found = await post("answer", question());
+    if (!found.busy || own !== asking) return found;
+    byId("state").textContent = "another page is computing; this one waits for it";
+    await new Promise((go) => setTimeout(go, PATIENCE));
+    if (own !== asking) return found;
+  }
 }
 
 function question() {
   const row = Number(byId("row").value);
   if (row !== changes.row) Object.assign(changes, { row, edits: new Map(), masks: [], text: null, values: null });
   return {
+    asker,
     row,
     edits: Object.fromEntries(changes.edits),
     masks: changes.masks,
@@ -42,25 +58,28 @@ async function ask() {
   byId("state").textContent = "computing";
   byId("models").classList.add("stale");
   try {
-    await post("cancel", {});
+    await cancel();
     if (own !== asking) return;
-    const found = await post("answer", question());
+    const found = await answer(own);
     if (own !== asking) return;
     show(found);
-    byId("state").textContent = `done in ${found.seconds.toFixed(1)} s`;
+    finish(`done in ${found.seconds.toFixed(1)} s`);
     byId("models").classList.remove("stale");
   } catch (error) {
-    if (own !== asking) return;
-    byId("state").textContent = error instanceof TypeError ? "the explorer does not answer; is it still running?" : error.message;
+    if (own === asking) finish(error instanceof TypeError ? "the explorer does not answer; is it still running?" : error.message);
   }
+}
+
+function finish(words) {
   asking = null;
   byId("cancel").disabled = true;
+  byId("state").textContent = words;
 }
 
 let waiting = 0;
 function askSoon() {
   clearTimeout(waiting);
-  waiting = setTimeout(ask, 300);
+  waiting = setTimeout(ask, PATIENCE);
 }
 
 function show(found) {
@@ -90,6 +109,7 @@ function showModel(model, place) {
       box.append(made("details", {}, made("summary", { textContent: `The same in Python${seconds}` }), made("pre", { textContent: part.code })));
     }
   }
+  for (const scrolled of box.querySelectorAll(".wide")) scrolled.tabIndex = 0;
   return box;
 }
 
@@ -229,5 +249,9 @@ byId("question").addEventListener("submit", (event) => {
   ask();
 });
 byId("question").addEventListener("change", askSoon);
-byId("cancel").addEventListener("click", () => post("cancel", {}).catch(() => {}));
+byId("cancel").addEventListener("click", () => {
+  finish("cancelled");
+  cancel().catch(() => {});
+});
+addEventListener("pagehide", () => asking && cancel().catch(() => {}));
 ask();
