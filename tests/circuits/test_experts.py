@@ -55,6 +55,8 @@ def test_experts_of_a_mixtral():
     net = vs.trace(model, ids[:1], output="logits")
     experts = vs.Players.experts(net)
     assert experts.shape == (2, 3) and vs.Players.experts(net, layers=1).names == ("L1E0", "L1E1", "L1E2")
+    with pytest.raises(InvalidInput, match="inside experts, whose weights are picked for each token"):
+        vs.Players.neurons(net)
     found = vs.attribute(net, ids, "shapley_value", players=experts, target=1)
     assert (found.gap.abs() < 1e-5).all() and found.values.abs().max() > 1e-3
     without = nn.Parameter(model.model.layers[1].mlp.experts.down_proj.detach().clone())

@@ -4,13 +4,14 @@ import re
 
 import pytest
 import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 import vesalius as vs
 from tests.language.models import TOKENS, byte_tokenizer, piece_tokenizer, sentence_tokenizer
 from vesalius.core.errors import InvalidInput, UnknownName, WrongType
 from vesalius.core.text_division import Template
-from vesalius.core.tokenization import token_id, tokenize
+from vesalius.core.tokenization import continuation_ids, token_id, tokenize
 
 TEXT = "The film was not so great! It was na\N{LATIN SMALL LETTER I WITH DIAERESIS}ve."
 
@@ -189,3 +190,42 @@ def test_players_of_texts_are_kept_in_files(tmp_path):
     assert kept[0].players.names == ("the", "film") and kept[0].values.tolist() == [1.0, 2.0]
     assert kept[1].players.layout == players.of(1).layout and [len(one.values) for one in kept] == [2, 3]
     assert kept[[1]].players.names == ("a", "great", "movie")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("e\N{COMBINING ACUTE ACCENT}tude cafe\N{COMBINING ACUTE ACCENT}!", ("e\u0301tude", "cafe\u0301", "!")),
+        ("\u0928\u092e\u0938\u094d\u0924\u0947 \u0926\u0941", ("\u0928\u092e\u0938\u094d\u0924\u0947", "\u0926\u0941")),
+        ("\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", ("\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",)),
+        ("\U0001f468\u200d\U0001f469\u200d\U0001f467 well-known", ("\U0001f468\u200d\U0001f469\u200d\U0001f467", "well-known")),
+    ],
+)  # fmt: skip
+def test_marks_belong_to_the_letters_before_them(text, words):
+    assert vs.Players.text(text, byte_tokenizer(), "word").names == words
+
+
+def test_bytes_of_one_character_are_shown_as_it_and_as_bytes():
+    tokenizer = byte_tokenizer()
+    text = "\N{GRINNING FACE} a"
+    names = vs.Players.text(text, tokenizer).names
+    assert names[0] == "\N{GRINNING FACE}" and all(
+        re.fullmatch(r"(<0x[0-9A-F]{2}>)+", name) for name in names[1:-1] if name.strip() not in ("", "a")
+    )
+    again = tokenize(tokenizer.encode(text).ids, tokenizer)
+    assert again.text == text and "".join(again.pieces) == text
+
+
+def test_a_space_that_a_tokenizer_puts_before_a_text_is_no_part_of_it():
+    tokenizer = Tokenizer(models.Unigram([("<unk>", 0.0), ("\N{LOWER ONE EIGHTH BLOCK}", -1.0), ("a", -2.0), ("b", -2.0)], unk_id=0))
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
+    found = tokenize("ab a", tokenizer)
+    assert found.pieces == ("", "a", "b", " ", "a")
+    assert vs.Players.text("ab a", tokenizer).names == (" ", "a", "b", " ", "a")
+    assert continuation_ids("the film", "was", piece_tokenizer()) == tokenize("was", piece_tokenizer()).ids[1:-1]  # and not "filmwas"
+    assert continuation_ids("a", "b", tokenizer) == (3,) and continuation_ids("a", " b", tokenizer) == (1, 3)
+
+
+def test_special_tokens_that_are_written_in_a_text_belong_to_nobody():
+    found = vs.Players.text("[MASK] film [MASK] film", wrapped(piece_tokenizer(), mask_token="[MASK]"), "token")
+    assert "film" in found.names and not any("[MASK]" in name for name in found.names)

@@ -80,13 +80,59 @@ class Masked(Copying):
         return super().forward(input_ids) * attention_mask[..., None]
 
 
-def test_texts_with_padding_where_units_are_read_are_refused():
+@pytest.fixture(scope="module")
+def padded():
+    """Texts of one to four tokens, padded on either side, and the network of them."""
     torch.manual_seed(0)
-    ids = torch.randint(0, TOKENS, (100, POSITIONS))
-    mask = torch.ones_like(ids)
-    mask[3, -1] = 0
-    rows = {"input_ids": ids, "attention_mask": mask}
-    with pytest.raises(InvalidInput, match="padding at position -1"):
-        vs.information_flow(Masked().eval(), rows)
-    read = vs.information_flow(Masked().eval(), rows, measuring=MeasurementOptions(position=1))
-    assert len(read.layers[-1].units) == TOKENS
+    ids = torch.randint(0, TOKENS, (200, POSITIONS), generator=torch.Generator().manual_seed(2))
+    lengths = torch.randint(2, POSITIONS + 1, (200,), generator=torch.Generator().manual_seed(3))
+    places = torch.arange(POSITIONS)
+    right = places < lengths[:, None]
+    mask = torch.where((torch.arange(200) % 2 == 0)[:, None], right, right.flip(1)).long()
+    model = Masked().eval()
+    return model, {"input_ids": ids, "attention_mask": mask}, vs.trace(model, {"input_ids": ids[:2], "attention_mask": mask[:2]})
+
+
+@pytest.mark.parametrize("position", [-1, 0, -2, 1])
+def test_units_of_padded_texts_are_read_where_the_text_is(padded, position):
+    model, rows, network = padded
+    sites = find_layer_units(network, ["hidden", "output"], "post_activation", None, position)
+    found = record_activations(network, rows, None, sites, MeasurementOptions(position=position))
+    ids, mask = rows["input_ids"], rows["attention_mask"]
+    for row in range(0, 200, 7):
+        place = mask[row].nonzero().flatten()[position]
+        with torch.no_grad():
+            wanted = model(ids[row : row + 1], mask[row : row + 1])[0, place]
+        torch.testing.assert_close(found.units[1][row], wanted)
+
+
+def test_a_position_that_some_padded_texts_lack_is_refused(padded):
+    model, rows, _ = padded
+    with pytest.raises(InvalidInput, match="no position 3 in a text of 2, the shortest without its padding"):
+        vs.information_flow(model, rows, measuring=MeasurementOptions(position=3))
+    alone = {**rows, "attention_mask": rows["attention_mask"] * (torch.arange(200) != 5)[:, None]}
+    with pytest.raises(InvalidInput, match="text 5 of a batch is padding alone"):
+        vs.information_flow(model, alone)
+
+
+class Averaging(Masked):
+    """A classifier of texts: the mean of what their tokens say."""
+
+    def forward(self, input_ids, attention_mask):
+        kept = attention_mask[..., None].float()
+        return (super().forward(input_ids, attention_mask) * kept).sum(1) / kept.sum(1)
+
+
+@pytest.mark.parametrize("pool", ["mean", "max"])
+def test_padding_of_a_classifier_is_not_pooled(padded, pool):
+    _, rows, _ = padded
+    model = Averaging().eval()
+    network = vs.trace(model, {name: tensor[:2] for name, tensor in rows.items()})
+    sites = find_layer_units(network, ["hidden", "output"], "post_activation")
+    found = record_activations(network, rows, None, sites, MeasurementOptions(pool=pool))
+    table = model.table(rows["input_ids"])
+    with torch.no_grad():
+        hidden = torch.relu(model.hidden(torch.cat([table[:, :1], table[:, :-1]], 1)))
+    for row in range(0, 200, 7):
+        text = hidden[row][rows["attention_mask"][row].bool()]
+        torch.testing.assert_close(found.units[0][row], text.amax(0) if pool == "max" else text.mean(0))

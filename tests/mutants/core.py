@@ -27,6 +27,12 @@ MUTANTS = [
         "tests/core/test_store.py -k noticed",
     ),
     Mutant("core/store.py", "os.path.realpath(path)", "path", "tests/core/test_store.py -k link_stays"),
+    Mutant(
+        "core/tokenization.py",
+        "both[len(before) :] if whole",
+        "both[len(before) + 1 :] if whole",
+        "tests/core/test_text_division.py -k puts",
+    ),
     Mutant("core/text_division.py", "BYSTANDER if special else count", "count", "tests/core/test_text_division.py -k bystanders"),
     Mutant(
         "language/targets.py", "output[:, -count - 1 : -1]", "output[:, -count:]", "tests/language/test_targets.py -k what_they_are_called"

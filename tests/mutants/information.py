@@ -3,6 +3,7 @@
 from tests.mutants.mutant import Mutant
 
 MUTANTS = [
+    Mutant("information/text_masks.py", "(wanted + 1)[:, None]", "wanted[:, None]", "tests/information/test_text_positions.py -k padded"),
     Mutant(
         "information/estimators/contingency.py",
         "null.expected * filled",

@@ -18,6 +18,7 @@ MUTANTS = [
         "tests/trace/test_any_length.py -k TellsExport",
     ),
     Mutant("trace/vocabulary.py", "int(found.max()) >= rows", "int(found.max()) > rows", "tests/trace/test_any_length.py -k beyond"),
+    Mutant("trace/open_program.py", "if side == size]", "if side != size]", "tests/trace/test_open_program.py -k length"),
     Mutant("trace/sizes.py", '"//": operator.floordiv', '"//": operator.mul', "tests/trace/test_any_length.py -k convolution"),
     Mutant(
         "trace/mixing.py",

@@ -100,6 +100,8 @@ class InteriorPlayers:
     def neurons(cls, network: Any, *, layers: LayerChoice = None) -> Players:
         """Neurons of all hidden layers, ``L0N0``, ...: the activations that another layer reads, at all positions.
 
+        Those of experts whose weights are picked for each token are not among them, see :meth:`experts`.
+
         Args and Raises: as :meth:`heads`.
         """
         return _made(cls, "neurons", _interior_of(network, "neurons").neurons(layers))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import torch
@@ -12,18 +14,30 @@ from jaxtyping import Int
 from torch import Tensor
 
 from vesalius.core.errors import InvalidInput, UnknownName, WrongType
+from vesalius.core.token_names import name_without_text
 from vesalius.core.tokenization import Span, TokenizedText, is_one_text, pad_left, tokenize
 
 BYSTANDER = -1
-WORD = re.compile(r"\w+(?:['\N{RIGHT SINGLE QUOTATION MARK}\-]\w+)*|[^\w\s]+")
-"""A word, hyphens and apostrophes inside it included; or a run of punctuation, which can say as much."""
+BLOCKS = (range(0x0300, 0x1D300), range(0x1E000, 0x1E950), range(0xE0100, 0xE01F0))
+"""Where Unicode has marks that belong to the letter before them."""
 SENTENCE = re.compile(
     r"\S.*?(?:[.!?\N{IDEOGRAPHIC FULL STOP}\N{HORIZONTAL ELLIPSIS}]+[\"')\]\N{RIGHT DOUBLE QUOTATION MARK}]*(?=\s|$)|\n|$)", re.S
 )
-DIVISIONS: Mapping[str, tuple[str, re.Pattern[str] | None]] = {
+
+
+@cache
+def word_pattern() -> re.Pattern[str]:
+    """A word: letters with their marks (accents, vowel signs, which ``\\w`` does not know), hyphens, apostrophes and joiners inside it
+    included; or a run of punctuation, which can say as much."""
+    marks = "".join(chr(one) for block in BLOCKS for one in block if unicodedata.category(chr(one)) in ("Mn", "Mc", "Me"))
+    letter, inside = rf"[\w{marks}]", "['\N{RIGHT SINGLE QUOTATION MARK}\\-\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}]"
+    return re.compile(rf"\w{letter}*(?:{inside}{letter}+)*|[^\w\s](?:[^\w\s])*")
+
+
+DIVISIONS: Mapping[str, tuple[str, Callable[[], re.Pattern[str]] | None]] = {
     "token": ("tokens", None),
-    "word": ("words", WORD),
-    "sentence": ("sentences", SENTENCE),
+    "word": ("words", word_pattern),
+    "sentence": ("sentences", lambda: SENTENCE),
 }
 """Kind of players and what one of them is, by name."""
 PATTERN_KIND = "matches"
@@ -164,7 +178,8 @@ def _division(by: Any) -> tuple[str, re.Pattern[str] | None]:
     if not isinstance(by, str):
         raise WrongType(f"by is a word or a pattern, not {type(by).__name__}; {_offer()}")
     if by in DIVISIONS:
-        return DIVISIONS[by]
+        kind, pattern = DIVISIONS[by]
+        return kind, None if pattern is None else pattern()
     if by.lower().rstrip("s") in DIVISIONS:
         raise UnknownName("division of a text", by, DIVISIONS, meant=by.lower().rstrip("s"), listed=True)
     try:
@@ -180,7 +195,7 @@ def _tokens(found: TokenizedText) -> TextDivision:
         count += not special
     pieces = found.pieces
     names = tuple(
-        piece.strip() or (repr(piece)[1:-1] if piece else name)
+        piece.strip() or (repr(piece)[1:-1] if piece else name_without_text(name))
         for piece, name, special in zip(pieces, found.names, found.special, strict=True)
         if not special
     )

@@ -11,12 +11,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from vesalius.core.errors import InvalidInput, WrongType
+from vesalius.core.token_names import BROKEN, CONTINUES, MARKS
 
 Span = tuple[int, int]
-MARKS = (("\N{LATIN CAPITAL LETTER G WITH DOT ABOVE}", " "), ("\N{LOWER ONE EIGHTH BLOCK}", " "), ("</w>", " "))
-"""What tokenizers write for a space."""
-CONTINUES = "##"
-"""How a word piece begins that goes on with a word."""
+MOST_PARTS = 8
+"""Tokens in a row that are tried as one character, or as several that are cut in their middle."""
 KINDS = "a tokenizer of tokenizers or transformers, a list of the tokens' names, or a mapping from name to id"
 SPECIAL_ROLES = ("pad", "mask", "unk", "eos", "bos", "cls", "sep")
 """Tokens that a tokenizer may have by their part."""
@@ -63,6 +62,7 @@ class TokenizedText:
         for place, ((_, stop), special) in enumerate(zip(self.spans, self.special, strict=True)):
             if special:
                 found.append(self.names[place])
+                done = max(done, stop)  # one that is written in the text itself
                 continue
             stop = len(self.text) if place == content[-1] else max(stop, done)
             found.append(self.text[done:stop])
@@ -107,7 +107,8 @@ def _encode(text: str, tokenizer: Any) -> TokenizedText:
         made = tokenizer.encode(text)
         if made.overflowing:
             _refuse_cut(len(made.ids), len(made.ids) + sum(len(part.ids) for part in made.overflowing))
-        return TokenizedText(text, tuple(made.ids), tuple(made.offsets), tuple(map(bool, made.special_tokens_mask)), tuple(made.tokens))
+        special = tuple(map(bool, made.special_tokens_mask))
+        return TokenizedText(text, tuple(made.ids), _own_spans(text, made.offsets, made.tokens), special, tuple(made.tokens))
     if not (callable(tokenizer) and hasattr(tokenizer, "convert_ids_to_tokens")):
         raise WrongType(f"a tokenizer is {KINDS}, not {type(tokenizer).__name__}")
     fast = bool(getattr(tokenizer, "is_fast", False))
@@ -116,8 +117,19 @@ def _encode(text: str, tokenizer: Any) -> TokenizedText:
     ids = tuple(made["input_ids"])
     names = tuple(tokenizer.convert_ids_to_tokens(list(ids)))
     special = tuple(map(bool, made["special_tokens_mask"]))
-    spans = tuple(map(tuple, made["offset_mapping"])) if fast else _find_spans(text, names, special, tokenizer)
+    spans = _own_spans(text, made["offset_mapping"], names) if fast else _find_spans(text, names, special, tokenizer)
     return TokenizedText(text, ids, spans, special, names)
+
+
+def _own_spans(text: str, spans: Sequence[Sequence[int]], names: Sequence[str]) -> tuple[Span, ...]:
+    """Where tokens stand in a text; a mark of a space alone that a tokenizer put before a text which has none there stands for no
+    character, though it is said to stand for the next."""
+    found = []
+    for (start, stop), name in zip(spans, names, strict=True):
+        alone = name and all(name == mark * (len(name) // len(mark)) for mark, _ in MARKS if mark in name)
+        marked = any(mark in name for mark, _ in MARKS)
+        found.append((start, start) if alone and marked and text[start:stop].strip() else (start, stop))
+    return tuple(found)
 
 
 def _refuse_cut(kept: int, whole: int) -> None:
@@ -168,9 +180,9 @@ def _from_ids(ids: tuple[int, ...], tokenizer: Any) -> TokenizedText:
     markers = special_ids(tokenizer)
     special = tuple(one in markers for one in ids)
     by_name = isinstance(tokenizer, (Mapping, Sequence))
-    pieces, text, spans = [], "", []
+    text, spans, parts = "", [], {} if by_name else _split_characters(names, tokenizer)
     for place, name in enumerate(names):
-        shown = name if by_name else _shown(name, tokenizer)
+        shown = parts[place] if place in parts else name if by_name else _shown(name, tokenizer)
         gap = " " if text and (by_name or not _has_marks(names)) and not name.startswith(CONTINUES) else ""
         if special[place]:
             spans.append((0, 0))
@@ -178,8 +190,21 @@ def _from_ids(ids: tuple[int, ...], tokenizer: Any) -> TokenizedText:
         text += gap
         spans.append((len(text), len(text) + len(shown)))
         text += shown
-        pieces.append(shown)
     return TokenizedText(text, ids, tuple(spans), special, names)
+
+
+def _split_characters(names: Sequence[str], tokenizer: Any) -> dict[int, str]:
+    """What tokens are shown as that are parts of one character: the first as all of it, the others as nothing."""
+    found: dict[int, str] = {}
+    for place, name in enumerate(names):
+        if place in found or name.isascii() or BROKEN not in (_decoded([name], tokenizer) or ""):
+            continue
+        for stop in range(place + 2, min(place + MOST_PARTS, len(names)) + 1):
+            made = _decoded(names[place:stop], tokenizer) or BROKEN
+            if BROKEN not in made:
+                found |= {place: made, **dict.fromkeys(range(place + 1, stop), "")}
+                break
+    return found
 
 
 def _has_marks(names: Sequence[str]) -> bool:
@@ -193,7 +218,7 @@ def _shown(name: str, tokenizer: Any) -> str:
         return name[len(CONTINUES) :]
     if not any(mark in name for mark, _ in MARKS) and name.isascii():
         return name
-    made = _decoded(name, tokenizer)
+    made = _decoded([name], tokenizer)
     if made is not None:
         leading = name.startswith(MARKS[0][0]) or name.startswith(MARKS[1][0])
         return f" {made}" if leading and not made.startswith(" ") else made
@@ -202,15 +227,15 @@ def _shown(name: str, tokenizer: Any) -> str:
     return name
 
 
-def _decoded(name: str, tokenizer: Any) -> str | None:
+def _decoded(names: Sequence[str], tokenizer: Any) -> str | None:
     decoder = getattr(tokenizer, "decoder", None)
     if decoder is not None and hasattr(decoder, "decode"):
-        return str(decoder.decode([name]))
+        return str(decoder.decode(list(names)))
     backend = getattr(getattr(tokenizer, "backend_tokenizer", None), "decoder", None)
     if backend is not None:
-        return str(backend.decode([name]))
+        return str(backend.decode(list(names)))
     if hasattr(tokenizer, "convert_tokens_to_string"):
-        return str(tokenizer.convert_tokens_to_string([name]))
+        return str(tokenizer.convert_tokens_to_string(list(names)))
     return None
 
 
@@ -320,6 +345,16 @@ def content_ids(text: str, tokenizer: Any) -> tuple[int, ...]:
     """The tokens of a piece of text, without markers around it."""
     found = _encode(text, tokenizer)
     return tuple(one for one, special in zip(found.ids, found.special, strict=True) if not special)
+
+
+def continuation_ids(text: str, continuation: str, tokenizer: Any) -> tuple[int, ...]:
+    """The tokens of what comes behind a text, as the tokenizer cuts both together, where that leaves those of the text as they are; else
+    those of the continuation alone. (Alone it may get a space before it that it has not.) Where tokens do not say where spaces are, a
+    continuation is another word."""
+    before, both = content_ids(text, tokenizer), content_ids(text + continuation, tokenizer)
+    marked = _has_marks([token_name(tokenizer, one) for one in both])
+    whole = marked and len(both) > len(before) and both[: len(before)] == before
+    return both[len(before) :] if whole else content_ids(continuation, tokenizer)
 
 
 def token_id(token: Any, tokenizer: Any) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -22,6 +23,7 @@ from vesalius.core.options import Options
 from vesalius.core.rows import to_tensor
 from vesalius.information.graph import FlowGraph
 from vesalius.information.layers import LABELS, TARGETS
+from vesalius.information.text_masks import position_of_each, text_mask
 from vesalius.information.units import find_layer_units
 from vesalius.trace.network import Inputs, Network
 
@@ -109,7 +111,7 @@ def ablation_curves(
     ablate = _unit_ablation if how.what == "units" else _link_ablation
     every, scores = ablate(network, graph, tensors, place)
     position = graph.provenance.get("options", {}).get("position")
-    run = every if position is None else lambda kept: every(kept)[:, position]
+    run = every if position is None else partial(_at_position, every, position, text_mask(network, tensors))
     count = len(scores["flow"])
     steps = torch.linspace(0, count, min(how.steps, count + 1), dtype=torch.float32).round().long()
     draw = torch.Generator().manual_seed(how.seed)
@@ -124,6 +126,12 @@ def ablation_curves(
 
 MaskedForward = Callable[[Bool[Tensor, " U"]], Tensor]
 """The output with only some units or links left."""
+
+
+def _at_position(every: MaskedForward, position: int, mask: Bool[Tensor, "N T"] | None, kept: Bool[Tensor, " U"]) -> Tensor:
+    """The output at one position of each text."""
+    output = every(kept)
+    return output[:, position] if mask is None else output[torch.arange(len(output)), position_of_each(mask, position)]
 
 
 @torch.no_grad()

@@ -30,7 +30,8 @@ class MeasurementOptions(Options):
         steps: of recurrent layers: ``None``, what the network itself reads of them; ``"last"``, their last step; ``"pooled"``, all steps
             as ``pool`` says; or numbers of steps, each a layer of its own that is called ``name[step]``.
         position: of a language model (ids in, logits at every position out): at which position of the text heads, neurons, the residual
-            stream and the output are read; the last by default, where the output is of the next token. No text may be padding there.
+            stream and the output are read; the last by default, where the output is of the next token. Of padded texts with a mask it is
+            a position among the tokens that the mask keeps, and ``pool`` leaves padding out.
         rows: most rows that are read. The error of a value falls with their square root; 10,000 give about 0.01 nats.
         batch: rows run through the network at once, where data is not in batches already.
         seed: of ties, subsets, critics and sampled positions.

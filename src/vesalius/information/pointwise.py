@@ -18,6 +18,7 @@ from vesalius.information.graph import FlowGraph
 from vesalius.information.layers import LABELS, TARGETS
 from vesalius.information.options import MeasurementOptions
 from vesalius.information.recorded_activations import record_activations
+from vesalius.information.text_masks import text_mask
 from vesalius.information.units import find_layer_units, pool_units
 from vesalius.trace.batches import Data
 from vesalius.trace.network import Inputs, Network
@@ -65,7 +66,7 @@ def pointwise_flow(network: Network, graph: FlowGraph, data: Data, x: Inputs, *,
     inputs = network.bind(x)
     with torch.no_grad():
         values = network.program([value.name for value in network.inputs], [site.value for site in sites])(*inputs)
-    here = pool_units(sites, values, how.pool)
+    here = pool_units(sites, values, how.pool, mask=text_mask(network, inputs))
     parts = []
     for first, second in graph.structure.pairs:
         pair = known.units[first].double(), known.units[second].double()

@@ -15,6 +15,7 @@ from torch import Tensor
 from vesalius.core.errors import InvalidInput
 from vesalius.information.estimators.discretization import ATOM_ROWS
 from vesalius.information.options import MeasurementOptions
+from vesalius.information.text_masks import text_mask
 from vesalius.information.units import LayerUnits, draw_positions, pool_units
 from vesalius.trace.batches import Data, count_rows, iterate_batches
 from vesalius.trace.network import Network
@@ -73,10 +74,9 @@ def record_activations(
     for inputs, given in iterate_batches(network, data, labels, size=measuring.batch, real=True):
         if done >= measuring.rows:
             break
-        _refuse_padding(network, inputs, sites)
         with torch.no_grad():
             spots = draw_positions(len(inputs[0]), generator)
-            rows = pool_units(sites, program(*inputs), measuring.pool, spots)
+            rows = pool_units(sites, program(*inputs), measuring.pool, spots, text_mask(network, inputs))
         for part, found in zip(parts, rows, strict=True):
             part.append(found[: measuring.rows - done])
         classes += [] if given is None else [given[: measuring.rows - done].cpu()]
@@ -88,18 +88,6 @@ def record_activations(
     return RecordedActivations(
         units=tuple(snap_atoms(snap_constant_units(torch.cat(part))) for part in parts), labels=torch.cat(classes) if classes else None
     )
-
-
-def _refuse_padding(network: Network, inputs: Sequence[Tensor], sites: Sequence[LayerUnits]) -> None:
-    """Refuse texts of which some have padding, as their mask says, where units are read."""
-    read = {(site.position, site.positions) for site in sites if site.positions}
-    for value, tensor in zip(network.inputs, inputs, strict=True):
-        for position, positions in read if "mask" in value.name.lower() and tensor.ndim == 2 else ():
-            if tensor.shape[1] == positions and bool((tensor[:, position] == 0).any()):
-                raise InvalidInput(
-                    f"{value.name!r} says that some texts are padding at position {position}, where units are read; give texts of one"
-                    " length, pad them on the left, or name another position= of MeasurementOptions"
-                )
 
 
 def snap_constant_units(units: Float32[Tensor, "N U"]) -> Float32[Tensor, "N U"]:

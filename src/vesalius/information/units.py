@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from math import prod
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vesalius.core.errors import InvalidInput
@@ -23,6 +23,7 @@ from vesalius.core.names import require_known
 from vesalius.information.activation_sites import post_activation_site, pre_activation_site, residual_sum_site
 from vesalius.information.hidden_states import MOST_STEPS, HiddenState, RecurrentLayer, find_recurrent_layers
 from vesalius.information.residual_sums import find_residual_sums
+from vesalius.information.text_masks import position_of_each
 from vesalius.trace.axes import BATCH_FIRST, BatchLayout
 from vesalius.trace.graph import ModelGraph, Value, data_inputs, downstream_nodes
 from vesalius.trace.layers import Layer
@@ -70,7 +71,9 @@ class LayerUnits:
         """What is read, whatever it is called."""
         return self.value, self.step
 
-    def read(self, tensor: Float[Tensor, "..."], pool: str, spots: Float[Tensor, "B D"] | None = None) -> Float[Tensor, "B U"]:
+    def read(
+        self, tensor: Float[Tensor, "..."], pool: str, spots: Float[Tensor, "B D"] | None = None, mask: Bool[Tensor, "B T"] | None = None
+    ) -> Float[Tensor, "B U"]:
         """One number per sample and unit.
 
         Args:
@@ -78,6 +81,7 @@ class LayerUnits:
             pool: of channels and of neurons with positions: ``"mean"``, ``"max"``, or ``"sampled"``: the value at one position.
             spots: that position of each sample, as shares of each side in [0, 1): the same place in layers of other sizes; needed, if
                 there are positions, for ``"sampled"`` alone.
+            mask: which positions of each text are no padding: these alone are pooled, and counted; ``None`` for all.
         """
         tensor = self.layout.batch_first(tensor)
         if self.axis is None:
@@ -85,8 +89,11 @@ class LayerUnits:
         rows = tensor.movedim(self.axis, 1)
         if self.step is not None:
             return rows[:, :, self.step]
+        masked = mask is not None and rows.shape[2:3] == mask.shape[1:]
         if self.positions and rows.shape[2:3] == (self.positions,):
-            rows = rows[:, :, self.position]
+            rows = rows[:, :, self.position] if mask is None else rows[torch.arange(len(rows)), :, position_of_each(mask, self.position)]
+        elif mask is not None and masked:
+            return self._pool_texts(rows, pool, spots, mask)
         if self.kind == "heads":
             return rows.reshape(len(tensor), self.units, -1).square().mean(2).sqrt()
         if pool == "sampled" and rows.ndim > 2:
@@ -95,6 +102,22 @@ class LayerUnits:
             return rows.movedim(1, -1)[(torch.arange(len(rows)), *(cell.to(rows.device) for cell in cells))]
         rows = rows.reshape(len(tensor), self.units, -1)
         return rows.amax(2) if pool == "max" else rows.mean(2)
+
+    def _pool_texts(
+        self, rows: Float[Tensor, "B U T ..."], pool: str, spots: Float[Tensor, "B D"] | None, mask: Bool[Tensor, "B T"]
+    ) -> Float[Tensor, "B U"]:
+        """As :meth:`read`, of texts of unlike lengths: padding is left out."""
+        if pool == "sampled" and self.kind != "heads":
+            assert spots is not None
+            count = mask.sum(1)
+            nth = (spots[:, 0].to(count.device) * count).long().minimum(count - 1)
+            place = (mask.cumsum(1) == (nth + 1)[:, None]).int().argmax(1)
+            return rows[torch.arange(len(rows)), :, place].reshape(len(rows), self.units, -1).mean(2)
+        kept = mask.reshape(len(rows), 1, -1, *[1] * (rows.ndim - 3)).expand(rows.shape).reshape(len(rows), self.units, -1)
+        flat = rows.reshape(len(rows), self.units, -1)
+        if self.kind == "heads":
+            return (flat.square().where(kept, 0.0).sum(2) / kept.sum(2)).sqrt()
+        return flat.masked_fill(~kept, -torch.inf).amax(2) if pool == "max" else flat.where(kept, 0.0).sum(2) / kept.sum(2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -300,7 +323,11 @@ def draw_positions(rows: int, generator: torch.Generator) -> Float[Tensor, "B D"
 
 
 def pool_units(
-    sites: Sequence[LayerUnits], values: Sequence[Tensor], pool: str, spots: Float[Tensor, "B D"] | None = None
+    sites: Sequence[LayerUnits],
+    values: Sequence[Tensor],
+    pool: str,
+    spots: Float[Tensor, "B D"] | None = None,
+    mask: Bool[Tensor, "B T"] | None = None,
 ) -> list[Float[Tensor, "B U"]]:
     """All sites of a batch, on the CPU in float32; see :meth:`LayerUnits.read`.
 
@@ -309,7 +336,7 @@ def pool_units(
     """
     found = []
     for site, value in zip(sites, values, strict=True):
-        rows = site.read(value.detach().float(), pool, spots).cpu()
+        rows = site.read(value.detach().float(), pool, spots, mask).cpu()
         if not bool(torch.isfinite(rows).all()):
             row, unit = (~rows.isfinite()).nonzero()[0].tolist()
             raise InvalidInput(

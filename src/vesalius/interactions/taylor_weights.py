@@ -205,7 +205,8 @@ def scale_question(question: Question, players: Players, starts: Sequence[Tensor
     cut = question.subgraph
     several = tuple(tensor.expand(count, *tensor.shape[1:]) for tensor in cut.context)
     layouts = (*cut.layouts, *cut.layouts[: len(starts)], *cut.layouts[: len(starts)])
-    behind = TargetSubgraph(prepend_scaling(cut.program, len(starts)), layouts, (*several, *scales, *shifts))
+    scaled = prepend_scaling(cut.program, len(starts))
+    behind = TargetSubgraph(lambda: scaled, scaled, layouts, (*several, *scales, *shifts))
     positions = question.pick.positions
     pick = question.pick if positions is None else replace(question.pick, positions=positions.expand(count, -1))
     present = tuple(tensor.expand(count, *tensor.shape[1:]) for tensor in question.present)

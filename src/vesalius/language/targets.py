@@ -19,7 +19,7 @@ from torch import Tensor
 
 from vesalius.core.errors import InvalidInput, UnknownName, WrongType
 from vesalius.core.numbers import POSITIVE_COUNT, whole_number
-from vesalius.core.tokenization import content_ids, token_id, token_text
+from vesalius.core.tokenization import content_ids, continuation_ids, token_id, token_text
 
 Token = Any
 """A token by its id, its name in the vocabulary, or the text that it stands for."""
@@ -157,8 +157,9 @@ class Continuation(LanguageTarget):
     def __post_init__(self) -> None:
         _check_tokens(self.tokens, self.unit, "a continuation")
 
-    def resolve(self, tokenizer: Any) -> Continuation:
-        return _named(replace(self, tokens=_ids(self.tokens, tokenizer)), tokenizer)
+    def resolve(self, tokenizer: Any, text: str = "") -> Continuation:
+        words = self.describe() if isinstance(self.tokens, str) else self.describe(tokenizer)
+        return replace(self, tokens=_ids(self.tokens, tokenizer, text), words=words)
 
     @property
     def ids(self) -> tuple[int, ...]:
@@ -166,6 +167,8 @@ class Continuation(LanguageTarget):
         return _known(self.tokens)
 
     def describe(self, tokenizer: Any = None) -> str:
+        if self.words:
+            return self.words
         shown = self.tokens if isinstance(self.tokens, str) else "".join(_text(token, tokenizer) for token in self.tokens)
         return f"{self.unit.replace('_', '-')} of {shown!r}"
 
@@ -193,8 +196,8 @@ class PerToken(LanguageTarget):
             whole_number("the number of tokens to generate", self.tokens, POSITIVE_COUNT)
         _check_tokens(None if isinstance(self.tokens, int) else self.tokens, self.unit, "a continuation")
 
-    def resolve(self, tokenizer: Any) -> PerToken:
-        return self if isinstance(self.tokens, int) else replace(self, tokens=_ids(self.tokens, tokenizer))
+    def resolve(self, tokenizer: Any, text: str = "") -> PerToken:
+        return self if isinstance(self.tokens, int) else replace(self, tokens=_ids(self.tokens, tokenizer, text))
 
     def describe(self, tokenizer: Any = None) -> str:
         return f"{self.unit.replace('_', '-')} of each token"
@@ -236,12 +239,13 @@ def _check_tokens(tokens: Any, unit: str, what: str) -> None:
         raise InvalidInput(f"{what} is empty; give at least one id")
 
 
-def _ids(tokens: Any, tokenizer: Any) -> tuple[int, ...]:
+def _ids(tokens: Any, tokenizer: Any, text: str) -> tuple[int, ...]:
+    """A continuation as ids; behind a text, if there is one."""
     if not isinstance(tokens, str):
         return tuple(tokens)
     if tokenizer is None:
         raise InvalidInput(f"the continuation {tokens!r} is a string, and no tokenizer is known; give tokenizer=, or ids")
-    found = content_ids(tokens, tokenizer)
+    found = continuation_ids(text, tokens, tokenizer) if text.strip() else content_ids(tokens, tokenizer)
     if not found:
         raise InvalidInput(f"the tokenizer makes no tokens of the continuation {tokens!r}")
     return found

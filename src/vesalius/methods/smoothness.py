@@ -49,7 +49,7 @@ class Smoothness:
 def smoothness(question: Question) -> Smoothness:
     """Sorts the ops of a traced network that the explained tensors reach."""
     assert question.subgraph is not None
-    graph = question.subgraph.program.graph
+    graph = question.subgraph.run.graph
     inputs = [node for node in graph.nodes if node.op == "placeholder"]
     reached = downstream_nodes(inputs[: len(question.at)])
     nodes = [node for node in graph.nodes if node.op == "call_function" and node in reached and op_kind(node.target) != "shape"]

@@ -20,6 +20,7 @@ from vesalius.information.graph import FlowGraph
 from vesalius.information.graph_file import graph_contents, read_graph
 from vesalius.information.options import MeasurementOptions
 from vesalius.information.recorded_activations import record_activations
+from vesalius.information.text_masks import text_mask
 from vesalius.information.units import draw_positions, pool_units
 from vesalius.scale.aggregate import Aggregate, BlockReader, PlanRows, SumPlan, class_labels, named_inputs
 from vesalius.scale.stream import RowBlock, class_numbers
@@ -89,8 +90,9 @@ class InformationFlow(Aggregate):
             parts = []
             for batch in block.batches(asked.batch_rows):
                 with torch.no_grad():
-                    values = program(*network.bind(named_inputs(network, batch)))
-                    parts.append(pool_units(sites, values, how.pool, draw_positions(len(batch), draws)))
+                    inputs = network.bind(named_inputs(network, batch))
+                    spots, mask = draw_positions(len(batch), draws), text_mask(network, inputs)
+                    parts.append(pool_units(sites, program(*inputs), how.pool, spots, mask))
             units = [torch.cat(same) for same in zip(*parts, strict=True)]
             if not self.labels:
                 return units, {}

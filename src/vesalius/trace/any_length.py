@@ -19,12 +19,16 @@ from torch._ops import OpOverload
 from torch.fx import Graph, GraphModule, Node
 from torch.fx.node import map_arg
 
-from vesalius.trace.graph import ModelGraph, Value, copy_node, finish_program
+from vesalius.trace.axes import BatchLayout
+from vesalius.trace.graph import ModelGraph, Value, copy_node
+from vesalius.trace.open_program import extract_open_program
 from vesalius.trace.rehearsal import compute_size, rehearse
 from vesalius.trace.sizes import Lengths, Size, evaluate_size
 
 Shapes = Mapping[str, Sequence[int]]
 """Shapes of inputs by name."""
+Programs = dict[tuple[tuple[str, ...], tuple[str, ...]], GraphModule | None]
+"""Parts of a graph by the values that they begin and end with; ``None`` where there is none at any length."""
 STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 32, 64)
 """By how much other lengths differ that are tried."""
 
@@ -40,6 +44,7 @@ class AnyLength:
         conditions: that lengths must meet.
         foreign: whether it comes from a file, so that at each length it is looked at first what it would take.
         features: axis of each input's features, once that was found at some length: it is the same at all.
+        batch_layouts: of values of which an axis is exactly the batch, once that was found at some length: likewise.
     """
 
     graph: Graph
@@ -47,7 +52,8 @@ class AnyLength:
     conditions: tuple[Size, ...]
     foreign: bool = False
     features: dict[str, int | None] = field(default_factory=dict, repr=False)
-    _programs: dict[int, tuple[Mapping[str, Tensor], GraphModule]] = field(default_factory=dict, repr=False)
+    batch_layouts: dict[str, BatchLayout] = field(default_factory=dict, repr=False)
+    _programs: dict[int, tuple[Mapping[str, Tensor], Programs]] = field(default_factory=dict, repr=False)
 
     def find_lengths(self, shapes: Shapes) -> dict[str, int] | None:
         """The lengths at which inputs have some shapes, if there are any that the graph holds for."""
@@ -143,25 +149,17 @@ class AnyLength:
             rehearse(graph, tensors)
         return ModelGraph(graph, tensors, nodes, tuple(self.inputs), output, self)
 
-    def program(self, tensors: Mapping[str, Tensor]) -> GraphModule:
-        """The whole graph as a callable from inputs of any length it holds for; made once for the same tensors."""
+    def program(self, tensors: Mapping[str, Tensor], inputs: Sequence[str], outputs: Sequence[str]) -> GraphModule | None:
+        """The part of the graph from some values to others, at any length it holds for, see
+        :func:`vesalius.trace.open_program.extract_open_program`; made once for the same tensors."""
         kept = self._programs.get(id(tensors))
         if kept is None or kept[0] is not tensors:
             self._programs.clear()  # of one set of tensors, so that no pruned copy is held longer than its owner holds it
-            kept = self._programs[id(tensors)] = tensors, self._make_program(tensors)
-        return kept[1]
-
-    def _make_program(self, tensors: Mapping[str, Tensor]) -> GraphModule:
-        graph = Graph()
-        known: dict[Node, Node] = {}
-        end = None
-        for node in self.graph.nodes:
-            if node.op != "output":
-                known[node] = graph.node_copy(node, known.__getitem__)
-            else:
-                end = known[node.args[0]]
-        graph.output((end,))
-        return finish_program(graph, tensors)
+            kept = self._programs[id(tensors)] = tensors, {}
+        key = (tuple(inputs), tuple(outputs))
+        if key not in kept[1]:
+            kept[1][key] = extract_open_program(self.graph, tensors, *key)
+        return kept[1][key]
 
     def name_families(self, model_graph: ModelGraph) -> None:
         """Take over the family that each value has at some length, which is its family at all."""

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.fx import Node
 
 from vesalius.core.errors import InvalidInput
+from vesalius.trace.any_length import AnyLength
 from vesalius.trace.axes import BatchLayout, ValueAxes
 from vesalius.trace.axis_rules import find_axes
 from vesalius.trace.graph import ModelGraph, data_inputs
@@ -25,16 +26,23 @@ class GraphAxes:
 
     Attributes:
         model_graph: the graph.
-        values: axes by the value's name.
     """
 
     model_graph: ModelGraph
-    values: Mapping[str, ValueAxes]
 
-    @classmethod
-    def of(cls, model_graph: ModelGraph) -> GraphAxes:
-        """Follow the axes through a graph."""
-        return cls(model_graph, find_axes(model_graph))
+    @cached_property
+    def values(self) -> Mapping[str, ValueAxes]:
+        """Axes by the value's name; the graph is followed when they are first asked for."""
+        found = find_axes(self.model_graph)
+        whole: AnyLength | None = self.model_graph.any_length
+        if whole is not None and not whole.batch_layouts:
+            layouts = {name: axes.batch for name, axes in found.items()}
+            whole.batch_layouts.update(
+                (name, layout)
+                for name, layout in layouts.items()
+                if layout is not None and layout.is_plain and layout.axis == self.model_graph.value(name).batch_axis
+            )
+        return found
 
     @cached_property
     def interior(self) -> Interior:
@@ -47,7 +55,9 @@ class GraphAxes:
         Raises:
             InvalidInput: they cannot be told apart along its axes, with a value before or after it where they can.
         """
-        if (layout := self.values[name].batch) is not None:
+        whole: AnyLength | None = self.model_graph.any_length
+        known = None if whole is None else whole.batch_layouts.get(name)
+        if (layout := known or self.values[name].batch) is not None:
             return layout
         shape = list(self.model_graph.value(name).shape)
         raise InvalidInput(

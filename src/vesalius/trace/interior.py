@@ -76,6 +76,11 @@ class Interior:
     def neurons(self, layers: Any = None) -> InteriorParts:
         """See :meth:`vesalius.Players.neurons`."""
         sites = self._activations()
+        if not sites and self.routers:
+            raise InvalidInput(
+                "the neurons of this network are inside experts, whose weights are picked for each token, so that no element of a value is"
+                " the same neuron from token to token; take whole experts: vesalius.Players.experts(net)"
+            )
         if not sites:
             raise InvalidInput(
                 "this graph shows no neurons: no activation function, or product of one with a gate, between two layers with weights; name"

@@ -26,6 +26,7 @@ from vesalius.core.entry import full_precision, run_precisely, verb
 from vesalius.core.errors import ForeignFile, NotTraceable
 from vesalius.core.names import name_list, require_known
 from vesalius.core.tensor_identity import bytes_of, place_of, version_of
+from vesalius.trace.any_length import AnyLength
 from vesalius.trace.binding import bind_inputs, merge_inputs
 from vesalius.trace.copying import PackedGraph, computed_attributes, copy_graph
 from vesalius.trace.graph import ModelGraph, Value, bytes_per_sample
@@ -97,9 +98,7 @@ class Network:
     def run(self, tensors: Sequence[Tensor]) -> Float[Tensor, "B ..."]:
         """The output for inputs that are already bound, unchecked."""
         if self.model_graph is not None:
-            whole = self._whole
-            whole = self.program([value.name for value in self.inputs], [self.model_graph.output]) if whole is None else whole
-            output: Tensor = whole(*tensors)[0]
+            output: Tensor = (self._whole or self.program(self.model_graph.inputs, [self.model_graph.output]))(*tensors)[0]
             return output
         assert self.call is not None
         with nullcontext() if self.differentiable else torch.no_grad():
@@ -167,7 +166,7 @@ class Network:
             names = [value.name for value in self.inputs]
             given = dict(zip(names, tensors, strict=True))
             inside = [lookup.index for lookup in self.lookups if lookup.index not in given]
-            known = {**given, **dict(zip(inside, self.program(names, inside)(*tensors) if inside else (), strict=True))}
+            known = {**given, **dict(zip(inside, self.function(names, inside)(*tensors) if inside else (), strict=True))}
             check_lookups(self.lookups, [known[lookup.index] for lookup in self.lookups], given, holder, strict=strict)
 
     # ---- looking in ---------------------------------------------------------------------------------------------------------------
@@ -201,14 +200,10 @@ class Network:
     @cached_property
     def axes(self) -> GraphAxes:
         """What the axes of every value are: where the samples and the units are in it."""
-        return GraphAxes.of(self.graph("finding axes"))
+        return GraphAxes(self.graph("finding axes"))
 
     def layer(self, name: str) -> Layer:
-        """One layer by name.
-
-        Raises:
-            UnknownName: no such layer.
-        """
+        """One layer by name; an UnknownName says which there are."""
         require_known("layer", name, self.layers)
         return self.layers[name]
 
@@ -236,7 +231,7 @@ class Network:
         """
         asked = [names] if isinstance(names, str) else list(name_list("names", names, distinct=False))
         network = self.at_lengths_of(x)
-        program = network.program([value.name for value in self.inputs], [network.resolve(name) for name in asked])
+        program = network.function([value.name for value in self.inputs], [network.resolve(name) for name in asked])
         return dict(zip(asked, run_precisely(program, *network.bind(x)), strict=True))
 
     def split(self, at: str | Sequence[str], output: str | None = None) -> Split:
@@ -255,6 +250,13 @@ class Network:
             self._programs[key] = self.graph("running a part of the network").program(*key)
         return self._programs[key]
 
+    def function(self, inputs: Sequence[str], outputs: Sequence[str]) -> GraphModule:
+        """As :meth:`program`, for whoever calls it and looks at no shapes in it: one for all lengths, where the graph holds at any."""
+        mine = self.graph("running a part of the network")
+        whole: AnyLength | None = mine.any_length
+        found = None if whole is None else whole.program(mine.tensors, inputs, outputs)
+        return self.program(inputs, outputs) if found is None else found
+
     @verb
     def cast(self, dtype: torch.dtype) -> Network:
         """The same network computing in another precision; a copy of its parameters as they are now, kept until they change.
@@ -268,8 +270,6 @@ class Network:
             model_graph = cast_graph(mine, dtype)
             found = self._casts[dtype] = Network(self.name, tuple(model_graph.value(name) for name in model_graph.inputs), model_graph)
         return found
-
-    # ---- for players --------------------------------------------------------------------------------------------------------------
 
     @verb
     def unit_index(self, layer: str) -> Int[Tensor, "..."]:

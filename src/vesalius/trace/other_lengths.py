@@ -101,7 +101,7 @@ class LengthFamily:
             except DAMAGE as error:
                 raise InvalidInput(f"{describe_lengths(network, shapes)}, and the file it is from does not hold for it: {error}") from error
             check_positions(model_graph, describe_lengths(network, shapes))
-            program = whole.program(known.model_graph.tensors)
+            program = whole.program(known.model_graph.tensors, known.model_graph.inputs, [known.model_graph.output])
             inputs = tuple(model_graph.value(name) for name in model_graph.inputs)
             found = replace(known, inputs=inputs, model_graph=model_graph, _programs={}, _casts={}, _family=self, _whole=program)
             if all({lookup.table, f"{lookup.table}.weight"} & set(model_graph.tensors) for lookup in known.lookups):
@@ -196,8 +196,8 @@ def hold_at_other_lengths(
         return model_graph
     named = dict(zip(model_graph.inputs, tensors, strict=True))
     lengths = whole.find_lengths({name: tuple(tensor.shape) for name, tensor in named.items()})
-    program = whole.program(model_graph.tensors)
-    assert lengths is not None, "the graph was checked on the example"
+    program = whole.program(model_graph.tensors, model_graph.inputs, [model_graph.output])
+    assert lengths is not None and program is not None, "the graph was checked on the example"
     outcomes = [_same_output(whole.resize(named, other), evaluate, program, close) for other in whole.others(lengths)]
     return model_graph if True in outcomes and False not in outcomes else replace(model_graph, any_length=None)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 
 import torch
 from jaxtyping import Float, Int
@@ -35,14 +36,21 @@ class TargetSubgraph:
     """The part of a graph that a question is about.
 
     Attributes:
-        program: from the explained tensors, then the context, to the output that holds the target.
+        build: makes the program, see :attr:`program`.
+        run: the same for those who look at no shapes in it, which may be that of any length.
         layouts: where the samples are in each of its inputs.
         context: what the program reads besides, of all samples, batch first.
     """
 
-    program: GraphModule
+    build: Callable[[], GraphModule]
+    run: GraphModule
     layouts: tuple[BatchLayout, ...]
     context: tuple[Tensor, ...]
+
+    @cached_property
+    def program(self) -> GraphModule:
+        """From the explained tensors, then the context, to the output that holds the target; its values have the shapes they have here."""
+        return self.build()
 
     def arguments(self, values: Sequence[Tensor], rows: Int[Tensor, " N"]) -> list[Tensor]:
         """Inputs of the program as it wants them, from explained tensors that are batch first."""
@@ -51,7 +59,7 @@ class TargetSubgraph:
 
     def head(self, values: Sequence[Tensor], rows: Int[Tensor, " N"]) -> Tensor:
         """The output for other values of the explained tensors."""
-        output: Tensor = self.program(*self.arguments(values, rows))[0]
+        output: Tensor = self.run(*self.arguments(values, rows))[0]
         return output
 
 
@@ -288,8 +296,8 @@ def _build_head(
     layouts = tuple(network.axes.batch_layout(name) for name in (*split.at, *split.context))
     with torch.no_grad():
         found = [layout.batch_first(tensor) for tensor, layout in zip(split.front(*inputs), layouts, strict=True)]
-    program = network.program((*split.at, *split.context), [end or network.graph("running a part of the network").output])
-    cut = TargetSubgraph(program, layouts, tuple(found[len(at) :]))
+    given, asked = (*split.at, *split.context), [end or network.graph("running a part of the network").output]
+    cut = TargetSubgraph(partial(network.program, given, asked), network.function(given, asked), layouts, tuple(found[len(at) :]))
     return tuple(found[: len(at)]), cut.head, cut
 
 

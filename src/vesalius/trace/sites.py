@@ -93,7 +93,7 @@ def find_dependent_sites(network: Network, inputs: Sequence[Tensor], names: tupl
     program = _overwrite(model_graph.program((*first, *context), [output]), behind)
     layouts += [layout for name in behind for layout in (network.axes.batch_layout(name),) * 2]
     with torch.no_grad():
-        found = network.program([value.name for value in network.inputs], context)(*inputs) if context else ()
+        found = network.function([value.name for value in network.inputs], context)(*inputs) if context else ()
     read = tuple(layout.batch_first(tensor) for tensor, layout in zip(found, layouts[len(first) :], strict=False))
     return DependentSites(names, later, program, tuple(layouts), read)
 

@@ -45,10 +45,10 @@ def split_network(network: Network, at: str | Sequence[str], output: str | None)
     context = model_graph.head_context(cut, end)
 
     def front(*tensors: Tensor) -> Any:
-        return run_precisely(network.at_lengths_of(tensors).program(model_graph.inputs, [*cut, *context]), *tensors)
+        return run_precisely(network.at_lengths_of(tensors).function(model_graph.inputs, [*cut, *context]), *tensors)
 
     def head(*tensors: Tensor) -> Any:
         here = network.at_lengths_of_values((*cut, *context), tensors)
-        return run_precisely(here.program((*cut, *context), [end]), *tensors)[0]
+        return run_precisely(here.function((*cut, *context), [end]), *tensors)[0]
 
     return Split(front, head, cut, context)

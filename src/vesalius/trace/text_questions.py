@@ -14,13 +14,13 @@ from vesalius.core.arguments import read_argument
 from vesalius.core.errors import InvalidInput, WrongType
 from vesalius.core.players import Players
 from vesalius.core.text_division import BYSTANDER, TextLayout, divide_text
-from vesalius.core.tokenization import TokenizedText, token_text, vocabulary
+from vesalius.core.tokenization import TokenizedText, special_id, token_text, vocabulary, vocabulary_size
 from vesalius.language.baselines import text_baseline
 from vesalius.language.targets import Continuation, LanguageTarget, NextTokenLogit, PerToken
 from vesalius.trace.default_inputs import embedding_behind
 from vesalius.trace.network import Network
 from vesalius.trace.target import Target, predicted_classes
-from vesalius.trace.texts import GivenTexts, device_ids, read_texts
+from vesalius.trace.texts import GivenTexts, device_ids, fills_masks, read_texts
 from vesalius.trace.trace import recall
 
 TextPlayers = Any
@@ -106,7 +106,7 @@ def pose_texts(given: GivenTexts, places: Sequence[int], words: TextWords) -> Te
         return _matrix(found, target, given.tokenizer)
     if isinstance(target, LanguageTarget):
         return replace(found, targets=(target.describe(given.tokenizer),) * len(texts))
-    return _predicted(found, given, words)
+    return _predicted(found, given, texts, words)
 
 
 def as_text_question(model: Any, x: Any, tokenizer: Any, words: TextWords) -> TextQuestion | None:
@@ -189,8 +189,20 @@ def _resolve_tokens(given: GivenTexts, texts: Sequence[TokenizedText], target: T
     """A target of language with ids, the tokens to be generated included."""
     if not isinstance(target, LanguageTarget):
         return target
+    if isinstance(target, (Continuation, PerToken)):
+        return _resolve_continuation(given, texts, target)
     found = target.resolve(given.tokenizer)
-    if not isinstance(found, PerToken):
+    place = mask_place(given, texts) if getattr(found, "position", 0) == -1 else None
+    return found if place is None else replace(found, position=place)  # type: ignore[type-var]
+
+
+def _resolve_continuation(given: GivenTexts, texts: Sequence[TokenizedText], target: Continuation | PerToken) -> Continuation | PerToken:
+    """A continuation as ids, as they come behind the texts, or are generated."""
+    each = [target.resolve(given.tokenizer, text.text) for text in texts]
+    if any(one.tokens != each[0].tokens for one in each):
+        each = [target.resolve(given.tokenizer)]  # the tokenizer cuts it in unlike ways behind them: as it does alone
+    found = each[0]
+    if isinstance(found, Continuation):
         return found
     if len(given.texts) > 1:
         raise InvalidInput(f"a matrix is of one text, and {len(given.texts)} came; explain them one at a time")
@@ -211,7 +223,7 @@ def _matrix(found: TextQuestion, target: PerToken, tokenizer: Any) -> TextQuesti
     return replace(found, network=network, x=rows, target=torch.arange(len(shown)), targets=targets, generated=shown)
 
 
-def _predicted(found: TextQuestion, given: GivenTexts, words: TextWords) -> TextQuestion:
+def _predicted(found: TextQuestion, given: GivenTexts, texts: Sequence[TokenizedText], words: TextWords) -> TextQuestion:
     """A token by its string or id, or the likeliest one, where the model gives logits of tokens; a class as it is."""
     target = words.target
     if target is not None and not (isinstance(target, (str, int)) and not isinstance(target, bool)):
@@ -226,12 +238,53 @@ def _predicted(found: TextQuestion, given: GivenTexts, words: TextWords) -> Text
         named = len(known) == output.shape[1] and (target is None or isinstance(target, str))
         each = [known[one] for one in predicted_classes(output).tolist()] if target is None and named else [str(target)] * len(output)
         return replace(found, targets=tuple(f"class {one}" for one in each)) if named else found
+    position = _position(given, texts, output) if output.ndim == 3 else None
     if target is not None:
-        token = NextTokenLogit(target).resolve(given.tokenizer)
+        token = NextTokenLogit(target, -1 if position is None else position).resolve(given.tokenizer)
         return replace(found, target=token, targets=(token.describe(given.tokenizer),) * len(output))
-    likeliest = output[:, -1].argmax(-1)
+    place = -1 if position is None else position
+    likeliest = output[:, place].argmax(-1)
     said = tuple(NextTokenLogit(int(one)).describe(given.tokenizer) for one in likeliest)
-    return replace(found, target=(-1, likeliest if len(output) > 1 else int(likeliest)), targets=said)
+    return replace(found, target=(place, likeliest if len(output) > 1 else int(likeliest)), targets=said)
+
+
+def _position(given: GivenTexts, texts: Sequence[TokenizedText], output: Tensor) -> int | None:
+    """Where a token is predicted, if not behind the last one.
+
+    Raises:
+        InvalidInput: the output is not of tokens; a model that fills masks, and none in the text.
+    """
+    if output.shape[2] < vocabulary_size(given.tokenizer, added=False):
+        raise InvalidInput(
+            f"the output has {output.shape[2]} numbers at each of {output.shape[1]} positions, and there are"
+            f" {vocabulary_size(given.tokenizer, added=False)} tokens: it is of classes of each token, so say of which one,"
+            " target=(position, class)"
+        )
+    place = mask_place(given, texts)
+    if place is None and fills_masks(given.model):
+        raise InvalidInput(
+            "this model says what stands at a mask, and the text has none; write the tokenizer's mask token where a word is to be"
+            " predicted, or name position and token: target=(position, token)"
+        )
+    return place
+
+
+def mask_place(given: GivenTexts, texts: Sequence[TokenizedText]) -> int | None:
+    """Where texts have their one token for a word that is to be filled in; ``None`` where they have none.
+
+    Raises:
+        InvalidInput: several, or at other places in other texts.
+    """
+    mask = special_id(given.tokenizer, "mask")
+    places = [[place for place, one in enumerate(text.ids) if one == mask] for text in texts]
+    if not any(places):
+        return None
+    if len(places[0]) != 1 or any(one != places[0] for one in places):
+        raise InvalidInput(
+            f"the texts have masks at {', '.join(map(str, places[:4]))}, and one is explained at a time; name position and token,"
+            " target=(position, token), and explain texts with masks at other places apart"
+        )
+    return places[0][0]
 
 
 def _classes(found: TextQuestion, words: TextWords) -> Sequence[str]:

@@ -25,6 +25,8 @@ from vesalius.trace.trace import trace_rows
 
 IDS, MASK = "input_ids", "attention_mask"
 """What Hugging Face calls the ids, and which of them are no padding."""
+TASKS_OF_PAIRS = ("zero-shot-classification", "question-answering", "table-question-answering", "document-question-answering")
+"""Pipelines whose model reads more than the text."""
 LENGTHS = ("max_position_embeddings", "n_positions", "max_seq_len", "n_ctx")
 """Where a configuration says how many positions a model has."""
 
@@ -124,10 +126,19 @@ class GivenTexts:
 
 
 def open_pipeline(model: Any, tokenizer: Any = None) -> tuple[Any, Any]:
-    """The model and the tokenizer of a pipeline; anything else as it is."""
+    """The model and the tokenizer of a pipeline; anything else as it is.
+
+    Raises:
+        InvalidInput: a pipeline that reads texts in pairs.
+    """
     inside = getattr(model, "model", None)
     if isinstance(model, nn.Module | Network) or not isinstance(inside, nn.Module) or not hasattr(model, "tokenizer"):
         return model, tokenizer
+    if (task := getattr(model, "task", "")) in TASKS_OF_PAIRS:
+        raise InvalidInput(
+            f"a pipeline for {task} puts a question or a hypothesis beside every text; give its model (pipeline.model) and what the"
+            " tokenizer makes of both, tokenizer(text, other, return_tensors='pt'), without tokenizer="
+        )
     return inside, tokenizer or model.tokenizer
 
 
@@ -151,6 +162,7 @@ def read_texts(model: Any, x: Any, tokenizer: Any = None) -> GivenTexts | None:
         return None
     if tokenizer is None:
         raise InvalidInput("a text came, and no tokenizer that makes ids of it; give tokenizer=, or a pipeline in place of the model")
+    check_inputs(model, x)
     rows = _plain_rows(x)
     single = is_one_text(rows)
     texts = tuple(tokenize(one, tokenizer) for one in ([rows] if single else rows))
@@ -176,6 +188,36 @@ def _plain_rows(x: Any) -> Any:
         return ids
     kept = mask.tolist() if isinstance(mask, Tensor) else mask
     return [[one for one, here in zip(row, own, strict=True) if here] for row, own in zip(ids, kept, strict=True)]
+
+
+def check_inputs(model: Any, x: Any) -> None:
+    """Refuse what is more than one text: chats, and further inputs beside the ids; and models that read two texts.
+
+    Raises:
+        InvalidInput: it is.
+    """
+    if type(model).__name__.endswith("ForConditionalGeneration") and "decoder_input_ids" in (_input_names(model) or ()):
+        raise InvalidInput(
+            f"{_name(model)} reads two texts, one in its encoder and one in its decoder; fix the decoder's in a module of the encoder's"
+            " ids, forward(self, input_ids): return self.model(input_ids=input_ids, decoder_input_ids=self.answer).logits, and give that"
+        )
+    messages = x if isinstance(x, (list, tuple)) else [x]
+    if any(isinstance(one, Mapping) and "role" in one for one in messages):
+        raise InvalidInput(
+            "a chat came, and a text is explained; give what its template makes of it, with the same tokenizer=:"
+            " tokenizer.apply_chat_template(messages, add_generation_prompt=True)"
+        )
+    for name, value in x.items() if isinstance(x, Mapping) and IDS in x else ():
+        if name not in (IDS, MASK) and name in (_input_names(model) or ()) and bool(torch.as_tensor(value).any()):
+            raise InvalidInput(
+                f"beside the ids came {name!r}, which the model reads and a text does not say; leave tokenizer= out, so that all inputs are"
+                f" taken as they are, or leave {name!r} out"
+            )
+
+
+def fills_masks(model: Any) -> bool:
+    """Whether a model of transformers was made to say what stands at a mask."""
+    return type(_module(model)).__name__.endswith("ForMaskedLM")
 
 
 def padded_rows(given: GivenTexts) -> Tensor | dict[str, Tensor]:
