@@ -259,3 +259,26 @@ def test_a_softplus_that_jumps_goes_by_secants(threshold):
     found = vs.attribute(torch.nn.Softplus(beta=2, threshold=threshold), x, target=lambda y: y.sum(1), baseline=0.3)
     assert found.gap.abs().max() < 1e-6 and bool(found.converged.all())
     assert (found.provenance["rule"] == "quadrature") == (threshold > 15)
+
+
+class Staircase(torch.nn.Module):
+    """A floor, or ramps that come near it, of two inputs."""
+
+    def __init__(self, steepness=None):
+        super().__init__()
+        self.steepness = steepness
+
+    def forward(self, x):
+        z = 3 * x[:, :1] + 0.3 * x[:, 1:]
+        steps = z.floor() if self.steepness is None else sum(torch.sigmoid(self.steepness * (z - step)) for step in (1, 2, 3))
+        return steps + x[:, 1:] ** 2
+
+
+def test_a_jump_is_the_limit_of_steep_ramps_and_gradients_alone_say_that_they_miss_it():
+    x = torch.tensor([[0.9, 0.8]], dtype=torch.float64)
+    jumps = vs.attribute(Staircase(), x, "integrated_gradients", target=0)
+    ramps = vs.attribute(Staircase(500.0), x, IntegratedGradients(tol=1e-4, max_steps=2000), target=0)
+    torch.testing.assert_close(jumps.values, ramps.values, atol=1e-5, rtol=0)
+    gradients = vs.attribute(Staircase(), x, IntegratedGradients(rule="quadrature"), target=0)
+    torch.testing.assert_close(gradients.gap, torch.tensor([2.0], dtype=torch.float64), atol=1e-6, rtol=0)
+    assert not gradients.converged.any()

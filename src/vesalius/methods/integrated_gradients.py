@@ -229,7 +229,9 @@ class IntegratedGradients(PathMethod):
     Reference: Sundararajan2017, equation 1.
     Differs from the paper: instead of a fixed number of gradients, nested rules of gradients where the network is smooth and chains of
     secants where it has kinks, refined per sample until the map itself is known to ``tol``; what converged values fail to add up to is
-    shared out by their errors. With several baselines, the mean over them.
+    shared out by their errors. With several baselines, the mean over them. A value that jumps on the line (``floor``, a comparison) is
+    counted where it jumps, as the limit of ever steeper ramps: gradients do not see it, and maps of them alone do not add up there
+    (``rule="quadrature"``, which says so in the gap).
     """
 
     name: ClassVar[str] = "integrated_gradients"
