@@ -92,14 +92,10 @@ class RuleTable:
     ops: Mapping[str, Rule] = field(default_factory=dict)
     by_places: Mapping[str, Rule] = field(default_factory=dict)
     opened: Callable[[Callable[..., Any]], Rule | None] = lambda target: None
-    _found: dict[int, tuple[Any, Rule | None]] = field(default_factory=dict, init=False, repr=False)
 
     def find(self, target: Callable[..., Any]) -> Rule | None:
         """The rule for an op: its own, its kind's, its decomposition, or what is done with all others."""
-        known = self._found.get(id(target))
-        if known is None:  # with the op, so that no other one can have its identity
-            known = self._found[id(target)] = (target, self.find_written(target) or self.opened(target))
-        return known[1]
+        return self.find_written(target) or self.opened(target)  # not remembered, since rules may be added at any time
 
     def find_written(self, target: Callable[..., Any]) -> Rule | None:
         """The rule that is written down for an op."""
@@ -112,13 +108,10 @@ class RuleTable:
         Raises:
             NoRule: listing all such ops, each with its place.
         """
-        missing = plan.remember(self, self._missing)
+        nodes = [node for node in plan.traced if node.op == "call_function"]
+        missing = [describe_op(node) for node in nodes if self.find(node.target) is None]  # type: ignore[arg-type]
         if missing:
             raise NoRule(self.name, missing)
-
-    def _missing(self, plan: Plan) -> list[str]:
-        nodes = [node for node in plan.traced if node.op == "call_function"]
-        return [describe_op(node) for node in nodes if self.find(node.target) is None]  # type: ignore[arg-type]
 
 
 class Interpreter:
