@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -24,3 +27,12 @@ def bytes_of(tensor: Tensor) -> bytes:
     if held.layout != torch.strided:
         held = held.to_dense()
     return held.resolve_conj().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+
+
+def digest_of(tensors: Iterable[tuple[str, Tensor]]) -> str:
+    """A short hash of tensors and their names, in this order."""
+    total = hashlib.blake2b(digest_size=8)
+    for name, tensor in tensors:
+        total.update(name.encode())
+        total.update(bytes_of(tensor))
+    return total.hexdigest()

@@ -112,13 +112,14 @@ class Plan:
         """Values that follow from sizes alone; those of the latest sizes are kept, where they are small."""
         tensors = [values[slot].value for slot in self._input_slots[: len(self.explained)]]
         key = tuple((tensor.shape, tensor.dtype, tensor.device) for tensor in tensors)
-        if self._sized_values is None or self._sized_values[0] != key:
+        kept = self._sized_values  # read once: another thread may put its own there
+        if kept is None or kept[0] != key:
             run(self.sized, values)
             found = [values[slot] for slot in self._sized_slots]
             taken = sum(item.untyped_storage().nbytes() for item in found if isinstance(item, Tensor))
             self._sized_values = (key, found) if taken <= KEPT_BYTES else None
             return
-        for slot, value in zip(self._sized_slots, self._sized_values[1], strict=True):
+        for slot, value in zip(self._sized_slots, kept[1], strict=True):
             values[slot] = value
 
     def _downstream(self) -> list[Node]:

@@ -32,7 +32,7 @@ from vesalius.trace.packed_sequences import without_size_checks
 from vesalius.trace.quiet import silence_torch
 from vesalius.trace.readable_calls import ReadableCalls
 from vesalius.trace.recurrent_export import recurrent_layers_by_shape
-from vesalius.trace.signature import ModelCall
+from vesalius.trace.signature import ModelCall, two_samples
 from vesalius.trace.sizes import UnsayableSize, evaluate_size
 from vesalius.trace.strict_export import export_by_reading
 from vesalius.trace.symbolic_sizes import SymbolicSizes
@@ -134,11 +134,6 @@ def export_program(call: ModelCall, example: Sequence[Tensor], mode: ExportMode 
                 return torch.export.export(_ExportWrapper(copied), doubled, dynamic_shapes={"tensors": dynamic}, strict=False)
     except Exception as error:
         raise NoGraph(_describe_error(error)) from error
-
-
-def two_samples(example: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """A batch of several: torch.export takes a batch of one for a constant."""
-    return tuple(torch.cat([tensor, tensor]) if len(tensor) == 1 else tensor for tensor in example)
 
 
 def _multiply_experts_in_batches(copied: nn.Module, model: nn.Module) -> None:

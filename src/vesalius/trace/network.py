@@ -6,7 +6,6 @@ Axes: B batch.
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, fields
@@ -25,13 +24,14 @@ from vesalius.core.arguments import noun
 from vesalius.core.entry import full_precision, run_precisely, verb
 from vesalius.core.errors import ForeignFile, NotTraceable
 from vesalius.core.names import name_list, require_known
-from vesalius.core.tensor_identity import bytes_of, place_of, version_of
+from vesalius.core.tensor_identity import digest_of, place_of, version_of
 from vesalius.trace.any_length import AnyLength
 from vesalius.trace.binding import bind_inputs, merge_inputs
 from vesalius.trace.copying import PackedGraph, computed_attributes, copy_graph
 from vesalius.trace.graph import ModelGraph, Value, bytes_per_sample
 from vesalius.trace.graph_axes import GraphAxes
 from vesalius.trace.layers import Layer, find_layers
+from vesalius.trace.number_reads import KeptNumbers
 from vesalius.trace.other_lengths import LengthFamily
 from vesalius.trace.precision import cast_graph, parameters_match
 from vesalius.trace.serialization import decode_graph, encode_graph
@@ -66,6 +66,7 @@ class Network:
         differentiable: whether a gradient reaches an input; what is computed outside torch has none.
         features: names of the columns of the table it was traced on, or empty.
         classes: names of the classes of its output, where the model knows them, or empty.
+        numbers: that the model read from its own tensors when it was traced; ``None`` where it read none.
         retrace: how the model is traced again at a length that the graph does not hold for; ``None`` where it cannot be.
     """
 
@@ -77,6 +78,7 @@ class Network:
     differentiable: bool = True
     features: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
+    numbers: KeptNumbers | None = None
     retrace: Callable[[tuple[ModelCall, tuple[Tensor, ...]]], Network] | None = field(default=None, repr=False)
     _programs: dict[tuple[tuple[str, ...], tuple[str, ...]], GraphModule] = field(default_factory=dict, repr=False)
     _digests: dict[tuple[Any, ...], str] = field(default_factory=dict, repr=False)
@@ -150,10 +152,12 @@ class Network:
 
         Raises:
             InvalidInput, WrongType: a missing input, another shape, fractions where whole numbers are meant, ids out of the vocabulary, an
-                empty batch.
+                empty batch; a model whose own numbers are others than when it was traced.
         """
         tensors = bind_inputs(self.name, self.inputs, x, self.devices)
         self.check_ids(tensors, holder)
+        if self.numbers is not None and self.call is not None:
+            self.numbers.check(self.call, tensors)
         return tensors
 
     def check_ids(self, tensors: Sequence[Tensor], holder: str, *, strict: bool = False) -> None:
@@ -311,12 +315,8 @@ class Network:
         parameters = sorted(self.parameters.items())
         state = tuple((name, place_of(tensor), version_of(tensor)) for name, tensor in parameters)
         if state not in self._digests:
-            total = hashlib.blake2b(digest_size=8)
-            for name, tensor in parameters:
-                total.update(name.encode())
-                total.update(bytes_of(tensor))
             self._digests.clear()
-            self._digests[state] = total.hexdigest()
+            self._digests[state] = digest_of(parameters)
         return self._digests[state]
 
     def __repr__(self) -> str:

@@ -23,9 +23,11 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from vesalius.core.errors import InvalidInput
 from vesalius.core.random_state import RandomState
+from vesalius.core.tensor_identity import place_of, version_of
 from vesalius.trace.packed_sequences import PACK, EqualLengths, equal_lengths
-from vesalius.trace.signature import ModelCall
+from vesalius.trace.signature import ModelCall, two_samples
 from vesalius.trace.write_guard import forget_failed_compilation
 
 READS: frozenset[Any] = frozenset(
@@ -52,6 +54,43 @@ class NumberRead:
     name: str
     known: bool
     value: Any
+
+
+@dataclass(eq=False)
+class KeptNumbers:
+    """Numbers in a graph that its model read from its own tensors, which may be written to afterwards.
+
+    Attributes:
+        reads: in order.
+        state: of the model's tensors when the numbers were last seen to be the same.
+    """
+
+    reads: tuple[NumberRead, ...]
+    state: Any = None
+
+    def check(self, call: ModelCall, tensors: Sequence[Tensor]) -> None:
+        """Refuse a model that reads other numbers by now; it is called once after each time that its tensors were written to.
+
+        Raises:
+            InvalidInput: it does.
+        """
+        held = [*call.model.parameters(), *call.model.buffers()]
+        state = [(place_of(tensor), version_of(tensor)) for tensor in held]
+        if state == self.state:
+            return
+        old, new = self._known(), KeptNumbers(read_numbers(call, two_samples(tensors)))._known()
+        if old != new:
+            was, now = next((pair for pair in zip(old, new, strict=False) if pair[0] != pair[1]), (old, new))
+            raise InvalidInput(
+                f"the model reads {now} from its own tensors, where it read {was} when it was traced, and its graph holds that as a"
+                " constant: trace it again"
+            )
+        self.state = state
+
+    def _known(self) -> list[Any]:
+        """What is in the graph; to seven digits, since another device rounds otherwise."""
+        values = [read.value.tolist() if isinstance(read.value, Tensor) else read.value for read in self.reads if read.known]
+        return [float(f"{value:.7g}") if isinstance(value, float) else value for value in values]
 
 
 class UnforeseenRead(RuntimeError):

@@ -20,6 +20,7 @@ from vesalius.trace.any_length import at_shapes
 from vesalius.trace.cache import trace_key
 from vesalius.trace.graph import ModelGraph
 from vesalius.trace.network import Network
+from vesalius.trace.number_reads import KeptNumbers
 from vesalius.trace.sequence_axes import sequence_axes
 from vesalius.trace.signature import ModelCall
 
@@ -38,6 +39,7 @@ class RememberedTrace:
         graph: ``None`` for one that does not export.
         reason: why not.
         differentiable: whether the graph is.
+        numbers: see :class:`vesalius.trace.network.Network`.
         writes, draws, one_by_one: see :class:`vesalius.trace.signature.ModelCall`.
     """
 
@@ -45,6 +47,7 @@ class RememberedTrace:
     graph: ModelGraph | None
     reason: str
     differentiable: bool
+    numbers: KeptNumbers | None
     writes: bool
     draws: bool
     one_by_one: bool
@@ -71,7 +74,7 @@ def keep(call: ModelCall, example: Sequence[Tensor], network: Network) -> None:
     seen = network.call
     assert seen is not None
     traces[_key(call, example)] = RememberedTrace(
-        network.name, network.model_graph, network.reason, network.differentiable, seen.writes, seen.draws, seen.one_by_one
+        network.name, network.model_graph, network.reason, network.differentiable, network.numbers, seen.writes, seen.draws, seen.one_by_one
     )
     if len(traces) > MAX_TRACES:
         del traces[next(iter(traces))]

@@ -133,6 +133,11 @@ def bind_call(
     return ModelCall(module, args, keyword, tuple(names), output), tuple(tensors)
 
 
+def two_samples(example: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """A batch of several: torch.export takes a batch of one for a constant."""
+    return tuple(torch.cat([tensor, tensor]) if len(tensor) == 1 else tensor for tensor in example)
+
+
 def _parameter_names(model: Callable[..., Any], count: int) -> list[str]:
     """Names of positional parameters, as the model's author wrote them."""
     function = model.forward if isinstance(model, nn.Module) else model

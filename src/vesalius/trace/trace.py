@@ -21,16 +21,16 @@ from vesalius.core.rows import SCALARS, Rows, is_table, map_tensors, read_rows
 from vesalius.inputs.models import arguments_of, as_model, example_forms, may_be_one_sequence
 from vesalius.trace import cache as caching
 from vesalius.trace import remembered
-from vesalius.trace.export import ExportMode, NoGraph, clean_graph, export_graph, two_samples
+from vesalius.trace.export import ExportMode, NoGraph, clean_graph, export_graph
 from vesalius.trace.graph import ModelGraph, Value
 from vesalius.trace.mixing import describe_mixing, differs_by_rounding, has_batch_statistics
 from vesalius.trace.network import Network
-from vesalius.trace.number_reads import read_numbers
+from vesalius.trace.number_reads import KeptNumbers, read_numbers
 from vesalius.trace.observe import GRADIENT_MODE, RANDOM, Behaviour, check_output, is_close, observe, run_with_gradients, two_rows
 from vesalius.trace.opset import draws_random_numbers
 from vesalius.trace.other_lengths import hold_at_other_lengths
 from vesalius.trace.sequence_axes import SHORTEST, sequence_axes
-from vesalius.trace.signature import CallableModule, ModelCall, bind_call
+from vesalius.trace.signature import CallableModule, ModelCall, bind_call, two_samples
 from vesalius.trace.structural_copy import has_users_hooks
 
 FLAT_GRADIENT = 1e-3
@@ -150,21 +150,21 @@ def trace_call(bound: tuple[ModelCall, tuple[Tensor, ...]], cache: str | Path | 
     inputs = tuple(_input_value(name_, tensor) for name_, tensor in zip(call.names, tensors, strict=True))
     call, seen = observe(call, tensors)
     reason = seen.reason or ("" if isinstance(model, nn.Module) else PLAIN_CALLABLE)
-    model_graph = None
+    model_graph, numbers = None, None
     if not reason:
-        model_graph, reason = _find_graph(call, tensors, seen, cache, sequence_axes(inputs, shortest=SHORTEST))
+        model_graph, reason, numbers = _find_graph(call, tensors, seen, cache, sequence_axes(inputs, shortest=SHORTEST))
     if seen.mixes and not (model_graph is not None and differs_by_rounding(model_graph, call, tensors)):
         if model_graph is not None or has_batch_statistics(call.model):
             raise InvalidInput(describe_mixing(model_graph, call.model, tensors))
         call, reason = replace(call, one_by_one=True), reason + ONE_BY_ONE
     smooth = seen.differentiable if model_graph is None else _is_smooth(model_graph, tensors)
-    return Network(name, inputs, model_graph, reason, call, differentiable=smooth, retrace=trace_call)
+    return Network(name, inputs, model_graph, reason, call, differentiable=smooth, numbers=numbers, retrace=trace_call)
 
 
 def _find_graph(
     call: ModelCall, tensors: Sequence[Tensor], seen: Behaviour, cache: str | Path | None, axes: Sequence[Sequence[int]]
-) -> tuple[ModelGraph | None, str]:
-    """A graph that does on the example what the model does; or why there is none.
+) -> tuple[ModelGraph | None, str, KeptNumbers | None]:
+    """A graph that does on the example what the model does; or why there is none. And the numbers in it that the model read.
 
     It is exported with axes that may move, and where the model cannot be exported so, without. That it holds at other lengths is believed
     where it was seen at one.
@@ -172,7 +172,7 @@ def _find_graph(
     Hooks of the user's are left out where the output does not need them: those that only look would be shown values that are no numbers.
     """
     if cache is not None and (kept := caching.load(Path(cache), call, tensors)) is not None and _graph_matches(kept, tensors, seen):
-        return kept, ""
+        return kept, "", None
     reason = ""
     for mode in _export_modes(call, tensors, axes):
         if mode.detached and reason != GRAPH_DISAGREES:
@@ -183,14 +183,14 @@ def _find_graph(
             reason = reason or error.reason
             continue
         if (line := _line_of_noise(found, tensors)) is not None:
-            return None, f"it draws random numbers at {line}, after it has set the seed itself"
+            return None, f"it draws random numbers at {line}, after it has set the seed itself", None
         if _graph_matches(found, tensors, seen) and (not mode.reads or _graph_matches_other_batches(found, call, tensors)):
             found = hold_at_other_lengths(found, [tensor[:2] for tensor in tensors], call.evaluate, is_close)
-            if cache is not None:
+            if cache is not None and not mode.reads:  # what was read is not in the file
                 caching.save(Path(cache), call, tensors, found)
-            return found, ""
+            return found, "", KeptNumbers(mode.reads) if mode.reads else None
         reason = GRAPH_DISAGREES
-    return None, reason
+    return None, reason, None
 
 
 def _export_modes(call: ModelCall, tensors: Sequence[Tensor], axes: Sequence[Sequence[int]]) -> Iterator[ExportMode]:
@@ -218,7 +218,8 @@ def recall(bound: tuple[ModelCall, tuple[Tensor, ...]]) -> Network:
         inputs = tuple(_input_value(name, tensor) for name, tensor in zip(call.names, tensors, strict=True))
         if kept.graph is None or _graph_matches(kept.graph, tensors, seen):
             differentiable = kept.differentiable if kept.graph is not None else seen.differentiable
-            return Network(kept.name, inputs, kept.graph, kept.reason, call, differentiable=differentiable, retrace=trace_call)
+            found = Network(kept.name, inputs, kept.graph, kept.reason, call, differentiable=differentiable, retrace=trace_call)
+            return replace(found, numbers=kept.numbers)
     network = trace_call(bound)
     if network.reason not in (GRAPH_DISAGREES, GRADIENT_MODE, RANDOM):  # that may be the example's fault, or draws on
         remembered.keep(call, tensors, network)
