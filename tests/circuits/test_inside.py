@@ -158,7 +158,7 @@ def test_neurons_and_layers(traced):
     layers = vs.Players.layers(net)
     assert {"L0.attn", "L0.mlp", "L1.attn", "L1.mlp"} <= set(layers.names)
     if name == "mixtral":
-        with pytest.raises(InvalidInput, match="shows no neurons"):
+        with pytest.raises(InvalidInput, match="inside experts"):
             vs.Players.neurons(net)
         return
     neurons = vs.Players.neurons(net)

@@ -34,9 +34,9 @@ def test_adds_up_though_the_router_jumps(mixture, method):
     assert (found.relative_gap <= 1e-5).all()
 
 
-def test_what_single_precision_cannot_hold_stays_in_double(mixture):
-    """A zero embedding under RMSNorm: values thousands of times their sum."""
+def test_values_that_cancel_add_up_to_their_sum(mixture):
+    """A zero embedding under RMSNorm: values a hundred times their sum."""
     _, network, ids = mixture
     found = vs.attribute(network, ids, "deeplift_rescale", target=1, at="model.embed_tokens")
     assert found.values.abs().max() > 100 * (found.total - found.base).abs().max()
-    assert found.values.dtype == torch.float64
+    assert (found.relative_gap <= 1e-5).all()

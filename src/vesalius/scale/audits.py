@@ -96,7 +96,7 @@ class AuditMeans:
             self._join(known.double(), torch.where(known, numbers, 0.0), torch.zeros_like(numbers))
             for place, method in enumerate(self.methods):
                 if method in one:
-                    self.held[place] += torch.tensor([float(one[method].principles[name] is True) for name in PRINCIPLES])
+                    self.held[place] += torch.tensor([one[method].principles[name] is True for name in PRINCIPLES]).double()
         self.rows += len(batch)
 
     def merge(self, other: AuditMeans) -> None:
