@@ -18,7 +18,7 @@ from torch.fx import Node
 from vesalius.core.errors import NoRule, VesaliusError
 from vesalius.core.out_of_memory import is_out_of_memory
 from vesalius.rules.op_kinds import op_kind, op_name
-from vesalius.rules.plan import Plan, Step
+from vesalius.rules.plan import Plan, PlanStep
 from vesalius.rules.signal import Places, Signal, places_in, signals_in, to_tensors
 from vesalius.trace.graph import Value
 
@@ -155,7 +155,7 @@ class Interpreter:
         self._run_steps(plan.moving, values)
         return values[plan.output_slot]
 
-    def _run_steps(self, steps: Sequence[Step], values: list[Any]) -> None:
+    def _run_steps(self, steps: Sequence[PlanStep], values: list[Any]) -> None:
         for step in steps:
             if step.parameter is not None:
                 values[step.slot] = getattr(*step.parameter)

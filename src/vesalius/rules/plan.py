@@ -30,7 +30,7 @@ Read = Callable[[list[Any]], Any]
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class PlanStep:
     """An op or a parameter of a program.
 
     Attributes:
@@ -108,7 +108,7 @@ class Plan:
             values[slot] = value
         return values
 
-    def fill_sized(self, values: list[Any], run: Callable[[Sequence[Step], list[Any]], None]) -> None:
+    def fill_sized(self, values: list[Any], run: Callable[[Sequence[PlanStep], list[Any]], None]) -> None:
         """Values that follow from sizes alone; those of the latest sizes are kept, where they are small."""
         tensors = [values[slot].value for slot in self._input_slots[: len(self.explained)]]
         key = tuple((tensor.shape, tensor.dtype, tensor.device) for tensor in tensors)
@@ -143,7 +143,7 @@ class Plan:
         self._input_slots = [slots[node] for node in self.inputs]
         self.still_slots = [slots[node] for node in first if node in kept]
         self._sized_slots = [slots[node] for node in first if node in sized and node in shown]
-        self.sized: list[Step] = _compile_steps(self.program, [node for node in first if node in sized], slots, shown)
+        self.sized: list[PlanStep] = _compile_steps(self.program, [node for node in first if node in sized], slots, shown)
         self.still = _compile_steps(self.program, [node for node in first if node not in sized], slots, kept)
         self.moving = _compile_steps(self.program, then, slots, kept)
 
@@ -177,7 +177,7 @@ def plan_of(program: GraphModule, explained: int) -> Plan:
     return plans[explained]
 
 
-def _compile_steps(program: GraphModule, nodes: Sequence[Node], slots: Mapping[Node, int], kept: Container[Node]) -> list[Step]:
+def _compile_steps(program: GraphModule, nodes: Sequence[Node], slots: Mapping[Node, int], kept: Container[Node]) -> list[PlanStep]:
     last = {source: node for node in nodes for source in node.all_input_nodes if source not in kept}
     done: dict[Node, list[int]] = {}
     for source, node in last.items():
@@ -185,7 +185,7 @@ def _compile_steps(program: GraphModule, nodes: Sequence[Node], slots: Mapping[N
     return [_compile_step(program, node, slots, tuple(done.get(node, ()))) for node in nodes]
 
 
-def _compile_step(program: GraphModule, node: Node, slots: Mapping[Node, int], done: tuple[int, ...]) -> Step:
+def _compile_step(program: GraphModule, node: Node, slots: Mapping[Node, int], done: tuple[int, ...]) -> PlanStep:
     args: Sequence[Any] = node.args if node.op == "call_function" else ()
     reads = tuple((place, slots[item]) for place, item in enumerate(args) if isinstance(item, Node))
     nested = tuple((place, _reader(item, slots)) for place, item in enumerate(args) if not isinstance(item, Node) and _holds_values(item))
@@ -193,7 +193,7 @@ def _compile_step(program: GraphModule, node: Node, slots: Mapping[Node, int], d
     kwargs = _reader(by_name, slots) if _holds_values(by_name) else dict(by_name)
     parameter = None if node.op == "call_function" else _owner_of(program, node)
     alias = slots[args[0]] if args and isinstance(args[0], Node) and _hands_on(node) else None
-    return Step(node, slots[node], tuple(args), reads, nested, kwargs, done, parameter, alias)
+    return PlanStep(node, slots[node], tuple(args), reads, nested, kwargs, done, parameter, alias)
 
 
 def _hands_on(node: Node) -> bool:

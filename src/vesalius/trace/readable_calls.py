@@ -46,11 +46,17 @@ def solve(matrix: Tensor, right: Tensor, *, left: bool = True) -> Tensor:
 
 
 def matrix_norm(tensor: Tensor, ord: Any = "fro", dim: Sequence[int] = (-2, -1), keepdim: bool = False, **named: Any) -> Tensor:
-    """A norm of matrices; that of Frobenius is one of all elements."""
-    if ord == "fro" and not named:
-        found: Tensor = torch.linalg.vector_norm(tensor, 2, tuple(dim), keepdim)
-    else:
-        found = torch.linalg.matrix_norm(tensor, ord, dim, keepdim, **named)
+    """A norm of matrices; that of Frobenius is one of all elements, a spectral one the first or last of the singular values."""
+    if named or ord not in ("fro", 2, -2):
+        found: Tensor = torch.linalg.matrix_norm(tensor, ord, dim, keepdim, **named)
+        return found
+    if ord == "fro":
+        found = torch.linalg.vector_norm(tensor, 2, tuple(dim), keepdim)
+        return found
+    values = torch.linalg.svdvals(tensor.movedim(tuple(dim), (-2, -1)))
+    found = values.amax(-1) if ord > 0 else values.amin(-1)
+    for axis in sorted(axis % tensor.ndim for axis in dim) if keepdim else ():
+        found = found.unsqueeze(axis)
     return found
 
 

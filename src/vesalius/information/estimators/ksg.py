@@ -152,7 +152,7 @@ class KSG(Options):
         """
         units = chosen.nonzero().T.contiguous().numpy()
         count = len(X) if self.queries is None else min(len(X), self.queries)
-        rows = _Rows(X, Y, np.sort(torch.randperm(len(X), generator=generator)[:count].numpy()), generator)
+        rows = _Sides(X, Y, np.sort(torch.randperm(len(X), generator=generator)[:count].numpy()), generator)
         (levels_x, of_x), (levels_y, of_y) = count_levels(X), count_levels(Y)
         sparse = torch.maximum(levels_x[units[0]], levels_y[units[1]]).numpy() > MOST_LEVELS * len(X)
         both = (of_x[units[0]] & of_y[units[1]]).numpy()
@@ -164,7 +164,7 @@ class KSG(Options):
                 found[:, part] = read(rows, units[:, part])
         return found
 
-    def _one_of_levels(self, rows: _Rows, units: NDArray[np.int64]) -> NDArray[np.float64]:
+    def _one_of_levels(self, rows: _Sides, units: NDArray[np.int64]) -> NDArray[np.float64]:
         """The same where a unit of many levels meets one that varies continuously.
 
         Where the order of levels carries the dependence, neighbours over levels that are spread over their steps have no bias, and more
@@ -179,7 +179,7 @@ class KSG(Options):
         found[3] = np.where(apart & (found[3] == 0), SPARSE_LEVELS, found[3])
         return found
 
-    def _two_of_levels(self, rows: _Rows, units: NDArray[np.int64]) -> NDArray[np.float64]:
+    def _two_of_levels(self, rows: _Sides, units: NDArray[np.int64]) -> NDArray[np.float64]:
         """The same where both units consist of levels, too many for their table.
 
         Where the order of levels carries the dependence, so that it goes if they are named anew, neighbours over levels that are spread
@@ -205,7 +205,7 @@ class KSG(Options):
                     doubts[at] = SPARSE_LEVELS
         return found
 
-    def _local(self, rows: _Rows, units: NDArray[np.int64], atoms: AtomRule = AtomRule.SHARED) -> _Found:
+    def _local(self, rows: _Sides, units: NDArray[np.int64], atoms: AtomRule = AtomRule.SHARED) -> _Found:
         """Pairs [2, pairs] by neighbours, on as many threads as torch uses."""
         (left, a), (right, b) = (np.unique(side, return_inverse=True) for side in units)
         x, y = (MixedVariables.of(side[:, pick], rows.generator, atoms) for side, pick in ((rows.X, left), (rows.Y, right)))
@@ -230,7 +230,7 @@ class KSG(Options):
 
 
 @dataclass(frozen=True, eq=False)
-class _Rows:
+class _Sides:
     """Both sides, the rows at which neighbours are looked up, and a source of randomness."""
 
     X: Float64[Tensor, "N A"]
