@@ -133,6 +133,7 @@ def test_a_network_of_a_model_that_computes_its_weights_is_copied():
     assert_alike(copy.deepcopy(network), network, "Network")
 
 
+@pytest.mark.slow
 def test_another_process_reads_what_was_pickled(tmp_path):
     network, file = nouns.network(), tmp_path / "network.pickle"
     file.write_bytes(pickle.dumps(network))

@@ -40,6 +40,7 @@ def as_a_file_holds_it(noun, name):
     return replace(noun, **changed)
 
 
+@pytest.mark.slow
 def test_what_was_saved_is_read(saved):
     noun, name, path = saved
     assert_alike(type(noun).load(path), as_a_file_holds_it(noun, name), name)

@@ -117,6 +117,7 @@ def test_methods_are_found_by_their_other_names():
     assert vs.attribute(module(), ROWS[0], "shapley_value", options={"budget": 8}).provenance["options"]["budget"] == 8
 
 
+@pytest.mark.slow
 def test_columns_name_inputs_and_nothing_else():
     """A hidden layer of as many units as the table has columns has none of their names."""
     model = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 2))

@@ -34,6 +34,7 @@ def all_codes(code):
     return [code, *(inner for part in code.co_consts if isinstance(part, CodeType) for inner in all_codes(part))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODULES)
 def test_names_are_defined(name):
     module = import_module(name)

@@ -80,6 +80,7 @@ HEAVY = (
 )
 
 
+@pytest.mark.slow
 def test_importing_is_pure():
     """No plotting, no cluster, no statistics, no seed, no change of a default; neither at first nor when all public names are touched."""
     script = (
@@ -133,6 +134,7 @@ def test_the_front_door_is_the_same_for_type_checkers():
     assert set(dir(vesalius)) >= {*vesalius.PUBLIC, *rooms}
 
 
+@pytest.mark.slow
 def test_verbs_keep_their_names_whatever_is_imported():
     """``trace`` is a verb and a room; importing a module of the room must not put the room in the verb's place."""
     script = (

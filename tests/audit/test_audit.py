@@ -157,6 +157,7 @@ def test_other_baselines(network, baseline):
     assert found["integrated_gradients"].holds and not found["occlusion"].holds
 
 
+@pytest.mark.slow
 def test_a_float32_network_is_audited_in_float64():
     model = nn.Sequential(nn.Linear(8, 12), nn.ReLU(), nn.Linear(12, 2))
     network = vs.trace(model, torch.zeros(1, 8))
@@ -289,6 +290,7 @@ def test_a_sampled_audit_agrees_with_the_exact_one_within_its_intervals(smooth, 
             assert high - low <= 0.25 * high + 1e-12
 
 
+@pytest.mark.slow
 def test_a_sample_refutes_but_does_not_tell_the_principles_apart(sampled):
     assert sampled["gradient_x_input"].principles == {"P1": None, "P2": True, "P3": None}
     assert sampled["occlusion_patch"].principles["P2"] is False

@@ -20,6 +20,7 @@ def test_every_registered_method_keeps_its_contract(as_a_user, name):
     found.require()
 
 
+@pytest.mark.slow
 def test_instances_and_classes_and_names(as_a_user):
     assert check_method(Occlusion).passed
     found = check_method(IntegratedGradients(rule="quadrature"))
@@ -138,6 +139,7 @@ def test_a_broken_method_is_told_what_it_broke(as_a_user, method):
         found.require()
 
 
+@pytest.mark.slow
 def test_what_breaks_nothing_passes(as_a_user):
     assert check_method(Wrong()).passed
     noisy = check_method(ShapleyValue(estimator="permutation", budget=30))

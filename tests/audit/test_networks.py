@@ -55,6 +55,7 @@ def test_a_digit_in_six_segments(case):
     assert found.agreement.methods == 16 and found.agreement.rho["infidelity"] > 0.5
 
 
+@pytest.mark.slow
 def test_what_grad_cam_gives_to_segments_that_took_no_part(digits):
     leak = digits["grad_cam"].leak
     assert 0.1 < leak < 0.9

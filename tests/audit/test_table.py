@@ -36,6 +36,7 @@ HELD = 1e-8
 FEW = 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALL)
 def test_six_methods_hold_all_three(smooth, name):
     record = smooth[name]
@@ -84,6 +85,7 @@ def test_both_variants_of_deep_shap():
     assert found["deep_shap"].holds and found["deep_shap(variant='exact')"].holds
 
 
+@pytest.mark.slow
 def test_without_bias_at_zero_the_gradient_passes():
     chosen = {"gradient_x_input": "gradient_x_input", "lrp_0": LRPEpsilon(epsilon=0), **{name: name for name in DERIVED}}
     with unchecked():

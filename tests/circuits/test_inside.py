@@ -132,6 +132,7 @@ def test_heads_of_all_layers_are_found(traced):
     assert abs(float(found.gap)) < 1e-5 * max(1.0, abs(float(found.total)))
 
 
+@pytest.mark.slow
 def test_no_edge_is_the_other_prompt_and_all_edges_are_this_one(traced):
     """What readers see is rebuilt from what is present: of nothing, the network is that of the other prompt."""
     _, net, x, other = traced

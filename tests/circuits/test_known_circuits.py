@@ -153,6 +153,7 @@ def test_tokens_of_the_induction_circuit(method):
     torch.testing.assert_close(found, torch.tensor([0, *expected, 0, 0, 0], dtype=torch.float64), rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_what_is_written_into_the_logit_directly():
     for make, x, target, expected in (
         (induction, INDUCTION, 2, {"L1H0": 1.0}),

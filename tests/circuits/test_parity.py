@@ -35,6 +35,7 @@ def llama():
     return model, vs.trace(model, x, output="logits"), x, other
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("absent", ["zero", "mean", "patch"])
 @pytest.mark.parametrize("name", ["gpt2", "llama"])
 def test_every_head_is_ablated_as_hooks_do(name, absent, request):

@@ -39,6 +39,7 @@ def test_the_last_line_is_the_path_of_the_page(ran):
     assert not re.search(r"""(src|href)=["']?(http|//|file)""", html)
 
 
+@pytest.mark.slow
 def test_the_networks_are_good(summary):
     assert summary["accuracy"]["digits"] >= 0.97 and summary["accuracy"]["iris"] >= 0.94
 
@@ -68,6 +69,7 @@ def test_the_finding_is_made_from_the_numbers(ran, summary):
     assert f"{ratio:.1f} times" in summary["finding"] and summary["finding"] in (ran[0] / "page/report.html").read_text()
 
 
+@pytest.mark.slow
 def test_the_commands_on_the_page_make_its_numbers_again(ran, vesalius, monkeypatch):
     monkeypatch.chdir(ran[0])
     before = vs.Allocation.load("page/iris/integrated_gradients.safetensors")

@@ -25,6 +25,7 @@ def comparison():
     return compare(networks, rows(), at="second", orders=(0, 1, 2), **judged, training=TRAINING)
 
 
+@pytest.mark.slow
 def test_each_network_is_as_it_is_alone(comparison):
     for name, seed in NETWORKS.items():
         alone = small_complexity(seed)

@@ -61,6 +61,7 @@ class Noise(nn.Module):
         return self.out(torch.frac(x[:, :4].abs() * 1e5) - 0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model, x", [(Linear, draw(1500, 6)), (LinearConv, draw(400, 2, 6, 6))], ids=["vector", "map"])
 def test_a_linear_feature_has_no_other_component(model, x):
     found = complexity(trace_model(model, x), x, at="0", orders=(0, 1, 2), training=QUICK)

@@ -61,6 +61,7 @@ def rows(seed):
     return x / x.std(1, correction=0, keepdim=True)
 
 
+@pytest.mark.slow
 def test_a_linear_relation_needs_no_gates_and_a_bend_does():
     weight, inner = draw(8, 4, seed=5), draw(8, 8, seed=6)
     told = {}

@@ -1,5 +1,6 @@
 """Errors of what is measured on held-out rows hold the truth, and time is no depth."""
 
+import pytest
 import torch
 from torch import nn
 
@@ -34,6 +35,7 @@ def test_groups_are_those_of_the_rows_left_out():
     torch.testing.assert_close(explained(without_each(found), 1)[2, 0, 0], expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_errors_hold_what_many_rows_show():
     """Feature = x + noise: a net that says by*x explains 1 - ((1 - by)^2 + 1) / 2 of it."""
     truth = torch.tensor([1 - ((1 - by) ** 2 + 1) / 2 for by in (0.5, 1.0, 0.4, 0.9)]).double().view(2, 2).mean(0)

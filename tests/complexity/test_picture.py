@@ -78,6 +78,7 @@ def test_vectors_are_shown_row_by_row(tables):
     check_sums(picture)
 
 
+@pytest.mark.slow
 def test_they_show_themselves_on_paper_and_in_a_notebook(sequences, tables):
     for found, x in (sequences, tables, (small_complexity(), rows(5))):
         picture = found.picture(x)

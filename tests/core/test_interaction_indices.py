@@ -82,6 +82,7 @@ def test_bernoulli_numbers_are_the_known_ones():
 # ---- games known by hand
 
 
+@pytest.mark.slow
 @given(st.integers(1, 7), st.data())
 def test_a_unanimity_game(players, data):
     """One dividend d of t players: SII gives d / (t - s + 1) to each part of s members; STII gives its C(t, k) parts of k equal shares."""

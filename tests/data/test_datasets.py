@@ -125,6 +125,7 @@ def test_categories_become_columns_known_from_the_training_part():
     assert encode([["5", "red"], ["6", "green"]]).tolist() == [[5, 0, 1], [6, 0, 0]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "train", "test", "event", "counts"),
     [
@@ -147,6 +148,7 @@ def test_sets_from_files_are_whole(name, train, test, event, counts, data_dir):
     assert not found.picture or (found.train_x.min() == 0 and found.train_x.max() == 1)
 
 
+@pytest.mark.slow
 def test_one_hot_columns_of_adult_add_up_per_column(data_dir):
     adult = load("adult")
     assert len(adult.columns) == len(adult.feature_names) == 108

@@ -59,6 +59,7 @@ def test_networks_for_rows_and_reviews_are_good(name, least, tmp_path, data_dir)
     assert found.accuracy >= least
 
 
+@pytest.mark.slow
 def test_rare_categories_of_adult_are_not_blown_up(data_dir):
     factory, recipe = models.NETWORKS["adult_mlp"]
     data = models.load("adult")

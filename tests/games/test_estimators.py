@@ -234,6 +234,7 @@ def test_intervals_cover_the_truth_as_often_as_they_say(estimator, budget):
     assert hit >= 0.877
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("estimator", "budget"), CLAIMS)
 def test_standard_errors_are_no_wider_than_the_errors(estimator, budget):
     """Covering everything is easy with huge intervals: the mean square standard error stays below 2.5 times the mean square error."""

@@ -26,6 +26,7 @@ def test_more_rows_show_more_edges_again(network):
     assert "half of them show" in repr(graph_of(network, 120)) and "Few rows (120)" in repr(graph_of(network, 120))
 
 
+@pytest.mark.slow
 def test_the_share_is_that_of_halves_drawn_anew(network):
     graph = graph_of(network, 120)
     x = torch.randn(120, 3, generator=torch.Generator().manual_seed(120))

@@ -35,6 +35,7 @@ def test_moments_of_chi_square_are_those_over_all_permutations(pair):
     assert float(variance) == pytest.approx(over.var(), abs=1e-10)
 
 
+@pytest.mark.slow
 @given(rows_of_symbols)
 def test_null_information_is_the_mean_over_all_permutations(pair):
     x, y = pair

@@ -103,6 +103,7 @@ def test_a_strictly_rising_map_changes_nothing_but_rounding():
     assert float(plain.values) == pytest.approx(float(mapped.values), abs=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["gaussian 0.75", "rectified 0.9", "noisy label", "copied label"])
 def test_intervals_cover_and_are_not_wide(name):
     """60 seeds; benchmarks/mutual_information.py has more of both. A standard error off by a factor of 1.5 fails."""

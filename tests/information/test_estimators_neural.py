@@ -115,6 +115,7 @@ def test_every_bound_learns_and_is_near_zero_for_independent_units(bound):
     assert 0.01 < float(found.stderr[0, 0]) < 0.06 and found.estimator == bound and "lower bound" in found.stderr_note
 
 
+@pytest.mark.slow
 def test_mine_meets_a_truth_within_a_few_hundredths():
     draws = [CHANNELS[name].draw(4000, np.random.default_rng(3)) for name in ("gaussian 0.75", "rectified 0.9", "gaussian 0.97")]
     X, Y = (torch.from_numpy(np.stack(side, 1)) for side in zip(*draws, strict=True))

@@ -131,6 +131,7 @@ def resnet_flow(data_dir):
     return information_flow(vs.trace(resnet20(data_dir), images[:2]), images, measuring=FAST)
 
 
+@pytest.mark.slow
 def test_token_classifiers_begin_where_their_residual_stream_does():
     chosen = specimen("bert")
     ids, kwargs = chosen.example(40)

@@ -29,6 +29,7 @@ p_values = st.lists(st.one_of(st.floats(0, 1), st.floats(0, 0.01), st.sampled_fr
 # rates at no p-value that is drawn on purpose: at equality the three round differently
 
 
+@pytest.mark.slow
 @given(p_values, st.sampled_from([0.0099, 0.0499, 0.2, 1.0]))
 def test_significance_is_benjamini_hochberg(p, rate):
     found = significant_edges(torch.tensor([p], dtype=torch.float64), rate)[0].tolist()

@@ -50,6 +50,7 @@ def nets():
     return [network(seed) for seed in SEEDS]
 
 
+@pytest.mark.slow
 def test_dead_copied_and_uninformative_units_are_found(nets):
     assert all(net.dead == (("hidden", 2),) for net in nets)
     assert all([pair[:3] for pair in net.redundant()][:1] == [("hidden", 0, 1)] for net in nets)
@@ -73,6 +74,7 @@ def bottleneck(seed):
     return measured(x=x, hidden=hidden, y=y)
 
 
+@pytest.mark.slow
 def test_a_bottleneck_is_found():
     found = [bottleneck(seed) for seed in SEEDS]
     assert often([int(net.betweenness()["hidden"].argmax()) == 1 for net in found])
@@ -152,6 +154,7 @@ def test_the_graph_is_that_of_the_network(branches):
         assert set(net.sources) == {"x", "z"} and net.sinks == ("output",) and set(net.bypassed) >= {"first", "dead", "part", "side"}
 
 
+@pytest.mark.slow
 def test_attribution_is_the_sum_over_all_known_paths(branches):
     known = known_correlations(branches[0])
     for net in branches[1]:

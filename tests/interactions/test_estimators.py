@@ -136,6 +136,7 @@ def test_a_unanimity_game_of_four_is_shared_out_as_known():
         assert value == pytest.approx((1 / 3 if len(key) == 2 else -1 / 4) if inside else 0.0, abs=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*SAMPLED, "auto"])
 @pytest.mark.parametrize("budget", [302, 377])
 def test_budget_is_kept_and_counted_and_values_add_up(name, budget):
@@ -277,6 +278,7 @@ def test_more_coalitions_than_rows_most_are_not_asked():
     assert found.evaluations == 120
 
 
+@pytest.mark.slow
 def test_permutation_is_unbiased():
     """The mean of many runs is the truth within its own standard error, for an even and an odd number of players."""
     for players in (5, 6):
@@ -334,6 +336,7 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say(estimator, budget)
     assert repeated(estimator, budget)[0] >= 0.88
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("estimator", "budget"), CLAIMS)
 def test_standard_errors_are_no_wider_than_the_errors(estimator, budget):
     """Covering everything is easy with huge intervals: the mean square standard error stays below 3 times the mean square error."""

@@ -162,6 +162,7 @@ def test_intervals_of_what_is_not_zero_hold_it_where_values_are_noisy(players, s
     assert claimed < 6 * square
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("shape", "sizes", "share"), [("relu", (30,), 0.0), ("tanh", (2, 30), 0.1)])
 def test_what_is_said_to_be_explained_is_so_on_fresh_coalitions(shape, sizes, share):
     """Sparse and dense games: a difference of .02, and twice the standard error of a share that is measured on 300 coalitions."""

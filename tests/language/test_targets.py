@@ -221,6 +221,7 @@ def test_a_matrix_has_a_row_for_each_generated_token():
         torch.testing.assert_close(found.base, each([0] * 3))
 
 
+@pytest.mark.slow
 def test_a_continuation_is_the_sum_of_its_tokens():
     model, tokenizer = recall(), byte_tokenizer()
     asked = {"tokenizer": tokenizer, "method": "shapley_value"}

@@ -65,6 +65,7 @@ def test_adds_up(name):
             assert (found.gap.abs() <= share * (found.total - found.base).abs() + rounding * largest).all(), method
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXPORTABLE)
 def test_every_op_has_a_rule(name):
     """No specimen falls back to quadrature, under any table."""

@@ -144,6 +144,7 @@ def test_what_a_residual_sum_adds_is_a_player_too(rule):
         torch.testing.assert_close(found, expected, **EXACT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sigma", [nn.ReLU, nn.Tanh, nn.GELU], ids=lambda sigma: sigma.__name__)
 def test_many_players_are_near_their_shapley_values_and_nearer_than_rescale(sigma):
     """11 players: beyond those that are enumerated, few enough for the twin."""
@@ -210,6 +211,7 @@ def test_matches_captums_deep_shap(name):
     torch.testing.assert_close(found.values, expected, rtol=1e-7, atol=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("pair", TWINS, ids=lambda pair: pair.name)
 def test_functions_and_modules_are_the_same_network(pair, rule):

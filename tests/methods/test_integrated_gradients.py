@@ -154,6 +154,7 @@ def test_inner_layers_add_up_too(data_dir, at):
     assert found.relative_gap.max() <= 1e-2
 
 
+@pytest.mark.slow
 def test_an_inner_unit_can_be_the_target(data_dir):
     network = vs.trace(resnet20(data_dir), torch.zeros(1, 3, 32, 32))
     images = cifar_test_images(data_dir)[0][:2]

@@ -119,6 +119,7 @@ def test_a_reference_that_all_samples_share_is_run_once(name, monkeypatch):
     torch.testing.assert_close(shared.values, apart.values, **EXACT)
 
 
+@pytest.mark.slow
 @each
 def test_tokens_are_explained_at_their_embedding(method):
     found = specimen("bert")

@@ -34,6 +34,7 @@ def test_weights_come_from_their_seed_alone():
     assert not torch.equal(first.encoder[0].weight, other.encoder[0].weight)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("sparse", [AutoencoderSparsity(), AutoencoderSparsity(k=2), AutoencoderSparsity(dropout=0.2)])
 def test_every_kind_can_be_traced(tied, sparse):

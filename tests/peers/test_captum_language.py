@@ -16,6 +16,7 @@ def given():
     return model(layers=2), tokenizer()
 
 
+@pytest.mark.slow
 def test_occlusion_is_captums_feature_ablation_without_its_cache(given):
     found = vs.attribute(given[0], PROMPT, "occlusion", tokenizer=given[1], target=PerToken(ANSWER), baseline="pad")
     torch.testing.assert_close(found.values, captum_ablation(*given, PROMPT, ANSWER, at_once=False), rtol=0, atol=1e-4)

@@ -36,6 +36,7 @@ def built(name):
         return model.double()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", TABLES)
 @pytest.mark.parametrize("name", CUTS)
 def test_rules_that_compare_values_see_the_function(name, table):

@@ -19,6 +19,7 @@ def drawn(name, seed):
     return z.abs() + 0.05 if name in POSITIVE else z
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_every_function_has_its_secant_slope(name):
     function, x, b = FUNCTIONS[name], drawn(name, 1), drawn(name, 2)
@@ -30,6 +31,7 @@ def test_every_function_has_its_secant_slope(name):
     torch.testing.assert_close(total - base, (function(x) - function(b)) @ M, **EXACT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_every_function_has_its_gradient_where_the_ends_meet(name):
     x = drawn(name, 1).requires_grad_()

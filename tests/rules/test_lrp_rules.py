@@ -17,6 +17,7 @@ def mapped(model, x, composite, target=1):
     return vs.attribute(vs.trace(model, x), x, LRPEpsilon(composite=composite), target=target)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("net", NETS)
 def test_every_rule_on_all_layers_equals_its_twin(net):
     model, shape = NETS[net]()

@@ -48,6 +48,7 @@ def test_maxima_have_the_two_winners_of_their_windows(name):
         torch.testing.assert_close(found[i].flatten(), expected, **EXACT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", POOLS)
 @pytest.mark.parametrize("table", TABLES)
 def test_from_a_zero_image_the_winner_gets_all(name, table):

@@ -37,6 +37,7 @@ def rows(count: int) -> torch.Tensor:
     return torch.randn(count, 6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(count))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_a_second_call_sees_weights_rows_and_sizes_as_they_are_then(method: str):
     torch.manual_seed(0)

@@ -99,6 +99,7 @@ def test_rows_are_read_as_fast_as_they_are_used(model, rows, tmp_path):
     assert max(ahead) <= 16 * 4, "no more than what waits at the worker, and what is on its way"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_sums_and_texts_are_those_of_the_local_run(model, rows, tmp_path):
     local = vs.survey(model, rows, LinkImportances(estimator="permutation"), out=tmp_path / "local", options=small())

@@ -134,6 +134,7 @@ def test_means_of_tokens():
         TokenMeans().add(vs.Allocation.from_array(values))
 
 
+@pytest.mark.slow
 def test_intervals_of_tokens_hold_the_truth_though_places_of_a_text_go_together():
     """A value is that of its text and of its place; a text has one to six places of the token, all of mean 0.3."""
     inside = 0

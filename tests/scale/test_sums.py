@@ -130,6 +130,7 @@ def test_audits_of_parts_are_those_of_all(net, data):
 # ---- the verbs' own numbers -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_flow_of_a_survey_is_that_of_the_verb(net, data, tmp_path):
     x, y = data
     for place, (labels, kind) in enumerate([(None, "information_flow"), (y, InformationFlow(labels=True))]):

@@ -59,6 +59,7 @@ def done(model, tokenizer, tmp_path_factory):
     return vs.survey(model, TEXTS, "occlusion", labels=LABELS, tokenizer=tokenizer, players="word", out=folder, options=small())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_gives_the_same(done, model, tokenizer, form, tmp_path):
     data, asked = FORMS[form]()
@@ -66,6 +67,7 @@ def test_every_form_gives_the_same(done, model, tokenizer, form, tmp_path):
     assert_same_survey(found, done)
 
 
+@pytest.mark.slow
 def test_values_are_those_of_each_text_alone(done, model, tokenizer):
     for place in (0, 4, 13, 19):
         alone = vs.attribute(model, TEXTS[place], "occlusion", tokenizer=tokenizer, players="word")

@@ -70,6 +70,7 @@ def test_the_planted_shortcut_is_found_and_ranked_first(planted):
     assert corner > 0.8 * first.map.sum() and "class 3" in repr(first)
 
 
+@pytest.mark.slow
 def test_without_the_patched_rows_nothing_stands_out(planted, tmp_path):
     found, patched, _ = planted
     first, second, *_ = find_shortcuts(found)
@@ -151,6 +152,7 @@ def test_a_value_that_many_rows_share_has_one_colour(tmp_path):
         assert colours == sorted(colours) and colours[0] < colours[-1] and 0 in colours
 
 
+@pytest.mark.slow
 def test_dependence_finds_the_interaction(tmp_path):
     class Product(nn.Module):
         def forward(self, x):

@@ -165,6 +165,7 @@ def test_units_that_another_output_reads_are_not_lost_to_it():
             torch.testing.assert_close(small, masked, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_budget_over_all_layers_is_met_by_the_units_that_are_worth_least():
     model, x = build("squeeze and excitation")
     for amounts in ({"parameters": 0.4}, {"flops": 0.4}):

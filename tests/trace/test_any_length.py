@@ -64,6 +64,7 @@ def same(found: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ANY_LENGTH)
 def test_other_lengths_are_those_of_a_trace_at_that_length(name: str, exports: list[int]):
     make, inputs = ANY_LENGTH[name]

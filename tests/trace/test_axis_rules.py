@@ -78,6 +78,7 @@ OPS = {
 KINDS = {"b": BATCH, "u": UNITS, "p": POSITIONS}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPS)
 def test_axes_of_single_ops(name):
     """b: the batch, u: units, p: positions, batch first."""

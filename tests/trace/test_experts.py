@@ -20,6 +20,7 @@ def mixture():
     return model, network, ids
 
 
+@pytest.mark.slow
 def test_is_traced_as_it_computes(mixture):
     model, network, ids = mixture
     assert not network.opaque
@@ -27,6 +28,7 @@ def test_is_traced_as_it_computes(mixture):
         torch.testing.assert_close(network(ids), model(input_ids=ids).logits, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["deeplift_rescale", "deeplift_revealcancel", "deep_shap", "integrated_gradients"])
 def test_adds_up_though_the_router_jumps(mixture, method):
     _, network, ids = mixture

@@ -189,6 +189,7 @@ def test_a_cut_can_end_at_a_value(mlp: Network):
     torch.testing.assert_close(cut.head(*cut.front(x)), mlp.read(x, "fc3")["fc3"])
 
 
+@pytest.mark.slow
 def test_cuts_where_the_batch_is_fused_with_another_axis():
     """After q.view(batch * heads, ...) no axis is the batch; whoever cuts there still gets the model."""
 

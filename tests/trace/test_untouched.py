@@ -253,6 +253,7 @@ def build(kind: str) -> tuple[nn.Module, Tensor]:
     return KINDS[kind]().train(), torch.randn(3, 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_explaining_leaves_a_model_as_it_was(kind: str):
     model, x = build(kind)

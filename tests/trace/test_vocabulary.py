@@ -45,6 +45,7 @@ def test_an_id_out_of_the_vocabulary_is_named_with_its_sample(way):
     network(torch.cat([IDS, OTHER]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("baseline", [-1, 7, torch.full((5,), 9)])
 def test_a_baseline_out_of_the_vocabulary_is_refused(way, baseline):

@@ -115,6 +115,7 @@ def test_output_in_float64(double: Traced, size: int):
     torch.testing.assert_close(double.net(*double.batch(size)), double.expected(size), **EXACT)
 
 
+@pytest.mark.slow
 def test_inputs_by_keyword_and_as_a_mapping(double: Traced):
     args, kwargs = double.one.example(3, double.dtype, seed=3)
     names = [value.name for value in double.net.inputs]
@@ -149,6 +150,7 @@ def test_input_gradient_is_the_models(double: Traced):
     assert all(parameter.grad is None for parameter in double.model.parameters())
 
 
+@pytest.mark.slow
 def test_the_model_is_untouched(single: Traced):
     """After tracing, calling, reading and cutting: the same objects, the same bits, the same training flags, no hooks."""
     net = single.net
@@ -195,6 +197,7 @@ def test_values_know_their_module_and_line(double: Traced):
             assert value.line.split(":")[0].endswith(".py") and int(value.line.split(":")[1]) > 0
 
 
+@pytest.mark.slow
 def test_reading_a_module_gives_what_its_hook_sees(double: Traced):
     """A module called once gives its result; one called several times asks which."""
     args, kwargs = double.one.example(3, double.dtype, seed=3)
@@ -279,6 +282,7 @@ def test_axes_of_a_layer_link_its_units(double: Traced):
         assert (difference > 0).sum() == 1, name
 
 
+@pytest.mark.slow
 def test_save_and_load(double: Traced, tmp_path):
     path = double.net.save(tmp_path / "net.safetensors")
     loaded = Network.load(path)
@@ -363,6 +367,7 @@ def test_a_program_exported_elsewhere_opens_too(name: str):
     assert set(net.layers) == set(vesalius.trace(model, *args).layers)
 
 
+@pytest.mark.slow
 def test_resnet20_classifies_cifar_through_its_graph(data_dir: Path):
     images, labels = cifar_test_images(data_dir)
     model = resnet20(data_dir)

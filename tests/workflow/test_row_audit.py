@@ -33,6 +33,7 @@ def test_the_summary_is_json_that_anyone_reads(explain):
     assert row_audit._nan_to_null(float("nan")) is None and row_audit._nan_to_null((0.5, float("inf"))) == [0.5, None]
 
 
+@pytest.mark.slow
 def test_what_is_there_is_kept_until_something_changes(explain, monkeypatch):
     words = (*TABLE, "--rows", "0", "--audit", "0", "--methods", "occlusion")
     explain(*words)

@@ -92,6 +92,7 @@ def test_arcs_join_the_words_of_the_strongest_pairs():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
 def test_papers(kind, tmp_path):
     for name, figure in (("text", allocation().plot()), ("matrix", matrix().plot()), ("arcs", plot_arcs(pairs()))):
