@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from benchmarks.zoo.subject import Subject, in_words, pick, read_output
 
+NAMES = ("captum DeepLift", "captum IntegratedGradients", "zennit EpsilonPlus")
 STEPS = 50
 """captum's own default."""
 
@@ -37,15 +38,16 @@ class _Scored(nn.Module):
 def peers(subject: Subject) -> dict[str, Any]:
     """The largest share of the change that each misses; or what it raised."""
     x = subject.inputs[0]
+    embed = getattr(subject.model, "get_input_embeddings", None)
+    if subject.entry.embedded and embed is None:
+        return dict.fromkeys(NAMES, "NotImplementedError: no embeddings in place of ids")
     if subject.entry.embedded:
-        x = subject.model.get_input_embeddings()(x).detach()
-    return {
-        "captum DeepLift": _share(subject, x, lambda model, x: captum.attr.DeepLift(model).attribute(x.clone(), torch.zeros_like(x), 0)),
-        "captum IntegratedGradients": _share(
-            subject, x, lambda model, x: captum.attr.IntegratedGradients(model).attribute(x.clone(), torch.zeros_like(x), 0, n_steps=STEPS)
-        ),
-        "zennit EpsilonPlus": _share(subject, x, _zennit, of_output=True),
-    }
+        x = embed()(x).detach()
+    deeplift = _share(subject, x, lambda model, x: captum.attr.DeepLift(model).attribute(x.clone(), torch.zeros_like(x), 0))
+    gradients = _share(
+        subject, x, lambda model, x: captum.attr.IntegratedGradients(model).attribute(x.clone(), torch.zeros_like(x), 0, n_steps=STEPS)
+    )
+    return dict(zip(NAMES, (deeplift, gradients, _share(subject, x, _zennit, of_output=True)), strict=True))
 
 
 def _share(subject: Subject, x: Tensor, attribute: Callable[[nn.Module, Tensor], Tensor], *, of_output: bool = False) -> float | str:
