@@ -184,37 +184,39 @@ def slow_model(gate):
     return function
 
 
-def test_two_pages_wait_for_each_other_and_cancel_only_their_own(visit, rows):  # noqa: F811
+@pytest.fixture
+def held(visit, rows):  # noqa: F811
+    """An explorer whose model waits, the gate that lets it go on, and a page that waits for an answer."""
     gate = threading.Event()
     gate.set()
     with explore(slow_model(gate), rows) as explorer:
         gate.clear()
-        first = visit(explorer.address).page
-        expect(state(first)).to_have_text("computing")
-        first.wait_for_timeout(500)
-        second = visit(explorer.address).page
-        expect(state(second)).to_have_text("another page is computing; this one waits for it")
-        second.get_by_role("button", name="Cancel").click()
-        expect(state(second)).to_have_text("cancelled")
-        expect(state(first)).to_have_text("computing")
-        second.get_by_role("button", name="Ask").click()
-        expect(state(second)).to_have_text("another page is computing; this one waits for it")
+        page = visit(explorer.address).page
+        expect(state(page)).to_have_text("computing")
+        page.wait_for_timeout(500)
+        yield explorer, gate, page
         gate.set()
-        for page in (first, second):
-            expect(state(page)).to_have_text(DONE, timeout=20_000)
 
 
-def test_a_page_that_is_closed_takes_its_question_with_it(visit, rows):  # noqa: F811
-    gate = threading.Event()
+def test_two_pages_wait_for_each_other_and_cancel_only_their_own(visit, held):
+    explorer, gate, first = held
+    second = visit(explorer.address).page
+    expect(state(second)).to_have_text("another page is computing; this one waits for it")
+    second.get_by_role("button", name="Cancel").click()
+    expect(state(second)).to_have_text("cancelled")
+    expect(state(first)).to_have_text("computing")
+    second.get_by_role("button", name="Ask").click()
+    expect(state(second)).to_have_text("another page is computing; this one waits for it")
     gate.set()
-    with explore(slow_model(gate), rows) as explorer:
-        gate.clear()
-        first = visit(explorer.address).page
-        expect(state(first)).to_have_text("computing")
-        first.wait_for_timeout(500)
-        first.goto("about:blank")
-        gate.set()
-        expect(state(visit(explorer.address).page)).to_have_text(DONE, timeout=20_000)
+    for page in (first, second):
+        expect(state(page)).to_have_text(DONE, timeout=20_000)
+
+
+def test_a_page_that_is_closed_takes_its_question_with_it(visit, held):
+    explorer, gate, first = held
+    first.goto("about:blank")
+    gate.set()
+    expect(state(visit(explorer.address).page)).to_have_text(DONE, timeout=20_000)
 
 
 def test_a_server_that_is_gone_is_told(opened, rows):  # noqa: F811

@@ -141,6 +141,14 @@ def test_flow_of_a_survey_is_that_of_the_verb(net, data, tmp_path):
         assert found.column("label") == y.tolist()
 
 
+def test_the_stability_of_a_sample_is_not_said_of_all_rows(net, data, tmp_path):
+    whole = vs.survey(net, data[0], InformationFlow(), out=tmp_path / "whole", options=small()).result()
+    part = vs.survey(net, data[0], InformationFlow(sample=64), out=tmp_path / "part", options=small()).result()
+    assert "Few rows (200)" in repr(whole) and whole.provenance["few_rows"]["halves"] > 0
+    assert part.provenance["settled_on"] == 64 and part.provenance["rows"] == 200
+    assert "few_rows" not in part.provenance and "Few rows" not in repr(part)
+
+
 @pytest.mark.parametrize("estimator", ["auto", "gaussian", "rescale"])
 def test_links_of_a_survey_are_those_of_the_verb(net, data, tmp_path, estimator):
     """The background of 200 rows is all of them, so that nothing is sampled."""

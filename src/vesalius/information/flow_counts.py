@@ -93,7 +93,10 @@ class FlowCounts:
         found = [counts.result() for counts in self.counts]
         edges = [FlowEdges.of(one.values, p=one.p, stderr=one.stderr, doubts=one.doubts) for one in found]
         layers = [replace(layer, dead=self._constant(place)) for place, layer in enumerate(self.graph.layers)]
-        facts = {**self.graph.provenance, "rows": found[0].samples, "settled_on": self.graph.provenance.get("rows")}
+        rows, settled_on = found[0].samples, self.graph.provenance.get("rows")
+        facts = {**self.graph.provenance, "rows": rows, "settled_on": settled_on}
+        if rows != settled_on:
+            facts.pop("few_rows", None)  # it says how stable edges are in the rows that settled the slots
         made = FlowGraph.from_information(layers, edges, self.weighting, pairs=self.graph.joined, provenance=facts)
         return replace(made, unseen=self.graph.unseen)
 

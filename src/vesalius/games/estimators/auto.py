@@ -105,7 +105,7 @@ class AutoShapley(Options):
         return replace(self, evaluation_seconds=self._seconds(game))
 
     def soonest(self, players: int, budget: int, seconds: float) -> ShapleyEstimator:
-        """The estimator that is precise soonest where an evaluation takes ``evaluation_seconds``, of those that can take so many.
+        """The estimator that is precise soonest where an evaluation takes so long, of those that can take so many.
 
         Args:
             players: of the game.
