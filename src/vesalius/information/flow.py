@@ -91,7 +91,7 @@ def information_flow(  # noqa: PLR0913 - a verb that users call
         raise InvalidInput(
             f"labels are class numbers or real targets, or {LABELS_FROM_DATA!r} to take them from the batches, not {labels!r}"
         )
-    received = receive_data(model, data)
+    received = receive_data(model, data, every_output=True)
     network, labels = received.network, _labels(received, labels)
     how, weights = measuring or MeasurementOptions(), weighting or EdgeWeighting()
     sites, pairs, unseen, factors = joined_layers(network, layers, how, labelled=labels is not None)
@@ -132,6 +132,11 @@ def joined_layers(
     if not labelled:
         return sites, pairs, unseen, factors
     last = len(sites) - 1
+    if len(outputs := [site.name for site in sites if site.kind == "classes"]) > 1:
+        raise InvalidInput(
+            f"labels take the place of the output, and there are several: {', '.join(outputs)}; choose one with"
+            " vesalius.trace(model, x, output=...)"
+        )
     if len(sites) > 2 and sites[-1].kind == "classes":
         return sites[:-1], pairs, tuple(name for name in unseen if name != sites[-1].name), factors
     ends = [place for place in range(len(sites)) if not any(first == place for first, _ in pairs)]

@@ -13,10 +13,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
+from typing import cast
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.fx import Node
 
 from vesalius.core.errors import InvalidInput
 from vesalius.core.names import require_known
@@ -36,6 +38,8 @@ MOST_FEATURES = 4096
 ACTIVATION_STAGES = ("post_activation", "pre_activation")
 POOLS = ("mean", "max", "sampled")
 STEP_NAME = re.compile(r"(.+)\[(-?\d+)\]")
+FLAT_OPS = frozenset({"view", "reshape", "flatten", "alias", "clone"})
+"""Ops that leave the elements of a sample in their order."""
 POSITION_AXES = 3
 """Numbers that say where a sampled position is; a fourth axis over positions reads the first one again."""
 
@@ -159,16 +163,18 @@ class _Reader:
             *(self.of_sum(name) for name in self._shown_sums({layer.value for layer in layers} - {layer.value for layer in chosen})),
         ]
         inner += [self.of_value(name) for name in self._stream_starts([*inputs, *heads, *inner])] if heads else []
-        same = _same_as_output(graph)
+        ends = output_sites(network)
+        same = set().union(*(_same_as_output(graph, site.value) for site in ends))
         inner = [site for site in inner if site.value not in same]
-        return [*inputs, *heads, *inner, _output_units(graph)]
+        return [*inputs, *heads, *inner, *ends]
 
     def by_name(self, name: str) -> LayerUnits:
         network, graph = self.network, self.model_graph
         if name == INPUT and name not in graph.nodes:
             return _input_units(graph.value(graph.inputs[0]))
-        if name == OUTPUT and name not in graph.nodes:
-            return _output_units(graph)
+        ends = {site.name: site for site in output_sites(network)}
+        if name in ends and name not in graph.nodes:
+            return ends[name]
         if name in network.layers:
             return self.of_layer(network.layers[name])
         module, step = _split_step(name)
@@ -276,16 +282,36 @@ def _input_units(value: Value) -> LayerUnits:
     return LayerUnits(name=value.name, value=value.name, kind="features", units=prod(int(side or 1) for side in value.event), axis=None)
 
 
-def _output_units(model_graph: ModelGraph) -> LayerUnits:
-    value = model_graph.value(model_graph.output)
-    if text_positions(model_graph):
-        return LayerUnits(name=OUTPUT, value=value.name, kind="classes", units=int(value.shape[2] or 0), axis=2)
-    return LayerUnits(name=OUTPUT, value=value.name, kind="classes", units=prod(int(side or 1) for side in value.event), axis=None)
+def output_sites(network: Network) -> list[LayerUnits]:
+    """The output; each of several that are side by side, under its own name: ``output[mean]``."""
+    graph = network.graph("reading the output")
+    value, call = graph.value(graph.output), network.call
+    if call is not None and call.function is None and isinstance(call.output, tuple):
+        parts, ends = call.output, cast("list[Node]", graph.nodes[value.name].args[0])
+        return [_elements(f"{OUTPUT}[{part}]", _before_flattening(graph, end)) for part, end in zip(parts, ends, strict=True)]
+    if text_positions(graph):
+        return [LayerUnits(name=OUTPUT, value=value.name, kind="classes", units=int(value.shape[2] or 0), axis=2)]
+    return [_elements(OUTPUT, value)]
 
 
-def _same_as_output(model_graph: ModelGraph) -> set[str]:
-    """Names of the output and of what it is another shape of."""
-    name, found = model_graph.output, {model_graph.output}
+def _elements(name: str, value: Value) -> LayerUnits:
+    return LayerUnits(name=name, value=value.name, kind="classes", units=prod(int(side or 1) for side in value.event), axis=None)
+
+
+def _before_flattening(graph: ModelGraph, node: Node) -> Value:
+    """What is flat in a value, which others may read as it was."""
+    value: Value = node.meta["value"]
+    while value.op in FLAT_OPS and value.batch_axis == 0:
+        before: Value = data_inputs(graph.nodes[value.name])[0].meta["value"]
+        if before.batch_axis != 0 or prod(int(side or 1) for side in before.event) != prod(int(side or 1) for side in value.event):
+            break
+        value = before
+    return value
+
+
+def _same_as_output(model_graph: ModelGraph, name: str) -> set[str]:
+    """Names of an output and of what it is another shape of."""
+    found = {name}
     while (value := model_graph.value(name)).family == "reshape" and not text_positions(model_graph):
         before = [node.meta["value"] for node in data_inputs(model_graph.nodes[name]) if "value" in node.meta]
         if len(before) != 1 or prod(int(side or 1) for side in before[0].event) != prod(int(side or 1) for side in value.event):

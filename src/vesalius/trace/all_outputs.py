@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vesalius.trace.network import Network
-from vesalius.trace.signature import EVERY_OUTPUT
+from vesalius.trace.signature import ModelCall, SeveralOutputs
 from vesalius.trace.trace import trace_call
 
 
@@ -26,13 +26,22 @@ def with_all_outputs(network: Network, rows: Sequence[Tensor]) -> Network:
         InvalidInput: a model whose outputs together cannot be traced.
     """
     call = network.call
-    if call is None or call.output is None:
+    if call is None or call.output is None or isinstance(call.output, tuple):
         return network
     some = tuple(part[:2] for part in rows)
-    plain = replace(call, function=None)
-    with torch.no_grad():
-        if replace(plain, output=EVERY_OUTPUT).evaluate(some).numel() == plain.evaluate(some).numel():
-            return network
-    found = trace_call((replace(call, output=EVERY_OUTPUT, function=None), some))
+    every = _outputs_of(replace(call, output=None, function=None), some)
+    if every in ((), (str(call.output),)):
+        return network
+    found = trace_call((replace(call, output=every, function=None), some))
     found.graph("following units to all outputs")
     return found
+
+
+@torch.no_grad()
+def _outputs_of(call: ModelCall, rows: Sequence[Tensor]) -> tuple[str, ...]:
+    """Names of what a model returns with a row for each sample; none where it is one tensor."""
+    try:
+        call.evaluate(rows)
+    except SeveralOutputs as error:
+        return error.outputs
+    return ()

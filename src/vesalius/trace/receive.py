@@ -12,11 +12,12 @@ from torch import Tensor
 
 from vesalius.core.errors import InvalidInput
 from vesalius.core.names import name_list, require_known
-from vesalius.core.rows import as_batches, is_batches, read_rows, split_labels
+from vesalius.core.rows import Rows, as_batches, is_batches, read_rows, split_labels
 from vesalius.core.samples import PER_SAMPLE
 from vesalius.trace.batches import Data
 from vesalius.trace.network import Network
 from vesalius.trace.sequence_axes import sequence_axes
+from vesalius.trace.signature import SeveralOutputs
 from vesalius.trace.target import Target
 from vesalius.trace.texts import open_pipeline, padded_rows, read_texts
 from vesalius.trace.trace import trace_rows
@@ -61,7 +62,7 @@ class Received:
         return self.features if set(places) <= {value.name for value in self.network.inputs} else ()
 
 
-def receive(model: Any, x: Any, *, random: bool = False) -> Received:
+def receive(model: Any, x: Any, *, random: bool = False, every_output: bool = False) -> Received:
     """A model and some samples, in any form.
 
     Args:
@@ -69,13 +70,14 @@ def receive(model: Any, x: Any, *, random: bool = False) -> Received:
             pipeline of ``transformers``, whose rows may be texts.
         x: samples, see :func:`vesalius.core.rows.read_rows`.
         random: whether a model will do whose output for an input differs from call to call.
+        every_output: of a model that returns several tensors, take all that have a row for each sample, flat and side by side.
 
     Raises:
         WrongType, InvalidInput: no model, no rows, a random model; as :func:`vesalius.trace`.
     """
     model, x = _without_words(model, x)
     rows = read_rows(x)
-    network = model.at_lengths_of(rows) if isinstance(model, Network) else trace_rows(model, rows, remember=True)
+    network = model.at_lengths_of(rows) if isinstance(model, Network) else _trace(model, rows, every_output)
     if not random:
         _refuse_random(network)
     return Received(
@@ -88,14 +90,14 @@ def receive(model: Any, x: Any, *, random: bool = False) -> Received:
     )
 
 
-def receive_data(model: Any, data: Any) -> Received:
+def receive_data(model: Any, data: Any, *, every_output: bool = False) -> Received:
     """A model and a data set, in any form; batches stay batches, and all else becomes one tensor per input.
 
     Args and Raises: as :func:`receive`; besides a data set may be a DataLoader, a Dataset or an iterable of batches of any length.
     """
     model, data = _without_words(model, data)
     if not is_batches(data):
-        given = receive(model, data)
+        given = receive(model, data, every_output=every_output)
         tensors = given.network.bind(given.x)
         return Received(network=given.network, x=tensors, features=given.features, classes=given.classes, labels=given.labels)
     batches: Data = as_batches(data, BATCH_ROWS)
@@ -106,9 +108,19 @@ def receive_data(model: Any, data: Any) -> Received:
             network = model.at_lengths_of(split_labels(first, len(model.inputs))[0])
     else:
         first, batches = _peek(batches)
-        network = trace_rows(model, read_rows(split_labels(first)[0]), remember=True)
+        network = _trace(model, read_rows(split_labels(first)[0]), every_output)
     _refuse_random(network)
     return Received(network=network, x=batches, features=network.features, classes=network.classes)
+
+
+def _trace(model: Any, rows: Rows, every_output: bool) -> Network:
+    """A network of the model's output, or of all of them side by side."""
+    try:
+        return trace_rows(model, rows, remember=True)
+    except SeveralOutputs as error:
+        if not every_output:
+            raise
+        return trace_rows(model, rows, output=error.outputs, remember=True)
 
 
 def _without_words(model: Any, x: Any) -> tuple[Any, Any]:

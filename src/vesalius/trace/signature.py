@@ -19,6 +19,24 @@ from vesalius.trace.batch_norm import RightBatchNorms
 from vesalius.trace.structural_copy import copy_structure
 from vesalius.trace.vocabulary import WHOLE_DTYPES, explain_index_errors
 
+OutputChoice = str | int | tuple[str, ...] | None
+"""Which part of a result is meant: a key, an attribute or a position; of several, all side by side; ``None``: it is one tensor."""
+
+
+class SeveralOutputs(InvalidInput):
+    """A model returned several tensors, and none was chosen; ``outputs`` names those that have a row for each sample."""
+
+    def __init__(self, parts: Mapping[str, Tensor]) -> None:
+        """Say which there are.
+
+        Args:
+            parts: by name.
+        """
+        rows = {name: part for name, part in parts.items() if part.is_floating_point() and part.ndim > 0}
+        self.outputs = tuple(name for name, part in rows.items() if len(part) == max(map(len, rows.values())))
+        known = ", ".join(map(repr, parts))
+        super().__init__(f"the model returned several tensors; choose one with vesalius.trace(model, x, output=...), out of {known}")
+
 
 @dataclass(frozen=True, eq=False)
 class ModelCall:
@@ -29,7 +47,7 @@ class ModelCall:
         args: positional arguments; tensors are replaced by their place among the inputs.
         kwargs: keyword arguments, likewise.
         names: names of the tensor inputs, in order.
-        output: which part of the result is meant: a key, an attribute or a position.
+        output: which part of the result is meant.
         function: what is made of that part, [batch, ...] -> [batch]; nothing if ``None``.
         writes: whether the model writes to its own weights when it is called.
         random: whether the model draws random numbers that its output depends on.
@@ -41,7 +59,7 @@ class ModelCall:
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     names: tuple[str, ...]
-    output: str | int | None = None
+    output: OutputChoice = None
     function: Callable[[Tensor], Tensor] | None = None
     writes: bool = False
     random: bool = False
@@ -104,7 +122,7 @@ class CallableModule(nn.Module):
 
 
 def bind_call(
-    model: Callable[..., Any], example: Sequence[Any], kwargs: Mapping[str, Any], output: str | int | None
+    model: Callable[..., Any], example: Sequence[Any], kwargs: Mapping[str, Any], output: OutputChoice
 ) -> tuple[ModelCall, tuple[Tensor, ...]]:
     """The call an example shows, and its tensors.
 
@@ -174,43 +192,32 @@ def _plain(output: Tensor) -> Tensor:
     return dense.dequantize() if dense.is_quantized else dense
 
 
-EVERY_OUTPUT = "every output"
-"""In the place of the output that is meant: all that have a row for each sample."""
-
-
-def select_output(result: Any, output: str | int | None) -> Tensor:
-    """The tensor meant by ``output`` in whatever a model returned.
+def select_output(result: Any, output: OutputChoice) -> Tensor:
+    """The tensor meant by ``output`` in whatever a model returned; several are flat, one after the other.
 
     Raises:
         UnknownName: no such key, attribute or position.
-        InvalidInput: several tensors and no choice.
+        SeveralOutputs: several tensors and no choice.
         WrongType: the choice is not a tensor.
     """
     if isinstance(result, Tensor) and output is None:
         return result
     parts = _output_parts(result)
-    if output == EVERY_OUTPUT:
-        return _join_outputs(parts)
+    if isinstance(output, tuple):
+        return torch.cat([select_output(parts, name).flatten(1) for name in output], 1)
     if output is None:
         tensors = {name: part for name, part in parts.items() if isinstance(part, Tensor)}
         if len(tensors) == 1:
             return next(iter(tensors.values()))
         if not tensors:
             raise WrongType(f"the model returned {type(result).__name__}, in which there is no tensor to explain")
-        known = ", ".join(map(repr, tensors))
-        raise InvalidInput(f"the model returned several tensors; choose one with vesalius.trace(model, x, output=...), out of {known}")
+        raise SeveralOutputs(tensors)
     if str(output) not in parts:
         raise UnknownName("output", output, parts)
     chosen = parts[str(output)]
     if not isinstance(chosen, Tensor):
         raise WrongType(f"output {output!r} is a {type(chosen).__name__}, not a tensor")
     return chosen
-
-
-def _join_outputs(parts: Mapping[str, Any]) -> Tensor:
-    """All outputs with a row for each sample, flat, one after the other."""
-    found = [part for part in parts.values() if isinstance(part, Tensor) and part.is_floating_point() and part.ndim > 0]
-    return torch.cat([part.flatten(1) for part in found if len(part) == max(map(len, found))], 1)
 
 
 def _output_parts(result: Any) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from vesalius.trace.observe import GRADIENT_MODE, RANDOM, Behaviour, check_outpu
 from vesalius.trace.opset import draws_random_numbers
 from vesalius.trace.other_lengths import hold_at_other_lengths
 from vesalius.trace.sequence_axes import SHORTEST, sequence_axes
-from vesalius.trace.signature import CallableModule, ModelCall, bind_call, two_samples
+from vesalius.trace.signature import CallableModule, ModelCall, OutputChoice, bind_call, two_samples
 from vesalius.trace.structural_copy import has_users_hooks
 
 FLAT_GRADIENT = 1e-3
@@ -49,7 +49,7 @@ def trace(
     model: Any,
     *example: Any,
     kwargs: Mapping[str, Any] | None = None,
-    output: str | int | None = None,
+    output: OutputChoice = None,
     cache: str | Path | None = None,
 ) -> Network:
     """Open a model.
@@ -65,7 +65,8 @@ def trace(
         example: positional arguments of one call; rows are [batch, ...], and one is enough. Beside tensors, arrays, DataFrames and the like
             are taken (see :func:`vesalius.core.rows.read_rows`), in the model's dtype; a mapping alone is taken for keywords.
         kwargs: keyword arguments of that call.
-        output: which part of the result is meant, where it is not a single tensor: ``"logits"``, a position.
+        output: which part of the result is meant, where it is not a single tensor: ``"logits"``, a position; or several of them,
+            ``("mean", "scale")``, as one row of numbers.
         cache: a folder in which traces are kept; a later trace of the same code and shapes (but for lengths) takes little time.
 
     Returns:
@@ -90,9 +91,7 @@ def trace(
     return trace_call(bind_call(model, args, named, output), cache)
 
 
-def trace_rows(
-    model: Any, rows: Rows, *, output: str | int | None = None, cache: str | Path | None = None, remember: bool = False
-) -> Network:
+def trace_rows(model: Any, rows: Rows, *, output: OutputChoice = None, cache: str | Path | None = None, remember: bool = False) -> Network:
     """Open a model by rows of its inputs, in the first way to call it on them that works.
 
     Args:
@@ -122,7 +121,7 @@ def trace_rows(
     raise first
 
 
-def _refuse_two_meanings(model: Any, form: Rows, output: str | int | None) -> None:
+def _refuse_two_meanings(model: Any, form: Rows, output: OutputChoice) -> None:
     """Refuse rows [A, D] that a model takes as a batch and as one sequence.
 
     Raises:

@@ -25,7 +25,7 @@ from vesalius.sparsity.compression.unit_rules import JOINING, expands_for
 from vesalius.sparsity.unit_region import evaluate_constant
 from vesalius.trace.axis_pass import argument, op_of
 from vesalius.trace.network import Network
-from vesalius.trace.signature import EVERY_OUTPUT, InputSlot, ModelCall
+from vesalius.trace.signature import InputSlot, ModelCall
 
 MODE_ARGUMENT = {"batch_norm": 5, **dict.fromkeys("dropout feature_dropout alpha_dropout".split(), 2)}
 """Where ops have whether the model is trained."""
@@ -76,7 +76,7 @@ def slice_model(network: Network, tensors: Mapping[str, Tensor], units: UnitGrou
     """
     model_graph = network.graph("slicing")
     assert network.call is not None
-    if network.call.output == EVERY_OUTPUT or network.call.function is not None:
+    if isinstance(network.call.output, tuple) or network.call.function is not None:
         raise InvalidInput("the graph has one tensor as its output, and the model gives more")
     copied = Graph()
     twins: dict[Node, Node] = {}
