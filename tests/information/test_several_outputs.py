@@ -72,11 +72,9 @@ def test_labels_are_of_one_output():
 
 def test_several_outputs_are_one_row_of_numbers():
     x, model = torch.randn(3, 6), Autoencoder()
-    network = vs.trace(model, x, output=("1", "0"))
     recon, mean, *_ = model(x)
-    torch.testing.assert_close(network(x), torch.cat([mean, recon.flatten(1)], 1))
-    with pytest.raises(UnknownName):
-        vs.trace(model, x, output=("1", "nine"))
+    for output in (("1", "0"), ["1", "0"], (1, 0)):
+        torch.testing.assert_close(vs.trace(model, x, output=output)(x), torch.cat([mean, recon.flatten(1)], 1))
 
 
 def test_an_output_that_comes_twice_is_one_end():
@@ -87,3 +85,30 @@ def test_an_output_that_comes_twice_is_one_end():
 
     graph = vs.information_flow(Twice(3, 4), torch.randn(300, 3))
     assert joined(graph) == [("x", "output[1]"), ("output[1]", "output[2]")]
+
+
+@pytest.mark.parametrize("layers, both", [(1, False), (2, False), (2, True)])
+def test_a_state_without_a_row_for_each_sample_is_no_output(layers, both):
+    torch.manual_seed(0)
+    model = nn.GRU(4, 3, layers, batch_first=True, bidirectional=both)
+    graph = vs.information_flow(model, torch.randn(60, 5, 4))
+    assert graph.names == ("input", "output") and len(graph.layers[1]) == 15 * (1 + both)
+
+
+@pytest.mark.parametrize(
+    "output, message",
+    [((), "a list of no outputs"), (["1", "3"], r"output '3' has shape \[\]"), (["0", "nine"], "no output 'nine'")],
+)
+def test_outputs_that_do_not_go_side_by_side_are_refused(output, message):
+    with pytest.raises((InvalidInput, UnknownName), match=message):
+        vs.trace(Autoencoder(), torch.randn(3, 6), output=output)
+
+
+def test_outputs_of_which_none_has_rows_of_numbers_are_refused():
+    class Places(nn.Linear):
+        def forward(self, x):
+            h = super().forward(x)
+            return h.argmax(1), h.mean()
+
+    with pytest.raises(InvalidInput, match="choose one"):
+        vs.information_flow(Places(3, 4), torch.randn(60, 3))

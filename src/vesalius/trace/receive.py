@@ -118,9 +118,9 @@ def _trace(model: Any, rows: Rows, every_output: bool) -> Network:
     try:
         return trace_rows(model, rows, remember=True)
     except SeveralOutputs as error:
-        if not every_output:
+        if not every_output or not error.outputs:
             raise
-        return trace_rows(model, rows, output=error.outputs, remember=True)
+        return trace_rows(model, rows, output=error.outputs if len(error.outputs) > 1 else error.outputs[0], remember=True)
 
 
 def _without_words(model: Any, x: Any) -> tuple[Any, Any]:

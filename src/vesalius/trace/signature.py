@@ -19,23 +19,14 @@ from vesalius.trace.batch_norm import RightBatchNorms
 from vesalius.trace.structural_copy import copy_structure
 from vesalius.trace.vocabulary import WHOLE_DTYPES, explain_index_errors
 
-OutputChoice = str | int | tuple[str, ...] | None
+OutputChoice = str | int | tuple[str | int, ...] | list[str | int] | None
 """Which part of a result is meant: a key, an attribute or a position; of several, all side by side; ``None``: it is one tensor."""
 
 
 class SeveralOutputs(InvalidInput):
-    """A model returned several tensors, and none was chosen; ``outputs`` names those that have a row for each sample."""
+    """A model returned several tensors, and none was chosen; ``outputs`` names those that have a row of real numbers for each sample."""
 
-    def __init__(self, parts: Mapping[str, Tensor]) -> None:
-        """Say which there are.
-
-        Args:
-            parts: by name.
-        """
-        rows = {name: part for name, part in parts.items() if part.is_floating_point() and part.ndim > 0}
-        self.outputs = tuple(name for name, part in rows.items() if len(part) == max(map(len, rows.values())))
-        known = ", ".join(map(repr, parts))
-        super().__init__(f"the model returned several tensors; choose one with vesalius.trace(model, x, output=...), out of {known}")
+    outputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,14 +61,30 @@ class ModelCall:
         """Call the model with other tensors in the same places, and pick the output.
 
         Raises:
+            SeveralOutputs: several tensors and no choice.
             InvalidInput: inputs of whole numbers ask for a row that some table lacks.
         """
+        result = self._result(tensors)
+        try:
+            found = _plain(select_output(result, self.output))
+        except SeveralOutputs as error:
+            error.outputs = self._outputs_of_samples(tensors, result)
+            raise
+        return found if self.function is None else self.function(found)
+
+    def _outputs_of_samples(self, tensors: Sequence[Tensor], result: Any) -> tuple[str, ...]:
+        """Names of the parts that grow with the batch: a state of two layers has two rows for a batch of two as well."""
+        size, longer = len(tensors[0]), _output_parts(self._result([torch.cat([tensor, tensor[:1]]) for tensor in tensors]))
+        parts = _output_parts(result)
+        return tuple(name for name, part in parts.items() if (_rows(part), _rows(longer.get(name))) == (size, size + 1))
+
+    def _result(self, tensors: Sequence[Tensor]) -> Any:
+        """Whatever the model returns."""
         args = [tensors[arg.place] if isinstance(arg, InputSlot) else arg for arg in self.args]
         kwargs = {name: tensors[arg.place] if isinstance(arg, InputSlot) else arg for name, arg in self.kwargs.items()}
         whole = [name for name, tensor in zip(self.names, tensors, strict=True) if tensor.dtype in WHOLE_DTYPES]
         with caller_defaults(), explain_index_errors(whole), _right_gradients(tensors):
-            found = _plain(select_output(self.model(*args, **kwargs), self.output))
-        return found if self.function is None else self.function(found)
+            return self.model(*args, **kwargs)
 
     def isolated(self, *, users_hooks: bool = True) -> ModelCall:
         """The same call of a copy of the model, in eval mode, that shares its parameters; what a call writes stays in the copy."""
@@ -128,8 +135,10 @@ def bind_call(
 
     Raises:
         WrongType: the model is not callable.
-        InvalidInput: no tensor among the arguments, empty or differently long batches.
+        InvalidInput: no tensor among the arguments, empty or differently long batches; no output in a list of several.
     """
+    if isinstance(output, (list, tuple)) and not output:
+        raise InvalidInput("output= is a list of no outputs; name those that are meant, or leave it out")
     if not callable(model):
         raise WrongType(f"expected a torch.nn.Module or a callable, not {type(model).__name__}")
     named = _parameter_names(model, len(example))
@@ -148,7 +157,7 @@ def bind_call(
     containers = [type(a).__name__ for a in (*args, *keyword.values()) if isinstance(a, (dict, list, tuple)) and a]
     _check_batches(names, tensors, containers)
     module = model if isinstance(model, nn.Module) else CallableModule(model)
-    return ModelCall(module, args, keyword, tuple(names), output), tuple(tensors)
+    return ModelCall(module, args, keyword, tuple(names), tuple(output) if isinstance(output, list) else output), tuple(tensors)
 
 
 def two_samples(example: Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -198,26 +207,41 @@ def select_output(result: Any, output: OutputChoice) -> Tensor:
     Raises:
         UnknownName: no such key, attribute or position.
         SeveralOutputs: several tensors and no choice.
+        InvalidInput: of several that are chosen, one has no row for each sample.
         WrongType: the choice is not a tensor.
     """
     if isinstance(result, Tensor) and output is None:
         return result
     parts = _output_parts(result)
     if isinstance(output, tuple):
-        return torch.cat([select_output(parts, name).flatten(1) for name in output], 1)
+        return _side_by_side({str(name): select_output(parts, name) for name in output})
     if output is None:
         tensors = {name: part for name, part in parts.items() if isinstance(part, Tensor)}
         if len(tensors) == 1:
             return next(iter(tensors.values()))
         if not tensors:
             raise WrongType(f"the model returned {type(result).__name__}, in which there is no tensor to explain")
-        raise SeveralOutputs(tensors)
+        known = ", ".join(map(repr, tensors))
+        raise SeveralOutputs(f"the model returned several tensors; choose one with vesalius.trace(model, x, output=...), out of {known}")
     if str(output) not in parts:
         raise UnknownName("output", output, parts)
     chosen = parts[str(output)]
     if not isinstance(chosen, Tensor):
         raise WrongType(f"output {output!r} is a {type(chosen).__name__}, not a tensor")
     return chosen
+
+
+def _side_by_side(parts: Mapping[str, Tensor]) -> Tensor:
+    """Outputs as one row of numbers for each sample."""
+    first = next(iter(parts.values()))
+    for name, part in parts.items():
+        if part.ndim == 0 or part.shape[0] != first.shape[0]:
+            raise InvalidInput(f"outputs side by side have a row for each sample, and output {name!r} has shape {list(part.shape)}")
+    return torch.cat([part.flatten(1) if part.ndim > 1 else part[:, None] for part in parts.values()], 1)
+
+
+def _rows(part: Any) -> int:
+    return len(part) if isinstance(part, Tensor) and part.is_floating_point() and part.ndim > 0 else -1
 
 
 def _output_parts(result: Any) -> dict[str, Any]:
